@@ -13,11 +13,11 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals import settle
-from approvals.connecting.removing import leave_behind
 from approvals.models import Decision
 from approvals.sync import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
+from connections.accounts.removing import leave_behind
 from mirror import store as mirror
 from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES

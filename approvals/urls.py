@@ -11,16 +11,10 @@ from approvals.views import (
     bulk,
     claims,
     comments,
-    connection,
-    connection_adding,
-    connection_hook,
-    connection_keys,
-    connections,
     doubt,
     enclosed,
     high_risk,
     history,
-    kill_switch,
     listing,
     message,
     pulse,
@@ -33,6 +27,12 @@ from approvals.views import (
     thread,
     verdict,
 )
+from connections import kill_switch_views as kill_switch
+from connections.accounts import adding_views as connection_adding
+from connections.accounts import connection_views as connection
+from connections.accounts import key_slot_views as connection_keys
+from connections.accounts import own_webhook_views as connection_hook
+from connections.accounts import views as connections
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),
@@ -120,6 +120,6 @@ urlpatterns = [
     path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
-    path("", include("approvals.account_urls")),
+    path("", include("connections.account_urls")),
     path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
 ]

@@ -13,12 +13,12 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from alerts.models import Destination
-from approvals.connecting.rights import may_add
-from approvals.connecting.slots import SLOTS, Slot, problem_in
-from approvals.connecting.webhook import address_of, unreachable_because
 from approvals.intake import unsigned
-from approvals.views.connections import health_of
 from common import smtp
+from connections.accounts.key_slots import SLOTS, Slot, problem_in
+from connections.accounts.rights import may_add
+from connections.accounts.views import health_of
+from connections.accounts.webhook_status import address_of, unreachable_because
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from mirror.sync.freshness import freshness_of

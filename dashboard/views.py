@@ -16,12 +16,12 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Decision
-from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.addresses import client_address, comes_from_this_host
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from connections.accounts.views import connection_rows
 from dashboard.body_rules import MOST_OF_REPORT
 from dashboard.csp_reports import seconds_to_wait
 from dashboard.foundations import disk_has_room, postgresql_answers, redis_answers

@@ -12,9 +12,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import settle
-from approvals.connecting.pausing import pause_by_hand
 from approvals.desk.facets import risk_facets
 from approvals.models import Decision
+from connections.accounts.pausing import pause_by_hand
 from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState
 from people.actors import Actor

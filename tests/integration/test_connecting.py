@@ -6,12 +6,12 @@ import pytest
 from django.utils import timezone
 
 from approvals import ingest, reconcile
-from approvals.administering.connections import check_all, check_key
-from approvals.connecting import adding, changing, pausing, removing
-from approvals.connecting.slots import SLOTS, problem_in, shown_start
 from approvals.errors import ActNotAllowed, ConnectionNotChanged
 from approvals.models import Decision
 from audit.models import Entry, EntryDetail
+from connections.accounts import adding, changing, pausing, removing
+from connections.accounts.checks import check_all, check_key
+from connections.accounts.key_slots import SLOTS, problem_in, shown_start
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from mirror.sync import health

@@ -5,9 +5,9 @@ import re
 import pytest
 from django.urls import reverse
 
-from approvals.admin_forms.connections import AddConnectionForm
-from approvals.administering.connections import check_all
-from approvals.views.connection_adding import problems_in
+from connections.accounts.adding_views import problems_in
+from connections.accounts.checks import check_all
+from connections.accounts.forms import AddConnectionForm
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from alerts.models import Destination
 from alerts.places.destinations import remove_destination
-from approvals.connecting.removing import remove_connection
 from common.credentials import read_credentials, update_credentials
 from common.demo_discord import ANA, APP_ID, APPROVALS, BEN
+from connections.accounts.removing import remove_connection
 from demo.discord.commands import find_command_errors
 from mirror.models import Connection, Mailbox
 from people.models import DiscordAccount, Grant, Person

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
-from approvals.admin_forms.hooks import HookForm
-from approvals.administering.hook_events import BY_NAME, GROUPS, OWN_GROUPS
 from audit.models import Entry, EntryDetail
+from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS
+from connections.webhooks.forms import HookForm
 from gateway.event_names import KNOWN
 from gateway.models import Webhook, WebhookDelivery
 from mirror.models import Connection

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from approvals.admin_forms.keys import KeyForm, OwnerForm
-from approvals.administering.keys import change_key, create_key, read_key, revoke_key, set_owner
 from approvals.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from audit.models import Entry, EntryDetail
+from connections.keys.commands import change_key, create_key, read_key, revoke_key, set_owner
+from connections.keys.forms import KeyForm, OwnerForm
 from gateway.models import ApiKey, ApprovalRequest
 from mirror.models import Connection, KeyOwner
 from tests.factories import make_connection

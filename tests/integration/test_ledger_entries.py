@@ -17,7 +17,6 @@ from django.db import connection as database
 from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 
-from approvals.administering import own_hook
 from approvals.tasks import read_refusals
 from audit.models import Entry, EntryDetail, Leaf
 from audit.recording import leaf_hash, record, recorded
@@ -25,6 +24,7 @@ from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
 from common.logs import JsonFormatter
+from connections.accounts import own_webhook as own_hook
 from mirror.models import Message
 from people.actors import worker
 from people.factors import add_passkey

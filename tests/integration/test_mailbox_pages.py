@@ -6,11 +6,14 @@ from html import unescape
 
 import pytest
 
-from approvals.admin_forms.mailboxes import DeskForm, NewMailboxForm
-from approvals.administering import hooks, keys, loosening, mailboxes
 from approvals.errors import ActNotAllowed
 from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
+from connections.keys import commands as keys
+from connections.mailboxes import commands as mailboxes
+from connections.mailboxes import loosening
+from connections.mailboxes.forms import DeskForm, NewMailboxForm
+from connections.webhooks import commands as hooks
 from gateway.models import ApiKey, ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
 from mirror.models import Connection

@@ -7,11 +7,11 @@ from django.db import connection as database
 from django.utils import timezone
 
 from approvals import ingest
-from approvals.administering import own_hook
-from approvals.connecting import rotation
 from approvals.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from approvals.intake.senders import secrets_of, sender
 from audit.models import Entry, EntryDetail
+from connections.accounts import own_webhook as own_hook
+from connections.accounts import rotation
 from mirror.models import Connection, WebhookEvent
 from tests.account import account
 from tests.factories import event_body, make_connection
@@ -92,7 +92,9 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
     assert Connection.objects.get().webhook_tested_at is None
     # Others cannot reach a desk of this machine; MultiMail is elsewhere, which the stand-in is not.
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
-    monkeypatch.setattr("approvals.connecting.webhook._is_of_this_machine", lambda url: url == settings.PUBLIC_URL)
+    monkeypatch.setattr(
+        "connections.accounts.webhook_status._is_of_this_machine", lambda url: url == settings.PUBLIC_URL
+    )
     assert "PUBLIC_URL" in own_hook.test(connection=ours, actor=ida).problem
 
 

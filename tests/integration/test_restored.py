@@ -9,7 +9,6 @@ import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from approvals.connecting.pausing import resume
 from approvals.deciding.resolve import resolve
 from approvals.execute import run_decision
 from approvals.models import Decision
@@ -17,6 +16,7 @@ from approvals.operating.restored import hold_back
 from approvals.reconcile import read_everything
 from audit.models import Entry
 from common.postgres import clock
+from connections.accounts.pausing import resume
 from dashboard.management.commands.hold_back import OPERATOR
 from gateway import mail_server as mail_server_memory
 from gateway.models import Email

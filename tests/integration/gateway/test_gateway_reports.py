@@ -9,7 +9,7 @@ from email.message import EmailMessage, Message
 import pytest
 from django.utils import timezone
 
-from approvals.administering.hook_events import sample_bodies
+from connections.webhooks.events import sample_bodies
 from gateway import verp
 from gateway.event_names import KNOWN, OPENED, SPELLINGS
 from gateway.inbound.reports import read_report

@@ -1,0 +1,46 @@
+"""Addresses of the pages about the account at MultiMail: mailboxes, domains, API keys, webhooks."""
+
+from django.urls import path
+
+from connections.domains import views as domains
+from connections.keys import key_views as api_key
+from connections.keys import views as api_keys
+from connections.mailboxes import loosening_views as loosening
+from connections.mailboxes import mailbox_views as mailbox
+from connections.mailboxes import views as mailboxes
+from connections.webhooks import views as hooks
+from connections.webhooks import webhook_views as hook
+
+urlpatterns = [
+    path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
+    path("mailboxes/add/", mailboxes.add_mailbox, name="add-mailbox"),
+    path("mailboxes/<int:mailbox_id>/", mailbox.mailbox, name="mailbox"),
+    path("mailboxes/<int:mailbox_id>/windows/", mailbox.set_windows, name="mailbox-windows"),
+    path("mailboxes/<int:mailbox_id>/settings/", mailbox.change_settings, name="mailbox-settings"),
+    path("mailboxes/<int:mailbox_id>/mode/", mailbox.change_mode, name="mailbox-mode"),
+    path("mailboxes/<int:mailbox_id>/loosen/", loosening.loosen_mailbox, name="loosen-mailbox"),
+    path("mailboxes/<int:mailbox_id>/delete/", mailbox.delete, name="delete-mailbox"),
+    path("keys/", api_keys.api_keys, name="api-keys"),
+    path("keys/<int:connection_id>/add/", api_keys.add_key, name="add-api-key"),
+    path("keys/<int:connection_id>/<str:key_id>/", api_key.api_key, name="api-key"),
+    path("keys/<int:connection_id>/<str:key_id>/change/", api_key.change, name="change-api-key"),
+    path("keys/<int:connection_id>/<str:key_id>/owner/", api_key.set_key_owner, name="api-key-owner"),
+    path("keys/<int:connection_id>/<str:key_id>/revoke/", api_key.revoke, name="revoke-api-key"),
+    path("domains/", domains.domains, name="domains"),
+    path("domains/<int:connection_id>/add/", domains.add, name="add-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/verify/", domains.verify, name="verify-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/rotate/", domains.rotate, name="rotate-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/delete/", domains.delete, name="delete-domain"),
+    path("webhooks/", hooks.hooks, name="hooks"),
+    path("webhooks/<int:connection_id>/add/", hooks.add_hook, name="add-hook"),
+    path("webhooks/<int:connection_id>/bodies/", hooks.hook_bodies, name="hook-bodies"),
+    path("webhooks/<int:connection_id>/<str:hook_id>/", hook.hook, name="hook"),
+    path("webhooks/<int:connection_id>/<str:hook_id>/test/", hook.test, name="test-hook"),
+    path("webhooks/<int:connection_id>/<str:hook_id>/rotate/", hook.rotate, name="rotate-hook"),
+    path("webhooks/<int:connection_id>/<str:hook_id>/delete/", hook.delete, name="delete-hook"),
+    path(
+        "webhooks/<int:connection_id>/<str:hook_id>/sent/<str:delivery_id>/replay/",
+        hook.replay_delivery,
+        name="replay-delivery",
+    ),
+]

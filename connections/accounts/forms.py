@@ -1,0 +1,140 @@
+"""What admins fill in about connections. Keys and secrets are taken, and never put back into a page."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from connections.accounts.adding import MAX_NAME
+from connections.accounts.checks import address_problem
+from connections.accounts.key_slots import SLOTS
+from connections.accounts.pausing import MAX_REASON
+from connections.accounts.rotation import OVERLAPS
+from connections.form_base import AdminForm, ConfirmedForm
+from upstream.hosts import HOSTED
+
+OURS, THERE, OTHER = "ours", "hosted", "other"
+_NAME_ERRORS = {
+    "required": "Give it a name: what people here call this account.",
+    "max_length": f"Keep the name under {MAX_NAME} characters.",
+}
+
+
+class SecretField(forms.RegexField):
+    """One word that no page shows again."""
+
+    def __init__(self, *, word: str = "key", least: int = 8, **options: Any) -> None:
+        errors = {
+            "invalid": f"That is no {word}: it is one word of {least} to 200 characters. Copy it whole.",
+            "required": "Put it in.",
+        }
+        pattern = rf"\A[\x21-\x7e]{{{least},200}}\Z"
+        super().__init__(pattern, error_messages=errors, strip=True, **options)
+
+
+class AddConnectionForm(AdminForm):
+    """A connection to add: which MultiMail, what to call it, and its keys by slot."""
+
+    place = forms.ChoiceField(
+        choices=[(OURS, ""), (THERE, ""), (OTHER, "")],
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose where MultiMail is."),
+    )
+    address = forms.CharField(required=False, max_length=200, error_messages={"max_length": "That is too long."})
+    name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
+    oversight_key = SecretField()
+    read_key = SecretField(required=False)
+    admin_key = SecretField(required=False)
+    agent_key = SecretField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        place = cleaned.get("place")
+        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(place or "", cleaned.get("address", "")).rstrip("/")
+        if place == OTHER and not url:
+            self.add_error("address", "Say where it is, such as https://mail.yourteam.example.")
+        elif place and "address" not in self.errors and (problem := address_problem(url)):
+            self.add_error("address" if place == OTHER else "place", problem)
+        cleaned["api_url"] = url
+        keys = [key for key in self.keys_of(cleaned).values() if key]
+        if len(set(keys)) < len(keys):
+            self.add_error(None, "One key stands in two places. Each needs a key of its own.")
+        return cleaned
+
+    def keys_of(self, cleaned: dict[str, Any]) -> dict[str, str]:
+        """Return the keys by slot, as they were typed."""
+        return {name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()}
+
+    def kept(self) -> dict[str, str]:
+        """Return what the page may show again: everything but the keys."""
+        return {name: str(self.data.get(name, ""))[:200] for name in ("place", "address", "name")}
+
+
+class KeyForm(AdminForm):
+    """One key for a slot."""
+
+    key = SecretField()
+
+
+class NameForm(AdminForm):
+    """What a connection is called."""
+
+    name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
+
+
+class AddressForm(AdminForm):
+    """Where a gateway answers from now on."""
+
+    address = forms.CharField(
+        max_length=200,
+        error_messages={
+            "required": "Say where it is, such as https://mail.yourteam.example.",
+            "max_length": "Too long.",
+        },
+    )
+
+    def clean_address(self) -> str:
+        """Return it as connections keep it: without a slash at its end."""
+        url = str(self.cleaned_data["address"]).rstrip("/")
+        if not re.fullmatch(r"https?://[^/?#@\s]+", url):
+            raise forms.ValidationError("That is not an address. It begins with https:// and has no path.")
+        if problem := address_problem(url):
+            raise forms.ValidationError(problem)
+        return url
+
+
+class PauseForm(AdminForm):
+    """Why a connection is paused."""
+
+    reason = forms.CharField(
+        max_length=MAX_REASON,
+        error_messages={
+            "required": "Say why: whoever finds the mail waiting must know what to wait for.",
+            "max_length": f"Keep the reason under {MAX_REASON} characters.",
+        },
+    )
+
+
+class RegisterForm(ConfirmedForm):
+    """Nothing but the code that an operator may have to give."""
+
+
+class OverlapForm(AdminForm):
+    """How long the old secret is taken beside the new one."""
+
+    overlap = forms.ChoiceField(
+        choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old one is taken."),
+    )
+
+
+class SecretForm(OverlapForm):
+    """A secret that MultiMail made; empty to have the desk make one, which is shown once."""
+
+    secret = SecretField(word="secret", required=False)
+
+
+class RemoveForm(AdminForm):
+    """The connection's name, typed to say that it is meant."""
+
+    name = forms.CharField(max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."})

@@ -1,0 +1,74 @@
+"""Lets a gateway of this product hold all mail of an account, or let it go.
+
+What was asked for stands in the ledger before the call, because a call that breaks may have had its effect.
+"""
+
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from approvals.errors import ActNotAllowed
+from audit.recording import record
+from connections.calls import CHANGE_SECONDS, READ_SECONDS
+from mirror.models import Connection
+from people.actors import Actor, Role
+from upstream import errors
+from upstream.client import Client
+
+
+@dataclass(frozen=True)
+class HoldAll:
+    """Whether the gateway lets nothing leave without a new approval; None with the reason where that is not known."""
+
+    is_on: bool | None
+    problem: str = ""
+
+
+def can_hold_all(connection: Connection) -> bool:
+    """Only our own gateway knows how, and only an admin key may say so."""
+    return connection.is_our_gateway and bool(connection.admin_key)
+
+
+def read_hold_all(connection: Connection) -> HoldAll:
+    """Ask the gateway whether it holds everything."""
+    try:
+        return _told_by(_client(connection).account(within=READ_SECONDS))
+    except errors.UpstreamError as error:
+        return HoldAll(None, error.sentence)
+
+
+def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
+    """Let the gateway hold everything that is not approved from now on, or end that, and return how it is now.
+
+    Raises ActNotAllowed for whoever is no admin of the connection, or where its gateway cannot be asked.
+    """
+    if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None):
+        raise ActNotAllowed("Only an admin of this connection can hold all of its mail, or let it go.")
+    if not can_hold_all(connection):
+        raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
+    _note(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
+    try:
+        now = _told_by(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
+    except errors.UpstreamError as error:
+        now = HoldAll(None, error.sentence)
+    if now.is_on is not on:
+        _note("connection.hold_all_failed", connection, actor, explanation=now.problem)
+    return now
+
+
+def _client(connection: Connection) -> Client:
+    return Client(base_url=connection.api_url, key=connection.admin_key)
+
+
+def _told_by(account: dict[str, object]) -> HoldAll:
+    told = account.get("hold_all")
+    if isinstance(told, bool):
+        return HoldAll(told)
+    # The answer of a gateway that first wants the code of an operator, or does not let this key read the account.
+    said = account.get("message") or account.get("error")
+    return HoldAll(None, str(said)[:300] if said else "The gateway did not say whether it holds all mail.")
+
+
+@transaction.atomic
+def _note(action: str, connection: Connection, actor: Actor, explanation: str = "") -> None:
+    record(action, actor=actor, connection=connection.pk, details={"explanation": explanation})

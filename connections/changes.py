@@ -1,0 +1,79 @@
+"""One change of an account at MultiMail: told to the ledger before it is asked for, and again when it is known.
+
+A call that breaks may have had its effect. It is never repeated here: whoever asked for it looks first.
+"""
+
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django.db import transaction
+
+from approvals.errors import ActNotAllowed, ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
+from audit.recording import record
+from connections.calls import CHANGE_SECONDS
+from mirror.models import Connection
+from people.actors import Actor, Role
+from upstream import errors
+from upstream.admin import Administration
+
+A = TypeVar("A", bound=Administration)
+
+log = logging.getLogger(__name__)
+
+
+def as_admin(kind: type[A], connection: Connection, *, within: float = CHANGE_SECONDS) -> A:
+    """Return this part of MultiMail's API as the admin key reaches it. Raises ActNotAllowed without one."""
+    if not connection.admin_key:
+        raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
+    return kind(base_url=connection.api_url, key=connection.admin_key, within=within)
+
+
+def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str) -> None:
+    """Raise ActNotAllowed for whoever is no admin of the connection, or of this mailbox of it."""
+    if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox):
+        raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
+
+
+def ask_for(
+    call: Callable[[], dict[str, Any]], *, what: str, failed: str, connection: Connection, actor: Actor
+) -> dict[str, Any]:
+    """Ask MultiMail for one change and return its answer. `what` says it in words, after "to".
+
+    Raises ChangeRefused, or one of its kind, where nothing happened, and ChangeUnknown where that is not known.
+    """
+    note("account.change_asked", connection, actor, explanation=what)
+    try:
+        answer = call()
+    except errors.UpstreamError as error:
+        note(failed, connection, actor, explanation=f"{what}: {error.sentence}")
+        log.warning("change of account failed", extra={"connection": connection.slug, "reason": error.sentence})
+        raise told_as(error) from None
+    if answer.get("status") == "pending_approval":
+        note(failed, connection, actor, explanation=f"{what}: it waits for the code of an operator.")
+        raise CodeWanted(
+            "Not done yet: MultiMail wants an operator to confirm this. Whoever runs it reads the code there (a "
+            "gateway of our own shows it with ./run manage gateway_codes). Enter it here, and send the same once more."
+        )
+    return answer
+
+
+def told_as(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
+    """Return what an error of the wire means to whoever asked for a change."""
+    if isinstance(error, errors.KeyRefused):
+        return ChangeRefused(
+            f"{error.sentence} The admin key of this connection is not taken any more: put in another."
+        )
+    if isinstance(error, errors.NotFound) or error.status in (404, 405, 501):
+        return ChangeNotOffered(f"{error.sentence} It is gone there, or this MultiMail does not offer that.")
+    if isinstance(error, errors.Throttled):
+        return ChangeRefused(f"{error.sentence} Try again in {error.retry_after:.0f} seconds.")
+    if isinstance(error, errors.OutcomeUnknown):
+        return ChangeUnknown(f"{error.sentence} The change may have happened all the same.")
+    return ChangeRefused(error.sentence)
+
+
+@transaction.atomic
+def note(action: str, connection: Connection, actor: Actor, **details: str) -> None:
+    """Write one entry about the account."""
+    record(action, actor=actor, connection=connection.pk, details=details)

@@ -1,0 +1,116 @@
+"""Domains of an account: what to put into DNS for each, adding one, having it looked up, and removing it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.errors import ChangeRefused
+from audit.recording import changed
+from connections.calls import READ_SECONDS
+from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from mirror.models import Connection
+from people.actors import Actor
+from upstream import errors
+from upstream.domains import Domains
+from upstream.events import read_time
+
+# DNS takes its time, and MultiMail asks it while somebody waits.
+_LOOK_UP_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class DnsRecord:
+    """One record to put into DNS; `problem` says what stands there in its place, where that is known."""
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+    verified: bool
+    problem: str
+    priority: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain of the account. Mailboxes can be made under it once it is active."""
+
+    id: str
+    name: str
+    is_active: bool
+    records: tuple[DnsRecord, ...]
+    looked_at: datetime | None
+
+
+def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
+    """Read the domains of an account. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
+    check_admin(actor, connection, may="see its domains")
+    try:
+        rows = as_admin(Domains, connection, within=READ_SECONDS).list_domains()
+    except errors.UpstreamError as error:
+        raise told_as(error) from None
+    return sorted(map(_domain, rows), key=lambda one: one.name)
+
+
+def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
+    """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
+    check_admin(actor, connection, may="add domains to it")
+    answer = _ask(connection, actor, f"add the domain {name}", lambda domains: domains.add_domain(name))
+    note("domain.added", connection, actor, **changed(before="", after=name))
+    return _domain(answer)
+
+
+def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
+    """Check its records in DNS, and return a sentence that says what was found. Raises as read_domains."""
+    check_admin(actor, connection, may="check its domains")
+    answer = _ask(
+        connection, actor, "check the DNS records of a domain", lambda domains: domains.verify_domain(domain_id)
+    )
+    domain = _domain(answer)
+    note("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
+    # The page shows the problem of each record, so MultiMail's message is for what it could not check.
+    message = "" if any(record.problem for record in domain.records) else str(answer.get("message", ""))
+    verified = sum(record.verified for record in domain.records)
+    return message or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
+
+
+def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
+    """Have another key made, which signs once DNS has it (our gateway). Raises as read_domains."""
+    check_admin(actor, connection, may="change what signs its mail")
+    answer = _ask(connection, actor, "rotate a DKIM key", lambda domains: domains.rotate_dkim(domain_id))
+    told = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
+    note("domain.dkim_rotated", connection, actor, **told)
+
+
+def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
+    """Remove a domain, and return its name. Raises as read_domains; also where mailboxes live under it."""
+    # Its name for the ledger is MultiMail's, not the form's.
+    known = {one.id: one.name for one in read_domains(connection, actor=actor)}
+    if domain_id not in known:
+        raise ChangeRefused("The account has no such domain any more.")
+    name = known[domain_id]
+    _ask(connection, actor, f"remove the domain {name}", lambda domains: domains.delete_domain(domain_id))
+    note("domain.removed", connection, actor, **changed(before=name, after=""))
+    return name
+
+
+def _ask(connection: Connection, actor: Actor, what: str, call: Callable[[Domains], dict[str, Any]]) -> dict[str, Any]:
+    upstream = as_admin(Domains, connection, within=_LOOK_UP_SECONDS)
+    return ask_for(lambda: call(upstream), what=what, failed="domain.change_failed", connection=connection, actor=actor)
+
+
+def _domain(row: Mapping[str, Any]) -> Domain:
+    records = row.get("dns_records")
+    return Domain(
+        id=str(row.get("id") or ""),
+        name=str(row.get("domain") or "")[:253],
+        is_active=row.get("status") == "active",
+        records=tuple(_record(one) for one in records if isinstance(one, dict)) if isinstance(records, list) else (),
+        looked_at=read_time(row.get("looked_at")),
+    )
+
+
+def _record(row: Mapping[str, Any]) -> DnsRecord:
+    texts = {name: str(row.get(name) or "")[:2000] for name in ("type", "name", "value", "purpose", "problem")}
+    return DnsRecord(**texts, verified=bool(row.get("verified")), priority=str(row.get("priority") or "")[:5])

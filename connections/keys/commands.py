@@ -1,0 +1,232 @@
+"""Makes, limits and revokes API keys of an account, and keeps whose program each is.
+
+A key's text passes through here once, to whoever made it, and is never written down.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from audit.recording import changed, record
+from common.postgres.anew import atomic_anew
+from connections.calls import READ_SECONDS
+from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from mirror.models import Connection, KeyOwner
+from people.actors import Actor
+from people.models import Person
+from upstream import errors
+from upstream.events import read_time
+from upstream.keys import Keys
+
+# What each scope lets a key do. Contract section 1.
+SCOPES = {
+    "read": "Read mailboxes, mail, threads, attachments and contacts.",
+    "send": "Send and reply. What needs a decision still waits for one.",
+    "oversight": "See what is held, and decide it.",
+    "oversight_read": "See what is held, and decide nothing.",
+    "admin": "Mailboxes, keys, webhooks and lists of the whole account; reading too.",
+}
+# In our own slots; a slot's key is known by its beginning, which MultiMail shows.
+_SLOTS = ("oversight", "read", "admin", "agent")
+
+
+@dataclass(frozen=True)
+class ApiKey:
+    """A key as MultiMail tells of it; never its text. `mailboxes` empty: all of them."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: tuple[str, ...]
+    mailboxes: tuple[str, ...]
+    created_at: datetime | None
+    last_used_at: datetime | None
+    is_active: bool
+    sandbox: bool
+    owner: Person | None = None
+    used_as: str = ""
+
+
+@dataclass(frozen=True)
+class KeyMade:
+    """A new key with its text, to be shown once and kept nowhere."""
+
+    key: ApiKey
+    text: str
+
+
+def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
+    """Read the keys of an account, those that work first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
+    check_admin(actor, connection, may="see its API keys")
+    try:
+        rows = as_admin(Keys, connection, within=READ_SECONDS).list_keys()
+    except errors.UpstreamError as error:
+        raise told_as(error) from None
+    owners = {owner.upstream_key_id: owner.person for owner in connection.key_owners.select_related("person")}
+    found = [_key(row, connection, owners) for row in rows]
+    return sorted(found, key=lambda one: (not one.is_active, one.name.lower(), one.id))
+
+
+def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
+    """Read one key. Raises ChangeNotOffered where the account has none of this id, or as read_keys does."""
+    found = next((one for one in read_keys(connection, actor=actor) if one.id == key_id), None)
+    if found is None:
+        raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
+    return found
+
+
+def create_key(
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None = None, code: str = ""
+) -> KeyMade:
+    """Make a key. It is asked for once: where the answer is lost, the key may be there, and its text is not.
+
+    Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards.
+    """
+    check_admin(actor, connection, may="create API keys in it")
+    upstream = as_admin(Keys, connection)
+    before = _ids(connection)
+    body = dict(wanted) | ({"approval_code": code} if code else {})
+    try:
+        answer = ask_for(
+            lambda: upstream.create_key(body),
+            what=f"create the API key {wanted['name']} with {', '.join(wanted['scopes'])}",
+            failed="api_key.change_failed",
+            connection=connection,
+            actor=actor,
+        )
+    except ChangeUnknown as doubt:
+        raise ChangeUnknown(_after_doubt(connection, doubt, before, str(wanted["name"]))) from None
+    text = str(answer.get("api_key") or answer.get("key") or "")
+    made = _key(answer, connection, {})
+    told = changed(before="", after=_told({"scopes": made.scopes, "mailboxes": made.mailboxes}))
+    note("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **told)
+    if not text or not made.id:
+        raise ChangeUnknown("MultiMail's answer holds no key. If the list shows a new one, revoke it.")
+    if owner is not None:
+        set_owner(connection=connection, key_id=made.id, name=made.name, person=owner, actor=actor)
+    return KeyMade(key=made, text=text)
+
+
+def change_key(
+    *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str = ""
+) -> None:
+    """Change name, scopes or mailboxes of a key. Raises as create_key; asking again does no harm."""
+    check_admin(actor, connection, may="change its API keys")
+    upstream = as_admin(Keys, connection)
+    if not changes:
+        raise ChangeRefused("Nothing is different: there is nothing to change.")
+    body = dict(changes) | ({"approval_code": code} if code else {})
+    what = f"change of the API key {key.name}: {', '.join(sorted(changes))}"
+    failed = "api_key.change_failed"
+    ask_for(lambda: upstream.change_key(key.id, body), what=what, failed=failed, connection=connection, actor=actor)
+    note(
+        "api_key.changed",
+        connection,
+        actor,
+        name=key.name,
+        prefix=key.prefix,
+        **changed(before=_told({name: getattr(key, name) for name in changes}), after=_told(changes)),
+    )
+
+
+def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
+    """Revoke a key at once. Revoked twice is no error at MultiMail. Raises as create_key."""
+    check_admin(actor, connection, may="revoke its API keys")
+    upstream = as_admin(Keys, connection)
+    try:
+        ask_for(
+            lambda: upstream.revoke_key(key.id, approval_code=code),
+            what=f"revoke the API key {key.name}",
+            failed="api_key.change_failed",
+            connection=connection,
+            actor=actor,
+        )
+    except ChangeUnknown:
+        if _is_active(connection, key, actor) is not False:
+            raise
+    told = changed(before=_told({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
+    note("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **told)
+
+
+@atomic_anew
+def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
+    """Say whose program a key is, or nobody's. What it sends, that person may not approve. Raises ActNotAllowed."""
+    check_admin(actor, connection, may="say whose program its API keys are")
+    before = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
+    was = before.select_related(None).first()
+    if person is None:
+        before.delete()
+    else:
+        KeyOwner.objects.update_or_create(connection=connection, upstream_key_id=key_id, defaults={"person": person})
+    details = {
+        "name": name,
+        "key": key_id,
+        "before": str(was.person) if was else "nobody",
+        "after": str(person or "nobody"),
+    }
+    record("api_key.owner_set", actor=actor, connection=connection.pk, details=details)
+
+
+def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Person]) -> ApiKey:
+    prefix, key_id = str(row.get("prefix") or ""), str(row.get("id") or "")
+    return ApiKey(
+        id=key_id,
+        name=str(row.get("name") or "")[:200],
+        prefix=prefix[:40],
+        scopes=_texts(row.get("scopes")),
+        mailboxes=_texts(row.get("mailboxes")),
+        created_at=read_time(row.get("created_at")),
+        last_used_at=read_time(row.get("last_used_at")),
+        is_active=bool(row.get("is_active", True)) and not row.get("revoked_at"),
+        sandbox=bool(row.get("sandbox")),
+        owner=owners.get(key_id),
+        used_as=_slot_of(connection, prefix),
+    )
+
+
+def _slot_of(connection: Connection, prefix: str) -> str:
+    """Return as what the desk seems to use this key itself: a beginning is not the whole, so it is no proof."""
+    begins = prefix.rstrip(".…")
+    fitting = (slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins))
+    return next(fitting, "") if len(begins) > 8 else ""
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(str(one)[:320] for one in value) if isinstance(value, list) else ()
+
+
+def _ids(connection: Connection) -> set[str] | None:
+    """Return the ids of all keys now, None where they cannot be read."""
+    try:
+        return {str(row["id"]) for row in as_admin(Keys, connection, within=READ_SECONDS).list_keys()}
+    except errors.UpstreamError:
+        return None
+
+
+def _after_doubt(connection: Connection, doubt: ChangeUnknown, before: set[str] | None, name: str) -> str:
+    """Return in words whether a key was made whose text nobody got."""
+    after = _ids(connection)
+    if after is None or before is None:
+        return f"{doubt.sentence} Look at the list: if a key named {name} is there, its text is lost, so revoke it."
+    if after - before:
+        return (
+            f"MultiMail made a key, but its answer was lost on the way, and the key's text with it. Revoke the new "
+            f"{name} in the list, then make another. ({doubt.sentence})"
+        )
+    return f"{doubt.sentence} No new key is in the list now. Look once more in a minute before you make it again."
+
+
+def _is_active(connection: Connection, key: ApiKey, actor: Actor) -> bool | None:
+    try:
+        return read_key(connection, key.id, actor=actor).is_active
+    except (ChangeRefused, ChangeUnknown):
+        return None
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    return "; ".join(
+        f"{name}: {', '.join(value) or 'all'}" if isinstance(value, list | tuple) else f"{name}: {value or 'all'}"
+        for name, value in sorted(facts.items())
+    )

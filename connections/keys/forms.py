@@ -1,0 +1,77 @@
+"""What admins fill in about API keys."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+
+from connections.form_base import AdminForm, ConfirmedForm
+from connections.keys.commands import SCOPES, ApiKey
+from mirror.models import Mailbox
+from people.models import Person
+
+
+class KeyForm(ConfirmedForm):
+    """A key to make, or what it is to be from now on. No mailbox ticked: all of them."""
+
+    name = forms.CharField(
+        max_length=100,
+        error_messages={
+            "required": "Give it a name that says which program uses it.",
+            "max_length": "Keep the name under 100 characters.",
+        },
+    )
+    scopes = forms.MultipleChoiceField(
+        choices=[(name, name) for name in SCOPES],
+        error_messages={
+            "required": "Tick at least one thing that the key may do.",
+            "invalid_choice": "There is no such scope.",
+        },
+    )
+    mailboxes = forms.MultipleChoiceField(
+        required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
+    )
+    # Only of a key to make: what it is stays so.
+    sandbox = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["mailboxes"].choices = [  # type: ignore[attr-defined]
+            (box.upstream_id, box.address) for box in mailboxes
+        ]
+
+    def clean_scopes(self) -> list[str]:
+        """Refuse the pair by which a program would approve its own mail."""
+        scopes = list(self.cleaned_data["scopes"])
+        if {"send", "oversight"} <= set(scopes):
+            raise forms.ValidationError(
+                "One key cannot both send and decide: its program would approve its own mail. Make two keys."
+            )
+        return scopes
+
+    def wanted(self) -> dict[str, Any]:
+        """Return what MultiMail is to be asked for."""
+        wanted = {"name": self.cleaned_data["name"], "scopes": self.cleaned_data["scopes"]}
+        wanted |= {"sandbox": True} if self.cleaned_data["sandbox"] else {}
+        return wanted | ({"mailboxes": self.cleaned_data["mailboxes"]} if self.cleaned_data["mailboxes"] else {})
+
+    def changes(self, key: ApiKey) -> dict[str, Any]:
+        """Return only what differs from the key as it is."""
+        changes: dict[str, Any] = {}
+        if self.cleaned_data["name"] != key.name:
+            changes["name"] = self.cleaned_data["name"]
+        if set(self.cleaned_data["scopes"]) != set(key.scopes):
+            changes["scopes"] = self.cleaned_data["scopes"]
+        if set(self.cleaned_data["mailboxes"]) != set(key.mailboxes):
+            changes["mailboxes"] = self.cleaned_data["mailboxes"] or None
+        return changes
+
+
+class OwnerForm(AdminForm):
+    """Whose program a key is. Empty: nobody's."""
+
+    owner = forms.ModelChoiceField(
+        Person.objects.filter(is_active=True),
+        required=False,
+        error_messages={"invalid_choice": "Choose somebody of the desk, or nobody."},
+    )

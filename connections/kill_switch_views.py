@@ -1,0 +1,136 @@
+"""The kill switch: who stopped what and why, stopping, releasing, and holding all mail at our own gateway."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.errors import ActNotAllowed
+from approvals.forms import HoldAllForm, StopForm
+from common.pages import DeskRequest
+from connections.accounts import hold_all as holding
+from mirror.models import Connection, Mailbox
+from people.actors import Actor, Role
+from people.reauthentication import ask_first, has_just_proved
+from policy.errors import KillSwitchNotAllowed
+from policy.kill_switch import may_pull, may_release, pull, release
+from policy.models import KillSwitch
+
+
+@login_required
+@require_safe
+def stop(request: DeskRequest) -> HttpResponse:
+    """Show what is stopped, what can be stopped, and what no switch stops."""
+    return _answer(request)
+
+
+@login_required
+@require_safe
+def banner(request: DeskRequest) -> HttpResponse:
+    """Show only the banner of every page, for pages that are open while a switch is pulled or released."""
+    return render(request, "_stopped.html")
+
+
+@login_required
+@require_POST
+def pull_switch(request: DeskRequest) -> HttpResponse:
+    """Stop every decision of a scope, with the reason that everybody will read."""
+    actor: Actor = request.actor
+    scopes = _scopes(actor)
+    form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
+    if not form.is_valid():
+        return _answer(request, status=422, problem=form.first_error(), typed=request.POST)
+    chosen = next(scope for value, _, scope in scopes if value == form.cleaned_data["scope"])
+    try:
+        switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
+    except KillSwitchNotAllowed as error:
+        return _answer(request, status=403, problem=error.sentence, typed=request.POST)
+    messages.info(request, f"Stopped: the {switch} is pulled. Nothing of it leaves by a decision.", extra_tags="desk")
+    return redirect("stop")
+
+
+@login_required
+@require_POST
+def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
+    """Let the decisions of a scope go again."""
+    actor: Actor = request.actor
+    pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
+    if pulled is None:
+        raise Http404("This kill switch is not pulled any more, or it stops nothing that you see.")
+    # Whoever pulls is asked for nothing: stopping must not wait for a password.
+    if may_release(actor, pulled) and not has_just_proved(request):
+        return ask_first(request)
+    try:
+        switch = release(switch_id=switch_id, actor=actor)
+    except KillSwitchNotAllowed as error:
+        return _answer(request, status=403, problem=error.sentence)
+    messages.info(request, f"Released: the {switch}. What is due leaves now.", extra_tags="desk")
+    return redirect("stop")
+
+
+@login_required
+@require_POST
+def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
+    """Let our own gateway hold all mail of an account, or end that. The one request here that waits for a network."""
+    actor: Actor = request.actor
+    connection = Connection.objects.at_work().visible_to(actor).filter(pk=connection_id).first()
+    if connection is None:
+        raise Http404("There is no such connection, or you do not see it.")
+    form = HoldAllForm(request.POST)
+    if not form.is_valid():
+        return _answer(request, status=422, problem="Say whether the gateway shall hold all mail or let it go.")
+    on = form.cleaned_data["hold"] == "on"
+    is_allowed = actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+    if is_allowed and not on and not has_just_proved(request):
+        return ask_first(request)
+    try:
+        now = holding.hold_all(connection=connection, on=on, actor=actor)
+    except ActNotAllowed as error:
+        return _answer(request, status=403, problem=error.sentence)
+    if now.is_on is not on:
+        return _answer(request, status=502, problem=f"That is not certain: {now.problem or 'it is as it was before.'}")
+    did = "holds all mail" if on else "lets mail leave again"
+    messages.info(request, f"The gateway of {connection} {did}.", extra_tags="desk")
+    return redirect("stop")
+
+
+def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed: Any = None) -> HttpResponse:
+    actor: Actor = request.actor
+    switches = list(KillSwitch.objects.visible_to(actor))
+    stopped = [(switch.connection, switch.mailbox) for switch in switches]
+    context = {
+        "switches": [(switch, may_release(actor, switch)) for switch in switches],
+        "scopes": [
+            (value, label)
+            for value, label, scope in _scopes(actor)
+            if (scope.get("connection"), scope.get("mailbox")) not in stopped
+        ],
+        "gateways": _gateways(actor),
+        "problem": problem,
+        "typed": typed or {},
+        "now": timezone.now(),
+    }
+    return render(request, "approvals/kill_switch.html", context, status=status)
+
+
+def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what the actor may stop: a value for the form, a label, and the arguments of the command."""
+    scopes: list[tuple[str, str, dict[str, Any]]] = [("all", "Everything", {})]
+    for connection in Connection.objects.at_work().visible_to(actor).order_by("name"):
+        scopes.append((f"connection-{connection.pk}", f"Connection {connection}", {"connection": connection}))
+    for mailbox in Mailbox.objects.at_work().visible_to(actor).select_related("connection").order_by("address"):
+        scopes.append((f"mailbox-{mailbox.pk}", f"Mailbox {mailbox} ({mailbox.connection})", {"mailbox": mailbox}))
+    return [(value, label, scope) for value, label, scope in scopes if may_pull(actor, **scope)]
+
+
+def _gateways(actor: Actor) -> list[dict[str, Any]]:
+    """Return the gateways that the actor may let hold everything, each asked how it is now."""
+    return [
+        {"connection": connection, "hold_all": holding.read_hold_all(connection)}
+        for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
+        if holding.can_hold_all(connection) and actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+    ]

@@ -1,0 +1,162 @@
+"""What admins fill in about mailboxes."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from approvals.forms import WordsField
+from common.mail_addresses import clean_address, clean_addresses
+from connections.form_base import AdminForm, ConfirmedForm
+from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
+from connections.mailboxes.modes import MODES, NAMES
+from mirror.models import Connection, Mailbox
+
+# A new mailbox is at least this strict at MultiMail, whatever is asked for. Contract section 5.
+NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
+TIMINGS = (("gate_first", "At once, and sent at its time"), ("schedule_first", "When its time has come"))
+_LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_HOUR = timedelta(hours=1)
+
+
+class AddressesField(forms.CharField):
+    """Addresses in one line, with commas between them."""
+
+    def clean(self, value: Any) -> list[str]:
+        try:
+            return clean_addresses(super().clean(value))
+        except ValueError as error:
+            raise forms.ValidationError(str(error)[:1].upper() + str(error)[1:]) from None
+
+
+class NewMailboxForm(ConfirmedForm):
+    """A mailbox to make."""
+
+    connection = forms.ModelChoiceField(
+        Connection.objects.none(),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose the account that it shall belong to."),
+    )
+    address = forms.CharField(
+        max_length=254, error_messages={"required": "Say which address it shall have, such as outreach."}
+    )
+    display_name = forms.CharField(
+        required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
+    )
+    oversight_mode = forms.ChoiceField(
+        choices=[(mode.name, mode.words) for mode in NEW_MODES],
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), "Choose how strict it shall be. It can be loosened once it is there."
+        ),
+    )
+
+    def __init__(self, *args: Any, connections: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["connection"].queryset = connections  # type: ignore[attr-defined]
+
+    def clean_address(self) -> str:
+        """Take a whole address, or the part before the @."""
+        typed = str(self.cleaned_data["address"]).strip().lower()
+        if "@" not in typed:
+            if not _LOCAL.fullmatch(typed):
+                raise forms.ValidationError("Only letters, digits, dots, dashes and + can stand before the @.")
+            return typed
+        try:
+            return clean_address(typed)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def wanted(self) -> dict[str, Any]:
+        """Return what MultiMail is to be asked for."""
+        names = ("address", "display_name", "oversight_mode", "approval_code")
+        return {name: self.cleaned_data[name] for name in names}
+
+
+class SettingsForm(ConfirmedForm):
+    """Settings of a mailbox at MultiMail. Boxes that are not ticked are not sent by browsers: absent means off."""
+
+    display_name = forms.CharField(
+        required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
+    )
+    auto_cc = AddressesField(required=False, max_length=2000)
+    auto_bcc = AddressesField(required=False, max_length=2000)
+    signature_block = WordsField(
+        required=False, max_length=200, error_messages={"max_length": "A signature has at most 200 characters."}
+    )
+    ai_disclosure = forms.BooleanField(required=False)
+    forward_inbound = forms.BooleanField(required=False)
+    scheduling_enabled = forms.BooleanField(required=False)
+    allow_looser_per_call = forms.BooleanField(required=False)
+    default_gate_timing = forms.ChoiceField(
+        required=False, choices=[("", ""), *TIMINGS], error_messages={"invalid_choice": "Choose one of the two."}
+    )
+
+    def changes(self, mailbox: Mailbox) -> dict[str, Any]:
+        """Return only what differs from what MultiMail has, so that nobody else's change is undone."""
+        told = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
+        if not told["default_gate_timing"]:
+            del told["default_gate_timing"]
+        return {name: value for name, value in told.items() if getattr(mailbox, name) != value}
+
+
+class DeskForm(AdminForm):
+    """What the desk itself does with the mail of a mailbox."""
+
+    undo_seconds = forms.IntegerField(
+        min_value=0,
+        max_value=int(MAX_UNDO.total_seconds()),
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"), "Undo takes 0 to 600 seconds, in whole numbers."
+        ),
+    )
+    expire_hours = forms.FloatField(
+        required=False,
+        min_value=MIN_EXPIRY / _HOUR,
+        max_value=MAX_EXPIRY / _HOUR,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "Give it 1 to 2160 hours, or leave it empty: then it never expires."
+        ),
+    )
+
+    def windows(self) -> tuple[timedelta, timedelta | None]:
+        """Return the undo window, and after which time mail expires, if ever."""
+        hours = self.cleaned_data["expire_hours"]
+        return timedelta(seconds=self.cleaned_data["undo_seconds"]), None if hours is None else hours * _HOUR
+
+
+class ModeForm(AdminForm):
+    """Another oversight mode."""
+
+    mode = forms.ChoiceField(
+        choices=[(mode.name, mode.words) for mode in MODES],
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the five modes."),
+    )
+
+
+class LoosenForm(AdminForm):
+    """The looser mode that was read about, and the code where MultiMail gave it to a person."""
+
+    to = forms.ChoiceField(
+        choices=[(mode.name, mode.words) for mode in MODES],
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the five modes."),
+    )
+    code = forms.CharField(
+        required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
+    )
+
+
+class DeleteForm(AdminForm):
+    """The address of what is to be deleted, typed once more."""
+
+    address = forms.CharField(max_length=320, error_messages={"required": "Type the address of the mailbox."})
+
+    def __init__(self, *args: Any, mailbox: Mailbox, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._mailbox = mailbox
+
+    def clean_address(self) -> str:
+        """Take it only where it is the right one."""
+        typed = str(self.cleaned_data["address"]).strip().lower()
+        if typed != str(self._mailbox).lower():
+            raise forms.ValidationError(f"That is not {self._mailbox}.")
+        return typed

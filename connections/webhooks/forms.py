@@ -1,0 +1,91 @@
+"""What admins fill in about webhooks."""
+
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from django import forms
+
+from connections.form_base import AdminForm, ConfirmedForm
+from connections.webhooks.events import BY_NAME
+from mirror.models import Mailbox
+
+# At most what MultiMail takes.
+OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
+
+
+class HookForm(ConfirmedForm):
+    """A webhook to register."""
+
+    url = forms.CharField(
+        max_length=2000,
+        error_messages={
+            "required": "Say where the events shall go: an address that begins with https://.",
+            "max_length": "An address has at most 2000 characters.",
+        },
+    )
+    events = forms.MultipleChoiceField(
+        choices=[(name, name) for name in BY_NAME],
+        error_messages={"required": "Tick at least one event.", "invalid_choice": "There is no such event."},
+    )
+    mailbox = forms.ChoiceField(
+        required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
+    )
+    # Only our gateway can be asked for it.
+    include_sandbox = forms.BooleanField(required=False)
+    secret = forms.CharField(
+        required=False,
+        min_length=8,
+        max_length=200,
+        error_messages=dict.fromkeys(
+            ("min_length", "max_length"), "A secret has 8 to 200 characters. Left empty, MultiMail makes a good one."
+        ),
+    )
+
+    def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        choices = [("", "All mailboxes"), *((box.upstream_id, box.address) for box in mailboxes)]
+        self.fields["mailbox"].choices = choices  # type: ignore[attr-defined]
+
+    def clean_url(self) -> str:
+        """Take what can be an address of a web server; whether it may be called is for MultiMail to say."""
+        url = str(self.cleaned_data["url"])
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise forms.ValidationError("That is no address of a web server. It begins with https://.")
+        return url
+
+    def wanted(self) -> dict[str, Any]:
+        """Return what MultiMail is to be asked for."""
+        cleaned = self.cleaned_data
+        return {
+            "url": cleaned["url"],
+            "events": cleaned["events"],
+            "mailbox_id": cleaned["mailbox"],
+            "secret": cleaned["secret"],
+            "include_sandbox": cleaned["include_sandbox"],
+        }
+
+
+class OverlapForm(AdminForm):
+    """How long the old secret goes on signing beside the new one."""
+
+    overlap = forms.TypedChoiceField(
+        choices=OVERLAPS,
+        coerce=int,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose how long the old secret shall go on."),
+    )
+
+
+class EndHookForm(AdminForm):
+    """That a webhook shall end; of the desk's own, also that what this means was read."""
+
+    understood = forms.BooleanField(required=False)
+
+    def __init__(self, *args: Any, is_ours: bool, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["understood"].required = is_ours
+        self.fields["understood"].error_messages["required"] = "Tick that you know what this desk loses by it."
