@@ -25,7 +25,7 @@ from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
-from policy.ruling import Ruling
+from policy.evaluation import Ruling
 
 REFERENCE_BITS = 50
 # After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.

@@ -16,8 +16,6 @@ from approvals.deciding import expire
 from approvals.deciding import resolve as resolving
 from approvals.desk import claims, comments, refilling, snooze, weights
 from approvals.models import Decision, RuleWeight
-from approvals.operating import counting
-from approvals.sync import pushing, refusals
 from approvals.sync.belonging import connection_of
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
@@ -29,6 +27,8 @@ from mirror.sync import retention as retain
 from mirror.sync import suppressions as suppressed
 from mirror.sync.connection_slots import Rooms
 from mirror.threads import fetch as conversations
+from policy.allowlists.judgement import hits as counting
+from policy.allowlists.judgement import pushing, refusals
 from policy.models import GateList
 
 log = logging.getLogger(__name__)

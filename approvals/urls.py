@@ -5,8 +5,6 @@ from django.urls import include, path
 from approvals import webhooks
 from approvals.views import (
     allow,
-    allowlist_changes,
-    allowlists,
     attention,
     bulk,
     claims,
@@ -19,7 +17,6 @@ from approvals.views import (
     message,
     pulse,
     reading,
-    refusals,
     report_decisions,
     rules,
     saved,
@@ -33,6 +30,9 @@ from connections.accounts import connection_views as connection
 from connections.accounts import key_slot_views as connection_keys
 from connections.accounts import own_webhook_views as connection_hook
 from connections.accounts import views as connections
+from policy.allowlists.judgement import change_views as allowlist_changes
+from policy.allowlists.judgement import refusal_views as refusals
+from policy.allowlists.judgement import views as allowlists
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),

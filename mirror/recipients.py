@@ -6,9 +6,10 @@ The operator's own copy of monitored mail is not asked about: it goes to the acc
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from policy.allowlists.judgement.judgement import compared
+
 from common.fingerprint import Content
 from mirror.models import Revision
-from policy.allowlists import compared
 
 # In the place of recipients that the source does not show. No list can name it, so it is refused where one is in force.
 UNSEEN: Mapping[str, str] = {

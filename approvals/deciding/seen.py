@@ -5,7 +5,7 @@ from typing import Any
 
 from approvals.desk.weights import weights_to_show
 from mirror.models import Message
-from policy.ruling import Ruling
+from policy.evaluation import Ruling
 from risk import restored, score
 from risk.score import level_of, points_of
 

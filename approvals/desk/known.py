@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 
-from approvals.desk.allowing import judged_content
+from policy.allowlists.judgement.batch_judgement import judged_content
+from policy.allowlists.judgement.judgement import Judged
+
 from common.fingerprint import Content
 from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
@@ -17,7 +19,6 @@ from mirror.models import Message
 from mirror.querysets import earlier_mail as before
 from mirror.querysets.connections import addresses_of_any
 from mirror.querysets.earlier_mail import RejectedRow
-from policy.allowlists import Judged
 from policy.models import Allowlist
 from risk import Rejected, RiskContext
 from risk.addresses import everybody

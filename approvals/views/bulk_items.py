@@ -9,10 +9,11 @@ from datetime import datetime
 from uuid import UUID
 
 from django.urls import reverse
+from policy.allowlists.judgement.batch_judgement import judged_together
+from policy.allowlists.judgement.judgement import Judged
 
 from approvals.deciding.standing import shown_status, standing_of
 from approvals.deciding.status import Status
-from approvals.desk.allowing import judged_together
 from approvals.desk.weights import weights_to_show
 from approvals.reading.addresses import Field, lines_together
 from approvals.reading.listed import with_lists
@@ -29,8 +30,7 @@ from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
 from people.actors import Actor
-from policy.allowlists import Judged
-from policy.ruling import Ruling
+from policy.evaluation import Ruling
 from rendering import ShownLetter, named
 from rendering.invisibles import without_surrogates
 from risk import restored

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
+from policy.allowlists.judgement.judgement import Judged
 
 from approvals.reading.addresses import address_lines
 from approvals.reading.client import inbox_of
@@ -20,7 +21,6 @@ from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
-from policy.allowlists import Judged
 from rendering import ShownLetter
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.

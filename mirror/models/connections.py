@@ -7,8 +7,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
+from policy.allowlists.judgement.refusal_reads import GateRefusalQuerySet
 
-from approvals.querysets.refusals import GateRefusalQuerySet
 from common.encryption import EncryptedTextField
 from mirror.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
+from policy.allowlists.judgement.judgement import compared
 
 from mirror.models import Connection, KnownContact
 from mirror.sync import health
-from policy.allowlists import compared
 from upstream import errors
 from upstream.client import Client
 

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from policy.allowlists.judgement.changes import Change, Wanted, allow_for_days, apply_change, may_change
+from policy.allowlists.judgement.judgement import Place
 
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox
 from people.actors import Role
-from policy.allowlists import Place
-from policy.changes import Change, Wanted, allow_for_days, apply_change, may_change
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from tests.factories import NOW, make_connection, make_list, make_person
@@ -104,7 +104,7 @@ def test_of_many_who_change_one_version_at_once_one_does(root, connection):
 
 def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, connection, monkeypatch):
     nudged = []
-    monkeypatch.setattr("policy.changes.nudge", lambda task, key: nudged.append(task))
+    monkeypatch.setattr("policy.allowlists.changes.nudge", lambda task, key: nudged.append(task))
     other = make_connection("other")
     one = connection.mailboxes.get()
     beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")

@@ -10,9 +10,9 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
+from policy.allowlists.judgement.csv_files import UnreadableFile, read_file, written
+from policy.allowlists.judgement.forms import ImportForm, first_error
 
-from approvals.allowing.csv_files import UnreadableFile, read_file, written
-from approvals.allowing.forms import ImportForm, first_error
 from audit.models import Entry
 from policy.models import AllowEntry, Allowlist
 from tests.integration.test_allowlist_pages import ALL, changed, missing, patterns, save, text_of
@@ -46,7 +46,7 @@ def test_file_as_a_program_writes_it_is_read():
 
 
 def test_file_that_cannot_be_read_says_why(monkeypatch):
-    monkeypatch.setattr("approvals.allowing.csv_files.MAX_ROWS", 20)
+    monkeypatch.setattr("policy.allowlists.csv_files.MAX_ROWS", 20)
     for text, words in (
         (b"pattern\nx\xff.example\n", "Line 2 is not in UTF-8"),
         ("pattern\nx.example\n".encode("utf-16"), "zero bytes"),
@@ -182,7 +182,7 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
 
 
 def test_reading_is_bounded_by_what_a_form_may_be(signed_in, admin, monkeypatch):
-    monkeypatch.setattr("approvals.allowing.drafts.MAX_PACKED", 100)
+    monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
     answer = bring(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
     assert (answer.status_code, "several parts" in text_of(answer)) == (422, True)
     assert not Allowlist.objects.filter(version__gt=0).exists()

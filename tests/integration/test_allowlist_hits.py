@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
+from policy.allowlists.judgement.batch_judgement import contacts_among
+from policy.allowlists.judgement.hits import count_hits
 
-from approvals.desk.allowing import contacts_among
-from approvals.operating.counting import count_hits
 from approvals.tasks import read_all_contacts
 from mirror.models import Connection, KnownContact, Message
 from mirror.sync.contacts import read_contacts

@@ -9,14 +9,14 @@ from django.db import connection as database
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from policy.allowlists.judgement.changes import Change, Wanted, apply_change
+from policy.allowlists.judgement.drafts import Draft, Unpackable, pack, unpack
+from policy.allowlists.judgement.forms import ChangeForm, first_error
+from policy.allowlists.judgement.gate_status import at_gate
+from policy.allowlists.judgement.judgement import Place
+from policy.allowlists.judgement.scopes import list_at
 
-from approvals.allowing.drafts import Draft, Unpackable, pack, unpack
-from approvals.allowing.forms import ChangeForm, first_error
-from approvals.allowing.gates import at_gate
-from approvals.allowing.places import list_at
 from audit.models import Entry
-from policy.allowlists import Place
-from policy.changes import Change, Wanted, apply_change
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import make_connection, make_person
 
@@ -192,7 +192,7 @@ def test_filters_show_expired_ending_and_unused_entries(signed_in, admin):
 
 @pytest.mark.slow
 def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
-    monkeypatch.setattr("approvals.views.allowlists.PAGE", 2)
+    monkeypatch.setattr("policy.allowlists.views.PAGE", 2)
     changed(admin, *(f"d{number}.example" for number in range(5)))
     client, seen, url = signed_in(admin), [], ALL
     while url:

@@ -6,6 +6,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from policy.allowlists.judgement.judgement import Judged
 
 from alerts.models import Card, Destination
 from approvals.decide import undo_decision
@@ -16,7 +17,6 @@ from approvals.models import CommandedMail, Decision
 from approvals.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
 from common.postgres import clock
 from mirror.models import Connection, EnclosedFile, KeyOwner, KnownContact, Mailbox, Message, Revision
-from policy.allowlists import Judged
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import (
     MAILBOX,

@@ -8,15 +8,15 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from policy.allowlists.judgement.changes import Change, Wanted
+from policy.allowlists.judgement.judgement import Place
+from policy.allowlists.judgement.refusals import read_refusals
+from policy.allowlists.judgement.refused_mail import would_pass
+from policy.allowlists.judgement.scopes import list_at
 
 from approvals import tasks
-from approvals.allowing.places import list_at
-from approvals.allowing.refused import would_pass
-from approvals.sync.refusals import read_refusals
 from audit.models import Entry
 from mirror.models import Connection, GateRefusal, WebhookEvent
-from policy.allowlists import Place
-from policy.changes import Change, Wanted
 from policy.models import AllowEntry, Allowlist
 from tests.factories import MAILBOX, make_connection, make_person, post_event, rolled_back
 from tests.integration.test_allowlist_pages import changed, text_of

@@ -2,7 +2,7 @@
 
 import itertools
 
-from policy.ruling import Facts, rule
+from policy.evaluation import Facts, rule
 
 
 def ruling(**facts):

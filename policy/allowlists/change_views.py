@@ -10,20 +10,20 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.allowing.csv_files import Given, Problem, written
-from approvals.allowing.drafts import Draft, Preview, Unpackable, pack, preview, unpack
-from approvals.allowing.exporting import note_export
-from approvals.allowing.forms import ChangeForm, FindForm, ImportForm, first_error
-from approvals.allowing.places import ListAt
-from approvals.allowing.refused import Passing, would_pass
-from approvals.allowing.told import told_changes
-from approvals.allowing.words import mode_words
-from approvals.operating.rehearsal import Rehearsal, rehearse
-from approvals.views.allowlists import answer_list, head_of, visible_list
 from common.pages import DeskRequest
 from people.actors import Actor
 from people.reauthentication import reauthenticated
-from policy.changes import apply_change
+from policy.allowlists.judgement.changes import apply_change
+from policy.allowlists.judgement.csv_files import Given, Problem, written
+from policy.allowlists.judgement.drafts import Draft, Preview, Unpackable, pack, preview, unpack
+from policy.allowlists.judgement.exporting import note_export
+from policy.allowlists.judgement.forms import ChangeForm, FindForm, ImportForm, first_error
+from policy.allowlists.judgement.history import told_changes
+from policy.allowlists.judgement.refused_mail import Passing, would_pass
+from policy.allowlists.judgement.rehearsal import Rehearsal, rehearse
+from policy.allowlists.judgement.scopes import ListAt
+from policy.allowlists.judgement.views import answer_list, head_of, visible_list
+from policy.allowlists.judgement.wording import mode_words
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowEntry
 

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import nlargest
 
-from approvals.desk.allowing import contacts_among
 from mirror.models import Message
 from mirror.querysets.sent import Alike
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
-from policy.allowlists import (
+from policy.allowlists.judgement.applicable import Reach, reach_of, with_change
+from policy.allowlists.judgement.batch_judgement import contacts_among
+from policy.allowlists.judgement.changes import Change
+from policy.allowlists.judgement.judgement import (
     CONTACTS,
     MONITOR,
     OFF,
@@ -26,9 +28,7 @@ from policy.allowlists import (
     recipient,
     strictest,
 )
-from policy.changes import Change
 from policy.models import Allowlist
-from policy.standing import Reach, reach_of, with_change
 
 DAYS = 30
 LIMIT = 50

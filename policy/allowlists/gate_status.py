@@ -6,10 +6,10 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from approvals.errors import ActNotAllowed
-from approvals.sync import pushing
 from people.actors import Actor
-from policy.allowlists import Place
-from policy.changes import may_change
+from policy.allowlists.judgement import pushing
+from policy.allowlists.judgement.changes import may_change
+from policy.allowlists.judgement.judgement import Place
 from policy.models import Allowlist, GateList
 
 

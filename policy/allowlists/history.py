@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from approvals.allowing.words import mode_words
 from people.models import Person
+from policy.allowlists.judgement.wording import mode_words
 from policy.models import AllowChange
 
 

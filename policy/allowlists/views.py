@@ -8,14 +8,14 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.allowing.forms import SHOWN, FindForm
-from approvals.allowing.gates import at_gate
-from approvals.allowing.places import ListAt, list_at, list_of
-from approvals.allowing.told import told_changes
-from approvals.allowing.words import KINDS, mode_words, modes_of
 from common.pages import DeskRequest
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
+from policy.allowlists.judgement.forms import SHOWN, FindForm
+from policy.allowlists.judgement.gate_status import at_gate
+from policy.allowlists.judgement.history import told_changes
+from policy.allowlists.judgement.scopes import ListAt, list_at, list_of
+from policy.allowlists.judgement.wording import KINDS, mode_words, modes_of
 from policy.models import AllowEntry, Allowlist, GateList
 
 PAGE = 100

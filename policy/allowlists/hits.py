@@ -6,9 +6,9 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals.desk.allowing import judged_together
 from common.postgres import clock
 from mirror.models import Message
+from policy.allowlists.judgement.batch_judgement import judged_together
 from policy.models import AllowEntry
 
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from django import forms
 
-from approvals.allowing.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
-from approvals.allowing.drafts import Draft
-from approvals.allowing.places import ListAt
 from people.models import Person
-from policy.changes import MAX_NOTE
+from policy.allowlists.judgement.changes import MAX_NOTE
+from policy.allowlists.judgement.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
+from policy.allowlists.judgement.drafts import Draft
+from policy.allowlists.judgement.scopes import ListAt
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]

@@ -9,9 +9,9 @@ from typing import Any
 
 from django.core import signing
 
-from approvals.allowing.places import ListAt
 from people.actors import Actor
-from policy.changes import Change, Wanted
+from policy.allowlists.judgement.changes import Change, Wanted
+from policy.allowlists.judgement.scopes import ListAt
 from policy.models import AllowEntry
 
 # The desk takes a form of a mebibyte; the rest of the form is short.

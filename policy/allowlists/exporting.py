@@ -2,9 +2,9 @@
 
 from django.db import transaction
 
-from approvals.allowing.places import ListAt
 from audit.recording import record
 from people.actors import Actor
+from policy.allowlists.judgement.scopes import ListAt
 
 
 @transaction.atomic
