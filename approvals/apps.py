@@ -8,7 +8,7 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals.desk import hearing as desk_hearing
+        from approvals.collaboration import receivers as desk_hearing
         from approvals.intake.senders import announce_change
         from mirror.models import Connection
         from mirror.threads import receivers as hearing

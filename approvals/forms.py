@@ -7,9 +7,9 @@ from uuid import UUID
 
 from django import forms
 
-from approvals.desk.filters import GROUPS, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
-from approvals.desk.places import read_place
-from approvals.desk.presets import PRESETS, with_preset
+from approvals.decisions.usual_reasons import PRESETS, with_preset
+from approvals.queue.filters import GROUPS, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
+from approvals.queue.positions import read_place
 from common.fingerprint import FINGERPRINT
 from common.search_field import MAX_TYPED, as_asked
 from common.words import words_of

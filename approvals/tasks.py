@@ -11,12 +11,14 @@ from celery import shared_task
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from approvals import execute, reconcile
-from approvals.deciding import expire
-from approvals.deciding import resolve as resolving
-from approvals.desk import claims, comments, refilling, snooze, weights
+from approvals.collaboration import claims, comments, snooze
+from approvals.decisions import execute, expire
+from approvals.examination import backfill as refilling
 from approvals.models import Decision, RuleWeight
-from approvals.sync.belonging import connection_of
+from approvals.reconcile.reconcile import reconcile
+from approvals.reconcile.reconcile import resolve as resolving
+from approvals.reconcile.reconcile.connection_of import connection_of
+from approvals.risk_rules import weights
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 from mirror.attachments import fetch as enclosed

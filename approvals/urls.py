@@ -2,28 +2,26 @@
 
 from django.urls import include, path
 
-from approvals import webhooks
-from approvals.views import (
-    allow,
-    attention,
-    bulk,
-    claims,
-    comments,
-    doubt,
-    enclosed,
-    high_risk,
-    history,
-    listing,
-    message,
-    pulse,
-    reading,
-    report_decisions,
-    rules,
-    saved,
-    seen,
-    thread,
-    verdict,
-)
+from approvals.bulk import views as bulk
+from approvals.intake import webhooks
+from approvals.message_page import allow_views as allow
+from approvals.message_page import attachments as enclosed
+from approvals.message_page import claim_views as claims
+from approvals.message_page import comment_views as comments
+from approvals.message_page import frame as reading
+from approvals.message_page import high_risk_views as high_risk
+from approvals.message_page import past_verdict as seen
+from approvals.message_page import thread
+from approvals.message_page import unconfirmed_views as doubt
+from approvals.message_page import verdict_views as verdict
+from approvals.message_page import views as message
+from approvals.operations import views as attention
+from approvals.queue import history
+from approvals.queue import poll as pulse
+from approvals.queue import saved_view_pages as saved
+from approvals.queue import views as listing
+from approvals.reports import views as report_decisions
+from approvals.risk_rules import views as rules
 from connections import kill_switch_views as kill_switch
 from connections.accounts import adding_views as connection_adding
 from connections.accounts import connection_views as connection

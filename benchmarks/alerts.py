@@ -92,7 +92,7 @@ def worker() -> Iterator[None]:
 
 def happen(connection: Any, events: int) -> float:
     """Take in that messages are held, at a fixed rate, and return when the first of them was."""
-    from approvals.ingest import receive_webhook
+    from approvals.intake.ingest import receive_webhook
     from benchmarks.ingest import event
 
     rate = TIMES_TOO_MANY * HIDDEN[0] / HIDDEN[1]

@@ -139,8 +139,8 @@ def make_message(connection: Any) -> Any:
 
 def give(message: Any, actor: Any) -> float:
     """Record the decision as the page does, and return when that had been committed."""
-    from approvals import nudges
-    from approvals.decide import give_verdict
+    from approvals import wakeups as nudges
+    from approvals.decisions.decide import give_verdict
     from common.postgres import clock
 
     now = clock()

@@ -65,7 +65,7 @@ def rulings(actor: Any) -> list[float]:
     """Rule on some messages, and return how long each took; the first few, which open the connection, are left out."""
     from django.utils import timezone
 
-    from approvals.ruling import ruling_for
+    from approvals.decisions.ruling import ruling_for
     from mirror.models import Message
 
     messages = list(Message.objects.with_content().select_related("connection").order_by("pk"))

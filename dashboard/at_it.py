@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# As long as Redis keeps it (approvals.desk.presence), so that a page that was loaded anew shows the same.
+# As long as Redis keeps it (approvals.collaboration.presence), so that a page that was loaded anew shows the same.
 LASTS = 42.0
 MOST = 5000
 _HERE, _LEFT = "presence.here", "presence.left"

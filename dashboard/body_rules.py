@@ -4,7 +4,7 @@ from typing import Any
 
 from alerts.interactions import view as interactions
 from alerts.interactions.signing import SIGNATURE, TIMESTAMP
-from approvals import webhooks
+from approvals.intake import webhooks
 from dashboard.intake import PATH
 from upstream.signatures import HEADER
 

@@ -10,8 +10,8 @@ from django.utils.functional import SimpleLazyObject
 
 from alerts.models import Destination
 from alerts.places.rights import may_manage
-from approvals.operating.attention import attention_count
-from approvals.views.people_at import asked_of
+from approvals.collaboration.people_at import asked_of
+from approvals.operations.attention import attention_count
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.beats import silences

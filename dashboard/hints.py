@@ -8,10 +8,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.deciding.standing import shown_status
-from approvals.deciding.status import status_of
-from approvals.desk.facets import started_by
-from approvals.desk.presence import Reader, reported
+from approvals.collaboration.presence import Reader, reported
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import status_of
+from approvals.examination.queue_columns import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
 from audit.models import Entry
 from audit.recording import recorded

@@ -10,7 +10,7 @@ from django.core.handlers.exception import convert_exception_to_response
 from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponseBase
 
-from approvals.webhooks import multimail_webhook
+from approvals.intake.webhooks import multimail_webhook
 from dashboard.middleware import SecurityHeadersMiddleware, TraceMiddleware
 
 PATH = "/webhooks/multimail/"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from approvals.desk.facets import addresses_of
+from approvals.examination.queue_columns import addresses_of
 from mirror import store as mirror
 from mirror.models import Connection, Message
 from upstream.events import Event, direction_of

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from approvals.desk.facets import facets_of
-from approvals.desk.known import risk_context
-from approvals.reading import earlier
+from approvals.examination import previous_version as earlier
+from approvals.examination.context import risk_context
+from approvals.examination.queue_columns import facets_of
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals import ingest
+from approvals.intake import ingest
 from common.patterns import read_pattern
 from mirror import store as mirror
 from mirror.models import Connection, Mailbox, Message

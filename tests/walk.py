@@ -17,10 +17,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
-from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
+from approvals.bulk.sheets import OnSheet, new_sheet, sign_sheet
 from approvals.models import Claim, Decision, SavedView, Snooze
-from approvals.operating.attention import attention_for
-from approvals.operating.finding import grouped
+from approvals.operations.attention import attention_for
+from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
 from mirror.models import Connection, EnclosedFile, GateRefusal, Mailbox, Message, WebhookEvent
 from people.actors import Actor, Role, Scope

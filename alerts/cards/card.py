@@ -11,7 +11,7 @@ from typing import Any
 
 from alerts.cards import text
 from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, stamp
-from approvals.deciding.status import Status
+from approvals.decisions.status import Status
 from common.mail_addresses import masked_address, without_addresses
 
 AMBER = 0xF59E0B

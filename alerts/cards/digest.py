@@ -11,7 +11,7 @@ from alerts.cards.card import COLOURS, OPEN_TONES, payload
 from alerts.cards.facts import link_to, status_on_card
 from alerts.cards.text import literal
 from alerts.models import Destination, Digest
-from approvals.deciding.status import status_of
+from approvals.decisions.status import status_of
 from mirror.models import Message
 from mirror.querysets.status import read_decisions
 from mirror.states import MessageState

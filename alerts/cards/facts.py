@@ -9,10 +9,10 @@ from django.utils import timezone
 from alerts.cards.buttons import MAX_LINK
 from alerts.cards.card import CardFacts
 from alerts.models import Destination
-from approvals.deciding.standing import shown_status
-from approvals.deciding.status import Status, status_of
-from approvals.desk.weights import weights_to_show
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import Status, status_of
 from approvals.models import Claim
+from approvals.risk_rules.weights import weights_to_show
 from audit.trail import last_of
 from mirror.models import Message
 from mirror.querysets.terms import TOLD_BEFORE

@@ -21,13 +21,13 @@ from alerts.interactions.noting import words_kept
 from alerts.interactions.reading import REASON
 from alerts.interactions.wording import sentence_of, told_of_decision
 from alerts.models import Card, Destination, Interaction
-from approvals import nudges
-from approvals.decide import give_verdict, who_was_first
-from approvals.deciding.refusals import note_refusal
-from approvals.desk.claims import take
+from approvals import wakeups as nudges
+from approvals.collaboration.claims import take
+from approvals.decisions.decide import give_verdict, who_was_first
+from approvals.decisions.refusals import note_refusal
+from approvals.decisions.ruling import ruling_for, stop_of
 from approvals.errors import AlreadyDecided, ApprovalsError, ContentChanged, VerdictNotAllowed
 from approvals.forms import VerdictForm
-from approvals.ruling import ruling_for, stop_of
 from audit.recording import record
 from common.mail_addresses import without_addresses
 from common.postgres import clock

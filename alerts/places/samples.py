@@ -13,7 +13,7 @@ from alerts.models import Destination
 from alerts.places.levels import TO_PEOPLE, TO_PROGRAMS
 from alerts.places.sample_acts import LETTER, RECIPIENT, RUN, SENDER, SUBJECT, UPSTREAM_ID, sample_entry, sample_message
 from alerts.sending.events import event_body
-from approvals.deciding.status import Status
+from approvals.decisions.status import Status
 
 _HELD = Status("Held", "amber", "Waiting for a decision")
 # How the card stands when it tells of these; of the others it is the held one.

@@ -9,8 +9,8 @@ import logging
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
-from approvals import ingest
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
+from approvals.intake import ingest
 from audit.recording import record
 from common.postgres.rows import one_by_one
 from mirror.models import WebhookEvent

@@ -1,8 +1,8 @@
 """The tables of the review desk: decisions, what people leave at a message, and commanded mail."""
 
-from approvals.models.commands import CommandedMail
+from approvals.models.collaboration import Claim, Comment, Question, RuleWeight, SavedView, Snooze
+from approvals.models.commanded_mail import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
-from approvals.models.desk import Claim, Comment, Question, RuleWeight, SavedView, Snooze
 
 __all__ = [
     "Claim",

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from approvals.errors import AccountConnected, ActNotAllowed, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts.adding import add_connection

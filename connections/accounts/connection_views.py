@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts import own_webhook as own_hook

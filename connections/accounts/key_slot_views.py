@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts import changing, rights

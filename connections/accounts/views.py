@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals.reconcile.reconcile.ask_again import read_again, readable_by
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -11,10 +12,9 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from approvals.errors import ActNotAllowed
 from approvals.intake import unsigned
-from approvals.operating.looking import read_again, readable_by
 from common.pages import DeskRequest, page_or_fragment
 from connections.accounts.key_slots import SLOTS
 from connections.accounts.rights import may_add

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from common.pages import DeskRequest
 from connections.calls import READ_SECONDS
 from connections.mailboxes.commands import create_mailbox

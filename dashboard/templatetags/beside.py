@@ -7,8 +7,8 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.desk.presence import Reader
-from approvals.desk.typed import zone_of
+from approvals.collaboration.forms import zone_of
+from approvals.collaboration.presence import Reader
 
 register = template.Library()
 

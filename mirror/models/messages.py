@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from approvals.querysets.queue import CALM, ENDS
+from approvals.queue.querysets import CALM, ENDS
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
 from common.words import LETTER, TO

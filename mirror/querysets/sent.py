@@ -7,7 +7,7 @@ from typing import Self
 
 from django.contrib.postgres.aggregates import ArrayAgg
 
-from approvals.querysets.queue import QueueReads
+from approvals.queue.querysets import QueueReads
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
-from approvals import settle
+from approvals.decisions import settle
 from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState
 from mirror.sync import health

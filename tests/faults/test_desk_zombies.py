@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from approvals.execute import FRESH_FOR
+from approvals.decisions.execute import FRESH_FOR
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ
 

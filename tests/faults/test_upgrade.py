@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 
-from approvals.execute import abandon
+from approvals.decisions.execute import abandon
 from approvals.models import Decision
 from audit.models import Entry
 from audit.proving.database import check_database

@@ -88,13 +88,13 @@ def test_execute_is_the_only_caller_of_decide_email():
         for path in SOURCES
         if re.search(r"\.decide_email\(", path.read_text()) and "gateway" not in path.parts
     }
-    assert callers == {"approvals/execute.py"}
+    assert callers == {"approvals/decisions/execute.py"}
 
 
 def test_decision_state_is_written_in_one_place():
     pattern = re.compile(r"\.update\([^)]*\bstate=|decision\.state\s*=[^=]")
     found = {relative(path) for path in (ROOT / "approvals").glob("*.py") if pattern.search(path.read_text())}
-    assert found == {"approvals/settle.py"}
+    assert found == {"approvals/decisions/settle.py"}
 
 
 def environment_read():

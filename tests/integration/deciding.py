@@ -8,8 +8,8 @@ from typing import Any
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decide import Given, give_verdict
-from approvals.execute import run_decision
+from approvals.decisions.decide import Given, give_verdict
+from approvals.decisions.execute import run_decision
 from approvals.models import Decision
 from mirror.models import Message
 from people.models import Person

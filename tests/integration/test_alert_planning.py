@@ -15,7 +15,7 @@ from alerts.places.destinations import Settings, change_destination, switch_off,
 from alerts.places.routes import Wanted, add_route
 from alerts.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from approvals import tasks
-from approvals.deciding.expire import tell_of_expiring
+from approvals.decisions.expire import tell_of_expiring
 from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record

@@ -9,12 +9,12 @@ from django.utils import timezone
 from policy.allowlists.judgement.judgement import Judged
 
 from alerts.models import Card, Destination
-from approvals.decide import undo_decision
-from approvals.deciding.withdraw import confirm_approval
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
+from approvals.decisions.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
-from approvals.execute import run_decision
 from approvals.models import CommandedMail, Decision
-from approvals.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
 from common.postgres import clock
 from mirror.models import Connection, EnclosedFile, KeyOwner, KnownContact, Mailbox, Message, Revision
 from policy.models import AllowEntry, KillSwitch

@@ -6,18 +6,18 @@ from datetime import datetime, timedelta
 
 import pytest
 import redis
+from approvals.reconcile.reconcile.reconcile import ask_about
 from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals import ingest
+from approvals.intake import ingest
 from approvals.models import Decision, Verdict
-from approvals.operating import attention
-from approvals.operating.attention import attention_count, attention_for
-from approvals.operating.finding import grouped
-from approvals.reconcile import ask_about
-from approvals.sync import closing
+from approvals.operations import attention
+from approvals.operations.attention import attention_count, attention_for
+from approvals.operations.items import grouped
+from approvals.reconcile.reconcile import closing
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick
@@ -370,7 +370,7 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
 def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(
     signed_in, admin, reviewer, connection, press, monkeypatch
 ):
-    monkeypatch.setattr("approvals.operating.finding.SHOWN", 5)
+    monkeypatch.setattr("approvals.operations.items.SHOWN", 5)
     for number in range(7):
         make_event(connection, body=b'{"n": %d}' % number)
     make_event(connection, event_id="x")
@@ -401,7 +401,7 @@ def test_group_of_messages_is_asked_about_at_once_and_the_page_says_how_many_mor
     signed_in, admin, connection, press, monkeypatch
 ):
     monkeypatch.setattr(attention, "READ", 3)
-    monkeypatch.setattr("approvals.views.attention.READ", 3)
+    monkeypatch.setattr("approvals.operations.views.READ", 3)
     messages = [make_message(connection, hydrated=False) for _ in range(5)]
     Message.objects.update(held_at=LATE)
     Connection.objects.update(last_error="MultiMail did not answer in time.")

@@ -11,13 +11,13 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.decide import undo_decision
-from approvals.desk import bulk, sheets
-from approvals.desk.bulk import decide_together, undo_together
-from approvals.desk.bulk_forms import ChosenForm, TogetherForm
-from approvals.desk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
+from approvals.bulk import bulk, sheets
+from approvals.bulk.bulk import decide_together, undo_together
+from approvals.bulk.forms import ChosenForm, TogetherForm
+from approvals.bulk.items import gather
+from approvals.bulk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
+from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, Verdict
-from approvals.views.bulk_items import gather
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
@@ -155,7 +155,7 @@ def test_sheet_decides_what_is_on_it_in_this_version_for_its_own_person_and_for_
     assert (answer.status_code, "not on this sheet" in answer.content.decode()) == (422, True)
 
     items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
-    others = signing.dumps(["999999", "ab", items], salt="approvals.desk.sheets", compress=True)
+    others = signing.dumps(["999999", "ab", items], salt="approvals.bulk.sheets", compress=True)
     assert read_sheet(own, person=person) == read_sheet(own, person=person)
     monkeypatch.setattr(sheets, "LASTS", timedelta(seconds=-1))
     for signed in ("", "nonsense", others, own):

@@ -12,7 +12,7 @@ from alerts.cards.facts import facts_of, status_on_card
 from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
-from approvals.deciding.standing import shown_status
+from approvals.decisions.offered_acts import shown_status
 from approvals.models import Claim
 from audit.models import Entry
 from audit.recording import record

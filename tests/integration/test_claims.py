@@ -6,8 +6,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.desk.claims import end_idle, release, take, touch
-from approvals.desk.typed import ClaimForm
+from approvals.collaboration.claims import end_idle, release, take, touch
+from approvals.collaboration.forms import ClaimForm
 from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
 from approvals.tasks import sweep

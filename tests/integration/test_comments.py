@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from approvals.desk.comments import add_comment
+from approvals.collaboration.comments import add_comment
 from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry

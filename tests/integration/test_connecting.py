@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals import ingest, reconcile
 from approvals.errors import ActNotAllowed, ConnectionNotChanged
+from approvals.intake import ingest
 from approvals.models import Decision
+from approvals.reconcile.reconcile import reconcile
 from audit.models import Entry, EntryDetail
 from connections.accounts import adding, changing, pausing, removing
 from connections.accounts.checks import check_all, check_key

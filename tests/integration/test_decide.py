@@ -7,12 +7,12 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 
-from approvals import ingest
-from approvals.decide import Together, give_verdict, undo_decision
+from approvals.decisions.decide import Together, give_verdict, undo_decision
+from approvals.decisions.settle import advance, meet_reports
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
+from approvals.intake import ingest
+from approvals.message_page.content.opening import note_opened
 from approvals.models import Decision, Verdict
-from approvals.reading.opening import note_opened
-from approvals.settle import advance, meet_reports
 from audit.models import Entry
 from audit.recording import record
 from common.postgres import clock

@@ -16,7 +16,7 @@ from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card
 from alerts.sending.witness import head_post
-from approvals.deciding.status import Status
+from approvals.decisions.status import Status
 from audit.models import Seal
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render

@@ -8,8 +8,8 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
+from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.execute import run_decision
 from approvals.models import Verdict
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry

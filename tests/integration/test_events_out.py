@@ -18,7 +18,7 @@ from alerts.sending.again import send_again
 from alerts.sending.deliver import deliver_card
 from alerts.sending.events import body_of, send_event, try_event
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later
-from approvals.execute import run_decision
+from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from mirror.models import Message, Revision

@@ -4,18 +4,19 @@ from copy import copy
 from datetime import timedelta
 
 import pytest
+from approvals.reconcile.reconcile.reconcile import read_everything
+from approvals.reconcile.reconcile.resolve import resolve
 from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
-from approvals import execute, tasks
-from approvals.deciding.ending import end_with_error, end_with_success, event_for
-from approvals.deciding.resolve import resolve
-from approvals.execute import abandon, run_decision, upstream_reason
+from approvals import tasks
+from approvals.decisions import execute
+from approvals.decisions.execute import abandon, run_decision, upstream_reason
+from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
+from approvals.decisions.settle import meet_reports
 from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.querysets import DecisionQuerySet
-from approvals.reconcile import read_everything
-from approvals.settle import meet_reports
 from audit.models import Entry
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
@@ -428,7 +429,7 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
 
 def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, monkeypatch):
     nudged = []
-    monkeypatch.setattr("approvals.nudges.nudge", lambda name, key, **_: nudged.append((name.split(".")[2], key)))
+    monkeypatch.setattr("approvals.wakeups.nudge", lambda name, key, **_: nudged.append((name.split(".")[2], key)))
     changed = pending_row(message.upstream_id, subject="Another")
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
     for is_ours, is_found_by_the_call in ((True, True), (False, False)):

@@ -3,18 +3,18 @@
 from datetime import timedelta
 
 import pytest
+from approvals.reconcile.reconcile.reconcile import read_everything
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decide import undo_decision
-from approvals.deciding.expire import expire_due
-from approvals.deciding.withdraw import withdraw_decision
-from approvals.desk.bulk import decide_together
-from approvals.desk.sheets import OnSheet, new_sheet
+from approvals.bulk.bulk import decide_together
+from approvals.bulk.sheets import OnSheet, new_sheet
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.expire import expire_due
+from approvals.decisions.withdraw import withdraw_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.execute import run_decision
 from approvals.models import Decision
-from approvals.reconcile import read_everything
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message

@@ -122,7 +122,7 @@ def test_list_that_cannot_be_read_costs_nothing(gateway, upstream):
 
 def test_webhook_has_refusals_read_at_once_and_the_beat_asks_every_gateway_that_is_well(client, gateway, monkeypatch):
     nudged = []
-    for module in ("approvals.nudges", "approvals.tasks"):
+    for module in ("approvals.wakeups", "approvals.tasks"):
         monkeypatch.setattr(f"{module}.nudge", lambda name, key, **_: nudged.append((name, key)))
     inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
     body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()

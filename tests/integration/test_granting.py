@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from django.test import Client
 
-from approvals.desk.claims import take
+from approvals.collaboration.claims import take
 from approvals.models import Claim
 from audit.models import Entry, EntryDetail
 from mirror.models import Mailbox

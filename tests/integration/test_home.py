@@ -11,10 +11,10 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.decide import give_verdict
-from approvals.deciding.refusals import note_refusal
+from approvals.decisions.decide import give_verdict
+from approvals.decisions.execute import run_decision
+from approvals.decisions.refusals import note_refusal
 from approvals.errors import ApprovalsError
-from approvals.execute import run_decision
 from approvals.models import Decision, Verdict
 from approvals.querysets import figures
 from dashboard.overview import overview_of

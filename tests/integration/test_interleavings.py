@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals import ingest
+from approvals.intake import ingest
 from approvals.models import Decision
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent

@@ -5,10 +5,11 @@ from datetime import datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import ruling
+from approvals.decisions import ruling
+from approvals.message_page.content import origin
 from approvals.models import Snooze
-from approvals.reading import origin
-from approvals.views import listing, pulse
+from approvals.queue import poll as pulse
+from approvals.queue import views as listing
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
 from dashboard import context
 from mirror.querysets.visible_scope import anybody_like, asked_by

@@ -8,10 +8,10 @@ from django.db import transaction
 from django.db.models import ProtectedError
 from django.db.models.functions import Now
 
-from approvals.decide import undo_decision
-from approvals.execute import run_decision
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.ruling import ruling_for
 from approvals.models import Decision
-from approvals.ruling import ruling_for
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from policy import kill_switch

@@ -7,7 +7,7 @@ from django.db import connection as database
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from approvals.desk import known
+from approvals.examination import context as known
 from approvals.models import Decision
 from mirror.models import Mailbox, Message
 from tests.factories import (

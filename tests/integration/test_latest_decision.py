@@ -5,8 +5,8 @@ import json
 import pytest
 from django.db.models.functions import Now
 
-from approvals.decide import undo_decision
-from approvals.deciding.status import status_of
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.status import status_of
 from approvals.models import Decision, Verdict
 from dashboard.channel import CHANNEL
 from mirror.models import Message

@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.operating.attention import attention_count, attention_for
+from approvals.operations.attention import attention_count, attention_for
 from audit.models import Check, Entry
 from audit.proving import checking
 from audit.proving.checking import begin_daily_check, run_check

@@ -9,11 +9,11 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from approvals.desk.filters import Filters
+from approvals.decisions.settle import LEFT_AFTER_ALL
+from approvals.message_page.changes import changes_since
+from approvals.message_page.views import find_message, is_ahead_of_reading, message_context
 from approvals.models import Decision, Verdict
-from approvals.settle import LEFT_AFTER_ALL
-from approvals.views.changes import changes_since
-from approvals.views.message import find_message, is_ahead_of_reading, message_context
+from approvals.queue.filters import Filters
 from audit.models import Entry
 from mirror import store as mirror
 from mirror.models import Connection, Message
@@ -119,7 +119,7 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
 
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
     # Twice a minute it is told again, whatever happens.
-    monkeypatch.setattr("approvals.views.pulse._half_minute", lambda: 1)
+    monkeypatch.setattr("approvals.queue.poll._half_minute", lambda: 1)
     desk, address = signed_in(reviewer), f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
     assert desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304

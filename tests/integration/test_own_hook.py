@@ -6,8 +6,8 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from approvals import ingest
 from approvals.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
+from approvals.intake import ingest
 from approvals.intake.senders import secrets_of, sender
 from audit.models import Entry, EntryDetail
 from connections.accounts import own_webhook as own_hook

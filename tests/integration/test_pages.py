@@ -6,7 +6,7 @@ import pytest
 
 from approvals.forms import VerdictForm
 from approvals.models import Decision
-from approvals.views import listing
+from approvals.queue import views as listing
 from mirror.models import Message
 from tests.factories import NOW, make_connection, make_message, make_person
 

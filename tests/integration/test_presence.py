@@ -7,7 +7,7 @@ import pytest
 import redis
 from django.conf import settings
 
-from approvals.desk import presence
+from approvals.collaboration import presence
 from common import nudge
 from tests.factories import make_connection, make_message, make_person
 

@@ -3,7 +3,7 @@
 import pytest
 
 from approvals import tasks
-from approvals.desk import facets
+from approvals.examination import queue_columns as facets
 from mirror.models import Message
 from tests.factories import make_message
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals.forms import QueueForm
 from approvals.models import Claim, Comment, Decision, Question, RuleWeight, Snooze
-from approvals.views import listing
+from approvals.queue import views as listing
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide

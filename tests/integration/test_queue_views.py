@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from approvals.desk import views as views_of_desk
 from approvals.models import SavedView
+from approvals.queue import saved_views as views_of_desk
 from audit.models import Entry
 
 pytestmark = pytest.mark.django_db

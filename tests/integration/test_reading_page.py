@@ -10,8 +10,8 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from approvals.desk import known
-from approvals.reading.addresses import address_lines, spell_out
+from approvals.examination import context as known
+from approvals.message_page.content.addresses import address_lines, spell_out
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content

@@ -12,10 +12,10 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.decide import decide_by_rule, undo_decision
+from approvals.decisions.decide import decide_by_rule, undo_decision
 from approvals.models import Decision, Verdict
-from approvals.report_forms import DecisionsForm
 from approvals.reports.decisions import report_of, rows_of
+from approvals.reports.forms import DecisionsForm
 from approvals.reports.months import Month
 from audit.models import Entry
 from mirror.models import Mailbox, Message
@@ -225,7 +225,7 @@ def test_report_costs_the_same_for_many(auditor, connection, reviewer, second_re
 
 @pytest.mark.slow
 def test_pages_of_rows_have_each_row_once(signed_in, auditor, connection, reviewer, monkeypatch):
-    monkeypatch.setattr("approvals.views.report_decisions.PAGE", 2)
+    monkeypatch.setattr("approvals.reports.views.PAGE", 2)
     keys = {made(connection, reviewer).pk for _ in range(3)}
     gone = elsewhere(signed_in(auditor), connection)
     client, found, past = signed_in(auditor), [], []

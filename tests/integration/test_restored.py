@@ -6,17 +6,17 @@ A restore is what a transaction that is rolled back leaves: the database is as i
 from datetime import timedelta
 
 import pytest
+from approvals.reconcile.reconcile.reconcile import read_everything
+from approvals.reconcile.reconcile.resolve import resolve
 from django.core.management import call_command
 from django.db.models.functions import Now
 
-from approvals.deciding.resolve import resolve
-from approvals.execute import run_decision
+from approvals.decisions.execute import run_decision
 from approvals.models import Decision
-from approvals.operating.restored import hold_back
-from approvals.reconcile import read_everything
 from audit.models import Entry
 from common.postgres import clock
 from connections.accounts.pausing import resume
+from dashboard.backup.hold_back import hold_back
 from dashboard.management.commands.hold_back import OPERATOR
 from gateway import mail_server as mail_server_memory
 from gateway.models import Email

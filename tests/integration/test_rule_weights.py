@@ -11,10 +11,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.desk import weights
 from approvals.errors import ActNotAllowed
 from approvals.forms import RuleForm
 from approvals.models import RuleWeight
+from approvals.risk_rules import weights
 from audit.models import Entry, EntryDetail
 from mirror.models import Message, Revision
 from risk.findings import finding
@@ -171,7 +171,7 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_shows_nothing_out_of_reach(conn
 
 @pytest.mark.slow
 def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, monkeypatch):
-    monkeypatch.setattr("approvals.views.rules.PAGE", 2)
+    monkeypatch.setattr("approvals.risk_rules.views.PAGE", 2)
     wanted = {str(hit(connection).public_id) for _ in range(3)}
     client, address, seen = signed_in(admin), PAGE, []
     while address:

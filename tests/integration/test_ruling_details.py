@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from policy.allowlists.judgement.judgement import Judged
 
+from approvals.decisions.ruling import ruling_for, rulings_for, stop_of
 from approvals.models import CommandedMail
-from approvals.ruling import ruling_for, rulings_for, stop_of
 from common.postgres import clock
 from mirror.models import Mailbox, Message
 from policy.models import AllowEntry, KillSwitch

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 
-from approvals.operating.attention import attention_count, attention_for
+from approvals.operations.attention import attention_count, attention_for
 from audit.models import Entry
 from audit.sealing.sealer import seal_all
 from common.postgres import clock

@@ -3,8 +3,8 @@
 import pytest
 from django.db import transaction
 
+from approvals.decisions.settle import meet_held, meet_reports, reported_of
 from approvals.models import Decision, Verdict
-from approvals.settle import meet_held, meet_reports, reported_of
 from audit.models import Entry
 from common.postgres import clock
 from people.actors import worker

@@ -24,8 +24,8 @@ from alerts.commands.running import due_commands, run_command
 from alerts.interactions import telling
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
+from approvals.message_page.content.origin import origin_of
 from approvals.models import CommandedMail
-from approvals.reading.origin import origin_of
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.tracing.started import started_by, who_started

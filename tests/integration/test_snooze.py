@@ -11,10 +11,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.decide import undo_decision
-from approvals.desk.comments import add_comment
-from approvals.desk.snooze import bring_back_due
-from approvals.desk.typed import SnoozeForm, tomorrow_morning
+from approvals.collaboration.comments import add_comment
+from approvals.collaboration.forms import SnoozeForm, tomorrow_morning
+from approvals.collaboration.snooze import bring_back_due
+from approvals.decisions.decide import undo_decision
 from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry

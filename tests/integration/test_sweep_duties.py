@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.models import Decision
-from approvals.operating.attention import attention_for
+from approvals.operations.attention import attention_for
 from common.nudge import flush
 from common.postgres import clock
 from mirror.models import Message

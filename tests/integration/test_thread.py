@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import ingest, tasks
-from approvals.decide import give_verdict
+from approvals import tasks
+from approvals.decisions.decide import give_verdict
 from approvals.errors import ThreadMovedOn
 from approvals.forms import VerdictForm
+from approvals.intake import ingest
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from mirror.models import Connection, Message, OpenedPart, Thread, ThreadLetter

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals.ingest import receive_webhook
+from approvals.intake.ingest import receive_webhook
 from audit.models import Entry
 from mirror.models import Message
 from tests.factories import MAILBOX, event_body

@@ -50,7 +50,7 @@ def test_signature_is_of_the_raw_body_and_comes_before_any_parsing(client, conne
     body = event_body(subject="Grüße")
     again = json.dumps(json.loads(body)).encode()
     assert json.loads(again) == json.loads(body)
-    monkeypatch.setattr("approvals.ingest.parse", lambda body: pytest.fail("parsed before it was verified"))
+    monkeypatch.setattr("approvals.intake.ingest.parse", lambda body: pytest.fail("parsed before it was verified"))
     assert post_event(client, connection, again, **{HEADER: sign(body, SECRET)}).status_code == 401
     assert post_event(client, connection, b"{" * 100_000, **{HEADER: sign(body, SECRET)}).status_code == 401
     assert nothing_is_stored()

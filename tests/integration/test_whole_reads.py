@@ -3,14 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from approvals.reconcile.reconcile.reconcile import hydrate, read_everything
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from approvals import reconcile, tasks
+from approvals import tasks
 from approvals.models import Decision
-from approvals.reconcile import hydrate, read_everything
+from approvals.reconcile.reconcile import reconcile
 from audit.models import Entry
 from mirror import store as mirror
 from mirror.models import Connection, Message, Revision

@@ -3,18 +3,18 @@
 from itertools import product
 
 import pytest
+from approvals.reconcile.reconcile.reconcile import read_everything
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decide import undo_decision
-from approvals.deciding.ending import end_with_success
-from approvals.deciding.standing import shown_status
-from approvals.deciding.withdraw import confirm_approval, settle_by_hand, withdraw_decision
+from approvals.decisions.decide import undo_decision
+from approvals.decisions.execute import run_decision
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.outcomes import end_with_success
+from approvals.decisions.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
+from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
-from approvals.execute import run_decision
 from approvals.models import Decision, Verdict
-from approvals.reconcile import read_everything
-from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message

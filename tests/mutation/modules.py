@@ -56,9 +56,9 @@ MODULES = {
         broken=("common/fingerprint.py",),
         tests=("tests/unit/test_fingerprint.py", "tests/unit/test_difference.py"),
     ),
-    "settle": Module(broken=("approvals/settle.py",), tests=_DECISIONS),
+    "settle": Module(broken=("approvals/decisions/settle.py",), tests=_DECISIONS),
     "ruling": Module(
-        broken=("approvals/ruling.py", "policy/evaluation.py"),
+        broken=("approvals/decisions/ruling.py", "policy/evaluation.py"),
         tests=(
             "tests/unit/test_ruling.py",
             "tests/unit/test_kill_switch_roles.py",
@@ -68,10 +68,12 @@ MODULES = {
             "tests/integration/test_decide.py",
         ),
     ),
-    "decide": Module(broken=("approvals/decide.py",), tests=(*_DECISIONS, "tests/integration/test_enclosed.py")),
-    "execute": Module(broken=("approvals/execute.py",), tests=_DECISIONS),
+    "decide": Module(
+        broken=("approvals/decisions/decide.py",), tests=(*_DECISIONS, "tests/integration/test_enclosed.py")
+    ),
+    "execute": Module(broken=("approvals/decisions/execute.py",), tests=_DECISIONS),
     "ingest": Module(
-        broken=("approvals/ingest.py",),
+        broken=("approvals/intake/ingest.py",),
         tests=(
             "tests/unit/test_upstream_events.py",
             "tests/integration/test_webhook*.py",

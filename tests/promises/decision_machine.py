@@ -9,9 +9,10 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from approvals import decide, execute, ingest, reconcile
-from approvals.deciding import expire, resolve, withdraw
+from approvals.decisions import decide, execute, expire, withdraw
+from approvals.intake import ingest
 from approvals.models import Decision
+from approvals.reconcile.reconcile import reconcile, resolve
 from common.identifiers import crockford, uuid7
 from mirror.models import Connection, Message
 from tests.factories import make_connection

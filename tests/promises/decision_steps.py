@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from approvals import decide
-from approvals.deciding import withdraw
-from approvals.deciding.status import status_of
+from approvals.decisions import decide, withdraw
+from approvals.decisions.status import status_of
 from approvals.errors import ApprovalsError
 from approvals.models import Decision
 from common.references import references_in

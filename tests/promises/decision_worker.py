@@ -12,7 +12,7 @@ from django.db import DatabaseError, InterfaceError, connections
 from django.db import connection as database
 from django.utils import timezone
 
-from approvals import execute
+from approvals.decisions import execute
 from approvals.models import Decision
 from tests.promises.upstream_world import PATIENCE, Parked, World
 

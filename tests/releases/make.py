@@ -54,7 +54,7 @@ def _fill() -> None:
     django.setup()
     from django.utils import timezone
 
-    from approvals.decide import give_verdict
+    from approvals.decisions.decide import give_verdict
     from approvals.models import Decision
     from audit.sealing.sealer import seal_all
     from gateway import compose

@@ -16,7 +16,7 @@ from alerts.cards.digest import Row, digest_body
 from alerts.cards.shortened import shortened
 from alerts.cards.text import cut, escape, literal, units
 from alerts.interactions.answers import reason_form
-from approvals.deciding.status import Status
+from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.mentions import count_pings

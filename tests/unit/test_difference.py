@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from approvals.reading.difference import difference
-from approvals.reading.rewording import Effort, compare
+from approvals.message_page.content.differences import difference
+from approvals.message_page.content.word_diff import Effort, compare
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint
 from tests.linear import is_linear
 

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.desk.filters import Filters, read_search
-from approvals.desk.places import Place, as_number, at_time, read_place
 from approvals.forms import QueueForm
+from approvals.queue.filters import Filters, read_search
+from approvals.queue.positions import Place, as_number, at_time, read_place
 from mirror.models import Mailbox
 from risk.amounts import amounts
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from approvals.reading.facts import MOST, READ, facts_of
-from approvals.reading.origin import discord_place, stated_reason
+from approvals.message_page.content.origin import discord_place, stated_reason
+from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from common.fingerprint import Content
 from rendering import show_letter
 from tests.linear import is_linear

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from approvals.reading.client import PREVIEW, inbox_of
-from approvals.reading.compare import compare_parts
-from approvals.reading.source import STRETCH, page_count, source_of, stretch_of
+from approvals.message_page.content.client_previews import PREVIEW, inbox_of
+from approvals.message_page.content.part_comparison import compare_parts
+from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
 from common.fingerprint import FIELDS, Content
 from rendering import show_letter
 from tests.linear import is_linear, seconds

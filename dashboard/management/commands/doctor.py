@@ -16,8 +16,8 @@ from django.utils import timezone
 from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
 from approvals.models import Decision
-from approvals.operating.attention import READ, attention_count, attention_for
-from approvals.operating.finding import Group, grouped
+from approvals.operations.attention import READ, attention_count, attention_for
+from approvals.operations.items import Group, grouped
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard import foundations

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser, call_command
 
-from approvals.operating.restored import hold_back
+from dashboard.backup.hold_back import hold_back
 from people.actors import Actor, Role, Scope
 
 OPERATOR = Actor(kind="command", id="restore", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))

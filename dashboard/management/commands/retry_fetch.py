@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from approvals import nudges
+from approvals import wakeups as nudges
 from common.postgres import clock
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch

@@ -1,1 +1,0 @@
-"""The pages of the allowlists: which list is meant, what a change would do, files of entries, and the gates' state."""

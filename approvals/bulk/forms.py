@@ -1,0 +1,97 @@
+"""Parsing of what people send to choose messages to decide together, and to decide them."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+
+from approvals.bulk.sheets import MAX_ITEMS
+from approvals.decisions.usual_reasons import with_preset
+from approvals.forms import MAX_REASON, WordsField
+from common.fingerprint import FINGERPRINT
+from mirror.states import Outcome
+
+_MISSING = {
+    Outcome.REJECT: "Say why, so that the agents can do better: the reason is sent to each of them.",
+    Outcome.SEND_BACK: "Say what should change: each agent gets these words.",
+}
+
+
+class ChosenForm(forms.Form):
+    """Which messages shall stand on a sheet. Nonsense among them is left out, and so is what does not fit on it."""
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        # Twice as many are looked at, to tell how many did not fit.
+        asked = [_as_id(value) for value in data.getlist("id")[: 2 * MAX_ITEMS]]
+        found = list(dict.fromkeys(one for one in asked if one is not None))
+        self.chosen, self.too_many = found[:MAX_ITEMS], len(found[MAX_ITEMS:])
+
+
+class TogetherForm(forms.Form):
+    """One verdict for all that is ticked on a sheet. Each act has a field of its own for its words."""
+
+    outcome = forms.ChoiceField(
+        choices=Outcome.choices,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose approve, reject or send back."),
+    )
+    sheet = forms.CharField(max_length=20_000, required=False)
+    reject_reason = WordsField(required=False)
+    send_back_reason = WordsField(required=False)
+    reject_preset = forms.CharField(required=False, max_length=40)
+    send_back_preset = forms.CharField(required=False, max_length=40)
+    unseen = forms.IntegerField(min_value=0, max_value=MAX_ITEMS, required=False)
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        self.ticked = [_as_pair(value) for value in data.getlist("item")]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        # How many were not on screen is the browser's word: nothing rests on it.
+        self.errors.pop("unseen", None)
+        outcome = cleaned.get("outcome", "")
+        words, preset = cleaned.get(f"{outcome}_reason") or "", cleaned.get(f"{outcome}_preset") or ""
+        cleaned["reason"] = with_preset(outcome, preset, words)
+        if outcome in _MISSING and not cleaned["reason"]:
+            self.add_error(None, _MISSING[outcome])
+        if len(cleaned["reason"]) > MAX_REASON:
+            self.add_error(None, f"Keep the reason under {MAX_REASON} characters.")
+        if outcome and not self.ticked:
+            self.add_error(None, "Tick at least one message to decide.")
+        return cleaned
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class UndoForm(forms.Form):
+    """Which batch to take back, or which message of it alone."""
+
+    of = forms.RegexField(r"\A[0-9a-f]{32}\Z", required=False)
+    id = forms.UUIDField(required=False)
+
+    def batch(self) -> str:
+        """Return the batch's id, empty where none is given."""
+        self.is_valid()
+        return str(self.cleaned_data.get("of") or "")
+
+    def only(self) -> UUID | None:
+        """Return the one message, None for all."""
+        self.is_valid()
+        return self.cleaned_data.get("id")
+
+
+def _as_id(value: str) -> UUID | None:
+    try:
+        return UUID(value)
+    except ValueError:
+        return None
+
+
+def _as_pair(value: str) -> tuple[str, str]:
+    """Return id and fingerprint of what was ticked; what is neither is on no sheet."""
+    key, _, version = value.partition(".")
+    found = _as_id(key)
+    return (str(found), version) if found and FINGERPRINT.match(version) else ("", value[:10])

@@ -1,0 +1,231 @@
+"""What stands on a sheet of messages to decide together: each whole enough to be judged, or left out with the reason.
+
+The number of queries does not grow with the number of messages. What is too long for a sheet is not approved on it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+from django.urls import reverse
+from policy.allowlists.judgement.batch_judgement import judged_together
+from policy.allowlists.judgement.judgement import Judged
+
+from approvals.decisions.offered_acts import shown_status, standing_of
+from approvals.decisions.ruling import rulings_for
+from approvals.decisions.status import Status
+from approvals.message_page.content.addresses import Field, lines_together
+from approvals.message_page.content.allowlist_notes import with_lists
+from approvals.message_page.content.origin import stated_reason
+from approvals.message_page.content.rendered_cache import letter_of
+from approvals.message_page.content.source import Stretch, stretch_of
+from approvals.message_page.findings import FoundLine, found_lines
+from approvals.queue.pane import Expiry, expiry_of, unseen_fields
+from approvals.risk_rules.weights import weights_to_show
+from common.fingerprint import Attachment, Content
+from mirror.attachments.preview import ShownFile, shown_file
+from mirror.models import EnclosedFile, Message, Revision, ThreadLetter
+from mirror.querysets import CLAIM_LASTS
+from mirror.store import stored_content
+from mirror.threads.conversation import came_since
+from people.actors import Actor
+from policy.evaluation import Ruling
+from rendering import ShownLetter, named
+from rendering.invisibles import without_surrogates
+from risk import restored
+from risk.score import Score, score
+
+# So much of each letter is open; the rest is one press away.
+BEGUN = 1200
+# A letter longer than this is not judged among others, nor are letters that make the sheet longer than that together.
+MAX_LETTER = 20_000
+MAX_SHEET = 400_000
+MAX_SUBJECT = 2000
+MAX_LINKS = 60
+
+
+@dataclass(frozen=True)
+class Item:
+    """One message on the sheet. `why_alone` says why it cannot be approved here; empty where it can."""
+
+    message: Message
+    revision: Revision
+    content: Content
+    score: Score
+    ruling: Ruling
+    findings: Sequence[FoundLine]
+    fields: Sequence[Field]
+    expiry: Expiry | None
+    kind: str
+    why_alone: str = ""
+    letter: ShownLetter | None = None
+    begun: Stretch | None = None
+    rest: Stretch | None = None
+    files: Sequence[ShownFile] = ()
+    not_kept: Sequence[Attachment] = ()
+    holder: str = ""
+    reason: str = ""
+    unseen: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def pair(self) -> str:
+        """What its tick sends: which message, in which version."""
+        return f"{self.message.public_id}.{self.revision.fingerprint}"
+
+    @property
+    def is_high(self) -> bool:
+        return self.score.level == "high"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A message that cannot be decided here at all, and why. Without a message: one that this person does not see."""
+
+    message: Message | None
+    status: Status | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """The sheet: what can be approved, what needs a look of its own, and what is left out."""
+
+    ready: Sequence[Item]
+    alone: Sequence[Item]
+    left_out: Sequence[LeftOut]
+
+    @property
+    def items(self) -> list[Item]:
+        return [*self.ready, *self.alone]
+
+
+def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
+    """Return the sheet of these messages, in their order."""
+    found = Message.objects.visible_to(actor).for_list().filter(public_id__in=chosen)
+    known = {message.public_id: message for message in found}
+    messages = [known[one] for one in chosen if one in known]
+    judged = judged_together(messages, now=now)
+    rulings = rulings_for(messages, actor=actor, now=now, judged=judged)
+    left_out, open_ones = [], []
+    for message in messages:
+        why = _why_not(message, rulings[message.pk])
+        if why:
+            left_out.append(LeftOut(message, shown_status(message), why))
+        else:
+            open_ones.append(message)
+    unknown = [LeftOut(None, None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
+    items = _items(open_ones, rulings, judged, actor=actor, now=now)
+    ready, alone = [one for one in items if not one.why_alone], [one for one in items if one.why_alone]
+    return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown])
+
+
+def _why_not(message: Message, ruling: Ruling) -> str:
+    """Return why a message cannot be decided on a sheet at all; empty where it can."""
+    if message.revision is None:
+        return "Its content is still being fetched." if message.state == "held" else "It is not held any more."
+    standing = standing_of(message, message.latest_decision, is_reviewer=True, may_look=False)
+    if not standing.takes_verdict:
+        status = shown_status(message)
+        return f"{'. '.join(part for part in (status.word, status.detail) if part)}."
+    if standing.kind == "withdrawn":
+        return "An approval of it was withdrawn and may still arrive. Open it by itself."
+    return "" if ruling.may_reject else ruling.reasons[0]
+
+
+def _items(
+    messages: Sequence[Message],
+    rulings: Mapping[int, Ruling],
+    judged: Mapping[int, Judged],
+    *,
+    actor: Actor,
+    now: datetime,
+) -> list[Item]:
+    weights = weights_to_show()
+    letters = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
+    lines = lines_together([(one, content) for one, _, content in letters], actor=actor)
+    late, files = came_since(messages), _files_of(messages)
+    items, left = [], MAX_SHEET
+    for message, revision, content in letters:
+        size = len(content.html or "") + len(content.markdown or "")
+        is_short = size <= min(MAX_LETTER, left) and len(content.subject) <= MAX_SUBJECT
+        left -= size if is_short else 0
+        score_here, found = _found(message, revision, weights)
+        kept = files.get(revision.pk, [])
+        item = Item(
+            message=message,
+            revision=revision,
+            content=content,
+            score=score_here,
+            ruling=rulings[message.pk],
+            findings=found,
+            fields=with_lists(lines[message.pk], judged[message.pk]),
+            expiry=expiry_of(message, now=now),
+            kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
+            files=kept,
+            not_kept=content.attachments[len(kept) :],
+            holder=_holder(message, actor, now),
+            reason=stated_reason(message.trigger),
+            unseen=unseen_fields(content),
+        )
+        item = _with_letter(item) if is_short else item
+        items.append(replace(item, why_alone=_why_alone(item, late.get(message.pk))))
+    return items
+
+
+def _found(message: Message, revision: Revision, weights: Mapping[str, int]) -> tuple[Score, list[FoundLine]]:
+    findings = [restored(one) for one in revision.findings]
+    page = reverse("message", kwargs={"public_id": message.public_id})
+    return score(findings, weights), found_lines(findings, weights, page=page, query="")
+
+
+def _with_letter(item: Item) -> Item:
+    letter = letter_of(item.revision, item.content)
+    text = without_surrogates(letter.read or letter.text).strip()
+    end = _end_of_beginning(text)
+    rest = stretch_of(text[end:], page=1) if end < len(text) else None
+    return replace(item, letter=letter, begun=stretch_of(text[:end], page=1), rest=rest)
+
+
+def _end_of_beginning(text: str) -> int:
+    """Return where the open part of a text ends: at the end of a line or word, and never for a few words more."""
+    if len(text) <= BEGUN + BEGUN // 4:
+        return len(text)
+    cut = max(text.rfind("\n", BEGUN - 200, BEGUN), text.rfind(" ", BEGUN - 40, BEGUN))
+    return cut + 1 if cut > 0 else BEGUN
+
+
+def _why_alone(item: Item, late: ThreadLetter | None) -> str:
+    """Return why a message cannot be approved among others; empty where it can."""
+    if not item.ruling.may_approve:
+        return item.ruling.reasons[0]
+    if item.is_high:
+        return "It is of high risk. Open it by itself to approve it."
+    if late is not None:
+        return f"{named(late.sender)[:100] or 'Somebody'} wrote in this thread after the draft. Open it and read that."
+    if item.letter is None:
+        return "It is too long to be judged among others. Open it by itself to approve it."
+    if item.letter.doubt:
+        return "It could not be laid out with certainty. Open it by itself to approve it."
+    if item.unseen & {"to", "subject"} or {"html", "markdown"} <= item.unseen:
+        return "Not all of it is visible with this key. Open it by itself to approve it."
+    if any(line.more for line in item.fields) or len(item.letter.links) > MAX_LINKS:
+        return "It has more recipients or links than a sheet shows. Open it by itself to approve it."
+    return ""
+
+
+def _files_of(messages: Sequence[Message]) -> dict[int, list[ShownFile]]:
+    """Return the attached files of many messages by their versions, in one query."""
+    versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
+    found: dict[int, list[ShownFile]] = {}
+    for file in EnclosedFile.objects.filter(revision__in=versions).without_bytes().in_place() if versions else ():
+        found.setdefault(file.revision_id, []).append(shown_file(file))
+    return found
+
+
+def _holder(message: Message, actor: Actor, now: datetime) -> str:
+    """Return who else has taken it on; empty where nobody has."""
+    claim = getattr(message, "claim", None)
+    if claim is None or claim.seen_at < now - CLAIM_LASTS or str(claim.person_id) == actor.id:
+        return ""
+    return f"{claim.person} has it"

@@ -1,0 +1,183 @@
+"""Deciding many messages together: the sheet that shows each of them, the verdict on what was ticked, the outcomes.
+
+Opening a sheet decides nothing. What was not on it, or is another version by now, is not decided.
+"""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals import wakeups as nudges
+from approvals.bulk.bulk import Ended, decide_together, note_on_sheet, undo_together
+from approvals.bulk.forms import ChosenForm, TogetherForm, UndoForm
+from approvals.bulk.items import Gathered, gather
+from approvals.bulk.outcome_views import batch_kept, done_context, keep_batch, may_undo, repeated
+from approvals.bulk.sheets import OnSheet, Sheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
+from approvals.decisions.usual_reasons import PRESETS
+from approvals.queue.views import filters_of
+from common.pages import DeskRequest, page_or_fragment
+from mirror.states import Outcome
+from people.actors import Actor
+from people.reauthentication import ask_first, has_just_proved
+
+# What is typed into a sheet's form beside the ticks.
+TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def sheet(request: DeskRequest) -> HttpResponse:
+    """Show what was chosen in the list, each message whole enough to be judged. A link alone leads to the list."""
+    form = ChosenForm(request.POST)
+    if not form.chosen:
+        if request.method == "POST":
+            messages.info(request, "Tick the messages that you want to look at together.", extra_tags="desk")
+        return redirect(_queue_address(request))
+    return _answer_with_sheet(request, form.chosen, typed=_typed(request), too_many=form.too_many)
+
+
+def _answer_with_sheet(
+    request: DeskRequest,
+    chosen: list[UUID],
+    *,
+    typed: dict[str, str],
+    too_many: int = 0,
+    problem: str = "",
+    ticked: set[str] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise all that can be approved are."""
+    actor: Actor = request.actor
+    gathered = gather(chosen, actor=actor, now=timezone.now())
+    shown = new_sheet(
+        [
+            OnSheet(one.message.public_id, one.revision.fingerprint, not one.why_alone, one.why_alone)
+            for one in gathered.items
+        ]
+    )
+    _note(gathered, shown, actor)
+    context = {
+        "sheet": gathered,
+        "signed": sign_sheet(shown, person=actor.id),
+        "ticked": {one.pair for one in gathered.ready} if ticked is None else ticked,
+        "kinds": {one.kind for one in gathered.ready},
+        "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
+        "has_undo_window": all(_has_window(one.message) for one in gathered.items),
+        "presets": PRESETS,
+        "typed": typed,
+        "too_many": too_many,
+        "problem": problem,
+        "queue_query": _query(request),
+    }
+    return render(request, "approvals/bulk.html", context, status=status)
+
+
+def _note(gathered: Gathered, shown: Sheet, actor: Actor) -> None:
+    whole = [one for one in gathered.items if one.letter is not None]
+    with_links = [one.message.pk for one in whole if one.letter and one.letter.links and not one.why_alone]
+    note_on_sheet([one.message for one in whole], sheet=shown, actor=actor, with_links=with_links)
+
+
+@login_required
+@require_POST
+def decide(request: DeskRequest) -> HttpResponse:
+    """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked and typed; else the outcomes."""
+    actor: Actor = request.actor
+    form = TogetherForm(request.POST)
+    is_valid = form.is_valid()
+    try:
+        shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
+        ticked = shown.only(form.ticked)
+    except SheetNotOurs as error:
+        return _refuse(request, None, form, error.sentence)
+    if not is_valid:
+        return _refuse(request, shown, form, form.first_error())
+    now, outcome, reason = timezone.now(), form.cleaned_data["outcome"], form.cleaned_data["reason"]
+    # Many letters leave by one press. Nothing leaves by a rejection, and an agent can send again.
+    if outcome == Outcome.APPROVE and not has_just_proved(request):
+        return ask_first(request)
+    if again := repeated(request.session, shown, ticked, outcome=outcome, actor=actor):
+        return redirect(_done_address(again))
+    ended = decide_together(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)
+    for one in ended:
+        if one.decision is not None:
+            nudges.execute(one.decision, now=now)
+    batch = keep_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=_query(request))
+    return redirect(_done_address(batch))
+
+
+def _refuse(request: DeskRequest, shown: Sheet | None, form: TogetherForm, sentence: str) -> HttpResponse:
+    """Show the sheet again with all that was ticked and typed. Of one that is none, only what was ticked."""
+    chosen = [one.message for one in shown.items] if shown else [UUID(key) for key, _ in form.ticked if key]
+    if not chosen:
+        messages.error(request, sentence, extra_tags="desk")
+        return redirect(_queue_address(request))
+    ticked = {f"{key}.{version}" for key, version in form.ticked} if shown else set()
+    return _answer_with_sheet(request, chosen[:50], typed=_typed(request), problem=sentence, ticked=ticked, status=422)
+
+
+@login_required
+@require_safe
+def done(request: DeskRequest) -> HttpResponse:
+    """Show what became of each message of a batch, with a way back while it has not left."""
+    batch = batch_kept(request.session, UndoForm(request.GET).batch())
+    if batch is None:
+        return redirect("queue")
+    context = done_context(batch, request.actor, now=timezone.now())
+    return page_or_fragment(
+        request, page="approvals/bulk_done.html", fragment="approvals/_bulk_done.html", context=context
+    )
+
+
+@login_required
+@require_POST
+def undo(request: DeskRequest) -> HttpResponse:
+    """Take back one message of a batch, or all of it that has not left."""
+    form = UndoForm(request.POST)
+    batch = batch_kept(request.session, form.batch())
+    if batch is None:
+        return redirect("queue")
+    only, actor = form.only(), request.actor
+    wanted = [one for one in may_undo(batch, actor) if only in (None, one)]
+    ended = undo_together(messages=wanted, actor=actor, now=timezone.now())
+    _tell_undone(request, ended)
+    return redirect(_done_address(batch.id))
+
+
+def _tell_undone(request: DeskRequest, ended: list[Ended]) -> None:
+    undone = sum(one.decision is not None for one in ended)
+    if undone:
+        messages.info(request, f"{undone} undone, and held again.", extra_tags="desk")
+    if not undone or len(ended) > undone:
+        messages.error(request, "What had left already could not be undone.", extra_tags="desk")
+
+
+def _typed(request: DeskRequest) -> dict[str, str]:
+    """Return what was typed and chosen, to stand in the form again."""
+    typed = {name: request.POST.get(name, "") for name in TYPED}
+    return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
+
+
+def _has_window(message: Any) -> bool:
+    return message.mailbox is None or message.mailbox.undo_window > timedelta(0)
+
+
+def _query(request: DeskRequest) -> str:
+    query = filters_of(request).query()
+    return f"?{query}" if query else ""
+
+
+def _queue_address(request: DeskRequest) -> str:
+    return f"{reverse('queue')}{_query(request)}"
+
+
+def _done_address(batch: str) -> str:
+    return f"{reverse('bulk-done')}?of={batch}"

@@ -1,0 +1,129 @@
+"""Takes a message on, so that others see who has it, and gives it free again. A claim keeps nobody from deciding."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from approvals.collaboration.querysets import ClaimQuerySet
+from approvals.decisions.ruling import is_reviewer, lock_visible
+from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
+from approvals.models import Claim
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from mirror.models import Message
+from mirror.querysets.status import awaits_review
+from mirror.states import MessageState
+from people.actors import Actor, worker
+from people.models import Person
+
+DECIDED = "The message was decided."
+IDLE = "It was not on the holder's screen for ten minutes."
+GONE = "Its holder left the desk."
+BEYOND = "Its holder may not decide it any more."
+SIGNED_OUT = "Its holder signed out."
+# A page says more often than this that it is on screen; a claim need not know it so exactly.
+_OFTEN = timedelta(seconds=15)
+_BATCH = 200
+
+
+@atomic_anew
+def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None = None) -> Claim:
+    """Take a message on; by its holder, it is only seen again.
+
+    Raises ClaimedByOther where somebody else has it who is not `from_holder`: whoever takes over says from whom, so
+    that of two people at once the second learns of the first. Raises ActNotAllowed for who cannot decide here, and
+    AlreadyDecided where nothing is left to take on.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise ActNotAllowed("Only a reviewer of this mailbox can take a message on.")
+    if not awaits_review(locked.pk):
+        raise AlreadyDecided("There is nothing left to take on: this message is decided.")
+    mine = int(actor.id)
+    live = Claim.objects.on(locked).live().select_related("person").first()
+    if live is not None and live.person_id == mine:
+        touch(locked, actor=actor)
+        return live
+    if live is not None and live.person_id != from_holder:
+        raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
+    if live is not None:
+        _end(Claim.objects.filter(pk=live.pk), actor=actor, why=f"{actor.label} took it over.")
+    _end(Claim.objects.on(locked), actor=worker("desk"))
+    claim = Claim.objects.create(message=locked, person_id=mine)
+    details = {"subject": locked.subject, "from": str(live.person) if live else ""}
+    _record("claim.taken", claim, actor, details)
+    return claim
+
+
+@atomic_anew
+def release(*, message: UUID, actor: Actor, now: datetime) -> bool:
+    """Give one's own message free; False where somebody else has it by now, or nobody."""
+    own = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
+    return bool(_end(own, actor=actor, why=f"By {actor.label}."))
+
+
+@atomic_anew
+def release_all_of(*, person: int, why: str, actor: Actor) -> int:
+    """Give everything free that a person has taken on; return how much that was."""
+    return _end(Claim.objects.of_person(person), actor=actor, why=why)
+
+
+@atomic_anew
+def release_beyond(person: Person, *, actor: Actor) -> int:
+    """Give everything free that a person has taken on and may not decide any more, by their roles of now."""
+    holder = Person.objects.get(pk=person.pk).actor(surface=actor.surface)
+    held = Claim.objects.of_person(person.pk).select_related("message")
+    beyond = [claim.pk for claim in held if not is_reviewer(holder, claim.message)]
+    return _end(Claim.objects.filter(pk__in=beyond), actor=actor, why=BEYOND)
+
+
+def release_decided(message: UUID, *, actor: Actor) -> int:
+    """Give a message free whose decision is being recorded, in that transaction."""
+    return _end(Claim.objects.filter(message__public_id=message), actor=actor, why=DECIDED)
+
+
+@atomic_anew
+def end_idle() -> int:
+    """Give free what nobody had on screen for long, what is past the desk, and what somebody had who left."""
+    return _end(Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"))
+
+
+def touch(message: Message, *, actor: Actor) -> None:
+    """Note that the holder has the message on screen. Nobody else's look counts, and what is over stays over."""
+    if actor.kind == "person":
+        own = Claim.objects.on(message).of_person(int(actor.id)).live()
+        own.filter(seen_at__lt=Now() - _OFTEN).update(seen_at=Now())
+
+
+def _end(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
+    found = list(claims.under_lock())
+    for claim in found:
+        details = {
+            "holder": str(claim.person),
+            "explanation": why or _why_over(claim),
+            "subject": claim.message.subject,
+        }
+        _record("claim.released", claim, actor, details)
+    if found:
+        Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
+    return len(found)
+
+
+def _why_over(claim: Claim) -> str:
+    if not claim.person.is_active:
+        return GONE
+    return IDLE if claim.message.state == MessageState.HELD else DECIDED
+
+
+def _record(action: str, claim: Claim, actor: Actor, details: dict[str, str]) -> None:
+    message = claim.message
+    record(
+        action,
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details=details,
+        about=claim,
+        words=message.ledger_words(),
+    )

@@ -1,0 +1,80 @@
+"""Says something to colleagues about a message. What is said here never leaves the desk, and never changes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from approvals.collaboration.mentions import Known, mentions_in
+from approvals.collaboration.snooze import ASKED, bring_back_for
+from approvals.decisions.ruling import lock_visible
+from approvals.errors import ActNotAllowed
+from approvals.models import Comment, Question
+from approvals.reconcile.reconcile.ask_again import may_look
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from mirror.models import Message
+from people.actors import Actor
+from people.models import Person
+
+MAX_COMMENT = 2000
+# More people than a list offers can still be mentioned by name.
+OFFERED = 200
+
+
+@dataclass(frozen=True)
+class Said:
+    """A comment with whom it asks, and what in it named nobody."""
+
+    comment: Comment
+    asked: tuple[Known, ...]
+    remarks: tuple[str, ...]
+
+
+def may_comment(actor: Actor, message: Message) -> bool:
+    """Whether the actor may comment: whoever decides or configures here; who only looks things up says nothing."""
+    return may_look(actor, message)
+
+
+def people_around(message: Message) -> list[Known]:
+    """Return everybody who may see the message, by name."""
+    seeing = Person.objects.seeing(connection=message.connection_id, mailbox=message.mailbox_id)
+    return [Known(pk, name, email) for pk, name, email in seeing.values_list("pk", "name", "email")]
+
+
+@atomic_anew
+def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Said:
+    """Keep a comment; who is mentioned in it finds the message in Mine until it is decided or they answer.
+
+    Raises ActNotAllowed for who may only read.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not may_comment(actor, locked):
+        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can comment.")
+    found = mentions_in(text, people_around(locked))
+    asked = tuple(one for one in found.people if str(one.id) != actor.id)
+    comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
+    comment.mentions.set([one.id for one in asked])
+    for one in asked:
+        Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
+    # Whoever says something has answered what they were asked.
+    Question.objects.on(locked).of_person(int(actor.id)).delete()
+    record(
+        "comment.added",
+        actor=actor,
+        connection=locked.connection_id,
+        message=locked.public_id,
+        details={
+            "comment": text,
+            "mentions": ", ".join(map(str, asked)),
+            "subject": locked.subject,
+        },
+        about=comment,
+        words=locked.ledger_words(),
+    )
+    bring_back_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
+    return Said(comment, asked, found.remarks)
+
+
+def forget_past_questions() -> int:
+    """Delete the questions about what is past the desk: nobody has to answer them any more."""
+    return Question.objects.past().delete()[0]

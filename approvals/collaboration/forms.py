@@ -1,0 +1,120 @@
+"""What people type when they put a message off or comment on it, read in their own time zone."""
+
+from datetime import datetime, time, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+
+from approvals.collaboration.comments import MAX_COMMENT
+from approvals.forms import WordsField
+
+MORNING = time(9, 0)
+WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
+
+
+def zone_of(own: str, told: str = "") -> ZoneInfo:
+    """Return the zone that a person lives by: the one they chose, else the one that their browser tells."""
+    for name in (own if own != "UTC" else "", told, "UTC"):
+        try:
+            if name:
+                return ZoneInfo(name)
+        except (KeyError, ValueError, OSError):
+            continue
+    return ZoneInfo("UTC")
+
+
+def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
+    """Return nine o'clock of the next day there."""
+    return datetime.combine((now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone)
+
+
+class SnoozeForm(forms.Form):
+    """Until when a message is put off."""
+
+    wait = forms.ChoiceField(
+        choices=list(WAITS.items()),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose until when it is put off."),
+    )
+    at = forms.DateTimeField(
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"],
+        error_messages={"invalid": "Write the day and the time, as 2026-11-20 14:30."},
+    )
+    zone = forms.CharField(required=False, max_length=64)
+
+    def __init__(self, data: Any, *, now: datetime, own_zone: str) -> None:
+        super().__init__(data)
+        self.now, self.own_zone = now, own_zone
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("wait") == "time" and not cleaned.get("at") and "at" not in self.errors:
+            self.add_error("at", "Write the day and the time to put it off until.")
+        return cleaned
+
+    @property
+    def zone_name(self) -> ZoneInfo:
+        """The zone that the times are meant in."""
+        return zone_of(self.own_zone, str(self.cleaned_data.get("zone") or ""))
+
+    def until(self) -> datetime:
+        """Return the time that is meant."""
+        wait = self.cleaned_data["wait"]
+        if wait == "hour":
+            return self.now + timedelta(hours=1)
+        if wait == "tomorrow":
+            return tomorrow_morning(self.now, self.zone_name)
+        at: datetime = self.cleaned_data["at"]
+        return at.replace(tzinfo=self.zone_name)
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class CommentForm(forms.Form):
+    """What somebody says to colleagues, and whom it is for beside those whom it names."""
+
+    text = WordsField(
+        max_length=MAX_COMMENT,
+        error_messages={
+            "required": "Write something first.",
+            "max_length": f"Keep a comment under {MAX_COMMENT:,} characters.",
+        },
+    )
+    tell = forms.CharField(required=False, max_length=320)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        text, tell = cleaned.get("text") or "", str(cleaned.get("tell") or "").strip().lstrip("@")
+        if tell and text and f"@{tell}".casefold() not in text.casefold():
+            cleaned["text"] = f"@{tell} {text}"
+        if len(cleaned.get("text") or "") > MAX_COMMENT:
+            self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
+        return cleaned
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class ClaimForm(forms.Form):
+    """From whom a message is taken over, where somebody has it."""
+
+    take_over = forms.IntegerField(required=False, min_value=1)
+
+    def from_holder(self) -> int | None:
+        """Return who; None where nobody is named."""
+        self.is_valid()
+        return self.cleaned_data.get("take_over")
+
+
+class PresenceForm(forms.Form):
+    """Whether the page has left the message."""
+
+    left = forms.BooleanField(required=False)
+
+    def has_left(self) -> bool:
+        self.is_valid()
+        return bool(self.cleaned_data.get("left"))

@@ -1,0 +1,95 @@
+"""Puts a message off for one person until a time, and brings it back. Everybody else sees it all the while."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from approvals.collaboration.querysets import SnoozeQuerySet
+from approvals.decisions.ruling import lock_visible
+from approvals.errors import ActNotAllowed
+from approvals.models import Snooze
+from audit.recording import record
+from common.postgres import clock
+from common.postgres.anew import atomic_anew
+from mirror.querysets import BACK_BEFORE
+from mirror.querysets.status import awaits_review
+from people.actors import Actor, worker
+
+MOST = timedelta(days=30)
+CHANGED, DECIDED, ASKED = "The message changed.", "The message was decided.", "Somebody asks about it."
+ITS_TIME = "Its time came."
+_BATCH = 200
+
+
+@dataclass(frozen=True)
+class PutOff:
+    """Until when a message is put off; `is_earlier` than was asked for, because it expires."""
+
+    until: datetime
+    is_earlier: bool
+
+
+@atomic_anew
+def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> PutOff:
+    """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
+
+    Raises ActNotAllowed for a time that is over or too far off, and for what nobody waits to decide.
+    """
+    locked = lock_visible(message, actor=actor)
+    if not awaits_review(locked.pk):
+        raise ActNotAllowed("This message does not wait any more, so it cannot be put off.")
+    at = clock()
+    latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None
+    if latest is not None and latest <= at:
+        raise ActNotAllowed("This message expires within the hour: it stays where everybody sees it.")
+    if until <= at:
+        raise ActNotAllowed("That time is over: choose one to come.")
+    if until > at + MOST:
+        raise ActNotAllowed("Put it off for at most 30 days.")
+    wanted = min(until, latest) if latest else until
+    snooze, _ = Snooze.objects.update_or_create(message=locked, person_id=int(actor.id), defaults={"until": wanted})
+    told = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
+    _record("snooze.set", snooze, actor, told)
+    return PutOff(wanted, is_earlier=wanted < until)
+
+
+@atomic_anew
+def bring_back(*, message: UUID, actor: Actor, now: datetime) -> bool:
+    """Show the actor a message again before its time; False where they had not put it off."""
+    own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
+    return bool(_end(own, actor=actor, why=f"By {actor.label}."))
+
+
+def bring_back_for(message: UUID, *, why: str, actor: Actor, people: list[int] | None = None) -> int:
+    """Show a message again to everybody who put it off, or to these people, in the caller's transaction."""
+    found = Snooze.objects.filter(message__public_id=message)
+    return _end(found if people is None else found.filter(person__in=people), actor=actor, why=why)
+
+
+@atomic_anew
+def bring_back_due() -> int:
+    """Show what was put off until now; what is past the desk needs no place in anybody's list."""
+    return _end(Snooze.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"), why=ITS_TIME)
+
+
+def _end(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
+    found = list(snoozes.under_lock())
+    for snooze in found:
+        details = {"for": str(snooze.person), "explanation": why, "subject": snooze.message.subject}
+        _record("snooze.ended", snooze, actor, details)
+    if found:
+        Snooze.objects.filter(pk__in=[one.pk for one in found]).delete()
+    return len(found)
+
+
+def _record(action: str, snooze: Snooze, actor: Actor, details: dict[str, str]) -> None:
+    message = snooze.message
+    record(
+        action,
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details=details,
+        about=snooze,
+        words=message.ledger_words(),
+    )

@@ -1,0 +1,268 @@
+"""The one way to decide, whatever the surface: a verdict on what was shown, and the decision that follows from it."""
+
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from approvals.decisions.high_risk import check_risk_read
+from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
+from approvals.decisions.settle import advance
+from approvals.decisions.shown_context import seen_by, told_of
+from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
+from approvals.models import Decision, Verdict
+from audit.recording import Place, record, reserve
+from audit.trail import first_at, last_of
+from common.fingerprint import short_fingerprint
+from common.identifiers import crockford
+from common.postgres import clock
+from common.postgres.anew import atomic_anew
+from mirror.attachments.opened_parts import unread_parts
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.threads.conversation import conversation_of
+from people.actors import Actor
+from policy.evaluation import Ruling
+
+REFERENCE_BITS = 50
+# After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
+_OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
+_ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", "decision.left_after_all")
+
+
+@dataclass(frozen=True)
+class Together:
+    """That a verdict is one of many given at once: on which sheet, and how much longer each of them can be undone."""
+
+    sheet: str
+    extra: timedelta
+
+
+@dataclass(frozen=True)
+class Given:
+    """A verdict with the decision it led to."""
+
+    verdict: Verdict
+    decision: Decision
+
+
+@atomic_anew
+def give_verdict(
+    *,
+    message: UUID,
+    actor: Actor,
+    outcome: str,
+    fingerprint: str,
+    reason: str,
+    now: datetime,
+    thread_read: int = 0,
+    risk_read: Collection[str] = (),
+    together: Together | None = None,
+) -> Given:
+    """Record one person's verdict on the revision they were shown, and the decision when enough agree.
+
+    `thread_read` is the letter of the thread up to which the person said that they read what came after the draft;
+    `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
+    `together` tells of the sheet on which they decided many at once.
+
+    Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
+    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
+    ThreadMovedOn and RiskUnread when an approval leaves out of account what came after the draft, or what is serious.
+    """
+    locked = Message.objects.with_content().get(pk=lock_visible(message, actor=actor).pk)
+    _refuse_if_decided(locked, outcome)
+    at = clock()
+    ruling = _refuse_if_ruled_out(locked, actor, outcome, at)
+    if locked.revision is None or locked.revision.fingerprint != fingerprint:
+        raise _content_changed(locked, fingerprint)
+    conversation = conversation_of(locked)
+    if outcome == Outcome.APPROVE:
+        conversation.check_read(upto=thread_read)
+        check_risk_read(locked, read=risk_read)
+    seconds = _seconds_shown(locked, actor, fingerprint, at)
+    unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
+    told, recorded = reserve(2)
+    verdict = Verdict.objects.create(
+        message=locked,
+        revision=locked.revision,
+        person_id=int(actor.id),
+        outcome=outcome,
+        reason=reason,
+        surface=actor.surface,
+        seconds_shown=seconds,
+        parts_unread=len(unread),
+        seen=seen_by(locked, ruling=ruling, unread=unread),
+    )
+    _record_given(verdict, actor, sheet=together.sheet if together else "", place=told)
+    extra = together.extra if together else timedelta(0)
+    return Given(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
+
+
+def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: Place) -> None:
+    seconds = verdict.seconds_shown
+    record(
+        "verdict.given",
+        actor=actor,
+        connection=verdict.message.connection_id,
+        message=verdict.message.public_id,
+        fingerprint=verdict.revision.fingerprint,
+        details={
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
+            "seconds_shown": "" if seconds is None else str(seconds),
+            "sheet": sheet,
+            "verdict": str(verdict.pk),
+            **told_of(verdict.seen),
+        },
+        words=verdict.message.ledger_words(),
+        place=place,
+        outcome=verdict.outcome,
+    )
+
+
+@atomic_anew
+def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+    """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
+    decision = locked.decisions.live().under_lock().first()
+    if decision is not None and decision.rule:
+        raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
+    if decision is None or decision.may_have_left:
+        raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
+    try:
+        return advance(decision, event=DecisionEvent.UNDO, actor=actor, explanation=f"Undone by {actor.label}.")
+    except InvalidTransition:
+        raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
+
+
+def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datetime) -> Ruling:
+    ruling = ruling_for(message, actor=actor, now=at)
+    if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
+        raise VerdictNotAllowed(ruling.reasons[0])
+    # Whoever wrote it is outside, and gets nothing of what is said here.
+    if outcome == Outcome.SEND_BACK and message.direction == "inbound":
+        raise VerdictNotAllowed("Received mail has no agent that could change it: release it, or reject it.")
+    return ruling
+
+
+def _refuse_if_decided(message: Message, outcome: str) -> None:
+    decision = message.decisions.select_related("given_by").order_by("-pk").first()
+    if decision is not None and decision.state not in _OPEN_AGAIN:
+        if not came_back(message, outcome):
+            raise AlreadyDecided(who_was_first(decision), decision=decision)
+        # The verdicts of then have had their effect.
+        message.verdicts.filter(live=True).update(live=False)
+    if message.state != MessageState.HELD:
+        what = MessageState(message.state).label.lower()
+        raise AlreadyDecided(f"This message is not held any more: it is {what}.")
+    if decision is None or outcome != Outcome.APPROVE:
+        return
+    if withdrawn := message.decisions.withdrawn().not_read_as_held().first():
+        raise AlreadyDecided(
+            "An approval of this message was withdrawn, and its call may still arrive. Reject the message or send it "
+            "back, or wait until MultiMail was read twice and still holds it.",
+            decision=withdrawn,
+        )
+
+
+def who_was_first(decision: Decision) -> str:
+    """Return by whom and when a message was decided, as far as it is known."""
+    if decision.state == DecisionState.SUPERSEDED and decision.explanation:
+        return decision.explanation
+    return (
+        f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC."
+    )
+
+
+def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetime) -> int | None:
+    opened = first_at(message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint)
+    return max(0, int((at - opened).total_seconds())) if opened else None
+
+
+def came_back(message: Message, outcome: str) -> bool:
+    """Whether the message was taken for gone after its decision had ended, and a read lists it again.
+
+    Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.
+    """
+    told = last_of(message=message.public_id, actions=("message.held", *_ENDED))
+    if told != "message.held" or message.decisions.live().exists():
+        return False
+    return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
+
+
+def _content_changed(message: Message, shown: str) -> ContentChanged:
+    current = message.revision.fingerprint if message.revision else ""
+    return ContentChanged(
+        f"The message changed after you opened it: you saw {short_fingerprint(shown)}, "
+        f"now it is {short_fingerprint(current)}. Read it again, then decide.",
+        shown=shown,
+        current=current,
+    )
+
+
+def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) -> Decision:
+    """Reject a locked message because a rule says so, in the caller's transaction. No rule ever approves."""
+    assert message.revision is not None, "only what was fetched is decided"
+    decision = Decision.objects.create(
+        message=message,
+        revision=message.revision,
+        outcome=Outcome.REJECT,
+        reason=reason,
+        reference=_new_reference(),
+        rule=rule,
+        due_at=Now(),
+    )
+    decision.refresh_from_db(fields=["due_at"])
+    _record_decided(decision, actor)
+    return decision
+
+
+def _decide(
+    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, place: Place
+) -> Decision:
+    """Make the decision, of this moment by the database's clock."""
+    window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
+    decision = Decision.objects.create(
+        message=message,
+        revision=verdict.revision,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        reference=_new_reference(),
+        given_by_id=verdict.person_id,
+        recorded_at=at,
+        changed_at=at,
+        due_at=at + window + (extra if window else timedelta(0)),
+    )
+    _record_decided(decision, actor, place=place)
+    return decision
+
+
+def _new_reference() -> str:
+    return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
+
+
+def _record_decided(decision: Decision, actor: Actor, *, place: Place | None = None) -> None:
+    message = decision.message
+    record(
+        "decision.recorded",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=decision.revision.fingerprint,
+        details={
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "reference": decision.reference,
+            "subject": message.subject,
+            "rule": decision.rule,
+        },
+        about=decision,
+        words=message.ledger_words(),
+        place=place,
+        outcome=decision.outcome,
+    )

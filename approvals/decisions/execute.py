@@ -1,0 +1,270 @@
+"""Carries decisions out: the only caller of decide_email.
+
+`run_decision` is the one command of several transactions: it takes the row, commits, calls MultiMail with no database
+lock held, and ends the row by compare-and-set. A crash at any instruction leaves a row that the sweep finds.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals.decisions import outcomes as ending
+from approvals.decisions import settle
+from approvals.decisions.outcomes import ACTOR
+from approvals.decisions.ruling import ruling_for, stop_of
+from approvals.models import Decision
+from common.fingerprint import Content, fingerprint, within
+from common.logs import traced
+from common.postgres import clock
+from common.references import via, with_reference
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from mirror.sync import reads as asking
+from people.actors import Actor
+from people.models import Person
+from upstream import errors
+from upstream.client import Client, Pending
+
+log = logging.getLogger(__name__)
+
+# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so that a lease runs out only under a
+# worker that is dead or stopped.
+LEASE = timedelta(seconds=60)
+# A worker that was stopped for longer while it asked for the last word has an answer that may be out of date.
+FRESH_FOR = 1.0
+# After such pauses an end is written down again when PostgreSQL was away for a moment; all of it far below a lease.
+_PAUSES = (0.1, 0.5, 2.0)
+# Without these a list says too little of a message to compare anything.
+_ESSENTIAL = {"to", "subject", "markdown", "html"}
+
+
+def run_decision(*, decision_id: int, now: datetime) -> str:
+    """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
+    decision = _take(decision_id)
+    if decision is None:
+        return "not due"
+    if decision.state != DecisionState.CALLING:
+        return decision.state
+    had_left = decision.may_have_left
+    with traced(decision.message.trace):
+        end = _attempt(decision, had_left=had_left)
+        decision = _written(end)
+        log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
+    return decision.state
+
+
+def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
+    """Make the call, and return how its end is to be written down."""
+    try:
+        answer = _call(decision)
+    except errors.UpstreamError as error:
+        return partial(ending.end_with_error, decision, error, had_left=had_left)
+    except _NoLongerCarried as reason:
+        return partial(ending.end_without_call, decision, reason.sentence, had_left=had_left)
+    except _NotHeld:
+        return partial(ending.end_as_gone, decision, had_left=had_left)
+    return partial(ending.end_with_success, decision, answer)
+
+
+def _written(end: Callable[[], Decision]) -> Decision:
+    """Write an end down, again where PostgreSQL was restarted meanwhile or two transactions met: the call is made once.
+
+    Where that does not help, the lease runs out and reading tells.
+    """
+    for pause in _PAUSES:
+        try:
+            return end()
+        except (OperationalError, InterfaceError) as error:
+            log.warning("end not written at once", extra={"reason": type(error).__name__})
+            close_old_connections()
+            time.sleep(pause)
+    return end()
+
+
+class _NoLongerCarried(Exception):
+    """What was decided is not what is held."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class _NotHeld(Exception):
+    """A complete read lacks the message, and nothing says why."""
+
+
+def _take(decision_id: int) -> Decision | None:
+    """Claim a due decision in a transaction of its own, after asking once more whether it still may go."""
+    with transaction.atomic():
+        decision = (
+            Decision.objects.due()
+            .select_for_update(of=("self",), skip_locked=True)
+            .select_related("message__connection", "message__mailbox", "message__revision", "revision", "given_by")
+            .filter(pk=decision_id)
+            .first()
+        )
+        if decision is None:
+            return None
+        if decision.message.state != MessageState.HELD:
+            return ending.end_elsewhere(decision)
+        if refusal := _refusal(decision):
+            return ending.refuse(decision, refusal, had_left=decision.may_have_left)
+        taken = settle.advance(
+            decision,
+            event=DecisionEvent.TAKE,
+            actor=ACTOR,
+            attempt=F("attempt") + 1,
+            lease_until=Now() + LEASE,
+            seen_held=0,
+            seen_absent=0,
+        )
+        log.info("decision taken", extra={"decision": taken.reference, "attempt": taken.attempt})
+        return taken
+
+
+def _refusal(decision: Decision) -> str:
+    """Return why the decision no longer carries, or nothing: the ruling is asked again at the last moment."""
+    message, person = decision.message, decision.given_by
+    if decision.rule:
+        # A rule judged the message, not its words.
+        return ""
+    if message.revision_id != decision.revision_id:
+        return "The content changed after the decision."
+    if person is None:
+        return "Nobody stands behind this decision."
+    giver = Person.objects.prefetch_related("grants").get(pk=person.pk)
+    ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=clock())
+    allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
+    return "" if allowed else f"{giver} may not decide this any more: {ruling.reasons[0]}"
+
+
+def _call(decision: Decision) -> dict[str, Any]:
+    """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
+    message, connection = decision.message, decision.message.connection
+    client = asking.overseer(connection)
+    pending = _read_pending(client, message)
+    row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
+    if row is None and pending.closed:
+        raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed)
+    if row is None and (pending.unreadable or pending.pages > 1):
+        raise errors.NotSent("MultiMail's list of held messages could not be read whole.")
+    if row is None:
+        raise _NotHeld
+    if not decision.rule:
+        _compare(decision, row)
+        _ask_once_more(decision)
+    return client.decide_email(
+        email_id=message.upstream_id,
+        action=upstream_action(decision.outcome),
+        reason=upstream_reason(decision),
+        decided_by=via(_who(decision)),
+        expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway and not decision.rule else None,
+        before_write=lambda: _mark(decision),
+    )
+
+
+def _read_pending(client: Client, message: Message) -> Pending:
+    """Read the content once more. A read has no effect: what goes wrong in it never ends the decision.
+
+    Our gateway is asked for the one message, hosted MultiMail for everything, together with whoever else asks. Raises
+    the errors that say something of the key, the rate or this one message; all others as NotSent.
+    """
+    connection = message.connection
+    try:
+        if not connection.is_our_gateway:
+            return asking.whole(connection)
+        pending = client.list_pending(email_id=message.upstream_id)
+    except errors.Forbidden as error:
+        # A key that may not even read is as good as none.
+        raise errors.KeyRefused(error.sentence, status=error.status) from error
+    except (errors.Conflict, errors.Rejected, errors.OutcomeUnknown) as error:
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    except errors.NotFound as error:
+        if connection.is_our_gateway:
+            raise
+        # The list itself is not there: a wrong address or a proxy, which says nothing of the message.
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    if not pending.is_our_gateway:
+        # Another MultiMail answers there by now, which knows no such question.
+        raise errors.NotSent("MultiMail did not answer for this one message.")
+    return pending
+
+
+def _compare(decision: Decision, row: dict[str, Any]) -> None:
+    """Compare what was read with what is held now, within the fields that both show; what is new must be empty."""
+    shown, held = mirror.stored_content(decision.revision), mirror.content_of(row)
+    if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
+        raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
+    if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
+        raise _NoLongerCarried("The content at MultiMail is no longer the one that was read.")
+    unread = set(held.coverage) - set(shown.coverage)
+    if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
+        # A hidden recipient may have been there all along, or be new: nobody has read it.
+        raise _NoLongerCarried("MultiMail shows more of the message now than what was read.")
+
+
+def _ask_once_more(decision: Decision) -> None:
+    """Ask the ruling after the read too, which may have taken long: an entry of an allowlist may have ended in it."""
+    try:
+        refusal = _refusal(decision)
+    except (OperationalError, InterfaceError):
+        raise errors.NotSent("The desk's database did not answer before the call.") from None
+    if refusal:
+        raise _NoLongerCarried(refusal)
+
+
+def _mark(decision: Decision) -> None:
+    """Write down that the call may have left: the last thing before its first byte, and the last word against it."""
+    began = time.monotonic()
+    message = decision.message
+    mine = Decision.objects.held_by(decision).nothing_stops(message).of_whoever_may(message)
+    try:
+        is_marked = bool(mine.update(may_have_left=True))
+    except (OperationalError, InterfaceError):
+        raise errors.NotSent("The desk's database did not answer just before the call.") from None
+    if not is_marked:
+        if stop := stop_of(message):
+            raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
+        # This worker slept past its lease, or somebody was faster: its call must not happen any more.
+        raise errors.NotSent("This attempt was given up before its call.")
+    if time.monotonic() - began > FRESH_FOR:
+        raise errors.NotSent("This worker was stopped for a while before its call.")
+
+
+def upstream_reason(decision: Decision) -> str:
+    """Return the reason as it goes upstream: the reviewer's words, then who they are and our reference."""
+    return with_reference(decision.reason, decision.reference, _who(decision))
+
+
+def _who(decision: Decision) -> str:
+    return str(decision.given_by or "A rule")
+
+
+@transaction.atomic
+def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
+    """Take a decision whose worker died into doubt: its call may have left."""
+    decision = (
+        Decision.objects.abandoned()
+        .select_for_update(of=("self",), skip_locked=True)
+        .select_related("message", "revision")
+        .filter(pk=decision_id)
+        .first()
+    )
+    if decision is None:
+        return
+    event = DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE
+    settle.advance(
+        decision,
+        event=event,
+        actor=actor,
+        lease_until=None,
+        explanation="The worker that carried it out stopped answering.",
+    )

@@ -1,0 +1,91 @@
+"""Ends messages whose time is over: rejected upstream with that reason, never sent. It never approves anything.
+
+Once, some time before, it tells that the time is nearly over.
+"""
+
+import logging
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals import wakeups as nudges
+from approvals.decisions import settle
+from approvals.decisions.decide import decide_by_rule
+from approvals.models import Decision
+from audit.recording import record
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent
+from people.actors import rule
+
+log = logging.getLogger(__name__)
+
+RULE = "expiry"
+ACTOR = rule(RULE)
+_BATCH = 200
+
+
+def tell_of_expiring() -> int:
+    """Record of each held message, once, that its time is nearly over; return of how many."""
+    return sum(_tell(message_id) for message_id in Message.objects.nearly_over().values_list("pk", flat=True)[:_BATCH])
+
+
+@transaction.atomic
+def _tell(message_id: int) -> bool:
+    # Of two sweeps at one moment, one finds it told; and what was decided meanwhile does not expire.
+    found = Message.objects.nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
+    if found is None or found.expires_at is None:
+        return False
+    Message.objects.filter(pk=found.pk).update(expiry_told_at=Now())
+    record(
+        "message.expiring",
+        actor=ACTOR,
+        connection=found.connection_id,
+        message=found.public_id,
+        details={"explanation": f"It is rejected at {found.expires_at:%Y-%m-%d %H:%M} UTC unless it is approved."},
+        words=found.ledger_words(),
+    )
+    return True
+
+
+def expire_due() -> int:
+    """Let the rule reject every held message whose time is over by the database's clock; return how many it took on.
+
+    Each by itself: one at which the rule fails stops no other. It stays overdue, which the desk lists as stuck.
+    """
+    due = Message.objects.past_expiry(rule=RULE).select_related("connection")
+    return sum(_try_to_expire(message) for message in due[:_BATCH])
+
+
+def _try_to_expire(message: Message) -> bool:
+    try:
+        return _expire(message)
+    except Exception:
+        # Whatever it is: no other message's time may wait for it.
+        log.exception("message not expired", extra={"email": message.upstream_id})
+        return False
+
+
+@transaction.atomic
+def _expire(message: Message) -> bool:
+    """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    # Asked again under the lock: somebody may have been first.
+    if locked is None or not Message.objects.past_expiry(rule=RULE).filter(pk=locked.pk).exists():
+        return False
+    assert locked.expires_at is not None, "only a message with an expiry is past it"
+    over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
+    for decision in locked.decisions.live().under_lock():
+        if not decision.can_expire:
+            return False
+        _stop(decision, f"The time to approve this message was over at {over}.")
+    made = decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
+    nudges.execute_now(made)
+    return True
+
+
+def _stop(decision: Decision, because: str) -> None:
+    event = DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE
+    settle.advance(
+        decision, event=event, actor=ACTOR, explanation=because, lease_until=None, seen_held=0, seen_absent=0
+    )

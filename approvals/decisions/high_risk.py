@@ -1,0 +1,106 @@
+"""What it takes to approve a high-risk message: that each serious finding was read, and that the recipient was typed.
+
+That the findings were read is asked of every surface, because the command asks it. What was typed is the page's own.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+
+from approvals.errors import RiskUnread
+from approvals.risk_rules.weights import weights_to_show
+from common.fingerprint import FINGERPRINT, Content
+from mirror.models import Message
+from rendering.links import unicode_host
+from risk import Finding, restored
+from risk.addresses import bare_address
+from risk.score import HIGH, points_of, score
+
+# Of more people than these nobody types a domain: then it is their number.
+FEW = 3
+
+
+def serious_findings(message: Message) -> tuple[Finding, ...]:
+    """Return the findings that must be read before a high-risk message is approved; none where it is not high.
+
+    Those that are high by themselves; where only their sum is, all that count.
+    """
+    stored = message.revision.findings if message.revision else []
+    if not stored:
+        return ()
+    weights = weights_to_show()
+    findings = [restored(one) for one in stored]
+    if score(findings, weights).level != "high":
+        return ()
+    counting = [one for one in findings if points_of(one, weights)]
+    return tuple(one for one in counting if points_of(one, weights) >= HIGH) or tuple(counting)
+
+
+def check_risk_read(message: Message, *, read: Collection[str]) -> None:
+    """Raise RiskUnread where a serious finding of the message is not among the rules that the person says were read."""
+    unread = [one for one in serious_findings(message) if one.rule not in read]
+    if unread:
+        raise RiskUnread(f"This message is high risk, so it is approved on a page of its own. {unread[0].sentence}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be typed before the approval counts: the question, and the answers that are right."""
+
+    question: str
+    answers: tuple[str, ...]
+    of: str = ""
+
+
+def what_to_type(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
+    """Return what the page asks for: the domain of the recipient to look at, or of many how many there are."""
+    people = list(dict.fromkeys(bare_address(one).lower() for one in (*content.to, *content.cc, *content.bcc)))
+    if is_inbound:
+        people = [bare_address(content.sender).lower()]
+    if len(people) > FEW:
+        return Asked("How many people get it?", (str(len(people)),))
+    one = next((person for person in people if person in suspicious), people[0] if people else "")
+    domain = one.rpartition("@")[2]
+    if not domain:
+        return Asked("How many people get it?", (str(len(people)),))
+    question = "What is the sender's domain?" if is_inbound else "What is the recipient's domain?"
+    return Asked(question, tuple({domain, unicode_host(domain)}), of=one)
+
+
+class HighRiskForm(forms.Form):
+    """The page's form: each serious finding ticked, the recipient typed, and the version that all of it is about."""
+
+    fingerprint = forms.RegexField(
+        FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
+    )
+    risk_read = forms.MultipleChoiceField(required=False)
+    typed = forms.CharField(
+        max_length=300,
+        error_messages={"required": "Type it, so that it is certain whom this goes to."},
+    )
+    thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
+
+    def __init__(self, *args: Any, findings: Collection[Finding], asked: Asked, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.rules = {one.rule: one.sentence for one in findings}
+        self.asked = asked
+        self.fields["risk_read"].choices = list(self.rules.items())  # type: ignore[attr-defined]
+
+    def clean_risk_read(self) -> list[str]:
+        read: list[str] = self.cleaned_data["risk_read"]
+        if left := [sentence for rule, sentence in self.rules.items() if rule not in read]:
+            raise forms.ValidationError(f"Read this, and tick it: {left[0]}")
+        return read
+
+    def clean_typed(self) -> str:
+        typed = str(self.cleaned_data["typed"]).strip()
+        plain = typed.lower().removeprefix("@").rstrip(".")
+        if plain not in self.asked.answers:
+            raise forms.ValidationError(f"“{typed[:80]}” is not what stands above. Compare it letter by letter.")
+        return typed
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")

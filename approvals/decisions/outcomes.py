@@ -1,0 +1,208 @@
+"""Ends an attempt to carry a decision out: classifies what came of the call, as design.md section 5 has it.
+
+The row may have moved on while the call ran: a webhook settled it, a person withdrew it, its lease ran out. What the
+answer proves still counts as long as no newer attempt has the row.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals import wakeups as nudges
+from approvals.decisions import settle
+from approvals.models import Decision
+from audit.recording import record
+from common.postgres import clock
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState
+from mirror.sync import health
+from outgoing.backoff import retry_after_attempt
+from people.actors import worker
+from upstream import errors
+
+NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
+ACTOR = worker("decisions")
+# Where the answer of a call can still find its decision.
+_OPEN = (DecisionState.CALLING, DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+_HARMLESS = (errors.NotSent, errors.Throttled, errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound)
+
+
+@transaction.atomic
+def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
+    """MultiMail took it: whatever else of ours is open on the message has lost."""
+    message, current = _lock(decision)
+    if current is None:
+        return _refreshed(decision)
+    settled = settle.advance(
+        current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=_kept(answer)
+    )
+    settle.lose_to(settled, message, actor=ACTOR)
+    return settled
+
+
+@transaction.atomic
+def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    """Classify what went wrong, as the state table of design.md section 5 has it.
+
+    `had_left` says whether an earlier attempt may have left: some answers prove only that this one had no effect.
+    """
+    message, current = _lock(decision)
+    if isinstance(error, errors.Throttled):
+        health.wait(message.connection, error.retry_after)
+    elif isinstance(error, errors.KeyRefused):
+        health.pause(message.connection, error.sentence, actor=ACTOR)
+    if current is None:
+        return _refreshed(decision)
+    if isinstance(error, errors.Conflict) and (reported := settle.reported_of(error.decision, error.message_status)):
+        # It was decided before this call, which had no effect then: only an earlier one of ours can have been it.
+        Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
+        settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
+        return _refreshed(decision)
+    if _is_changed(error):
+        nudges.read_again(message)
+    if current.state != DecisionState.CALLING:
+        return _end_what_moved_on(current, error, had_left=had_left)
+    event = event_for(error, had_left=had_left)
+    if event == DecisionEvent.POSTPONE:
+        return _postpone(current, error, had_left=had_left)
+    if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
+        _mark_gone(message)
+    return _advance(current, event, error.sentence, status=error.status)
+
+
+def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
+    """Return what an answer that names no outcome does to a decision whose call it ends."""
+    if isinstance(error, errors.Throttled | errors.KeyRefused | errors.NotSent):
+        return DecisionEvent.POSTPONE
+    if isinstance(error, errors.NotFound):
+        # Not known there any more: with an earlier call that may have left, that is no proof of anything.
+        return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
+    if isinstance(error, errors.Forbidden | errors.Rejected) or _is_still_held(error):
+        return _stop(had_left=had_left)
+    return DecisionEvent.DOUBT
+
+
+def _stop(*, had_left: bool) -> DecisionEvent:
+    # A refusal speaks of this call only. An earlier one may be under way still: "not carried out" could turn out false,
+    # and going on by itself could repeat it for ever. Withdrawn says what is true, and lets a person reject.
+    return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
+
+
+def _is_still_held(error: errors.UpstreamError) -> bool:
+    if not isinstance(error, errors.Conflict):
+        return False
+    return _is_changed(error) or error.message_status.startswith("pending")
+
+
+def _is_changed(error: errors.UpstreamError) -> bool:
+    return isinstance(error, errors.Conflict) and error.code == "content_changed"
+
+
+def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+    """End a locked decision that no longer carries, in the caller's transaction."""
+    sentence = f"{sentence} An earlier call may still arrive." if had_left else sentence
+    return _advance(decision, _stop(had_left=had_left), sentence)
+
+
+def end_elsewhere(decision: Decision) -> Decision:
+    """End a locked decision whose message is past the desk by now, in the caller's transaction."""
+    if decision.may_have_left:
+        # An earlier call of ours may be what ended it. Nobody has stopped that: reading tells whose it was.
+        sentence = "MultiMail does not hold the message any more."
+        return _advance(decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0)
+    state = MessageState(decision.message.state).label.lower()
+    return _advance(decision, DecisionEvent.LOSE, f"The message is {state} by now.")
+
+
+@transaction.atomic
+def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+    """End an attempt whose call must not happen, because what is held is not what was decided."""
+    message, current = _lock(decision)
+    nudges.read_again(message)
+    if current is None or current.state != DecisionState.CALLING:
+        return _refreshed(decision)
+    return refuse(current, sentence, had_left=had_left)
+
+
+@transaction.atomic
+def end_as_gone(decision: Decision, *, had_left: bool) -> Decision:
+    """End an attempt that found the message gone, and nothing that says how it was decided."""
+    message, current = _lock(decision)
+    if current is None or current.state != DecisionState.CALLING:
+        return _refreshed(decision)
+    sentence = "MultiMail does not hold this message any more."
+    if had_left:
+        return _advance(current, DecisionEvent.DOUBT, sentence)
+    _mark_gone(message)
+    return _advance(current, DecisionEvent.LOSE, f"{sentence} It was decided elsewhere; nothing of ours had left.")
+
+
+def _lock(decision: Decision) -> tuple[Message, Decision | None]:
+    """Lock the message, then the decision as it is now; None where it has ended or a newer attempt has it.
+
+    In this order, which webhooks and people keep too, nobody waits for each other in a circle.
+    """
+    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    assert message is not None, "a decision keeps its message"
+    current = Decision.objects.under_lock().get(pk=decision.pk)
+    is_ours = current.attempt == decision.attempt and current.state in _OPEN
+    return message, current if is_ours else None
+
+
+def _refreshed(decision: Decision) -> Decision:
+    decision.refresh_from_db()
+    return decision
+
+
+def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    """Weigh an error that came after somebody withdrew the decision, or its lease ran out."""
+    is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
+    if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
+        sentence = f"It was withdrawn in time, nothing left: {error.sentence}"
+        return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
+    # In doubt it stays: reading tells.
+    return decision
+
+
+def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None, **fields: int) -> Decision:
+    return settle.advance(
+        decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None, **fields
+    )
+
+
+def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    seconds = 0.0
+    if isinstance(error, errors.Throttled):
+        seconds = error.retry_after
+    elif isinstance(error, errors.NotSent):
+        seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
+    return settle.advance(
+        decision,
+        event=DecisionEvent.POSTPONE,
+        actor=ACTOR,
+        explanation=error.sentence,
+        status=error.status,
+        lease_until=None,
+        due_at=Now() + timedelta(seconds=seconds),
+        may_have_left=had_left,
+    )
+
+
+def _mark_gone(message: Message) -> None:
+    """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
+    if mirror.move(message, event=MessageEvent.GONE, now=clock()):
+        record(
+            "message.gone",
+            actor=ACTOR,
+            connection=message.connection_id,
+            message=message.public_id,
+            words=message.ledger_words(),
+        )
+
+
+def _kept(answer: dict[str, Any]) -> dict[str, Any]:
+    """The few fields of MultiMail's answer that history needs."""
+    return {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}

@@ -1,0 +1,123 @@
+"""What a person can still do once a call may have left: withdraw it, send it again, or say what became of it."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
+from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
+from approvals.models import Decision
+from audit.recording import record
+from common.postgres import clock
+from common.postgres.anew import atomic_anew
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.querysets import READS_THAT_PROVE
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
+from people.actors import Actor, Role
+
+
+@atomic_anew
+def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+    """Stop a decision whose call may have left: it may still take effect, and is shown so until MultiMail tells.
+
+    Where nothing has left after all, it is undone. Raises AlreadyDecided when there is nothing left to stop.
+    """
+    locked = _lock_for_reviewer(message, actor)
+    decision = locked.decisions.live().under_lock().first()
+    if decision is None:
+        raise AlreadyDecided("There is no decision on its way that could be withdrawn.")
+    if decision.rule:
+        raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
+    left = decision.may_have_left
+    try:
+        return settle.advance(
+            decision,
+            event=DecisionEvent.WITHDRAW if left else DecisionEvent.UNDO,
+            actor=actor,
+            explanation=f"Withdrawn by {actor.label}, when its call was on its way."
+            if left
+            else f"Undone by {actor.label}.",
+            lease_until=None,
+            seen_held=0,
+            seen_absent=0,
+        )
+    except InvalidTransition:
+        raise AlreadyDecided("MultiMail does not hold the message any more: say what became of it.") from None
+
+
+@atomic_anew
+def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+    """Let an approve of unknown outcome go out again, once reading has shown twice that MultiMail still holds it."""
+    locked = _lock_for_reviewer(message, actor)
+    decision = locked.decisions.live().under_lock().first()
+    if decision is None or decision.state != DecisionState.UNKNOWN or decision.outcome != Outcome.APPROVE:
+        raise AlreadyDecided("There is no approval of unknown outcome that could go out again.", decision=decision)
+    if decision.seen_held < READS_THAT_PROVE:
+        raise VerdictNotAllowed("MultiMail was not read often enough yet to know that the first call had no effect.")
+    ruling = ruling_for(locked, actor=actor, now=clock())
+    if not ruling.may_approve:
+        raise VerdictNotAllowed(ruling.reasons[0])
+    if locked.revision is None or locked.revision_id != decision.revision_id:
+        raise ContentChanged(
+            "The message changed after it was approved. Withdraw the approval, then read it again.",
+            shown=decision.revision.fingerprint,
+            current=locked.revision.fingerprint if locked.revision else "",
+        )
+    return settle.advance(
+        decision,
+        event=DecisionEvent.CONFIRM,
+        actor=actor,
+        explanation=f"{actor.label} confirmed that it goes out again: MultiMail still holds it.",
+        due_at=Now(),
+    )
+
+
+@atomic_anew
+def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datetime) -> Decision:
+    """Say what became of a decision that MultiMail no longer tells of: by a reviewer of the mailbox, or an admin."""
+    locked = lock_visible(message, actor=actor)
+    is_admin = actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id)
+    if not (is_admin or is_reviewer(actor, locked)):
+        raise VerdictNotAllowed("Only a reviewer or an admin of this mailbox can say what became of it.")
+    decision = _newest_untold(locked)
+    if decision is None:
+        raise AlreadyDecided("There is no decision here whose effect only a person can tell.")
+    became = "took effect" if took_effect else "did not take effect"
+    settled = settle.advance(
+        decision,
+        event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
+        actor=actor,
+        explanation=f"{settle.NOT_TOLD}{actor.label} says that it {became}.",
+        lease_until=None,
+    )
+    if took_effect:
+        settle.lose_to(settled, locked, actor=actor)
+    if mirror.move(locked, event=MessageEvent.GONE, now=clock()):
+        # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
+        record(
+            "message.gone",
+            actor=actor,
+            connection=locked.connection_id,
+            message=locked.public_id,
+            words=locked.ledger_words(),
+        )
+    return settled
+
+
+def _newest_untold(message: Message) -> Decision | None:
+    """The newest decision whose message MultiMail no longer holds, without saying why."""
+    open_ones = list(message.decisions.to_settle())
+    untold = {DecisionState.UNATTRIBUTED}
+    if message.state != MessageState.HELD:
+        untold.add(DecisionState.WITHDRAWN)
+    return next((one for one in reversed(open_ones) if one.state in untold), None)
+
+
+def _lock_for_reviewer(message: UUID, actor: Actor) -> Message:
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
+        raise VerdictNotAllowed("Only a reviewer of this mailbox can do this.")
+    return locked

@@ -1,0 +1,299 @@
+"""Takes webhooks in: stored as received and applied in the same transaction; what cannot be applied keeps its row."""
+
+import hashlib
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from audit.recording import Place, ReservedPlace, record
+from common.logs import trace_id
+from common.postgres.anew import anew
+from common.postgres.rows import insert, one_by_one, together
+from mirror import backfill as filling
+from mirror import store as mirror
+from mirror.event_details import details_of
+from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.states import MessageEvent, MessageState, contradicts, implied_event
+from people.actors import Actor, webhook
+from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
+
+log = logging.getLogger(__name__)
+
+Result = WebhookEvent.Result
+# MultiMail tries again for minutes. What tells of a time before this is kept and applied, but it is no news.
+LONG_PAST = timedelta(hours=2)
+_DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What became of one webhook: `fetch` is a message whose content is wanted, `ask` one that MultiMail must explain.
+
+    `problem` says why the body is none of MultiMail's, and goes back to the sender.
+    """
+
+    event: WebhookEvent | None
+    result: str
+    fetch: Message | None = None
+    ask: Message | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Applied:
+    """What one event did. `contradicts`: its message had gone another way, so that MultiMail is asked which is true."""
+
+    result: WebhookEvent.Result
+    fetch: Message | None = None
+    ask: Message | None = None
+    contradicts: bool = False
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What could be read of a body: `error` keeps it from being applied, `problem` is told to the sender too."""
+
+    event: Event
+    error: str = ""
+    problem: str = ""
+
+
+class _Known:
+    """What the desk knows of an event's message, asked for together with other statements. It locks the message."""
+
+    def __init__(self, connection: Connection, event: Event) -> None:
+        mirror.lock_id(connection.pk, upstream_id=event.email_id)
+        self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
+        self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
+        self.place = ReservedPlace()
+
+    def message_id(self) -> int | None:
+        """Return the key of the message, None where the mirror does not have it."""
+        row = self._message.one()
+        return row[0] if row else None
+
+    def mailbox_id(self) -> int | None:
+        """Return the key of the mailbox that the event names, None where it is not known or has no address yet."""
+        row = self._mailbox.one()
+        return row[0] if row else None
+
+
+def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, address: str = "") -> Stored:
+    """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
+
+    Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
+    """
+    read = _read(body)
+
+    def store(*, error: str = "") -> Stored:
+        row = _row(connection, read, body, secret_used, error)
+        return _store(connection, row, read, webhook(connection.slug, address=address))
+
+    try:
+        return anew(store)
+    except (OperationalError, InterfaceError):
+        # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
+        raise
+    except Exception:
+        log.warning("webhook not applied at once", exc_info=True, extra={"connection": connection.slug})
+    try:
+        # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
+        with one_by_one():
+            return anew(store)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        log.exception("webhook not applied", extra={"connection": connection.slug})
+        return store(error=f"{type(error).__name__} while applying; see the log.")
+
+
+def _read(body: bytes) -> _Read:
+    try:
+        return _Read(parse(body))
+    except UnreadableEvent as error:
+        return _Read(Event(kind="", name=""), error=str(error), problem=str(error))
+    except MisshapenEvent as error:
+        return _Read(error.event, error=str(error))
+
+
+def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, error: str) -> WebhookEvent:
+    error = error or read.error
+    return WebhookEvent(
+        connection=connection,
+        digest=hashlib.sha256(body).hexdigest(),
+        event_id=read.event.event_id[:200],
+        name=read.event.name[:64],
+        email_id=read.event.email_id[:200],
+        body=body,
+        secret_used=secret_used,
+        result=Result.POISON if error else Result.APPLIED,
+        error=error,
+        trace=trace_id.get(),
+    )
+
+
+@transaction.atomic
+def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
+    with together():
+        # When the same webhook comes twice at once, the second waits here for the first and then finds it.
+        inserted = insert(row, unless_there=True)
+    key = inserted.one()
+    if key is None:
+        return Stored(None, Result.DUPLICATE, problem=read.problem)
+    row.pk = key[0]
+    if row.error:
+        details = {"event": row.name, "explanation": row.error}
+        record("webhook.poison", actor=actor, connection=connection.pk, details=details)
+        return Stored(row, Result.POISON, problem=read.problem)
+    applied = apply_event(connection=connection, event=read.event, actor=actor)
+    if applied.result != row.result:
+        row.result = applied.result
+        handled_at = None if applied.contradicts else Now()
+        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, handled_at=handled_at)
+    return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
+
+
+def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applied:
+    """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
+    if event.name in (REFUSED, TEST):
+        return Applied(Result.APPLIED)
+    if not event.kind:
+        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
+        return Applied(Result.UNKNOWN)
+    with together():
+        known = _Known(connection, event)
+    place = known.place.take()
+    # By the database's clock, and so is all that is written: this host's may be off.
+    is_old = event.at is not None and event.at < place.at - LONG_PAST
+    if (message_id := known.message_id()) is not None:
+        message = Message.objects.for_event().get(pk=message_id)
+        message.connection = connection
+        return _meet(message, event, actor, place.at, place, is_old=is_old)
+    return _begin(connection, event, actor, place.at, known, is_old=is_old)
+
+
+def _begin(
+    connection: Connection, event: Event, actor: Actor, now: datetime, known: _Known, *, is_old: bool
+) -> Applied:
+    """Make the mirror of a message that this event is the first to tell of."""
+    kind = _kind(event, event.direction)
+    # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
+    is_doubtful = is_old and kind == MessageEvent.PENDING
+    fields = filling.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
+    place = known.place.take()
+    with together():
+        begins = MessageEvent.GONE if is_doubtful else kind
+        message, key = mirror.begin_message(
+            connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
+        )
+        if is_old:
+            _record_late(message, event, actor, place)
+        else:
+            _record_event(message, event, kind, actor, place)
+    (message.pk,) = key.row()
+    is_pending = kind == MessageEvent.PENDING
+    ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
+    if is_old:
+        return Applied(Result.LATE, ask=ask)
+    return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
+
+
+def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
+    """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
+    before, was_called = message.state, _called(message)
+    filling.fill(message, event)
+    kind = _kind(event, message.direction)
+    if kind == MessageEvent.PENDING and before == MessageState.HELD:
+        # A read of MultiMail found it before its webhook came: there is nothing new to tell.
+        return Applied(Result.LATE if is_old else Result.APPLIED)
+    moved = mirror.move(message, event=kind, now=now, status=event.status)
+    if message.direction == "inbound" and message.state == MessageState.APPROVED:
+        # Its direction was not known when it was reported as approved.
+        moved = mirror.move(message, event=MessageEvent.RELEASED, now=now)
+    if kind in _DECIDING:
+        # Also one that comes too late to move the message: what it says of the decision still holds.
+        settle.meet_reports(
+            message,
+            reported=settle.reported_of(event.kind),
+            reason=event.reason,
+            decided_by=event.decided_by,
+            actor=actor,
+        )
+    if not moved:
+        tell = _record_late if _called(message) == was_called else _record_named
+        tell(message, event, actor, place)
+        is_other = contradicts(message.state, kind)
+        ask = message if is_other or _must_ask(message, kind) else None
+        return Applied(Result.LATE, ask=ask, contradicts=is_other)
+    if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
+        kind = MessageEvent.RELEASED
+    if implied := implied_event(before, kind):
+        _record_event(message, event, implied, actor, place, found=f"it is {kind}, and nothing had told of that")
+        _record_event(message, event, kind, actor)
+    else:
+        _record_event(message, event, kind, actor, place)
+    return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
+
+
+def _kind(event: Event, direction: str) -> str:
+    is_inbound = "inbound" in (direction, event.direction)
+    return MessageEvent.RELEASED if event.kind == MessageEvent.APPROVED and is_inbound else event.kind
+
+
+def _must_ask(message: Message, kind: str) -> bool:
+    """Whether MultiMail holds a message again, as it says, that was taken for gone: only a read may open it again."""
+    return kind == MessageEvent.PENDING and message.state == MessageState.GONE
+
+
+def _called(message: Message) -> tuple[object, ...]:
+    """What people know the message by."""
+    return message.subject, message.sender, message.recipients, message.trigger
+
+
+def _record_named(message: Message, event: Event, actor: Actor, place: Place) -> None:
+    """Note an event that moved nothing, and told what the message is: whoever was shown it is shown that."""
+    record(
+        "message.named",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details=_details(message, event) | {"event": event.name},
+        about=message,
+        place=place,
+    )
+
+
+def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> None:
+    record(
+        "webhook.late",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details={"event": event.name},
+        about=message,
+        place=place,
+    )
+
+
+def _record_event(
+    message: Message, event: Event, kind: str, actor: Actor, place: Place | None = None, *, found: str = ""
+) -> None:
+    action = "message.held" if kind == MessageEvent.PENDING else f"message.{kind}"
+    record(
+        action,
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=message.revision.fingerprint if message.revision else "",
+        details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
+        about=message,
+        place=place,
+    )
+
+
+def _details(message: Message, event: Event) -> dict[str, str]:
+    return details_of(message, recipients=message.recipients, trigger=message.trigger, key=event.key_name or event.key)

@@ -1,0 +1,158 @@
+"""Taking a message on, putting it off, and being seen at it. Each answers a plain form with a page, htmx with parts."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.collaboration import presence
+from approvals.collaboration.claims import release, take, touch
+from approvals.collaboration.forms import ClaimForm, PresenceForm, SnoozeForm
+from approvals.collaboration.snooze import PutOff, bring_back, put_off
+from approvals.errors import ActNotAllowed, ApprovalsError, ClaimedByOther
+from approvals.message_page.side_panel import beside_context, said_context
+from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
+from approvals.queue.views import filters_of, next_in
+from common.pages import DeskRequest
+from common.postgres import clock
+from mirror.models import Message
+
+
+@login_required
+@require_POST
+def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Take the message on. Where somebody has it, 409 with a button that names them."""
+    message = find_bare_message(request.actor, public_id)
+    from_holder = ClaimForm(request.POST).from_holder()
+    try:
+        take(message=public_id, actor=request.actor, now=timezone.now(), from_holder=from_holder)
+    except ClaimedByOther as error:
+        return _answer(request, message, status=409, problem=error.sentence, asks=True)
+    except ApprovalsError as error:
+        status = 403 if isinstance(error, ActNotAllowed) else 409
+        return _answer(request, message, status=status, problem=error.sentence)
+    return _answer(request, message)
+
+
+@login_required
+@require_POST
+def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Give the message free again; whoever has lost it in the meantime sees who has it."""
+    message = find_bare_message(request.actor, public_id)
+    release(message=public_id, actor=request.actor, now=timezone.now())
+    return _answer(request, message)
+
+
+@login_required
+@require_POST
+def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Put the message off, and go on with the next."""
+    message = find_bare_message(request.actor, public_id)
+    form = SnoozeForm(request.POST, now=clock(), own_zone=str(getattr(request.user, "time_zone", "UTC")))
+    if not form.is_valid():
+        return _answer(request, message, status=422, problem=form.first_error(), typed=_typed(request))
+    try:
+        done = put_off(message=public_id, actor=request.actor, until=form.until(), now=timezone.now())
+    except ActNotAllowed as error:
+        return _answer(request, message, status=422, problem=error.sentence, typed=_typed(request))
+    return _go_on(request, message, _words_of(done, form))
+
+
+@login_required
+@require_POST
+def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the message again before its time: in the list that asked, or on its page."""
+    message = find_bare_message(request.actor, public_id)
+    bring_back(message=public_id, actor=request.actor, now=timezone.now())
+    if request.htmx:
+        return _answer(request, message)
+    if request.POST.get("to") == "list":
+        messages.info(request, "It waits for you again.", extra_tags="desk")
+        query = filters_of(request).query()
+        return redirect(f"{reverse('queue')}?{query}" if query else reverse("queue"))
+    return back_to_message(request, public_id)
+
+
+@login_required
+@require_POST
+def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Note that the message is on this person's screen, or no longer."""
+    message = find_bare_message(request.actor, public_id)
+    if PresenceForm(request.POST).has_left():
+        presence.leave(message, actor=request.actor)
+    elif message.state == "held":
+        presence.come(message, actor=request.actor)
+        touch(message, actor=request.actor)
+    return HttpResponse(status=204)
+
+
+@login_required
+@require_safe
+def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show who has the message and what was said by now, for a page that was told that this changed."""
+    message = find_bare_message(request.actor, public_id)
+    if not request.htmx:
+        return back_to_message(request, public_id)
+    context = {**beside_context(request, message), **said_context(request, message)}
+    return render(request, "approvals/_beside.html", {**context, **_frame(request, message), "with_story": True})
+
+
+def _answer(
+    request: DeskRequest,
+    message: Message,
+    *,
+    status: int = 200,
+    problem: str = "",
+    asks: bool = False,
+    typed: dict[str, str] | None = None,
+) -> HttpResponse:
+    kept = {"outcome": "claim", **(typed or {}), "asks": "yes" if asks else ""}
+    if request.htmx:
+        context = {**beside_context(request, message), **_frame(request, message), "problem": problem}
+        return render(request, "approvals/_beside.html", {**context, "typed": kept}, status=status)
+    if problem:
+        return answer_with_message(request, message.public_id, status=status, problem=problem, typed=kept)
+    return back_to_message(request, message.public_id)
+
+
+def _frame(request: DeskRequest, message: Message) -> dict[str, Any]:
+    query = filters_of(request).query()
+    return {"message": message, "queue_query": f"?{query}" if query else ""}
+
+
+def _typed(request: DeskRequest) -> dict[str, str]:
+    return {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
+
+
+def _words_of(done: PutOff, form: SnoozeForm) -> str:
+    at = done.until.astimezone(form.zone_name)
+    why = ", an hour before it expires" if done.is_earlier else ""
+    return f"Put off until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
+
+
+def _go_on(request: DeskRequest, message: Message, said: str) -> HttpResponse:
+    """Lead to the next message of the list, or to the list where there is none, with a notice of what was done."""
+    filters = filters_of(request)
+    following = next_in(request.actor, filters, message)
+    query = f"?{filters.query()}" if filters.query() else ""
+    address = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
+    if not request.htmx or following is None:
+        messages.info(request, said, extra_tags="desk")
+        if not request.htmx:
+            return redirect(address + query)
+        return HttpResponse(status=204, headers={"HX-Redirect": address + query})
+    note = {"id": "put-off", "tone": "blue", "title": said, "text": "", "link": _way_back()}
+    told = {"desk:note": note, "desk:put-off": {"message": str(message.public_id)}}
+    place = {"path": address + query, "target": "#message", "swap": "outerHTML"}
+    return HttpResponse(status=204, headers={"HX-Trigger": json.dumps(told), "HX-Location": json.dumps(place)})
+
+
+def _way_back() -> dict[str, Any]:
+    return {"href": f"{reverse('queue')}?tab=mine", "words": "See it in Mine", "here": True}

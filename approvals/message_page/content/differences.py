@@ -1,0 +1,169 @@
+"""What changed between two contents of a message, field by field, and word by word inside texts. Pure: no models.
+
+Only what both sources gave is compared. Two contents with different fingerprints never come out as unchanged.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
+from common.fingerprint import FIELDS, Attachment, Content, normalise_address
+from rendering.invisibles import Tally
+
+_LABELS = {
+    "from": "From",
+    "from_name": "Name shown beside From",
+    "reply_to": "Reply-To",
+    "to": "To",
+    "cc": "Cc",
+    "bcc": "Bcc",
+    "subject": "Subject",
+    "markdown": "Letter",
+    "html": "Letter as HTML",
+    "in_reply_to": "Answers",
+    "attachments": "Attachments",
+    "additions": "Added on sending",
+    "send_at": "Time of sending",
+}
+MAX_VALUES = 100
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """One attached file: `kind` is removed, added, changed or renamed; `details` say what it was and is."""
+
+    kind: str
+    name: str
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """What changed in one field. `addition` names the one that changed among what is added on sending.
+
+    Of values `removed` and `added` are told, of texts the `pieces`; `left_out` counts what is not shown of them.
+    """
+
+    field: str
+    label: str
+    addition: str = ""
+    removed: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    pieces: tuple[Piece, ...] = ()
+    files: tuple[FileChange, ...] = ()
+    notes: tuple[str, ...] = ()
+    left_out: int = 0
+
+
+def difference(before: Content, after: Content) -> tuple[Change, ...]:
+    """Return what changed from `before` to `after`, in the order in which a letter is read."""
+    effort, tally = Effort(), Tally()
+    return tuple(change for name in FIELDS for change in _changes(name, before, after, effort, tally))
+
+
+def _changes(name: str, before: Content, after: Content, effort: Effort, tally: Tally) -> Iterator[Change]:
+    was_covered, is_covered = name in before.coverage, name in after.coverage
+    if was_covered != is_covered:
+        yield _coverage(name, is_covered)
+    if not (was_covered and is_covered):
+        return
+    if name in ("from", "reply_to", "to", "cc", "bcc"):
+        yield from _addresses(name, _listed(name, before), _listed(name, after))
+    elif name == "attachments":
+        yield from _files(before.attachments, after.attachments)
+    elif name == "additions":
+        for key in sorted({*before.additions, *after.additions}):
+            texts = (before.additions.get(key) or None, after.additions.get(key) or None)
+            yield from (replace(one, addition=key) for one in _text(name, *texts, effort, tally))
+    else:
+        attribute = {"from_name": "sender_name"}.get(name, name)
+        yield from _text(name, getattr(before, attribute), getattr(after, attribute), effort, tally)
+
+
+def _coverage(name: str, is_covered: bool) -> Change:
+    if is_covered:
+        note = "Visible now, and it was not before: whether it changed cannot be told. Read it as new."
+    else:
+        note = "Not visible with this key any more: whether it changed cannot be told."
+    return Change(name, _LABELS[name], notes=(note,))
+
+
+def _listed(name: str, content: Content) -> tuple[str, ...]:
+    if name == "from":
+        return (content.sender,)
+    if name == "reply_to":
+        return (content.reply_to,) if content.reply_to else ()
+    found: tuple[str, ...] = getattr(content, name)
+    return found
+
+
+def _addresses(name: str, before: Iterable[str], after: Iterable[str]) -> Iterator[Change]:
+    """Compare as the fingerprint does: each address once, in any order, its domain in any case."""
+    old = {normalise_address(one): one for one in before}
+    new = {normalise_address(one): one for one in after}
+    removed = tuple(one for key, one in old.items() if key not in new)
+    added = tuple(one for key, one in new.items() if key not in old)
+    if removed or added:
+        left_out = max(0, len(removed) - MAX_VALUES) + max(0, len(added) - MAX_VALUES)
+        notes = (f"{left_out:,} more addresses changed; the message shows all that are there now.",) if left_out else ()
+        yield Change(name, _LABELS[name], removed=removed[:MAX_VALUES], added=added[:MAX_VALUES], notes=notes)
+
+
+def _text(name: str, before: str | None, after: str | None, effort: Effort, tally: Tally) -> Iterator[Change]:
+    if before == after:
+        return
+    found, is_fine = compare(before or "", after or "", effort)
+    given, left_out = shown(found, tally)
+    notes = [*disguises(found)]
+    if before is None:
+        notes.append("There was none before." if after else "There was none before; now there is an empty one.")
+    if after is None:
+        notes.append("There is none any more.")
+    if not is_fine:
+        notes.append("Too much is different to compare it word by word: the parts that differ stand whole.")
+    if left_out:
+        notes.append(
+            f"{left_out:,} more changed characters are not shown here, only the first {MAX_SHOWN:,}: read all of it."
+        )
+    yield Change(name, _LABELS[name], pieces=given, notes=tuple(notes), left_out=left_out)
+
+
+def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Iterator[Change]:
+    gone, new = list((Counter(before) - Counter(after)).elements()), list((Counter(after) - Counter(before)).elements())
+    if not gone and not new:
+        return
+    renamed, gone, new = _paired(
+        gone, new, lambda one: (one.sha256, one.content_type, one.size) if one.sha256 else None
+    )
+    changed, gone, new = _paired(gone, new, lambda one: one.name)
+    files = [
+        *(FileChange("renamed", now.name, (f"It was called “{was.name}”.", _told(now))) for was, now in renamed),
+        *(FileChange("changed", now.name, (f"Was: {_told(was)}", f"Is: {_told(now)}")) for was, now in changed),
+        *(FileChange("removed", one.name, (_told(one),)) for one in gone),
+        *(FileChange("added", one.name, (_told(one),)) for one in new),
+    ]
+    more = len(files) - MAX_VALUES
+    notes = (f"{more:,} more files changed; the message shows all that are there now.",) if more > 0 else ()
+    yield Change("attachments", _LABELS["attachments"], files=tuple(files[:MAX_VALUES]), notes=notes)
+
+
+def _paired(
+    gone: list[Attachment], new: list[Attachment], key: Callable[[Attachment], Hashable]
+) -> tuple[list[tuple[Attachment, Attachment]], list[Attachment], list[Attachment]]:
+    """Return the pairs of files that have the same key, and what is left over on both sides."""
+    waiting: dict[Hashable, deque[Attachment]] = defaultdict(deque)
+    for one in new:
+        waiting[key(one)].append(one)
+    pairs, left = [], []
+    for one in gone:
+        if key(one) is not None and waiting[key(one)]:
+            pairs.append((one, waiting[key(one)].popleft()))
+        else:
+            left.append(one)
+    return pairs, left, [one for queue in waiting.values() for one in queue]
+
+
+def _told(file: Attachment) -> str:
+    found = f"sha256 {file.sha256[:16]}…" if file.sha256 else "no hash given"
+    return f"{file.content_type or 'no type given'}, {file.size:,} bytes, {found}"

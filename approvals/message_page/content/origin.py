@@ -1,0 +1,91 @@
+"""Where a message came from: what its sender says of that, in short names, and other mail by the same trigger.
+
+What a sender wrote is never taken for proved, unless the desk saw it signed. The count is bounded; nothing here leaves
+the desk.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from approvals.models import CommandedMail
+from approvals.queue.filters import Filters
+from common.postgres.statements import ANY, NAMED_LATER, Part, count_of, told_together
+from mirror.models import Message
+from mirror.querysets.visible_scope import anybody_like
+from people.actors import Actor
+
+COUNTED = 100
+# Discord's ids are numbers of this length; a link is built of nothing else.
+_ID = re.compile(r"[0-9]{17,20}")
+_REASONS = ("reason", "stated_reason", "purpose", "intent", "why")
+MAX_REASON = 2000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is said of who started it. `others` wait from the same trigger; `query` is the queue that lists them."""
+
+    place: str = ""
+    reason: str = ""
+    others: int = 0
+    query: str = ""
+    # Discord signed the command that made it, at this desk.
+    is_proved: bool = False
+
+    @property
+    def shown(self) -> str:
+        """How many others, as people see it."""
+        return f"{COUNTED}+" if self.others > COUNTED else str(self.others)
+
+
+def origin_of(message: Message, *, actor: Actor) -> Origin:
+    """Return where a message says that it came from, and what else waits from there."""
+    others, query = 0, ""
+    if message.started_by:
+        named = {NAMED_LATER: message.started_by, ANY: message.pk}
+        others = told_together({"others": _others_of(anybody_like(actor))}, named)["others"]
+        query = _started(message.started_by).query()
+    place, reason = discord_place(message.trigger), stated_reason(message.trigger)
+    return Origin(place, reason, others, query, _is_proved(message))
+
+
+@lru_cache(maxsize=256)
+def _others_of(actor: Actor) -> Part:
+    """Return how to ask for the number of others that wait from the trigger of a message; both are named later."""
+    waiting = Message.objects.visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
+    return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
+
+
+def _started(trigger: str) -> Filters:
+    return Filters(started=trigger, group="none")
+
+
+def _is_proved(message: Message) -> bool:
+    """Whether the interaction that the sender names is a signed command of this desk, and made this very message."""
+    named = str(message.trigger.get("discord_interaction_id") or "")
+    made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
+    return bool(named) and made.filter(interaction_id=named).exists()
+
+
+def discord_place(trigger: Mapping[str, Any]) -> str:
+    """Return the address of the Discord channel or message that is named by its ids; empty where one is missing."""
+    guild = _id(trigger, "discord_guild_id", "discord_guild")
+    channel = _id(trigger, "discord_channel_id", "discord_channel")
+    if not guild or not channel:
+        return ""
+    message = _id(trigger, "discord_message_id")
+    return f"https://discord.com/channels/{guild}/{channel}{f'/{message}' if message else ''}"
+
+
+def stated_reason(trigger: Mapping[str, Any]) -> str:
+    """Return why the agent says that it writes; empty where it says nothing."""
+    found = (trigger.get(name) for name in _REASONS)
+    return next((one.strip()[:MAX_REASON] for one in found if isinstance(one, str) and one.strip()), "")
+
+
+def _id(trigger: Mapping[str, Any], *names: str) -> str:
+    found = (str(trigger.get(name) or "") for name in names)
+    return next((one for one in found if _ID.fullmatch(one)), "")

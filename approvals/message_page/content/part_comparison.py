@@ -1,0 +1,158 @@
+"""What the HTML of a letter says against what its text says: one reading of both, with the differences marked.
+
+Pure, and bounded for hostile letters. Each part is taken as its reader gets it; where words stand on the page is no
+difference, where a link leads to is one.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from approvals.message_page.content.source import Stretch, stretch_of
+from approvals.message_page.content.word_diff import Effort, Piece, common_blocks
+from common.fingerprint import Content
+from rendering import ShownLetter, show_letter
+from rendering.invisibles import Tally
+from rendering.invisibles import pieces as marked
+
+SAME, TEXT, HTML, SKIPPED = "same", "gone", "new", "skipped"
+# Steps of the comparison: some tens of milliseconds.
+MAX_EFFORT = 120_000
+# Of each side so many differing characters are shown; the rest is counted and said.
+MAX_SHOWN = 20_000
+# So few equal words between two differences only cut one sentence into crumbs.
+CRUMB = 2
+# Equal words around a difference; a longer stretch in between is folded.
+CONTEXT = 60
+MAX_LINKS = 50
+_WORD = re.compile(r"\S+\s*")
+
+_Step = tuple[list[str], list[str], list[str]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`kind` is unseen, doubt, one, same or differ; `only` names the part that there is, where it is one.
+
+    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the two have too little in common to
+    be read as one, `sides` holds both, one beside the other.
+    """
+
+    kind: str
+    only: str = ""
+    pieces: tuple[Piece, ...] = ()
+    differences: int = 0
+    left_out: int = 0
+    sides: tuple[Stretch, ...] = ()
+    links_in_html: tuple[str, ...] = ()
+    links_in_text: tuple[str, ...] = ()
+
+
+def compare_parts(content: Content, shown: ShownLetter) -> Comparison:
+    """Return how the HTML part and the text part of a letter differ."""
+    if not {"html", "markdown"} <= set(content.coverage):
+        return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
+    if content.html is None or content.markdown is None:
+        return Comparison("one", only="markdown" if content.html is None else "html")
+    written = show_letter(replace(content, html=None))
+    if shown.doubt or written.doubt:
+        return Comparison("doubt", sides=_side_by_side(shown, written))
+    return _compared(shown, written)
+
+
+def _compared(shown: ShownLetter, written: ShownLetter) -> Comparison:
+    in_text, in_html = _words(written.plain), _words(shown.plain)
+    blocks = common_blocks([w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT))
+    to_html, to_text = _targets(shown), _targets(written)
+    in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
+    in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
+    other_links = len(in_html_only) + len(in_text_only)
+    linked = Comparison("differ", links_in_html=in_html_only, links_in_text=in_text_only)
+    if blocks is None:
+        return replace(linked, differences=1 + other_links, sides=_side_by_side(shown, written))
+    steps = _joined(_steps(in_text, in_html, blocks))
+    differences = sum(1 for _, gone, new in steps if gone or new) + other_links
+    pieces, left_out = _pieces(steps)
+    kind = "differ" if differences else "same"
+    return replace(linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lstrip())
+
+
+def _targets(letter: ShownLetter) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(link.target for link in letter.links if link.target))
+
+
+def _side_by_side(shown: ShownLetter, written: ShownLetter) -> tuple[Stretch, ...]:
+    return (
+        stretch_of(shown.text, page=1, label="HTML", size=MAX_SHOWN),
+        stretch_of(written.text, page=1, label="Text", size=MAX_SHOWN),
+    )
+
+
+def _steps(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[int, int, int]]) -> list[_Step]:
+    """Return what is equal and then what differs, in turn; equal words come with the HTML's own line ends."""
+    steps: list[_Step] = []
+    at_before = at_after = 0
+    for x, y, length in [*blocks, (len(before), len(after), 0)]:
+        steps.append(([], list(before[at_before:x]), list(after[at_after:y])))
+        steps.append((list(after[y : y + length]), [], []))
+        at_before, at_after = x + length, y + length
+    return [step for step in steps if any(step)]
+
+
+def _joined(steps: list[_Step]) -> list[_Step]:
+    """Join differences that only a crumb of equal words keeps apart."""
+    joined: list[_Step] = []
+    for place, (same, gone, new) in enumerate(steps):
+        is_inner = 0 < place < len(steps) - 1
+        if joined and same and len(same) <= CRUMB and is_inner and not joined[-1][0]:
+            joined[-1][1].extend(same)
+            joined[-1][2].extend(same)
+        elif joined and not same and not joined[-1][0]:
+            joined[-1][1].extend(gone)
+            joined[-1][2].extend(new)
+        else:
+            joined.append((list(same), list(gone), list(new)))
+    return joined
+
+
+def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
+    given: list[Piece] = []
+    tally, left_out = Tally(), 0
+    room = {TEXT: MAX_SHOWN, HTML: MAX_SHOWN}
+    for place, (same, gone, new) in enumerate(steps):
+        if same:
+            given.extend(_folded(same, is_first=place == 0, is_last=place == len(steps) - 1, tally=tally))
+        for kind, words in ((TEXT, gone), (HTML, new)):
+            text = "".join(words)
+            cut = text[: room[kind]]
+            left_out += len(text) - len(cut)
+            room[kind] -= len(cut)
+            # The blanks behind a word are not what differs, and would be drawn as if they were.
+            words_alone = cut.rstrip()
+            if words_alone:
+                given.append(_piece(kind, words_alone, tally))
+            if blanks := cut[len(words_alone) :]:
+                given.append(_piece(SAME, blanks if kind == HTML or not new else " ", tally))
+    return tuple(given), left_out
+
+
+def _folded(words: list[str], *, is_first: bool, is_last: bool, tally: Tally) -> list[Piece]:
+    head = [] if is_first else words[:CONTEXT]
+    tail = [] if is_last else words[max(len(head), len(words) - CONTEXT) :]
+    hidden = len(words) - len(head) - len(tail)
+    if hidden <= CONTEXT:
+        return [_piece(SAME, "".join(words), tally)]
+    folded = [
+        _piece(SAME, "".join(head), tally),
+        Piece(SKIPPED, f"{hidden:,} words"),
+        _piece(SAME, "".join(tail), tally),
+    ]
+    return [piece for piece in folded if piece.text]
+
+
+def _piece(kind: str, text: str, tally: Tally) -> Piece:
+    return Piece(kind, text, tuple(marked(text, tally)))

@@ -1,0 +1,90 @@
+"""The findings as the message page shows them: worst first, each with what it counts and the way to its place."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.urls import reverse
+
+from approvals.risk_rules.weights import weights_to_show
+from mirror.models import Message
+from risk import RULES, Finding, restored, score
+from risk.places import IN_FRAME, PARTS
+from risk.score import level_of, points_of
+
+# Of what a finding rests on, more than the detail says.
+MAX_EVIDENCE = 20
+
+
+@dataclass(frozen=True)
+class Jump:
+    """Where a finding leads: an address that works without scripts, and the mark in the letter's frame for scripts."""
+
+    url: str
+    words: str
+    mark: str = ""
+
+
+@dataclass(frozen=True)
+class FoundLine:
+    """One finding. `level` is what it counts for now: "high", "notice", or empty where an admin gave it no points."""
+
+    rule: str
+    words: str
+    level: str
+    sentence: str
+    detail: str
+    points: int
+    jump: Jump | None
+    evidence: tuple[str, ...] = ()
+    is_published: bool = True
+
+
+def found_context(message: Message, *, query: str) -> dict[str, Any]:
+    """Return the findings of a message's current version; jumps keep `query`, the queue's part of the address."""
+    stored: Iterable[Mapping[str, Any]] = message.revision.findings if message.revision else ()
+    findings = [restored(one) for one in stored]
+    weights = weights_to_show() if findings else {}
+    page = reverse("message", kwargs={"public_id": message.public_id})
+    return {"findings": found_lines(findings, weights, page=page, query=query), "score": score(findings, weights)}
+
+
+def found_lines(findings: Iterable[Finding], weights: Mapping[str, int], *, page: str, query: str) -> list[FoundLine]:
+    """Return the findings, those that count most first."""
+    order = {name: place for place, name in enumerate(RULES)}
+    lines = [_line(one, points_of(one, weights), page, query) for one in findings]
+    return sorted(lines, key=lambda line: (-line.points, order.get(line.rule, len(order))))
+
+
+def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
+    rule = RULES.get(one.rule)
+    return FoundLine(
+        rule=one.rule,
+        words=rule.words if rule else one.rule.replace("_", " "),
+        level=level_of(points),
+        sentence=one.sentence,
+        detail=one.detail,
+        points=points,
+        jump=jump_to(one, page, query),
+        evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
+        is_published=rule is not None,
+    )
+
+
+def jump_to(one: Finding, page: str, query: str) -> Jump | None:
+    """Return the way to what a finding rests on."""
+    if one.rule == "rejected_before":
+        return (
+            Jump(reverse("message", kwargs={"public_id": UUID(one.evidence[0])}), "Open it") if one.evidence else None
+        )
+    if one.anchor.startswith(IN_FRAME):
+        mark = one.anchor.removeprefix("#")
+        return Jump(_address(page, query, "view=rendered", f"mark={mark}") + "#sheet", "Show it", mark)
+    if one.anchor == PARTS:
+        return Jump(_address(page, query, "view=parts") + "#sheet", "Compare")
+    return Jump(one.anchor, "Show it") if one.anchor else None
+
+
+def _address(page: str, query: str, *asked: str) -> str:
+    return f"{page}?{'&'.join(filter(None, (query.lstrip('?'), *asked)))}"

@@ -1,0 +1,148 @@
+"""What the sheet shows of a letter: its tabs, and what stands under the open one. Only that one is worked out."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.urls import reverse
+from policy.allowlists.judgement.judgement import Judged
+
+from approvals.message_page.changes import Changes, changes_since_version_before
+from approvals.message_page.content.addresses import address_lines
+from approvals.message_page.content.allowlist_notes import with_lists
+from approvals.message_page.content.client_previews import inbox_of
+from approvals.message_page.content.headers import headers_of
+from approvals.message_page.content.origin import origin_of
+from approvals.message_page.content.part_comparison import Comparison, compare_parts
+from approvals.message_page.content.source import Stretch, source_of, stretch_of
+from approvals.message_page.content.stated_facts import facts_of
+from approvals.message_page.content.view_modes import WAYS, Way, WayForm
+from common.fingerprint import Content
+from common.pages import DeskRequest
+from mirror.models import Message
+from mirror.threads.conversation import Conversation
+from people.actors import Actor
+from rendering import ShownLetter
+
+# Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
+TWIN = 20_000
+
+
+@dataclass(frozen=True)
+class Tab:
+    """One way to look at the letter: its address, and a short mark of what is to be seen there."""
+
+    name: str
+    label: str
+    url: str
+    fragment: str
+    is_open: bool
+    mark: str = ""
+    mark_says: str = ""
+
+
+def way_asked(request: DeskRequest) -> Way:
+    """Return how the letter is looked at: as the address says, else as the person likes it."""
+    return WayForm(request.GET).way(text_first=bool(getattr(request.user, "text_first", False)))
+
+
+def reading_context(
+    message: Message,
+    content: Content | None,
+    letter: ShownLetter | None,
+    *,
+    actor: Actor,
+    conversation: Conversation,
+    judged: Judged,
+) -> dict[str, Any]:
+    """Return what the page says about the letter around its sheet."""
+    findings = message.revision.findings if message.revision else []
+    fields = with_lists(address_lines(message, content, actor=actor, findings=findings), judged)
+    if content is None or letter is None:
+        return {"fields": fields, "start": origin_of(message, actor=actor)}
+    thread = [one.text for one in conversation.letters if one.text]
+    return {
+        "fields": fields,
+        "start": origin_of(message, actor=actor),
+        "inbox": inbox_of(content, letter),
+        "facts": facts_of(f"{content.subject}\n{letter.plain}", letter.links, thread or None),
+    }
+
+
+def sheet_context(
+    message: Message,
+    content: Content | None,
+    letter: ShownLetter | None,
+    *,
+    way: Way,
+    sent_back: Changes | None,
+    query: str,
+) -> dict[str, Any]:
+    """Return what the sheet shows; `query` is the part of the address that is the queue's, question mark included."""
+    if content is None or letter is None:
+        return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
+    comparison = _compared(content, letter, is_open=way.name == "parts")
+    context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
+    if way.name == "text":
+        context["stretch"] = stretch_of(letter.text, page=way.page)
+    elif way.name == "rendered":
+        # As it is read: signs of Markdown are not what leaves, and text that is hidden has its box in words.
+        context["twin"] = stretch_of(letter.read or letter.text, page=1, size=TWIN)
+    elif way.name == "source":
+        context["sources"] = source_of(content, page=way.page)
+    elif way.name == "headers":
+        context["headers"] = headers_of(message, content, page=way.page)
+    elif way.name == "changes":
+        context |= {"sent_back": sent_back, "since_before": changes_since_version_before(message)}
+    pages = _pages(context)
+    tabs = _tabs(message, way, query, comparison, sent_back)
+    current = next(tab for tab in tabs if tab.is_open)
+    return {**context, "ways": tabs, "turns": _turns(current, pages)}
+
+
+def _compared(content: Content, letter: ShownLetter, *, is_open: bool) -> Comparison | None:
+    """Return how the parts differ: of a letter with one part only where somebody asks."""
+    has_both = content.html is not None and content.markdown is not None
+    return compare_parts(content, letter) if is_open or has_both else None
+
+
+def _tabs(
+    message: Message, way: Way, query: str, comparison: Comparison | None, sent_back: Changes | None
+) -> list[Tab]:
+    page = reverse("message", kwargs={"public_id": message.public_id})
+    fragment = reverse("message-letter", kwargs={"public_id": message.public_id})
+    marks = {"parts": ("", ""), "changes": ("", "")}
+    if comparison and comparison.differences:
+        number = comparison.differences
+        marks["parts"] = (f"{number:,}", f"{number:,} difference{'' if number == 1 else 's'}")
+    if sent_back and sent_back.changes:
+        marks["changes"] = (str(len(sent_back.changes)), "changed since it was sent back")
+    tabs = []
+    for name, label in WAYS.items():
+        asked = "&".join(part for part in (query.lstrip("?"), f"view={name}") if part)
+        mark, says = marks.get(name, ("", ""))
+        tabs.append(Tab(name, label, f"{page}?{asked}", f"{fragment}?{asked}", name == way.name, mark, says))
+    return tabs
+
+
+def _pages(context: dict[str, Any]) -> tuple[int, int]:
+    """Return which page of what is open this is, and how many there are."""
+    shown: Stretch | None = context.get("stretch")
+    sources: tuple[Stretch, ...] = context.get("sources", ())
+    longest = max((*sources, *([shown] if shown else [])), key=lambda one: one.pages, default=None)
+    if longest is not None:
+        return longest.page, longest.pages
+    headers = context.get("headers")
+    return (headers.page, headers.pages) if headers else (1, 1)
+
+
+def _turns(tab: Tab, pages: tuple[int, int]) -> dict[str, Any] | None:
+    """Return the links to the page before and after, for what does not fit one page."""
+    page, number = pages
+    if number == 1:
+        return None
+    turn = {name: (f"{tab.url}&page={to}", f"{tab.fragment}&page={to}") for name, to in _beside(page, number).items()}
+    return {"page": page, "pages": number, **turn}
+
+
+def _beside(page: int, number: int) -> dict[str, int]:
+    return {name: to for name, to in (("before", page - 1), ("after", page + 1)) if 1 <= to <= number}

@@ -1,0 +1,229 @@
+"""One message, whole: what the recipient would get, why it may be risky, and the bar to decide from."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import wakeups as nudges
+from approvals.collaboration.claims import touch
+from approvals.decisions.decide import came_back
+from approvals.decisions.offered_acts import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
+from approvals.decisions.ruling import is_reviewer, ruled, stop_of
+from approvals.decisions.usual_reasons import PRESETS
+from approvals.forms import MessageForm, OpenedForm
+from approvals.message_page.changes import changes_since, changes_since_sent_back
+from approvals.message_page.content.allowlist_notes import to_allow
+from approvals.message_page.content.opening import note_opened, note_served, note_served_and_opened
+from approvals.message_page.content.rendered_cache import letter_of
+from approvals.message_page.findings import found_context
+from approvals.message_page.opened_parts import parts_context
+from approvals.message_page.sheet import reading_context, sheet_context, way_asked
+from approvals.message_page.side_panel import beside_context, said_context
+from approvals.models import Verdict
+from approvals.queue.decision_notice import just_decided
+from approvals.queue.filters import Filters
+from approvals.queue.pane import approve_label, expiry_of, unseen_fields, waits_for
+from approvals.queue.views import filters_of, mailboxes_of, next_in, place_in, queue_context
+from approvals.reconcile.reconcile.ask_again import may_look
+from common.pages import DeskRequest, page_or_fragment
+from mirror.models import Message
+from mirror.querysets import MessageQuerySet
+from mirror.states import DecisionState, Outcome
+from mirror.store import stored_content
+from people.actors import Actor
+
+# So often a worker may fail to fetch a letter before a person is asked to look.
+FETCH_TRIES = 3
+
+
+@login_required
+@require_safe
+def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
+    asked = MessageForm(request.GET)
+    return answer_with_message(request, public_id, since=asked.read_before(), decided=asked.just_decided())
+
+
+def answer_with_message(
+    request: DeskRequest,
+    public_id: UUID,
+    *,
+    status: int = 200,
+    problem: str = "",
+    said: str = "",
+    typed: dict[str, str] | None = None,
+    since: str = "",
+    decided: UUID | None = None,
+) -> HttpResponse:
+    """Show the message, with what went wrong and what was typed where a verdict was refused.
+
+    `since` is the fingerprint of the version that the reader has read: where it is another one by now, the page shows
+    what changed since, and asks to read that before it is decided. `decided` is what they have just decided.
+    """
+    actor: Actor = request.actor
+    message = find_message(actor, public_id)
+    filters = filters_of(request)
+    context = message_context(message, actor, filters=filters)
+    context |= _letter_context(request, message, context)
+    context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
+    context |= just_decided(actor, decided)
+    context |= {**beside_context(request, message), **said_context(request, message)}
+    if message.revision is not None and request.method != "HEAD":
+        # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
+        if request.htmx or is_ahead_of_reading(request):
+            note_served(message, actor=actor)
+        else:
+            note_served_and_opened(message, actor=actor)
+            if context["has_claim"]:
+                touch(message, actor=actor)
+            nudges.freshen_thread(message)
+    if not request.htmx:
+        context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
+    return page_or_fragment(
+        request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
+    )
+
+
+def back_to_message(request: DeskRequest, public_id: UUID, *, said: str = "") -> HttpResponse:
+    """After an act: the fragment as it is now for scripts, the address of the page for everybody else."""
+    if request.htmx:
+        return answer_with_message(request, public_id, said=said)
+    if said:
+        messages.info(request, said, extra_tags="desk")
+    address, query = reverse("message", kwargs={"public_id": public_id}), filters_of(request).query()
+    return redirect(f"{address}?{query}" if query else address)
+
+
+def is_ahead_of_reading(request: DeskRequest) -> bool:
+    """Whether a browser or a program fetches the page before anybody looks at it."""
+    told = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
+    return any(word in text for text in told for word in ("prefetch", "prerender", "preview"))
+
+
+def find_message(actor: Actor, public_id: UUID) -> Message:
+    """Return the message, with all that its page shows, if the actor may see it; else it does not exist."""
+    return _one(Message.objects.visible_to(actor).for_list(), public_id)
+
+
+def find_bare_message(actor: Actor, public_id: UUID) -> Message:
+    """Return the same with nothing else, for acts on it."""
+    return _one(Message.objects.visible_to(actor), public_id)
+
+
+def _one(visible: MessageQuerySet, public_id: UUID) -> Message:
+    message: Message | None = visible.filter(public_id=public_id).first()
+    if message is None:
+        raise Http404("There is no such message, or it is in a mailbox that you do not see.")
+    return message
+
+
+def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict[str, Any]:
+    """Return everything that the message pane shows; its place and the next one are those of the list beside it."""
+    now = timezone.now()
+    revision = message.revision
+    content = stored_content(revision) if revision else None
+    ruling, judged = ruled(message, actor=actor, now=now)
+    return {
+        "message": message,
+        "revision": revision,
+        "content": content,
+        "unseen": unseen_fields(content),
+        "approve_label": approve_label(content, message),
+        "presets": PRESETS,
+        "letter": letter_of(revision, content) if revision else None,
+        **found_context(message, query=filters.query()),
+        # One key approves only where it can be undone; elsewhere the first press only chooses the button.
+        "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
+        "ruling": ruling,
+        "judged": judged,
+        "to_allow": to_allow(message, judged, actor=actor),
+        "expiry": expiry_of(message, now=now),
+        "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
+        "stop": SimpleLazyObject(lambda: stop_of(message)),
+        "sent_back": changes_since_sent_back(message),
+        "place": place_in(actor, filters, message),
+        "next_waiting": next_in(actor, filters, message),
+        "queue_query": f"?{query}" if (query := filters.query()) else "",
+        "now": now,
+        **parts_context(message, actor),
+        **_decided(message, actor),
+    }
+
+
+def _decided(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the pane shows of the decisions on the message: where the newest stands, and what may be done."""
+    decision = message.latest_decision
+    now = timezone.now()
+    has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
+    standing = standing_of(
+        message,
+        decision,
+        is_reviewer=is_reviewer(actor, message),
+        may_look=may_look(actor, message),
+        came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
+    )
+    waiting = decision.due_at - now if decision and standing.kind in ("leaving", "again") else timedelta(0)
+    decisions = message.decisions.all()
+    return {
+        "status": shown_status(message),
+        "decision": decision,
+        "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
+        "standing": standing,
+        "undo_seconds": max(0, round(waiting.total_seconds())),
+        "waits_for": waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else "",
+        "is_settled": not standing.takes_verdict,
+        "left_after_all": left_after_all(decisions),
+        "how_lost": how_lost(decision),
+        "also_withdrawn": still_withdrawn(decisions, decision),
+    }
+
+
+def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any]) -> dict[str, Any]:
+    """Return what the pane shows of the letter itself: its people, its facts, and the sheet with one tab open."""
+    content, letter = known["content"], known["letter"]
+    way, query = way_asked(request), str(known["queue_query"])
+    return {
+        **reading_context(
+            *(message, content, letter),
+            actor=request.actor,
+            conversation=known["conversation"],
+            judged=known["judged"],
+        ),
+        **sheet_context(message, content, letter, way=way, sent_back=known["sent_back"], query=query),
+    }
+
+
+@login_required
+@require_POST
+def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Note that the message is on the person's screen."""
+    actor: Actor = request.actor
+    message = find_bare_message(actor, public_id)
+    note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
+    touch(message, actor=actor)
+    nudges.freshen_thread(message)
+    return HttpResponse(status=204)
+
+
+@login_required
+@require_safe
+def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
+    """Lead from the id that cards and MultiMail's pages name to the message, or to a choice between two."""
+    actor: Actor = request.actor
+    # PostgreSQL cannot even be asked for U+0000.
+    named = Message.objects.none() if "\0" in upstream_id else Message.objects.filter(upstream_id=upstream_id)
+    found = list(named.visible_to(actor).for_list())
+    if not found:
+        raise Http404("No message with this id has reached this desk, or it is in a mailbox that you do not see.")
+    if len(found) == 1:
+        return redirect("message", public_id=found[0].public_id)
+    return render(request, "approvals/choose.html", {"messages": found, "upstream_id": upstream_id})

@@ -1,0 +1,131 @@
+"""One item that needs a person, and items of one cause as a group: each with the one safe thing to do about it."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+
+from approvals.reconcile.reconcile.ask_again import may_look
+from mirror.models import Message, WebhookEvent
+from people.actors import Actor, Role
+
+REVIEWER = "a reviewer of its mailbox"
+# Of one group a page lists so many by themselves.
+SHOWN = 50
+# What the act of one item is called for all items of its group.
+_FOR_ALL = {
+    "Replay": "Replay all {}",
+    "Try again": "Try all {} again",
+    "Look again": "Look at all {} again",
+    "Compare with MultiMail": "Compare all {} with MultiMail",
+}
+
+
+@dataclass(frozen=True)
+class Act:
+    """The one safe thing to do: a button that posts, or a link to where a person reads before deciding."""
+
+    label: str
+    url: str
+    posts: bool = False
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One item. `advice` says what to do as a sentence; `act` is None for those who may not do it.
+
+    `several` is what more of one cause are called after their number: "contents of Acme have not come yet". An item
+    without it stands by itself.
+    """
+
+    kind: str
+    what: str
+    since: datetime
+    why: str
+    advice: str
+    act: Act | None = None
+    message: Message | None = None
+    event: WebhookEvent | None = None
+    # Who may act where the actor may not.
+    whose: str = "a reviewer or an admin"
+    several: str = ""
+
+    @property
+    def cause(self) -> tuple[str, ...]:
+        """Return what items of one group have in common."""
+        return self.kind, self.several, self.why, self.advice
+
+
+@dataclass(frozen=True)
+class Group:
+    """Items of one cause, the oldest first; an item that has no like is a group of its own."""
+
+    items: list[Stuck]
+
+    @property
+    def key(self) -> str:
+        """Return what an address names the cause by: the same as long as there are items of it."""
+        return hashlib.sha256("\0".join(self.first.cause).encode()).hexdigest()[:24]
+
+    @property
+    def first(self) -> Stuck:
+        return self.items[0]
+
+    @property
+    def number(self) -> int:
+        return len(self.items)
+
+    @property
+    def shown(self) -> list[Stuck]:
+        """Return the oldest items, as far as a page lists them."""
+        return self.items[:SHOWN]
+
+    @property
+    def hidden(self) -> int:
+        return self.number - len(self.shown)
+
+    @property
+    def what(self) -> str:
+        """Return the group as a sentence without its full stop."""
+        return self.first.what if self.number == 1 else f"{self.number} {self.first.several}"
+
+    @property
+    def acts(self) -> list[Stuck]:
+        """Return the items that the actor may act on."""
+        return [one for one in self.items if one.act is not None]
+
+    @property
+    def act(self) -> Act | None:
+        """Return the one act for all of it; what has to be read one by one begins with the oldest."""
+        acts = [one.act for one in self.items if one.act is not None]
+        if len(set(acts)) < 2 or not acts[0].posts:
+            return acts[0] if acts else None
+        return Act(_FOR_ALL[acts[0].label].format(len(acts)), reverse("settle-group", args=[self.key]), posts=True)
+
+
+def grouped(items: Iterable[Stuck]) -> list[Group]:
+    """Return items by their cause, in the order in which the first of each came."""
+    groups: dict[object, list[Stuck]] = {}
+    for number, one in enumerate(items):
+        groups.setdefault(one.cause if one.several else number, []).append(one)
+    return [Group(found) for found in groups.values()]
+
+
+def named(message: Message) -> str:
+    """Return the message's subject as it stands in a sentence."""
+    subject = str(message)
+    return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
+
+
+def open_page(actor: Actor, message: Message, label: str) -> Act | None:
+    """Return the act that leads to a message's page, for whoever decides there."""
+    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
+
+
+def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
+    """Return the act that has MultiMail asked about a message, for whoever may."""
+    url = reverse("look-again", args=[message.public_id])
+    return Act(label, url, posts=True) if may_look(actor, message) else None

@@ -1,0 +1,178 @@
+"""What needs a person, and the one safe act for each item or group of items.
+
+These are asking MultiMail again, replaying a webhook, putting one away, and trying a decision now.
+"""
+
+from contextlib import suppress
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import wakeups as nudges
+from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
+from approvals.intake.replay import dismiss_event, replay_event
+from approvals.message_page.unconfirmed_views import have_asked
+from approvals.models import Decision
+from approvals.operations.attention import READ, attention_count, attention_for
+from approvals.operations.items import Stuck, grouped
+from approvals.operations.review_speed import paces_for
+from approvals.reconcile.reconcile.ask_again import carry_out_now
+from common.pages import DeskRequest, page_or_fragment
+from mirror.models import Message, WebhookEvent
+from people.actors import Actor
+
+_REPLAYED = {
+    "applied": "The webhook was applied.",
+    "late": "The webhook could be read, and changes nothing: its message had moved on.",
+    "unknown": "The webhook could be read; it has a name that this version does not know.",
+    "poison": "The webhook could still not be applied. It is kept; its error says why.",
+}
+
+
+@login_required
+@require_safe
+def attention(request: DeskRequest) -> HttpResponse:
+    """List what is stuck within the person's reach."""
+    return _answer(request)
+
+
+def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+    actor: Actor = request.actor
+    now = timezone.now()
+    found = attention_for(actor, now)
+    groups, total = grouped(found), max(attention_count(actor), len(found))
+    context = {
+        "found": groups,
+        "groups": len(groups),
+        "read": len(found),
+        "read_of_a_kind": READ,
+        "total": total,
+        "more": total - len(found),
+        "paces": paces_for(actor),
+        "problem": problem,
+        "now": now,
+    }
+    return page_or_fragment(
+        request, page="approvals/attention.html", fragment="approvals/_attention.html", context=context, status=status
+    )
+
+
+def _refused(request: DeskRequest, error: ApprovalsError) -> HttpResponse:
+    return _answer(request, status=403 if isinstance(error, ActNotAllowed) else 409, problem=error.sentence)
+
+
+def _done(request: DeskRequest, sentence: str) -> HttpResponse:
+    messages.info(request, sentence, extra_tags="desk")
+    return redirect("attention")
+
+
+@login_required
+@require_POST
+def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have MultiMail asked about one message of the list."""
+    try:
+        have_asked(request.actor, public_id)
+    except ActNotAllowed as error:
+        return _refused(request, error)
+    return _done(request, "MultiMail is being asked. What comes of it stands here in a few seconds.")
+
+
+@login_required
+@require_POST
+def carry_out(request: DeskRequest) -> HttpResponse:
+    """Have the decisions that no worker took up tried now; whether they still may go is asked there."""
+    actor: Actor = request.actor
+    stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
+    tried = carry_out_now(stalled[:200], actor=actor)
+    for decision in tried:
+        nudges.execute_now(decision)
+    if not tried:
+        return _refused(request, ActNotAllowed("There is no such decision that you may have tried."))
+    return _done(request, f"Asked for {len(tried)} of them. If nothing changes here, no worker runs.")
+
+
+@login_required
+@require_POST
+def settle_group(request: DeskRequest, key: str) -> HttpResponse:
+    """Do the act of a group for each of its items that the person may act on, or put its webhooks away."""
+    actor: Actor = request.actor
+    groups = grouped(attention_for(actor, timezone.now()))
+    group = next((one for one in groups if one.key == key), None)
+    if group is None:
+        raise Http404("Nothing of this is left, or it is of a part of the desk that you do not see.")
+    if not group.acts:
+        return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
+    for one in group.acts:
+        # What somebody else has just dealt with is left at that.
+        with suppress(EventAlreadyHandled):
+            _settle(one, actor, is_put_away=request.POST.get("do") == "dismiss")
+    return _done(request, f"Done for {len(group.acts)}. What comes of it stands here in a few seconds.")
+
+
+def _settle(one: Stuck, actor: Actor, *, is_put_away: bool) -> None:
+    if one.event is None:
+        assert one.message is not None, "what is neither of a message nor of a webhook has no like"
+        have_asked(actor, one.message.public_id)
+    elif is_put_away:
+        dismiss_event(event_id=one.event.pk, actor=actor)
+    elif one.kind == WebhookEvent.Result.POISON:
+        replay_event(event_id=one.event.pk, actor=actor)
+    else:
+        _compare(one.event, actor)
+
+
+def _compare(event: WebhookEvent, actor: Actor) -> None:
+    dismiss_event(event_id=event.pk, actor=actor)
+    about = Message.objects.visible_to(actor).of_event(event).first()
+    if about is None:
+        nudges.read_connection(event.connection)
+    else:
+        nudges.ask_about(about)
+
+
+@login_required
+@require_POST
+def replay(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Apply a kept webhook again."""
+    event = _find_event(request.actor, event_id)
+    try:
+        result = replay_event(event_id=event.pk, actor=request.actor)
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    return _done(request, _REPLAYED[result])
+
+
+@login_required
+@require_POST
+def compare(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Put a webhook that contradicts its message away and ask MultiMail how its message is now."""
+    event = _find_event(request.actor, event_id)
+    try:
+        _compare(event, request.actor)
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    return _done(request, "MultiMail is being asked how that message is now. The webhook was put away.")
+
+
+@login_required
+@require_POST
+def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Put a kept webhook away without applying it."""
+    event = _find_event(request.actor, event_id)
+    try:
+        dismiss_event(event_id=event.pk, actor=request.actor)
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    return _done(request, "The webhook was put away; it stays stored, and the ledger says who did this.")
+
+
+def _find_event(actor: Actor, event_id: int) -> WebhookEvent:
+    event = WebhookEvent.objects.visible_to(actor).select_related("connection").filter(pk=event_id).first()
+    if event is None:
+        raise Http404("There is no such webhook, or it is of a connection that you do not see.")
+    return event

@@ -1,0 +1,92 @@
+"""The notice of what a person has just decided, which stands over whatever they read next and lets them undo it.
+
+It only tells: where the decision stands is looked up anew each time, so that an old page or link tells the truth.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django.utils import timezone
+
+from approvals.decisions.offered_acts import Standing, shown_status, standing_of
+from approvals.decisions.ruling import is_reviewer, stop_of
+from approvals.decisions.status import Status
+from approvals.models import Decision
+from approvals.queue.pane import waits_for
+from mirror.models import Message
+from mirror.states import DecisionState, Outcome
+from people.actors import Actor
+
+# A decision that is older is no news, whatever an address says.
+NEWS_LASTS = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class JustDecided:
+    """A decision of the person who looks: what it is, how long it can be undone, and what it waits for otherwise."""
+
+    message: Message
+    decision: Decision
+    standing: Standing
+    status: Status
+    seconds: int
+    waits: str
+
+    @property
+    def word(self) -> str:
+        """What was done, as the first word of a sentence."""
+        is_release = self.message.direction == "inbound" and self.decision.outcome == Outcome.APPROVE
+        return "Released" if is_release else self.decision.word.capitalize()
+
+    @property
+    def verb(self) -> str:
+        """What happens when the time is over: a mail leaves, everything else goes back to its writer."""
+        if self.decision.outcome != Outcome.APPROVE:
+            return "Goes back"
+        return "Goes to the agent" if self.message.direction == "inbound" else "Leaves"
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it has not ended yet."""
+        return self.standing.kind in ("leaving", "calling", "again")
+
+    @property
+    def tone(self) -> str:
+        """Its colour: what went well needs none of its own."""
+        if self.is_under_way:
+            return "amber" if self.waits else "green"
+        return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
+
+
+def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
+    """Return the notice for pages, empty where this person has decided nothing there, or long ago, or undid it."""
+    if public_id is None:
+        return {}
+    message: Message | None = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
+    decision = message.latest_decision if message else None
+    if message is None or decision is None or not _is_news(decision, actor):
+        return {}
+    standing = standing_of(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
+    now, stop = timezone.now(), stop_of(message)
+    left = decision.due_at - now if standing.kind in ("leaving", "again") and stop is None else timedelta(0)
+    waits = waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else ""
+    if stop and standing.kind in ("leaving", "again"):
+        waits = f"It waits until the stop is released, which {stop.pulled_by} pulled."
+    return {
+        "just": JustDecided(
+            message=message,
+            decision=decision,
+            standing=standing,
+            status=shown_status(message),
+            seconds=max(0, round(left.total_seconds())),
+            waits=waits,
+        )
+    }
+
+
+def _is_news(decision: Decision, actor: Actor) -> bool:
+    is_own = str(decision.given_by_id) == actor.id
+    is_new = timezone.now() - decision.recorded_at < NEWS_LASTS
+    return is_own and is_new and decision.state != DecisionState.UNDONE

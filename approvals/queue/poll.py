@@ -1,0 +1,107 @@
+"""The few bytes by which an open page without a stream learns what waits, and what became of its message."""
+
+import hashlib
+import time
+from functools import lru_cache
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Max
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import condition, require_safe
+
+from approvals.collaboration.people_at import asked_of, people_at
+from approvals.decisions.offered_acts import shown_status
+from approvals.forms import PulseForm
+from approvals.models import Decision
+from approvals.operations.attention import attention_count
+from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
+from common.pages import DeskRequest
+from common.postgres.statements import COUNTED, Part, told_together
+from mirror.models import Message
+from mirror.querysets.visible_scope import anybody_like, asked_by
+from mirror.sync.freshness import freshness_for
+from mirror.threads.conversation import conversation_of
+from people.actors import Actor
+from policy.models import KillSwitch
+
+# So many seconds a count to the end is as good as new; what happens meanwhile open pages add and take off themselves.
+COUNTED_ANEW = 3
+
+
+def _pulse_of(request: DeskRequest) -> str:
+    actor: Actor = request.actor
+    newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
+    # A verdict does not touch its message's row, but it changes what waits.
+    decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
+    stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
+    standing = freshness_for(actor)
+    told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
+    told += f"{people_at(request)}{Message.objects.mine_stamp(actor)}"
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+
+
+def _open_message(request: DeskRequest) -> dict[str, str] | None:
+    """Return how the message on the page is by now: a page without a stream learns here that it changed."""
+    wanted = PulseForm(request.GET).open_message()
+    if wanted is None:
+        return None
+    message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    if message is None:
+        return None
+    status = shown_status(message)
+    return {
+        "id": str(wanted),
+        "fingerprint": message.revision.fingerprint if message.revision else "",
+        "word": status.word,
+        "detail": status.detail,
+        # The newest letter that came after this draft, as the page has it in data-late.
+        "late": str(conversation_of(message).late_id),
+    }
+
+
+def exactly_waiting(actor: Actor) -> int:
+    """Return how many wait, counted to the end: pages show that a moment after they opened.
+
+    It costs the more the longer the queue is, and many pages ask at once: this process counts once in a few seconds.
+    """
+    # Without where from: that makes no difference, and what is kept must keep no request alive.
+    person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
+    return _counted_for(person, int(time.monotonic() // COUNTED_ANEW))
+
+
+@lru_cache(maxsize=200)
+def _counted_for(person: Actor, _moment: int) -> int:
+    return Message.objects.count_waiting_for(person)
+
+
+@lru_cache(maxsize=256)
+def _parts(anybody: Actor) -> dict[str, Part]:
+    return {**tab_counts(anybody), "newest": newest_of(anybody), "asked": asked_of(anybody)}
+
+
+def _half_minute() -> int:
+    return int(timezone.now().timestamp() // 30)
+
+
+@login_required
+@require_safe
+@condition(etag_func=_pulse_of)
+def pulse(request: DeskRequest) -> HttpResponse:
+    """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
+    actor: Actor = request.actor
+    told = told_together(_parts(anybody_like(actor)), asked_by(actor))
+    freshness = freshness_for(actor)
+    return JsonResponse(
+        {
+            "waiting": told["waiting"] if told["waiting"] <= COUNTED else exactly_waiting(actor),
+            "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
+            "newest": told["newest"] or [],
+            "asked": told["asked"],
+            **people_at(request),
+            "open": _open_message(request),
+            "stuck": attention_count(actor),
+            "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
+            "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
+        }
+    )

@@ -1,0 +1,244 @@
+"""Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import (
+    BooleanField,
+    CharField,
+    DateTimeField,
+    F,
+    Func,
+    IntegerField,
+    OuterRef,
+    Q,
+    Subquery,
+    TextField,
+    Value,
+)
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Cast, Concat
+from django.db.models.query import QuerySet
+
+from approvals.queue.filters import Filters
+from approvals.queue.positions import Place, as_number, at_time
+from common.postgres.statements import ANY, COUNTED, NAMED_LATER
+from common.words import BY, FROM, TO, asked
+from mirror.querysets.status import StandingReads
+from people.actors import Actor
+
+# So many alike are a flood, which stands in one row unasked.
+FLOOD = 5
+
+# Stands for what the orders compare: as a time, seconds of a long past year that no message was held in.
+_ANYWHERE = 10**15
+_GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
+
+# All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
+CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
+ENDS = Func(F("expires_at"), template="COALESCE(%(expressions)s, timestamptz 'infinity')", output_field=DateTimeField())
+_NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
+_ORDERS: Mapping[str, tuple[Any, ...]] = {
+    "oldest": (F("held_at"), F("pk")),
+    "riskiest": (CALM, F("held_at"), F("pk")),
+    "soonest": (ENDS, F("held_at"), F("pk")),
+    "newest": (F("changed_at"), F("pk")),
+}
+
+
+class _Follows(Func):
+    """Whether one row of values comes after another of the same length, by PostgreSQL's own comparison of rows."""
+
+    output_field = BooleanField()
+    template = "(%(expressions)s)"
+
+    def __init__(self, left: Sequence[Any], right: Sequence[Any], sign: str = ">") -> None:
+        super().__init__(*left, *right)
+        self.sign = sign
+
+    def as_sql(self, compiler: Any, connection: Any, *_: Any, **__: Any) -> Any:
+        parts = [compiler.compile(one) for one in self.source_expressions]
+        half = len(parts) // 2
+        left, right = (", ".join(sql for sql, _ in side) for side in (parts[:half], parts[half:]))
+        return f"({left}) {self.sign} ({right})", [value for _, values in parts for value in values]
+
+
+class _KindsOf(Subquery):
+    """How many rows a query has, and how many of them do not name the sums that most of them name."""
+
+    template = (
+        "(SELECT ARRAY[coalesce(sum(n), 0), coalesce(sum(n) - max(n), 0)]::int[] FROM"
+        " (SELECT count(*) AS n FROM (%(subquery)s) AS one GROUP BY one.amounts) AS kinds)"
+    )
+    output_field = ArrayField(IntegerField())
+
+
+def order_of(filters: Filters) -> str:
+    """Return the order that the rows of a tab stand in."""
+    return "newest" if filters.newest_first else filters.order
+
+
+class QueueReads(StandingReads):
+    """The queue as people look at it."""
+
+    def of_tab(self, actor: Actor, tab: str) -> Self:
+        """Return what stands in a tab for this person."""
+        return {
+            "waiting": lambda: self.waiting_for(actor),
+            "mine": lambda: self.of(actor),
+            "leaving": lambda: self.visible_to(actor).leaving(),
+            "unknown": lambda: self.visible_to(actor).in_doubt(),
+            "failed": lambda: self.visible_to(actor).failed(),
+            "done": lambda: self.visible_to(actor).decided(),
+        }[tab]()
+
+    def matching(self, filters: Filters) -> Self:
+        """Only what the filters ask for (relies on message_search, message_rules and the indexes of the held)."""
+        equal = {
+            "mailbox": filters.mailbox,
+            "started_by": filters.started,
+            "thread_id": filters.thread,
+            "run_id": filters.run,
+            "shape": filters.alike,
+        }
+        found = self.filter(**{name: value for name, value in equal.items() if value})
+        if filters.risk:
+            # What nobody has read yet has nothing seen in it either.
+            level = "" if filters.risk == "none" else filters.risk
+            found = found.filter(risk_level=level, revision__isnull=False)
+        if filters.has_attachment:
+            found = found.filter(has_attachments=True)
+        if filters.rule:
+            found = found.filter(rules__contains=[filters.rule])
+        words = words_asked(filters)
+        return found.filter(_Found(words)) if words else found
+
+    def in_order(self, order: str) -> Self:
+        """Sort as one of ORDERS or, as "newest", by when something last happened."""
+        if order == "newest":
+            return self.order_by("-changed_at", "-pk")
+        return self.order_by(*_ORDERS[order])
+
+    def following(self, order: str, place: Place | None) -> Self:
+        """What comes after a place in this order (keyset; relies on the index of the order)."""
+        return self._beside(order, place, "<" if order == "newest" else ">")
+
+    def preceding(self, order: str, place: Place) -> Self:
+        """What comes before a place in this order."""
+        return self._beside(order, place, ">" if order == "newest" else "<")
+
+    def _beside(self, order: str, place: Place | None, sign: str) -> Self:
+        if place is None:
+            return self
+        return self.filter(_Follows(_ORDERS[order], _as_row(order, place), sign))
+
+    def moved_since(self, order: str, place: Place) -> Self:
+        """What moved in front of a place since the paging began, and would otherwise not be seen (message_ranked)."""
+        return self.preceding(order, place).filter(ranked_at__gt=at_time(place.since))
+
+    def gathered(self, filters: Filters) -> Self:
+        """Leave out what another one stands for; tell of each that stands for others how many and how they differ.
+
+        Of a flood the oldest stands for the others of the same risk: what is riskier always has a row of its own.
+        """
+        if filters.gathers_floods:
+            alike = self._alike()
+            first = Subquery(alike.order_by("held_at", "pk").values("pk")[:1])
+            enough = Subquery(alike.order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
+            # As values to compare, not as EXISTS: PostgreSQL would turn that into a join of everything.
+            apart = self.filter(Q(shape="") | Q(pk=first) | Q(_IsNull(enough)))
+            return apart._counted(alike)
+        key = _GROUPS.get(filters.group)
+        if key is None:
+            return self
+        order = order_of(filters)
+        one_of_each = self.exclude(**{key: ""}).order_by(key, *_sorted(order)).distinct(key).values("pk")
+        apart = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
+        return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
+
+    def in_floods(self) -> Self:
+        """Those of which so many are alike that they may be gathered, among messages named later (message_alike)."""
+        enough = Subquery(self._alike().order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
+        return self.filter(_AnyOf(F("pk"), Value(NAMED_LATER, output_field=CharField()))).exclude(_IsNull(enough))
+
+    def _alike(self) -> Self:
+        return self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
+
+    def _counted(self, others: Self) -> Self:
+        """PostgreSQL works these out for the rows of the page alone."""
+        return self.annotate(kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1]))
+
+
+def words_asked(filters: Filters) -> str:
+    """Return all words that the filters look up, as PostgreSQL reads them; empty for none."""
+    labelled = ((filters.text, ""), (filters.to, TO), (filters.from_, FROM), (filters.by, BY))
+    return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
+
+
+def place_of(message: Any, order: str, *, since: int = 0) -> Place:
+    """Return where a message stands in an order."""
+    held = as_number(message.held_at)
+    values: dict[str, tuple[int | None, ...]] = {
+        "oldest": (held,),
+        "riskiest": (message.risk, held),
+        "soonest": (as_number(message.expires_at) if message.expires_at else None, held),
+        "newest": (as_number(message.changed_at),),
+    }
+    return Place(values[order], message.pk, since)
+
+
+def anywhere_like(place: Place) -> Place:
+    """Return a place for which a statement is written that is kept; the values of `place` are named later."""
+    return Place(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(place.values)), ANY)
+
+
+def named_at(order: str, place: Place) -> dict[Any, Any]:
+    """Return the values of a place in this order, by what stands for them in a statement for `anywhere_like` it."""
+    rows = zip(_as_row(order, anywhere_like(place)), _as_row(order, place), strict=True)
+    return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
+
+
+def weights_spelled() -> QuerySet[Any]:
+    """Return each rule that an admin weighed, with its points behind a colon, to be told together with the rest."""
+    weights = apps.get_model("approvals", "RuleWeight")._default_manager.exclude(points=None)
+    return weights.values_list(Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField()))
+
+
+def _as_row(order: str, place: Place) -> list[Combinable]:
+    first, *others = place.values
+    times = [Value(at_time(value or 0), output_field=DateTimeField()) for value in others]
+    key = Value(place.key)
+    if order == "riskiest":
+        return [Value(-(first or 0)), *times, key]
+    head = _NEVER if first is None else Value(at_time(first), output_field=DateTimeField())
+    return [head, *times, key]
+
+
+def _sorted(order: str) -> tuple[Any, ...]:
+    return ("-changed_at", "-pk") if order == "newest" else _ORDERS[order]
+
+
+class _Found(Func):
+    """Whether a message has the words."""
+
+    template = "%(expressions)s::tsquery"
+    arg_joiner = " @@ "
+    output_field = BooleanField()
+
+    def __init__(self, words: str) -> None:
+        super().__init__(F("search"), Value(words, output_field=CharField()))
+
+
+class _AnyOf(Func):
+    """Whether a key is among some that are written as PostgreSQL writes an array."""
+
+    template = "(%(expressions)s::bigint[]))"
+    arg_joiner = " = ANY ("
+    output_field = BooleanField()
+
+
+class _IsNull(Func):
+    template = "(%(expressions)s IS NULL)"
+    output_field = BooleanField()

@@ -1,0 +1,226 @@
+"""The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from django.urls import reverse
+
+from approvals.collaboration.presence import Reader
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import Status
+from approvals.models import Decision, Snooze
+from approvals.queue.filters import RISKS, Filters
+from approvals.queue.pane import Expiry, expiry_of
+from common.postgres.statements import COUNTED
+from mirror.models import Mailbox, Message
+from mirror.querysets import CLAIM_LASTS
+from mirror.states import DecisionState, MessageState
+from people.actors import Actor
+from risk import RULES
+from risk.score import Score, score_of
+
+MAX_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one row stands for: how many there are, how many of them name another sum, and where they are listed."""
+
+    number: int
+    odd: int
+    words: str
+    query: str
+
+    @property
+    def shown(self) -> str:
+        """How many, as people see it."""
+        return f"{COUNTED}+" if self.number > COUNTED else str(self.number)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list, ready to show: a page has fifty, so what can be said here is not asked in the template."""
+
+    message: Message
+    status: Status
+    score: Score
+    decision: Decision | None
+    expiry: Expiry | None
+    gathered: Gathered | None = None
+    # Who has taken it on, in words.
+    holder: str = ""
+    # Who else has it on screen; in Mine also until when it is put off, and who asks about it.
+    readers: tuple[Reader, ...] = ()
+    put_off: Snooze | None = None
+    asked_by: str = ""
+    # In history: the newest verdict on it, to be opened as it was seen.
+    verdict: int | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the message stands; made by hand, because finding it among all addresses takes longer."""
+        return f"{_queue_address()}{self.message.public_id}/"
+
+    @property
+    def is_inbound(self) -> bool:
+        """Whether it came from outside, so that its sender tells more than its recipients."""
+        return self.message.direction == "inbound"
+
+    @property
+    def others(self) -> int:
+        """How many get it besides the one whose address is shown, copies included where they are known."""
+        if self.is_inbound:
+            return 0
+        return max(0, len(self.message.addresses) - 1, len(self.message.recipients) - 1)
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it is held again after a decision that was not carried out."""
+        return self.decision is not None and self.decision.state == DecisionState.REFUSED and self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing more is to be said of where it stands."""
+        return self.status.word == "Held"
+
+    @property
+    def since(self) -> datetime:
+        """Since when it stands where it is: when it was decided here, or when MultiMail said what became of it."""
+        return self.decision.recorded_at if self.decision else self.message.changed_at
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs nobody any more; what was withdrawn still does."""
+        return not self.is_held and not (self.decision and self.decision.state == DecisionState.WITHDRAWN)
+
+    @property
+    def shape(self) -> str:
+        """The shape and the colour of its word."""
+        ended = " ended" if self.status.word in ("Rejected", "Sent back", "Expired") else ""
+        return f"{self.status.tone}{ended}"
+
+    @property
+    def level(self) -> str:
+        """How its findings are to be called."""
+        return self.score.level
+
+    @property
+    def reasons(self) -> str:
+        """Up to three reasons for that, in words."""
+        return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_WORDS])
+
+    @property
+    def starter(self) -> str:
+        """Who or what started it, as far as anybody says."""
+        user = self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id")
+        channel = self.message.trigger.get("discord_channel")
+        if user:
+            return f"{user} in {_place(str(channel))}" if channel else str(user)
+        return self.message.started_by.partition(":")[2]
+
+    @property
+    def started_in_chat(self) -> bool:
+        """Whether that is somebody in Discord."""
+        return bool(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id"))
+
+
+def _place(channel: str) -> str:
+    """Return how a channel is called: some programs tell its id alone."""
+    return f"channel {channel}" if channel.isdecimal() else f"#{channel.lstrip('#')}"
+
+
+@cache
+def _queue_address() -> str:
+    return reverse("queue")
+
+
+def rows_of(
+    messages: Sequence[Message], *, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]
+) -> list[Row]:
+    """Return a line for each message, which was read with `for_rows`."""
+    return [_row(message, filters, actor, now, weights) for message in messages]
+
+
+def _row(message: Message, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]) -> Row:
+    stored = message.revision.findings if message.revision else []
+    return Row(
+        message=message,
+        status=shown_status(message),
+        score=score_of(stored, weights),
+        decision=message.latest_decision,
+        expiry=expiry_of(message, now=now),
+        gathered=_gathered(message, filters),
+        holder=_holder(message, actor, now),
+    )
+
+
+def _gathered(message: Message, filters: Filters) -> Gathered | None:
+    number, odd = getattr(message, "kinds", (0, 0))
+    if number < 2:
+        return None
+    words, members = {
+        "thread": ("in this thread", {"thread": message.thread_id}),
+        "run": ("of this run", {"run": message.run_id}),
+        "trigger": ("started by the same", {"started": message.started_by}),
+    }.get(filters.group, ("like this", {"alike": message.shape}))
+    return Gathered(number, odd, words, filters.query(**{"group": "none", **members}))
+
+
+def _holder(message: Message, actor: Actor, now: datetime) -> str:
+    claim = getattr(message, "claim", None)
+    if claim is None or claim.seen_at < now - CLAIM_LASTS or not claim.person.is_active:
+        return ""
+    if message.state != MessageState.HELD:
+        return ""
+    return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
+
+
+def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
+    """Return each filter that is on: what it is called, what it asks for, and the query string without it.
+
+    The words that are searched stand in the search field already.
+    """
+    names = {one.pk: str(one) for one in mailboxes}
+    rule = RULES.get(filters.rule)
+    told = {
+        "to": ("To", filters.to),
+        "from": ("From", filters.from_),
+        "by": ("Started by", filters.by),
+        "rule": ("Finding", rule.words if rule else ""),
+        "risk": ("Risk", RISKS.get(filters.risk, "")),
+        "mailbox": ("Mailbox", names.get(filters.mailbox or 0, "")),
+        "has": ("With", "files" if filters.has else ""),
+        "started": ("Started by", filters.started.partition(":")[2] or filters.started),
+        "thread": ("Of one", "thread" if filters.thread else ""),
+        "run": ("Of run", filters.run),
+        "alike": ("Like", "one another" if filters.alike else ""),
+    }
+    return [(*told[name], filters.without(name)) for name in told if told[name][1]]
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Return a message for scripts."""
+    decision = message.latest_decision
+    return {
+        "id": str(message.public_id),
+        "upstream_id": message.upstream_id,
+        "fingerprint": message.revision.fingerprint if message.revision else None,
+        "state": message.state,
+        "subject": message.subject,
+        "decision": decision.state if decision else None,
+        "recipients": message.recipients,
+        "outside": message.outside,
+        "mailbox": str(message.mailbox) if message.mailbox else None,
+        "direction": message.direction,
+        "risk": message.risk,
+        "risk_level": message.risk_level,
+        "rules": message.rules,
+        "started_by": message.started_by,
+        "has_attachments": message.has_attachments,
+        "held_at": message.held_at.isoformat(),
+        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
+        "sandbox": message.sandbox,
+    }

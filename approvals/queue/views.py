@@ -1,0 +1,278 @@
+"""The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from approvals.forms import MessageForm, QueueForm
+from approvals.models import Decision, SavedView
+from approvals.queue.decision_notice import just_decided
+from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters
+from approvals.queue.positions import Place, as_number
+from approvals.queue.querysets import anywhere_like, named_at, order_of, place_of, weights_spelled
+from approvals.queue.row_people import with_people
+from approvals.queue.rows import Row, as_json, chips_of, rows_of
+from common.pages import DeskRequest, page_or_fragment
+from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
+from mirror.models import Mailbox, Message
+from mirror.querysets import MessageQuerySet
+from mirror.querysets.status import read_decisions
+from mirror.querysets.visible_scope import anybody_like, asked_by
+from people.actors import Actor
+from risk import RULES
+
+PAGE = 50
+# What is past the desk grows for ever and asks nothing of anybody.
+COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
+
+
+@login_required
+@require_safe
+def queue(request: DeskRequest) -> HttpResponse:
+    """Show the queue without a message beside it."""
+    actor: Actor = request.actor
+    filters = filters_of(request)
+    if request.GET.get("format") == "json":
+        return JsonResponse(_for_scripts(actor, filters))
+    context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
+    context |= just_decided(actor, MessageForm(request.GET).just_decided())
+    return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
+
+
+def filters_of(request: DeskRequest) -> Filters:
+    """Return what the address of this page asks the queue for; the page of one message has the same address."""
+    return QueueForm(request.GET, mailboxes=mailboxes_of(request)).filters()
+
+
+def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
+    """Return the mailboxes that the person may look into; asked for once a request."""
+    known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
+    if known is None:
+        known = list(Mailbox.objects.visible_to(request.actor).order_by("address", "pk"))
+        request.desk_mailboxes = known  # type: ignore[attr-defined]
+    return known
+
+
+def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
+    """Each message by itself: a script counts on it."""
+    found = page_of(actor, filters)
+    after = str(place_of(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
+    return {
+        "messages": [as_json(message) for message in found[:PAGE]],
+        "next_after": after,
+        "remarks": list(filters.remarks),
+    }
+
+
+def queue_context(
+    actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox] | None = None
+) -> dict[str, Any]:
+    """Return what the list shows; the message page shows the same list beside the message."""
+    asked = _asked_for(actor, filters)
+    # Unasked only a flood is gathered, and that is seldom there: the page tells whether one is.
+    found = _page_of(asked if filters.gathers_floods else asked.gathered(filters), filters)
+    told = _told(actor, filters, asked, found)
+    if told["flood"]:
+        found = _page_of(asked.gathered(filters), filters)
+    read_decisions(found)
+    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"] or ())}
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=told["clock"], weights=weights)
+    rows = with_people(rows, actor=actor, tab=filters.tab)
+    known = mailboxes if mailboxes is not None else list(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
+    return {
+        **_frame(filters, told),
+        **_elsewhere(filters),
+        "rows": rows,
+        "next_query": _next_query(found, filters, told["clock"]),
+        "chips": chips_of(filters, known),
+        "mailboxes": known,
+        "views": [json.loads(view) for view in told["views"] or ()],
+        "last_decision": _last_decision(actor, filters, rows),
+        "now": now,
+    }
+
+
+def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands around the rows: numbers, notes, and what a row's address carries."""
+    return {
+        "filters": filters,
+        "tab": filters.tab,
+        "tab_label": TABS[filters.tab],
+        "can_pick": filters.tab in ("waiting", "mine"),
+        "explains": filters.order == "riskiest" and not filters.newest_first,
+        "waiting": counted(told["waiting"]),
+        # The rail's numbers are the same, and are not asked for once more.
+        "desk_waiting": counted(told["waiting"]) if told["waiting"] else "",
+        "desk_asked": told["asked"],
+        "oldest": next(iter(told["oldest"] or ()), None),
+        "newest": told["newest"] or [],
+        "matching": counted(told["matching"]) if filters.narrows else "",
+        "unsearched": told.get("unsearched", 0),
+        "put_off": told["put_off"],
+        "moved": told.get("moved", 0),
+        "is_first_page": filters.after is None,
+        "queue_query": f"?{query}" if (query := filters.query()) else "",
+        "tabs": [(tab, label, shown_count(told, tab), filters.query(tab=tab)) for tab, label in TABS.items()],
+    }
+
+
+def _elsewhere(filters: Filters) -> dict[str, Any]:
+    """Return the ways from here: other orders, fewer filters, other tabs."""
+    orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
+    groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
+    other = "waiting" if filters.tab == "done" else "done"
+    # What the search form sends along unseen.
+    kept = ("tab", "order", "group", "started", "thread", "run", "alike")
+    carried = parse_qsl(filters.query(after=None))
+    return {
+        "orders": orders,
+        "groups": groups,
+        "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
+        "choices": {"risks": RISKS, "rules": RULES.values()},
+        "carried": [(name, value) for name, value in carried if name in kept],
+        "first_query": filters.query(after=None),
+        "cleared_query": filters.cleared(),
+        "elsewhere_query": filters.query(tab=other) if filters.searches else "",
+    }
+
+
+def shown_count(told: dict[str, Any], tab: str) -> str:
+    """Return a tab's count as people see it; empty for the one that is not counted."""
+    return counted(told[tab]) if tab in told else ""
+
+
+def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Message]) -> dict[str, Any]:
+    """Ask for every number around the rows at once."""
+    anybody = anybody_like(actor)
+    parts = dict(_standing_parts(anybody))
+    may_be_flood = filters.gathers_floods and any(message.shape for message in found)
+    parts["flood"] = (
+        _flood_part(anybody, replace(filters, after=None)).naming({NAMED_LATER: _keys(found)})
+        if may_be_flood
+        else Part("0")
+    )
+    if filters.narrows:
+        parts["matching"] = count_of(asked)
+    if filters.searches:
+        parts["unsearched"] = count_of(Message.objects.of_tab(actor, filters.tab).filter(revision=None))
+    if filters.after and filters.after.since and not filters.newest_first:
+        parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
+    return told_together(parts, asked_by(actor))
+
+
+@lru_cache(maxsize=1000)
+def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
+    """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
+    counts = {**tab_counts(actor), "put_off": count_of(Message.objects.put_off_by(actor))}
+    counts["asked"] = count_of(Message.objects.asked_of(actor))
+    waiting = Message.objects.waiting_for(actor)
+    oldest = waiting.oldest_first().values_list("held_at")[:1]
+    lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
+    lists["views"] = list_of(SavedView.objects.usable_by(actor).spelled(actor))
+    return (*counts.items(), *lists.items())
+
+
+@lru_cache(maxsize=1000)
+def _flood_part(actor: Actor, filters: Filters) -> Part:
+    """Return how to ask whether any of the rows of a page is one of a flood."""
+    return count_of(_asked_for(actor, filters).in_floods())
+
+
+def tab_counts(actor: Actor) -> dict[str, Part]:
+    """Return how the number in each tab is asked for."""
+    return {tab: count_of(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
+
+
+def _keys(messages: list[Message]) -> str:
+    """Return the keys as PostgreSQL writes an array."""
+    return "{" + ",".join(str(message.pk) for message in messages) + "}"
+
+
+def newest_of(actor: Actor) -> Part:
+    """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
+    newest = Message.objects.waiting_for(actor).order_by("-held_at", "-pk")
+    return list_of(newest.values_list("public_id")[:20])
+
+
+def cut(messages: MessageQuerySet) -> Any:
+    """Return as many as are counted."""
+    return messages.order_by().values("pk")[: COUNTED + 1]
+
+
+def counted(number: int) -> str:
+    """Return a count that stops at a thousand as people see it."""
+    return f"{COUNTED}+" if number > COUNTED else str(number)
+
+
+def _asked_for(actor: Actor, filters: Filters) -> MessageQuerySet:
+    return Message.objects.of_tab(actor, filters.tab).matching(filters)
+
+
+def page_of(actor: Actor, filters: Filters) -> list[Message]:
+    """Return the messages of a page, each by itself, and one more, which tells that there is a next page."""
+    found = _page_of(_asked_for(actor, filters), filters)
+    read_decisions(found)
+    return found
+
+
+def _page_of(messages: MessageQuerySet, filters: Filters) -> list[Message]:
+    order = order_of(filters)
+    return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
+
+
+def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
+    """Return the query string of the next page; empty on the last one."""
+    if len(found) <= PAGE:
+        return ""
+    since = (filters.after.since if filters.after else 0) or as_number(clock)
+    return filters.query(after=place_of(found[PAGE - 1], order_of(filters), since=since))
+
+
+def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:
+    """Return the last that was decided, where nothing is left to decide."""
+    if rows or filters.tab != "waiting" or filters.narrows:
+        return None
+    return Decision.objects.visible_to(actor).select_related("given_by", "message").order_by("-pk").first()
+
+
+def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
+    """Return the message to go on with: the next in this list, or its first when this was the last."""
+    following: UUID | None = _told_around(actor, filters, message, "next")["next"]
+    return following
+
+
+def place_in(actor: Actor, filters: Filters, message: Message) -> tuple[str, str] | None:
+    """Return the message's place in this list and how many stand in it, None when it does not."""
+    told = _told_around(actor, filters, message, "here", "before", "all")
+    return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None
+
+
+def _told_around(actor: Actor, filters: Filters, message: Message, *names: str) -> dict[str, Any]:
+    """Tell these things of the list around a message."""
+    order = order_of(filters)
+    place = place_of(message, order)
+    parts = _parts_around(anybody_like(actor), replace(filters, after=None), anywhere_like(place))
+    return told_together({name: parts[name] for name in names}, asked_by(actor) | named_at(order, place))
+
+
+@lru_cache(maxsize=1000)
+def _parts_around(actor: Actor, filters: Filters, place: Place) -> dict[str, Part]:
+    """Return how things are told of the list around a message of this place and key."""
+    order = order_of(filters)
+    asked = _asked_for(actor, filters)
+    others = asked.exclude(pk=place.key).in_order(order)
+    return {
+        "here": any_of(asked.filter(pk=place.key)),
+        "before": count_of(asked.preceding(order, place)),
+        "all": count_of(asked),
+        "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, place), others))),
+    }

@@ -1,0 +1,93 @@
+"""Moves the mirror and our decisions by what MultiMail told when it was asked, where no webhook had."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from audit.recording import record
+from mirror import backfill as filling
+from mirror import store as mirror
+from mirror.event_details import details_of
+from mirror.models import Message, WebhookEvent
+from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
+from mirror.sync.reads import ACTOR, Told
+
+_EVENTS = {
+    "approved": MessageEvent.APPROVED,
+    "rejected": MessageEvent.REJECTED,
+    "cancelled": MessageEvent.CANCELLED,
+}
+FOUND = "by reading, no webhook had come"
+
+
+@transaction.atomic
+def close(message: Message, told: Told, now: datetime) -> str:
+    """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None or locked.state != MessageState.HELD:
+        return "closed meanwhile"
+    if not told.reported and not told.then:
+        decision = locked.decisions.order_by("-pk").first()
+        if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
+            # Our own call may be what ended it: whoever carries it out or looks it up will know more.
+            return "left to its decision"
+        if decision and decision.state == DecisionState.APPLIED:
+            told = Told(reported=settle.report_expected(decision))
+    applied = _apply(locked, told, now)
+    if not applied:
+        mirror.move(locked, event=MessageEvent.GONE, now=now, status=told.status)
+        _record(locked, MessageEvent.GONE)
+    return "closed"
+
+
+@transaction.atomic
+def catch_up(message: Message, told: Told, now: datetime) -> str:
+    """Apply what MultiMail tells of a message that was decided; "nothing new" where the desk knows all of it."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None:
+        return "gone"
+    applied = _apply(locked, told, now)
+    agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, told))
+    if told.reported and agrees and locked.asked_at:
+        # Asked after these came, MultiMail says what the mirror shows: nothing is left for a person.
+        WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(handled_at=Now())
+    return ", ".join(applied) or "nothing new"
+
+
+def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
+    if locked.is_unnamed and told.said.get("subject"):
+        filling.fill(locked, filling.event_in(told.said))
+        _record(locked, "named")
+    if told.reported and told.reason + told.decided_by:
+        locked.upstream_reason = told.reason
+        locked.upstream_decided_by = mirror.fitting("upstream_decided_by", told.decided_by)
+        locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
+    applied = [
+        event for event in _events_in(locked, told) if mirror.move(locked, event=event, now=now, status=told.status)
+    ]
+    if told.reported:
+        settle.meet_reports(locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR)
+    for event in applied:
+        _record(locked, event)
+    return [str(event) for event in applied]
+
+
+def _events_in(message: Message, told: Told) -> list[str]:
+    """Return what MultiMail told as the message's events, in their order."""
+    events = [str(_EVENTS[told.reported])] if told.reported else []
+    if events == [MessageEvent.APPROVED] and message.direction == "inbound":
+        events = [MessageEvent.RELEASED]
+    return [*events, *told.then]
+
+
+def _record(message: Message, event: str) -> None:
+    record(
+        f"message.{event}",
+        actor=ACTOR,
+        connection=message.connection_id,
+        message=message.public_id,
+        details=details_of(message, recipients=message.recipients, trigger=message.trigger)
+        | {"found": FOUND, "reason": message.upstream_reason},
+    )

@@ -1,0 +1,281 @@
+"""Keeps the mirror complete: fetches content, reads everything that is held, and finds out what became of the rest."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from approvals.models import Decision
+from approvals.reconcile.reconcile import closing
+from common.fingerprint import fingerprint
+from common.logs import traced
+from connections.accounts.removing import leave_behind
+from mirror import store as mirror
+from mirror.models import Connection, Message, Revision
+from mirror.querysets import FETCH_TRIES
+from mirror.states import DecisionState, MessageState
+from mirror.sync import health
+from mirror.sync import reads as asking
+from mirror.sync.reads import ACTOR
+from mirror.sync.rows import UNREADABLE, mirror_row
+from upstream.client import Pending
+
+log = logging.getLogger(__name__)
+
+# Longer than asking for the list takes; what is done with it afterwards renews it.
+READ_LEASE = timedelta(seconds=35)
+# What is not mirrored by then is left to the next read, so that no task lasts for ever.
+WORK_TIME = 45.0
+_RENEW_AFTER = 5.0
+_CHUNK = 200
+
+
+def hydrate(*, message_id: int, now: datetime) -> str:
+    """Fetch the content of one held message."""
+    message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
+    if message is None or message.fetch_tries >= FETCH_TRIES:
+        return "nothing to fetch"
+    if message.connection.removed_at:
+        # Its webhook was on its way while the connection went.
+        return leave_behind(message, actor=ACTOR, now=now)
+    with traced(message.trace):
+        if not message.connection.is_our_gateway:
+            return read_everything(connection_id=message.connection_id, now=now)
+        pending = asking.ask(message.connection, email_id=message.upstream_id)
+        if pending is None:
+            return "unreachable"
+        if pending.rows:
+            if not mirror_row(message.connection, pending.rows[0], now):
+                return "unreadable"
+            log.info("content fetched", extra={"email": message.upstream_id})
+            return "fetched"
+        if pending.closed is None:
+            # Not known there: a whole read shows what that means.
+            return read_everything(connection_id=message.connection_id, now=now)
+        return closing.close(message, asking.told_by(pending.closed, message), now)
+
+
+def ask_about(*, message_id: int, now: datetime) -> str:
+    """Ask what became of a message whose next event is late, and move the mirror and its decision by the answer."""
+    message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
+    if message is None or message.connection.removed_at:
+        return "gone"
+    # Whoever comes second asks in vain; the database's clock, because the next time goes by it.
+    mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
+    if not mine.update(asked_at=Now()):
+        return "being asked"
+    with traced(message.trace):
+        told = asking.ask_status(message)
+        if told is None:
+            return "not known"
+        if not told.held:
+            if message.state == MessageState.HELD:
+                if told.reported or told.then:
+                    return closing.close(message, told, now)
+                # Not known there, maybe only to this key: a whole read shows whether it is held.
+                return read_everything(connection_id=message.connection_id, now=now)
+            return closing.catch_up(message, told, now)
+        if told.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
+            return "held"
+        return "held again" if mirror_row(message.connection, told.row, now) else "unreadable"
+
+
+def read_everything(*, connection_id: int, now: datetime) -> str:
+    """Reconcile one connection against everything that MultiMail holds. An error or a part of it closes nothing.
+
+    Rows that are as they were cost no write and no query of their own.
+    """
+    connection = _take_read(connection_id)
+    if connection is None:
+        return "not now"
+    taken = time.monotonic()
+    try:
+        pending = asking.ask(connection)
+        if pending is None:
+            return "unreachable"
+        return _Reading(connection, pending, now, taken=taken).reconcile()
+    finally:
+        Connection.objects.filter(pk=connection.pk, reading_until=connection.reading_until).update(reading_until=None)
+
+
+def _take_read(connection_id: int) -> Connection | None:
+    """Take the lease of this connection's whole reads, by the database's clock, which is the row's `began`."""
+    # A lease that ends later than any can is of a clock that was set back.
+    free = Q(reading_until=None) | Q(reading_until__lt=Now()) | Q(reading_until__gt=Now() + READ_LEASE * 2)
+    mine = Connection.objects.at_work().filter(pk=connection_id)
+    if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
+        return None
+    return mine.annotate(began=Now()).get()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What the desk knows of a held message, as far as a read is compared with it."""
+
+    pk: int
+    upstream_id: str
+    fingerprint: str | None
+    revision: int | None
+    is_hydrated: bool
+    is_left_alone: bool
+    is_older: bool
+    missing_since: datetime | None
+
+
+class _Reading:
+    """One whole read on its way into the mirror."""
+
+    def __init__(self, connection: Connection, pending: Pending, now: datetime, *, taken: float) -> None:
+        self.connection, self.pending, self.now = connection, pending, now
+        self.began: datetime = connection.began  # type: ignore[attr-defined]
+        self.ends = time.monotonic() + WORK_TIME
+        self.renewed = taken
+        self.unreadable = pending.unreadable
+        self.is_unfinished = self.is_overtaken = self.has_failed = False
+
+    def reconcile(self) -> str:
+        """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
+        self._note_kind()
+        held = {one.upstream_id: one for one in self._held()}
+        for row in self._news(held):
+            if self._is_over():
+                break
+            with traced(uuid.uuid4().hex[:16]):
+                self.unreadable += not mirror_row(self.connection, row, self.now)
+        listed = {str(row["id"]) for row in self.pending.rows}
+        self._meet_again(held, listed)
+        if not self.pending.unreadable:
+            for one in held.values():
+                if one.upstream_id not in listed and one.is_older and not self.has_failed and not self._is_over():
+                    self._close(one)
+        return self._write_down(len(listed))
+
+    def _note_kind(self) -> None:
+        """Our gateway can be asked about each message; what answers here may have been another one before."""
+        if self.connection.is_our_gateway != self.pending.is_our_gateway:
+            Connection.objects.filter(pk=self.connection.pk).update(is_our_gateway=self.pending.is_our_gateway)
+            self.connection.is_our_gateway = self.pending.is_our_gateway
+
+    def _held(self) -> Iterator[_Held]:
+        rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
+            "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
+            "missing_since",
+        )  # fmt: skip
+        for pk, upstream_id, found, revision, hydrated_at, tries, seen_at, missing_since in rows:
+            # What was seen after this read began must not be closed by it.
+            older = seen_at < self.began
+            yield _Held(
+                pk, upstream_id, found, revision, hydrated_at is not None, tries > FETCH_TRIES, older, missing_since
+            )
+
+    def _news(self, held: dict[str, _Held]) -> list[dict[str, Any]]:
+        """Return the rows that the mirror does not show yet. What others read since this began is newer than these."""
+        others: list[tuple[dict[str, Any], int | None]] = []
+        since_closed = self._closed_since_it_began()
+        for row in self.pending.rows:
+            known = held.get(str(row["id"]))
+            if known is None and str(row["id"]) in since_closed:
+                continue
+            if known is None or (not known.is_hydrated and not known.is_left_alone):
+                others.append((row, None))
+            elif known.is_older and not known.is_left_alone and not _is_read_as(row, known.fingerprint):
+                others.append((row, known.revision))
+        revisions = self._revisions([revision for _, revision in others if revision])
+        return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
+
+    def _closed_since_it_began(self) -> set[str]:
+        closed = Message.objects.filter(connection=self.connection, state=MessageState.GONE)
+        return set(closed.filter(changed_at__gte=self.began).values_list("upstream_id", flat=True))
+
+    def _revisions(self, keys: list[int]) -> dict[int, Revision]:
+        found: dict[int, Revision] = {}
+        for start in range(0, len(keys), _CHUNK):
+            found |= Revision.objects.in_bulk(keys[start : start + _CHUNK])
+        return found
+
+    def _meet_again(self, held: dict[str, _Held], listed: set[str]) -> None:
+        """Take back what absence had said of messages that are listed after all."""
+        back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
+        if back:
+            Message.objects.filter(pk__in=back).update(missing_since=None)
+        unattributed = Decision.objects.filter(
+            state=DecisionState.UNATTRIBUTED, message__connection=self.connection, changed_at__lt=self.began
+        ).values_list("message__upstream_id", flat=True)
+        if again := sorted(listed & set(unattributed)):
+            with transaction.atomic():
+                settle.meet_held(self.connection, upstream_ids=again, actor=ACTOR)
+
+    def _close(self, one: _Held) -> None:
+        message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
+        told = asking.ask_status(message)
+        if told is not None and told.held:
+            return
+        if told is None:
+            if asking.can_ask(message):
+                # It can be asked, and did not answer: absence alone closes nothing, and the next would fare no better.
+                self.has_failed = self.connection.is_our_gateway
+                return
+            if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
+                Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
+                return
+            told = asking.Told()
+        closing.close(message, told, self.now)
+
+    def _is_over(self) -> bool:
+        """Whether the rest is left to the next read; keeps the lease as long as this one goes on."""
+        now = time.monotonic()
+        if now > self.ends:
+            self.is_unfinished = True
+        elif now > self.renewed + _RENEW_AFTER:
+            mine = Connection.objects.filter(pk=self.connection.pk)
+            if mine.filter(reading_until=self.connection.reading_until).update(reading_until=Now() + READ_LEASE):
+                self.connection.reading_until = mine.values_list("reading_until", flat=True).get()
+                self.renewed = now
+            else:
+                # This worker was stopped for a while, and another one reads by now.
+                self.is_unfinished = self.is_overtaken = True
+        return self.is_unfinished
+
+    def _write_down(self, count: int) -> str:
+        mine = Connection.objects.filter(pk=self.connection.pk)
+        if self.unreadable:
+            health.note_failure(
+                self.connection, f"{self.unreadable} of the held messages could not be read; the others are here."
+            )
+            return f"{self.unreadable} unreadable"
+        if self.has_failed:
+            return "unreachable"
+        if self.is_overtaken:
+            return "overtaken"
+        if self.is_unfinished:
+            # The list could be read, so MultiMail is well; only what it brings is not all written down yet.
+            health.note_recovery(self.connection, began=self.began)
+            return "to be continued"
+        # Never backwards: a read that was overtaken has nothing to say.
+        older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
+        older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
+        health.note_recovery(self.connection, began=self.began)
+        return f"{count} held"
+
+
+def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
+    try:
+        return fingerprint(mirror.content_of(row)) == known
+    except UNREADABLE:
+        return False
+
+
+def _has_news(row: dict[str, Any], revision: Revision) -> bool:
+    """Whether a row has news for its message; where it cannot even be compared, whoever mirrors it counts that."""
+    try:
+        return mirror.news_in(revision, mirror.content_of(row)) is not None
+    except UNREADABLE:
+        return True

@@ -1,0 +1,130 @@
+"""Finds out by reading what became of a decision in doubt. It never calls decide_email."""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from approvals.errors import StaleDecision
+from approvals.models import Decision
+from approvals.reconcile.reconcile import closing
+from common.postgres import clock
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.querysets import LET_GO, READS_THAT_PROVE
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.sync import reads as asking
+from mirror.sync.reads import ACTOR, Told
+
+# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
+SETTLE_TIME = timedelta(seconds=30)
+
+
+def resolve(*, decision_id: int) -> str:
+    """Find out by reading what became of a decision in doubt; it never calls decide_email."""
+    doubtful = Decision.objects.to_resolve().select_related("message__connection", "message__mailbox")
+    decision = doubtful.filter(pk=decision_id).first()
+    if decision is None:
+        return "nothing to resolve"
+    # By the database's clock, as all that it is compared with.
+    began = clock()
+    told = _ask(decision.message)
+    if told is not None and told.reported:
+        closing.catch_up(decision.message, told, clock())
+        decision.refresh_from_db()
+        return decision.state
+    if told is None:
+        # MultiMail may say who it was once it answers: the mirror, which does not, is no reason to guess before.
+        return "not known"
+    if decision.message.state not in (MessageState.HELD, MessageState.GONE):
+        return _follow_the_mirror(decision)
+    try:
+        return _weigh(decision, held=told.held, began=began)
+    except StaleDecision:
+        return "settled meanwhile"
+
+
+@transaction.atomic
+def _follow_the_mirror(decision: Decision) -> str:
+    """End it by what later webhooks tell: the one that names the decision itself did not come."""
+    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    assert message is not None, "a decision keeps its message"
+    ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
+    reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
+    reason, who = message.upstream_reason, message.upstream_decided_by
+    is_nameless = message.connection.is_our_gateway and not reason + who
+    if reported and is_nameless and reported == settle.report_expected(decision):
+        _leave_to_a_person(decision)
+    elif reported:
+        settle.meet_reports(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
+    decision.refresh_from_db()
+    return decision.state
+
+
+def _leave_to_a_person(decision: Decision) -> None:
+    """What our gateway knew of the message it has forgotten: by whom it was decided as we did, only people can say."""
+    locked = Decision.objects.to_resolve().filter(pk=decision.pk, state=DecisionState.UNKNOWN).under_lock().first()
+    if locked is not None:
+        sentence = "MultiMail decided it so, and does not say any more whether it was by this decision."
+        settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence)
+
+
+def _ask(message: Message) -> Told | None:
+    """Return what MultiMail shows or says of the message; None where that proves nothing."""
+    connection = message.connection
+    if connection.is_our_gateway:
+        return asking.ask_status(message)
+    pending = asking.ask(connection)
+    if pending is None:
+        return None
+    if any(str(row["id"]) == message.upstream_id for row in pending.rows):
+        return Told(held=True)
+    if pending.unreadable or pending.pages > 1:
+        return None
+    if not connection.read_key or message.direction == "inbound":
+        # Absence is all that this connection can show.
+        return Told()
+    told = asking.ask_status(message)
+    # One source lacks it and the other says that it is held: neither counts.
+    return None if told is None or told.held else told
+
+
+@transaction.atomic
+def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
+    """Count one complete read, and draw the conclusion that two of them allow, a settle time apart.
+
+    What `began` before the doubt did says nothing of it: the decision was called once more meanwhile.
+    """
+    mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
+    if locked is None:
+        return "settled meanwhile"
+    seen, other = ("seen_held", "seen_absent") if held else ("seen_absent", "seen_held")
+    if _count(locked, seen, other, began) < READS_THAT_PROVE:
+        return "read once"
+    if locked.state == DecisionState.WITHDRAWN:
+        # Absent, it is closed by the next read of everything; held, people know now that it has not left until now.
+        return "still withdrawn"
+    if not held:
+        sentence = "MultiMail does not hold it any more, and nothing says what became of it."
+        return settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence).state
+    if locked.outcome == Outcome.APPROVE and not decision.message.connection.repeats_unknown_approvals:
+        # Sending again is a person's choice: the first call might still be under way.
+        return "still held, a person must confirm"
+    sentence = "MultiMail was read twice and still holds it: the call had no effect."
+    return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
+
+
+def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:
+    """Return how many reads in a row have shown this. One that began sooner than a settle time later does not count.
+
+    By the database's clock: this host's may be off. Of a decision in doubt, due_at is when a further read counts.
+    """
+    row = Decision.objects.filter(pk=decision.pk)
+    before: int = getattr(decision, seen)
+    if before and not row.filter(due_at__lte=began).exists():
+        return before
+    count = min(before + 1, READS_THAT_PROVE)
+    row.update(**{seen: count, other: 0}, due_at=Now() + SETTLE_TIME)
+    return count

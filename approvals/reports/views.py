@@ -1,0 +1,127 @@
+"""Who decided what, by month: the figures, the rows behind each of them, and both as CSV."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.reports.comparison import compare_with_ledger
+from approvals.reports.decisions import (
+    PARTS,
+    SUMMED,
+    Report,
+    Row,
+    first_month,
+    may_read_reports,
+    report_of,
+    rows_of,
+    words_of,
+)
+from approvals.reports.forms import DecisionsForm
+from approvals.reports.months import Month
+from approvals.reports.presses import refused_presses
+from audit.recording import record
+from common.charts import spoken
+from common.csv_rows import csv_row
+from common.pages import DeskRequest
+from people.zones import zone_name
+
+PAGE = 100
+
+
+@login_required
+@require_safe
+def decisions(request: DeskRequest) -> HttpResponse:
+    """Show a month in figures, each leading to its rows."""
+    form, this_month = _form(request, request.GET)
+    month = form.asked_month
+    report = report_of(request.actor, month)
+    first = first_month(month.zone, timezone.now())
+    context: dict[str, Any] = {
+        "report": report,
+        "month": month,
+        "before": month.before if month > first else None,
+        "after": month.after if month < this_month else None,
+        "is_running": month == this_month,
+        "is_to_come": month > this_month,
+        "presses": refused_presses(request.actor, month),
+        "comparison": compare_with_ledger(request.actor, month),
+        "heads": [*SUMMED.values()],
+        "part_heads": [*PARTS.values()],
+        "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},
+    }
+    return render(request, "approvals/report_decisions.html", context)
+
+
+@login_required
+@require_safe
+def rows(request: DeskRequest) -> HttpResponse:
+    """Show the decisions that a figure counts, and the messages that were decided elsewhere."""
+    form, _ = _form(request, request.GET)
+    asked = form.asked
+    if asked is None:
+        raise Http404("The report has no such figure.")
+    made, past = rows_of(request.actor, asked)
+    page, number, gone = form.asked_page, made.count(), past.count()
+    begin, end = (page - 1) * PAGE, page * PAGE
+    # Those decided elsewhere come after the decisions.
+    shown = list(made[begin:end])
+    shown_past = list(past[max(0, begin - number) : max(0, end - number)])
+    context: dict[str, Any] = {
+        "asked": asked,
+        "words": words_of(request.actor, asked),
+        "rows": [(one, spoken(one.took)) for one in shown],
+        "past": shown_past,
+        "number": number + gone,
+        "is_cut": number + gone > PAGE,
+        "from": begin + 1,
+        "to": begin + len(shown) + len(shown_past),
+        "earlier": page - 1,
+        "later": page + 1 if end < number + gone else 0,
+    }
+    return render(request, "approvals/report_decision_rows.html", context)
+
+
+@login_required
+@require_POST
+def file(request: DeskRequest) -> StreamingHttpResponse:
+    """Hand a month out as CSV; that it was taken stands in the ledger."""
+    form, _ = _form(request, request.POST)
+    report = report_of(request.actor, form.asked_month)
+    number = len(report.people) + len(report.places)
+    with transaction.atomic():
+        details = {"report": "who decided what", "month": str(report.month), "zone": report.month.zone}
+        record("ledger.report_taken", actor=request.actor, details={**details, "rows": str(number)})
+    return StreamingHttpResponse(
+        _lines(report),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="decisions-{report.month}.csv"'},
+    )
+
+
+def _form(request: DeskRequest, data: Any) -> tuple[DecisionsForm, Month]:
+    if not may_read_reports(request.actor):
+        raise PermissionDenied
+    this_month = Month.of(timezone.now(), zone_name())
+    return DecisionsForm(data, now=this_month), this_month
+
+
+def _lines(report: Report) -> Iterator[str]:
+    columns = (*SUMMED, "all", *PARTS, "median_seconds")
+    yield csv_row(("month", "time_zone", "by", "name", "connection", *columns))
+    tables: list[tuple[str, tuple[Row, ...]]] = [
+        ("person", report.people),
+        ("mailbox", report.places),
+        ("all", (report.total,)),
+    ]
+    for by, found in tables:
+        for row in found:
+            numbers = [str(cell.number) for cell in row.cells]
+            median = "" if row.seconds is None else f"{row.seconds:.0f}"
+            yield csv_row((report.month, report.month.zone, by, row.label, row.note, *numbers, median))

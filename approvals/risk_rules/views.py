@@ -1,0 +1,141 @@
+"""The published risk rules: what each looks for, what it counts, what it saw lately, and weighing it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import Status
+from approvals.errors import ActNotAllowed
+from approvals.forms import RuleForm
+from approvals.models import RuleWeight
+from approvals.queue.positions import read_place
+from approvals.queue.querysets import place_of
+from approvals.risk_rules.hits import hits_by_rule, hits_of
+from approvals.risk_rules.weights import may_weigh, weigh
+from common.pages import DeskRequest
+from mirror.models import Message
+from people.actors import Actor
+from risk import RULES, Rule, restored
+from risk.score import level_of, points_of
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class WeighedRule:
+    """A published rule with what it counts here."""
+
+    rule: Rule
+    weight: RuleWeight | None
+    hits: int = 0
+
+    @property
+    def points(self) -> int:
+        """What a finding of it counts, by an admin's points or as published."""
+        is_weighed = self.weight is not None and self.weight.points is not None
+        return self.weight.points if is_weighed else self.rule.points  # type: ignore[union-attr, return-value]
+
+    @property
+    def is_as_published(self) -> bool:
+        """Whether it counts as it was published."""
+        return self.points == self.rule.points
+
+    @property
+    def level(self) -> str:
+        """What one finding of it alone makes of a letter."""
+        return level_of(self.points)
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A message in which a rule saw something, with what it said there."""
+
+    message: Message
+    status: Status
+    sentence: str
+    detail: str
+    points: int
+
+
+@login_required
+@require_safe
+def findings(request: DeskRequest) -> HttpResponse:
+    """List the rules in their order of weight, with how often each saw something in the last 30 days."""
+    weights = RuleWeight.objects.select_related("changed_by").in_bulk(field_name="rule")
+    hits = hits_by_rule(Message.objects.visible_to(request.actor))
+    rules = [WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0)) for rule in RULES.values()]
+    rules.sort(key=lambda one: -one.points)
+    return render(request, "approvals/rules.html", {"rules": rules, "may_weigh": may_weigh(request.actor)})
+
+
+@login_required
+@require_safe
+def rule(request: DeskRequest, rule: str) -> HttpResponse:
+    """Show one rule, and the messages it saw something in."""
+    return _answer(request, _published(rule))
+
+
+@login_required
+@require_POST
+def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
+    """Give a rule other points, or the published ones again."""
+    actor: Actor = request.actor
+    published = _published(rule)
+    form = RuleForm(request.POST)
+    if not may_weigh(actor):
+        return _answer(request, published, status=403, problem="Only an admin of all mailboxes can weigh the rules.")
+    if not form.is_valid():
+        return _answer(request, published, status=422, problem=form.first_error(), typed=request.POST.get("points", ""))
+    try:
+        weight = weigh(rule=rule, points=form.wanted(), actor=actor, now=timezone.now())
+    except ActNotAllowed as error:
+        return _answer(request, published, status=403, problem=error.sentence)
+    counts = published.points if weight.points is None else weight.points
+    said = f"“{published.words.capitalize()}” counts {counts} now. What is held is weighed anew by itself."
+    messages.info(request, said, extra_tags="desk")
+    return redirect("rule", rule=rule)
+
+
+def _published(name: str) -> Rule:
+    found = RULES.get(name)
+    if found is None:
+        raise Http404("No rule of this name is published.")
+    return found
+
+
+def _answer(
+    request: DeskRequest, published: Rule, *, status: int = 200, problem: str = "", typed: str | None = None
+) -> HttpResponse:
+    actor: Actor = request.actor
+    weight = RuleWeight.objects.filter(rule=published.name).select_related("changed_by").first()
+    weighed = WeighedRule(published, weight)
+    after = read_place(request.GET.get("after", ""), order="newest")
+    rows = hits_of(Message.objects.visible_to(actor), published.name, after=after).for_list()
+    found = list(rows.defer("revision__content")[: PAGE + 1])
+    context: dict[str, Any] = {
+        "one": weighed,
+        "hits": [_hit(message, published, weighed.points) for message in found[:PAGE]],
+        "is_first_page": after is None,
+        "next_after": str(place_of(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+        "may_weigh": may_weigh(actor),
+        "problem": problem,
+        "typed": weighed.points if typed is None else typed,
+    }
+    return render(request, "approvals/rule.html", context, status=status)
+
+
+def _hit(message: Message, published: Rule, points: int) -> Hit:
+    stored = message.revision.findings if message.revision else []
+    said = [restored(one) for one in stored if one.get("rule") == published.name]
+    worst = max(said, key=lambda one: points_of(one, {}), default=None)
+    if worst is None:
+        return Hit(message, shown_status(message), "", "", 0)
+    counts = points_of(worst, {published.name: points})
+    return Hit(message, shown_status(message), worst.sentence, worst.detail, counts)

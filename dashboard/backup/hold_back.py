@@ -1,0 +1,86 @@
+"""After a restore: no decision takes effect twice, and nobody approves unknowingly what has left already.
+
+What happened between the backup and the restore is known at MultiMail, or to nobody. So whatever was under way is in
+doubt, which the desk ends by reading; and each connection is paused until an admin has looked.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals.decisions import settle
+from approvals.examination.queue_columns import risk_facets
+from approvals.models import Decision
+from connections.accounts.pausing import pause_by_hand
+from mirror.models import Connection, Message
+from mirror.states import DecisionEvent, DecisionState, MessageState
+from people.actors import Actor
+from risk.findings import may_have_left
+
+
+@dataclass(frozen=True)
+class HoldBackResult:
+    """What a restore did to the desk: decisions in doubt, messages that are marked, connections that are paused."""
+
+    doubtful: int
+    marked: int
+    paused: int
+
+
+@transaction.atomic
+def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
+    """Take what was under way into doubt, mark what waits at our gateway, and pause every connection.
+
+    Must run before any worker does. Hosted MultiMail was not restored: what it holds has not left, and what has left it
+    does not hold. Our gateway may have been restored too, and then holds again what was approved and sent since.
+    """
+    moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
+    doubtful = sum(_doubt(decision, moment, actor) for decision in _under_way())
+    # What reads proved before the backup proves nothing now.
+    Decision.objects.filter(state=DecisionState.UNKNOWN).update(seen_held=0, seen_absent=0)
+    marked = sum(_mark(message) for message in _may_have_left())
+    connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
+    # It would carry an approval out again as soon as our gateway, restored too, is read as holding the message.
+    Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
+    reason = (
+        f"The desk was restored from the backup of {moment}. What waited then may have been decided and sent since: "
+        "compare with the mail server's log, then let it go on."
+    )
+    for connection in connections:
+        pause_by_hand(connection=connection, reason=reason, actor=actor)
+    return HoldBackResult(doubtful, marked, len(connections))
+
+
+def _under_way() -> Iterator[Decision]:
+    yield from Decision.objects.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING)).under_lock()
+
+
+def _doubt(decision: Decision, moment: str, actor: Actor) -> bool:
+    settle.advance(
+        decision,
+        event=DecisionEvent.DOUBT,
+        actor=actor,
+        explanation=f"It was under way when the backup of {moment} was made, and may have been carried out since.",
+        may_have_left=True,
+        lease_until=None,
+        due_at=Now(),
+    )
+    return True
+
+
+def _may_have_left() -> Iterator[Message]:
+    held = Message.objects.filter(state=MessageState.HELD, direction="outbound", connection__is_our_gateway=True)
+    yield from held.exclude(revision=None).select_related("revision").order_by("pk")
+
+
+def _mark(message: Message) -> bool:
+    revision = message.revision
+    assert revision is not None
+    findings = [asdict(may_have_left()), *(one for one in revision.findings if one.get("rule") != "restored")]
+    revision.findings = findings
+    revision.save(update_fields=["findings"])
+    Message.objects.filter(pk=message.pk).update(**risk_facets(findings))
+    return True
