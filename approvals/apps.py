@@ -9,11 +9,14 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         from approvals.collaboration import receivers as desk_hearing
+        from approvals.examination.examiner import DeskExaminer
         from approvals.intake.senders import announce_change
+        from mirror import examination
         from mirror.models import Connection
         from mirror.threads import receivers as hearing
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
+        examination.register(DeskExaminer())
         hearing.connect()
         desk_hearing.connect()

@@ -14,11 +14,11 @@ from django.utils import timezone
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
 from approvals.examination import backfill as refilling
+from approvals.examination import weights
 from approvals.models import Decision, RuleWeight
-from approvals.reconcile.reconcile import reconcile
-from approvals.reconcile.reconcile import resolve as resolving
-from approvals.reconcile.reconcile.connection_of import connection_of
-from approvals.risk_rules import weights
+from approvals.reconcile import reads as reconcile
+from approvals.reconcile import resolve as resolving
+from approvals.reconcile.connection_of import connection_of
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 from mirror.attachments import fetch as enclosed
@@ -29,8 +29,8 @@ from mirror.sync import retention as retain
 from mirror.sync import suppressions as suppressed
 from mirror.sync.connection_slots import Rooms
 from mirror.threads import fetch as conversations
-from policy.allowlists.judgement import hits as counting
-from policy.allowlists.judgement import pushing, refusals
+from policy.allowlists import hits as counting
+from policy.allowlists import pushing, refusals
 from policy.models import GateList
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
-"""Addresses of the desk."""
+"""Addresses of the review desk."""
 
-from django.urls import include, path
+from django.urls import path
 
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
@@ -22,15 +22,6 @@ from approvals.queue import saved_view_pages as saved
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
-from connections import kill_switch_views as kill_switch
-from connections.accounts import adding_views as connection_adding
-from connections.accounts import connection_views as connection
-from connections.accounts import key_slot_views as connection_keys
-from connections.accounts import own_webhook_views as connection_hook
-from connections.accounts import views as connections
-from policy.allowlists.judgement import change_views as allowlist_changes
-from policy.allowlists.judgement import refusal_views as refusals
-from policy.allowlists.judgement import views as allowlists
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),
@@ -72,22 +63,6 @@ urlpatterns = [
     path("queue/<uuid:public_id>/comments/", comments.comment, name="comment"),
     path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
     path("history/", history.history, name="history"),
-    path("connections/", connections.connections, name="connections"),
-    path("connections/<int:connection_id>/read/", connections.read_now, name="read-connection"),
-    path("connections/add/", connection_adding.add, name="add-connection"),
-    path("connections/<int:connection_id>/", connection.connection, name="connection"),
-    path("connections/<int:connection_id>/name/", connection.rename_connection, name="rename-connection"),
-    path("connections/<int:connection_id>/address/", connection.change_address, name="connection-address"),
-    path("connections/<int:connection_id>/pause/", connection.pause, name="pause-connection"),
-    path("connections/<int:connection_id>/resume/", connection.resume, name="resume-connection"),
-    path("connections/<int:connection_id>/remove/", connection.remove, name="remove-connection"),
-    path("connections/<int:connection_id>/check/", connection_keys.check, name="check-connection"),
-    path("connections/<int:connection_id>/keys/<slug:slot>/", connection_keys.set_key, name="connection-key"),
-    path("connections/<int:connection_id>/webhook/register/", connection_hook.register, name="register-own-hook"),
-    path("connections/<int:connection_id>/webhook/test/", connection_hook.test, name="test-own-hook"),
-    path("connections/<int:connection_id>/webhook/rotate/", connection_hook.rotate, name="rotate-own-hook"),
-    path("connections/<int:connection_id>/webhook/secret/", connection_hook.take_secret, name="take-secret"),
-    path("connections/<int:connection_id>/webhook/end-old/", connection_hook.end_old_secret, name="end-old-secret"),
     path("attention/", attention.attention, name="attention"),
     path("attention/carry-out/", attention.carry_out, name="carry-out"),
     path("attention/groups/<slug:key>/", attention.settle_group, name="settle-group"),
@@ -98,26 +73,8 @@ urlpatterns = [
     path("rules/findings/", rules.findings, name="rules-findings"),
     path("rules/findings/<slug:rule>/", rules.rule, name="rule"),
     path("rules/findings/<slug:rule>/weigh/", rules.weigh_rule, name="weigh-rule"),
-    path("allowlists/", allowlists.allowlists, name="allowlists"),
-    path("allowlists/refusals/", refusals.refusals, name="refusals"),
-    path("allowlists/refusals/<int:refusal_id>/allow/", refusals.allow_refused, name="allow-refused"),
-    path("allowlists/entries/<int:entry_id>/", allowlists.entry, name="allow-entry"),
-    path("allowlists/gates/<int:gate_id>/push/", refusals.push_now, name="push-list"),
-    path("allowlists/<slug:scope>/<slug:kind>/", allowlists.allowlist, name="allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/history/", allowlists.history, name="allowlist-history"),
-    path("allowlists/<slug:scope>/<slug:kind>/preview/", allowlist_changes.preview_change, name="preview-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/save/", allowlist_changes.save, name="save-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/import/", allowlist_changes.import_page, name="import-allowlist"),
-    path("allowlists/<slug:scope>/<slug:kind>/import/check/", allowlist_changes.preview_import, name="preview-import"),
-    path("allowlists/<slug:scope>/<slug:kind>/export/", allowlist_changes.export, name="export-allowlist"),
-    path("stop/", kill_switch.stop, name="stop"),
-    path("stop/banner/", kill_switch.banner, name="stop-banner"),
-    path("stop/pull/", kill_switch.pull_switch, name="pull-switch"),
-    path("stop/<int:switch_id>/release/", kill_switch.release_switch, name="release-switch"),
-    path("stop/gateway/<int:connection_id>/", kill_switch.hold_all, name="hold-all"),
     path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
     path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
     path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
-    path("", include("connections.account_urls")),
     path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
 ]

@@ -6,6 +6,8 @@ For the process of that benchmark alone: the product itself has no pages of Djan
 from collections.abc import Callable
 from typing import Any
 
+from approvals.querysets.messages import desk_messages
+
 APP = "django.contrib.admin"
 
 
@@ -39,7 +41,7 @@ def message_list() -> Callable[[Any], Any]:
         search_fields = ("subject",)
 
         def get_queryset(self, request: HttpRequest) -> Any:
-            return Message.objects.awaiting_review()
+            return desk_messages().awaiting_review()
 
         @admin.display
         def to(self, message: Message) -> str:

@@ -100,8 +100,7 @@ def mirror(connection: Any, rows: list[dict[str, Any]]) -> None:
 
 def read(connection: Any) -> tuple[float, int, int]:
     """Read the whole list; return the seconds, the rows written, and the writes to the connection's row."""
-    from approvals.reconcile.reconcile.reconcile import read_everything
-
+    from approvals.reconcile.reads import read_everything
     from common.postgres import clock
     from mirror.models import Connection
 

@@ -50,9 +50,8 @@ def measure() -> Result:
 
 def set_up(connection: int) -> tuple[Any, Any, int]:
     """Make a list for the connection that is in force; return who changes it, where, and its key."""
-    from policy.allowlists.judgement.judgement import Place
-
     from people.actors import Actor, Role, Scope
+    from policy.allowlists.judgement import Place
     from policy.models import Allowlist
 
     actor = Actor(kind="person", id="1", label="Ruth", surface="web", scopes=(Scope(Role.ADMIN),))
@@ -62,7 +61,7 @@ def set_up(connection: int) -> tuple[Any, Any, int]:
 
 def changes_to_try() -> dict[str, Any]:
     """Return a change of a few entries, one of many, and one of the mode."""
-    from policy.allowlists.judgement.changes import Change, Wanted
+    from policy.allowlists.changes import Change, Wanted
 
     many = tuple(f"customer{number}.example" for number in range(2, 1000, 2))
     return {
@@ -75,7 +74,8 @@ def changes_to_try() -> dict[str, Any]:
 def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
     """Return what a rehearsal tells: how many it looked at, how many more are refused, how many fewer."""
     from django.utils import timezone
-    from policy.allowlists.judgement.rehearsal import rehearse
+
+    from policy.allowlists.rehearsal import rehearse
 
     told = rehearse(place=place, kind="restriction", change=change, actor=actor, now=timezone.now())
     return told.looked_at, told.more, told.fewer
@@ -84,10 +84,10 @@ def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
 def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
     """Do the same as anybody would write it: read every message, and judge it before and after."""
     from django.utils import timezone
-    from policy.allowlists.judgement.judgement import judge
 
     from mirror.models import Message
     from mirror.recipients import written_to_in
+    from policy.allowlists.judgement import judge
 
     now = timezone.now()
     before, after = lists_of(place, change, now)
@@ -103,8 +103,7 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
 
 def lists_of(place: Any, change: Any, now: datetime) -> tuple[list[Any], list[Any]]:
     """Return the one list as it is, and as it would be."""
-    from policy.allowlists.judgement.judgement import Entry, StandingList
-
+    from policy.allowlists.judgement import Entry, StandingList
     from policy.models import AllowEntry
 
     entries = {one: Entry(one) for one in AllowEntry.objects.values_list("pattern", flat=True)}

@@ -98,3 +98,11 @@ def _sentence(text: str) -> str:
 def _shown(text: str) -> str:
     # Control characters are escaped: the sentence may end in a log or a terminal.
     return ascii(text[:80])
+
+
+def compared(recipient: str) -> str | None:
+    """Return a recipient in the form in which lists compare it; None for what is no address."""
+    try:
+        return comparable(clean_address(recipient))
+    except ValueError:
+        return None

@@ -1,6 +1,6 @@
 """How a page calls MultiMail: with the admin key of the connection, in a time that a person waits for."""
 
-from approvals.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from upstream.admin import Administration
 

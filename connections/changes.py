@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from django.db import transaction
 
-from approvals.errors import ActNotAllowed, ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from audit.recording import record
 from connections.calls import CHANGE_SECONDS
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 from upstream import errors

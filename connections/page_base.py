@@ -6,8 +6,9 @@ from typing import Any
 from django.core.cache import cache
 from django.http import Http404
 
-from approvals.errors import ActNotAllowed, ApprovalsError, ChangeRefused, ChangeUnknown, CodeWanted
 from common.pages import DeskRequest
+from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 
@@ -43,7 +44,7 @@ def accounts_of(actor: Actor) -> list[Connection]:
     return [connection for connection in seen if is_admin(actor, connection)]
 
 
-def told_by(error: ApprovalsError) -> tuple[int, dict[str, Any]]:
+def told_by(error: DeskError) -> tuple[int, dict[str, Any]]:
     """Return the status that a failed change is answered with, and what its page says."""
     told = {"problem": error.sentence, "wants_code": isinstance(error, CodeWanted)}
     if isinstance(error, ActNotAllowed):

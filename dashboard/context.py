@@ -12,12 +12,12 @@ from alerts.models import Destination
 from alerts.places.rights import may_manage
 from approvals.collaboration.people_at import asked_of
 from approvals.operations.attention import attention_count
+from approvals.querysets.messages import desk_messages
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.beats import silences
 from dashboard.first_run import reminder
 from dashboard.middleware import live_origin
-from mirror.models import Message
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from mirror.sync.freshness import freshness_for
 from people.actors import Actor
@@ -49,7 +49,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _counts(anybody: Actor) -> dict[str, Part]:
-    return {"waiting": count_of(Message.objects.waiting_for(anybody)), "asked": asked_of(anybody)}
+    return {"waiting": count_of(desk_messages().waiting_for(anybody)), "asked": asked_of(anybody)}
 
 
 def _switches(actor: Actor) -> list[KillSwitch]:

@@ -13,6 +13,7 @@ from approvals.decisions.offered_acts import shown_status
 from approvals.decisions.status import status_of
 from approvals.examination.queue_columns import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send
@@ -49,7 +50,7 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
         # What was recorded a moment ago is the newest.
         message, status = known.message, status_of(known.message, known)
     else:
-        message = known if known and is_new else Message.objects.for_list().get(public_id=public_id)
+        message = known if known and is_new else desk_messages().for_list().get(public_id=public_id)
         # What was held a moment ago has no decision yet.
         status = status_of(message, None) if is_new else shown_status(message)
     hint = {

@@ -7,6 +7,7 @@ from django.db.models import Count, Max, Min, QuerySet
 
 from approvals.intake import unsigned
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from audit.models import Check
 from audit.sealing.state import sealing_state
 from common.postgres import clock
@@ -33,7 +34,7 @@ Samples = list[tuple[str, object]]
 
 
 def _families(now: datetime) -> Iterator[tuple[str, str, Samples]]:
-    waiting, decisions = Message.objects.awaiting_review(), Decision.objects.all()
+    waiting, decisions = desk_messages().awaiting_review(), Decision.objects.all()
     yield "messages_waiting", "Messages that wait for a decision.", _one(waiting.count())
     yield "oldest_waiting_seconds", "Age of the oldest of them.", _age(waiting, "held_at", now)
     recorded = decisions.filter(state=DecisionState.RECORDED)

@@ -106,7 +106,9 @@ _DESK_APPS = [
     "django_htmx",
     "alerts.apps.AlertsConfig",
     "approvals.apps.ApprovalsConfig",
+    "connections.apps.ConnectionsConfig",
     "policy.apps.PolicyConfig",
+    "mirror.apps.MirrorConfig",
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
 ]

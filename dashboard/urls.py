@@ -21,6 +21,8 @@ urlpatterns = [
     path("audit/reports/", include("people.report_urls")),
     path("audit/export/", include("people.export_urls")),
     path("", include("approvals.urls")),
+    path("", include("policy.urls")),
+    path("", include("connections.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
     path("", include("alerts.interactions.urls")),

@@ -1,4 +1,5 @@
-"""Messages as MultiMail holds them: revisions, attachments, threads and accounts, and the reads that keep them in step.
+"""Messages as MultiMail holds them: accounts, revisions, attachments, threads, and the reads that keep them in step.
 
-It knows neither policy nor decisions. Start with `store.py`.
+It knows neither policy nor decisions; what the desk works out of a content it asks through `examination.py`. Start
+with `store.py`.
 """

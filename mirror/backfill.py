@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from approvals.examination.queue_columns import addresses_of
 from mirror import store as mirror
 from mirror.models import Connection, Message
+from mirror.recipients import addresses_of
 from upstream.events import Event, direction_of
 
 

@@ -5,7 +5,7 @@ What was decided on stays: its versions, verdicts and comments. Without them nob
 
 from dataclasses import dataclass
 
-from approvals.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed
 from mirror.models import EnclosedFile, Message, Thread, WebhookEvent
 from mirror.querysets.terms import DONE
 from mirror.states import MessageState

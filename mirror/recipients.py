@@ -6,10 +6,10 @@ The operator's own copy of monitored mail is not asked about: it goes to the acc
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
-from policy.allowlists.judgement.judgement import compared
-
 from common.fingerprint import Content
+from common.patterns import compared
 from mirror.models import Revision
+from risk.addresses import bare_address
 
 # In the place of recipients that the source does not show. No list can name it, so it is refused where one is in force.
 UNSEEN: Mapping[str, str] = {
@@ -42,6 +42,12 @@ def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
     """Return recipients as they are stored to be judged in great numbers; what is no address stays as it is."""
     return list(dict.fromkeys(compared(one) or one for one in recipients))
+
+
+def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:
+    """Return everybody who gets a letter and, where it came in, who wrote it: normalised, without names."""
+    who = (*recipients, sender) if direction == "inbound" else recipients
+    return list(dict.fromkeys(found for one in who if "@" in (found := bare_address(one).lower())))
 
 
 def _added(additions: Mapping[str, str], name: str) -> list[str]:

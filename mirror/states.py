@@ -5,7 +5,7 @@ from functools import cache
 
 from django.db import models
 
-from approvals.errors import InvalidTransition
+from mirror.errors import InvalidTransition
 
 
 class MessageState(models.TextChoices):
@@ -205,3 +205,17 @@ class Outcome(models.TextChoices):
 def upstream_action(outcome: str) -> str:
     """Return the word that MultiMail knows for `outcome`."""
     return "approve" if outcome == Outcome.APPROVE else "reject"
+
+
+_REPORTED = {
+    "approve": "approved",
+    "approved": "approved",
+    "reject": "rejected",
+    "rejected": "rejected",
+    "cancelled": "cancelled",
+}
+
+
+def reported_of(decision: str, status: str = "") -> str:
+    """Return what MultiMail says became of a message: approved, rejected, cancelled; empty for words not known."""
+    return next((_REPORTED[word] for word in (decision.lower(), status.lower()) if word in _REPORTED), "")

@@ -7,21 +7,16 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from approvals.examination import previous_version as earlier
-from approvals.examination.context import risk_context
-from approvals.examination.queue_columns import facets_of
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from mirror.attachments.expected import expect_parts
 from mirror.event_details import details_of_content
+from mirror.examination import examiner
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
 from people.actors import Actor
-from rendering import show_letter
-from risk import find_risks
-from risk.findings import may_have_left, worst_first
 from upstream.events import direction_of, read_time
 
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
@@ -170,8 +165,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     _take_over(message, row)
-    if message.hydrated_at is None and (sent_back := earlier.sent_back_before(message)):
-        message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
+    if message.hydrated_at is None and (before := examiner().version_before(message)):
+        message.answers, message.try_number = before, before.try_number + 1
     if current is None or news is not None:
         # By now it is known what kind of message it is: it is compared with its like alone.
         has_doubt = bool(row.get("fate_unknown"))
@@ -180,8 +175,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.hydrated_at = message.hydrated_at or now
     # By the clock that reads begin by.
     message.seen_at = Now()
-    facets = facets_of(message, content=shown, findings=current.findings)
-    for name, value in facets.items():
+    for name, value in examiner().queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
     message.save()
     if news is not None:
@@ -212,16 +206,13 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
-    findings = find_risks(content, show_letter(content), risk_context(message, content))
-    if has_doubt:
-        findings = worst_first((*findings, may_have_left()))
     revision = Revision.objects.create(
         message=message,
         number=before.number + 1 if before else 1,
         content=stored,
         coverage=coverage,
         fingerprint=found,
-        findings=[asdict(finding) for finding in findings],
+        findings=examiner().findings(message, content, may_have_left=has_doubt),
     )
     record(
         "message.changed" if before else "message.fetched",

@@ -5,7 +5,7 @@ Later rules (four eyes, escalation) join it here; each gives its reason as a sen
 
 from dataclasses import dataclass
 
-from policy.allowlists.judgement.judgement import named
+from policy.allowlists.judgement import named
 
 
 @dataclass(frozen=True)

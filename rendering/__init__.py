@@ -1,4 +1,7 @@
-"""How a hostile letter is shown safely: `show_letter` and what it returns. No models, no network, no state."""
+"""Hostile mail shown safely: `show_letter` and what it returns.
+
+Pure: no models, no network, no state. Start with `letter.py`.
+"""
 
 from rendering.invisibles import found_in, named, stripped
 from rendering.letter import show_letter

@@ -1,6 +1,6 @@
-"""What is risky about a letter, in plain sentences, worst first. Pure rules over what was written and how it shows.
+"""What is risky about a message, in plain sentences, worst first.
 
-A rule never says that a letter is harmless: no finding means that these rules saw nothing, no more.
+Pure: no models, no network. Start with `rules.py`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

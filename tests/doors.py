@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.core.files.uploadedfile import SimpleUploadedFile
-from policy.allowlists.judgement.changes import Wanted
-from policy.allowlists.judgement.drafts import Draft, pack
-from policy.allowlists.judgement.judgement import Place
-from policy.allowlists.judgement.scopes import ListAt
 
+from policy.allowlists.changes import Wanted
+from policy.allowlists.drafts import Draft, pack
+from policy.allowlists.judgement import Place
+from policy.allowlists.scopes import ListAt
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Door, Fields, R, nothing

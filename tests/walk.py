@@ -22,11 +22,11 @@ from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
-from mirror.models import Connection, EnclosedFile, GateRefusal, Mailbox, Message, WebhookEvent
+from mirror.models import Connection, EnclosedFile, Mailbox, Message, WebhookEvent
 from people.actors import Actor, Role, Scope
 from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person
-from policy.models import Allowlist, GateList, KillSwitch
+from policy.models import Allowlist, GateList, GateRefusal, KillSwitch
 from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
 from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Case, Count, When
+from mirror.querysets.status import read_decisions
 
 from alerts.cards.card import COLOURS, OPEN_TONES, payload
 from alerts.cards.facts import link_to, status_on_card
@@ -13,7 +14,6 @@ from alerts.cards.text import literal
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
 from mirror.models import Message
-from mirror.querysets.status import read_decisions
 from mirror.states import MessageState
 
 MOST_LISTED, MOST_READ = 10, 200

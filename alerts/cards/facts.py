@@ -11,8 +11,8 @@ from alerts.cards.card import CardFacts
 from alerts.models import Destination
 from approvals.decisions.offered_acts import shown_status
 from approvals.decisions.status import Status, status_of
+from approvals.examination.weights import weights_to_show
 from approvals.models import Claim
-from approvals.risk_rules.weights import weights_to_show
 from audit.trail import last_of
 from mirror.models import Message
 from mirror.querysets.terms import TOLD_BEFORE

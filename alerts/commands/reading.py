@@ -9,6 +9,7 @@ from alerts.cards.text import literal, units
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for
 from alerts.interactions.followup import MAX_CONTENT
+from approvals.querysets.messages import desk_messages
 from mirror.models import Message
 from upstream.agent import Agent
 
@@ -32,7 +33,7 @@ def check_inbox(given: Given) -> str:
 
 def pending(given: Given) -> str:
     """Return what waits for review, of what this person may see, the oldest first, each with its link."""
-    waiting = Message.objects.visible_to(given.actor).awaiting_review()
+    waiting = desk_messages().visible_to(given.actor).awaiting_review()
     number = waiting.count()
     if not number:
         return "Nothing waits for review, of what you may see."

@@ -6,7 +6,7 @@ from typing import Any
 from alerts.cards.text import cut
 from alerts.interactions.followup import MAX_CONTENT
 from alerts.interactions.reading import REASON
-from approvals.forms import MAX_REASON
+from approvals.decisions.forms import MAX_REASON
 
 Body = dict[str, Any]
 _PONG, _MESSAGE, _DEFERRED, _CHOICES, _FORM = 1, 4, 5, 8, 9

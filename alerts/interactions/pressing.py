@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from mirror.querysets.status import awaits_review
 
 from alerts.cards.buttons import Pressed, read_custom_id
 from alerts.cards.text import MAX_VALUE, literal
@@ -24,15 +25,15 @@ from alerts.models import Card, Destination, Interaction
 from approvals import wakeups as nudges
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, who_was_first
+from approvals.decisions.forms import VerdictForm
 from approvals.decisions.refusals import note_refusal
 from approvals.decisions.ruling import ruling_for, stop_of
-from approvals.errors import AlreadyDecided, ApprovalsError, ContentChanged, VerdictNotAllowed
-from approvals.forms import VerdictForm
+from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from audit.recording import record
 from common.mail_addresses import without_addresses
 from common.postgres import clock
+from mirror.errors import DeskError
 from mirror.models import Message, Revision
-from mirror.querysets.status import awaits_review
 from people.actors import Actor
 from people.factors import needs_second_factor
 from people.models import Person
@@ -121,7 +122,7 @@ def _carry_out(press: _Press) -> Said:
             given = give_verdict(
                 message=press.message.public_id, actor=press.actor, now=timezone.now(), **form.cleaned_data
             )
-    except ApprovalsError as error:
+    except DeskError as error:
         return _not_done(press, error)
     nudges.execute(given.decision, now=timezone.now())
     told = told_of_decision(
@@ -137,7 +138,7 @@ def _ask_why(press: _Press, revision: Revision) -> Said:
     """Ask for the reason, unless it could not count any more; the form that comes back is judged like any verdict."""
     try:
         _check_rejectable(press, revision)
-    except ApprovalsError as error:
+    except DeskError as error:
         return _not_done(press, error)
     return Said("asked why", form=json.loads(press.interaction.options)["custom_id"])
 
@@ -155,7 +156,7 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
         raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
 
 
-def _not_done(press: _Press, error: ApprovalsError) -> Said:
+def _not_done(press: _Press, error: DeskError) -> Said:
     """Note that the press did not count, and say why; what was typed is given back."""
     if words := words_kept(press.interaction, error.sentence):
         note_refusal(press.message, actor=press.actor, outcome=press.pressed.act, sentence=words)
@@ -168,7 +169,7 @@ def _claim(press: _Press) -> Said:
     try:
         with transaction.atomic():
             take(message=press.message.public_id, actor=press.actor, now=timezone.now())
-    except ApprovalsError as error:
+    except DeskError as error:
         outcome, sentence = sentence_of(error, shown=press.shown)
         return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).")
     told = (

@@ -2,20 +2,14 @@
 
 from collections.abc import Callable
 
-from approvals.errors import (
-    AlreadyDecided,
-    ApprovalsError,
-    ClaimedByOther,
-    ContentChanged,
-    RiskUnread,
-    ThreadMovedOn,
-)
+from approvals.errors import AlreadyDecided, ClaimedByOther, ContentChanged, RiskUnread
 from approvals.models import Decision
 from common.fingerprint import short_fingerprint
+from mirror.errors import DeskError, ThreadMovedOn
 from mirror.states import Outcome
 
 
-def sentence_of(error: ApprovalsError, *, shown: Callable[[str], str]) -> tuple[str, str]:
+def sentence_of(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
     """Return how it ended, in a word, and why nothing was done; `shown` makes a sentence fit for Discord."""
     if isinstance(error, RiskUnread):
         return "high risk", (

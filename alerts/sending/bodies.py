@@ -14,8 +14,8 @@ from alerts.cards.facts import facts_of, status_on_card
 from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.cards.shortened import shortened as less_of
 from alerts.models import Card, Delivery, Destination, Digest
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
-from mirror.models import Message
 
 __all__ = ["Shown", "less_of", "of_answer", "of_card", "of_digest"]
 
@@ -34,7 +34,7 @@ def of_card(card: Card, destination: Destination, *, alert: int, entry: int | No
     if card.about:
         newest = entry_now(card.about, entry)
         return Shown(_marked(notice_body(card.about, newest, destination), alert), notice_word(newest))
-    message = Message.objects.for_list().get(cards=card.pk)
+    message = desk_messages().for_list().get(cards=card.pk)
     status, facts = status_on_card(message), facts_of(message, destination, alert)
     # Of what a webhook posts, Discord would tell presses to nobody.
     buttons = (
@@ -54,7 +54,7 @@ def of_digest(digest: Digest, destination: Destination, *, alert: int) -> Shown:
 
 def of_answer(delivery: Delivery, destination: Destination) -> Shown:
     """Return what a channel is told of a message that one of its commands started."""
-    message = Message.objects.for_list().get(deliveries=delivery.pk)
+    message = desk_messages().for_list().get(deliveries=delivery.pk)
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
     body = answer_body(message, entry, destination)
     return Shown(_marked(body, delivery.pk), answer_word(message, entry))

@@ -15,12 +15,14 @@ from django.db import DatabaseError, transaction
 from approvals.bulk.sheets import MAX_ITEMS, OnSheet, Sheet
 from approvals.decisions.decide import Together, give_verdict, undo_decision
 from approvals.decisions.refusals import note_refusal
-from approvals.errors import ApprovalsError, VerdictNotAllowed
-from approvals.models import Decision
+from approvals.decisions.unread_parts import links_key
+from approvals.errors import VerdictNotAllowed
+from approvals.models import Decision, OpenedPart
+from approvals.querysets.messages import desk_messages
 from audit.recording import record
 from audit.trail import versions_told
-from mirror.attachments.opened_parts import links_key
-from mirror.models import Message, OpenedPart
+from mirror.errors import DeskError
+from mirror.models import Message
 from mirror.states import Outcome
 from people.actors import Actor, Role
 
@@ -51,7 +53,7 @@ def decide_together(
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
     together = Together(sheet.id, extra=READING * len(ticked))
-    visible = Message.objects.visible_to(actor).for_list().filter(public_id__in=[one.message for one in ticked])
+    visible = desk_messages().visible_to(actor).for_list().filter(public_id__in=[one.message for one in ticked])
     known = {message.public_id: message for message in visible}
     ended = []
     for one in ticked:
@@ -69,7 +71,7 @@ def decide_together(
                 together=together,
             )
             ended.append(Ended(one.message, given.decision))
-        except ApprovalsError as error:
+        except DeskError as error:
             if message is not None:
                 note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)
             ended.append(Ended(one.message, sentence=error.sentence))
@@ -106,7 +108,7 @@ def undo_together(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> l
     for message in wanted:
         try:
             ended.append(Ended(message, undo_decision(message=message, actor=actor, now=now)))
-        except ApprovalsError as error:
+        except DeskError as error:
             ended.append(Ended(message, sentence=error.sentence))
     return ended
 

@@ -9,20 +9,19 @@ from datetime import datetime
 from uuid import UUID
 
 from django.urls import reverse
-from policy.allowlists.judgement.batch_judgement import judged_together
-from policy.allowlists.judgement.judgement import Judged
 
 from approvals.decisions.offered_acts import shown_status, standing_of
 from approvals.decisions.ruling import rulings_for
 from approvals.decisions.status import Status
+from approvals.examination.weights import weights_to_show
 from approvals.message_page.content.addresses import Field, lines_together
 from approvals.message_page.content.allowlist_notes import with_lists
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered_cache import letter_of
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, found_lines
+from approvals.querysets.messages import desk_messages
 from approvals.queue.pane import Expiry, expiry_of, unseen_fields
-from approvals.risk_rules.weights import weights_to_show
 from common.fingerprint import Attachment, Content
 from mirror.attachments.preview import ShownFile, shown_file
 from mirror.models import EnclosedFile, Message, Revision, ThreadLetter
@@ -30,6 +29,8 @@ from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
 from people.actors import Actor
+from policy.allowlists.batch_judgement import judged_together
+from policy.allowlists.judgement import Judged
 from policy.evaluation import Ruling
 from rendering import ShownLetter, named
 from rendering.invisibles import without_surrogates
@@ -102,7 +103,7 @@ class Gathered:
 
 def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     """Return the sheet of these messages, in their order."""
-    found = Message.objects.visible_to(actor).for_list().filter(public_id__in=chosen)
+    found = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
     judged = judged_together(messages, now=now)

@@ -9,15 +9,17 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from mirror.querysets.status import read_decisions
+
 from approvals.bulk.bulk import Ended
 from approvals.bulk.sheets import OnSheet, Sheet
 from approvals.decisions.offered_acts import Standing, shown_status, standing_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import Status
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from common.identifiers import uuid7
 from mirror.models import Message
-from mirror.querysets.status import read_decisions
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor
 
@@ -126,7 +128,7 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
     keys = [key for key, _, _ in batch.items]
-    found = list(Message.objects.visible_to(actor).for_rows().filter(public_id__in=keys))
+    found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
     read_decisions(found)
     known = {message.public_id: message for message in found}
     return [_line(known[key], decision, told, actor) for key, decision, told in batch.items if key in known]

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from django.core import signing
 
-from approvals.errors import ApprovalsError
 from common.identifiers import uuid7
+from mirror.errors import DeskError
 
 # A page of the queue has as many rows.
 MAX_ITEMS = 50
@@ -20,7 +20,7 @@ LASTS = timedelta(hours=12)
 _SALT = "approvals.bulk.sheets"
 
 
-class SheetNotOurs(ApprovalsError):
+class SheetNotOurs(DeskError):
     """What was posted is no sheet of this person's, or names something that was not on it."""
 
 

@@ -4,15 +4,16 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models.functions import Now
+from mirror.querysets.status import awaits_review
 
-from approvals.collaboration.querysets import ClaimQuerySet
 from approvals.decisions.ruling import is_reviewer, lock_visible
-from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
+from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
+from approvals.querysets.collaboration import ClaimQuerySet
 from audit.recording import record
 from common.postgres.anew import atomic_anew
+from mirror.errors import ActNotAllowed
 from mirror.models import Message
-from mirror.querysets.status import awaits_review
 from mirror.states import MessageState
 from people.actors import Actor, worker
 from people.models import Person

@@ -7,11 +7,11 @@ from uuid import UUID
 from approvals.collaboration.mentions import Known, mentions_in
 from approvals.collaboration.snooze import ASKED, bring_back_for
 from approvals.decisions.ruling import lock_visible
-from approvals.errors import ActNotAllowed
 from approvals.models import Comment, Question
-from approvals.reconcile.reconcile.ask_again import may_look
+from approvals.reconcile.ask_again import may_look
 from audit.recording import record
 from common.postgres.anew import atomic_anew
+from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.actors import Actor
 from people.models import Person

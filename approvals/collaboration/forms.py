@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
-from approvals.forms import WordsField
+from common.forms import WordsField
 
 MORNING = time(9, 0)
 WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}

@@ -4,9 +4,9 @@ from typing import Any
 
 from approvals.collaboration.presence import readers_beside
 from approvals.models import Claim
+from approvals.querysets.messages import desk_messages
 from common.pages import DeskRequest
 from common.postgres.statements import Part, count_of
-from mirror.models import Message
 from people.actors import Actor
 
 # Of claims there are as many as people at work; more of them than this no page shows.
@@ -34,4 +34,4 @@ def _people_at(actor: Actor) -> dict[str, Any]:
 
 def asked_of(actor: Actor) -> Part:
     """Return how to ask for the number of messages that wait with a question to this person."""
-    return count_of(Message.objects.asked_of(actor), most=MOST_ASKED)
+    return count_of(desk_messages().asked_of(actor), most=MOST_ASKED)

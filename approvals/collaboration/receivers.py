@@ -7,9 +7,9 @@ from django.db.models.signals import post_save
 
 from approvals.collaboration import claims, snooze
 from approvals.models import Question
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import recorded
-from mirror.models import Message
 from people.actors import Actor, worker
 from people.models import Person
 
@@ -21,7 +21,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     """
     if entry.action == "decision.recorded" and entry.message is not None:
         by = _actor_of(entry, details)
-        is_taken, is_put_off = Message.objects.left_at(entry.message)
+        is_taken, is_put_off = desk_messages().left_at(entry.message)
         if is_taken:
             claims.release_decided(entry.message, actor=by)
         if is_put_off:

@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from approvals.collaboration.querysets import SnoozeQuerySet
+from mirror.querysets.status import awaits_review
+
 from approvals.decisions.ruling import lock_visible
-from approvals.errors import ActNotAllowed
 from approvals.models import Snooze
+from approvals.querysets.collaboration import SnoozeQuerySet
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror.errors import ActNotAllowed
 from mirror.querysets import BACK_BEFORE
-from mirror.querysets.status import awaits_review
 from people.actors import Actor, worker
 
 MOST = timedelta(days=30)

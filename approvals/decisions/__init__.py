@@ -1,4 +1,4 @@
-"""The ways a decision takes besides being made and carried out: taken back, expired, ended, resolved, told.
+"""Verdicts and decisions: made, carried out, undone, expired, settled. No pages.
 
-`approvals.decisions.decide` makes one, `approvals.decisions.execute` carries it out, and `approvals.decisions.settle` alone writes its states.
+`decide.py` makes a decision, `execute.py` carries it out, and `settle.py` alone writes its states.
 """

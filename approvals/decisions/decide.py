@@ -12,7 +12,8 @@ from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
 from approvals.decisions.shown_context import seen_by, told_of
-from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
+from approvals.decisions.unread_parts import unread_parts
+from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from audit.recording import Place, record, reserve
 from audit.trail import first_at, last_of
@@ -20,7 +21,7 @@ from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
-from mirror.attachments.opened_parts import unread_parts
+from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of

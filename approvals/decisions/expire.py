@@ -12,6 +12,7 @@ from approvals import wakeups as nudges
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from audit.recording import record
 from mirror import store as mirror
 from mirror.models import Message
@@ -27,13 +28,13 @@ _BATCH = 200
 
 def tell_of_expiring() -> int:
     """Record of each held message, once, that its time is nearly over; return of how many."""
-    return sum(_tell(message_id) for message_id in Message.objects.nearly_over().values_list("pk", flat=True)[:_BATCH])
+    return sum(_tell(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH])
 
 
 @transaction.atomic
 def _tell(message_id: int) -> bool:
     # Of two sweeps at one moment, one finds it told; and what was decided meanwhile does not expire.
-    found = Message.objects.nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
+    found = desk_messages().nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
     if found is None or found.expires_at is None:
         return False
     Message.objects.filter(pk=found.pk).update(expiry_told_at=Now())
@@ -53,7 +54,7 @@ def expire_due() -> int:
 
     Each by itself: one at which the rule fails stops no other. It stays overdue, which the desk lists as stuck.
     """
-    due = Message.objects.past_expiry(rule=RULE).select_related("connection")
+    due = desk_messages().past_expiry(rule=RULE).select_related("connection")
     return sum(_try_to_expire(message) for message in due[:_BATCH])
 
 
@@ -71,7 +72,7 @@ def _expire(message: Message) -> bool:
     """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
     locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
     # Asked again under the lock: somebody may have been first.
-    if locked is None or not Message.objects.past_expiry(rule=RULE).filter(pk=locked.pk).exists():
+    if locked is None or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists():
         return False
     assert locked.expires_at is not None, "only a message with an expiry is past it"
     over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 
 from approvals.errors import RiskUnread
-from approvals.risk_rules.weights import weights_to_show
+from approvals.examination.weights import weights_to_show
 from common.fingerprint import FINGERPRINT, Content
 from mirror.models import Message
 from rendering.links import unicode_host

@@ -17,7 +17,7 @@ from audit.recording import record
 from common.postgres import clock
 from mirror import store as mirror
 from mirror.models import Message
-from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, reported_of
 from mirror.sync import health
 from outgoing.backoff import retry_after_attempt
 from people.actors import worker
@@ -56,7 +56,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         health.pause(message.connection, error.sentence, actor=ACTOR)
     if current is None:
         return _refreshed(decision)
-    if isinstance(error, errors.Conflict) and (reported := settle.reported_of(error.decision, error.message_status)):
+    if isinstance(error, errors.Conflict) and (reported := reported_of(error.decision, error.message_status)):
         # It was decided before this call, which had no effect then: only an earlier one of ours can have been it.
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)

@@ -7,18 +7,18 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
-from policy.allowlists.judgement.batch_judgement import judged_together
-from policy.allowlists.judgement.judgement import OFF, Judged, allowable
 
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail
 from common.postgres.statements import ASKING, Part, list_of, told_together
-from mirror.models import EnclosedFile, KeyOwner, Message
+from mirror.models import EnclosedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
 from people.actors import Actor, Role
+from policy.allowlists.batch_judgement import judged_together
+from policy.allowlists.judgement import OFF, Judged, allowable
 from policy.evaluation import Facts, Ruling, rule
-from policy.models import Allowlist, KillSwitch
+from policy.models import Allowlist, KeyOwner, KillSwitch
 from rendering import named
 
 # Stand for a message's own values while a statement is written.

@@ -24,13 +24,6 @@ _ACTIONS = {
     DecisionState.WITHDRAWN: "decision.withdrawn",
     DecisionState.RECORDED: "decision.postponed",
 }
-_WORDS = {
-    "approve": "approved",
-    "approved": "approved",
-    "reject": "rejected",
-    "rejected": "rejected",
-    "cancelled": "cancelled",
-}
 _VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
 ANOTHER_OF_OURS = "Another decision of this desk took effect."
 WHICH_IS_NOT_TOLD = (
@@ -97,11 +90,6 @@ def _action(event: str, decision: Decision) -> str:
 def is_told_by_hand(decision: Decision) -> bool:
     """Whether a person said what became of it, because MultiMail did not."""
     return decision.explanation.startswith(NOT_TOLD)
-
-
-def reported_of(decision: str, status: str = "") -> str:
-    """Return what MultiMail says became of a message: approved, rejected, cancelled; empty for words not known."""
-    return next((_WORDS[word] for word in (decision.lower(), status.lower()) if word in _WORDS), "")
 
 
 def report_expected(decision: Decision) -> str:

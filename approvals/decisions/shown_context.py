@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from approvals.risk_rules.weights import weights_to_show
+from approvals.examination.weights import weights_to_show
 from mirror.models import Message
 from policy.evaluation import Ruling
 from risk import restored, score

@@ -7,12 +7,13 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
-from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
+from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from mirror import store as mirror
+from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.querysets import READS_THAT_PROVE
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome

@@ -1,6 +1,6 @@
 """Fills the queue's columns of messages that were read before there were such columns. A sweep calls it, in batches."""
 
-from approvals.examination.queue_columns import facets_of
+from approvals.examination.queue_columns import queue_columns
 from mirror.models import Message
 from mirror.store import stored_content
 
@@ -10,7 +10,7 @@ def fill_missing(*, limit: int) -> int:
     found = Message.objects.without_facets().select_related("revision", "connection")[:limit]
     for message in found:
         assert message.revision is not None, "only a content has facets"
-        facets = facets_of(message, content=stored_content(message.revision), findings=message.revision.findings)
+        columns = queue_columns(message, content=stored_content(message.revision), findings=message.revision.findings)
         # What was read meanwhile is newer than this.
-        Message.objects.filter(pk=message.pk, revision=message.revision, search=None).update(**facets)
+        Message.objects.filter(pk=message.pk, revision=message.revision, search=None).update(**columns)
     return len(found)

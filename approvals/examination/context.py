@@ -9,9 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cache
 
-from policy.allowlists.judgement.batch_judgement import judged_content
-from policy.allowlists.judgement.judgement import Judged
-
 from common.fingerprint import Content
 from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
@@ -19,6 +16,8 @@ from mirror.models import Message
 from mirror.querysets import earlier_mail as before
 from mirror.querysets.connections import addresses_of_any
 from mirror.querysets.earlier_mail import RejectedRow
+from policy.allowlists.batch_judgement import judged_content
+from policy.allowlists.judgement import Judged
 from policy.models import Allowlist
 from risk import Rejected, RiskContext
 from risk.addresses import everybody

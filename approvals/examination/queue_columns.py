@@ -11,11 +11,11 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db.models import Value
 from django.db.models.functions import Cast
 
-from approvals.risk_rules.weights import weights_in_force
+from approvals.examination.weights import weights_in_force
 from common.fingerprint import Content
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
-from mirror.recipients import in_compared_form, written_to
+from mirror.recipients import addresses_of, in_compared_form, written_to
 from rendering.shown import Doubt
 from rendering.tokens import tokens
 from risk.addresses import bare_address, everybody
@@ -26,7 +26,7 @@ from risk.similarity import bands, shape
 log = logging.getLogger(__name__)
 
 
-def facets_of(message: Message, *, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def queue_columns(message: Message, *, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
     A letter that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
@@ -59,12 +59,6 @@ def _people(message: Message, content: Content) -> dict[str, Any]:
         "started_by": started_by(message),
         "run_id": str(message.trigger.get("run_id") or message.trigger.get("runId") or "")[:200],
     }
-
-
-def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:
-    """Return everybody who gets a letter and, where it came in, who wrote it: normalised, without names."""
-    who = (*recipients, sender) if direction == "inbound" else recipients
-    return list(dict.fromkeys(found for one in who if "@" in (found := bare_address(one).lower())))
 
 
 def started_by(message: Message) -> str:

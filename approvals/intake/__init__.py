@@ -1,4 +1,4 @@
-"""What stands around the taking in of webhooks: who may send one, what failed of it, and what is filled in afterwards.
+"""Where MultiMail's webhooks come in: signature, storing, applying, and what an admin does with one that failed.
 
-Taking in itself is `approvals.intake.ingest`; nothing here decides about a message.
+It asks MultiMail nothing. Start with `webhooks.py`, then `ingest.py`.
 """

@@ -17,7 +17,7 @@ from mirror import backfill as filling
 from mirror import store as mirror
 from mirror.event_details import details_of
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
-from mirror.states import MessageEvent, MessageState, contradicts, implied_event
+from mirror.states import MessageEvent, MessageState, contradicts, implied_event, reported_of
 from people.actors import Actor, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
@@ -218,7 +218,7 @@ def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Pl
         # Also one that comes too late to move the message: what it says of the decision still holds.
         settle.meet_reports(
             message,
-            reported=settle.reported_of(event.kind),
+            reported=reported_of(event.kind),
             reason=event.reason,
             decided_by=event.decided_by,
             actor=actor,

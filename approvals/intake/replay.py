@@ -9,10 +9,11 @@ import logging
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
 
-from approvals.errors import ActNotAllowed, EventAlreadyHandled
+from approvals.errors import EventAlreadyHandled
 from approvals.intake import ingest
 from audit.recording import record
 from common.postgres.rows import one_by_one
+from mirror.errors import ActNotAllowed
 from mirror.models import WebhookEvent
 from people.actors import Actor, Role
 from upstream.events import MisshapenEvent, UnreadableEvent, parse

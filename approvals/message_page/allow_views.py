@@ -7,13 +7,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
-from policy.allowlists.judgement.changes import allow_for_days
-from policy.allowlists.judgement.judgement import compared
 
 from approvals.decisions.ruling import ruled
 from approvals.message_page.views import answer_with_message, back_to_message, find_message
 from common.pages import DeskRequest
+from common.patterns import compared
 from people.reauthentication import reauthenticated
+from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
 
 DAYS = 7

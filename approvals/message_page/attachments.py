@@ -11,11 +11,11 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.forms import PartForm
+from approvals.decisions.unread_parts import key_of, links_key, note_opened_part
+from approvals.message_page.forms import PartForm
 from approvals.message_page.opened_parts import files_context, unread_context
 from approvals.message_page.views import find_message, is_ahead_of_reading
 from common.pages import DeskRequest
-from mirror.attachments.opened_parts import key_of, links_key, note_opened_part
 from mirror.attachments.preview import document_of
 from mirror.models import EnclosedFile, Message
 from rendering import stripped

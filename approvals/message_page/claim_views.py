@@ -16,12 +16,13 @@ from approvals.collaboration import presence
 from approvals.collaboration.claims import release, take, touch
 from approvals.collaboration.forms import ClaimForm, PresenceForm, SnoozeForm
 from approvals.collaboration.snooze import PutOff, bring_back, put_off
-from approvals.errors import ActNotAllowed, ApprovalsError, ClaimedByOther
+from approvals.errors import ClaimedByOther
 from approvals.message_page.side_panel import beside_context, said_context
 from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
 from approvals.queue.views import filters_of, next_in
 from common.pages import DeskRequest
 from common.postgres import clock
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 
 
@@ -35,7 +36,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
         take(message=public_id, actor=request.actor, now=timezone.now(), from_holder=from_holder)
     except ClaimedByOther as error:
         return _answer(request, message, status=409, problem=error.sentence, asks=True)
-    except ApprovalsError as error:
+    except DeskError as error:
         status = 403 if isinstance(error, ActNotAllowed) else 409
         return _answer(request, message, status=status, problem=error.sentence)
     return _answer(request, message)

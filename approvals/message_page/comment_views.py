@@ -11,11 +11,11 @@ from django.views.decorators.http import require_POST
 
 from approvals.collaboration.comments import Said, add_comment
 from approvals.collaboration.forms import CommentForm
-from approvals.errors import ActNotAllowed
 from approvals.message_page.side_panel import beside_context, said_context
 from approvals.message_page.views import answer_with_message, find_message
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest
+from mirror.errors import ActNotAllowed
 from mirror.models import Message
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from approvals.risk_rules.weights import weights_to_show
+from approvals.examination.weights import weights_to_show
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.places import IN_FRAME, PARTS

@@ -18,7 +18,7 @@ from approvals.decisions.decide import give_verdict
 from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings, what_to_type
 from approvals.decisions.refusals import note_refusal
 from approvals.decisions.ruling import ruled
-from approvals.errors import ApprovalsError, VerdictNotAllowed
+from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.addresses import address_lines
 from approvals.message_page.content.allowlist_notes import with_lists
 from approvals.message_page.verdict_views import go_on
@@ -26,6 +26,7 @@ from approvals.message_page.views import answer_with_message, find_message
 from approvals.queue.pane import approve_label
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest
+from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
@@ -68,7 +69,7 @@ def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpR
             thread_read=int(told["thread_read"] or 0),
             risk_read=told["risk_read"],
         )
-    except ApprovalsError as error:
+    except DeskError as error:
         note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
         typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
         status = 403 if isinstance(error, VerdictNotAllowed) else 409

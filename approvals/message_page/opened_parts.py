@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from mirror.attachments.opened_parts import Part, key_of, unread_parts
+from approvals.decisions.unread_parts import Part, key_of, unread_parts
+from approvals.models import OpenedPart
 from mirror.attachments.preview import ShownFile, shown_file
-from mirror.models import EnclosedFile, Message, OpenedPart
+from mirror.models import EnclosedFile, Message
 from mirror.store import stored_content
 from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor

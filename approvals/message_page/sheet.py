@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django.urls import reverse
-from policy.allowlists.judgement.judgement import Judged
 
 from approvals.message_page.changes import Changes, changes_since_version_before
 from approvals.message_page.content.addresses import address_lines
@@ -21,6 +20,7 @@ from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
+from policy.allowlists.judgement import Judged
 from rendering import ShownLetter
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
+from mirror.querysets.status import awaits_review
 
 from approvals.collaboration.comments import MAX_COMMENT, OFFERED, may_comment, people_around
 from approvals.collaboration.forms import tomorrow_morning, zone_of
@@ -17,7 +18,6 @@ from audit.trail import Line, lines
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.querysets import BACK_BEFORE
-from mirror.querysets.status import awaits_review
 from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12

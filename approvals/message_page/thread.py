@@ -7,10 +7,10 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from approvals import wakeups as nudges
+from approvals.decisions.unread_parts import note_opened_part
 from approvals.message_page.opened_parts import thread_context
 from approvals.message_page.views import find_message, is_ahead_of_reading
 from common.pages import DeskRequest, page_or_fragment
-from mirror.attachments.opened_parts import note_opened_part
 
 
 @login_required

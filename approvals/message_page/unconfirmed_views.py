@@ -9,13 +9,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals import wakeups as nudges
+from approvals.decisions.forms import SettleForm
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import ActNotAllowed, ApprovalsError, VerdictNotAllowed
-from approvals.forms import SettleForm
+from approvals.errors import VerdictNotAllowed
 from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
 from approvals.models import Decision
-from approvals.reconcile.reconcile.ask_again import look_again
+from approvals.reconcile.ask_again import look_again
 from common.pages import DeskRequest
+from mirror.errors import ActNotAllowed, DeskError
 from people.actors import Actor
 
 
@@ -94,7 +95,7 @@ def _act(
     find_bare_message(request.actor, public_id)
     try:
         decision = command()
-    except ApprovalsError as error:
+    except DeskError as error:
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(request, public_id, status=status, problem=error.sentence)
     if nudge is not None:

@@ -15,14 +15,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wakeups as nudges
 from approvals.decisions.decide import give_verdict, undo_decision
+from approvals.decisions.forms import VerdictForm
 from approvals.decisions.refusals import note_refusal
 from approvals.decisions.usual_reasons import with_preset
-from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
-from approvals.forms import MessageForm, VerdictForm
+from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
+from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import just_decided
+from approvals.queue.forms import MessageForm
 from approvals.queue.views import counted, cut, filters_of, next_in
 from common.pages import DeskRequest
+from mirror.errors import DeskError
 from mirror.models import Message
 from people.actors import Actor
 
@@ -46,7 +49,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     now = timezone.now()
     try:
         given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
-    except ApprovalsError as error:
+    except DeskError as error:
         note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed, since=since)
@@ -78,7 +81,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
 
 
 def _others_waiting(actor: Actor) -> str:
-    number = cut(Message.objects.waiting_for(actor)).count()
+    number = cut(desk_messages().waiting_for(actor)).count()
     return counted(number) if number else ""
 
 

@@ -19,21 +19,23 @@ from approvals.decisions.decide import came_back
 from approvals.decisions.offered_acts import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.decisions.ruling import is_reviewer, ruled, stop_of
 from approvals.decisions.usual_reasons import PRESETS
-from approvals.forms import MessageForm, OpenedForm
 from approvals.message_page.changes import changes_since, changes_since_sent_back
 from approvals.message_page.content.allowlist_notes import to_allow
 from approvals.message_page.content.opening import note_opened, note_served, note_served_and_opened
 from approvals.message_page.content.rendered_cache import letter_of
 from approvals.message_page.findings import found_context
+from approvals.message_page.forms import OpenedForm
 from approvals.message_page.opened_parts import parts_context
 from approvals.message_page.sheet import reading_context, sheet_context, way_asked
 from approvals.message_page.side_panel import beside_context, said_context
 from approvals.models import Verdict
+from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.filters import Filters
+from approvals.queue.forms import MessageForm
 from approvals.queue.pane import approve_label, expiry_of, unseen_fields, waits_for
 from approvals.queue.views import filters_of, mailboxes_of, next_in, place_in, queue_context
-from approvals.reconcile.reconcile.ask_again import may_look
+from approvals.reconcile.ask_again import may_look
 from common.pages import DeskRequest, page_or_fragment
 from mirror.models import Message
 from mirror.querysets import MessageQuerySet
@@ -111,7 +113,7 @@ def is_ahead_of_reading(request: DeskRequest) -> bool:
 
 def find_message(actor: Actor, public_id: UUID) -> Message:
     """Return the message, with all that its page shows, if the actor may see it; else it does not exist."""
-    return _one(Message.objects.visible_to(actor).for_list(), public_id)
+    return _one(desk_messages().visible_to(actor).for_list(), public_id)
 
 
 def find_bare_message(actor: Actor, public_id: UUID) -> Message:

@@ -3,6 +3,7 @@
 from approvals.models.collaboration import Claim, Comment, Question, RuleWeight, SavedView, Snooze
 from approvals.models.commanded_mail import CommandedMail
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
+from approvals.models.opened_parts import OpenedPart
 
 __all__ = [
     "Claim",
@@ -10,6 +11,7 @@ __all__ = [
     "Comment",
     "Decision",
     "DecisionAttempt",
+    "OpenedPart",
     "Question",
     "RuleWeight",
     "SavedView",

@@ -5,8 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from approvals.collaboration.querysets import ClaimQuerySet, CommentQuerySet, QuestionQuerySet, SnoozeQuerySet
-from approvals.queue.saved_view_reads import SavedViewQuerySet
+from approvals.querysets.collaboration import ClaimQuerySet, CommentQuerySet, QuestionQuerySet, SnoozeQuerySet
+from approvals.querysets.saved_views import SavedViewQuerySet
 from mirror.models.messages import Message
 
 

@@ -1,4 +1,4 @@
-"""What an operator is told and may do when something is stuck: what it is, for how long, and the one safe act.
+"""What needs a person because nothing will end it by itself, and the one safe act for each.
 
-Nothing here decides about a message or reaches the network.
+Start with `attention.py`.
 """

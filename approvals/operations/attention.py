@@ -17,7 +17,8 @@ from approvals.models import Decision
 from approvals.operations.items import REVIEWER, Act, Stuck, ask_again, named, open_page
 from approvals.operations.stalling import stalled
 from approvals.operations.unconfirmed import in_doubt, refused
-from approvals.reconcile.reconcile.ask_again import may_look, readable_by
+from approvals.querysets.messages import desk_messages
+from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.entries import late
@@ -96,7 +97,7 @@ def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
 
 
 def _overdue(actor: Actor) -> Iterator[Stuck]:
-    late = Message.objects.visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
+    late = desk_messages().visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
     for message in late.order_by("expires_at")[:READ]:
         assert message.expires_at is not None, "overdue() asks for one"
         yield Stuck(

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.reconcile.reconcile.ask_again import may_look
+from approvals.reconcile.ask_again import may_look
 from mirror.models import Message, WebhookEvent
 from people.actors import Actor, Role
 

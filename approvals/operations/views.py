@@ -14,15 +14,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wakeups as nudges
-from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
+from approvals.errors import EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
 from approvals.message_page.unconfirmed_views import have_asked
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Stuck, grouped
 from approvals.operations.review_speed import paces_for
-from approvals.reconcile.reconcile.ask_again import carry_out_now
+from approvals.reconcile.ask_again import carry_out_now
 from common.pages import DeskRequest, page_or_fragment
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
 from people.actors import Actor
 
@@ -62,7 +63,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
     )
 
 
-def _refused(request: DeskRequest, error: ApprovalsError) -> HttpResponse:
+def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
     return _answer(request, status=403 if isinstance(error, ActNotAllowed) else 409, problem=error.sentence)
 
 

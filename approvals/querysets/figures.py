@@ -15,7 +15,7 @@ from common.postgres.rows import run
 from mirror.states import DecisionState, Outcome
 
 if TYPE_CHECKING:
-    from mirror.models import Message  # noqa: F401 - the querysets' type parameters
+    from mirror.models import Message
 
 LATELY = timedelta(days=7)
 # Of so many of the newest, medians and shares are told; a desk that decides more than that in a week is told so.

@@ -14,6 +14,7 @@ from approvals.decisions.offered_acts import Standing, shown_status, standing_of
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import Status
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from approvals.queue.pane import waits_for
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
@@ -64,7 +65,7 @@ def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     """Return the notice for pages, empty where this person has decided nothing there, or long ago, or undid it."""
     if public_id is None:
         return {}
-    message: Message | None = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
+    message: Message | None = desk_messages().visible_to(actor).for_list().filter(public_id=public_id).first()
     decision = message.latest_decision if message else None
     if message is None or decision is None or not _is_news(decision, actor):
         return {}

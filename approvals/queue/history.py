@@ -7,9 +7,9 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.forms import QueueForm
 from approvals.models import Verdict
 from approvals.queue.filters import Filters
+from approvals.queue.forms import QueueForm
 from approvals.queue.querysets import place_of
 from approvals.queue.rows import rows_of
 from approvals.queue.views import PAGE, page_of

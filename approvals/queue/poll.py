@@ -12,9 +12,10 @@ from django.views.decorators.http import condition, require_safe
 
 from approvals.collaboration.people_at import asked_of, people_at
 from approvals.decisions.offered_acts import shown_status
-from approvals.forms import PulseForm
 from approvals.models import Decision
 from approvals.operations.attention import attention_count
+from approvals.querysets.messages import desk_messages
+from approvals.queue.forms import PulseForm
 from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
 from common.pages import DeskRequest
 from common.postgres.statements import COUNTED, Part, told_together
@@ -37,7 +38,7 @@ def _pulse_of(request: DeskRequest) -> str:
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     standing = freshness_for(actor)
     told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
-    told += f"{people_at(request)}{Message.objects.mine_stamp(actor)}"
+    told += f"{people_at(request)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
@@ -46,7 +47,7 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
     wanted = PulseForm(request.GET).open_message()
     if wanted is None:
         return None
-    message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    message: Message | None = desk_messages().visible_to(request.actor).for_list().filter(public_id=wanted).first()
     if message is None:
         return None
     status = shown_status(message)
@@ -72,7 +73,7 @@ def exactly_waiting(actor: Actor) -> int:
 
 @lru_cache(maxsize=200)
 def _counted_for(person: Actor, _moment: int) -> int:
-    return Message.objects.count_waiting_for(person)
+    return desk_messages().count_waiting_for(person)
 
 
 @lru_cache(maxsize=256)

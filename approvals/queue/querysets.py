@@ -22,11 +22,13 @@ from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Concat
 from django.db.models.query import QuerySet
 
+from approvals.querysets.messages import DeskMessageQuerySet
 from approvals.queue.filters import Filters
 from approvals.queue.positions import Place, as_number, at_time
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
-from mirror.querysets.status import StandingReads
+from mirror.models import Message
+from mirror.querysets.terms import CALM, ENDS
 from people.actors import Actor
 
 # So many alike are a flood, which stands in one row unasked.
@@ -37,8 +39,6 @@ _ANYWHERE = 10**15
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
 # All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
-CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
-ENDS = Func(F("expires_at"), template="COALESCE(%(expressions)s, timestamptz 'infinity')", output_field=DateTimeField())
 _NEVER = Func(template="timestamptz 'infinity'", output_field=DateTimeField())
 _ORDERS: Mapping[str, tuple[Any, ...]] = {
     "oldest": (F("held_at"), F("pk")),
@@ -80,7 +80,7 @@ def order_of(filters: Filters) -> str:
     return "newest" if filters.newest_first else filters.order
 
 
-class QueueReads(StandingReads):
+class QueueQuerySet(DeskMessageQuerySet):
     """The queue as people look at it."""
 
     def of_tab(self, actor: Actor, tab: str) -> Self:
@@ -169,6 +169,11 @@ class QueueReads(StandingReads):
     def _counted(self, others: Self) -> Self:
         """PostgreSQL works these out for the rows of the page alone."""
         return self.annotate(kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1]))
+
+
+def queue_messages() -> QueueQuerySet:
+    """Return all messages, for the reads above."""
+    return QueueQuerySet(Message).defer("search", "bands")
 
 
 def words_asked(filters: Filters) -> str:

@@ -8,11 +8,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from approvals.errors import ActNotAllowed
-from approvals.forms import QueueForm, SavedViewForm
+from approvals.queue.forms import QueueForm, SavedViewForm
 from approvals.queue.saved_views import delete_view, save_view
 from approvals.queue.views import mailboxes_of
 from common.pages import DeskRequest
+from mirror.errors import ActNotAllowed
 
 
 @login_required

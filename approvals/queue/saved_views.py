@@ -4,10 +4,10 @@ from datetime import datetime
 
 from django.db import IntegrityError, transaction
 
-from approvals.errors import ActNotAllowed
 from approvals.models import SavedView
 from approvals.queue.filters import Filters
 from audit.recording import changed, record
+from mirror.errors import ActNotAllowed
 from people.actors import Actor
 
 # More than so many are not found again by their names.

@@ -12,20 +12,21 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from mirror.querysets.status import read_decisions
 
-from approvals.forms import MessageForm, QueueForm
 from approvals.models import Decision, SavedView
+from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters
+from approvals.queue.forms import MessageForm, QueueForm
 from approvals.queue.positions import Place, as_number
-from approvals.queue.querysets import anywhere_like, named_at, order_of, place_of, weights_spelled
+from approvals.queue.querysets import anywhere_like, named_at, order_of, place_of, queue_messages, weights_spelled
 from approvals.queue.row_people import with_people
 from approvals.queue.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from mirror.models import Mailbox, Message
 from mirror.querysets import MessageQuerySet
-from mirror.querysets.status import read_decisions
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from people.actors import Actor
 from risk import RULES
@@ -163,7 +164,7 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
     if filters.narrows:
         parts["matching"] = count_of(asked)
     if filters.searches:
-        parts["unsearched"] = count_of(Message.objects.of_tab(actor, filters.tab).filter(revision=None))
+        parts["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
         parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
     return told_together(parts, asked_by(actor))
@@ -172,9 +173,9 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
 @lru_cache(maxsize=1000)
 def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
     """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
-    counts = {**tab_counts(actor), "put_off": count_of(Message.objects.put_off_by(actor))}
-    counts["asked"] = count_of(Message.objects.asked_of(actor))
-    waiting = Message.objects.waiting_for(actor)
+    counts = {**tab_counts(actor), "put_off": count_of(desk_messages().put_off_by(actor))}
+    counts["asked"] = count_of(desk_messages().asked_of(actor))
+    waiting = desk_messages().waiting_for(actor)
     oldest = waiting.oldest_first().values_list("held_at")[:1]
     lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
     lists["views"] = list_of(SavedView.objects.usable_by(actor).spelled(actor))
@@ -189,7 +190,7 @@ def _flood_part(actor: Actor, filters: Filters) -> Part:
 
 def tab_counts(actor: Actor) -> dict[str, Part]:
     """Return how the number in each tab is asked for."""
-    return {tab: count_of(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
+    return {tab: count_of(queue_messages().of_tab(actor, tab)) for tab in COUNTED_TABS}
 
 
 def _keys(messages: list[Message]) -> str:
@@ -199,7 +200,7 @@ def _keys(messages: list[Message]) -> str:
 
 def newest_of(actor: Actor) -> Part:
     """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
-    newest = Message.objects.waiting_for(actor).order_by("-held_at", "-pk")
+    newest = desk_messages().waiting_for(actor).order_by("-held_at", "-pk")
     return list_of(newest.values_list("public_id")[:20])
 
 
@@ -214,7 +215,7 @@ def counted(number: int) -> str:
 
 
 def _asked_for(actor: Actor, filters: Filters) -> MessageQuerySet:
-    return Message.objects.of_tab(actor, filters.tab).matching(filters)
+    return queue_messages().of_tab(actor, filters.tab).matching(filters)
 
 
 def page_of(actor: Actor, filters: Filters) -> list[Message]:

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.errors import ActNotAllowed
 from approvals.models import Decision
 from audit.recording import record
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES, ConnectionQuerySet
 from mirror.sync.rows import retry_fetch

@@ -7,12 +7,14 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from audit.recording import record
+from common.postgres.anew import atomic_anew
 from mirror import backfill as filling
 from mirror import store as mirror
 from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
 from mirror.sync.reads import ACTOR, Told
+from people.actors import Actor
 
 _EVENTS = {
     "approved": MessageEvent.APPROVED,
@@ -90,4 +92,25 @@ def _record(message: Message, event: str) -> None:
         message=message.public_id,
         details=details_of(message, recipients=message.recipients, trigger=message.trigger)
         | {"found": FOUND, "reason": message.upstream_reason},
+    )
+
+
+@atomic_anew
+def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
+    """Take a message out of the queue that came in while its connection was being removed."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is not None and locked.state == MessageState.HELD:
+        leave_queue(locked, actor, now)
+    return "left behind"
+
+
+def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
+    mirror.move(message, event=MessageEvent.GONE, now=now)
+    record(
+        "message.left_behind",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details={"subject": message.subject},
+        words=message.ledger_words(),
     )

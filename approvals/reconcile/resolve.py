@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.errors import StaleDecision
 from approvals.models import Decision
-from approvals.reconcile.reconcile import closing
+from approvals.reconcile import closing
 from common.postgres import clock
 from mirror import store as mirror
 from mirror.models import Message

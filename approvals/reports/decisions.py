@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from approvals.models import Decision
+from approvals.querysets.reports import FIGURES, Group, by_place, decided_elsewhere
 from approvals.reports.months import Month
-from approvals.reports.querysets import FIGURES, Group, by_place, decided_elsewhere
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role

@@ -1,1 +1,4 @@
-"""Connections as an admin changes them: added, given other keys, paused, removed. Nothing here calls out."""
+"""Connections: added, given other keys or another secret, paused, removed; and the desk's own webhook.
+
+Start with `adding.py`.
+"""

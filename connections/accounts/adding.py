@@ -7,10 +7,10 @@ from datetime import datetime
 
 from django.utils.text import slugify
 
-from approvals.errors import AccountConnected, ConnectionNotChanged
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from connections.accounts.rights import check_may_add
+from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.models import Connection
 from people.actors import Actor
 

@@ -10,7 +10,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from approvals import wakeups as nudges
-from approvals.errors import AccountConnected, ActNotAllowed, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts.adding import add_connection
 from connections.accounts.checks import KeyCheck, check_all
@@ -18,6 +17,8 @@ from connections.accounts.forms import OURS, AddConnectionForm
 from connections.accounts.key_slots import SLOTS
 from connections.accounts.rights import may_add
 from connections.accounts.views import connections_page
+from connections.errors import AccountConnected, ConnectionNotChanged
+from mirror.errors import ActNotAllowed
 from people.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
 

@@ -7,13 +7,13 @@ from datetime import datetime
 
 from django.db.models.functions import Now
 
-from approvals.errors import ConnectionNotChanged
 from approvals.models import Decision
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from connections.accounts import rights
 from connections.accounts.adding import check_name
 from connections.accounts.key_slots import SLOTS
+from connections.errors import ConnectionNotChanged
 from mirror.models import Connection
 from people.actors import Actor
 

@@ -10,7 +10,6 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wakeups as nudges
-from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts import own_webhook as own_hook
 from connections.accounts import pausing, removing, rights, rotation
@@ -20,7 +19,9 @@ from connections.accounts.checks import check_address
 from connections.accounts.forms import AddressForm, NameForm, PauseForm, RemoveForm
 from connections.accounts.key_slots import SLOTS, problem_in, shown_start
 from connections.accounts.views import row_of
+from connections.errors import ConnectionNotChanged
 from connections.page_base import connection_seen, told_by
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from people.reauthentication import reauthenticated
@@ -50,7 +51,7 @@ def page(request: DeskRequest, found: Connection, *, status: int = 200, **more: 
     return render(request, "approvals/connection.html", context, status=status)
 
 
-def failed(request: DeskRequest, found: Connection, error: ApprovalsError, *, section: str) -> HttpResponse:
+def failed(request: DeskRequest, found: Connection, error: DeskError, *, section: str) -> HttpResponse:
     """Render the page with what went wrong, in the section that it went wrong in."""
     status, told = told_by(error)
     return page(request, Connection.objects.get(pk=found.pk), status=status, section=section, **told)

@@ -8,14 +8,15 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals import wakeups as nudges
-from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts import changing, rights
 from connections.accounts.checks import check_again, check_key
 from connections.accounts.connection_views import failed, page
 from connections.accounts.forms import KeyForm
 from connections.accounts.key_slots import SLOTS
+from connections.errors import ConnectionNotChanged
 from connections.page_base import connection_seen
+from mirror.errors import ActNotAllowed, DeskError
 from people.reauthentication import reauthenticated
 
 
@@ -59,7 +60,7 @@ def check(request: DeskRequest, connection_id: int) -> HttpResponse:
     try:
         rights.check_may_change(request.actor, found)
         checks = check_again(connection=found, actor=request.actor)
-    except ApprovalsError as error:
+    except DeskError as error:
         return failed(request, found, error, section="keys")
     problems = {name: check.problem for name, check in checks.items() if check.problem}
     if problems:

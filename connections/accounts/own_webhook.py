@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from approvals.errors import ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from common.postgres import clock
 from connections.accounts import rights, rotation
 from connections.accounts import webhook_status as webhook
 from connections.accounts.checks import seconds_between
 from connections.calls import CHANGE_SECONDS, administration
 from connections.changes import ask_for
+from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from upstream import errors

@@ -6,13 +6,13 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
-from approvals.errors import ConnectionNotChanged
 from common.pages import DeskRequest
 from connections.accounts import own_webhook as own_hook
 from connections.accounts import rights, rotation
 from connections.accounts.adding import new_secret
 from connections.accounts.connection_views import failed, page
 from connections.accounts.forms import OverlapForm, RegisterForm, SecretForm
+from connections.errors import ConnectionNotChanged
 from connections.page_base import CHANGE_ERRORS, connection_seen
 from people.reauthentication import reauthenticated
 

@@ -2,11 +2,11 @@
 
 from django.db.models.functions import Now
 
-from approvals.errors import ConnectionNotChanged
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
 from connections.accounts import rights
+from connections.errors import ConnectionNotChanged
 from mirror.models import Connection
 from people.actors import Actor
 

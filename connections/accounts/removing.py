@@ -5,14 +5,14 @@ from datetime import datetime
 
 from django.db.models.functions import Now
 
-from approvals.errors import ConnectionNotChanged
 from approvals.models import Decision
+from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from connections.accounts import rights
-from mirror import store as mirror
+from connections.errors import ConnectionNotChanged
 from mirror.models import Connection, Message
-from mirror.states import MessageEvent, MessageState
+from mirror.states import MessageState
 from people.actors import Actor
 from policy.models import KillSwitch
 
@@ -52,32 +52,11 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     if problem := _problem(locked):
         raise ConnectionNotChanged(problem)
     for message in held:
-        _leave(message, actor, now)
+        leave_queue(message, actor, now)
     _empty(locked)
     details = {"explanation": locked.name, **changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")}
     record("connection.removed", actor=actor, connection=locked.pk, details=details)
     return locked
-
-
-@atomic_anew
-def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
-    """Take a message out of the queue that came in while its connection was being removed."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is not None and locked.state == MessageState.HELD:
-        _leave(locked, actor, now)
-    return "left behind"
-
-
-def _leave(message: Message, actor: Actor, now: datetime) -> None:
-    mirror.move(message, event=MessageEvent.GONE, now=now)
-    record(
-        "message.left_behind",
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details={"subject": message.subject},
-        words=message.ledger_words(),
-    )
 
 
 def _problem(connection: Connection) -> str:

@@ -1,6 +1,6 @@
 """Who may change connections: an admin of everything adds and removes, an admin of one changes it."""
 
-from approvals.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 

@@ -9,12 +9,12 @@ from datetime import timedelta
 
 from django.db.models.functions import Now
 
-from approvals.errors import ConnectionNotChanged
 from audit.recording import changed, record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from connections.accounts import rights
 from connections.accounts.adding import new_secret
+from connections.errors import ConnectionNotChanged
 from mirror.models import Connection
 from people.actors import Actor
 

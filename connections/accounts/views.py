@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.reconcile.reconcile.ask_again import read_again, readable_by
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -13,11 +12,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wakeups as nudges
-from approvals.errors import ActNotAllowed
 from approvals.intake import unsigned
+from approvals.reconcile.ask_again import read_again, readable_by
 from common.pages import DeskRequest, page_or_fragment
 from connections.accounts.key_slots import SLOTS
 from connections.accounts.rights import may_add
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from mirror.sync.freshness import Freshness, freshness_of
 from people.actors import Actor

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.errors import ChangeRefused
 from audit.recording import changed
 from connections.calls import READ_SECONDS
 from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors

@@ -1,0 +1,4 @@
+"""API keys of an account: made, limited, revoked, and whose program each belongs to.
+
+Start with `commands.py`.
+"""

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from connections.calls import READ_SECONDS
 from connections.changes import as_admin, ask_for, check_admin, note, told_as
-from mirror.models import Connection, KeyOwner
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
+from mirror.models import Connection
 from people.actors import Actor
 from people.models import Person
+from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
 from upstream.keys import Keys

@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.errors import ChangeNotOffered
 from common.pages import DeskRequest
+from connections.errors import ChangeNotOffered
 from connections.keys.commands import SCOPES, ApiKey, change_key, read_key, revoke_key, set_owner
 from connections.keys.forms import KeyForm, OwnerForm
 from connections.keys.views import key_list, key_refused, people_to_own

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals.errors import ChangeRefused, ChangeUnknown
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from connections.changes import as_admin, ask_for, check_admin, note
+from connections.errors import ChangeRefused, ChangeUnknown
 from connections.mailboxes.modes import is_looser
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, keep_mailboxes, read_mailboxes

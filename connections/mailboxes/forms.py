@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from approvals.forms import WordsField
+from common.forms import WordsField
 from common.mail_addresses import clean_address, clean_addresses
 from connections.form_base import AdminForm, ConfirmedForm
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY

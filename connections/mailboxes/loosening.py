@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from connections.calls import READ_SECONDS
 from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from connections.mailboxes.modes import is_looser
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, read_mailboxes

@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals.errors import ChangeNotOffered
 from common.pages import DeskRequest
+from connections.errors import ChangeNotOffered
 from connections.page_base import CHANGE_ERRORS, connection_seen, is_admin, new_ticket, take_ticket, told_by
 from connections.webhooks.commands import Hook, delete_hook, read_hook, read_sent, replay, rotate_hook, try_hook
 from connections.webhooks.forms import OVERLAPS, EndHookForm, OverlapForm

@@ -1,1 +1,4 @@
-"""The files that come with a letter: fetched, recognised by their bytes, shown where that is safe, else refused."""
+"""Attached files: fetched, recognised by their bytes, shown where that is safe, else refused.
+
+Start with `fetch.py`.
+"""

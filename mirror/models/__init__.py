@@ -1,10 +1,8 @@
 """The tables of the mirror: what MultiMail told of accounts, messages, attachments and threads."""
 
-from mirror.models.attachments import EnclosedFile, OpenedPart
+from mirror.models.attachments import EnclosedFile
 from mirror.models.connections import (
     Connection,
-    GateRefusal,
-    KeyOwner,
     KnownContact,
     Mailbox,
     SuppressedAddress,
@@ -16,12 +14,9 @@ from mirror.models.threads import Thread, ThreadLetter
 __all__ = [
     "Connection",
     "EnclosedFile",
-    "GateRefusal",
-    "KeyOwner",
     "KnownContact",
     "Mailbox",
     "Message",
-    "OpenedPart",
     "Revision",
     "SuppressedAddress",
     "Thread",

@@ -1,12 +1,11 @@
-"""The attached files of held letters, and which parts of a letter somebody has looked at. Nothing here decides."""
+"""The attached files of held messages. Nothing here decides."""
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from mirror.models.messages import Message, Revision
-from mirror.querysets.attachments import EnclosedFileQuerySet, OpenedPartQuerySet
+from mirror.querysets.attachments import EnclosedFileQuerySet
 
 
 class EnclosedFile(models.Model):
@@ -66,20 +65,3 @@ class EnclosedFile(models.Model):
     def differs(self) -> bool:
         """Whether the bytes that came are known to be others than the letter's fingerprint names."""
         return bool(self.sha256 and self.found_sha256) and self.sha256.lower() != self.found_sha256
-
-
-class OpenedPart(models.Model):
-    """One person was given one part of a letter: a file, the thread as it then was, the links."""
-
-    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
-    part = models.CharField(max_length=100)
-    at = models.DateTimeField(db_default=Now())
-
-    objects = OpenedPartQuerySet.as_manager()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["message", "person", "part"], name="part_once")]
-
-    def __str__(self) -> str:
-        return self.part

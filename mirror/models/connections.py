@@ -3,11 +3,9 @@
 import secrets
 from datetime import timedelta
 
-from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
-from policy.allowlists.judgement.refusal_reads import GateRefusalQuerySet
 
 from common.encryption import EncryptedTextField
 from mirror.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
@@ -184,42 +182,3 @@ class KnownContact(models.Model):
 
     def __str__(self) -> str:
         return self.address
-
-
-class GateRefusal(models.Model):
-    """Mail that the gate refused before anything was queued, because of an allowlist. It has no body and no subject."""
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="refusals")
-    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.SET_NULL, related_name="refusals")
-    upstream_id = models.CharField(max_length=200)
-    recipients = models.JSONField(default=list)
-    refused = models.JSONField(default=list)
-    rule = models.CharField(max_length=300, blank=True)
-    sent_by_key = models.CharField(max_length=200, blank=True)
-    trigger = models.JSONField(default=dict)
-    sandbox = models.BooleanField(default=False)
-    refused_at = models.DateTimeField()
-
-    objects = GateRefusalQuerySet.as_manager()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="gate_refusal_once")]
-        indexes = [models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")]
-
-    def __str__(self) -> str:
-        return ", ".join(self.refused[:3])
-
-
-class KeyOwner(models.Model):
-    """Whose program an API key of the account is: what it sends, that person may not approve."""
-
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="key_owners")
-    upstream_key_id = models.CharField(max_length=200)
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
-    set_at = models.DateTimeField(db_default=Now())
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["connection", "upstream_key_id"], name="key_owner_once")]
-
-    def __str__(self) -> str:
-        return f"{self.upstream_key_id} of {self.person}"

@@ -9,12 +9,12 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from approvals.queue.querysets import CALM, ENDS
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
 from common.words import LETTER, TO
 from mirror.models.connections import Connection, Mailbox
 from mirror.querysets import VOID, MessageManager
+from mirror.querysets.terms import CALM, ENDS
 from mirror.states import DecisionState, MessageState
 
 if TYPE_CHECKING:
@@ -60,9 +60,9 @@ class Message(models.Model):
     revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     upstream_reason = models.TextField(blank=True)
     upstream_decided_by = models.CharField(max_length=200, blank=True)
-    # The decision that sent an earlier version back, where this is the next one; and which try it is.
+    # The message whose request for changes this one answers; and which try it is.
     answers = models.ForeignKey(
-        "approvals.Decision", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
+        "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
     )
     try_number = models.PositiveSmallIntegerField(default=1)
     # What the queue sorts and filters by, worked out from the current revision; nothing else rests on it.

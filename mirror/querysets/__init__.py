@@ -1,6 +1,6 @@
 """Every query of the mirror, with a name."""
 
-from mirror.querysets.attachments import EnclosedFileQuerySet, OpenedPartQuerySet
+from mirror.querysets.attachments import EnclosedFileQuerySet
 from mirror.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from mirror.querysets.messages import MessageManager, MessageQuerySet
 from mirror.querysets.terms import (
@@ -23,21 +23,20 @@ __all__ = [
     "BACK_BEFORE",
     "CAN_EXPIRE",
     "CLAIM_LASTS",
-    "ConnectionQuerySet",
     "DONE",
     "EXPIRY_REST",
-    "EnclosedFileQuerySet",
     "FETCH_TRIES",
     "IN_DOUBT",
     "LATELY",
     "LET_GO",
+    "READS_THAT_PROVE",
+    "VOID",
+    "ConnectionQuerySet",
+    "EnclosedFileQuerySet",
     "MailboxQuerySet",
     "MessageManager",
     "MessageQuerySet",
-    "OpenedPartQuerySet",
-    "READS_THAT_PROVE",
     "ThreadQuerySet",
-    "VOID",
     "WebhookEventQuerySet",
     "within_reach",
 ]

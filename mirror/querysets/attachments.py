@@ -1,4 +1,4 @@
-"""Every read of attached files and of who was given which part of a letter."""
+"""Every read of attached files."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
@@ -11,7 +11,7 @@ from mirror.querysets.terms import DONE
 from mirror.states import MessageState
 
 if TYPE_CHECKING:
-    from mirror.models import EnclosedFile, Message, OpenedPart  # noqa: F401 - the querysets' type parameters
+    from mirror.models import EnclosedFile  # noqa: F401 - the querysets' type parameters
 
 _OPEN = ("waiting", "failing", "not_visible", "gone")
 
@@ -55,11 +55,3 @@ class EnclosedFileQuerySet(models.QuerySet["EnclosedFile"]):
     def drop_bytes(self) -> int:
         """Delete the bytes; what was seen of the files stays."""
         return self.update(content=None, state="deleted")
-
-
-class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
-    """Reads of who was given which part."""
-
-    def of(self, message: "Message", *, person: int) -> set[str]:
-        """Return the parts of this message that the person was given."""
-        return set(self.filter(message=message, person=person).values_list("part", flat=True))

@@ -2,22 +2,21 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from functools import cache, reduce
+from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Self
-from uuid import UUID
 
-from django.apps import apps
 from django.db import models
-from django.db.models import Case, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, Value, When
-from django.db.models.functions import Least, Now
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres.rows import Answer, run
-from common.postgres.statements import ANY_ID, Part, any_of, told_together
 from mirror.querysets.sent import SentReads
-from mirror.querysets.terms import CAN_EXPIRE, DONE, EXPIRY_REST, FETCH_TRIES, LATELY, ON_ITS_WAY, TOLD_BEFORE
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from mirror.querysets.terms import DONE, FETCH_TRIES, LATELY, ON_ITS_WAY
+from mirror.querysets.visible_scope import within_reach
+from mirror.states import MessageState
+from people.actors import Actor
 
 if TYPE_CHECKING:
     from mirror.models import Message, WebhookEvent
@@ -26,43 +25,24 @@ if TYPE_CHECKING:
 class MessageQuerySet(SentReads):
     """Reads of the mirror."""
 
+    def visible_to(self, actor: Actor) -> Self:
+        """Only what the actor may see; everything else does not exist for them."""
+        return self.filter(within_reach(actor))
+
+    def failed(self) -> Self:
+        """Approved, and it did not reach the recipient."""
+        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
+
+    def decided(self) -> Self:
+        """Past the desk; what was never held is history too."""
+        return self.filter(state__in=DONE)
+
+    def oldest_first(self) -> Self:
+        return self.order_by("held_at", "pk")
+
     def with_content(self) -> Self:
         """With the current version and the mailbox."""
         return self.select_related("revision", "mailbox")
-
-    def left_at(self, message: UUID) -> tuple[bool, bool]:
-        """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
-        told = told_together(_left_at(), {ANY_ID: message})
-        return told["Claim"], told["Snooze"]
-
-    def nearly_over(self) -> Self:
-        """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
-
-        Relies on message_expiry.
-        """
-        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
-        ahead = Least(
-            Value(TOLD_BEFORE),
-            ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
-            output_field=DurationField(),
-        )
-        soon = self.filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
-        near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
-        return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
-
-    def past_expiry(self, *, rule: str) -> Self:
-        """Held although their time is over by the database's clock, and nothing is under way that ends them.
-
-        Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
-        """
-        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
-        # What came back since has its time over like any other.
-        since = Q(changed_at__gte=OuterRef("changed_at"))
-        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
-        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
-        resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
-        over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
-        return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
 
     def without_facets(self) -> Self:
         """Those whose content was read before there were columns to sort it by, held ones first.
@@ -160,12 +140,6 @@ class MessageQuerySet(SentReads):
         """
         sql = "SELECT id FROM mirror_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
         return run(sql, [connection, upstream_id])
-
-
-@cache
-def _left_at() -> dict[str, Part]:
-    rows = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
-    return {name: any_of(found.filter(message__public_id=ANY_ID)) for name, found in rows.items()}
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from django.contrib.postgres.aggregates import ArrayAgg
+from django.db import models
 
-from approvals.queue.querysets import QueueReads
+if TYPE_CHECKING:
+    from mirror.models import Message  # noqa: F401 - the type parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Alike:
     keys: Sequence[int]
 
 
-class SentReads(QueueReads):
+class SentReads(models.QuerySet["Message"]):
     """What agents wanted to send, and to whom."""
 
     def really_sent_since(self, since: datetime) -> Self:

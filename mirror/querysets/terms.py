@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+from django.db.models import DateTimeField, F, Func, IntegerField
+
 from mirror.states import DecisionState, MessageState
 
 # A message that was held and is now past the desk.
@@ -43,3 +45,7 @@ FETCH_TRIES = 3
 
 # Of a webhook's body pages show so many bytes.
 BODY_SHOWN = 2000
+
+# What the queue is ordered by, all ascending; indexes of the message are made from them.
+CALM = Func(F("risk"), template="(-%(expressions)s)", output_field=IntegerField())
+ENDS = Func(F("expires_at"), template="COALESCE(%(expressions)s, timestamptz 'infinity')", output_field=DateTimeField())

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
-from policy.allowlists.judgement.judgement import compared
 
+from common.patterns import compared
 from mirror.models import Connection, KnownContact
 from mirror.sync import health
 from upstream import errors

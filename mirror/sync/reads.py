@@ -14,9 +14,8 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
-from approvals.decisions import settle
 from mirror.models import Connection, Message
-from mirror.states import MessageEvent, MessageState
+from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
 from mirror.sync.coalesce import Coalesced, Late
 from mirror.sync.health import ACTOR
@@ -197,7 +196,7 @@ def _read(message: Message) -> Told | None:
 def told_by(said: Mapping[str, Any], message: Message) -> Told:
     """Read what MultiMail says of a message that the desk knows as held once."""
     status = str(said.get("status") or "")
-    reported = settle.reported_of(str(said.get("decision") or ""), status)
+    reported = reported_of(str(said.get("decision") or ""), status)
     if not reported and (said.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
         # It was held, and it went on: somebody let it.
         reported = "approved"

@@ -14,10 +14,10 @@ from uuid import UUID
 from django.db import DataError, transaction
 from django.db.models import F
 
-from approvals.errors import ActNotAllowed
 from audit.recording import record
 from common.logs import trace_id
 from mirror import store as mirror
+from mirror.errors import ActNotAllowed
 from mirror.event_details import details_of
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db.models import Prefetch
 
-from approvals.errors import ThreadMovedOn
+from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadLetter
 from mirror.threads.thread_messages import FACTS, has_come_or_left, letter_of_message, messages_in, written_at
 from rendering import named

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from common.patterns import read_pattern, stored_pattern
-from policy.allowlists.judgement.judgement import Entry, StandingList
+from policy.allowlists.judgement import Entry, StandingList
 from policy.models import AllowEntry, Allowlist
 
 if TYPE_CHECKING:

@@ -6,19 +6,12 @@ from datetime import datetime, timedelta
 from django.db.models.functions import Now
 
 from common.fingerprint import Content
+from common.patterns import compared
 from common.postgres import clock
 from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import written_to, written_to_in
-from policy.allowlists.judgement.applicable import reach_of
-from policy.allowlists.judgement.judgement import (
-    CONTACTS,
-    Judged,
-    StandingList,
-    compared,
-    judge,
-    patterns_of,
-    strictest,
-)
+from policy.allowlists.applicable import reach_of
+from policy.allowlists.judgement import CONTACTS, Judged, StandingList, judge, patterns_of, strictest
 
 # So long what was read of an account's contacts holds, by the database's clock.
 CONTACTS_LAST = timedelta(days=1)

@@ -13,17 +13,17 @@ from django.views.decorators.http import require_POST, require_safe
 from common.pages import DeskRequest
 from people.actors import Actor
 from people.reauthentication import reauthenticated
-from policy.allowlists.judgement.changes import apply_change
-from policy.allowlists.judgement.csv_files import Given, Problem, written
-from policy.allowlists.judgement.drafts import Draft, Preview, Unpackable, pack, preview, unpack
-from policy.allowlists.judgement.exporting import note_export
-from policy.allowlists.judgement.forms import ChangeForm, FindForm, ImportForm, first_error
-from policy.allowlists.judgement.history import told_changes
-from policy.allowlists.judgement.refused_mail import Passing, would_pass
-from policy.allowlists.judgement.rehearsal import Rehearsal, rehearse
-from policy.allowlists.judgement.scopes import ListAt
-from policy.allowlists.judgement.views import answer_list, head_of, visible_list
-from policy.allowlists.judgement.wording import mode_words
+from policy.allowlists.changes import apply_change
+from policy.allowlists.csv_files import Given, Problem, written
+from policy.allowlists.drafts import Draft, Preview, Unpackable, pack, preview, unpack
+from policy.allowlists.exporting import note_export
+from policy.allowlists.forms import ChangeForm, FindForm, ImportForm, first_error
+from policy.allowlists.history import told_changes
+from policy.allowlists.refused_mail import Passing, would_pass
+from policy.allowlists.rehearsal import Rehearsal, rehearse
+from policy.allowlists.scopes import ListAt
+from policy.allowlists.views import answer_list, head_of, visible_list
+from policy.allowlists.wording import mode_words
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowEntry
 

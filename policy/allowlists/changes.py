@@ -17,8 +17,8 @@ from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
-from policy.allowlists.judgement.applicable import standing_lists
-from policy.allowlists.judgement.judgement import MONITOR, OFF, Place, allowable, judge
+from policy.allowlists.applicable import standing_lists
+from policy.allowlists.judgement import MONITOR, OFF, Place, allowable, judge
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 

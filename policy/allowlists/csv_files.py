@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 
 from common.csv_rows import FORMULA, csv_row
 from common.patterns import read_pattern
-from policy.allowlists.judgement.changes import MAX_NOTE, Wanted
+from policy.allowlists.changes import MAX_NOTE, Wanted
 
 COLUMNS = ("pattern", "note", "owner", "expires_at")
 _SPELLINGS = {"owner email": "owner", "owner_email": "owner", "expires at": "expires_at", "expires": "expires_at"}

@@ -10,8 +10,8 @@ from typing import Any
 from django.core import signing
 
 from people.actors import Actor
-from policy.allowlists.judgement.changes import Change, Wanted
-from policy.allowlists.judgement.scopes import ListAt
+from policy.allowlists.changes import Change, Wanted
+from policy.allowlists.scopes import ListAt
 from policy.models import AllowEntry
 
 # The desk takes a form of a mebibyte; the rest of the form is short.

@@ -4,7 +4,7 @@ from django.db import transaction
 
 from audit.recording import record
 from people.actors import Actor
-from policy.allowlists.judgement.scopes import ListAt
+from policy.allowlists.scopes import ListAt
 
 
 @transaction.atomic

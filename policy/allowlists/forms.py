@@ -6,10 +6,10 @@ from typing import Any
 from django import forms
 
 from people.models import Person
-from policy.allowlists.judgement.changes import MAX_NOTE
-from policy.allowlists.judgement.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
-from policy.allowlists.judgement.drafts import Draft
-from policy.allowlists.judgement.scopes import ListAt
+from policy.allowlists.changes import MAX_NOTE
+from policy.allowlists.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
+from policy.allowlists.drafts import Draft
+from policy.allowlists.scopes import ListAt
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]

@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db.models import Q
 
 from common.patterns import is_pattern
-from policy.allowlists.judgement.judgement import strictest
+from policy.allowlists.judgement import strictest
 from policy.models import AllowEntry, Allowlist, GateList
 from policy.querysets import AllowlistQuerySet
 

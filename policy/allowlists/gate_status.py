@@ -5,11 +5,11 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from approvals.errors import ActNotAllowed
+from mirror.errors import ActNotAllowed
 from people.actors import Actor
-from policy.allowlists.judgement import pushing
-from policy.allowlists.judgement.changes import may_change
-from policy.allowlists.judgement.judgement import Place
+from policy.allowlists import pushing
+from policy.allowlists.changes import may_change
+from policy.allowlists.judgement import Place
 from policy.models import Allowlist, GateList
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from people.models import Person
-from policy.allowlists.judgement.wording import mode_words
+from policy.allowlists.wording import mode_words
 from policy.models import AllowChange
 
 

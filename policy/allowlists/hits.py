@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from common.postgres import clock
 from mirror.models import Message
-from policy.allowlists.judgement.batch_judgement import judged_together
+from policy.allowlists.batch_judgement import judged_together
 from policy.models import AllowEntry
 
 

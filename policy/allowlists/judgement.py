@@ -8,8 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from common.mail_addresses import clean_address
-from common.patterns import comparable, is_pattern, patterns_for
+from common.patterns import compared, is_pattern, patterns_for
 
 OFF, MONITOR, CONTACTS, ENFORCE = "off", "monitor", "contacts", "enforce"
 # The strictest last.
@@ -147,14 +146,6 @@ def let_through(
 def strictest(modes: Iterable[str]) -> str:
     """Return the mode that holds where several lists apply."""
     return max(modes, key=_STRICTNESS.index, default=OFF)
-
-
-def compared(recipient: str) -> str | None:
-    """Return a recipient in the form in which lists compare it; None for what is no address."""
-    try:
-        return comparable(clean_address(recipient))
-    except ValueError:
-        return None
 
 
 def allowable(recipient: str) -> str | None:

@@ -14,7 +14,7 @@ from audit.recording import record
 from common.postgres import clock
 from mirror.sync import health
 from people.actors import Actor, worker
-from policy.allowlists.judgement.gate_lists import GateContent, content_for
+from policy.allowlists.gate_lists import GateContent, content_for
 from policy.models import GateList
 from upstream import errors
 from upstream.events import read_time

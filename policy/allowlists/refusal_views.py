@@ -12,18 +12,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import ActNotAllowed
 from common.pages import DeskRequest
-from mirror.models import GateRefusal
+from common.patterns import compared
+from mirror.errors import ActNotAllowed
 from people.actors import Actor, Role
 from people.reauthentication import reauthenticated
-from policy.allowlists.judgement.applicable import reach_of
-from policy.allowlists.judgement.changes import allow_for_days
-from policy.allowlists.judgement.forms import CodeForm
-from policy.allowlists.judgement.gate_status import at_gate, try_now
-from policy.allowlists.judgement.judgement import compared, judge, patterns_of
+from policy.allowlists.applicable import reach_of
+from policy.allowlists.changes import allow_for_days
+from policy.allowlists.forms import CodeForm
+from policy.allowlists.gate_status import at_gate, try_now
+from policy.allowlists.judgement import judge, patterns_of
 from policy.errors import AllowlistNotAllowed
-from policy.models import GateList
+from policy.models import GateList, GateRefusal
 
 PAGE = 50
 DAYS = 7

@@ -13,9 +13,10 @@ from django.db.models.functions import Now
 from audit.recording import record
 from common.postgres import clock
 from mirror.event_details import trigger_details
-from mirror.models import Connection, GateRefusal, Mailbox
+from mirror.models import Connection, Mailbox
 from mirror.sync import health
 from people.actors import webhook
+from policy.models import GateRefusal
 from upstream import errors
 from upstream.events import read_time
 from upstream.lists import Lists

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from mirror.models import GateRefusal, KnownContact
+from mirror.models import KnownContact
 from people.actors import Actor
-from policy.allowlists.judgement.applicable import reach_of
-from policy.allowlists.judgement.changes import Change
-from policy.allowlists.judgement.judgement import CONTACTS, OFF, Entry, StandingList, judge, patterns_of
-from policy.allowlists.judgement.scopes import ListAt
-from policy.models import AllowEntry
+from policy.allowlists.applicable import reach_of
+from policy.allowlists.changes import Change
+from policy.allowlists.judgement import CONTACTS, OFF, Entry, StandingList, judge, patterns_of
+from policy.allowlists.scopes import ListAt
+from policy.models import AllowEntry, GateRefusal
 
 LATELY = timedelta(days=30)
 # So many of the newest are judged.

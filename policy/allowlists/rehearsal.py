@@ -13,10 +13,10 @@ from mirror.models import Message
 from mirror.querysets.sent import Alike
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
-from policy.allowlists.judgement.applicable import Reach, reach_of, with_change
-from policy.allowlists.judgement.batch_judgement import contacts_among
-from policy.allowlists.judgement.changes import Change
-from policy.allowlists.judgement.judgement import (
+from policy.allowlists.applicable import Reach, reach_of, with_change
+from policy.allowlists.batch_judgement import contacts_among
+from policy.allowlists.changes import Change
+from policy.allowlists.judgement import (
     CONTACTS,
     MONITOR,
     OFF,

@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
-from policy.allowlists.judgement.changes import may_change
-from policy.allowlists.judgement.judgement import Place
+from policy.allowlists.changes import may_change
+from policy.allowlists.judgement import Place
 from policy.models import Allowlist
 
 ALL = "all"

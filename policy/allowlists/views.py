@@ -11,11 +11,11 @@ from django.views.decorators.http import require_safe
 from common.pages import DeskRequest
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
-from policy.allowlists.judgement.forms import SHOWN, FindForm
-from policy.allowlists.judgement.gate_status import at_gate
-from policy.allowlists.judgement.history import told_changes
-from policy.allowlists.judgement.scopes import ListAt, list_at, list_of
-from policy.allowlists.judgement.wording import KINDS, mode_words, modes_of
+from policy.allowlists.forms import SHOWN, FindForm
+from policy.allowlists.gate_status import at_gate
+from policy.allowlists.history import told_changes
+from policy.allowlists.scopes import ListAt, list_at, list_of
+from policy.allowlists.wording import KINDS, mode_words, modes_of
 from policy.models import AllowEntry, Allowlist, GateList
 
 PAGE = 100

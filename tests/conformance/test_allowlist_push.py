@@ -9,13 +9,13 @@ from django.core.management import call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 from django.utils import timezone
-from policy.allowlists.judgement.changes import Change, Wanted, apply_change
-from policy.allowlists.judgement.judgement import Place
-from policy.allowlists.judgement.pushing import push_list
 
 from audit.models import Entry
 from mirror.models import Mailbox
-from policy.allowlists.judgement import pushing
+from policy.allowlists import pushing
+from policy.allowlists.changes import Change, Wanted, apply_change
+from policy.allowlists.judgement import Place
+from policy.allowlists.pushing import push_list
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.conformance.tenant import ok
 from tests.factories import make_connection, make_person

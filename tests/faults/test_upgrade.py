@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions.execute import abandon
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.proving.database import check_database
 from audit.sealing.anchors import write_anchors
@@ -53,7 +54,7 @@ def test_database_of_the_last_release_is_taken_on_with_everything_that_was_under
     with moved_to(left_by_release):
         call_command("prepare", restoring=True)
         assert pending_migrations() == []
-        subjects = Message.objects.awaiting_review().order_by("pk").values_list("subject", flat=True)
+        subjects = desk_messages().awaiting_review().order_by("pk").values_list("subject", flat=True)
         assert list(subjects)[:2] == ["Refund 0", "Refund 1"]
         decisions = dict(Decision.objects.values_list("message__subject", "state"))
         wanted = ("recorded", "calling", "unknown", "withdrawn")

@@ -4,13 +4,13 @@ from datetime import timedelta
 
 import pytest
 from django.utils import timezone
-from policy.allowlists.judgement.changes import Change, Wanted, allow_for_days, apply_change, may_change
-from policy.allowlists.judgement.judgement import Place
 
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox
 from people.actors import Role
+from policy.allowlists.changes import Change, Wanted, allow_for_days, apply_change, may_change
+from policy.allowlists.judgement import Place
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from tests.factories import NOW, make_connection, make_list, make_person

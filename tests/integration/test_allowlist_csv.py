@@ -10,10 +10,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.allowlists.judgement.csv_files import UnreadableFile, read_file, written
-from policy.allowlists.judgement.forms import ImportForm, first_error
 
 from audit.models import Entry
+from policy.allowlists.csv_files import UnreadableFile, read_file, written
+from policy.allowlists.forms import ImportForm, first_error
 from policy.models import AllowEntry, Allowlist
 from tests.integration.test_allowlist_pages import ALL, changed, missing, patterns, save, text_of
 

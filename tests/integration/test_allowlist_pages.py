@@ -9,14 +9,14 @@ from django.db import connection as database
 from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from policy.allowlists.judgement.changes import Change, Wanted, apply_change
-from policy.allowlists.judgement.drafts import Draft, Unpackable, pack, unpack
-from policy.allowlists.judgement.forms import ChangeForm, first_error
-from policy.allowlists.judgement.gate_status import at_gate
-from policy.allowlists.judgement.judgement import Place
-from policy.allowlists.judgement.scopes import list_at
 
 from audit.models import Entry
+from policy.allowlists.changes import Change, Wanted, apply_change
+from policy.allowlists.drafts import Draft, Unpackable, pack, unpack
+from policy.allowlists.forms import ChangeForm, first_error
+from policy.allowlists.gate_status import at_gate
+from policy.allowlists.judgement import Place
+from policy.allowlists.scopes import list_at
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import make_connection, make_person
 

@@ -6,7 +6,6 @@ import pytest
 from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
-from policy.allowlists.judgement.judgement import Judged
 
 from alerts.models import Card, Destination
 from approvals.decisions.decide import undo_decision
@@ -16,8 +15,9 @@ from approvals.decisions.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Decision
 from common.postgres import clock
-from mirror.models import Connection, EnclosedFile, KeyOwner, KnownContact, Mailbox, Message, Revision
-from policy.models import AllowEntry, KillSwitch
+from mirror.models import Connection, EnclosedFile, KnownContact, Mailbox, Message, Revision
+from policy.allowlists.judgement import Judged
+from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
     NOW,

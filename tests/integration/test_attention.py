@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 
 import pytest
 import redis
-from approvals.reconcile.reconcile.reconcile import ask_about
 from django.conf import settings
 from django.core.management import call_command
 from django.db.models.functions import Now
@@ -17,7 +16,8 @@ from approvals.models import Decision, Verdict
 from approvals.operations import attention
 from approvals.operations.attention import attention_count, attention_for
 from approvals.operations.items import grouped
-from approvals.reconcile.reconcile import closing
+from approvals.reconcile import closing
+from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick

@@ -17,11 +17,11 @@ from approvals.bulk.forms import ChosenForm, TogetherForm
 from approvals.bulk.items import gather
 from approvals.bulk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
 from approvals.decisions.decide import undo_decision
-from approvals.models import Decision, Verdict
+from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
-from mirror.models import Mailbox, Message, OpenedPart
+from mirror.models import Mailbox, Message
 from people.models import Grant
 from tests.factories import make_connection, make_message, show_row
 from tests.integration import deciding

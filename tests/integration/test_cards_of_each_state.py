@@ -14,6 +14,7 @@ from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
 from approvals.decisions.offered_acts import shown_status
 from approvals.models import Claim
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import record
 from demo.discord.limits import find_errors
@@ -34,7 +35,7 @@ def destination():
 
 
 def fresh(message):
-    return Message.objects.for_list().get(pk=message.pk)
+    return desk_messages().for_list().get(pk=message.pk)
 
 
 def card_of(message, destination, **kept):

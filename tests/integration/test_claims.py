@@ -8,10 +8,11 @@ from django.db.models.functions import Now
 
 from approvals.collaboration.claims import end_idle, release, take, touch
 from approvals.collaboration.forms import ClaimForm
-from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
+from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
 from approvals.tasks import sweep
 from audit.models import Entry
+from mirror.errors import ActNotAllowed
 from people.models import Person
 from tests.factories import NOW, make_message, make_person
 from tests.integration.deciding import at_once, decide

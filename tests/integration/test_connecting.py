@@ -5,14 +5,16 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals.errors import ActNotAllowed, ConnectionNotChanged
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile.reconcile import reconcile
+from approvals.querysets.messages import desk_messages
+from approvals.reconcile import reads as reconcile
 from audit.models import Entry, EntryDetail
 from connections.accounts import adding, changing, pausing, removing
 from connections.accounts.checks import check_all, check_key
 from connections.accounts.key_slots import SLOTS, problem_in, shown_start
+from connections.errors import ConnectionNotChanged
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 from mirror.sync import health
@@ -179,7 +181,7 @@ def test_removed_connection_has_no_secret_is_never_asked_and_takes_nothing_in(co
     assert post_event(client, connection, event_body()).status_code == 404
     message.refresh_from_db()
     assert message.state == MessageState.GONE
-    assert not Message.objects.awaiting_review().exists()
+    assert not desk_messages().awaiting_review().exists()
     assert str(message.connection) == "Gateway main"
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 

@@ -1,11 +1,11 @@
 """A gateway is asked at another address: once the same account answered there with the same keys, and from then on."""
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
 from django.db.models.functions import Now
 
 from approvals.decisions import execute
 from approvals.models import Decision
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back

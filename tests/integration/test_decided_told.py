@@ -1,9 +1,9 @@
 """Each decision is told of once, whatever taught the desk of it: its webhook, a read, or that the mail was sent."""
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import ask_about, read_everything
 
 from alerts.models import Delivery, Destination, Route
+from approvals.reconcile.reads import ask_about, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event, rolled_back

@@ -10,13 +10,13 @@ from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.errors import VerdictNotAllowed
-from approvals.models import Verdict
+from approvals.models import OpenedPart, Verdict
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
 from mirror.attachments import fetch
 from mirror.attachments.detection import look
 from mirror.attachments.preview import document_of, refusal_of
-from mirror.models import Connection, EnclosedFile, Message, OpenedPart
+from mirror.models import Connection, EnclosedFile, Message
 from mirror.sync import retention as retain
 from tests.factories import NOW, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due

@@ -4,19 +4,19 @@ from copy import copy
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
-from approvals.reconcile.reconcile.resolve import resolve
 from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
+from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
 from approvals.decisions.settle import meet_reports
-from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.querysets import DecisionQuerySet
+from approvals.reconcile.reads import read_everything
+from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn

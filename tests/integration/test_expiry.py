@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
 from django.db.models.functions import Now
 
 from approvals import tasks
@@ -15,6 +14,7 @@ from approvals.decisions.expire import expire_due
 from approvals.decisions.withdraw import withdraw_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Mailbox, Message

@@ -8,16 +8,16 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
-from policy.allowlists.judgement.changes import Change, Wanted
-from policy.allowlists.judgement.judgement import Place
-from policy.allowlists.judgement.refusals import read_refusals
-from policy.allowlists.judgement.refused_mail import would_pass
-from policy.allowlists.judgement.scopes import list_at
 
 from approvals import tasks
 from audit.models import Entry
-from mirror.models import Connection, GateRefusal, WebhookEvent
-from policy.models import AllowEntry, Allowlist
+from mirror.models import Connection, WebhookEvent
+from policy.allowlists.changes import Change, Wanted
+from policy.allowlists.judgement import Place
+from policy.allowlists.refusals import read_refusals
+from policy.allowlists.refused_mail import would_pass
+from policy.allowlists.scopes import list_at
+from policy.models import AllowEntry, Allowlist, GateRefusal
 from tests.factories import MAILBOX, make_connection, make_person, post_event, rolled_back
 from tests.integration.test_allowlist_pages import changed, text_of
 

@@ -14,10 +14,10 @@ from django.utils import timezone
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.decisions.refusals import note_refusal
-from approvals.errors import ApprovalsError
 from approvals.models import Decision, Verdict
 from approvals.querysets import figures
 from dashboard.overview import overview_of
+from mirror.errors import DeskError
 from mirror.models import Message
 from policy.models import KillSwitch
 from tests.factories import NOW, make_connection, make_message, make_person, show_row
@@ -123,7 +123,7 @@ def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connect
         # With what was on the page before any of this.
         decided = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
         actor = reviewer.actor(surface="web")
-        with pytest.raises(ApprovalsError) as refused:
+        with pytest.raises(DeskError) as refused:
             give_verdict(message=message.public_id, actor=actor, now=NOW, **decided)
         note_refusal(message, actor=actor, outcome="approve", sentence=str(refused.value))
     decide(changed, reviewer)

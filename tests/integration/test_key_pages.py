@@ -6,12 +6,13 @@ from uuid import uuid4
 
 import pytest
 
-from approvals.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from audit.models import Entry, EntryDetail
+from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from connections.keys.commands import change_key, create_key, read_key, revoke_key, set_owner
 from connections.keys.forms import KeyForm, OwnerForm
 from gateway.models import ApiKey, ApprovalRequest
-from mirror.models import Connection, KeyOwner
+from mirror.models import Connection
+from policy.models import KeyOwner
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db

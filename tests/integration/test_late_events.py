@@ -3,13 +3,13 @@
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import ask_about
 from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.models import Decision
+from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.sync.retention import forget_webhooks

@@ -8,8 +8,8 @@ from django.db.models.functions import Now
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.status import status_of
 from approvals.models import Decision, Verdict
+from approvals.querysets.messages import desk_messages
 from dashboard.channel import CHANNEL
-from mirror.models import Message
 from tests.factories import NOW, make_message
 from tests.integration.deciding import decide
 
@@ -25,7 +25,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approve_may
         )  # fmt: skip
     for ended in ("undone", "refused"):
         Decision.objects.filter(outcome="reject").update(state=ended)
-        shown = Message.objects.for_list().get()
+        shown = desk_messages().for_list().get()
         assert status_of(shown, shown.latest_decision).word == "May still leave", ended
 
 

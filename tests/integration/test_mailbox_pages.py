@@ -6,7 +6,6 @@ from html import unescape
 
 import pytest
 
-from approvals.errors import ActNotAllowed
 from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
 from connections.keys import commands as keys
@@ -16,6 +15,7 @@ from connections.mailboxes.forms import DeskForm, NewMailboxForm
 from connections.webhooks import commands as hooks
 from gateway.models import ApiKey, ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from mirror.sync.mailboxes import read_mailboxes
 from people.models import Grant

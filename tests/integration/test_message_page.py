@@ -13,6 +13,7 @@ from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.message_page.changes import changes_since
 from approvals.message_page.views import find_message, is_ahead_of_reading, message_context
 from approvals.models import Decision, Verdict
+from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
 from mirror import store as mirror
@@ -376,7 +377,7 @@ def test_tab_of_the_unknown_holds_all_that_is_in_doubt(message, reviewer):
     decided(message, reviewer, may_have_left=True, seen_held=2)
     for state, is_in_doubt in (("unknown", True), ("unattributed", True), ("withdrawn", True), ("applied", False)):
         Decision.objects.update(state=state)
-        assert Message.objects.in_doubt().exists() == is_in_doubt, state
+        assert desk_messages().in_doubt().exists() == is_in_doubt, state
 
 
 def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(desk, reviewer, connection):

@@ -6,12 +6,12 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from approvals.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from approvals.intake import ingest
 from approvals.intake.senders import secrets_of, sender
 from audit.models import Entry, EntryDetail
 from connections.accounts import own_webhook as own_hook
 from connections.accounts import rotation
+from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection, WebhookEvent
 from tests.account import account
 from tests.factories import event_body, make_connection

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from approvals.forms import VerdictForm
+from approvals.decisions.forms import VerdictForm
 from approvals.models import Decision
 from approvals.queue import views as listing
 from mirror.models import Message

@@ -14,10 +14,10 @@ from django.db.models.functions import Now
 
 from approvals.models import Decision
 from dashboard.celery import app as celery
-from mirror.models import KeyOwner, Mailbox, Message
+from mirror.models import Mailbox, Message
 from people.actors import Role
 from people.models import Grant, Person
-from policy.models import Allowlist, KillSwitch
+from policy.models import Allowlist, KeyOwner, KillSwitch
 from tests.acts import AT_MULTIMAIL, NO_ACTS, PROVED, READS, last_entry, told_since, what_told_lacks
 from tests.doors import DOORS, TASKS
 from tests.doors_of import R

@@ -4,11 +4,11 @@ from datetime import timedelta
 from itertools import zip_longest
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import hydrate, read_everything
 from django.db.models.functions import Now
 
 import dashboard.celery  # noqa: F401 - the app that nudges are sent with
 from approvals import tasks
+from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row

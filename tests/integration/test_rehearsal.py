@@ -6,12 +6,12 @@ import pytest
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy.allowlists.judgement.batch_judgement import judged_together
-from policy.allowlists.judgement.changes import Change, Wanted, apply_change
-from policy.allowlists.judgement.judgement import Place
-from policy.allowlists.judgement.rehearsal import rehearse
 
 from mirror.models import Connection, KnownContact, Mailbox, Message
+from policy.allowlists.batch_judgement import judged_together
+from policy.allowlists.changes import Change, Wanted, apply_change
+from policy.allowlists.judgement import Place
+from policy.allowlists.rehearsal import rehearse
 from policy.models import AllowChange, Allowlist
 from tests.factories import make_connection, make_message, make_person, rolled_back
 

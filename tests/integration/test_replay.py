@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.errors import ActNotAllowed, EventAlreadyHandled
+from approvals.errors import EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
 from audit.models import Entry
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent
 from tests.factories import event_body, make_connection, make_person, post_event
 

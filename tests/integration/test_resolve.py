@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
-from approvals.reconcile.reconcile.resolve import resolve
 from django.db.models.functions import Now
 
 from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision
+from approvals.reconcile.reads import read_everything
+from approvals.reconcile.resolve import resolve
 from mirror.models import Connection, Message
 from mirror.sync import reads as asking
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back

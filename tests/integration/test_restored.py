@@ -6,13 +6,13 @@ A restore is what a transaction that is rolled back leaves: the database is as i
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
-from approvals.reconcile.reconcile.resolve import resolve
 from django.core.management import call_command
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
+from approvals.reconcile.reads import read_everything
+from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.postgres import clock
 from connections.accounts.pausing import resume

@@ -11,11 +11,11 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.errors import ActNotAllowed
-from approvals.forms import RuleForm
+from approvals.examination import weights
 from approvals.models import RuleWeight
-from approvals.risk_rules import weights
+from approvals.risk_rules.forms import RuleForm
 from audit.models import Entry, EntryDetail
+from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision
 from risk.findings import finding
 from tests.factories import make_connection, make_message, make_person, show_row

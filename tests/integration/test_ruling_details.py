@@ -3,12 +3,12 @@
 from datetime import timedelta
 
 import pytest
-from policy.allowlists.judgement.judgement import Judged
 
 from approvals.decisions.ruling import ruling_for, rulings_for, stop_of
 from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import Mailbox, Message
+from policy.allowlists.judgement import Judged
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
 

@@ -3,10 +3,11 @@
 import pytest
 from django.db import transaction
 
-from approvals.decisions.settle import meet_held, meet_reports, reported_of
+from approvals.decisions.settle import meet_held, meet_reports
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from common.postgres import clock
+from mirror.states import reported_of
 from people.actors import worker
 from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide

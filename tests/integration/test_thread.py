@@ -8,12 +8,12 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decisions.decide import give_verdict
-from approvals.errors import ThreadMovedOn
-from approvals.forms import VerdictForm
+from approvals.decisions.forms import VerdictForm
 from approvals.intake import ingest
-from approvals.models import Decision, Verdict
+from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
-from mirror.models import Connection, Message, OpenedPart, Thread, ThreadLetter
+from mirror.errors import ThreadMovedOn
+from mirror.models import Connection, Message, Thread, ThreadLetter
 from mirror.sync import retention as retain
 from mirror.threads.conversation import conversation_of, thread_of
 from mirror.threads.fetch import freshen_thread, hear_of_letter, pause_after, read_thread

@@ -4,10 +4,10 @@ from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import ask_about
 from django.db.models.functions import Now
 
 from approvals.intake import ingest
+from approvals.reconcile.reads import ask_about
 from audit.models import Entry
 from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, rolled_back

@@ -3,11 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import hydrate, read_everything
 from django.db.models.functions import Now
 
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision, DecisionAttempt
+from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
 from mirror.sync.freshness import freshness_for

@@ -4,15 +4,15 @@ import re
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
 from django.test import Client
 from django.utils import timezone
 
 from approvals.decisions.decide import give_verdict
+from approvals.decisions.forms import VerdictForm
 from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings
 from approvals.errors import RiskUnread
-from approvals.forms import VerdictForm
 from approvals.models import Decision
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
 from people.keys import KEYS, problem_with

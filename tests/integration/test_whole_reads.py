@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import hydrate, read_everything
 from django.db import connection as database
 from django.db.models import F
 from django.db.models.functions import Now
@@ -11,7 +10,9 @@ from django.test.utils import CaptureQueriesContext
 
 from approvals import tasks
 from approvals.models import Decision
-from approvals.reconcile.reconcile import reconcile
+from approvals.querysets.messages import desk_messages
+from approvals.reconcile import reads as reconcile
+from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror import store as mirror
 from mirror.models import Connection, Message, Revision
@@ -228,7 +229,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     # A read that lists it again puts it into the queue again, and tells of it no second time.
     Message.objects.filter(pk=poison.pk).update(state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
     read(connection)
-    assert Message.objects.unfetchable().awaiting_review().count() == 1
+    assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
     monkeypatch.setattr(mirror, "content_of", whole)
     fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)

@@ -3,7 +3,6 @@
 from itertools import product
 
 import pytest
-from approvals.reconcile.reconcile.reconcile import read_everything
 from django.db import connections
 from django.db.models.functions import Now
 
@@ -15,6 +14,8 @@ from approvals.decisions.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
+from approvals.querysets.messages import desk_messages
+from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Connection, Message
@@ -341,16 +342,16 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     with rolled_back():
         settle(message, reviewer, took_effect=False)
         read_everything(connection_id=connection.pk, now=clock())
-        assert Message.objects.awaiting_review().count() == 1
+        assert desk_messages().awaiting_review().count() == 1
         assert decide(message, reviewer, "reject").decision.state == "recorded"
 
     Message.objects.update(state="gone")
     settle(message, reviewer, took_effect=True)
-    assert Message.objects.awaiting_review().count() == 0
+    assert desk_messages().awaiting_review().count() == 0
     read_everything(connection_id=connection.pk, now=clock())
     assert Message.objects.get().state == "held"
     # Whoever opens the queue must see that it waits again.
-    assert (Message.objects.awaiting_review().count(), Message.objects.leaving().count()) == (1, 0)
+    assert (desk_messages().awaiting_review().count(), desk_messages().leaving().count()) == (1, 0)
     assert shown_status(Message.objects.get()).detail == "Held again, although it was approved by Ana Ferreira"
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")

@@ -12,7 +12,8 @@ from hypothesis.stateful import initialize, precondition, rule
 from approvals.decisions import decide, execute, expire, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile.reconcile import reconcile, resolve
+from approvals.reconcile import reads as reconcile
+from approvals.reconcile import resolve
 from common.identifiers import crockford, uuid7
 from mirror.models import Connection, Message
 from tests.factories import make_connection

@@ -9,9 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from approvals.decisions import decide, withdraw
 from approvals.decisions.status import status_of
-from approvals.errors import ApprovalsError
 from approvals.models import Decision
 from common.references import references_in
+from mirror.errors import DeskError
 from mirror.models import Connection, Message
 from people.models import Person
 from policy import kill_switch
@@ -102,12 +102,12 @@ class DecisionSteps(RuleBasedStateMachine):
     # Small steps and questions
 
     def try_to(self, act: Callable[..., Decision], message: Message) -> None:
-        with contextlib.suppress(ApprovalsError):
+        with contextlib.suppress(DeskError):
             act(message=message.public_id, actor=self.actor(True), now=timezone.now())
 
     def decide(self, message: Message, who: bool, outcome: str) -> None:
         print_seen = message.revision.fingerprint if message.revision else ""
-        with contextlib.suppress(ApprovalsError):
+        with contextlib.suppress(DeskError):
             decide.give_verdict(
                 message=message.public_id, actor=self.actor(who), outcome=outcome, fingerprint=print_seen,
                 reason="Please shorten it.", now=timezone.now(),
@@ -115,7 +115,7 @@ class DecisionSteps(RuleBasedStateMachine):
 
     def settle_by_hand(self, message: Message) -> None:
         for decision in message.decisions.filter(state__in=("unattributed", "withdrawn")).order_by("-pk")[:1]:
-            with contextlib.suppress(ApprovalsError):
+            with contextlib.suppress(DeskError):
                 withdraw.settle_by_hand(
                     message=message.public_id, actor=self.actor(True), took_effect=self.took_effect(decision),
                     now=timezone.now(),

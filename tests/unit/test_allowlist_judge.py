@@ -6,18 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from policy.allowlists.judgement.judgement import (
-    Entry,
-    Listed,
-    Place,
-    StandingList,
-    compared,
-    judge,
-    named,
-    patterns_of,
-)
 
-from common.patterns import read_pattern
+from common.patterns import compared, read_pattern
+from policy.allowlists.judgement import Entry, Listed, Place, StandingList, judge, named, patterns_of
 from tests.allow_cases import CASES
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.forms import QueueForm
 from approvals.queue.filters import Filters, read_search
+from approvals.queue.forms import QueueForm
 from approvals.queue.positions import Place, as_number, at_time, read_place
 from mirror.models import Mailbox
 from risk.amounts import amounts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from approvals.errors import InvalidTransition
+from mirror.errors import InvalidTransition
 from mirror.states import (
     DECISION_TRANSITIONS,
     LIVE_DECISIONS,

@@ -6,11 +6,10 @@ It is asked anew each time that a letter is shown, and never comes from its find
 from collections.abc import Sequence
 from dataclasses import replace
 
-from policy.allowlists.judgement.judgement import Judged, Listed, allowable
-
 from approvals.message_page.content.addresses import Address, Field
 from mirror.models import Message
 from people.actors import Actor, Role
+from policy.allowlists.judgement import Judged, Listed, allowable
 from risk.addresses import bare_address
 
 _LINES = ("To", "Cc", "Bcc")

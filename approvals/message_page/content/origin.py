@@ -12,6 +12,7 @@ from typing import Any
 
 from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
+from approvals.queue.querysets import queue_messages
 from common.postgres.statements import ANY, NAMED_LATER, Part, count_of, told_together
 from mirror.models import Message
 from mirror.querysets.visible_scope import anybody_like
@@ -55,7 +56,7 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
 @lru_cache(maxsize=256)
 def _others_of(actor: Actor) -> Part:
     """Return how to ask for the number of others that wait from the trigger of a message; both are named later."""
-    waiting = Message.objects.visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
+    waiting = queue_messages().visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
     return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
 
 

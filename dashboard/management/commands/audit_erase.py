@@ -7,11 +7,11 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from alerts.erasing import erase_bodies
-from approvals.errors import ActNotAllowed
 from audit.models import Entry
 from audit.retention import Erased, erase_details_of
 from audit.sealing.sealer import seal_all
 from mirror.erasing import Copies, remove_copies
+from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.actors import Actor
 

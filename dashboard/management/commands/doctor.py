@@ -18,12 +18,13 @@ from approvals.intake import unsigned
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
+from approvals.querysets.messages import desk_messages
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard import foundations
 from dashboard.beats import has_just_begun, silences
 from dashboard.foundations import Finding
-from mirror.models import Connection, Message
+from mirror.models import Connection
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 
@@ -180,7 +181,7 @@ def _of_the_ledger(now: datetime) -> Iterator[Finding]:
 
 
 def _counts() -> str:
-    waiting, leaving = Message.objects.awaiting_review().count(), Decision.objects.live().count()
+    waiting, leaving = desk_messages().awaiting_review().count(), Decision.objects.live().count()
     connections = Connection.objects.at_work().count()
     return (
         f"{connections} connection{'s' if connections != 1 else ''}, "

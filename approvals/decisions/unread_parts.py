@@ -10,8 +10,9 @@ from typing import Any
 
 from django.db import transaction
 
+from approvals.models import OpenedPart
 from audit.recording import record
-from mirror.models import EnclosedFile, Message, OpenedPart
+from mirror.models import EnclosedFile, Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from rendering import named

@@ -14,7 +14,7 @@ from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from mirror.models import Message  # noqa: F401 - the querysets' type parameters
+    from mirror.models import Message
 
 
 class ClaimQuerySet(models.QuerySet["Claim"]):

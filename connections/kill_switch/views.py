@@ -9,10 +9,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.errors import ActNotAllowed
-from approvals.forms import HoldAllForm, StopForm
 from common.pages import DeskRequest
-from connections.accounts import hold_all as holding
+from connections.kill_switch import hold_all as holding
+from connections.kill_switch.forms import HoldAllForm, StopForm
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 from people.reauthentication import ask_first, has_just_proved

@@ -14,10 +14,9 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.models import Decision
-from approvals.reconcile.reconcile import closing
+from approvals.reconcile import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
-from connections.accounts.removing import leave_behind
 from mirror import store as mirror
 from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES
@@ -45,7 +44,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         return "nothing to fetch"
     if message.connection.removed_at:
         # Its webhook was on its way while the connection went.
-        return leave_behind(message, actor=ACTOR, now=now)
+        return closing.leave_behind(message, actor=ACTOR, now=now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
             return read_everything(connection_id=message.connection_id, now=now)

@@ -7,13 +7,13 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
-from approvals.errors import ActNotAllowed
 from approvals.models import RuleWeight
 from approvals.queue.filters import Filters
 from approvals.queue.positions import Place, as_number
+from approvals.queue.querysets import queue_messages
 from audit.recording import record
 from common.nudge import nudge
-from mirror.models import Message
+from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
 from people.actors import Actor, Role
 from risk import RULES, score_of
@@ -90,7 +90,7 @@ def weigh_anew(*, weight_id: int) -> bool:
         if weight is None or weight.weighed_to is None:
             return False
         place = Place((as_number(weight.weighed_to),), weight.weighed_to_key)
-        held = Message.objects.matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
+        held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
         batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
         _store(batch, weights_to_show())

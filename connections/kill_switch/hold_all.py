@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
-from approvals.errors import ActNotAllowed
 from audit.recording import record
 from connections.calls import CHANGE_SECONDS, READ_SECONDS
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 from upstream import errors

@@ -1,24 +1,35 @@
-"""Reads of messages by where they stand. The person's reach is applied by one door."""
+"""Reads of messages by where they stand at the desk: by their decisions, claims, snoozes and questions."""
 
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+from uuid import UUID
 
 from django.apps import apps
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, Q, Subquery, Value
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models import (
+    BooleanField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    Func,
+    OuterRef,
+    Prefetch,
+    Q,
+    Subquery,
+    Value,
+)
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from common.grace import WORD_AFTER
-from common.postgres.statements import ANY, Part, any_of, told_together
-from mirror.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY
-from mirror.querysets.visible_scope import within_reach
-from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
+from common.postgres.statements import ANY, ANY_ID, Part, any_of, told_together
+from mirror.models import Message
+from mirror.querysets.messages import MessageQuerySet
+from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
-
-if TYPE_CHECKING:
-    from mirror.models import Message
 
 
 def with_decision_in(*states: str) -> Exists:
@@ -33,12 +44,8 @@ def with_effect_since() -> Exists:
     return Exists(decisions.filter(message=OuterRef("pk"), changed_at__gte=OuterRef("changed_at")))
 
 
-class StandingReads(models.QuerySet["Message"]):
-    """Who may see which messages, and where these stand."""
-
-    def visible_to(self, actor: Actor) -> Self:
-        """Only what the actor may see; everything else does not exist for them."""
-        return self.filter(within_reach(actor))
+class DeskMessageQuerySet(MessageQuerySet):
+    """Where messages stand at the desk: what waits, for whom, and what is under way."""
 
     def awaiting_review(self) -> Self:
         """Held, and nobody has decided yet, or it came back since (relies on the partial index message_held)."""
@@ -96,17 +103,6 @@ class StandingReads(models.QuerySet["Message"]):
         """Decided here, and what became of it is not known."""
         return self.filter(with_decision_in(*IN_DOUBT))
 
-    def failed(self) -> Self:
-        """Approved, and it did not reach the recipient."""
-        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
-
-    def decided(self) -> Self:
-        """Past the desk; what was never held is history too."""
-        return self.filter(state__in=DONE)
-
-    def oldest_first(self) -> Self:
-        return self.order_by("held_at", "pk")
-
     def for_list(self) -> Self:
         """With everything a row of the queue shows."""
         decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
@@ -120,6 +116,45 @@ class StandingReads(models.QuerySet["Message"]):
         Their decisions come with `read_decisions`.
         """
         return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+
+    def left_at(self, message: UUID) -> tuple[bool, bool]:
+        """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
+        told = told_together(_left_at(), {ANY_ID: message})
+        return told["Claim"], told["Snooze"]
+
+    def nearly_over(self) -> Self:
+        """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
+
+        Relies on message_expiry.
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        ahead = Least(
+            Value(TOLD_BEFORE),
+            ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
+            output_field=DurationField(),
+        )
+        soon = self.filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
+        near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
+        return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
+
+    def past_expiry(self, *, rule: str) -> Self:
+        """Held although their time is over by the database's clock, and nothing is under way that ends them.
+
+        Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        # What came back since has its time over like any other.
+        since = Q(changed_at__gte=OuterRef("changed_at"))
+        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
+        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
+        resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
+        over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
+        return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
+
+
+def desk_messages() -> DeskMessageQuerySet:
+    """Return all messages, for the reads above; without what only the database reads, as `MessageManager` has it."""
+    return DeskMessageQuerySet(Message).defer("search", "bands")
 
 
 def read_decisions(messages: Sequence["Message"]) -> None:
@@ -141,7 +176,7 @@ def awaits_review(message: int) -> bool:
 
 @cache
 def _awaits() -> Part:
-    return any_of(apps.get_model("mirror", "Message").objects.filter(pk=ANY).awaiting_review())
+    return any_of(desk_messages().filter(pk=ANY).awaiting_review())
 
 
 class _Among(Func):
@@ -197,3 +232,9 @@ def _put_off_by(actor: Actor) -> Q:
     snoozes = apps.get_model("approvals", "Snooze").objects.of_person(int(actor.id))
     far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
     return far & Q(Exists(snoozes.filter(message=OuterRef("pk"), until__gt=Now())))
+
+
+@cache
+def _left_at() -> dict[str, Part]:
+    rows = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
+    return {name: any_of(found.filter(message__public_id=ANY_ID)) for name, found in rows.items()}
