@@ -22,7 +22,7 @@ from approvals.reconcile.connection_of import connection_of
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 from mirror.attachments import fetch as enclosed
-from mirror.models import Connection, EnclosedFile, Message, Thread
+from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.sync import contacts, health
 from mirror.sync import mailboxes as boxes
 from mirror.sync import retention as retain
@@ -177,7 +177,7 @@ def ask_about(message_id: int) -> str:
 @shared_task
 def fetch_file(file_id: int) -> str:
     """Fetch one attached file."""
-    return _in_room(fetch_file, EnclosedFile, file_id, lambda: enclosed.fetch_file(file_id=file_id))
+    return _in_room(fetch_file, AttachedFile, file_id, lambda: enclosed.fetch_file(file_id=file_id))
 
 
 @shared_task
@@ -248,7 +248,7 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
     "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),
     "late": lambda: _nudge(ask_about, Message.objects.to_ask_about()[:50]),
-    "files": lambda: _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100]),
+    "files": lambda: _nudge(fetch_file, AttachedFile.objects.to_fetch()[:100]),
     "threads": lambda: _nudge(read_thread, Thread.objects.to_read()[:100]),
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
     "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),

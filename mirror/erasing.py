@@ -6,7 +6,7 @@ What was decided on stays: its versions, verdicts and comments. Without them nob
 from dataclasses import dataclass
 
 from mirror.errors import ActNotAllowed
-from mirror.models import EnclosedFile, Message, Thread, WebhookEvent
+from mirror.models import AttachedFile, Message, Thread, WebhookEvent
 from mirror.querysets.terms import DONE
 from mirror.states import MessageState
 
@@ -27,7 +27,7 @@ def remove_copies(message: Message) -> Copies:
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
         raise ActNotAllowed("This message is not past the desk yet: decide it, or wait until it is sent or rejected.")
-    files = EnclosedFile.objects.filter(message=message, content__isnull=False).drop_bytes()
+    files = AttachedFile.objects.filter(message=message, content__isnull=False).drop_bytes()
     events = WebhookEvent.objects.filter(connection=message.connection_id, email_id=message.upstream_id)
     webhooks, _ = events.delete()
     return Copies(files, webhooks, _remove_thread(message))

@@ -114,7 +114,7 @@ class Showcase:
             "(SELECT id FROM mirror_thread WHERE mailbox_id IN"
             " (SELECT id FROM mirror_mailbox WHERE connection_id = %(connection)s))"
         )
-        self.database.execute(f"DELETE FROM mirror_threadletter WHERE thread_id IN {threads}", values)
+        self.database.execute(f"DELETE FROM mirror_threadmessage WHERE thread_id IN {threads}", values)
         self.database.execute(f"DELETE FROM mirror_thread WHERE id IN {threads}", values)
         self.database.execute("DELETE FROM mirror_mailbox WHERE connection_id = %(connection)s", values)
         self.database.execute("DELETE FROM mirror_connection WHERE id = %(connection)s", values)

@@ -22,7 +22,7 @@ from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
-from mirror.models import Connection, EnclosedFile, Mailbox, Message, WebhookEvent
+from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
 from people.actors import Actor, Role, Scope
 from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person
@@ -195,7 +195,7 @@ class Walk:
         WebhookEvent.objects.filter(email_id="01POISON").update(result="poison")
 
     def _need_file(self):
-        EnclosedFile.objects.create(
+        AttachedFile.objects.create(
             message=self.message,
             revision=self.message.revision,
             place=1,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Case, Count, When
-from mirror.querysets.status import read_decisions
 
 from alerts.cards.card import COLOURS, OPEN_TONES, payload
 from alerts.cards.facts import link_to, status_on_card
 from alerts.cards.text import literal
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
+from approvals.querysets.messages import read_decisions
 from mirror.models import Message
 from mirror.states import MessageState
 

@@ -12,7 +12,6 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
-from mirror.querysets.status import awaits_review
 
 from alerts.cards.buttons import Pressed, read_custom_id
 from alerts.cards.text import MAX_VALUE, literal
@@ -29,6 +28,7 @@ from approvals.decisions.forms import VerdictForm
 from approvals.decisions.refusals import note_refusal
 from approvals.decisions.ruling import ruling_for, stop_of
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
+from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.mail_addresses import without_addresses
 from common.postgres import clock

@@ -24,7 +24,7 @@ from approvals.querysets.messages import desk_messages
 from approvals.queue.pane import Expiry, expiry_of, unseen_fields
 from common.fingerprint import Attachment, Content
 from mirror.attachments.preview import ShownFile, shown_file
-from mirror.models import EnclosedFile, Message, Revision, ThreadLetter
+from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
@@ -196,7 +196,7 @@ def _end_of_beginning(text: str) -> int:
     return cut + 1 if cut > 0 else BEGUN
 
 
-def _why_alone(item: Item, late: ThreadLetter | None) -> str:
+def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     """Return why a message cannot be approved among others; empty where it can."""
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
@@ -219,7 +219,7 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[ShownFile]]:
     """Return the attached files of many messages by their versions, in one query."""
     versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
     found: dict[int, list[ShownFile]] = {}
-    for file in EnclosedFile.objects.filter(revision__in=versions).without_bytes().in_place() if versions else ():
+    for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_place() if versions else ():
         found.setdefault(file.revision_id, []).append(shown_file(file))
     return found
 

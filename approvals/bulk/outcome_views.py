@@ -9,15 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from mirror.querysets.status import read_decisions
-
 from approvals.bulk.bulk import Ended
 from approvals.bulk.sheets import OnSheet, Sheet
 from approvals.decisions.offered_acts import Standing, shown_status, standing_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.status import Status
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import desk_messages, read_decisions
 from common.identifiers import uuid7
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome

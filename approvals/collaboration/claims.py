@@ -4,12 +4,12 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models.functions import Now
-from mirror.querysets.status import awaits_review
 
 from approvals.decisions.ruling import is_reviewer, lock_visible
 from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
 from approvals.querysets.collaboration import ClaimQuerySet
+from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.postgres.anew import atomic_anew
 from mirror.errors import ActNotAllowed

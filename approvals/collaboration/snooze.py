@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from mirror.querysets.status import awaits_review
-
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Snooze
 from approvals.querysets.collaboration import SnoozeQuerySet
+from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew

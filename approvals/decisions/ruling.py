@@ -11,7 +11,7 @@ from django.db.models import Q
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail
 from common.postgres.statements import ASKING, Part, list_of, told_together
-from mirror.models import EnclosedFile, Message
+from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
 from people.actors import Actor, Role
@@ -211,7 +211,7 @@ def _stops(stop: KillSwitch, message: Message) -> bool:
 def _files_that_differ(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
     """Return by version the names of up to three files whose bytes are known to be others."""
     versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
-    differing = EnclosedFile.objects.filter(revision__in=versions).differing().in_place() if versions else None
+    differing = AttachedFile.objects.filter(revision__in=versions).differing().in_place() if versions else None
     found: dict[int, tuple[str, ...]] = {}
     for version, name in differing.values_list("revision_id", "name") if differing is not None else ():
         found[version] = (*found.get(version, ()), named(name)[:80])[:3]

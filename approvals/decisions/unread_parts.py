@@ -12,7 +12,7 @@ from django.db import transaction
 
 from approvals.models import OpenedPart
 from audit.recording import record
-from mirror.models import EnclosedFile, Message
+from mirror.models import AttachedFile, Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from rendering import named
@@ -36,7 +36,7 @@ def parts_of(message: Message, conversation: Conversation) -> list[Part]:
     content = message.revision.content
     parts = []
     if content.get("attachments"):
-        files = EnclosedFile.objects.filter(revision=message.revision).without_bytes().in_place()
+        files = AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place()
         parts = [Part(key_of(file), named(file.name)[:80], "attachments") for file in files]
     if _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"):
         parts.append(Part(links_key(message), "the links", "links"))
@@ -52,7 +52,7 @@ def unread_parts(message: Message, *, person: int, conversation: Conversation) -
     return [part for part in parts if part.key not in opened]
 
 
-def key_of(file: EnclosedFile) -> str:
+def key_of(file: AttachedFile) -> str:
     """Return the key of a file: of its bytes, which a next version may have too."""
     return f"file:{file.found_sha256 or file.pk}"
 

@@ -17,7 +17,7 @@ from approvals.message_page.opened_parts import files_context, unread_context
 from approvals.message_page.views import find_message, is_ahead_of_reading
 from common.pages import DeskRequest
 from mirror.attachments.preview import document_of
-from mirror.models import EnclosedFile, Message
+from mirror.models import AttachedFile, Message
 from rendering import stripped
 
 
@@ -77,14 +77,14 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-def _find(message: Message, place: int) -> EnclosedFile:
-    file = EnclosedFile.objects.filter(revision=message.revision_id, place=place).first()
+def _find(message: Message, place: int) -> AttachedFile:
+    file = AttachedFile.objects.filter(revision=message.revision_id, place=place).first()
     if file is None:
         raise Http404("This letter has no such file.")
     return file
 
 
-def _note(request: DeskRequest, message: Message, file: EnclosedFile, how: str) -> None:
+def _note(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
     """Only bytes that were really handed to somebody count as opened."""
     if request.method == "HEAD" or is_ahead_of_reading(request) or file.content is None:
         return

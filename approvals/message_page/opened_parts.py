@@ -5,7 +5,7 @@ from typing import Any
 from approvals.decisions.unread_parts import Part, key_of, unread_parts
 from approvals.models import OpenedPart
 from mirror.attachments.preview import ShownFile, shown_file
-from mirror.models import EnclosedFile, Message
+from mirror.models import AttachedFile, Message
 from mirror.store import stored_content
 from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor
@@ -37,7 +37,7 @@ def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
 def _files(message: Message, actor: Actor) -> dict[str, Any]:
     if message.revision is None or not message.revision.content.get("attachments"):
         return {"files": [], "files_that_lie": [], "not_kept": [], "files_wait": False}
-    files = list(EnclosedFile.objects.filter(revision=message.revision).without_bytes().in_place())
+    files = list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place())
     opened = OpenedPart.objects.of(message, person=int(actor.id))
     shown: list[ShownFile] = [shown_file(file, is_opened=key_of(file) in opened) for file in files]
     return {

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from django.utils import timezone
-from mirror.querysets.status import awaits_review
 
 from approvals.collaboration.comments import MAX_COMMENT, OFFERED, may_comment, people_around
 from approvals.collaboration.forms import tomorrow_morning, zone_of
@@ -13,6 +12,7 @@ from approvals.collaboration.mentions import Known
 from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.models import Claim, Comment, Question, Snooze
+from approvals.querysets.messages import awaits_review
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest

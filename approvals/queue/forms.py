@@ -1,6 +1,7 @@
 """What the addresses of the queue's pages ask for, and the name of a saved view."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 

@@ -12,10 +12,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
-from mirror.querysets.status import read_decisions
 
 from approvals.models import Decision, SavedView
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import desk_messages, read_decisions
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters
 from approvals.queue.forms import MessageForm, QueueForm

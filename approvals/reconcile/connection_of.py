@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Any
 
 from approvals.models import Decision
-from mirror.models import Connection, EnclosedFile, Message, Thread
+from mirror.models import AttachedFile, Connection, Message, Thread
 from policy.models import GateList
 
 # From a row to its connection.
 _WAYS: dict[Any, str] = {
     Message: "connection__",
     Decision: "message__connection__",
-    EnclosedFile: "message__connection__",
+    AttachedFile: "message__connection__",
     Thread: "mailbox__connection__",
     GateList: "mailbox__connection__",
     Connection: "",

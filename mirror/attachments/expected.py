@@ -2,7 +2,7 @@
 
 from common.fingerprint import Content
 from common.nudge import nudge
-from mirror.models import EnclosedFile, Message, Thread
+from mirror.models import AttachedFile, Message, Thread
 
 # Of a letter with more files than anybody reads, the rest is named on the page and not fetched.
 MAX_FILES = 50
@@ -18,8 +18,8 @@ def expect_parts(message: Message, content: Content) -> None:
 
 
 def _expect_files(message: Message, content: Content) -> None:
-    made = EnclosedFile.objects.bulk_create(
-        EnclosedFile(
+    made = AttachedFile.objects.bulk_create(
+        AttachedFile(
             message=message,
             revision=message.revision,
             place=place,

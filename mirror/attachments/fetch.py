@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from audit.recording import record
 from common.logs import traced
 from mirror.attachments.detection import Flag, Seen, look
-from mirror.models import EnclosedFile
+from mirror.models import AttachedFile
 from mirror.sync import health
 from mirror.sync import reads as asking
 from mirror.sync.reads import ACTOR
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 25 * 1024 * 1024
 # Above all that one download may take.
 LEASE = timedelta(seconds=40)
-_State = EnclosedFile.State
+_State = AttachedFile.State
 
 
 def pause_after(tries: int) -> timedelta:
@@ -37,17 +37,17 @@ def pause_after(tries: int) -> timedelta:
 
 def fetch_file(*, file_id: int) -> str:
     """Fetch one file if that is due, and return what came of it."""
-    due = EnclosedFile.objects.to_fetch().filter(pk=file_id)
+    due = AttachedFile.objects.to_fetch().filter(pk=file_id)
     if not due.update(tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
     file = (
-        EnclosedFile.objects.without_bytes().select_related("message__connection", "message__mailbox").get(pk=file_id)
+        AttachedFile.objects.without_bytes().select_related("message__connection", "message__mailbox").get(pk=file_id)
     )
     with traced(file.message.trace):
         return _fetch(file)
 
 
-def _fetch(file: EnclosedFile) -> str:
+def _fetch(file: AttachedFile) -> str:
     if file.size > MAX_BYTES:
         return _failed(file, _State.TOO_LARGE, "")
     if copied := _copy_of_earlier(file):
@@ -70,7 +70,7 @@ def _fetch(file: EnclosedFile) -> str:
     return _keep(file, content)
 
 
-def _download(file: EnclosedFile) -> bytes | None:
+def _download(file: AttachedFile) -> bytes | None:
     """Return the file's bytes; None where no key of this connection shows them. Raises UpstreamError."""
     message = file.message
     if message.connection.is_our_gateway:
@@ -85,19 +85,19 @@ def _download(file: EnclosedFile) -> bytes | None:
     )
 
 
-def _copy_of_earlier(file: EnclosedFile) -> str:
+def _copy_of_earlier(file: AttachedFile) -> str:
     """Take over the bytes of an earlier version's file that this one's hash names; they need not come again."""
     if not file.sha256:
         return ""
-    same = EnclosedFile.objects.filter(message=file.message_id, found_sha256=file.sha256.lower(), state=_State.FETCHED)
+    same = AttachedFile.objects.filter(message=file.message_id, found_sha256=file.sha256.lower(), state=_State.FETCHED)
     earlier = same.exclude(pk=file.pk).first()
     return _keep(file, bytes(earlier.content)) if earlier and earlier.content is not None else ""
 
 
 @transaction.atomic
-def _keep(file: EnclosedFile, content: bytes) -> str:
+def _keep(file: AttachedFile, content: bytes) -> str:
     seen = _look(file, content)
-    mine = EnclosedFile.objects.filter(pk=file.pk, tries=file.tries)
+    mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
     kept = mine.update(
         content=content,
@@ -123,7 +123,7 @@ def _keep(file: EnclosedFile, content: bytes) -> str:
     return _State.FETCHED if kept else "somebody else fetched it"
 
 
-def _look(file: EnclosedFile, content: bytes) -> Seen:
+def _look(file: AttachedFile, content: bytes) -> Seen:
     """Look at the bytes; ones whose shape nobody foresaw must not keep the file from being there, nor be trusted."""
     try:
         return look(content, name=file.name, content_type=file.content_type)
@@ -132,8 +132,8 @@ def _look(file: EnclosedFile, content: bytes) -> Seen:
         return Seen(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
 
 
-def _failed(file: EnclosedFile, state: str, sentence: str) -> str:
-    mine = EnclosedFile.objects.filter(pk=file.pk, tries=file.tries)
+def _failed(file: AttachedFile, state: str, sentence: str) -> str:
+    mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     mine.update(state=state, problem=sentence, not_before=Now() + pause_after(file.tries))
     log.info("file not fetched", extra={"file": file.pk, "state": state, "reason": sentence})
     return state

@@ -13,7 +13,7 @@ from typing import Any
 
 from mirror.attachments.detection import Flag, flags_of_name, with_article
 from mirror.attachments.file_types import KINDS
-from mirror.models import EnclosedFile
+from mirror.models import AttachedFile
 from rendering.invisibles import Tally, named, pieces, without_surrogates
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
@@ -30,7 +30,7 @@ _DOCUMENT = (
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="referrer" content="no-referrer"><style>{style}</style></head><body>{body}</body></html>'
 )
-_State = EnclosedFile.State
+_State = AttachedFile.State
 # Why there is nothing to look at, in a sentence.
 _ABSENT = {
     _State.WAITING: "It is being fetched.",
@@ -46,7 +46,7 @@ _ABSENT = {
 class ShownFile:
     """One file as the page shows it. `refusal` says why it cannot be looked at; empty where it can."""
 
-    file: EnclosedFile
+    file: AttachedFile
     words: str
     flags: tuple[Flag, ...]
     members: tuple[str, ...]
@@ -89,7 +89,7 @@ class ShownFile:
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
 
 
-def shown_file(file: EnclosedFile, *, is_opened: bool = False) -> ShownFile:
+def shown_file(file: AttachedFile, *, is_opened: bool = False) -> ShownFile:
     """Return what the page says of a file."""
     seen: Mapping[str, Any] = file.seen or {}
     kind = KINDS.get(file.kind)
@@ -106,12 +106,12 @@ def shown_file(file: EnclosedFile, *, is_opened: bool = False) -> ShownFile:
     )
 
 
-def _words(file: EnclosedFile, seen: Mapping[str, Any]) -> str:
+def _words(file: AttachedFile, seen: Mapping[str, Any]) -> str:
     words = KINDS[file.kind].words
     return f"{words}, {seen['width']} × {seen['height']} pixels" if seen.get("width") else words
 
 
-def refusal_of(file: EnclosedFile) -> str:
+def refusal_of(file: AttachedFile) -> str:
     """Return why a file is not shown here, as a sentence; empty for one that is."""
     if file.state != _State.FETCHED:
         return _ABSENT[_State(file.state)]
@@ -133,7 +133,7 @@ def refusal_of(file: EnclosedFile) -> str:
     return f"{words[0].upper()}{words[1:]} cannot be shown safely here."
 
 
-def document_of(file: EnclosedFile) -> str:
+def document_of(file: AttachedFile) -> str:
     """Return the document for the frame: a picture or text; for everything else the sentence that refuses it."""
     refusal = refusal_of(file)
     if refusal or file.content is None:

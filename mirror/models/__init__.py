@@ -1,6 +1,6 @@
 """The tables of the mirror: what MultiMail told of accounts, messages, attachments and threads."""
 
-from mirror.models.attachments import EnclosedFile
+from mirror.models.attachments import AttachedFile
 from mirror.models.connections import (
     Connection,
     KnownContact,
@@ -9,17 +9,17 @@ from mirror.models.connections import (
     WebhookEvent,
 )
 from mirror.models.messages import Message, Revision
-from mirror.models.threads import Thread, ThreadLetter
+from mirror.models.threads import Thread, ThreadMessage
 
 __all__ = [
     "Connection",
-    "EnclosedFile",
+    "AttachedFile",
     "KnownContact",
     "Mailbox",
     "Message",
     "Revision",
     "SuppressedAddress",
     "Thread",
-    "ThreadLetter",
+    "ThreadMessage",
     "WebhookEvent",
 ]

@@ -5,10 +5,10 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from mirror.models.messages import Message, Revision
-from mirror.querysets.attachments import EnclosedFileQuerySet
+from mirror.querysets.attachments import AttachedFileQuerySet
 
 
-class EnclosedFile(models.Model):
+class AttachedFile(models.Model):
     """One file of one version of a letter: what was said of it, and, once it was fetched, what it is."""
 
     class State(models.TextChoices):
@@ -44,7 +44,7 @@ class EnclosedFile(models.Model):
     not_before = models.DateTimeField(db_default=Now())
     fetched_at = models.DateTimeField(null=True, blank=True)
 
-    objects = EnclosedFileQuerySet.as_manager()
+    objects = AttachedFileQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["revision", "place"], name="file_once")]

@@ -42,7 +42,7 @@ class Thread(models.Model):
         return self.upstream_id
 
 
-class ThreadLetter(models.Model):
+class ThreadMessage(models.Model):
     """One letter of a conversation. Its key grows in the order in which letters became facts of the thread."""
 
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="letters")

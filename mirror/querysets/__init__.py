@@ -1,6 +1,6 @@
 """Every query of the mirror, with a name."""
 
-from mirror.querysets.attachments import EnclosedFileQuerySet
+from mirror.querysets.attachments import AttachedFileQuerySet
 from mirror.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from mirror.querysets.messages import MessageManager, MessageQuerySet
 from mirror.querysets.terms import (
@@ -32,7 +32,7 @@ __all__ = [
     "READS_THAT_PROVE",
     "VOID",
     "ConnectionQuerySet",
-    "EnclosedFileQuerySet",
+    "AttachedFileQuerySet",
     "MailboxQuerySet",
     "MessageManager",
     "MessageQuerySet",

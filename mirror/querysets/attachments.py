@@ -11,12 +11,12 @@ from mirror.querysets.terms import DONE
 from mirror.states import MessageState
 
 if TYPE_CHECKING:
-    from mirror.models import EnclosedFile  # noqa: F401 - the querysets' type parameters
+    from mirror.models import AttachedFile  # noqa: F401 - the querysets' type parameters
 
 _OPEN = ("waiting", "failing", "not_visible", "gone")
 
 
-class EnclosedFileQuerySet(models.QuerySet["EnclosedFile"]):
+class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
     """Reads of attached files."""
 
     def without_bytes(self) -> Self:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from mirror.models import EnclosedFile, Thread, WebhookEvent
+from mirror.models import AttachedFile, Thread, WebhookEvent
 
 # How long the bytes of a file, and the letters of a thread, are kept after the last message is past the desk.
 KEEP_FILES = timedelta(days=30)
@@ -27,8 +27,8 @@ def forget_files() -> int:
     """Delete the bytes of files whose time is over; what was seen of them, and their hashes, stay."""
     deleted = 0
     for _ in range(BATCHES):
-        some = EnclosedFile.objects.kept_too_long(KEEP_FILES).values_list("pk", flat=True)[:BATCH]
-        count = EnclosedFile.objects.filter(pk__in=list(some)).drop_bytes()
+        some = AttachedFile.objects.kept_too_long(KEEP_FILES).values_list("pk", flat=True)[:BATCH]
+        count = AttachedFile.objects.filter(pk__in=list(some)).drop_bytes()
         deleted += count
         if count < BATCH:
             break

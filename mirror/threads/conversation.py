@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from django.db.models import Prefetch
 
 from mirror.errors import ThreadMovedOn
-from mirror.models import Message, Thread, ThreadLetter
+from mirror.models import Message, Thread, ThreadMessage
 from mirror.threads.thread_messages import FACTS, has_come_or_left, letter_of_message, messages_in, written_at
 from rendering import named
 
@@ -30,8 +30,8 @@ class Conversation:
     `late_id` is what says that all of those were read; 0 where there is none, or one is too new to have a key.
     """
 
-    letters: tuple[ThreadLetter, ...] = ()
-    late: tuple[ThreadLetter, ...] = ()
+    letters: tuple[ThreadMessage, ...] = ()
+    late: tuple[ThreadMessage, ...] = ()
     thread: Thread | None = None
     has_thread: bool = False
 
@@ -85,7 +85,7 @@ class Conversation:
         )
 
 
-def thread_of(message: Message) -> tuple[ThreadLetter, ...]:
+def thread_of(message: Message) -> tuple[ThreadMessage, ...]:
     """Return the letters of the message's thread, newest first, without the message itself.
 
     Those of the desk's mirror that no read of the thread has brought yet are among them, unsaved. `text` is plain text
@@ -104,7 +104,7 @@ def conversation_of(message: Message) -> Conversation:
     return _told(message, thread, kept, siblings, with_text=True)
 
 
-def came_since(messages: Sequence[Message]) -> dict[int, ThreadLetter]:
+def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
     """Return, by the keys of drafts that letters of their threads came after, the newest of those, without its text.
 
     In three queries whatever the number of drafts, and from the newest letters of their threads.
@@ -112,7 +112,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadLetter]:
     drafts = [one for one in messages if one.thread_id and one.mailbox_id and one.direction != "inbound"]
     if not drafts:
         return {}
-    letters = Prefetch("letters", queryset=ThreadLetter.objects.defer("text"))
+    letters = Prefetch("letters", queryset=ThreadMessage.objects.defer("text"))
     threads: dict[tuple[int | None, str], Thread] = {
         (one.mailbox_id, one.upstream_id): one for one in Thread.objects.of_messages(drafts).prefetch_related(letters)
     }
@@ -133,7 +133,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadLetter]:
 def _told(
     message: Message,
     thread: Thread | None,
-    letters: Sequence[ThreadLetter],
+    letters: Sequence[ThreadMessage],
     siblings: Sequence[Message],
     *,
     with_text: bool,

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from audit.recording import record
 from common.postgres import clock
 from mirror.attachments.expected import expect_thread
-from mirror.models import Message, Thread, ThreadLetter
+from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.sync import health
 from mirror.sync import reads as asking
@@ -135,7 +135,7 @@ def _opened(thread: Thread, reader: "Client", rows: list[dict[str, Any]]) -> lis
     return rows
 
 
-def _both(told: ThreadLetter, mirrored: ThreadLetter | None) -> ThreadLetter:
+def _both(told: ThreadMessage, mirrored: ThreadMessage | None) -> ThreadMessage:
     """Return the letter as MultiMail tells it, with what the mirror knows more of it."""
     if mirrored is None:
         return told
@@ -147,7 +147,7 @@ def _both(told: ThreadLetter, mirrored: ThreadLetter | None) -> ThreadLetter:
 
 
 @transaction.atomic
-def _keep(thread: Thread, letters: list[ThreadLetter]) -> None:
+def _keep(thread: Thread, letters: list[ThreadMessage]) -> None:
     """Store the letters, and say so once of each held draft that one of them came after."""
     news = {letter.pk for letter in keep_letters(thread, letters)}
     if not news:

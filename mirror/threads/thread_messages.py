@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 
 from common.fingerprint import Content
-from mirror.models import Message, Thread, ThreadLetter
+from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.store import content_of, stored_content
 from rendering import show_letter
@@ -34,7 +34,7 @@ MAX_TEXT = 20_000
 MAX_MESSAGES = 100
 
 
-def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
+def letter_of_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     """Return the letter that MultiMail's row tells of; None for one without an id or a time."""
     written = read_time(row.get("received_at") or row.get("created_at") or row.get("timestamp"))
     if not row.get("id") or written is None:
@@ -43,7 +43,7 @@ def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
     is_known = says(row)
-    return ThreadLetter(
+    return ThreadMessage(
         upstream_id=_fit("upstream_id", row["id"]),
         direction=direction,
         status=_fit("status", status),
@@ -69,13 +69,13 @@ def has_come_or_left(message: Message) -> bool:
     return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
 
 
-def letter_of_message(message: Message, *, with_text: bool = True) -> ThreadLetter:
+def letter_of_message(message: Message, *, with_text: bool = True) -> ThreadMessage:
     """Return the letter that a message of the mirror is; without its text where nobody is to read it."""
     content = stored_content(message.revision) if with_text and message.revision else None
     is_fact = has_come_or_left(message)
     # When it left is known as long as nothing else was heard of it since.
     has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
-    return ThreadLetter(
+    return ThreadMessage(
         upstream_id=message.upstream_id,
         direction=message.direction,
         status=_fit("status", message.state),
@@ -105,7 +105,7 @@ def text_of(content: Content) -> str:
 
 
 @transaction.atomic
-def keep_letters(thread: Thread, letters: Iterable[ThreadLetter]) -> list[ThreadLetter]:
+def keep_letters(thread: Thread, letters: Iterable[ThreadMessage]) -> list[ThreadMessage]:
     """Store letters of a thread, and return those that became facts of it just now.
 
     One that was waiting and has come or left since is stored anew: keys grow in the order in which that happened, and
@@ -129,18 +129,18 @@ def keep_letters(thread: Thread, letters: Iterable[ThreadLetter]) -> list[Thread
     return news
 
 
-def _update(old: ThreadLetter, new: ThreadLetter) -> None:
+def _update(old: ThreadMessage, new: ThreadMessage) -> None:
     # What came or left stays a fact, whatever a source that is behind says.
     new.is_fact = old.is_fact
     names = [name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(new, name)]
     if names:
-        ThreadLetter.objects.filter(pk=old.pk).update(**{name: getattr(new, name) for name in names})
+        ThreadMessage.objects.filter(pk=old.pk).update(**{name: getattr(new, name) for name in names})
 
 
 def _fit(column: str, value: Any) -> str:
-    return str(value or "")[: getattr(ThreadLetter._meta.get_field(column), "max_length", None)]
+    return str(value or "")[: getattr(ThreadMessage._meta.get_field(column), "max_length", None)]
 
 
-def written_at(message: Message, own: ThreadLetter | None) -> datetime:
+def written_at(message: Message, own: ThreadMessage | None) -> datetime:
     """Return when the draft was written: what the thread says of it, at the latest when it was held."""
     return min(message.held_at, own.at) if own else message.held_at

@@ -164,15 +164,15 @@ def test_without_scripts_thread_is_read_and_ticked(open_page, signed_in, product
 
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, with_files):
     """The page was made before the files were there: as if it had been opened a moment earlier."""
-    mine = "SELECT f.id FROM mirror_enclosedfile f JOIN mirror_message m ON m.id = f.message_id"
+    mine = "SELECT f.id FROM mirror_attachedfile f JOIN mirror_message m ON m.id = f.message_id"
     mine = f"id IN ({mine} WHERE m.public_id = %s)"
-    rows = product.sql(f"SELECT kind, seen::text, id FROM mirror_enclosedfile WHERE {mine}", with_files["id"])
+    rows = product.sql(f"SELECT kind, seen::text, id FROM mirror_attachedfile WHERE {mine}", with_files["id"])
     before = "state = 'waiting', kind = '', seen = '{}', not_before = now() + interval '1h'"
-    product.sql(f"UPDATE mirror_enclosedfile SET {before} WHERE {mine}", with_files["id"])
+    product.sql(f"UPDATE mirror_attachedfile SET {before} WHERE {mine}", with_files["id"])
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     expect(desk.locator("#file-2")).to_contain_text("It is being fetched.")
     expect(desk.locator("#findings")).not_to_contain_text("its bytes are a web page")
     for row in rows:
-        product.sql("UPDATE mirror_enclosedfile SET state = 'fetched', kind = %s, seen = %s WHERE id = %s", *row)
+        product.sql("UPDATE mirror_attachedfile SET state = 'fetched', kind = %s, seen = %s WHERE id = %s", *row)
     expect(desk.locator("#findings")).to_contain_text("Its name ends in .pdf, but its bytes are a web page.")
     expect(desk.locator("#file-2")).to_contain_text("Look at it")

@@ -15,7 +15,7 @@ from approvals.decisions.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Decision
 from common.postgres import clock
-from mirror.models import Connection, EnclosedFile, KnownContact, Mailbox, Message, Revision
+from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Message, Revision
 from policy.allowlists.judgement import Judged
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
@@ -298,7 +298,7 @@ def test_rulings_of_many_are_those_of_each(connection, reviewer, auditor):
     AllowEntry.objects.update(expires_at=timezone.now() + timedelta(days=1))
     Message.objects.filter(pk=messages["expired"].pk).update(expires_at=Now())
     Message.objects.filter(pk=messages["ended"].pk).update(state="rejected")
-    EnclosedFile.objects.update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
+    AttachedFile.objects.update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
     rulings = dict(zip(messages, told_alike(list(messages.values()), reviewer), strict=True))
     assert [one.rule for one in rulings.values()] == ["allowlist", "", "expired", "files", ""]
     assert {one.approvals_needed for one in rulings.values()} == {1}

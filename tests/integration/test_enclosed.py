@@ -16,7 +16,7 @@ from audit.models import Entry
 from mirror.attachments import fetch
 from mirror.attachments.detection import look
 from mirror.attachments.preview import document_of, refusal_of
-from mirror.models import Connection, EnclosedFile, Message
+from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention as retain
 from tests.factories import NOW, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
@@ -84,7 +84,7 @@ def unread(client, message):
 def of_bytes(content, *, name="file", content_type=""):
     """A file that was fetched, in memory only."""
     seen = look(content, name=name, content_type=content_type)
-    return EnclosedFile(
+    return AttachedFile(
         name=name, content=content, found_size=len(content), kind=seen.kind, seen=seen.as_json(), state="fetched"
     )
 
@@ -146,7 +146,7 @@ def test_file_that_does_not_come_says_why_is_asked_for_again_and_holds_up_no_oth
 
     assert set(fetch_all(message)) == {"not due"}
     assert [fetch.pause_after(tries).total_seconds() for tries in (1, 2, 3, 20)] == [5, 20, 80, 3600]
-    EnclosedFile.objects.update(not_before=Now())
+    AttachedFile.objects.update(not_before=Now())
     Connection.objects.update(wait_until=None)
     for name, *_ in ANSWERS:
         upstream.answers[path_of(message, name)] = (200, name.encode())
@@ -163,7 +163,7 @@ def test_hosted_account_is_asked_with_the_read_key_and_without_one_not_at_all(de
     assert "Not visible with this key" in panel(desk, message)
     gateway.read_key = "mm_live_read"
     gateway.save()
-    EnclosedFile.objects.update(not_before=Now())
+    AttachedFile.objects.update(not_before=Now())
     path = f"/v1/mailboxes/01MAILBOX/emails/{message.upstream_id}/attachments/{quote(name, safe='')}"
     upstream.answers[path] = (200, b"a")
     assert (fetch_all(message), upstream.keys[-1]) == (["fetched"], "mm_live_read")
@@ -226,19 +226,19 @@ def test_bytes_beyond_the_limit_are_not_stored_and_others_that_are_odd_are_named
     sizes = {"announced": 2000, "hidden": 2000, "at-limit": 1000, "size": 3, "odd": 1}
     message = enclose(*((name, bytes(size)) for name, size in sizes.items()), fetched=False)
     files = {one.name: one for one in message.files.all()}
-    EnclosedFile.objects.filter(name="hidden").update(size=10)
+    AttachedFile.objects.filter(name="hidden").update(size=10)
     # Without a hash, only the size can differ, and that keeps nobody from deciding.
-    EnclosedFile.objects.filter(name="size").update(sha256="", size=99)
+    AttachedFile.objects.filter(name="size").update(sha256="", size=99)
     ends = [fetch_file(files[name].pk) for name in ("announced", "hidden", "at-limit", "size")]
     assert ends == ["too_large", "too_large", "fetched", "fetched"]
-    assert set(EnclosedFile.objects.filter(content=None).values_list("name", flat=True)) == {
+    assert set(AttachedFile.objects.filter(content=None).values_list("name", flat=True)) == {
         "announced", "hidden", "odd",
     }  # fmt: skip
     assert path_of(message, "announced") not in upstream.paths
     with monkeypatch.context() as patched:
         patched.setattr(fetch, "look", lambda *_, **__: {}["nothing"])
         assert fetch_file(files["odd"].pk) == "fetched"
-    assert EnclosedFile.objects.get(name="odd").kind == "unknown"
+    assert AttachedFile.objects.get(name="odd").kind == "unknown"
 
     page = panel(desk, message)
     assert page.count("larger than this desk fetches") == 2
@@ -341,7 +341,7 @@ def test_links_count_as_read_once_the_page_had_them_on_screen(desk, connection, 
 
 def test_bytes_are_deleted_a_month_after_the_message_is_past_the_desk_and_kept_while_it_waits(desk, enclose):
     message = enclose(("a.txt", b"secret words"))
-    EnclosedFile.objects.update(fetched_at=Now() - timedelta(days=400))
+    AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
     Message.objects.update(changed_at=Now() - timedelta(days=400))
     assert retain.forget_files() == 0
     Message.objects.update(state="sent", changed_at=Now() - timedelta(days=29))

@@ -13,7 +13,7 @@ from approvals.intake import ingest
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
 from mirror.errors import ThreadMovedOn
-from mirror.models import Connection, Message, Thread, ThreadLetter
+from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import retention as retain
 from mirror.threads.conversation import conversation_of, thread_of
 from mirror.threads.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
@@ -379,4 +379,4 @@ def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(draft, 
     assert retain.forget_threads() == 0
     Message.objects.update(state="sent")
     assert retain.forget_threads() == 1
-    assert ThreadLetter.objects.count() == 0
+    assert ThreadMessage.objects.count() == 0
