@@ -12,10 +12,10 @@ from typing import Any
 
 from approvals.models import Decision, Verdict
 from approvals.querysets import DecisionQuerySet, figures
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines
 from common.charts import Bars, Days, bars, days, spoken, week_until
-from mirror.models import Message
 from people.actors import Actor
 from risk.rules import RULES
 
@@ -71,7 +71,7 @@ class Panel:
 
 def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
-    visible = Message.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
     made = Decision.objects.visible_to(actor)
     said = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
     by_day = made.of_the_week().by_people().times_by_day()

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.addresses import client_address, comes_from_this_host
@@ -29,7 +30,6 @@ from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
 from dashboard.overview import overview_of
-from mirror.models import Message
 from mirror.states import Outcome
 from people.actors import Actor
 
@@ -46,7 +46,7 @@ def home(request: DeskRequest) -> HttpResponse:
 
 
 def _today(actor: Actor) -> dict[str, Any]:
-    visible = Message.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
     decisions = Decision.objects.visible_to(actor).recorded_since(today)
     return {

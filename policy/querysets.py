@@ -15,7 +15,7 @@ from common.patterns import patterns_for
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, KillSwitch  # noqa: F401 - the types of the querysets
+    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal, KillSwitch  # noqa: F401 - the types of the querysets
 
 # Above the time limits of the two calls of one attempt together, so that only what a dead worker left is taken over.
 PUSH_LEASE = timedelta(seconds=90)

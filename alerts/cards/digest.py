@@ -12,7 +12,7 @@ from alerts.cards.facts import link_to, status_on_card
 from alerts.cards.text import literal
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
-from approvals.querysets.messages import read_decisions
+from approvals.querysets.messages import desk_messages, read_decisions
 from mirror.models import Message
 from mirror.states import MessageState
 
@@ -39,7 +39,7 @@ def rows_of(digest: Digest, destination: Destination) -> list[Row]:
 
     Of a storm the first MOST_READ are read, and the others counted: each edit of the digest asks for all of it.
     """
-    there = Message.objects.filter(cards__digest=digest)
+    there = desk_messages().filter(cards__digest=digest)
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
     messages = list(there.for_rows().order_by(is_over, "-held_at", "-pk")[:MOST_READ])
     read_decisions(messages)

@@ -7,6 +7,7 @@ from approvals.models import Decision
 from common.fingerprint import short_fingerprint
 from mirror.models import Message, Revision
 from mirror.querysets import VOID
+from mirror.states import Outcome
 from mirror.store import stored_content
 
 
@@ -43,8 +44,8 @@ def changes_since_sent_back(message: Message) -> Changes | None:
     """Return what changed since the version that was sent back, where this message is the next one."""
     if message.answers_id is None or message.revision is None:
         return None
-    decision = Decision.objects.filter(pk=message.answers_id).exclude(state__in=VOID)
-    asked = decision.select_related("revision", "given_by", "message").first()
+    decisions = Decision.objects.filter(message=message.answers_id, outcome=Outcome.SEND_BACK).exclude(state__in=VOID)
+    asked = decisions.select_related("revision", "given_by", "message").order_by("-pk").first()
     if asked is None:
         return None
     found = difference(stored_content(asked.revision), stored_content(message.revision))

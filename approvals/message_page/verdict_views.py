@@ -20,9 +20,9 @@ from approvals.decisions.refusals import note_refusal
 from approvals.decisions.usual_reasons import with_preset
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
-from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.forms import MessageForm
+from approvals.queue.querysets import queue_messages
 from approvals.queue.views import counted, cut, filters_of, next_in
 from common.pages import DeskRequest
 from mirror.errors import DeskError
@@ -81,7 +81,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
 
 
 def _others_waiting(actor: Actor) -> str:
-    number = cut(desk_messages().waiting_for(actor)).count()
+    number = cut(queue_messages().waiting_for(actor)).count()
     return counted(number) if number else ""
 
 

@@ -222,7 +222,7 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Lead from the id that cards and MultiMail's pages name to the message, or to a choice between two."""
     actor: Actor = request.actor
     # PostgreSQL cannot even be asked for U+0000.
-    named = Message.objects.none() if "\0" in upstream_id else Message.objects.filter(upstream_id=upstream_id)
+    named = desk_messages().none() if "\0" in upstream_id else desk_messages().filter(upstream_id=upstream_id)
     found = list(named.visible_to(actor).for_list())
     if not found:
         raise Http404("No message with this id has reached this desk, or it is in a mailbox that you do not see.")

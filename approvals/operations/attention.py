@@ -66,7 +66,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
     It may be kept because its times are PostgreSQL's now(), and what the actor sees is told by its scopes alone.
     """
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
-    decisions, messages = Decision.objects.visible_to(actor), Message.objects.visible_to(actor)
+    decisions, messages = Decision.objects.visible_to(actor), desk_messages().visible_to(actor)
     parts = [
         decisions.left_in_doubt(),
         decisions.stalled(),
@@ -134,7 +134,7 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
 
 
 def _unread(actor: Actor) -> Iterator[Stuck]:
-    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
+    visible = desk_messages().visible_to(actor).select_related("connection", "mailbox")
     advice = "Nobody can decide what nobody could read. Fetch it once more."
     for message in visible.unfetchable().oldest_first()[:READ]:
         what = f"The content of {named(message)} cannot be fetched"

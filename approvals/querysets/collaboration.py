@@ -14,6 +14,7 @@ from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
+    from approvals.models import Claim, Comment, Question, Snooze  # noqa: F401 - the querysets' type parameters
     from mirror.models import Message
 
 

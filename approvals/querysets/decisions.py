@@ -76,7 +76,7 @@ class DecisionQuerySet(DecisionReported):
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
         """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
         messages = apps.get_model("mirror", "Message").objects
-        answered = Exists(messages.filter(answers=OuterRef("pk"), state__in=LET_GO))
+        answered = Exists(messages.filter(answers=OuterRef("message"), state__in=LET_GO))
         asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
         return asked.exclude(state__in=VOID).exclude(answered)
 

@@ -15,6 +15,7 @@ from common.postgres.rows import run
 from mirror.states import DecisionState, Outcome
 
 if TYPE_CHECKING:
+    from approvals.models import Decision, Verdict  # noqa: F401 - the querysets' type parameters
     from mirror.models import Message
 
 LATELY = timedelta(days=7)

@@ -19,13 +19,20 @@ from approvals.queue.decision_notice import just_decided
 from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters
 from approvals.queue.forms import MessageForm, QueueForm
 from approvals.queue.positions import Place, as_number
-from approvals.queue.querysets import anywhere_like, named_at, order_of, place_of, queue_messages, weights_spelled
+from approvals.queue.querysets import (
+    QueueQuerySet,
+    anywhere_like,
+    named_at,
+    order_of,
+    place_of,
+    queue_messages,
+    weights_spelled,
+)
 from approvals.queue.row_people import with_people
 from approvals.queue.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from mirror.models import Mailbox, Message
-from mirror.querysets import MessageQuerySet
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from people.actors import Actor
 from risk import RULES
@@ -150,7 +157,7 @@ def shown_count(told: dict[str, Any], tab: str) -> str:
     return counted(told[tab]) if tab in told else ""
 
 
-def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Message]) -> dict[str, Any]:
+def _told(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Message]) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
     anybody = anybody_like(actor)
     parts = dict(_standing_parts(anybody))
@@ -203,7 +210,7 @@ def newest_of(actor: Actor) -> Part:
     return list_of(newest.values_list("public_id")[:20])
 
 
-def cut(messages: MessageQuerySet) -> Any:
+def cut(messages: QueueQuerySet) -> Any:
     """Return as many as are counted."""
     return messages.order_by().values("pk")[: COUNTED + 1]
 
@@ -213,7 +220,7 @@ def counted(number: int) -> str:
     return f"{COUNTED}+" if number > COUNTED else str(number)
 
 
-def _asked_for(actor: Actor, filters: Filters) -> MessageQuerySet:
+def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
     return queue_messages().of_tab(actor, filters.tab).matching(filters)
 
 
@@ -224,7 +231,7 @@ def page_of(actor: Actor, filters: Filters) -> list[Message]:
     return found
 
 
-def _page_of(messages: MessageQuerySet, filters: Filters) -> list[Message]:
+def _page_of(messages: QueueQuerySet, filters: Filters) -> list[Message]:
     order = order_of(filters)
     return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
 

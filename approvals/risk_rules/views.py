@@ -15,7 +15,7 @@ from approvals.decisions.status import Status
 from approvals.examination.weights import may_weigh, weigh
 from approvals.models import RuleWeight
 from approvals.queue.positions import read_place
-from approvals.queue.querysets import place_of
+from approvals.queue.querysets import place_of, queue_messages
 from approvals.risk_rules.forms import RuleForm
 from approvals.risk_rules.hits import hits_by_rule, hits_of
 from common.pages import DeskRequest
@@ -69,7 +69,7 @@ class Hit:
 def findings(request: DeskRequest) -> HttpResponse:
     """List the rules in their order of weight, with how often each saw something in the last 30 days."""
     weights = RuleWeight.objects.select_related("changed_by").in_bulk(field_name="rule")
-    hits = hits_by_rule(Message.objects.visible_to(request.actor))
+    hits = hits_by_rule(queue_messages().visible_to(request.actor))
     rules = [WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0)) for rule in RULES.values()]
     rules.sort(key=lambda one: -one.points)
     return render(request, "approvals/rules.html", {"rules": rules, "may_weigh": may_weigh(request.actor)})
@@ -117,7 +117,7 @@ def _answer(
     weight = RuleWeight.objects.filter(rule=published.name).select_related("changed_by").first()
     weighed = WeighedRule(published, weight)
     after = read_place(request.GET.get("after", ""), order="newest")
-    rows = hits_of(Message.objects.visible_to(actor), published.name, after=after).for_list()
+    rows = hits_of(queue_messages().visible_to(actor), published.name, after=after).for_list()
     found = list(rows.defer("revision__content")[: PAGE + 1])
     context: dict[str, Any] = {
         "one": weighed,

@@ -12,8 +12,8 @@ from mirror.models.messages import Message, Revision
 from mirror.models.threads import Thread, ThreadMessage
 
 __all__ = [
-    "Connection",
     "AttachedFile",
+    "Connection",
     "KnownContact",
     "Mailbox",
     "Message",

@@ -174,7 +174,7 @@ class Message(models.Model):
 
         One that came to nothing must not hide an older one that was withdrawn and may still take effect.
         """
-        decisions = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
+        decisions: list[Decision] = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
         if not decisions or decisions[0].state not in VOID:
             return decisions[0] if decisions else None
         return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
