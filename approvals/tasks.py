@@ -14,7 +14,7 @@ from django.utils import timezone
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
 from approvals.examination import backfill as refilling
-from approvals.examination import weights
+from approvals.risk_rules import weighing
 from approvals.models import Decision, RuleWeight
 from approvals.reconcile import reads as reconcile
 from approvals.reconcile import resolve as resolving
@@ -236,7 +236,7 @@ def fill_facets(message_id: int) -> str:
 @shared_task
 def weigh_anew(weight_id: int) -> str:
     """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
-    return _for_a_while(weigh_anew, weight_id, partial(weights.weigh_anew, weight_id=weight_id)) or "weighed"
+    return _for_a_while(weigh_anew, weight_id, partial(weighing.weigh_anew, weight_id=weight_id)) or "weighed"
 
 
 _DUTIES: dict[str, Callable[[], object]] = {

@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from approvals import polling as pulse
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
 from approvals.message_page import allow_views as allow
@@ -17,7 +18,6 @@ from approvals.message_page import verdict_views as verdict
 from approvals.message_page import views as message
 from approvals.operations import views as attention
 from approvals.queue import history
-from approvals.queue import poll as pulse
 from approvals.queue import saved_view_pages as saved
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions

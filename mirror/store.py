@@ -11,9 +11,9 @@ from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
-from mirror.attachments.expected import expect_parts
 from mirror.event_details import details_of_content
 from mirror.examination import examiner
+from mirror.expected import expect_parts
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
 from people.actors import Actor

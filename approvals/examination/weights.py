@@ -1,33 +1,11 @@
-"""What the published rules count: the points that admins give them, and weighing what is held anew afterwards."""
-
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+"""The points that the published rules count: those that admins gave them."""
 
 from django.db import connection as database
-from django.db import transaction
 
 from approvals.models import RuleWeight
-from approvals.queue.filters import Filters
-from approvals.queue.positions import Place, as_number
-from approvals.queue.querysets import queue_messages
-from audit.recording import record
-from common.nudge import nudge
-from mirror.errors import ActNotAllowed
-from mirror.states import MessageState
-from people.actors import Actor, Role
-from risk import RULES, score_of
 
-BATCH = 500
 # A pair of numbers of its own, apart from the locks on messages.
-_LOCK = (7_304, 1)
-_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
-
-_STORE = """
-UPDATE mirror_message AS m SET risk = new.risk, risk_level = new.level
-FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS new (id, revision, risk, level)
-WHERE m.id = new.id AND m.revision_id = new.revision AND (m.risk, m.risk_level) IS DISTINCT FROM (new.risk, new.level)
-"""
+WEIGHTS_LOCK = (7_304, 1)
 
 
 def weights_in_force() -> dict[str, int]:
@@ -38,7 +16,7 @@ def weights_in_force() -> dict[str, int]:
     """
     if database.in_atomic_block:
         with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", _LOCK)
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", WEIGHTS_LOCK)
     return weights_to_show()
 
 
@@ -46,63 +24,3 @@ def weights_to_show() -> dict[str, int]:
     """Return the same for a page, which keeps nobody waiting."""
     weighed = RuleWeight.objects.exclude(points=None).values_list("rule", "points")
     return {rule: points for rule, points in weighed if points is not None}
-
-
-def may_weigh(actor: Actor) -> bool:
-    """Whether the actor may weigh rules: they hold for everybody, so it takes an admin of everything."""
-    return actor.acting_as(Role.ADMIN).sees_all()
-
-
-def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
-    """Give a published rule other points, or the published ones again; what is held is weighed anew soon after.
-
-    Raises ActNotAllowed for who may not, and KeyError for a rule that is not published.
-    """
-    published = RULES[rule].points
-    if not may_weigh(actor):
-        raise ActNotAllowed("Only an admin of all mailboxes can weigh the rules: they hold for everybody.")
-    given = None if points == published else points
-    with transaction.atomic():
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-        weight, _ = RuleWeight.objects.get_or_create(rule=rule)
-        if weight.points == given:
-            return weight
-        before = published if weight.points is None else weight.points
-        weight.points, weight.changed_by_id, weight.changed_at = given, int(actor.id), now
-        weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
-        weight.save()
-        after = published if given is None else given
-        details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
-        record("rule.weighed", actor=actor, details=details)
-        nudge("approvals.tasks.weigh_anew", weight.pk)
-    return weight
-
-
-def weigh_anew(*, weight_id: int) -> bool:
-    """Weigh some of the held messages that a rule saw something in, oldest first; return whether there may be more.
-
-    Rows that are locked are waited for; where it ends early, it goes on from there.
-    """
-    with transaction.atomic():
-        rows = RuleWeight.objects.select_for_update(no_key=True).exclude(weighed_to=None)
-        weight = rows.filter(pk=weight_id).first()
-        if weight is None or weight.weighed_to is None:
-            return False
-        place = Place((as_number(weight.weighed_to),), weight.weighed_to_key)
-        held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
-        held = held.filter(state=MessageState.HELD, revision__isnull=False)
-        batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
-        _store(batch, weights_to_show())
-        weight.weighed_to, weight.weighed_to_key = (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)
-        weight.save(update_fields=["weighed_to", "weighed_to_key"])
-    return weight.weighed_to is not None
-
-
-def _store(batch: Sequence[tuple[Any, ...]], weights: Mapping[str, int]) -> None:
-    if not batch:
-        return
-    scores = [score_of(findings, weights) for *_, findings in batch]
-    ids, revisions = [row[0] for row in batch], [row[1] for row in batch]
-    with database.cursor() as cursor:
-        cursor.execute(_STORE, [ids, revisions, [one.points for one in scores], [one.level for one in scores]])

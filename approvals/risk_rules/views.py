@@ -12,12 +12,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.offered_acts import shown_status
 from approvals.decisions.status import Status
-from approvals.examination.weights import may_weigh, weigh
 from approvals.models import RuleWeight
 from approvals.queue.positions import read_place
 from approvals.queue.querysets import place_of, queue_messages
 from approvals.risk_rules.forms import RuleForm
 from approvals.risk_rules.hits import hits_by_rule, hits_of
+from approvals.risk_rules.weighing import may_weigh, weigh
 from common.pages import DeskRequest
 from mirror.errors import ActNotAllowed
 from mirror.models import Message

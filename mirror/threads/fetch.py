@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from audit.recording import record
 from common.postgres import clock
-from mirror.attachments.expected import expect_thread
+from mirror.expected import expect_thread
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.sync import health

@@ -11,12 +11,16 @@ ROOT = Path(__file__).resolve().parents[2]
 APPS = (
     "dashboard",
     "alerts",
+    "connections",
     "approvals",
     "policy",
+    "mirror",
     "people",
     "audit",
+    "risk",
+    "rendering",
     "upstream",
-    "courier",
+    "outgoing",
     "common",
     "gateway",
     "demo",
@@ -93,7 +97,7 @@ def test_execute_is_the_only_caller_of_decide_email():
 
 def test_decision_state_is_written_in_one_place():
     pattern = re.compile(r"\.update\([^)]*\bstate=|decision\.state\s*=[^=]")
-    found = {relative(path) for path in (ROOT / "approvals").glob("*.py") if pattern.search(path.read_text())}
+    found = {relative(path) for path in (ROOT / "approvals").rglob("*.py") if pattern.search(path.read_text())}
     assert found == {"approvals/decisions/settle.py"}
 
 

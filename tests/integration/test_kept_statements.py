@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
+from approvals import polling as pulse
 from approvals.decisions import ruling
 from approvals.message_page.content import origin
 from approvals.models import Snooze
-from approvals.queue import poll as pulse
 from approvals.queue import views as listing
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
 from dashboard import context

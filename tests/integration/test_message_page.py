@@ -120,7 +120,7 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
 
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
     # Twice a minute it is told again, whatever happens.
-    monkeypatch.setattr("approvals.queue.poll._half_minute", lambda: 1)
+    monkeypatch.setattr("approvals.polling._half_minute", lambda: 1)
     desk, address = signed_in(reviewer), f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
     assert desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304

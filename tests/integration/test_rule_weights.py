@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from approvals import tasks
 from approvals.examination import weights
+from approvals.risk_rules import weighing
 from approvals.models import RuleWeight
 from approvals.risk_rules.forms import RuleForm
 from audit.models import Entry, EntryDetail
@@ -29,7 +30,7 @@ PAGE = f"/rules/findings/{RULE}/"
 
 
 def weigh(person, points, rule=RULE):
-    return weights.weigh(rule=rule, points=points, actor=person.actor(surface="web"), now=timezone.now())
+    return weighing.weigh(rule=rule, points=points, actor=person.actor(surface="web"), now=timezone.now())
 
 
 def weigh_all_anew():

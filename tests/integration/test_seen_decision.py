@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from approvals.examination.weights import weigh
 from approvals.message_page.content.opening import note_opened
 from approvals.models import Verdict
+from approvals.risk_rules.weighing import weigh
 from audit.models import Entry
 from common.postgres import clock
 from tests.factories import make_message, show_row
