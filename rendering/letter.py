@@ -16,7 +16,7 @@ from rendering.plain import written_out
 from rendering.sanitise import seal, to_tree
 from rendering.shown import Doubt, Hidden, ShownLetter
 
-STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "letter.css"
+STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "letter.css"
 
 # Signs and lines make a Markdown parser work hard; a letter with more of them than this is not written by anybody.
 MAX_MARKDOWN_SIGNS = 20_000
