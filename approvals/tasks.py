@@ -13,24 +13,20 @@ from django.utils import timezone
 
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
-from approvals.examination import backfill as refilling
-from approvals.risk_rules import weighing
+from approvals.examination import backfill
 from approvals.models import Decision, RuleWeight
-from approvals.reconcile import reads as reconcile
-from approvals.reconcile import resolve as resolving
+from approvals.reconcile import reads, resolve
 from approvals.reconcile.connection_of import connection_of
+from approvals.risk_rules import weighing
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
-from mirror.attachments import fetch as enclosed
+from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
-from mirror.sync import contacts, health
-from mirror.sync import mailboxes as boxes
+from mirror.sync import contacts, health, mailboxes, suppressions
 from mirror.sync import retention as retain
-from mirror.sync import suppressions as suppressed
 from mirror.sync.connection_slots import Rooms
 from mirror.threads import fetch as conversations
-from policy.allowlists import hits as counting
-from policy.allowlists import pushing, refusals
+from policy.allowlists import hits, pushing, refusals
 from policy.models import GateList
 
 log = logging.getLogger(__name__)
@@ -46,7 +42,7 @@ AT_A_TIME = 5.0
 @shared_task
 def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
-    said = _in_room(hydrate, Message, message_id, lambda: reconcile.hydrate(message_id=message_id, now=clock()))
+    said = _in_room(hydrate, Message, message_id, lambda: reads.hydrate(message_id=message_id, now=clock()))
     if said in ("not now", "to be continued"):
         nudge(hydrate.name, message_id, countdown=NEXT_READ)
     return said
@@ -74,7 +70,7 @@ def read_connection(connection_id: int) -> str:
         read_connection,
         Connection,
         connection_id,
-        lambda: reconcile.read_everything(connection_id=connection_id, now=clock()),
+        lambda: reads.read_everything(connection_id=connection_id, now=clock()),
     )
     if said == "to be continued":
         nudge(read_connection.name, connection_id)
@@ -84,7 +80,7 @@ def read_connection(connection_id: int) -> str:
 @shared_task
 def read_suppressed(connection_id: int) -> str:
     """Read whom MultiMail writes to no more."""
-    command = partial(suppressed.read_suppressed, connection_id=connection_id)
+    command = partial(suppressions.read_suppressed, connection_id=connection_id)
     return _in_room(read_suppressed, Connection, connection_id, command)
 
 
@@ -131,7 +127,7 @@ def read_mailboxes(connection_id: int) -> str:
         read_mailboxes,
         Connection,
         connection_id,
-        lambda: boxes.read_mailboxes(connection_id=connection_id) or "read",
+        lambda: mailboxes.read_mailboxes(connection_id=connection_id) or "read",
     )
 
 
@@ -159,25 +155,25 @@ def read_all_contacts() -> str:
 @shared_task
 def count_hits(_: int = 0) -> str:
     """Count what entries of allowlists let through, for a few seconds at a time."""
-    return _for_a_while(count_hits, 0, partial(counting.count_hits, limit=100)) or "counted"
+    return _for_a_while(count_hits, 0, partial(hits.count_hits, limit=100)) or "counted"
 
 
 @shared_task
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    return _in_room(resolve_decision, Decision, decision_id, lambda: resolving.resolve(decision_id=decision_id))
+    return _in_room(resolve_decision, Decision, decision_id, lambda: resolve.resolve(decision_id=decision_id))
 
 
 @shared_task
 def ask_about(message_id: int) -> str:
     """Ask what became of one message whose next event is late."""
-    return _in_room(ask_about, Message, message_id, lambda: reconcile.ask_about(message_id=message_id, now=clock()))
+    return _in_room(ask_about, Message, message_id, lambda: reads.ask_about(message_id=message_id, now=clock()))
 
 
 @shared_task
 def fetch_file(file_id: int) -> str:
     """Fetch one attached file."""
-    return _in_room(fetch_file, AttachedFile, file_id, lambda: enclosed.fetch_file(file_id=file_id))
+    return _in_room(fetch_file, AttachedFile, file_id, lambda: fetch.fetch_file(file_id=file_id))
 
 
 @shared_task
@@ -230,7 +226,7 @@ def _abandon() -> None:
 @shared_task
 def fill_facets(message_id: int) -> str:
     """Work out what messages are sorted by that were read before that was done, for a few seconds at a time."""
-    return _for_a_while(fill_facets, message_id, partial(refilling.fill_missing, limit=50)) or "filled"
+    return _for_a_while(fill_facets, message_id, partial(backfill.fill_missing, limit=50)) or "filled"
 
 
 @shared_task

@@ -2,65 +2,66 @@
 
 from django.urls import path
 
-from approvals import polling as pulse
+from approvals import polling
 from approvals.bulk import views as bulk
 from approvals.intake import webhooks
-from approvals.message_page import allow_views as allow
-from approvals.message_page import attachments as enclosed
-from approvals.message_page import claim_views as claims
-from approvals.message_page import comment_views as comments
-from approvals.message_page import frame as reading
-from approvals.message_page import high_risk_views as high_risk
-from approvals.message_page import past_verdict as seen
-from approvals.message_page import thread
-from approvals.message_page import unconfirmed_views as doubt
-from approvals.message_page import verdict_views as verdict
+from approvals.message_page import (
+    allow_views,
+    attachments,
+    claim_views,
+    comment_views,
+    frame,
+    high_risk_views,
+    past_verdict,
+    thread,
+    unconfirmed_views,
+    verdict_views,
+)
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.queue import history
-from approvals.queue import saved_view_pages as saved
+from approvals.queue import history, saved_view_pages
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),
-    path("queue/pulse/", pulse.pulse, name="pulse"),
-    path("queue/views/", saved.save, name="save-view"),
-    path("queue/views/<int:view_id>/delete/", saved.delete, name="delete-view"),
+    path("queue/pulse/", polling.pulse, name="pulse"),
+    path("queue/views/", saved_view_pages.save, name="save-view"),
+    path("queue/views/<int:view_id>/delete/", saved_view_pages.delete, name="delete-view"),
     path("queue/bulk/", bulk.sheet, name="bulk"),
     path("queue/bulk/decide/", bulk.decide, name="bulk-decide"),
     path("queue/bulk/done/", bulk.done, name="bulk-done"),
     path("queue/bulk/undo/", bulk.undo, name="bulk-undo"),
     path("queue/<uuid:public_id>/", message.message_page, name="message"),
-    path("queue/<uuid:public_id>/body/", reading.body, name="message-body"),
-    path("queue/<uuid:public_id>/letter/", reading.letter, name="message-letter"),
-    path("queue/<uuid:public_id>/text-first/", reading.text_first, name="text-first"),
+    path("queue/<uuid:public_id>/body/", frame.body, name="message-body"),
+    path("queue/<uuid:public_id>/letter/", frame.letter, name="message-letter"),
+    path("queue/<uuid:public_id>/text-first/", frame.text_first, name="text-first"),
     path("queue/<uuid:public_id>/opened/", message.opened, name="message-opened"),
-    path("queue/<uuid:public_id>/verdict/", verdict.verdict, name="verdict"),
-    path("queue/<uuid:public_id>/files/", enclosed.files, name="message-files"),
-    path("queue/<uuid:public_id>/files/<int:place>/", enclosed.file_view, name="file-view"),
-    path("queue/<uuid:public_id>/files/<int:place>/download/", enclosed.file_download, name="file-download"),
-    path("queue/<uuid:public_id>/unread/", enclosed.unread, name="unread-parts"),
-    path("queue/<uuid:public_id>/part/", enclosed.part_opened, name="part-opened"),
+    path("queue/<uuid:public_id>/verdict/", verdict_views.verdict, name="verdict"),
+    path("queue/<uuid:public_id>/files/", attachments.files, name="message-files"),
+    path("queue/<uuid:public_id>/files/<int:place>/", attachments.file_view, name="file-view"),
+    path("queue/<uuid:public_id>/files/<int:place>/download/", attachments.file_download, name="file-download"),
+    path("queue/<uuid:public_id>/unread/", attachments.unread, name="unread-parts"),
+    path("queue/<uuid:public_id>/part/", attachments.part_opened, name="part-opened"),
     path("queue/<uuid:public_id>/thread/", thread.thread, name="message-thread"),
-    path("queue/<uuid:public_id>/undo/", verdict.undo, name="undo"),
-    path("queue/<uuid:public_id>/decided/", verdict.decided, name="decided"),
-    path("queue/<uuid:public_id>/allow/", allow.allow_address, name="allow-address"),
-    path("queue/<uuid:public_id>/approve/", high_risk.approve, name="approve"),
-    path("queue/<uuid:public_id>/withdraw/", doubt.withdraw, name="withdraw"),
-    path("queue/<uuid:public_id>/send-again/", doubt.send_again, name="send-again"),
-    path("queue/<uuid:public_id>/settle/", doubt.settle, name="settle"),
-    path("queue/<uuid:public_id>/look/", doubt.look, name="look"),
-    path("queue/<uuid:public_id>/claim/", claims.claim, name="claim"),
-    path("queue/<uuid:public_id>/claim/release/", claims.release_claim, name="release-claim"),
-    path("queue/<uuid:public_id>/snooze/", claims.snooze, name="snooze"),
-    path("queue/<uuid:public_id>/snooze/end/", claims.end_snooze, name="end-snooze"),
-    path("queue/<uuid:public_id>/presence/", claims.report_presence, name="presence"),
-    path("queue/<uuid:public_id>/beside/", claims.beside, name="beside"),
-    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/", seen.seen_decision, name="seen-decision"),
-    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", seen.seen_body, name="seen-body"),
-    path("queue/<uuid:public_id>/comments/", comments.comment, name="comment"),
+    path("queue/<uuid:public_id>/undo/", verdict_views.undo, name="undo"),
+    path("queue/<uuid:public_id>/decided/", verdict_views.decided, name="decided"),
+    path("queue/<uuid:public_id>/allow/", allow_views.allow_address, name="allow-address"),
+    path("queue/<uuid:public_id>/approve/", high_risk_views.approve, name="approve"),
+    path("queue/<uuid:public_id>/withdraw/", unconfirmed_views.withdraw, name="withdraw"),
+    path("queue/<uuid:public_id>/send-again/", unconfirmed_views.send_again, name="send-again"),
+    path("queue/<uuid:public_id>/settle/", unconfirmed_views.settle, name="settle"),
+    path("queue/<uuid:public_id>/look/", unconfirmed_views.look, name="look"),
+    path("queue/<uuid:public_id>/claim/", claim_views.claim, name="claim"),
+    path("queue/<uuid:public_id>/claim/release/", claim_views.release_claim, name="release-claim"),
+    path("queue/<uuid:public_id>/snooze/", claim_views.snooze, name="snooze"),
+    path("queue/<uuid:public_id>/snooze/end/", claim_views.end_snooze, name="end-snooze"),
+    path("queue/<uuid:public_id>/presence/", claim_views.report_presence, name="presence"),
+    path("queue/<uuid:public_id>/beside/", claim_views.beside, name="beside"),
+    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/", past_verdict.seen_decision, name="seen-decision"),
+    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", past_verdict.seen_body, name="seen-body"),
+    path("queue/<uuid:public_id>/comments/", comment_views.comment, name="comment"),
     path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
     path("history/", history.history, name="history"),
     path("attention/", attention.attention, name="attention"),

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Message
 from mirror.recipients import addresses_of
 from upstream.events import Event, direction_of
@@ -19,16 +19,16 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
     return {
         "mailbox_id": mailbox_id if mailbox_id is not None else _find_mailbox(connection, event),
         "direction": event.direction,
-        "thread_id": mirror.fitting("thread_id", event.thread_id),
-        "upstream_status": mirror.fitting("upstream_status", event.status),
-        "sender": mirror.fitting("sender", event.sender),
+        "thread_id": store.fitting("thread_id", event.thread_id),
+        "upstream_status": store.fitting("upstream_status", event.status),
+        "sender": store.fitting("sender", event.sender),
         "recipients": list(event.to),
         # Of mail that is never held nobody reads more: whom it went to is known from here.
         "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
         "subject": event.subject,
         "trigger": dict(event.metadata),
         "upstream_reason": event.reason,
-        "upstream_decided_by": mirror.fitting("upstream_decided_by", event.decided_by),
+        "upstream_decided_by": store.fitting("upstream_decided_by", event.decided_by),
         "held_at": min(event.at, now) if event.at else now,
     }
 
@@ -36,14 +36,14 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
 def fill(message: Message, event: Event) -> None:
     """Fill what a locked message lacks from one more event about it."""
     told: dict[str, Any] = {
-        "thread_id": mirror.fitting("thread_id", event.thread_id),
+        "thread_id": store.fitting("thread_id", event.thread_id),
         "trigger": dict(event.metadata),
         "upstream_reason": event.reason,
-        "upstream_decided_by": mirror.fitting("upstream_decided_by", event.decided_by),
+        "upstream_decided_by": store.fitting("upstream_decided_by", event.decided_by),
     }
     if message.hydrated_at is None:
         told |= {
-            "sender": mirror.fitting("sender", event.sender),
+            "sender": store.fitting("sender", event.sender),
             "recipients": list(event.to),
             "subject": event.subject,
         }
@@ -68,7 +68,7 @@ def fill(message: Message, event: Event) -> None:
 
 def event_in(said: Mapping[str, Any]) -> Event:
     """Return what MultiMail answers about a message in the form of an event, which fills it by the same rule."""
-    content, metadata = mirror.content_of(said), said.get("metadata")
+    content, metadata = store.content_of(said), said.get("metadata")
     return Event(
         kind="",
         name="",
@@ -84,5 +84,5 @@ def event_in(said: Mapping[str, Any]) -> Event:
 
 
 def _find_mailbox(connection: Connection, event: Event) -> int | None:
-    mailbox = mirror.find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox)
+    mailbox = store.find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox)
     return mailbox.pk if mailbox else None

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from approvals.intake import ingest
 from common.patterns import read_pattern
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Mailbox, Message
 from people.actors import worker
 from people.models import Grant, Person
@@ -116,9 +116,9 @@ def make_message(connection: Connection, *, hydrated: bool = True, **fields: Any
 def show_row(message: Message, **fields: Any) -> Message:
     """Let the mirror read a pending row of this message, as reconciliation would."""
     with transaction.atomic():
-        locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+        locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
         assert locked is not None
-        mirror.store_revision(
+        store.store_revision(
             locked, row=pending_row(message.upstream_id, **fields), actor=worker("sync"), now=NOW + timedelta(seconds=1)
         )
     return locked

@@ -21,7 +21,7 @@ from alerts.interactions.noting import words_kept
 from alerts.interactions.reading import REASON
 from alerts.interactions.wording import sentence_of, told_of_decision
 from alerts.models import Card, Destination, Interaction
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import VerdictForm
@@ -124,7 +124,7 @@ def _carry_out(press: _Press) -> Said:
             )
     except DeskError as error:
         return _not_done(press, error)
-    nudges.execute(given.decision, now=timezone.now())
+    wakeups.execute(given.decision, now=timezone.now())
     told = told_of_decision(
         given.decision,
         link=press.link,

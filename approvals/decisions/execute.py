@@ -15,8 +15,7 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals.decisions import outcomes as ending
-from approvals.decisions import settle
+from approvals.decisions import outcomes, settle
 from approvals.decisions.outcomes import ACTOR
 from approvals.decisions.ruling import ruling_for, stop_of
 from approvals.models import Decision
@@ -24,10 +23,10 @@ from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
 from common.references import via, with_reference
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
-from mirror.sync import reads as asking
+from mirror.sync import reads
 from people.actors import Actor
 from people.models import Person
 from upstream import errors
@@ -66,12 +65,12 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
     try:
         answer = _call(decision)
     except errors.UpstreamError as error:
-        return partial(ending.end_with_error, decision, error, had_left=had_left)
+        return partial(outcomes.end_with_error, decision, error, had_left=had_left)
     except _NoLongerCarried as reason:
-        return partial(ending.end_without_call, decision, reason.sentence, had_left=had_left)
+        return partial(outcomes.end_without_call, decision, reason.sentence, had_left=had_left)
     except _NotHeld:
-        return partial(ending.end_as_gone, decision, had_left=had_left)
-    return partial(ending.end_with_success, decision, answer)
+        return partial(outcomes.end_as_gone, decision, had_left=had_left)
+    return partial(outcomes.end_with_success, decision, answer)
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
@@ -114,9 +113,9 @@ def _take(decision_id: int) -> Decision | None:
         if decision is None:
             return None
         if decision.message.state != MessageState.HELD:
-            return ending.end_elsewhere(decision)
+            return outcomes.end_elsewhere(decision)
         if refusal := _refusal(decision):
-            return ending.refuse(decision, refusal, had_left=decision.may_have_left)
+            return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
         taken = settle.advance(
             decision,
             event=DecisionEvent.TAKE,
@@ -149,7 +148,7 @@ def _refusal(decision: Decision) -> str:
 def _call(decision: Decision) -> dict[str, Any]:
     """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
     message, connection = decision.message, decision.message.connection
-    client = asking.overseer(connection)
+    client = reads.overseer(connection)
     pending = _read_pending(client, message)
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
     if row is None and pending.closed:
@@ -180,7 +179,7 @@ def _read_pending(client: Client, message: Message) -> Pending:
     connection = message.connection
     try:
         if not connection.is_our_gateway:
-            return asking.whole(connection)
+            return reads.whole(connection)
         pending = client.list_pending(email_id=message.upstream_id)
     except errors.Forbidden as error:
         # A key that may not even read is as good as none.
@@ -200,7 +199,7 @@ def _read_pending(client: Client, message: Message) -> Pending:
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:
     """Compare what was read with what is held now, within the fields that both show; what is new must be empty."""
-    shown, held = mirror.stored_content(decision.revision), mirror.content_of(row)
+    shown, held = store.stored_content(decision.revision), store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
     if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):

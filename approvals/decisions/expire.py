@@ -8,13 +8,13 @@ import logging
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.recording import record
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent
 from people.actors import rule
@@ -70,7 +70,7 @@ def _try_to_expire(message: Message) -> bool:
 @transaction.atomic
 def _expire(message: Message) -> bool:
     """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     # Asked again under the lock: somebody may have been first.
     if locked is None or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists():
         return False
@@ -81,7 +81,7 @@ def _expire(message: Message) -> bool:
             return False
         _stop(decision, f"The time to approve this message was over at {over}.")
     made = decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
-    nudges.execute_now(made)
+    wakeups.execute_now(made)
     return True
 
 

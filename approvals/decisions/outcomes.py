@@ -10,12 +10,12 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions import settle
 from approvals.models import Decision
 from audit.recording import record
 from common.postgres import clock
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, reported_of
 from mirror.sync import health
@@ -62,7 +62,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
         return _refreshed(decision)
     if _is_changed(error):
-        nudges.read_again(message)
+        wakeups.read_again(message)
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
@@ -121,7 +121,7 @@ def end_elsewhere(decision: Decision) -> Decision:
 def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     """End an attempt whose call must not happen, because what is held is not what was decided."""
     message, current = _lock(decision)
-    nudges.read_again(message)
+    wakeups.read_again(message)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
     return refuse(current, sentence, had_left=had_left)
@@ -145,7 +145,7 @@ def _lock(decision: Decision) -> tuple[Message, Decision | None]:
 
     In this order, which webhooks and people keep too, nobody waits for each other in a circle.
     """
-    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     assert message is not None, "a decision keeps its message"
     current = Decision.objects.under_lock().get(pk=decision.pk)
     is_ours = current.attempt == decision.attempt and current.state in _OPEN
@@ -193,7 +193,7 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 
 def _mark_gone(message: Message) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
-    if mirror.move(message, event=MessageEvent.GONE, now=clock()):
+    if store.move(message, event=MessageEvent.GONE, now=clock()):
         record(
             "message.gone",
             actor=ACTOR,

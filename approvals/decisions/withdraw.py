@@ -12,7 +12,7 @@ from approvals.models import Decision
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
-from mirror import store as mirror
+from mirror import store
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.querysets import READS_THAT_PROVE
@@ -96,7 +96,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
     )
     if took_effect:
         settle.lose_to(settled, locked, actor=actor)
-    if mirror.move(locked, event=MessageEvent.GONE, now=clock()):
+    if store.move(locked, event=MessageEvent.GONE, now=clock()):
         # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
         record(
             "message.gone",

@@ -13,7 +13,7 @@ from common.fingerprint import Content
 from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
 from mirror.models import Message
-from mirror.querysets import earlier_mail as before
+from mirror.querysets import earlier_mail
 from mirror.querysets.connections import addresses_of_any
 from mirror.querysets.earlier_mail import RejectedRow
 from policy.allowlists.batch_judgement import judged_content
@@ -66,7 +66,7 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
     unknown = [address for address in addresses if address not in contacts][:MOST_ADDRESSES]
     if not contacts or not unknown:
         return contacts
-    return {**contacts, **dict.fromkeys(before.written_to(connection, unknown), 1)}
+    return {**contacts, **dict.fromkeys(earlier_mail.written_to(connection, unknown), 1)}
 
 
 def _contacts(connection: int) -> Mapping[str, int]:
@@ -75,7 +75,7 @@ def _contacts(connection: int) -> Mapping[str, int]:
     # Nobody known yet: the first who is must not wait.
     if contacts and time.monotonic() - at < KEPT_SECONDS:
         return contacts
-    contacts = before.contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
+    contacts = earlier_mail.contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
     _kept[connection] = (time.monotonic(), contacts)
     while len(_kept) > MOST_CONNECTIONS:
         _kept.popitem(last=False)
@@ -96,9 +96,9 @@ def rejected_like(message: Message, content: Content) -> Rejected | None:
     own_shape, own_bands = shape(content), bands(content)
     if not own_shape or message.answers_id is not None:
         return None
-    if same := before.rejected_with_shape(message, own_shape):
+    if same := earlier_mail.rejected_with_shape(message, own_shape):
         return _rejected(message, same[0], is_same=True)
-    near = before.rejected_with_bands(message, own_bands)
+    near = earlier_mail.rejected_with_bands(message, own_bands)
     found = next((row for row in near if alike(row.bands, own_bands)), None)
     return _rejected(message, found, is_same=False) if found else None
 

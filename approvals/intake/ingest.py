@@ -13,7 +13,7 @@ from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
 from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
-from mirror import backfill as filling
+from mirror import backfill
 from mirror import store as mirror
 from mirror.event_details import details_of
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
@@ -183,7 +183,7 @@ def _begin(
     kind = _kind(event, event.direction)
     # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
-    fields = filling.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
+    fields = backfill.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
     place = known.place.take()
     with together():
         begins = MessageEvent.GONE if is_doubtful else kind
@@ -205,7 +205,7 @@ def _begin(
 def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
-    filling.fill(message, event)
+    backfill.fill(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings, what_to_type
 from approvals.decisions.refusals import note_refusal
@@ -76,7 +76,7 @@ def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpR
         return answer_with_message(
             request, message.public_id, status=status, problem=error.sentence, typed=typed, since=told["fingerprint"]
         )
-    nudges.execute(given.decision, now=now)
+    wakeups.execute(given.decision, now=now)
     return go_on(request, message)
 
 

@@ -6,7 +6,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions.unread_parts import note_opened_part
 from approvals.message_page.opened_parts import thread_context
 from approvals.message_page.views import find_message, is_ahead_of_reading
@@ -20,7 +20,7 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_message(request.actor, public_id)
     context = thread_context(message)
     if request.method != "HEAD" and not is_ahead_of_reading(request):
-        nudges.freshen_thread(message)
+        wakeups.freshen_thread(message)
         conversation = context["conversation"]
         if conversation.letters:
             details = {"letters": str(len(conversation.letters))}

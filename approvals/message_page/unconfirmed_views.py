@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions.forms import SettleForm
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import VerdictNotAllowed
@@ -29,7 +29,7 @@ def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
         request,
         public_id,
         lambda: withdraw_decision(message=public_id, actor=actor, now=timezone.now()),
-        nudges.resolve,
+        wakeups.resolve,
     )
 
 
@@ -43,7 +43,7 @@ def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
         request,
         public_id,
         lambda: confirm_approval(message=public_id, actor=actor, now=now),
-        lambda decision: nudges.execute(decision, now=now),
+        lambda decision: wakeups.execute(decision, now=now),
     )
 
 
@@ -82,7 +82,7 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
     """
     message = find_bare_message(actor, public_id)
     look_again(message=public_id, actor=actor, now=timezone.now())
-    nudges.look(message)
+    wakeups.look(message)
 
 
 def _act(

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.decisions.decide import give_verdict, undo_decision
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.refusals import note_refusal
@@ -53,7 +53,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
         note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed, since=since)
-    nudges.execute(given.decision, now=now)
+    wakeups.execute(given.decision, now=now)
     return go_on(request, message)
 
 

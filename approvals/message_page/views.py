@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.offered_acts import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
@@ -87,7 +87,7 @@ def answer_with_message(
             note_served_and_opened(message, actor=actor)
             if context["has_claim"]:
                 touch(message, actor=actor)
-            nudges.freshen_thread(message)
+            wakeups.freshen_thread(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(
@@ -212,7 +212,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_bare_message(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
     touch(message, actor=actor)
-    nudges.freshen_thread(message)
+    wakeups.freshen_thread(message)
     return HttpResponse(status=204)
 
 

@@ -8,8 +8,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from audit.recording import record
 from common.postgres.anew import atomic_anew
-from mirror import backfill as filling
-from mirror import store as mirror
+from mirror import backfill, store
 from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
@@ -27,7 +26,7 @@ FOUND = "by reading, no webhook had come"
 @transaction.atomic
 def close(message: Message, told: Told, now: datetime) -> str:
     """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD:
         return "closed meanwhile"
     if not told.reported and not told.then:
@@ -39,7 +38,7 @@ def close(message: Message, told: Told, now: datetime) -> str:
             told = Told(reported=settle.report_expected(decision))
     applied = _apply(locked, told, now)
     if not applied:
-        mirror.move(locked, event=MessageEvent.GONE, now=now, status=told.status)
+        store.move(locked, event=MessageEvent.GONE, now=now, status=told.status)
         _record(locked, MessageEvent.GONE)
     return "closed"
 
@@ -47,7 +46,7 @@ def close(message: Message, told: Told, now: datetime) -> str:
 @transaction.atomic
 def catch_up(message: Message, told: Told, now: datetime) -> str:
     """Apply what MultiMail tells of a message that was decided; "nothing new" where the desk knows all of it."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None:
         return "gone"
     applied = _apply(locked, told, now)
@@ -60,14 +59,14 @@ def catch_up(message: Message, told: Told, now: datetime) -> str:
 
 def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
     if locked.is_unnamed and told.said.get("subject"):
-        filling.fill(locked, filling.event_in(told.said))
+        backfill.fill(locked, backfill.event_in(told.said))
         _record(locked, "named")
     if told.reported and told.reason + told.decided_by:
         locked.upstream_reason = told.reason
-        locked.upstream_decided_by = mirror.fitting("upstream_decided_by", told.decided_by)
+        locked.upstream_decided_by = store.fitting("upstream_decided_by", told.decided_by)
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
     applied = [
-        event for event in _events_in(locked, told) if mirror.move(locked, event=event, now=now, status=told.status)
+        event for event in _events_in(locked, told) if store.move(locked, event=event, now=now, status=told.status)
     ]
     if told.reported:
         settle.meet_reports(locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR)
@@ -98,14 +97,14 @@ def _record(message: Message, event: str) -> None:
 @atomic_anew
 def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
     """Take a message out of the queue that came in while its connection was being removed."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is not None and locked.state == MessageState.HELD:
         leave_queue(locked, actor, now)
     return "left behind"
 
 
 def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
-    mirror.move(message, event=MessageEvent.GONE, now=now)
+    store.move(message, event=MessageEvent.GONE, now=now)
     record(
         "message.left_behind",
         actor=actor,

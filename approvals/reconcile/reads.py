@@ -17,12 +17,11 @@ from approvals.models import Decision
 from approvals.reconcile import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES
 from mirror.states import DecisionState, MessageState
-from mirror.sync import health
-from mirror.sync import reads as asking
+from mirror.sync import health, reads
 from mirror.sync.reads import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream.client import Pending
@@ -48,7 +47,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
     with traced(message.trace):
         if not message.connection.is_our_gateway:
             return read_everything(connection_id=message.connection_id, now=now)
-        pending = asking.ask(message.connection, email_id=message.upstream_id)
+        pending = reads.ask(message.connection, email_id=message.upstream_id)
         if pending is None:
             return "unreachable"
         if pending.rows:
@@ -59,7 +58,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         if pending.closed is None:
             # Not known there: a whole read shows what that means.
             return read_everything(connection_id=message.connection_id, now=now)
-        return closing.close(message, asking.told_by(pending.closed, message), now)
+        return closing.close(message, reads.told_by(pending.closed, message), now)
 
 
 def ask_about(*, message_id: int, now: datetime) -> str:
@@ -72,7 +71,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     if not mine.update(asked_at=Now()):
         return "being asked"
     with traced(message.trace):
-        told = asking.ask_status(message)
+        told = reads.ask_status(message)
         if told is None:
             return "not known"
         if not told.held:
@@ -97,7 +96,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         return "not now"
     taken = time.monotonic()
     try:
-        pending = asking.ask(connection)
+        pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
         return _Reading(connection, pending, now, taken=taken).reconcile()
@@ -214,18 +213,18 @@ class _Reading:
 
     def _close(self, one: _Held) -> None:
         message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
-        told = asking.ask_status(message)
+        told = reads.ask_status(message)
         if told is not None and told.held:
             return
         if told is None:
-            if asking.can_ask(message):
+            if reads.can_ask(message):
                 # It can be asked, and did not answer: absence alone closes nothing, and the next would fare no better.
                 self.has_failed = self.connection.is_our_gateway
                 return
             if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
                 return
-            told = asking.Told()
+            told = reads.Told()
         closing.close(message, told, self.now)
 
     def _is_over(self) -> bool:
@@ -267,7 +266,7 @@ class _Reading:
 
 def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
     try:
-        return fingerprint(mirror.content_of(row)) == known
+        return fingerprint(store.content_of(row)) == known
     except UNREADABLE:
         return False
 
@@ -275,6 +274,6 @@ def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
 def _has_news(row: dict[str, Any], revision: Revision) -> bool:
     """Whether a row has news for its message; where it cannot even be compared, whoever mirrors it counts that."""
     try:
-        return mirror.news_in(revision, mirror.content_of(row)) is not None
+        return store.news_in(revision, store.content_of(row)) is not None
     except UNREADABLE:
         return True

@@ -10,11 +10,11 @@ from approvals.errors import StaleDecision
 from approvals.models import Decision
 from approvals.reconcile import closing
 from common.postgres import clock
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Message
 from mirror.querysets import LET_GO, READS_THAT_PROVE
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
-from mirror.sync import reads as asking
+from mirror.sync import reads
 from mirror.sync.reads import ACTOR, Told
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
@@ -48,7 +48,7 @@ def resolve(*, decision_id: int) -> str:
 @transaction.atomic
 def _follow_the_mirror(decision: Decision) -> str:
     """End it by what later webhooks tell: the one that names the decision itself did not come."""
-    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
     reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
@@ -74,8 +74,8 @@ def _ask(message: Message) -> Told | None:
     """Return what MultiMail shows or says of the message; None where that proves nothing."""
     connection = message.connection
     if connection.is_our_gateway:
-        return asking.ask_status(message)
-    pending = asking.ask(connection)
+        return reads.ask_status(message)
+    pending = reads.ask(connection)
     if pending is None:
         return None
     if any(str(row["id"]) == message.upstream_id for row in pending.rows):
@@ -85,7 +85,7 @@ def _ask(message: Message) -> Told | None:
     if not connection.read_key or message.direction == "inbound":
         # Absence is all that this connection can show.
         return Told()
-    told = asking.ask_status(message)
+    told = reads.ask_status(message)
     # One source lacks it and the other says that it is held: neither counts.
     return None if told is None or told.held else told
 
@@ -96,7 +96,7 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
 
     What `began` before the doubt did says nothing of it: the decision was called once more meanwhile.
     """
-    mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
     if locked is None:
         return "settled meanwhile"

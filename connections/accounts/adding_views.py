@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from common.pages import DeskRequest
 from connections.accounts.adding import add_connection
 from connections.accounts.checks import KeyCheck, check_all
@@ -56,8 +56,8 @@ def add(request: DeskRequest) -> HttpResponse:
         return _answer(request, status=422, typed=form.kept(), problems={"name": error.sentence})
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    nudges.read_connection(made)
-    nudges.read_mailboxes(made)
+    wakeups.read_connection(made)
+    wakeups.read_mailboxes(made)
     messages.info(request, f"{made} is connected, and is being read. Register its webhook next.", extra_tags="desk")
     return redirect("connection", connection_id=made.pk)
 

@@ -9,11 +9,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from common.pages import DeskRequest
-from connections.accounts import own_webhook as own_hook
-from connections.accounts import pausing, removing, rights, rotation
-from connections.accounts import webhook_status as webhook
+from connections.accounts import own_webhook, pausing, removing, rights, rotation, webhook_status
 from connections.accounts.changing import rename, set_address
 from connections.accounts.checks import check_address
 from connections.accounts.forms import AddressForm, NameForm, PauseForm, RemoveForm
@@ -81,10 +79,10 @@ def slots_of(found: Connection) -> list[dict[str, Any]]:
 def hook_of(found: Connection) -> dict[str, Any]:
     """Return what the page shows of the webhook: never the secret."""
     return {
-        "address": webhook.address_of(found),
-        "unreachable": webhook.unreachable_because(found),
+        "address": webhook_status.address_of(found),
+        "unreachable": webhook_status.unreachable_because(found),
         "events": WebhookEvent.objects.filter(connection=found).count(),
-        "wanted": webhook.wanted_events(found),
+        "wanted": webhook_status.wanted_events(found),
         "is_open": rotation.is_open(found),
         "rotates": bool(found.upstream_webhook_id and found.admin_key and found.is_our_gateway),
     }
@@ -126,7 +124,7 @@ def change_address(request: DeskRequest, connection_id: int) -> HttpResponse:
         set_address(connection=found, api_url=url, account=account, actor=request.actor)
     except (ActNotAllowed, ConnectionNotChanged) as error:
         return failed(request, found, error, section=section)
-    nudges.read_connection(found)
+    wakeups.read_connection(found)
     messages.info(request, f"{found} is asked at {url} from now on, and is being read there.", extra_tags="desk")
     return redirect("connection", connection_id=found.pk)
 
@@ -156,7 +154,7 @@ def resume(request: DeskRequest, connection_id: int) -> HttpResponse:
         pausing.resume(connection=found, actor=request.actor)
     except (ActNotAllowed, ConnectionNotChanged) as error:
         return failed(request, found, error, section="pause")
-    nudges.read_connection(found)
+    wakeups.read_connection(found)
     messages.info(request, f"{found} goes on. What is due leaves now.", extra_tags="desk")
     return redirect("connection", connection_id=found.pk)
 
@@ -180,7 +178,7 @@ def remove(request: DeskRequest, connection_id: int) -> HttpResponse:
         removing.remove_connection(connection=found, typed_name=typed, actor=request.actor, now=timezone.now())
     except ConnectionNotChanged as error:
         return _removal(request, found, status=422, problem=error.sentence, typed=typed)
-    left = own_hook.unregister(found)
+    left = own_webhook.unregister(found)
     messages.info(request, f"{found} was removed. Its history stays. {left}".strip(), extra_tags="desk")
     return redirect("connections")
 

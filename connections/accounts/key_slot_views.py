@@ -7,7 +7,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from common.pages import DeskRequest
 from connections.accounts import changing, rights
 from connections.accounts.checks import check_again, check_key
@@ -47,7 +47,7 @@ def set_key(request: DeskRequest, connection_id: int, slot: str) -> HttpResponse
     except (ActNotAllowed, ConnectionNotChanged) as error:
         return failed(request, found, error, section=section)
     if slot == "oversight":
-        nudges.read_connection(found)
+        wakeups.read_connection(found)
     messages.info(request, f"MultiMail takes the key. It stands in {SLOTS[slot].label} now.", extra_tags="desk")
     return redirect("connection", connection_id=found.pk)
 

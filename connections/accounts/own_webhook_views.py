@@ -7,8 +7,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from common.pages import DeskRequest
-from connections.accounts import own_webhook as own_hook
-from connections.accounts import rights, rotation
+from connections.accounts import own_webhook, rights, rotation
 from connections.accounts.adding import new_secret
 from connections.accounts.connection_views import failed, page
 from connections.accounts.forms import OverlapForm, RegisterForm, SecretForm
@@ -30,7 +29,7 @@ def register(request: DeskRequest, connection_id: int) -> HttpResponse:
         return page(request, found, status=422, section=_HOOK, problem=form.sentences()["approval_code"])
     code = form.cleaned_data["approval_code"]
     try:
-        own_hook.register(connection=found, actor=request.actor, approval_code=code)
+        own_webhook.register(connection=found, actor=request.actor, approval_code=code)
     except _ERRORS as error:
         return failed(request, found, error, section=_HOOK)
     messages.info(request, "The webhook is registered. Send a test to see that it arrives.", extra_tags="desk")
@@ -43,7 +42,7 @@ def test(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Have a test sent, and say whether it arrived."""
     found = connection_seen(request, connection_id)
     try:
-        result = own_hook.test(connection=found, actor=request.actor)
+        result = own_webhook.test(connection=found, actor=request.actor)
     except _ERRORS as error:
         return failed(request, found, error, section=_HOOK)
     if result.seconds is None:
@@ -62,7 +61,7 @@ def rotate(request: DeskRequest, connection_id: int) -> HttpResponse:
         return page(request, found, status=422, section=_SECRET, problem=form.sentences()["overlap"])
     _, overlap = rotation.OVERLAPS[form.cleaned_data["overlap"]]
     try:
-        changed = own_hook.rotate(connection=found, overlap=overlap, actor=request.actor)
+        changed = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor)
     except _ERRORS as error:
         return failed(request, found, error, section=_SECRET)
     until = changed.previous_secret_until

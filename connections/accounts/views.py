@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from approvals.intake import unsigned
 from approvals.reconcile.ask_again import read_again, readable_by
 from common.pages import DeskRequest, page_or_fragment
@@ -63,7 +63,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
         connection = read_again(connection_id=connection_id, actor=actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    nudges.read_connection(connection)
+    wakeups.read_connection(connection)
     messages.info(request, f"{connection} is being read; what comes of it stands here in a moment.", extra_tags="desk")
     back = request.POST.get("back")
     if back == "connection":

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from approvals import wakeups as nudges
+from approvals import wakeups
 from common.pages import DeskRequest
 from connections.calls import READ_SECONDS
 from connections.mailboxes.commands import create_mailbox
@@ -129,7 +129,7 @@ def _read_anew(connection: Connection, *, administers: bool) -> str:
         return "MultiMail is not asked while the connection is not well. This is how they were when last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    nudges.read_mailboxes(connection)
+    wakeups.read_mailboxes(connection)
     return ""
 
 

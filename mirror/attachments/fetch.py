@@ -16,8 +16,7 @@ from audit.recording import record
 from common.logs import traced
 from mirror.attachments.detection import Flag, Seen, look
 from mirror.models import AttachedFile
-from mirror.sync import health
-from mirror.sync import reads as asking
+from mirror.sync import health, reads
 from mirror.sync.reads import ACTOR
 from upstream import errors
 
@@ -75,9 +74,9 @@ def _download(file: AttachedFile) -> bytes | None:
     message = file.message
     if message.connection.is_our_gateway:
         # Whoever decides must be able to read what they decide on, received mail included.
-        overseer = asking.overseer(message.connection, for_reading=True)
+        overseer = reads.overseer(message.connection, for_reading=True)
         return overseer.download_held(email_id=message.upstream_id, name=file.name, limit=MAX_BYTES)
-    reader = asking.reader(message.connection)
+    reader = reads.reader(message.connection)
     if reader is None or message.mailbox is None:
         return None
     return reader.download(

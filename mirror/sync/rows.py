@@ -16,7 +16,7 @@ from django.db.models import F
 
 from audit.recording import record
 from common.logs import trace_id
-from mirror import store as mirror
+from mirror import store
 from mirror.errors import ActNotAllowed
 from mirror.event_details import details_of
 from mirror.models import Connection, Message
@@ -54,13 +54,13 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
 @transaction.atomic
 def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message | None:
     """Begin a try, and the message where no webhook had told of it; None where its content is not to be touched."""
-    message = mirror.lock_message(connection, upstream_id=upstream_id)
+    message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
     elif message.state not in _OPEN or message.connection.removed_at:
         return None
     elif message.fetch_tries > FETCH_TRIES:
-        if mirror.move(message, event=MessageEvent.FOUND, now=now):
+        if store.move(message, event=MessageEvent.FOUND, now=now):
             # That it is held must be seen, whatever it holds.
             _tell_found_again(message)
         return None
@@ -72,12 +72,12 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
 
 
 def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message:
-    message = mirror.create_message(
+    message = store.create_message(
         connection,
         upstream_id=upstream_id,
         event=MessageEvent.PENDING,
         now=now,
-        held_at=mirror.held_since(row, now),
+        held_at=store.held_since(row, now),
         subject=str(row.get("subject") or "")[:998],
         trace=trace_id.get(),
     )
@@ -91,13 +91,13 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
 
 @transaction.atomic
 def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
-    mirror.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
+    store.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
     locked.fetch_tries, locked.missing_since = 0, None
-    mirror.store_revision(locked, row=row, actor=ACTOR, now=now)
+    store.store_revision(locked, row=row, actor=ACTOR, now=now)
     if was_gone:
         _tell_found_again(locked)
 

@@ -17,8 +17,7 @@ from common.postgres import clock
 from mirror.expected import expect_thread
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
-from mirror.sync import health
-from mirror.sync import reads as asking
+from mirror.sync import health, reads
 from mirror.sync.reads import ACTOR
 from mirror.threads.conversation import conversation_of
 from mirror.threads.thread_messages import keep_letters, letter_of_message, letter_of_row, messages_in, says
@@ -99,7 +98,7 @@ class _NotTold(Exception):
 
 def _ask(thread: Thread) -> dict[str, Any]:
     connection = thread.mailbox.connection
-    reader = asking.reader(connection)
+    reader = reads.reader(connection)
     if reader is None:
         raise _NotTold(_Problem.NO_KEY)
     try:

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from mirror.sync import reads as asking
+from mirror.sync import reads
 from tests import alerting
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail
@@ -13,7 +13,7 @@ from tests.standin import multimail
 @pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
     """Let one whole read follow the other at once: MultiMail is a stand-in here, which asks for no rest."""
-    monkeypatch.setattr(asking, "READ_PAUSE", timedelta(0))
+    monkeypatch.setattr(reads, "READ_PAUSE", timedelta(0))
 
 
 @pytest.fixture(scope="session")

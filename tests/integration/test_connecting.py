@@ -8,7 +8,7 @@ from django.utils import timezone
 from approvals.intake import ingest
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
-from approvals.reconcile import reads as reconcile
+from approvals.reconcile import reads
 from audit.models import Entry, EntryDetail
 from connections.accounts import adding, changing, pausing, removing
 from connections.accounts.checks import check_all, check_key
@@ -197,8 +197,8 @@ def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connecti
     # A read of this one message, a webhook, and the nudge to read all of it.
     assert mirror_row(connection, pending_row(message.upstream_id), NOW)
     late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
-    assert reconcile.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"
-    assert reconcile.read_everything(connection_id=connection.pk, now=timezone.now()) == "not now"
+    assert reads.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"
+    assert reads.read_everything(connection_id=connection.pk, now=timezone.now()) == "not now"
     assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
     assert Connection.objects.get().failing_since is None
 

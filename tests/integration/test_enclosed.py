@@ -17,7 +17,7 @@ from mirror.attachments import fetch
 from mirror.attachments.detection import look
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
-from mirror.sync import retention as retain
+from mirror.sync import retention
 from tests.factories import NOW, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 
@@ -343,11 +343,11 @@ def test_bytes_are_deleted_a_month_after_the_message_is_past_the_desk_and_kept_w
     message = enclose(("a.txt", b"secret words"))
     AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
     Message.objects.update(changed_at=Now() - timedelta(days=400))
-    assert retain.forget_files() == 0
+    assert retention.forget_files() == 0
     Message.objects.update(state="sent", changed_at=Now() - timedelta(days=29))
-    assert retain.forget_files() == 0
+    assert retention.forget_files() == 0
     Message.objects.update(changed_at=F("changed_at") - timedelta(days=2))
-    assert retain.forget_files() == 1
+    assert retention.forget_files() == 1
     file = message.files.get()
     assert (file.content, file.state, bool(file.found_sha256)) == (None, "deleted", True)
     assert "Its bytes were deleted here" in panel(desk, message)

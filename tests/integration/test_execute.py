@@ -20,7 +20,7 @@ from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Message
 from people.actors import worker
 from people.models import Person
@@ -381,8 +381,8 @@ def hosted(upstream):
     connection = make_connection(api_url=upstream.url, is_our_gateway=False)
     message = make_message(connection, hydrated=False)
     with transaction.atomic():
-        locked = mirror.lock_message(connection, upstream_id=message.upstream_id)
-        mirror.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW)
+        locked = store.lock_message(connection, upstream_id=message.upstream_id)
+        store.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW)
     upstream.decides(200, decision="approved")
     return Message.objects.get(pk=message.pk)
 

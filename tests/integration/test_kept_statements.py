@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import polling as pulse
+from approvals import polling
 from approvals.decisions import ruling
 from approvals.message_page.content import origin
 from approvals.models import Snooze
@@ -31,7 +31,7 @@ def test_kept_statement_holds_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
     kept = [
         *(part for _, part in listing._standing_parts(anybody)),
-        *pulse._parts(anybody).values(),
+        *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
         *ruling._parts_about(True, True, True, True).values(),
         origin._others_of(anybody),

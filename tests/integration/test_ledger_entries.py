@@ -24,7 +24,7 @@ from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
 from common.logs import JsonFormatter
-from connections.accounts import own_webhook as own_hook
+from connections.accounts import own_webhook
 from mirror.models import Message
 from people.actors import worker
 from people.factors import add_passkey
@@ -132,7 +132,7 @@ def test_passkey_is_told_when_it_is_added(reviewer):
 
 
 def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admin, settings, monkeypatch):
-    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
+    monkeypatch.setattr(own_webhook, "TEST_SECONDS", 0.1)
     scopes = {"oversight": ["oversight"], "admin": ["admin", "read"]}
     with account(**scopes) as there:
         settings.MULTIMAIL_API_URL = there.url

@@ -16,7 +16,7 @@ from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Message
 from people.actors import worker
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
@@ -397,8 +397,8 @@ def test_content_that_no_worker_could_fetch_says_so_and_can_be_tried_again(desk,
 def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connection):
     message = make_message(connection, hydrated=False)
     row = {"id": message.upstream_id, "status": "pending_send_approval", "mailbox_id": MAILBOX["upstream_id"]}
-    mirror.store_revision(
-        mirror.lock_message(Connection.objects.get(), upstream_id=message.upstream_id),
+    store.store_revision(
+        store.lock_message(Connection.objects.get(), upstream_id=message.upstream_id),
         row={**row, "to": ["dana@northwind.example"]}, actor=worker("sync"), now=NOW,
     )  # fmt: skip
     shown = read(desk, message)

@@ -9,8 +9,7 @@ from django.utils import timezone
 from approvals.intake import ingest
 from approvals.intake.senders import secrets_of, sender
 from audit.models import Entry, EntryDetail
-from connections.accounts import own_webhook as own_hook
-from connections.accounts import rotation
+from connections.accounts import own_webhook, rotation
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection, WebhookEvent
 from tests.account import account
@@ -48,14 +47,14 @@ def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours,
     # The second time, as where the desk died before it wrote down that it was registered.
     for _ in range(2):
         Connection.objects.update(upstream_webhook_id="")
-        own_hook.register(connection=Connection.objects.get(), actor=ida)
+        own_webhook.register(connection=Connection.objects.get(), actor=ida)
         assert there.hooks["hook1"]["secret"] == ours.webhook_secret
         assert "message.cancelled" in there.hooks["hook1"]["events"]
         assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (1, "hook1")
     # One that signs with another secret is believed, and the old one taken for a while.
     there.hooks["hook1"]["secret"] = "whsec_of_its_own"
     Connection.objects.update(upstream_webhook_id="")
-    own_hook.register(connection=Connection.objects.get(), actor=ida)
+    own_webhook.register(connection=Connection.objects.get(), actor=ida)
     now = Connection.objects.get()
     assert (now.webhook_secret, now.previous_webhook_secret) == ("whsec_of_its_own", ours.webhook_secret)
 
@@ -68,7 +67,7 @@ def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida)
         database.close()
 
     there.deliver = deliver
-    result = own_hook.test(connection=ours, actor=ida)
+    result = own_webhook.test(connection=ours, actor=ida)
     assert result.problem == ""
     assert result.seconds >= 0
     kept = WebhookEvent.objects.get()
@@ -78,7 +77,7 @@ def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida)
 
 
 def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, ours, ida):
-    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.05)
+    monkeypatch.setattr(own_webhook, "TEST_SECONDS", 0.05)
     for delivery, words in (
         ({"response_status": 401}, "signature"),
         ({"response_status": 404}, "Register the webhook again"),
@@ -87,7 +86,7 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
         ({}, "did not arrive within"),
     ):
         there.deliveries = [{"event_id": "another"}, {"event_id": "evt_test", **delivery}]
-        result = own_hook.test(connection=ours, actor=ida)
+        result = own_webhook.test(connection=ours, actor=ida)
         assert (result.seconds, words in result.problem) == (None, True), words
     assert Connection.objects.get().webhook_tested_at is None
     # Others cannot reach a desk of this machine; MultiMail is elsewhere, which the stand-in is not.
@@ -95,7 +94,7 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
     monkeypatch.setattr(
         "connections.accounts.webhook_status._is_of_this_machine", lambda url: url == settings.PUBLIC_URL
     )
-    assert "PUBLIC_URL" in own_hook.test(connection=ours, actor=ida).problem
+    assert "PUBLIC_URL" in own_webhook.test(connection=ours, actor=ida).problem
 
 
 # --- its secret
@@ -109,14 +108,14 @@ def signed_with(connection):
 
 
 def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
-    changed = own_hook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
+    changed = own_webhook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
     assert there.hooks["hook1"]["secret"] == changed.webhook_secret != ours.webhook_secret
     assert changed.previous_webhook_secret == ours.webhook_secret
     assert timedelta(minutes=60) < changed.previous_secret_until - timezone.now() < timedelta(minutes=70)
     assert signed_with(ours) == {changed.webhook_secret, ours.webhook_secret}
     assert changed.webhook_secret not in told()
     with pytest.raises(ConnectionNotChanged, match="two are the most"):
-        own_hook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
+        own_webhook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
     rotation.end_overlap(connection=changed, actor=ida)
     assert signed_with(ours) == {changed.webhook_secret}
 
@@ -125,12 +124,12 @@ def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
 def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_finished_later(there, ours, ida, moment):
     there.breaks["rotate"] = moment
     with pytest.raises(ChangeUnknown):
-        own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
+        own_webhook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
     held = Connection.objects.get()
     assert (rotation.is_open(held), signed_with(held)) == (True, {held.webhook_secret, ours.webhook_secret})
     assert there.hooks["hook1"]["secret"] in signed_with(held)
     there.breaks.clear()
-    finished = own_hook.rotate(connection=held, overlap=timedelta(0), actor=ida)
+    finished = own_webhook.rotate(connection=held, overlap=timedelta(0), actor=ida)
     assert not rotation.is_open(finished)
     assert there.hooks["hook1"]["secret"] == finished.webhook_secret == held.webhook_secret
 
@@ -140,7 +139,7 @@ def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, 
     refusal = 422, {"error": "No."}
     there.answer = lambda method, path, *more: refusal if path.endswith("/rotate") else answer(method, path, *more)
     with pytest.raises(ChangeRefused):
-        own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
+        own_webhook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
     now = Connection.objects.get()
     assert (now.webhook_secret, now.previous_webhook_secret) == (ours.webhook_secret, "")
 

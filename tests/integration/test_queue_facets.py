@@ -3,7 +3,7 @@
 import pytest
 
 from approvals import tasks
-from approvals.examination import queue_columns as facets
+from approvals.examination import queue_columns
 from mirror.models import Message
 from tests.factories import make_message
 
@@ -52,7 +52,7 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     def fail(content):
         raise RecursionError
 
-    monkeypatch.setattr(facets, "shape", fail)
+    monkeypatch.setattr(queue_columns, "shape", fail)
     message = make_message(connection, markdown=LIES)
     assert message.revision is not None
     assert columns(message)["search"] == ""

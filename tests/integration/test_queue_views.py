@@ -5,7 +5,7 @@ import re
 import pytest
 
 from approvals.models import SavedView
-from approvals.queue import saved_views as views_of_desk
+from approvals.queue import saved_views
 from audit.models import Entry
 
 pytestmark = pytest.mark.django_db
@@ -61,7 +61,7 @@ def test_view_without_a_fit_name_or_one_too_many_is_not_saved_and_that_is_said(s
     for name in ("", "x" * 61, "a\0b"):
         save(client, name=name)
     assert saved() == []
-    monkeypatch.setattr(views_of_desk, "MAX_VIEWS", 1)
+    monkeypatch.setattr(saved_views, "MAX_VIEWS", 1)
     save(client)
     save(client, name="One more")
     assert [name for name, _ in saved()] == ["Risky first"]

@@ -10,7 +10,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from mirror.models import Connection, Message
-from mirror.sync import reads as asking
+from mirror.sync import reads
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide
 
@@ -86,8 +86,8 @@ def test_read_within_a_settle_time_is_not_counted(message, reviewer, monkeypatch
         assert look(decision) == "read once"
         assert seen() == ("unknown", 1, 0)
     # Nor one that began before its end, although it ended later.
-    ask = asking.ask_status
-    monkeypatch.setattr(asking, "ask_status", lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1])
+    ask = reads.ask_status
+    monkeypatch.setattr(reads, "ask_status", lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1])
     assert look(decision) == "read once"
     assert seen() == ("unknown", 1, 0)
 

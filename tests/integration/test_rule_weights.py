@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from approvals import tasks
 from approvals.examination import weights
-from approvals.risk_rules import weighing
 from approvals.models import RuleWeight
+from approvals.risk_rules import weighing
 from approvals.risk_rules.forms import RuleForm
 from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed

@@ -14,7 +14,7 @@ from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
-from mirror.sync import retention as retain
+from mirror.sync import retention
 from mirror.threads.conversation import conversation_of, thread_of
 from mirror.threads.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
@@ -376,7 +376,7 @@ def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(draft, 
     tell(upstream, letter(1, -5))
     read(draft)
     Thread.objects.update(not_before=Now() - timedelta(days=31))
-    assert retain.forget_threads() == 0
+    assert retention.forget_threads() == 0
     Message.objects.update(state="sent")
-    assert retain.forget_threads() == 1
+    assert retention.forget_threads() == 1
     assert ThreadMessage.objects.count() == 0

@@ -12,7 +12,7 @@ from psycopg.errors import DeadlockDetected
 from alerts.models import Card, Delivery, Destination, Route
 from audit.models import Entry
 from common.fingerprint import Attachment, fingerprint
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Message, WebhookEvent
 from mirror.sync.rows import mirror_row
 from tests.factories import event_body, make_connection, make_message, pending_row, post_event, show_row
@@ -188,7 +188,7 @@ def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint():
     ]:
         bare = {name: value for name, value in row.items() if name not in ("markdown", "to_addresses", "from")}
         other = {**bare, body: row["markdown"], to: row["to_addresses"], sender: row["from"]}
-        if fingerprint(mirror.content_of(other)) != fingerprint(mirror.content_of(row)):
+        if fingerprint(store.content_of(other)) != fingerprint(store.content_of(row)):
             wrong.append((body, to, sender))
     assert wrong == []
 
@@ -201,7 +201,7 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
         "c.txt",
         None,
     ]
-    content = mirror.content_of(
+    content = store.content_of(
         {
             "from": None, "from_address": 5, "to": "a@x.example, ,b@x.example ", "cc": "", "bcc": 7, "subject": 8,
             "markdown": ["x"], "html_body": "", "reply_to": "", "attachments": files, "send_at": 9,
@@ -217,9 +217,9 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
     )  # fmt: skip
     assert not {"from_name", "in_reply_to"} & set(content.coverage)
     assert (
-        mirror.content_of({"attachments": "one.pdf", "additions": "x", "to": {"a": 1}}).attachments[0].name == "one.pdf"
+        store.content_of({"attachments": "one.pdf", "additions": "x", "to": {"a": 1}}).attachments[0].name == "one.pdf"
     )
-    assert mirror.content_of({}) == mirror.content_of({"unknown": 1})
+    assert store.content_of({}) == store.content_of({"unknown": 1})
 
 
 def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(client, connection):
@@ -257,7 +257,7 @@ def test_late_event_does_not_overwrite_what_a_read_brought(client, connection):
 
 @pytest.mark.django_db(transaction=True)
 def test_event_of_a_deadlock_is_taken_in_by_the_next_try(client, monkeypatch):
-    connection, tries, real = make_connection(), [], mirror.begin_message
+    connection, tries, real = make_connection(), [], store.begin_message
 
     def break_down_once(*args, **kwargs):
         tries.append(1)

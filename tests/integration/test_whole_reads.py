@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from approvals import tasks
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
-from approvals.reconcile import reads as reconcile
+from approvals.reconcile import reads
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
-from mirror import store as mirror
+from mirror import store
 from mirror.models import Connection, Message, Revision
 from mirror.sync import health
 from mirror.sync import reads as asking
@@ -198,7 +198,7 @@ def test_source_that_gives_more_is_a_new_version_less_is_none_and_each_ones_own_
         read(hosted)
     message = Message.objects.get(upstream_id="01B")
     assert message.revisions.count() == 2
-    latest = mirror.stored_content(message.revision)
+    latest = store.stored_content(message.revision)
     assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
 
 
@@ -208,13 +208,13 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     class Killed(BaseException):
         pass
 
-    def content_of(row, read=mirror.content_of):
+    def content_of(row, read=store.content_of):
         if row["id"] == "01POISON":
             raise Killed
         return read(row)
 
-    whole = mirror.content_of
-    monkeypatch.setattr(mirror, "content_of", content_of)
+    whole = store.content_of
+    monkeypatch.setattr(store, "content_of", content_of)
     upstream.holds(pending_row("01POISON"), pending_row("01GOOD"))
     for _ in range(3):
         Connection.objects.update(reading_until=None)
@@ -231,7 +231,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     read(connection)
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
-    monkeypatch.setattr(mirror, "content_of", whole)
+    monkeypatch.setattr(store, "content_of", whole)
     fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
@@ -241,10 +241,10 @@ def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstrea
     upstream.holds(pending_row("01A"))
     read(connection)
 
-    def content_of(row, read=mirror.content_of):
+    def content_of(row, read=store.content_of):
         return read(row if row["id"] != "01A" else None)
 
-    monkeypatch.setattr(mirror, "content_of", content_of)
+    monkeypatch.setattr(store, "content_of", content_of)
     upstream.holds(pending_row("01A"), pending_row("01B"))
     assert [read(connection) for _ in range(4)] == ["1 unreadable"] * 3 + ["2 held"]
     assert Message.objects.unfetchable().get().upstream_id == "01A"
@@ -267,7 +267,7 @@ def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connectio
     upstream.holds(pending_row("01A"), pending_row("01B"))
     Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
-        patched.setattr(reconcile, "WORK_TIME", -1.0)
+        patched.setattr(reads, "WORK_TIME", -1.0)
         assert tasks.read_connection(connection.pk) == "to be continued"
     assert nudged == [("approvals.tasks.read_connection", connection.pk, 0)]
     connection.refresh_from_db()
@@ -278,7 +278,7 @@ def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connectio
 
 def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection, upstream, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
-    monkeypatch.setattr(reconcile, "_RENEW_AFTER", -1.0)
+    monkeypatch.setattr(reads, "_RENEW_AFTER", -1.0)
     others = Now() + timedelta(seconds=20)
     during_a_read(monkeypatch, lambda: Connection.objects.update(reading_until=others))
     Connection.objects.update(failing_since=Now())

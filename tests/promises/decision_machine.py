@@ -12,8 +12,7 @@ from hypothesis.stateful import initialize, precondition, rule
 from approvals.decisions import decide, execute, expire, withdraw
 from approvals.intake import ingest
 from approvals.models import Decision
-from approvals.reconcile import reads as reconcile
-from approvals.reconcile import resolve
+from approvals.reconcile import reads, resolve
 from common.identifiers import crockford, uuid7
 from mirror.models import Connection, Message
 from tests.factories import make_connection
@@ -180,7 +179,7 @@ class DecisionMachine(DecisionSteps):
     @rule()
     def read(self) -> None:
         Connection.objects.filter(pk=self.connection.pk).update(read_at=None, reading_until=None)
-        reconcile.read_everything(connection_id=self.connection.pk, now=timezone.now())
+        reads.read_everything(connection_id=self.connection.pk, now=timezone.now())
 
     @rule(which=st.integers(0, 30))
     def webhook_arrives(self, which: int) -> None:
@@ -212,7 +211,7 @@ class DecisionMachine(DecisionSteps):
             self.resolve_doubt(False, False, True)
             self.read()
             for message in self.messages().filter(state="gone"):
-                reconcile.ask_about(message_id=message.pk, now=timezone.now())
+                reads.ask_about(message_id=message.pk, now=timezone.now())
             self.do_what_is_asked()
             expire.expire_due()
             self.carry_all_out()

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from mirror.sync import connection_slots as rooms
+from mirror.sync import connection_slots
 from mirror.sync.connection_slots import KEPT_FREE, Rooms
 
 READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
@@ -35,11 +35,11 @@ def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisio
 
 
 def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(monkeypatch):
-    shared, times = Rooms(8), iter([0.0, rooms.SLOW + 1, 10.0, 10.1])
-    monkeypatch.setattr(rooms.time, "monotonic", lambda: next(times))
+    shared, times = Rooms(8), iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
+    monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
         pass
-    monkeypatch.setattr(rooms.time, "monotonic", lambda: 10.0)
+    monkeypatch.setattr(connection_slots.time, "monotonic", lambda: 10.0)
     with ExitStack() as stack:
         assert fill(stack, shared, 1) == 2
         assert fill(stack, shared, 2) > 2
@@ -68,7 +68,7 @@ def test_place_is_free_again_after_an_error():
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(rooms, "MAX_KEPT", 3)
+    monkeypatch.setattr(connection_slots, "MAX_KEPT", 3)
     shared = Rooms(8)
     with ExitStack() as stack:
         fill(stack, shared, 1, is_well=False)
