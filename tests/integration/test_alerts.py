@@ -2,10 +2,8 @@
 
 from datetime import timedelta
 from functools import partial
-from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
@@ -92,19 +90,6 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
     assert (card["title"], card["fields"][1]["value"]) == ("Your refund for order 4471", r"dana\@northwind.example")
     assert Entry.objects.filter(action="message.named").count() == 1
     assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {True}
-
-
-def test_migration_adds_the_acts_that_turn_cards_to_the_routes_of_before(place):
-    complete = import_module("alerts.migrations.0003_acts_that_turn_cards").complete
-    for before, after in (
-        (["message.held"], ["message.held", "message.named"]),
-        (["decision.superseded"], ["decision.superseded", "message.named", "decision.without_effect"]),
-        (list(CARD_ACTIONS), list(CARD_ACTIONS)),
-        ([], []),
-    ):
-        Route.objects.update(actions=before)
-        complete(apps, None)
-        assert Route.objects.get().actions == after
 
 
 @pytest.mark.slow

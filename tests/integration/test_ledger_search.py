@@ -1,19 +1,15 @@
 """The ledger searched: by every field, by words, in one's own time zone, and never beyond what one may see."""
 
-import importlib
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.apps import apps
-from django.db import DatabaseError, transaction
-from django.db import connection as database
 from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
-from audit.models import Entry, EntryDetail, SavedSearch
+from audit.models import Entry, SavedSearch
 from audit.recording import found_by, record, reserve
 from audit.searching import quickly as looking
 from audit.searching import reading
@@ -346,23 +342,3 @@ def test_saved_search_is_its_owners_alone_unless_shared_and_deleted_by_them_alon
     assert other.post(f"/audit/searches/{shared.pk}/delete/").status_code == 404
     assert signed_in(auditor).post(f"/audit/searches/{shared.pk}/delete/").status_code == 302
     assert Entry.objects.filter(action="ledger.search_deleted").count() == 1
-
-
-@pytest.mark.django_db(transaction=True)
-def test_entries_of_before_are_found_by_their_words_after_the_migration():
-    """As an update meets them: committed rows without words, and the trigger that guards them in place."""
-    with transaction.atomic():
-        old = [write(details={"text": f"amount {number}"}) for number in range(3)]
-    with database.cursor() as cursor:
-        cursor.execute("ALTER TABLE audit_entrydetail DISABLE TRIGGER audit_entrydetail_rows")
-        cursor.execute("UPDATE audit_entrydetail SET words = NULL")
-        cursor.execute("ALTER TABLE audit_entrydetail ENABLE TRIGGER audit_entrydetail_rows")
-    amount = Entry.objects.matching(Filters(text="amount"))
-    assert amount.count() == 0
-    migration = importlib.import_module("audit.migrations.0005_seals_append_only")
-    with database.schema_editor() as editor:
-        migration.find_words(apps, editor)
-    assert set(amount) == set(old)
-    # And nobody can change them afterwards.
-    with pytest.raises(DatabaseError), transaction.atomic():
-        EntryDetail.objects.filter(pk=old[0].pk).update(fields={})

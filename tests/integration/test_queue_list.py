@@ -229,7 +229,7 @@ def test_mine_has_what_is_claimed_put_off_or_asked(desk, reviewer, second_review
 
 @pytest.mark.slow
 def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
-    for module in ("querysets.queue", "views.listing", "views.pulse"):
+    for module in ("queue.querysets", "queue.views", "polling"):
         monkeypatch.setattr(f"approvals.{module}.COUNTED", 1)
     made = announce(connection, "kiwi", "fig", "date", "pear") | {
         name: make(connection, name) for name in ("plum", "lime")

@@ -7,7 +7,6 @@ import re
 import threading
 from datetime import UTC, datetime, timedelta
 from html import unescape
-from importlib import import_module
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -143,22 +142,6 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         run("CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()")
     run("RESET ROLE")
-
-
-@pytest.mark.slow
-def test_history_begins_with_what_stands_and_what_stood_of_who_is_away(admin, reviewer):
-    deactivate(actor=actor(admin), person_id=reviewer.pk)
-    away = Entry.objects.get(action="person.deactivated").at
-    migration = import_module("people.migrations.0004_history_of_rights")
-    run("SET CONSTRAINTS ALL IMMEDIATE")
-    run(migration.BACKWARDS)
-    GrantPeriod.objects.all().delete()
-    run(migration.FORWARDS)
-    stands, stood = GrantPeriod.objects.order_by("name")[::-1]
-    assert (stands.name, stands.since, stands.until, stands.began) == (
-        "Ida Lindqvist", admin.grants.get().created_at, None, "found",
-    )  # fmt: skip
-    assert (stood.name, stood.until, stood.ended) == ("Ana Ferreira", away, "deactivated")
 
 
 def shown(answer):
