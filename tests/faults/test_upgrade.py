@@ -45,7 +45,7 @@ def left_by_release(request, django_db_setup, settings, tmp_path):
     lines = gzip.decompress(request.param.read_bytes()).replace(b"CREATE SCHEMA public;\n", b"")
     subprocess.run([*program, *options], input=lines, check=True)
     settings.SEAL_KEYS, settings.SEAL_FILE = [KEYS["SEAL_KEY"]], tmp_path / "seals.jsonl"
-    settings.ENCRYPTION_KEYS = [KEYS["ENCRYPTION_KEYS"]]
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [KEYS["ENCRYPTION_KEYS"]], KEYS["SECRET_KEY"]
     return target
 
 
