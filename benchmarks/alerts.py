@@ -76,8 +76,8 @@ def make_desk(there: Channel) -> Any:
 @contextlib.contextmanager
 def worker() -> Iterator[None]:
     """Run a worker for alerts as the product does, with a beat."""
-    from dashboard.launch.processes import ALERT_THREADS
-    from dashboard.launch.processes import worker as process
+    from launcher.processes import ALERT_THREADS
+    from launcher.processes import worker as process
 
     started = process("bench", queues="alerts", beat="dashboard", threads=ALERT_THREADS)
     environment = {**os.environ, **started.environment}

@@ -84,8 +84,8 @@ def make_desk(slug: str, port: int) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def worker() -> Iterator[None]:
     """Run the desk's worker as the product does, without its beat."""
-    from dashboard.launch.processes import DESK_THREADS
-    from dashboard.launch.processes import worker as process
+    from launcher.processes import DESK_THREADS
+    from launcher.processes import worker as process
 
     started = process("bench", queues="decisions,sync", beat="", threads=DESK_THREADS)
     environment = {**os.environ, **started.environment}

@@ -67,7 +67,7 @@ def make_desk() -> tuple[str, str]:
 @contextmanager
 def live_process(web: int) -> Iterator[int]:
     """Run the process of the streams, which asks this web process who may see what; give its port."""
-    from dashboard.launch.processes import live
+    from launcher.processes import live
 
     port = free_port()
     # All streams of the benchmark are one person's.

@@ -15,7 +15,7 @@ import psycopg
 import redis
 from psycopg.conninfo import make_conninfo
 
-from dashboard.launch.programs import postgres_programs
+from launcher.programs import postgres_programs
 
 CLIENTS = 8
 
@@ -69,7 +69,7 @@ def redis_part(url: str) -> str:
 @contextlib.contextmanager
 def web_process(serve: str) -> Iterator[int]:
     """Run the web process of one product, and give its port."""
-    from dashboard.launch.processes import http
+    from launcher.processes import http
 
     port = free_port()
     process = http("bench", port=port, serve=serve, path="/")

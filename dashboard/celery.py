@@ -15,7 +15,7 @@ from django.db import close_old_connections
 
 from common.logs import trace_id
 from dashboard.beat import BeatStep
-from dashboard.launch.pdeathsig import die_with_parent
+from launcher.pdeathsig import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 

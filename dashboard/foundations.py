@@ -19,8 +19,8 @@ from django.db.migrations.executor import MigrationExecutor
 from audit.guards import examine_guards
 from common.disk import is_full
 from common.postgres import clock
-from dashboard.launch import data_folder
 from dashboard.schema import applied_migrations, named, unknown_migrations
+from launcher import data_folder
 
 OLDEST_POSTGRESQL = 140_000
 CLOCK_OFF = 2.0

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from dashboard.launch import environment, keys
-from dashboard.launch.postgres import OWNER
-from dashboard.launch.servers import Servers
+from launcher import environment, keys
+from launcher.postgres import OWNER
+from launcher.servers import Servers
 from tests.prepared import preparing
 
 pytest_plugins = ("tests.stack", "tests.fault_table")

@@ -17,7 +17,7 @@ from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.http import HttpRequest
 
-from dashboard.launch.postgres import DATABASE
+from launcher.postgres import DATABASE
 from people.session_store import SessionStore
 from tests import factories
 from tests.desk import Browser, Product

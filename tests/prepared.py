@@ -13,11 +13,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from dashboard.launch import environment, keys
-from dashboard.launch.bootstrap import servers_folder
-from dashboard.launch.paths import ROOT
-from dashboard.launch.postgres import OWNER
-from dashboard.launch.servers import Servers
+from launcher import environment, keys
+from launcher.bootstrap import servers_folder
+from launcher.paths import ROOT
+from launcher.postgres import OWNER
+from launcher.servers import Servers
 
 _KEPT = servers_folder().parent
 _SECONDS = 120
@@ -55,7 +55,7 @@ def _digest() -> str:
     files = sorted(ROOT.glob("*/migrations/*.py"))
     made_by = [ROOT / "requirements.txt", ROOT / "dashboard/management/commands/prepare.py", Path(__file__)]
     told = hashlib.sha256(servers_folder().name.encode())
-    for path in (*files, *made_by, *sorted((ROOT / "dashboard/launch").glob("postgres.py"))):
+    for path in (*files, *made_by, *sorted((ROOT / "launcher").glob("postgres.py"))):
         told.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
     return told.hexdigest()[:16]
 

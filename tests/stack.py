@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import pytest
 
-from dashboard.launch import environment, keys, logs
-from dashboard.launch.paths import ROOT
-from dashboard.launch.pdeathsig import die_with_parent
-from dashboard.launch.ports import pick_free_ports
+from launcher import environment, keys, logs
+from launcher.paths import ROOT
+from launcher.pdeathsig import die_with_parent
+from launcher.ports import pick_free_ports
 from tests.prepared import preparing
 
 T = TypeVar("T")

@@ -15,8 +15,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dashboard.backup.archive import BackupError, CountedFile
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.programs import postgres_clients
+from launcher.errors import LaunchError
+from launcher.programs import postgres_clients
 
 # Stands in the database from the first row of a dump until everything after it is done: nothing starts over it.
 MARKER = "countersign_restoring"

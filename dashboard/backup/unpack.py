@@ -11,7 +11,7 @@ from pathlib import Path
 from common.credentials import write_credentials
 from common.demo_discord import APPLICATION_FILE
 from dashboard.backup.archive import Backup, BackupError, read_passphrase
-from dashboard.launch.keys import FILE, NAMES
+from launcher.keys import FILE, NAMES
 
 # Beside the keys: what the demo made, which is of use to nobody else.
 DEMO_FILES = ("credentials.env", APPLICATION_FILE)

@@ -5,7 +5,7 @@ from django.contrib.sessions.serializers import JSONSerializer
 from django.core import signing
 from playwright.sync_api import expect
 
-from dashboard.launch import keys
+from launcher import keys
 from tests.browser.conftest import sign_in
 from tests.browser.looking import too_wide, violations
 

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-from dashboard.launch.pdeathsig import die_with_parent
+from launcher.pdeathsig import die_with_parent
 from tests.desk import Product
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch.bootstrap import install_debian_packages
+from launcher.bootstrap import install_debian_packages
 
 _SOURCE = r"""
 struct when { long seconds, rest; };

@@ -19,7 +19,7 @@ import requests
 from celery import Celery
 from redis import Redis
 
-from dashboard.launch.ports import pick_free_ports
+from launcher.ports import pick_free_ports
 from tests.desk import Browser
 from tests.faults.proxy import DECIDE, WEBHOOK, Proxy, Rule
 from tests.faults.records import Held, Records

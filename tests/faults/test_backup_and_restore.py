@@ -19,13 +19,13 @@ from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
-from dashboard.launch import environment, postgres
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import ROOT
-from dashboard.launch.postgres import APPLICATION, OWNER
-from dashboard.launch.programs import postgres_clients, postgres_programs
-from dashboard.launch.servers import fleeting_servers
 from dashboard.management.commands import backup as backup_command
+from launcher import environment, postgres
+from launcher.errors import LaunchError
+from launcher.paths import ROOT
+from launcher.postgres import APPLICATION, OWNER
+from launcher.programs import postgres_clients, postgres_programs
+from launcher.servers import fleeting_servers
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser

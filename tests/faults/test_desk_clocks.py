@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import pytest
 
-from dashboard.launch.paths import ROOT
-from dashboard.launch.pdeathsig import die_with_parent
-from dashboard.launch.ports import pick_free_ports
-from dashboard.launch.processes import Process, http
+from launcher.paths import ROOT
+from launcher.pdeathsig import die_with_parent
+from launcher.ports import pick_free_ports
+from launcher.processes import Process, http
 from tests.desk import Browser
 from tests.faults.clock import clock
 from tests.faults.proxy import DECIDE

@@ -9,8 +9,8 @@ import threading
 import psycopg
 import pytest
 
-from dashboard.launch.paths import PYTHON, ROOT
-from dashboard.launch.pdeathsig import die_with_parent
+from launcher.paths import PYTHON, ROOT
+from launcher.pdeathsig import die_with_parent
 from tests.faults.proxy import LIST
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]

@@ -13,9 +13,9 @@ from audit.models import Entry
 from audit.sealing.base import read_cluster
 from audit.sealing.sealer import seal_all, sealing_state
 from common.postgres import clock
-from dashboard.launch.postgres import DATABASE, OWNER
-from dashboard.launch.programs import postgres_programs
-from dashboard.launch.servers import fleeting_servers
+from launcher.postgres import DATABASE, OWNER
+from launcher.programs import postgres_programs
+from launcher.servers import fleeting_servers
 from tests.ledger import append, as_superuser, check_chain
 from tests.moved import moved_to
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from dashboard.launch import environment
+from launcher import environment
 from tests.desk import Product
 from tests.stack import Stack, running_stack
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch import environment
+from launcher import environment
 from tests.faults.answering import everything_answers
 from tests.stack import Stack
 

@@ -19,11 +19,11 @@ from audit.sealing.sealer import seal_all, sealing_state
 from common.postgres import clock
 from dashboard.backup.database import MARKER
 from dashboard.foundations import examine_postgresql, pending_migrations
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.postgres import OWNER, Postgres
-from dashboard.launch.programs import postgres_programs
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email
+from launcher.errors import LaunchError
+from launcher.postgres import OWNER, Postgres
+from launcher.programs import postgres_programs
 from mirror.models import Message
 from tests.moved import moved_to
 from tests.releases.make import FOLDER, KEYS

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dashboard.launch.quality import run, steps
+from launcher.quality import run, steps
 
 CHECKS = ("mypy", "imports", "format", "lint", "migrations", "deploy")
 # Early, as the longest of them takes as long as a hundred tests.

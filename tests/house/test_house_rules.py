@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 APPS = (
+    "launcher",
     "dashboard",
     "alerts",
     "connections",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dashboard.launch import quality
+from launcher import quality
 from tests.mutation.modules import MODULES, ROOT
 
 

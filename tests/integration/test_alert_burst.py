@@ -13,7 +13,7 @@ from psycopg.conninfo import make_conninfo
 from alerts.models import Card, Delivery, Destination
 from alerts.sending.standard_webhooks import make_secret
 from audit.models import Entry
-from dashboard.launch.paths import ROOT
+from launcher.paths import ROOT
 from mirror.models import Message
 from tests.alerting import PROGRAM, discord
 from tests.factories import event_body, make_connection, make_message, post_event

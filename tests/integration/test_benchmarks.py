@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from benchmarks.__main__ import names
-from dashboard.launch.chromium import find_chromium
-from dashboard.launch.paths import ROOT
-from dashboard.launch.postgres import APPLICATION, DATABASE, OWNER
+from launcher.chromium import find_chromium
+from launcher.paths import ROOT
+from launcher.postgres import APPLICATION, DATABASE, OWNER
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,7 @@ from django.test import Client
 from approvals.tasks import sweep
 from audit.models import Entry
 from audit.trail import lines
-from dashboard.launch.paths import ROOT
+from launcher.paths import ROOT
 from mirror.models import Message
 from tests.factories import make_message
 

@@ -20,8 +20,8 @@ from approvals.intake import unsigned
 from approvals.models import Decision
 from audit.models import Entry
 from dashboard import foundations
-from dashboard.launch import data_folder
 from dashboard.models import Tick
+from launcher import data_folder
 from mirror.models import Connection, Message
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message, rolled_back

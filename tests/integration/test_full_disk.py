@@ -18,13 +18,13 @@ from django.utils import timezone
 
 from approvals.models import Decision
 from common import disk
-from dashboard.launch import environment
-from dashboard.launch.child import Child
-from dashboard.launch.errors import LaunchError, StopRequested
-from dashboard.launch.processes import Process
-from dashboard.launch.redis import Redis
-from dashboard.launch.signals import Signals
-from dashboard.launch.supervisor import Supervisor
+from launcher import environment
+from launcher.child import Child
+from launcher.errors import LaunchError, StopRequested
+from launcher.processes import Process
+from launcher.redis import Redis
+from launcher.signals import Signals
+from launcher.supervisor import Supervisor
 from people.session_store import IDLE
 from tests.factories import event_body, make_message, post_event
 

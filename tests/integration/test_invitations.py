@@ -16,8 +16,8 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry, EntryDetail
-from dashboard.launch.welcome import FIRST_RUN
 from dashboard.management.commands import prepare
+from launcher.welcome import FIRST_RUN
 from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours

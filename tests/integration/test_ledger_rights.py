@@ -16,8 +16,8 @@ from audit.guards import APPEND_ONLY, examine_guards
 from audit.models import Entry, EntryDetail
 from audit.recording import detail_hash
 from audit.sealing.sealer import seal_all
-from dashboard.launch.paths import ROOT
-from dashboard.launch.postgres import APPLICATION
+from launcher.paths import ROOT
+from launcher.postgres import APPLICATION
 from tests.ledger import append
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -12,7 +12,7 @@ from allauth.socialaccount.models import SocialAccount
 from django.core.cache import cache
 
 from audit.models import Entry, EntryDetail
-from dashboard.launch.ports import pick_free_ports
+from launcher.ports import pick_free_ports
 from people.models import Person, RoleRule
 from people.provider import GuardedSession
 from tests.signing import code_now, give_app

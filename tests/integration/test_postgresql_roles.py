@@ -11,9 +11,9 @@ from django.conf import settings
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dashboard.launch.keys import new_keys
-from dashboard.launch.postgres import OWNER
-from dashboard.launch.programs import postgres_programs
+from launcher.keys import new_keys
+from launcher.postgres import OWNER
+from launcher.programs import postgres_programs
 from tests.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]

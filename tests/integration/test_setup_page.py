@@ -10,8 +10,8 @@ from aiosmtpd.smtp import AuthResult
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from dashboard.launch.ports import pick_free_ports
 from dashboard.setup import set_up
+from launcher.ports import pick_free_ports
 from mirror.models import Connection, Mailbox, Message
 from people.models import Invitation
 from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back

@@ -8,7 +8,7 @@ import requests
 from alerts.models import Destination
 from alerts.places.secrets import new_secret
 from alerts.sending.events import send_event, try_event
-from dashboard.launch.ports import pick_free_ports
+from launcher.ports import pick_free_ports
 from tests.conformance import recipes
 from tests.factories import make_message
 from tests.integration.test_events_out import tell

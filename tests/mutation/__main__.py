@@ -22,7 +22,7 @@ from pathlib import Path
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
 
-from dashboard.launch.servers import Servers
+from launcher.servers import Servers
 from tests.mutation.modules import MODULES, ROOT
 from tests.prepared import preparing
 

@@ -13,11 +13,11 @@ import tomllib
 from datetime import timedelta
 from pathlib import Path
 
-from dashboard.launch import environment
-from dashboard.launch.paths import ROOT
-from dashboard.launch.postgres import OWNER
-from dashboard.launch.programs import postgres_programs
-from dashboard.launch.servers import Servers
+from launcher import environment
+from launcher.paths import ROOT
+from launcher.postgres import OWNER
+from launcher.programs import postgres_programs
+from launcher.servers import Servers
 
 FOLDER = Path(__file__).parent
 _KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch import environment, processes, standin
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import ROOT
+from launcher import environment, processes, standin
+from launcher.errors import LaunchError
+from launcher.paths import ROOT
 
 # The desk and the gateway of one run.
 OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch import data_folder, environment, keys, logs, ports
-from dashboard.launch.child import Child, pause_before_start
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.processes import Process, table
-from dashboard.launch.readiness import Check
-from dashboard.launch.sockets import socket_folder
+from launcher import data_folder, environment, keys, logs, ports
+from launcher.child import Child, pause_before_start
+from launcher.errors import LaunchError
+from launcher.processes import Process, table
+from launcher.readiness import Check
+from launcher.sockets import socket_folder
 
 
 def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> None:

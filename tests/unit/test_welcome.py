@@ -1,7 +1,7 @@
 """What a person reads when everything is ready."""
 
-from dashboard.launch import environment
-from dashboard.launch.welcome import FIRST_RUN, welcome
+from launcher import environment
+from launcher.welcome import FIRST_RUN, welcome
 
 
 def test_start_speaks_of_a_first_admin_only_while_there_is_none(tmp_path) -> None:

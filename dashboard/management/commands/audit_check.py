@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 
 from audit.proving.checking import STILL, run_check
-from dashboard.launch.pdeathsig import die_with_parent
+from launcher.pdeathsig import die_with_parent
 
 
 class Command(BaseCommand):

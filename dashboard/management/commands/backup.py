@@ -18,8 +18,8 @@ from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES
 from dashboard.env import env_str
-from dashboard.launch.keys import NAMES
 from dashboard.schema import applied_migrations
+from launcher.keys import NAMES
 
 OPERATOR = Keeper(kind="command", id="backup", label="an operator", surface="command")
 _SEAL = "SELECT number, size, root, at FROM audit_seal ORDER BY number DESC LIMIT 1"

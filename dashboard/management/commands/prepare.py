@@ -18,8 +18,8 @@ from redis.exceptions import RedisError
 from audit.guards import APPEND_ONLY
 from audit.retention import name_earlier_removals
 from dashboard.backup.database import MARKER
-from dashboard.launch.welcome import FIRST_RUN
 from dashboard.schema import applied_migrations, named, unknown_migrations
+from launcher.welcome import FIRST_RUN
 from people.models import Person
 
 # Who had which rights when: triggers write it, with the owner's rights.

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 
-from dashboard.launch.environment import Environment
-from dashboard.launch.paths import PYTHON
-from dashboard.launch.readiness import Check
+from launcher.environment import Environment
+from launcher.paths import PYTHON
+from launcher.readiness import Check
 
 # So many calls to MultiMail at once: 20 decisions a second of one account, each with a read, and room for the others;
 # and beside them so many destinations of alerts, which never take a decision's place.

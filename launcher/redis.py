@@ -14,11 +14,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common import disk
-from dashboard.launch import logs, orphans
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.programs import redis_program
-from dashboard.launch.screen import say
-from dashboard.launch.spawn import spawn
+from launcher import logs, orphans
+from launcher.errors import LaunchError
+from launcher.programs import redis_program
+from launcher.screen import say
+from launcher.spawn import spawn
 
 _START_SECONDS = 20
 

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 
-from dashboard.launch.errors import LaunchError
+from launcher.errors import LaunchError
 
 
 def say(text: str = "") -> None:

@@ -3,8 +3,8 @@
 import os
 import shutil
 
-from dashboard.launch.bootstrap import install_debian_packages
-from dashboard.launch.screen import say
+from launcher.bootstrap import install_debian_packages
+from launcher.screen import say
 
 # Spin writes a program in C that visits every state, and cpp reads the model's switches.
 _PACKAGES = ["spin", "gcc", "libc6-dev"]

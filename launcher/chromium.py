@@ -3,8 +3,8 @@
 import os
 import shutil
 
-from dashboard.launch.bootstrap import install_debian_packages
-from dashboard.launch.screen import say
+from launcher.bootstrap import install_debian_packages
+from launcher.screen import say
 
 # Fonts, because a bare machine has none and every text would be boxes.
 _PACKAGES = ["chromium-headless-shell", "fonts-dejavu-core", "fonts-noto-color-emoji"]

@@ -10,14 +10,14 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from dashboard.launch import data_folder, environment, orphans
-from dashboard.launch.data_folder import HeldByAnother
-from dashboard.launch.environment import Environment
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import PYTHON, ROOT
-from dashboard.launch.pdeathsig import die_with_parent
-from dashboard.launch.signals import Signals
-from dashboard.launch.supervisor import Supervisor
+from launcher import data_folder, environment, orphans
+from launcher.data_folder import HeldByAnother
+from launcher.environment import Environment
+from launcher.errors import LaunchError
+from launcher.paths import PYTHON, ROOT
+from launcher.pdeathsig import die_with_parent
+from launcher.signals import Signals
+from launcher.supervisor import Supervisor
 
 
 def manage(arguments: list[str]) -> int:

@@ -7,14 +7,14 @@ import os
 import subprocess
 from pathlib import Path
 
-from dashboard.launch import data_folder, environment, orphans
-from dashboard.launch.borrow import in_foreground
-from dashboard.launch.environment import Environment
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import PYTHON, ROOT
-from dashboard.launch.screen import say
-from dashboard.launch.signals import Signals
-from dashboard.launch.supervisor import Supervisor
+from launcher import data_folder, environment, orphans
+from launcher.borrow import in_foreground
+from launcher.environment import Environment
+from launcher.errors import LaunchError
+from launcher.paths import PYTHON, ROOT
+from launcher.screen import say
+from launcher.signals import Signals
+from launcher.supervisor import Supervisor
 
 _USAGE = "./run restore FILE [--seals FILE]: FILE is what ./run backup wrote."
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from dashboard.launch.environment import Environment
-from dashboard.launch.errors import LaunchError
+from launcher.environment import Environment
+from launcher.errors import LaunchError
 
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
 NAMES = tuple(_SIZES)

@@ -3,9 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from dashboard.launch import bootstrap
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.screen import complain, say
+from launcher import bootstrap
+from launcher.errors import LaunchError
+from launcher.screen import complain, say
 
 _HELP = """\
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
@@ -74,7 +74,7 @@ def _needs_servers(verb: str) -> bool:
 def _verb(name: str) -> Callable[[list[str]], int]:
     """Imported one by one: the launcher stays in memory as long as the product runs."""
     if name in ("start", "gateway", "stop", "reset"):
-        from dashboard.launch import run
+        from launcher import run
 
         verbs: dict[str, Callable[[list[str]], int]] = {
             "start": run.start,
@@ -84,15 +84,15 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         }
         return verbs[name]
     if name in ("manage", "backup", "bench"):
-        from dashboard.launch import borrow
+        from launcher import borrow
 
         return {"manage": borrow.manage, "backup": borrow.backup, "bench": borrow.bench}[name]
     if name == "restore":
-        from dashboard.launch.restore import restore
+        from launcher.restore import restore
 
         return restore
     if name in ("test", "check", "mutants", "screenshots"):
-        from dashboard.launch import quality
+        from launcher import quality
 
         return {
             "test": quality.test,

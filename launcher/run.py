@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from dashboard.launch import data_folder, environment, orphans
-from dashboard.launch.environment import Environment
-from dashboard.launch.errors import LaunchError, StopRequested
-from dashboard.launch.screen import complain, say
-from dashboard.launch.servers import log_folder
-from dashboard.launch.signals import Signals
-from dashboard.launch.supervisor import Supervisor
-from dashboard.launch.welcome import welcome
+from launcher import data_folder, environment, orphans
+from launcher.environment import Environment
+from launcher.errors import LaunchError, StopRequested
+from launcher.screen import complain, say
+from launcher.servers import log_folder
+from launcher.signals import Signals
+from launcher.supervisor import Supervisor
+from launcher.welcome import welcome
 
 _STOP_SECONDS = 10
 _OPEN_FILES = 65_536

@@ -3,10 +3,10 @@
 import subprocess
 
 from common.demo_discord import APPLICATION_FILE
-from dashboard.launch.environment import DISCORD, Environment
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.keys import read_assignments
-from dashboard.launch.paths import PYTHON, ROOT
+from launcher.environment import DISCORD, Environment
+from launcher.errors import LaunchError
+from launcher.keys import read_assignments
+from launcher.paths import PYTHON, ROOT
 
 _TOLD = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 

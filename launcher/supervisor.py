@@ -10,18 +10,18 @@ import time
 from collections.abc import Callable
 
 from common import disk
-from dashboard.launch import data_folder, keys, logs, orphans, standin
-from dashboard.launch.child import Child, pause_before_start
-from dashboard.launch.environment import PASSED_ON, Environment
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import PYTHON, ROOT
-from dashboard.launch.ports import refuse_taken
-from dashboard.launch.postgres import Postgres
-from dashboard.launch.processes import Process, table
-from dashboard.launch.redis import Redis
-from dashboard.launch.screen import say
-from dashboard.launch.servers import Servers, log_folder
-from dashboard.launch.signals import Signals
+from launcher import data_folder, keys, logs, orphans, standin
+from launcher.child import Child, pause_before_start
+from launcher.environment import PASSED_ON, Environment
+from launcher.errors import LaunchError
+from launcher.paths import PYTHON, ROOT
+from launcher.ports import refuse_taken
+from launcher.postgres import Postgres
+from launcher.processes import Process, table
+from launcher.redis import Redis
+from launcher.screen import say
+from launcher.servers import Servers, log_folder
+from launcher.signals import Signals
 
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300

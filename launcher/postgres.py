@@ -13,10 +13,10 @@ from pathlib import Path
 from urllib.parse import quote
 
 from common import disk
-from dashboard.launch import logs, orphans
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.programs import hand_to, let_through, major_version, must_reach, postgres_programs, unprivileged
-from dashboard.launch.spawn import spawn
+from launcher import logs, orphans
+from launcher.errors import LaunchError
+from launcher.programs import hand_to, let_through, major_version, must_reach, postgres_programs, unprivileged
+from launcher.spawn import spawn
 
 OWNER = "countersign_owner"
 APPLICATION = "countersign"

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dashboard.launch.paths import ROOT
-from dashboard.launch.pdeathsig import die_with_parent
+from launcher.paths import ROOT
+from launcher.pdeathsig import die_with_parent
 
 
 @dataclass(frozen=True, kw_only=True)

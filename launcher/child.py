@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from dashboard.launch import orphans
-from dashboard.launch.processes import Process
-from dashboard.launch.spawn import spawn
+from launcher import orphans
+from launcher.processes import Process
+from launcher.spawn import spawn
 
 # A life shorter than this counts as a failed start.
 _SHORT = 10.0

@@ -16,10 +16,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import PYTHON, ROOT, SERVERS, VENV
-from dashboard.launch.pdeathsig import die_with_parent
-from dashboard.launch.screen import say
+from launcher.errors import LaunchError
+from launcher.paths import PYTHON, ROOT, SERVERS, VENV
+from launcher.pdeathsig import die_with_parent
+from launcher.screen import say
 
 RUNTIME = ROOT / "requirements.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"
@@ -54,7 +54,7 @@ def hand_over(arguments: list[str]) -> None:
     """Goes on as the environment's own Python, in the same process; returns when it is that already."""
     if Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(  # noqa: S606 a shell has no part in this
-            PYTHON, [str(PYTHON), "-m", "dashboard.launch", *arguments]
+            PYTHON, [str(PYTHON), "-m", "launcher", *arguments]
         )
 
 

@@ -5,10 +5,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboard.launch.environment import Environment
-from dashboard.launch.postgres import OWNER, Postgres
-from dashboard.launch.redis import Redis
-from dashboard.launch.sockets import socket_folder
+from launcher.environment import Environment
+from launcher.postgres import OWNER, Postgres
+from launcher.redis import Redis
+from launcher.sockets import socket_folder
 
 
 class Servers:

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from dashboard.launch.bootstrap import servers_folder
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.spawn import Identity
+from launcher.bootstrap import servers_folder
+from launcher.errors import LaunchError
+from launcher.spawn import Identity
 
 _NOBODY = 65534
 _USER_NAMESPACE = ("unshare", "-U", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")

@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dashboard.launch import environment, keys
-from dashboard.launch.chromium import ensure_chromium
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import PYTHON, ROOT, VENV
-from dashboard.launch.screen import say
-from dashboard.launch.servers import fleeting_servers
-from dashboard.launch.spin import ensure_spin
+from launcher import environment, keys
+from launcher.chromium import ensure_chromium
+from launcher.errors import LaunchError
+from launcher.paths import PYTHON, ROOT, VENV
+from launcher.screen import say
+from launcher.servers import fleeting_servers
+from launcher.spin import ensure_spin
 
 _RARE = "not slow and not soak"
 

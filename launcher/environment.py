@@ -12,9 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dashboard.launch.errors import LaunchError
-from dashboard.launch.paths import ROOT
-from dashboard.launch.ports import pick_free_ports
+from launcher.errors import LaunchError
+from launcher.paths import ROOT
+from launcher.ports import pick_free_ports
 
 PORTS = {
     "PORT": 8000,

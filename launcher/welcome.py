@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from dashboard.launch.environment import Environment
-from dashboard.launch.keys import read_assignments
-from dashboard.launch.paths import ROOT
+from launcher.environment import Environment
+from launcher.keys import read_assignments
+from launcher.paths import ROOT
 
 CREDENTIALS = "credentials.env"
 # `prepare` leaves it there as long as there is no admin.

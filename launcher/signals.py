@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from dashboard.launch.errors import StopRequested
+from launcher.errors import StopRequested
 
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -5,7 +5,7 @@ import stat
 import zlib
 from pathlib import Path
 
-from dashboard.launch.errors import LaunchError
+from launcher.errors import LaunchError
 
 # The longest name in it is ".s.PGSQL.5432.lock".
 _LONGEST = 107 - len("/.s.PGSQL.5432.lock")
