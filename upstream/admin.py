@@ -6,8 +6,8 @@ Each call has one time for all of it, because somebody waits for it on a page.
 from typing import Any
 from urllib.parse import quote
 
+from common.exchange import Deadline
 from upstream.client import Client
-from upstream.wire import Deadline
 
 MAX_LIST = 8 * 1024 * 1024
 

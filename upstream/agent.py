@@ -3,9 +3,9 @@
 from typing import Any
 from urllib.parse import quote
 
+from common.exchange import Deadline
 from upstream.client import Client
 from upstream.errors import OutcomeUnknown
-from upstream.wire import Deadline
 
 MAX_SENT = 256 * 1024
 MAX_INBOX = 4 * 1024 * 1024

@@ -88,7 +88,7 @@ def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_a
     for addresses in (["127.0.0.1"], ["10.0.0.5", "93.184.216.34"]):
         found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
         answers = iter([found])
-        monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *_, answers=answers, **__: next(answers))
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, answers=answers, **__: next(answers))
         with pytest.raises(DeliveryError, match="private") as caught:
             post("https://looks-harmless.example/", allow=[])
         assert caught.value.refused
