@@ -1,9 +1,14 @@
-"""What Prometheus is told: how much waits, leaves and is in doubt, how old it is, and how well everything is read."""
+"""The figures for Prometheus: how much waits, is sent and is in doubt, how old it is, and how well everything is read.
 
-from collections.abc import Iterator
+Each scrape reads them from the database into a registry of its own, so that any number of web processes may answer.
+"""
+
+import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, QuerySet
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from approvals.intake import unsigned
 from approvals.models import Decision
@@ -17,93 +22,89 @@ from mirror.states import DecisionState
 from policy.models import KillSwitch
 
 # Prometheus compares it like a number: what was never read is older than any limit.
-NEVER = "+Inf"
+NEVER = math.inf
 
 
 def exposition() -> str:
     """Return all figures as Prometheus reads them; ages go by the database's clock."""
-    now = clock()
-    lines: list[str] = []
-    for name, what, samples in _families(now):
-        lines += [f"# HELP countersign_{name} {what}", f"# TYPE countersign_{name} gauge"]
-        lines += [f"countersign_{name}{labels} {value}" for labels, value in samples]
-    return "\n".join(lines) + "\n"
+    registry, now = CollectorRegistry(), clock()
+    for values in (_decisions(now), _connections(now), _ledger(now)):
+        for (name, text), value in values.items():
+            Gauge(f"countersign_{name}", text, registry=registry).set(value)
+    _connection_ages(registry, now)
+    _unapplied_webhooks(registry)
+    ticks = Gauge("countersign_last_tick_age_seconds", "Since a background job last ran.", ["job"], registry=registry)
+    for job, at in Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job"):
+        ticks.labels(job).set(_seconds(now - at))
+    return generate_latest(registry).decode()
 
 
-Samples = list[tuple[str, object]]
+# By the name and the words of a figure.
+Figures = Mapping[tuple[str, str], float]
 
 
-def _families(now: datetime) -> Iterator[tuple[str, str, Samples]]:
+def _decisions(now: datetime) -> Figures:
     waiting, decisions = desk_messages().awaiting_review(), Decision.objects.all()
-    yield "messages_waiting", "Messages that wait for a decision.", _one(waiting.count())
-    yield "oldest_waiting_seconds", "Age of the oldest of them.", _age(waiting, "held_at", now)
-    recorded = decisions.filter(state=DecisionState.RECORDED)
-    yield "decisions_recorded", "Decisions that are not carried out yet.", _one(recorded.count())
+    recorded, in_doubt = decisions.filter(state=DecisionState.RECORDED), decisions.in_doubt()
     due = recorded.filter(due_at__lte=now)
-    yield "decisions_due", "Those whose time has come, whatever keeps them.", _one(due.count())
-    yield "oldest_due_seconds", "For how long the oldest of those is due.", _age(due, "due_at", now)
-    in_doubt = decisions.in_doubt()
-    yield "decisions_in_doubt", "Decisions whose outcome is not known.", _one(in_doubt.count())
-    yield "oldest_in_doubt_seconds", "Age of the oldest doubt.", _age(in_doubt, "changed_at", now)
-    yield "kill_switches_pulled", "Kill switches that stop something.", _one(KillSwitch.objects.pulled().count())
-    yield from _of_connections(now)
     forged = unsigned.total()
-    yield "webhooks_unsigned", "Webhooks without a valid signature, ever.", [] if forged is None else _one(forged)
-    yield from _of_the_ledger(now)
-    ticks = Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
-    yield (
-        "last_tick_age_seconds",
-        "Since a background job last ran.",
-        [_labelled("job", job, now - at) for job, at in ticks],
-    )
+    return {
+        ("messages_waiting", "Messages that wait for a decision."): waiting.count(),
+        ("oldest_waiting_seconds", "Age of the oldest of them."): _age(waiting, "held_at", now),
+        ("decisions_recorded", "Decisions that are not carried out yet."): recorded.count(),
+        ("decisions_due", "Those whose time has come, whatever keeps them."): due.count(),
+        ("oldest_due_seconds", "For how long the oldest of those is due."): _age(due, "due_at", now),
+        ("decisions_in_doubt", "Decisions whose outcome is not known."): in_doubt.count(),
+        ("oldest_in_doubt_seconds", "Age of the oldest doubt."): _age(in_doubt, "changed_at", now),
+        ("kill_switches_pulled", "Kill switches that stop something."): KillSwitch.objects.pulled().count(),
+        **({} if forged is None else {("webhooks_unsigned", "Webhooks without a valid signature, ever."): forged}),
+    }
 
 
-def _of_the_ledger(now: datetime) -> Iterator[tuple[str, str, Samples]]:
-    state = sealing_state(now)
-    last = _seconds(now - state.last.at) if state.last else NEVER
-    yield "ledger_unsealed", "Entries of the ledger that no seal covers, up to 10,001.", _one(state.unsealed)
-    yield "ledger_oldest_unsealed_seconds", "Age of the oldest of them.", [("", _seconds(state.age))]
-    yield "ledger_seal_age_seconds", "Since the ledger was last sealed.", [("", last)]
-    yield "ledger_stopped", "Whether the sealer found that it must not go on.", _one(int(state.is_stopped))
-    check = Check.objects.standing().first()
+def _connections(now: datetime) -> Figures:
+    active = Connection.objects.at_work()
+    failing, paused = active.filter(failing_since__isnull=False), active.filter(paused_at__isnull=False)
+    return {
+        ("connections_failing", "Connections that cannot be read."): failing.count(),
+        ("connections_paused", "Connections through which nothing is decided."): paused.count(),
+    }
+
+
+def _ledger(now: datetime) -> Figures:
+    state, check = sealing_state(now), Check.objects.standing().first()
+    sealed = _seconds(now - state.last.at) if state.last else NEVER
     checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
-    broken = int(check is not None and check.state == Check.State.BROKEN)
-    yield "ledger_check_age_seconds", "Since a look through the whole ledger came to an end.", [("", checked)]
-    yield "ledger_broken", "Whether the last of them found what does not hold.", _one(broken)
+    broken = check is not None and check.state == Check.State.BROKEN
+    return {
+        ("ledger_unsealed", "Entries of the ledger that no seal covers, up to 10,001."): state.unsealed,
+        ("ledger_oldest_unsealed_seconds", "Age of the oldest of them."): _seconds(state.age),
+        ("ledger_seal_age_seconds", "Since the ledger was last sealed."): sealed,
+        ("ledger_stopped", "Whether the sealer found that it must not go on."): state.is_stopped,
+        ("ledger_check_age_seconds", "Since a check of the whole ledger came to an end."): checked,
+        ("ledger_broken", "Whether the last of them found what does not hold."): broken,
+    }
 
 
-def _of_connections(now: datetime) -> Iterator[tuple[str, str, Samples]]:
-    connections = list(Connection.objects.at_work().order_by("slug"))
-    failing = sum(connection.failing_since is not None for connection in connections)
-    yield "connections_failing", "Connections that cannot be read.", _one(failing)
-    paused = sum(connection.paused_at is not None for connection in connections)
-    yield "connections_paused", "Connections through which nothing is decided.", _one(paused)
-    ages = [_labelled("connection", c.slug, now - c.complete_as_of if c.complete_as_of else None) for c in connections]
-    yield "complete_age_seconds", "Since all that MultiMail holds was last read whole.", ages
-    kept = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
-    counted = {(slug, result): number for slug, result, number in kept.order_by()}
-    yield (
-        "webhooks_to_look_at",
-        "Webhooks that were kept and not applied.",
-        [
-            (f'{{connection="{c.slug}",result="{result}"}}', counted.get((c.slug, result), 0))
-            for c in connections
-            for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE)
-        ],
-    )
+def _connection_ages(registry: CollectorRegistry, now: datetime) -> None:
+    text = "Since all that MultiMail holds was last read whole."
+    ages = Gauge("countersign_complete_age_seconds", text, ["connection"], registry=registry)
+    for slug, complete_as_of in Connection.objects.at_work().values_list("slug", "complete_as_of").order_by("slug"):
+        ages.labels(slug).set(_seconds(now - complete_as_of) if complete_as_of else NEVER)
 
 
-def _one(value: int) -> Samples:
-    return [("", value)]
+def _unapplied_webhooks(registry: CollectorRegistry) -> None:
+    text = "Webhooks that were stored and not applied."
+    gauge = Gauge("countersign_webhooks_to_look_at", text, ["connection", "result"], registry=registry)
+    stored = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
+    counted = {(slug, result): number for slug, result, number in stored.order_by()}
+    for slug in Connection.objects.at_work().values_list("slug", flat=True).order_by("slug"):
+        for result in (WebhookEvent.Result.POISON, WebhookEvent.Result.LATE):
+            gauge.labels(slug, result).set(counted.get((slug, result), 0))
 
 
-def _age(rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime) -> Samples:
+def _age(rows: QuerySet[Message] | QuerySet[Decision], column: str, now: datetime) -> float:
     oldest = rows.aggregate(oldest=Min(column))["oldest"]
-    return [("", _seconds(now - oldest) if oldest else 0)]
-
-
-def _labelled(label: str, value: str, age: timedelta | None) -> tuple[str, object]:
-    return f'{{{label}="{value}"}}', NEVER if age is None else _seconds(age)
+    return _seconds(now - oldest) if oldest else 0
 
 
 def _seconds(age: timedelta) -> float:

@@ -108,7 +108,7 @@ def test_broken_ledger_is_told_everywhere(admin, auditor, capsys):
         (found,) = [one for one in attention_for(actor, timezone.now()) if one.kind == "ledger_broken"]
         assert check.findings[0] in found.why
         assert attention_count(actor) >= 1
-    assert "countersign_ledger_broken 1" in exposition()
+    assert "countersign_ledger_broken 1.0" in exposition()
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "The ledger does not hold" in capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_ledger_that_holds_again_is_no_finding_any_more(admin):
     Check.objects.create(state="holds", ended_at=timezone.now())
     assert attention_for(actor, timezone.now()) == []
     assert attention_count(actor) == before - 1
-    assert "countersign_ledger_broken 0" in exposition()
+    assert "countersign_ledger_broken 0.0" in exposition()
 
 
 def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, nudged, looks):
