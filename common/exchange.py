@@ -172,7 +172,7 @@ class _Connection(HTTPConnection):
         if self._limits.before_write is not None:
             self._limits.before_write()
         self._limits.has_written = True
-        self.sock.sendall(self._request)  # type: ignore[union-attr]
+        self.sock.sendall(self._request)
         return super().getresponse()
 
 

@@ -5,7 +5,7 @@ A call that breaks may have had its effect. It is never repeated here: whoever a
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import transaction
 
@@ -16,18 +16,16 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
 from upstream import errors
-from upstream.admin import Administration
-
-A = TypeVar("A", bound=Administration)
+from upstream.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
 
-def as_admin(kind: type[A], connection: Connection, *, within: float = CHANGE_SECONDS) -> A:
-    """Return this part of MultiMail's API as the admin key reaches it. Raises ActNotAllowed without one."""
+def as_admin(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
+    """Return MultiMail's API as the admin key reaches it. Raises ActNotAllowed without one."""
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
-    return kind(base_url=connection.api_url, key=connection.admin_key, within=within)
+    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
 
 
 def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str) -> None:

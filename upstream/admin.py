@@ -1,54 +1,204 @@
-"""Calls that MultiMail takes from an admin key: webhooks of the account, and what further modules add to it.
+"""Calls that MultiMail takes from an admin key: webhooks, mailboxes, domains, API keys and allowlists of an account.
 
-Each call has one time for all of it, because somebody waits for it on a page.
+Each call has one time for all of it, because somebody waits for it on a page. None is repeated: after an unknown
+outcome of one that makes something, whoever asked lists first. What they mean: docs/multimail.md.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from common.exchange import Deadline
-from upstream.client import Client
+from upstream import errors
+from upstream.client import Client, path, rows_in
 
 MAX_LIST = 8 * 1024 * 1024
 
 
-class Administration(Client):
-    """MultiMail's API with an admin key. Every call answers with the JSON object, or raises an error of upstream."""
+@dataclass(frozen=True)
+class ListAtGate:
+    """One list as the gate has it. `waits_for` is what it says while an operator has to confirm a change."""
+
+    mode: str
+    version: int
+    entries: tuple[Mapping[str, Any], ...]
+    waits_for: str = ""
+
+
+class AdminClient(Client):
+    """MultiMail's API with an admin key; a read key may list mailboxes, an oversight key refusals.
+
+    Every call answers with the JSON object, or raises an error of upstream.
+    """
 
     def __init__(self, *, base_url: str, key: str, within: float) -> None:
         super().__init__(base_url=base_url, key=key)
         self._within = within
 
     def ask(
-        self, method: str, path: str, *, params: dict[str, str] | None = None, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        template: str,
+        *parts: str,
+        params: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
-        """Make one call. Parts of `path` that come from elsewhere go through `part` first."""
-        deadline = Deadline.after(self._within)
-        return self._call(method, path, params=params, body=body, limit=MAX_LIST, deadline=deadline)[0]
+        """Make one call to the path that `template` and its parts make."""
+        target, deadline = path(template, *parts), Deadline.after(self._within)
+        return self._call(method, target, params=params, body=body, limit=MAX_LIST, deadline=deadline)
 
-    def register_webhook(self, *, url: str, events: list[str], secret: str) -> dict[str, Any]:
-        """Subscribe an address to events of the whole account. Contract section 6.1."""
-        return self.ask("POST", "/v1/webhooks", body={"url": url, "events": events, "secret": secret})
+    def _rows(self, target: str, *names: str) -> list[dict[str, Any]]:
+        rows = rows_in(self.ask("GET", target), *names, what="list")
+        return [row for row in rows if isinstance(row, dict) and row.get("id")]
+
+    def _page(self, target: str, name: str, params: dict[str, str]) -> tuple[list[dict[str, Any]], str]:
+        """Return one page of a list, newest first, and the cursor of the next page."""
+        answer = self.ask("GET", target, params={key: text for key, text in params.items() if text})
+        rows = [row for row in rows_in(answer, name, what=f"list of {name}") if isinstance(row, dict)]
+        return rows, str(answer.get("cursor") or "")
+
+    # --- webhooks -------------------------------------------------------------------------------------------------
+
+    def list_webhooks(self) -> list[dict[str, Any]]:
+        """Read every subscription, without secrets."""
+        return self._rows("/v1/webhooks", "webhooks", "subscriptions")
+
+    def create_webhook(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Subscribe an address to events of the whole account; the answer holds the signing secret."""
+        return self.ask("POST", "/v1/webhooks", body=wanted)
 
     def read_webhook(self, webhook_id: str) -> dict[str, Any]:
         """Read one subscription; the answer holds its secret."""
-        return self.ask("GET", f"/v1/webhooks/{part(webhook_id)}")
+        return self.ask("GET", "/v1/webhooks/{}", webhook_id)
 
     def test_webhook(self, webhook_id: str) -> dict[str, Any]:
         """Have one signed event sent that is about no message, and return its delivery."""
-        return self.ask("POST", f"/v1/webhooks/{part(webhook_id)}/test")
+        return self.ask("POST", "/v1/webhooks/{}/test", webhook_id)
 
-    def rotate_webhook(self, webhook_id: str, *, secret: str, overlap_s: int) -> dict[str, Any]:
-        """Give a subscription another secret, which signs alone after so many seconds (our gateway)."""
-        return self.ask(
-            "POST", f"/v1/webhooks/{part(webhook_id)}/rotate", body={"secret": secret, "overlap_s": overlap_s}
-        )
+    def rotate_webhook(self, webhook_id: str, *, overlap_s: int, secret: str = "") -> dict[str, Any]:
+        """Give a subscription this secret, or one that our gateway makes; it signs alone after so many seconds."""
+        body = {"overlap_s": overlap_s} | ({"secret": secret} if secret else {})
+        return self.ask("POST", "/v1/webhooks/{}/rotate", webhook_id, body=body)
 
     def delete_webhook(self, webhook_id: str) -> dict[str, Any]:
         """End a subscription."""
-        return self.ask("DELETE", f"/v1/webhooks/{part(webhook_id)}")
+        return self.ask("DELETE", "/v1/webhooks/{}", webhook_id)
+
+    def list_deliveries(self, *, webhook_id: str = "", cursor: str = "") -> tuple[list[dict[str, Any]], str]:
+        """Read one page of what was sent, newest first, and the cursor of the next page."""
+        params = {"webhook_id": webhook_id, "cursor": cursor, "limit": "50"}
+        rows, more = self._page("/v1/webhook-deliveries", "deliveries", params)
+        return [row for row in rows if row.get("id")], more
+
+    def replay_delivery(self, delivery_id: str) -> dict[str, Any]:
+        """Send a finished delivery again: the same bytes under the same event id (our gateway)."""
+        return self.ask("POST", "/v1/webhook-deliveries/{}/replay", delivery_id)
+
+    # --- mailboxes ------------------------------------------------------------------------------------------------
+
+    def list_mailboxes(self) -> list[dict[str, Any]]:
+        """Read every mailbox that the key may use."""
+        return self._rows("/v1/mailboxes", "mailboxes")
+
+    def create_mailbox(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Make a mailbox."""
+        return self.ask("POST", "/v1/mailboxes", body=wanted)
+
+    def change_mailbox(self, mailbox_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change settings; a stricter oversight mode is one of them, a looser one is refused."""
+        return self.ask("PATCH", "/v1/mailboxes/{}", mailbox_id, body=changes)
+
+    def delete_mailbox(self, mailbox_id: str) -> dict[str, Any]:
+        """Delete a mailbox for good; what waits in it is cancelled."""
+        return self.ask("DELETE", "/v1/mailboxes/{}", mailbox_id)
+
+    def list_upgrade_requests(self) -> list[dict[str, Any]]:
+        """Read which looser modes were asked for, with the codes that allow them (our gateway)."""
+        return self._rows("/v1/upgrade-requests", "requests")
+
+    def request_upgrade(self, mailbox_id: str, *, target_mode: str) -> dict[str, Any]:
+        """Ask for a looser mode. An older request of the mailbox ends by this, and three an hour are taken."""
+        return self.ask("POST", "/v1/mailboxes/{}/request-upgrade", mailbox_id, body={"target_mode": target_mode})
+
+    def upgrade(self, mailbox_id: str, *, code: str) -> dict[str, Any]:
+        """Loosen the mode as the request says that this code is for."""
+        return self.ask("POST", "/v1/mailboxes/{}/upgrade", mailbox_id, body={"code": code})
+
+    # --- domains --------------------------------------------------------------------------------------------------
+
+    def list_domains(self) -> list[dict[str, Any]]:
+        """Read every domain with its records, and what DNS said of each when it was last asked."""
+        return self._rows("/v1/domains", "domains")
+
+    def add_domain(self, name: str) -> dict[str, Any]:
+        """Add a domain. Asked again it is a conflict, and changes nothing."""
+        return self.ask("POST", "/v1/domains", body={"domain": name})
+
+    def verify_domain(self, domain_id: str) -> dict[str, Any]:
+        """Have each record looked up in DNS, and return the domain with a sentence."""
+        return self.ask("POST", "/v1/domains/{}/verify", domain_id)
+
+    def rotate_dkim(self, domain_id: str) -> dict[str, Any]:
+        """Have another DKIM key made (our gateway)."""
+        return self.ask("POST", "/v1/domains/{}/rotate-dkim", domain_id)
+
+    def delete_domain(self, domain_id: str) -> dict[str, Any]:
+        """Remove a domain."""
+        return self.ask("DELETE", "/v1/domains/{}", domain_id)
+
+    # --- API keys: a key's text is in the answer that makes it and nowhere else --------------------------------------
+
+    def list_keys(self) -> list[dict[str, Any]]:
+        """Read all keys of the account, revoked ones too."""
+        return self._rows("/v1/api-keys", "api_keys", "keys")
+
+    def create_key(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Make a key."""
+        return self.ask("POST", "/v1/api-keys", body=wanted)
+
+    def change_key(self, key_id: str, changes: dict[str, Any]) -> dict[str, Any]:
+        """Change name, scopes or mailboxes of a key."""
+        return self.ask("PATCH", "/v1/api-keys/{}", key_id, body=changes)
+
+    def revoke_key(self, key_id: str, *, approval_code: str = "") -> dict[str, Any]:
+        """Revoke a key at once."""
+        # In the address: not everything on the way lets a DELETE have a body.
+        params = {"approval_code": approval_code} if approval_code else None
+        return self.ask("DELETE", "/v1/api-keys/{}", key_id, params=params)
+
+    # --- allowlists at the gate -----------------------------------------------------------------------------------
+
+    def read_allowlist(self, *, mailbox_id: str, kind: str) -> ListAtGate:
+        """Read one list of a mailbox."""
+        return _list_in(self.ask("GET", "/v1/mailboxes/{}/allowlist", mailbox_id, params={"kind": kind}))
+
+    def replace_allowlist(
+        self,
+        *,
+        mailbox_id: str,
+        kind: str,
+        mode: str,
+        version: int,
+        entries: list[dict[str, Any]],
+        approval_code: str = "",
+    ) -> ListAtGate:
+        """Replace one list whole, if it still is at `version`. Raises Conflict where it is not."""
+        body: dict[str, Any] = {"kind": kind, "mode": mode, "version": version, "entries": entries}
+        if approval_code:
+            body["approval_code"] = approval_code
+        answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
+        if answer.get("status") == "pending_approval":
+            said = str(answer.get("message") or "An operator has to confirm this.")
+            return ListAtGate(mode="", version=version, entries=(), waits_for=said[:300])
+        return _list_in(answer)
+
+    def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:
+        """Read one page of what restrictions kept out, newest first, and the cursor of the next page."""
+        return self._page("/v1/refusals", "refusals", {"limit": "100", "cursor": cursor})
 
 
-def part(text: str) -> str:
-    """Return `text` as one segment of a path."""
-    return quote(text, safe="")
+def _list_in(answer: Mapping[str, Any]) -> ListAtGate:
+    mode, version, entries = answer.get("mode"), answer.get("version"), answer.get("entries")
+    if not isinstance(mode, str) or not isinstance(version, int) or not isinstance(entries, list):
+        raise errors.OutcomeUnknown("MultiMail's answer about an allowlist cannot be read.")
+    return ListAtGate(mode=mode, version=version, entries=tuple(one for one in entries if isinstance(one, dict)))

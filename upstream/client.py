@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 
 from common.exchange import Deadline
 from upstream import errors
-from upstream.texts import storable
+from upstream.events import storable
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
 # All pages of one list together.
@@ -22,6 +22,12 @@ MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
 MAX_THREAD = 32 * 1024 * 1024
 _KEY = re.compile(r"[\x21-\x7e]+")
+_KINDS: dict[int, type[errors.UpstreamError]] = {
+    **dict.fromkeys((400, 413, 422), errors.Rejected),
+    401: errors.KeyRefused,
+    403: errors.Forbidden,
+    404: errors.NotFound,
+}
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Client:
         self._key = key
 
     def list_pending(self, *, email_id: str = "") -> Pending:
-        """Read what is held: everything, or (our gateway only) one message. Contract section 4.4.
+        """Read what is held: everything, or (our gateway only) one message.
 
         Everything is all pages of it, or an error. Our gateway is asked for the list once: MultiMail gives it under
         three names, and of thousands of messages that is a hundred megabytes on both sides.
@@ -57,14 +63,11 @@ class Client:
         rows: dict[str, dict[str, Any]] = {}
         cursor, seen, unreadable, size = "", {""}, 0, 0
         while True:
-            body, answer = self._call(
-                "GET",
-                "/v1/oversight/pending",
-                params=asked | ({"cursor": cursor} if cursor else {}),
-                limit=MAX_ANSWER - size,
-                deadline=deadline,
-            )
-            given = _rows_in(body)
+            params = asked | ({"cursor": cursor} if cursor else {})
+            limit = MAX_ANSWER - size
+            answer = self._exchange("GET", "/v1/oversight/pending", params=params, limit=limit, deadline=deadline)
+            body = _object_in(answer)
+            given = rows_in(body, "pending", "emails", "messages", what="list of held messages")
             named = [row for row in given if isinstance(row, dict) and row.get("id")]
             unreadable += len(given) - len(named)
             # Of a row that slipped from one page to the next the later reading is the newer one.
@@ -85,28 +88,26 @@ class Client:
         )
 
     def read_email(self, *, email_id: str, mailbox_id: str) -> dict[str, Any]:
-        """Read one message with all that is known of it. It marks received mail as read! Contract section 4.2."""
-        place = f"/v1/mailboxes/{quote(mailbox_id, safe='')}/emails" if mailbox_id else "/v1/emails"
-        return self._call("GET", f"{place}/{quote(email_id, safe='')}", limit=MAX_ANSWER)[0]
+        """Read one message with all that is known of it. It marks received mail as read! docs/multimail.md, Reading."""
+        if not mailbox_id:
+            return self._call("GET", path("/v1/emails/{}", email_id), limit=MAX_ANSWER)
+        return self._call("GET", path("/v1/mailboxes/{}/emails/{}", mailbox_id, email_id), limit=MAX_ANSWER)
 
     def read_thread(self, *, thread_id: str, mailbox_id: str) -> dict[str, Any]:
-        """Read the letters of one thread, where MultiMail gives that with what they say. Nothing is marked as read.
+        """Read the messages of one thread, where MultiMail gives that with their bodies. Nothing is marked as read.
 
-        Only our gateway knows the question for the bodies; others leave it out of account. Contract section 4.2.
+        Only our gateway knows the question for the bodies; others leave it out of account.
         """
-        path = f"/v1/mailboxes/{quote(mailbox_id, safe='')}/threads/{quote(thread_id, safe='')}"
-        return self._call("GET", path, params={"bodies": "true"}, limit=MAX_THREAD)[0]
+        place = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
+        return self._call("GET", place, params={"bodies": "true"}, limit=MAX_THREAD)
 
     def download(self, *, email_id: str, mailbox_id: str, name: str, limit: int) -> bytes:
-        """Fetch one attached file with a read key. Contract section 4.2. Raises TooLarge beyond `limit` bytes."""
-        email = f"/v1/mailboxes/{quote(mailbox_id, safe='')}/emails/{quote(email_id, safe='')}"
-        return self._bytes(f"{email}/attachments/{quote(name, safe='')}", limit=limit)
+        """Fetch one attachment with a read key. Raises TooLarge beyond `limit` bytes."""
+        return self._bytes(path("/v1/mailboxes/{}/emails/{}/attachments/{}", mailbox_id, email_id, name), limit)
 
     def download_held(self, *, email_id: str, name: str, limit: int) -> bytes:
-        """Fetch one file of a held message with an oversight key, which only our gateway gives."""
-        return self._bytes(
-            f"/v1/oversight/pending/{quote(email_id, safe='')}/attachments/{quote(name, safe='')}", limit=limit
-        )
+        """Fetch one attachment of a held message with an oversight key, which only our gateway gives."""
+        return self._bytes(path("/v1/oversight/pending/{}/attachments/{}", email_id, name), limit)
 
     def decide_email(
         self,
@@ -118,74 +119,54 @@ class Client:
         expected_fingerprint: str | None,
         before_write: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Approve or reject one held message: not idempotent, an approval sends mail at once. Contract section 4.4.
+        """Approve or reject one held message: not idempotent, an approval sends mail at once.
 
         `before_write` runs when MultiMail is reached and not told anything yet: the last moment to stop it, by raising.
         """
         body = {"email_id": email_id, "action": action, "reason": reason, "decided_by": decided_by}
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
-        answer, _ = self._call(
+        return self._call(
             "POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER, before_write=before_write
         )
-        return answer
 
     def account(self, *, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
-        """Read the account with the scopes and mailboxes of this key, in so many seconds. Contract section 4.6."""
-        return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER, deadline=Deadline.after(within))[0]
+        """Read the account with the scopes and mailboxes of this key, in so many seconds."""
+        return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER, deadline=Deadline.after(within))
 
     def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
         """Stop everything that would leave the account without a new approval, or let it go again (our gateway)."""
         body, deadline = {"hold_all": on}, Deadline.after(within)
-        return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)[0]
+        return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)
 
     def list_suppressed(self, *, most: int) -> list[dict[str, Any]]:
-        """Read who gets nothing any more, the newest first, about so many at most. Contract section 4.6."""
-        return self._pages("/v1/suppression", "suppressions", "list of suppressed addresses", most=most)
+        """Read the suppressed addresses, the newest first, about so many at most."""
+        return self._pages("/v1/suppression", "suppressions", "list of suppressed addresses", most)
 
     def list_contacts(self, *, most: int) -> list[dict[str, Any]]:
         """Read the contacts of the account with a read key, the newest first, about so many at most."""
-        return self._pages("/v1/contacts", "contacts", "list of contacts", most=most)
+        return self._pages("/v1/contacts", "contacts", "list of contacts", most)
 
-    def _pages(self, path: str, name: str, what: str, *, most: int) -> list[dict[str, Any]]:
+    def _pages(self, target: str, name: str, what: str, most: int) -> list[dict[str, Any]]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[dict[str, Any]] = []
         cursor, seen = "", {""}
         while len(rows) < most:
             params = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
-            body, _ = self._call("GET", path, limit=MAX_ANSWER, params=params, deadline=deadline)
-            found, cursor = body.get(name), str(body.get("cursor") or "")
-            if not isinstance(found, list):
-                raise errors.OutcomeUnknown(f"MultiMail's {what} cannot be read.")
-            rows += [row for row in found if isinstance(row, dict)]
+            body = self._call("GET", target, limit=MAX_ANSWER, params=params, deadline=deadline)
+            rows += [row for row in rows_in(body, name, what=what) if isinstance(row, dict)]
+            cursor = str(body.get("cursor") or "")
             if cursor in seen:
                 break
             seen.add(cursor)
         return rows[:most]
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        limit: int,
-        params: dict[str, str] | None = None,
-        body: dict[str, Any] | None = None,
-        deadline: Deadline | None = None,
-        before_write: Callable[[], None] | None = None,
-    ) -> tuple[dict[str, Any], Answer]:
-        answer = self._exchange(
-            method,
-            path + (f"?{urlencode(params)}" if params else ""),
-            body=None if body is None else json.dumps(body).encode(),
-            limit=limit,
-            deadline=deadline,
-            before_write=before_write,
-        )
-        return _object_in(answer), answer
+    def _call(self, method: str, target: str, **options: Any) -> dict[str, Any]:
+        """Make one call and return the JSON object of its answer; the options are those of `_exchange`."""
+        return _object_in(self._exchange(method, target, **options))
 
-    def _bytes(self, path: str, *, limit: int) -> bytes:
-        answer = self._exchange("GET", path, limit=limit, accept="*/*")
+    def _bytes(self, target: str, limit: int) -> bytes:
+        answer = self._exchange("GET", target, limit=limit, accept="*/*")
         if 200 <= answer.status < 300:
             return answer.body
         raise _error_for(answer, _parsed(answer))
@@ -196,8 +177,9 @@ class Client:
         target: str,
         *,
         limit: int,
+        params: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
         accept: str = "application/json",
-        body: bytes | None = None,
         deadline: Deadline | None = None,
         before_write: Callable[[], None] | None = None,
     ) -> Answer:
@@ -205,20 +187,26 @@ class Client:
             raise errors.KeyRefused("The key holds characters that no key of MultiMail has.")
         return exchange(
             method,
-            self._base_url + target,
+            self._base_url + target + (f"?{urlencode(params)}" if params else ""),
             headers={"Authorization": f"Bearer {self._key}", "Accept": accept},
-            body=body,
+            body=None if body is None else json.dumps(body).encode(),
             limit=limit,
             deadline=deadline or Deadline.after(TOTAL_TIMEOUT),
             before_write=before_write,
         )
 
 
-def _rows_in(body: dict[str, Any]) -> list[Any]:
-    for name in ("pending", "emails", "messages"):
+def path(template: str, *parts: str) -> str:
+    """Return the path of a call, with each part, which may come from elsewhere, as one segment of it."""
+    return template.format(*(quote(part, safe="") for part in parts))
+
+
+def rows_in(body: dict[str, Any], *names: str, what: str) -> list[Any]:
+    """Return the list under the first of these names. Raises OutcomeUnknown where there is none."""
+    for name in names:
         if isinstance(body.get(name), list):
             return list(body[name])
-    raise errors.OutcomeUnknown("MultiMail's list of held messages has a form that this version cannot read.")
+    raise errors.OutcomeUnknown(f"MultiMail's {what} has a form that this version cannot read.")
 
 
 def _object_in(answer: Answer) -> dict[str, Any]:
@@ -247,9 +235,7 @@ def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamE
     if found is None and status != 401:
         # MultiMail's errors are JSON: this one is of something in between, which knows nothing of what the call did.
         return errors.OutcomeUnknown(sentence, status=status)
-    kinds = {401: errors.KeyRefused, 403: errors.Forbidden, 404: errors.NotFound}
-    kinds |= dict.fromkeys((400, 413, 422), errors.Rejected)
     if status == 409:
         return errors.Conflict(sentence, body=body)
     # 2xx that cannot be read, redirects and 5xx: the call may have taken effect.
-    return kinds.get(status, errors.OutcomeUnknown)(sentence, status=status)
+    return _KINDS.get(status, errors.OutcomeUnknown)(sentence, status=status)

@@ -1,13 +1,12 @@
-"""Reads every spelling of MultiMail's webhooks (contract sections 6.2, 6.3 and 6.6) into one small object."""
+"""Reads every spelling of MultiMail's webhooks into one small object. The names: docs/multimail.md, Webhooks."""
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
-
-from upstream.texts import storable
 
 _NAMES: Mapping[str, str] = {
     "message.received": "received",
@@ -44,6 +43,7 @@ REFUSED = "message.refused"
 TEST = "webhook.test"
 _AWAITS_INBOUND = "pending_inbound_approval"
 MAX_DEPTH = 40
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -194,6 +194,19 @@ def read_time(value: Any) -> datetime | None:
     return parsed if parsed.year >= 2000 else None
 
 
+def storable(value: Any) -> Any:
+    """Return parsed JSON as PostgreSQL keeps it: without U+0000, half a surrogate pair, or numbers without end."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [storable(item) for item in value]
+    if isinstance(value, dict):
+        return {storable(key): storable(item) for key, item in value.items()}
+    return value
+
+
 def _load(body: bytes) -> dict[str, Any]:
     try:
         text = body.decode("utf-8")
@@ -256,10 +269,4 @@ def _depth(text: str) -> int:
 
 
 def _text(value: Any) -> str:
-    return (
-        value
-        if isinstance(value, str)
-        else str(value)
-        if isinstance(value, int) and not isinstance(value, bool)
-        else ""
-    )
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""

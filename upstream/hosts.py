@@ -1,4 +1,4 @@
-"""Which addresses MultiMail may have: the hosted one, our gateway's, and what the operator names (fault-matrix, 12)."""
+"""Which addresses MultiMail may have: the hosted one, our gateway's, and what the operator names."""
 
 from django.conf import settings
 

@@ -1,4 +1,4 @@
-"""The signature of MultiMail's webhooks (contract section 6.4): HMAC-SHA256 over the exact bytes of the body."""
+"""The signature of MultiMail's webhooks (docs/multimail.md, Webhooks): HMAC-SHA256 over the exact bytes of the body."""
 
 import hmac
 

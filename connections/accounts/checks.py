@@ -11,7 +11,7 @@ from connections.calls import CHANGE_SECONDS
 from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors, hosts
-from upstream.admin import Administration
+from upstream.admin import AdminClient
 
 ANOTHER_ACCOUNT = (
     "This key is of another account than the connection. Put in one of the same account, or connect the other as well."
@@ -50,7 +50,7 @@ def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: 
 def _asked(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     ends = time.monotonic() + within
     try:
-        account = Administration(base_url=api_url, key=key, within=within).account(within=within)
+        account = AdminClient(base_url=api_url, key=key, within=within).account(within=within)
         found = account.get("scopes")
         scopes = [str(one)[:40] for one in found[:20]] if isinstance(found, list) else None
         if scopes is not None or slot.name != "oversight":
@@ -63,7 +63,7 @@ def _asked(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     # It does not tell of the account: whether it oversees shows from what only such a key may ask.
     try:
         left = max(ends - time.monotonic(), 0.5)
-        Administration(base_url=api_url, key=key, within=left).ask("GET", "/v1/oversight/pending")
+        AdminClient(base_url=api_url, key=key, within=left).ask("GET", "/v1/oversight/pending")
     except errors.Forbidden:
         return KeyCheck([], "This key may not see what is held. Make a key with the scope oversight, and put that in.")
     except errors.UpstreamError as error:

@@ -17,7 +17,7 @@ from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from upstream import errors
-from upstream.admin import Administration
+from upstream.admin import AdminClient
 from upstream.events import read_time
 
 # A page waits so long for the event of a test; what comes later shows on the page that follows.
@@ -57,7 +57,7 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
     return noted
 
 
-def _registered(admin: Administration, url: str) -> dict[str, Any] | None:
+def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
     """Return the subscription that has this address already, whole; None where there is none."""
     try:
         listed = admin.ask("GET", "/v1/webhooks")
@@ -92,7 +92,7 @@ def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:
     return event
 
 
-def _why_not(connection: Connection, admin: Administration, event_id: str) -> str:
+def _why_not(connection: Connection, admin: AdminClient, event_id: str) -> str:
     """Say why a test did not come in, by what MultiMail's log of deliveries tells."""
     own_reason = webhook.unreachable_because(connection)
     try:
@@ -147,7 +147,7 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     return rotation.finish_rotation(connection=held, overlap=ended, actor=actor)
 
 
-def _signs_with(admin: Administration, connection: Connection) -> timedelta | None:
+def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
     """Return for how long MultiMail still signs with the old secret, where it has our new one; else None."""
     try:
         found = admin.read_webhook(connection.upstream_webhook_id)

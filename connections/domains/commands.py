@@ -12,7 +12,7 @@ from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors
-from upstream.domains import Domains
+from upstream.admin import AdminClient
 from upstream.events import read_time
 
 # DNS takes its time, and MultiMail asks it while somebody waits.
@@ -47,7 +47,7 @@ def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
     """Read the domains of an account. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its domains")
     try:
-        rows = as_admin(Domains, connection, within=READ_SECONDS).list_domains()
+        rows = as_admin(connection, within=READ_SECONDS).list_domains()
     except errors.UpstreamError as error:
         raise told_as(error) from None
     return sorted(map(_domain, rows), key=lambda one: one.name)
@@ -95,8 +95,10 @@ def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     return name
 
 
-def _ask(connection: Connection, actor: Actor, what: str, call: Callable[[Domains], dict[str, Any]]) -> dict[str, Any]:
-    upstream = as_admin(Domains, connection, within=_LOOK_UP_SECONDS)
+def _ask(
+    connection: Connection, actor: Actor, what: str, call: Callable[[AdminClient], dict[str, Any]]
+) -> dict[str, Any]:
+    upstream = as_admin(connection, within=_LOOK_UP_SECONDS)
     return ask_for(lambda: call(upstream), what=what, failed="domain.change_failed", connection=connection, actor=actor)
 
 

@@ -19,7 +19,6 @@ from people.models import Person
 from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
-from upstream.keys import Keys
 
 # What each scope lets a key do. Contract section 1.
 SCOPES = {
@@ -62,7 +61,7 @@ def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
     """Read the keys of an account, those that work first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its API keys")
     try:
-        rows = as_admin(Keys, connection, within=READ_SECONDS).list_keys()
+        rows = as_admin(connection, within=READ_SECONDS).list_keys()
     except errors.UpstreamError as error:
         raise told_as(error) from None
     owners = {owner.upstream_key_id: owner.person for owner in connection.key_owners.select_related("person")}
@@ -86,7 +85,7 @@ def create_key(
     Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards.
     """
     check_admin(actor, connection, may="create API keys in it")
-    upstream = as_admin(Keys, connection)
+    upstream = as_admin(connection)
     before = _ids(connection)
     body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
@@ -115,7 +114,7 @@ def change_key(
 ) -> None:
     """Change name, scopes or mailboxes of a key. Raises as create_key; asking again does no harm."""
     check_admin(actor, connection, may="change its API keys")
-    upstream = as_admin(Keys, connection)
+    upstream = as_admin(connection)
     if not changes:
         raise ChangeRefused("Nothing is different: there is nothing to change.")
     body = dict(changes) | ({"approval_code": code} if code else {})
@@ -135,7 +134,7 @@ def change_key(
 def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
     """Revoke a key at once. Revoked twice is no error at MultiMail. Raises as create_key."""
     check_admin(actor, connection, may="revoke its API keys")
-    upstream = as_admin(Keys, connection)
+    upstream = as_admin(connection)
     try:
         ask_for(
             lambda: upstream.revoke_key(key.id, approval_code=code),
@@ -201,7 +200,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _ids(connection: Connection) -> set[str] | None:
     """Return the ids of all keys now, None where they cannot be read."""
     try:
-        return {str(row["id"]) for row in as_admin(Keys, connection, within=READ_SECONDS).list_keys()}
+        return {str(row["id"]) for row in as_admin(connection, within=READ_SECONDS).list_keys()}
     except errors.UpstreamError:
         return None
 

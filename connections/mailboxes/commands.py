@@ -14,7 +14,6 @@ from connections.mailboxes.modes import is_looser
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, keep_mailboxes, read_mailboxes
 from people.actors import Actor
-from upstream.mailboxes import Mailboxes
 
 MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
@@ -39,7 +38,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     Where the answer is lost, the list tells whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
-    upstream, what = as_admin(Mailboxes, connection), f"create the mailbox {wanted['address']}"
+    upstream, what = as_admin(connection), f"create the mailbox {wanted['address']}"
     try:
         answer = ask_for(
             lambda: upstream.create_mailbox(_as_sent(wanted)),
@@ -81,7 +80,7 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; that takes a page of its own.")
-    upstream, words = as_admin(Mailboxes, connection), ", ".join(_WORDS.get(name, name) for name in changes)
+    upstream, words = as_admin(connection), ", ".join(_WORDS.get(name, name) for name in changes)
     body = {name: _on_the_wire(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
     try:
@@ -108,7 +107,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
     """Delete a mailbox at MultiMail for good; here it stays with its history. Raises as the others do."""
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
-    upstream = as_admin(Mailboxes, connection)
+    upstream = as_admin(connection)
     try:
         ask_for(
             lambda: upstream.delete_mailbox(mailbox.upstream_id),

@@ -16,7 +16,6 @@ from mirror.sync.mailboxes import facts_in, read_mailboxes
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time
-from upstream.mailboxes import Mailboxes
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Wishes:
 def read_wishes(connection: Connection) -> Wishes:
     """Read which looser modes were asked for. Whoever shows them has checked who may see the codes."""
     try:
-        rows = as_admin(Mailboxes, connection, within=READ_SECONDS).list_upgrade_requests()
+        rows = as_admin(connection, within=READ_SECONDS).list_upgrade_requests()
     except errors.UpstreamError as error:
         told = told_as(error)
         return Wishes(problem=told.sentence, is_offered=not isinstance(told, ChangeNotOffered))
@@ -73,7 +72,7 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
     """Return the code of a wish for this mode; where none waits, ask for one."""
     wish = _waiting(mailbox, target)
     if wish is None:
-        upstream = as_admin(Mailboxes, mailbox.connection)
+        upstream = as_admin(mailbox.connection)
         try:
             ask_for(
                 lambda: upstream.request_upgrade(mailbox.upstream_id, target_mode=target),
@@ -97,7 +96,7 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
 
 
 def _upgrade(mailbox: Mailbox, actor: Actor, *, code: str, target: str) -> Mailbox:
-    upstream = as_admin(Mailboxes, mailbox.connection)
+    upstream = as_admin(mailbox.connection)
     try:
         answer = ask_for(
             lambda: upstream.upgrade(mailbox.upstream_id, code=code),

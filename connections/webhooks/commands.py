@@ -13,7 +13,6 @@ from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time
-from upstream.hooks import Hooks
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def read_hooks(connection: Connection, *, actor: Actor) -> list[Hook]:
     """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its webhooks")
     try:
-        rows = as_admin(Hooks, connection, within=READ_SECONDS).list_webhooks()
+        rows = as_admin(connection, within=READ_SECONDS).list_webhooks()
     except errors.UpstreamError as error:
         raise told_as(error) from None
     return sorted((_hook(row, connection) for row in rows), key=lambda one: (not one.is_ours, one.url, one.id))
@@ -83,7 +82,7 @@ def read_sent(
     """Read one page of what was sent, newest first, with the cursor of the next page. Raises as read_hooks."""
     check_admin(actor, connection, may="see what its webhooks were sent")
     try:
-        upstream = as_admin(Hooks, connection, within=READ_SECONDS)
+        upstream = as_admin(connection, within=READ_SECONDS)
         rows, following = upstream.list_deliveries(webhook_id=hook.id if hook else "", cursor=cursor)
     except errors.UpstreamError as error:
         raise told_as(error) from None
@@ -95,7 +94,7 @@ def read_sent(
 def register_hook(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = "") -> HookMade:
     """Subscribe an address to events: asked for once. Where the answer is lost, the list tells. Raises as above."""
     check_admin(actor, connection, may="register webhooks in it")
-    upstream = as_admin(Hooks, connection)
+    upstream = as_admin(connection)
     body = {name: value for name, value in wanted.items() if value} | ({"approval_code": code} if code else {})
     try:
         answer = ask_for(
@@ -122,9 +121,9 @@ def rotate_hook(*, connection: Connection, hook: Hook, actor: Actor, overlap_s: 
         raise ChangeRefused(
             "The desk hears by this webhook. Change its secret on the connection's page: both must know."
         )
-    upstream = as_admin(Hooks, connection)
+    upstream = as_admin(connection)
     answer = ask_for(
-        lambda: upstream.give_new_secret(hook.id, overlap_s=overlap_s),
+        lambda: upstream.rotate_webhook(hook.id, overlap_s=overlap_s),
         what=f"give the webhook {hook.url} another secret",
         failed="hook.change_failed",
         connection=connection,
@@ -138,7 +137,7 @@ def rotate_hook(*, connection: Connection, hook: Hook, actor: Actor, overlap_s: 
 def try_hook(*, connection: Connection, hook: Hook, actor: Actor) -> Sent:
     """Have one signed event sent that is about no message (our gateway). Raises as the others."""
     check_admin(actor, connection, may="test its webhooks")
-    upstream = as_admin(Hooks, connection)
+    upstream = as_admin(connection)
     answer = ask_for(
         lambda: upstream.test_webhook(hook.id),
         what=f"test the webhook {hook.url}",
@@ -153,7 +152,7 @@ def try_hook(*, connection: Connection, hook: Hook, actor: Actor) -> Sent:
 def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Sent:
     """Have a finished delivery sent again: the same bytes under the same event id. Raises as the others."""
     check_admin(actor, connection, may="have its webhooks delivered again")
-    upstream = as_admin(Hooks, connection)
+    upstream = as_admin(connection)
     answer = ask_for(
         lambda: upstream.replay_delivery(delivery_id),
         what=f"deliver {delivery_id} again",
@@ -169,7 +168,7 @@ def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Sent:
 def delete_hook(*, connection: Connection, hook: Hook, actor: Actor) -> None:
     """End a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
-    upstream = as_admin(Hooks, connection)
+    upstream = as_admin(connection)
     try:
         ask_for(
             lambda: upstream.delete_webhook(hook.id),

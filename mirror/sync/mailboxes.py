@@ -15,7 +15,7 @@ from mirror.models import Connection, Mailbox
 from mirror.sync import health
 from people.actors import worker
 from upstream import errors
-from upstream.mailboxes import Mailboxes
+from upstream.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
     if not key:
         return "Neither a read key nor an admin key is there to ask with."
     try:
-        rows = Mailboxes(base_url=connection.api_url, key=key, within=within).list_mailboxes()
+        rows = AdminClient(base_url=connection.api_url, key=key, within=within).list_mailboxes()
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)

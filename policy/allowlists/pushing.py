@@ -17,8 +17,8 @@ from people.actors import Actor, worker
 from policy.allowlists.gate_lists import GateContent, content_for
 from policy.models import GateList
 from upstream import errors
+from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time
-from upstream.lists import ListAtGate, Lists
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ def push_soon(gate_list_id: int) -> None:
     GateList.objects.behind().filter(pk=gate_list_id).update(next_attempt_at=Now())
 
 
-def _client(gate: GateList, within: float) -> Lists:
+def _client(gate: GateList, within: float) -> AdminClient:
     connection = gate.mailbox.connection
-    return Lists(base_url=connection.api_url, key=connection.admin_key, within=within)
+    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
 
 
-def _push(gate: GateList, client: Lists, approval_code: str, actor: Actor, others: str) -> str:
+def _push(gate: GateList, client: AdminClient, approval_code: str, actor: Actor, others: str) -> str:
     wanted = gate.wanted
     content = content_for(gate, now=clock())
     there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)

@@ -18,8 +18,8 @@ from mirror.sync import health
 from people.actors import webhook
 from policy.models import GateRefusal
 from upstream import errors
+from upstream.admin import AdminClient
 from upstream.events import read_time
-from upstream.lists import Lists
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ def read_refusals(*, connection_id: int) -> str:
     if not connection.is_our_gateway or not key or connection.removed_at:
         return "cannot be asked"
     try:
-        rows = _new_rows(connection, Lists(base_url=connection.api_url, key=key, within=WITHIN))
+        rows = _new_rows(connection, AdminClient(base_url=connection.api_url, key=key, within=WITHIN))
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
@@ -45,7 +45,7 @@ def read_refusals(*, connection_id: int) -> str:
     return f"{len(rows)} read"
 
 
-def _new_rows(connection: Connection, client: Lists) -> list[Mapping[str, Any]]:
+def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, Any]]:
     """Return what is not known yet, the oldest first. All pages or none: what is known shows where the rest was."""
     rows: dict[str, Mapping[str, Any]] = {}
     cursor, seen = "", {""}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.serving import Handler, named, serving
 from upstream import errors
-from upstream.admin import Administration
+from upstream.admin import AdminClient
 from upstream.hosts import HOSTED, problem_of
 
 OURS = "http://127.0.0.1:8001"
@@ -23,7 +23,7 @@ def _operator(settings):
 
 
 def ask(url, *, within=5.0):
-    return Administration(base_url=url, key=SECRET, within=within).ask("GET", "/v1/account")
+    return AdminClient(base_url=url, key=SECRET, within=within).ask("GET", "/v1/account")
 
 
 class Endless(Handler):
