@@ -98,7 +98,7 @@ def _actor_of(request: HttpRequest) -> Actor:
 
 
 class SecurityHeadersMiddleware:
-    """Adds the browser's rules to every answer, errors and static files included (fault-matrix, lines 51 and 52)."""
+    """Adds the browser's rules to every answer, errors and static files included (docs/proofs.md, security 51, 52)."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response

@@ -47,7 +47,7 @@ def has_just_proved(request: HttpRequest) -> bool:
 
 
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
-    """Let a view run only for somebody who has just proved who they are (fault-matrix, line 41).
+    """Let a view run only for somebody who has just proved who they are (docs/proofs.md, security 41).
 
     It stands last of a view's decorators: after method, login and permission. Others are asked first; what they posted
     is kept until then. A view in which only one of several acts is sensitive calls `ask_first` itself.

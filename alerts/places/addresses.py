@@ -1,6 +1,6 @@
 """Which addresses may be a Discord webhook, said in words where one may not, and how one is shown: never whole.
 
-Whoever has the whole address can post there, so no sentence repeats it (fault-matrix, lines 12, 13 and 15).
+Whoever has the whole address can post there, so no sentence repeats it (docs/proofs.md, security 12, 13 and 15).
 """
 
 import re

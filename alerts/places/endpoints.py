@@ -1,6 +1,6 @@
 """Which addresses may be an Inngest event URL or the receiver of a signed webhook, said in words where one may not.
 
-Both may hold a key, so no sentence repeats one, and none is ever shown whole (fault-matrix, lines 12, 13 and 15).
+Both may hold a key, so no sentence repeats one, and none is ever shown whole (docs/proofs.md, security 12, 13, 15).
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Ends an attempt to carry a decision out: classifies what came of the call, as design.md section 5 has it.
+"""Ends an attempt to carry a decision out: classifies its result as docs/architecture.md, Decision states, says.
 
 The row may have moved on while the call ran: a webhook settled it, a person withdrew it, its lease ran out. What the
 answer proves still counts as long as no newer attempt has the row.
@@ -45,7 +45,7 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
 
 @transaction.atomic
 def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
-    """Classify what went wrong, as the state table of design.md section 5 has it.
+    """Classify the error as docs/architecture.md, Decision states, says.
 
     `had_left` says whether an earlier attempt may have left: some answers prove only that this one had no effect.
     """

@@ -20,7 +20,7 @@ from policy.models import KeyOwner
 from upstream import errors
 from upstream.events import read_time
 
-# What each scope lets a key do. Contract section 1.
+# What each scope lets a key do. docs/multimail.md, Accounts and keys.
 SCOPES = {
     "read": "Read mailboxes, mail, threads, attachments and contacts.",
     "send": "Send and reply. What needs a decision still waits for one.",

@@ -13,7 +13,7 @@ from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from connections.mailboxes.modes import MODES, NAMES
 from mirror.models import Connection, Mailbox
 
-# A new mailbox is at least this strict at MultiMail, whatever is asked for. Contract section 5.
+# MultiMail makes no looser mailbox, whatever is asked for: docs/multimail.md, Mailboxes and oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 TIMINGS = (("gate_first", "At once, and sent at its time"), ("schedule_first", "When its time has come"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")

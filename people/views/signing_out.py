@@ -11,7 +11,7 @@ from people.sessions import reach_changed
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session and clear what the browser kept of the desk (fault-matrix, line 52)."""
+    """End the session and clear what the browser kept of the desk (docs/proofs.md, security 52)."""
     person = request.user.pk
     logout(request)
     # Other pages of this browser hear of it at once; not before the session is gone, or they would find it.

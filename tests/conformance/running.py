@@ -135,7 +135,7 @@ class Gateway:
 
 
 def assert_json_object(answer: Answer) -> dict[str, Any]:
-    """Contract section 2: an object with the JSON type; never 204, empty, HTML, nor a redirect."""
+    """docs/multimail.md, Errors and limits: an object with the JSON type; never 204, empty, HTML, nor a redirect."""
     told = f"{answer.asked}: {answer.status_code}"
     assert answer.status_code != 204, told
     assert not 300 <= answer.status_code < 400, told

@@ -1,4 +1,4 @@
-"""Lines 7 to 12 of the contract's checklist: keys, scopes, other people's things, limits, and bodies."""
+"""Lines 7 to 12 of the contract (docs/proofs.md): keys, scopes, other people's things, limits, and bodies."""
 
 import base64
 
@@ -9,7 +9,7 @@ from tests.conformance.tenant import ok
 JSON = {"Content-Type": "application/json"}
 READ, SEND, ADMIN = {"read"}, {"send"}, {"admin"}
 DECIDE, SEE, UPGRADE = {"oversight"}, {"oversight", "oversight_read"}, {"send", "admin"}
-# Contract section 1: what each call needs. {m} is the mailbox, x is nothing that exists.
+# docs/multimail.md, Accounts and keys: what each call needs. {m} is the mailbox, x is nothing that exists.
 SCOPES = {
     "GET /v1/mailboxes": READ,
     "GET {m}": READ,

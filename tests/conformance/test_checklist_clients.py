@@ -1,4 +1,4 @@
-"""Lines 4 to 6 of the contract's checklist: the requests of MultiMail's clients and pages, in their own shapes."""
+"""Lines 4 to 6 of the contract (docs/proofs.md): the requests of MultiMail's clients and pages, in their own shapes."""
 
 import itertools
 import json
@@ -89,7 +89,7 @@ def test_inngest_page_requests_work(tenant, prefix):
     assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 
-# Contract section 10: what these services call, with the key in a header of its own and no other.
+# What these services call, with the key in X-API-Key alone: docs/multimail.md, Accounts and keys.
 SEARCHES = (
     "/v1/mailboxes",
     "{m}/emails?limit=1",

@@ -1,4 +1,4 @@
-"""Lines 44 to 47 of the contract's checklist: what the desk takes in and what it refuses, over real HTTP."""
+"""Lines 44 to 47 of the contract (docs/proofs.md): what the desk takes in and what it refuses, over real HTTP."""
 
 import json
 import socket

@@ -1,4 +1,4 @@
-"""Lines 35 to 38 of the contract's checklist: idempotency, the guard of contents, sandbox keys.
+"""Lines 35 to 38 of the contract (docs/proofs.md): idempotency, the guard of contents, sandbox keys.
 
 Lines 33 and 34, of the lists, are proven with the gateway's own tests.
 """

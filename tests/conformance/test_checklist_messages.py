@@ -1,4 +1,4 @@
-"""Lines 13 to 22 of the contract's checklist: sending, modes, reading, lists, names of fields, odd names, files."""
+"""Lines 13 to 22 of the contract (docs/proofs.md): sending, modes, reading, lists, field names, odd names, files."""
 
 import base64
 import os

@@ -1,4 +1,4 @@
-"""Lines 23 to 32 of the contract's checklist: what waits, decisions and their races, timing, inbound, upgrades."""
+"""Lines 23 to 32 of the contract (docs/proofs.md): what waits, decisions and their races, timing, inbound, upgrades."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Lines 1 and 2 of the contract's checklist: MultiMail's own Python SDK, unchanged, through every method it has."""
+"""Lines 1 and 2 of the contract (docs/proofs.md): MultiMail's own Python SDK, unchanged, through all its methods."""
 
 import base64
 

@@ -1,4 +1,4 @@
-"""Lines 39 to 43 of the contract's checklist: what subscribers get, signed, spelled and retried as promised."""
+"""Lines 39 to 43 of the contract (docs/proofs.md): what subscribers get, signed, spelled and retried as promised."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What the contract's sections 3 to 5 promise beyond its checklist: the keys of answers, and the rules beside them."""
+"""What docs/multimail.md says beyond the contract's lines in docs/proofs.md: the keys of answers, and their rules."""
 
 import pytest
 

@@ -1,6 +1,6 @@
 """What must hold after every fault, checked from outside: by the gateway's, the mail box's and the proxies' records.
 
-The numbers are those of the fault matrix. I10 needs a second connection: test_desk_neighbours. Of I9 only the plan is
+The invariants have numbers, I1 to I12. I10 needs a second connection: test_desk_neighbours. Of I9 only the plan is
 checked here; that cards are posted takes Discord's own time, and test_line_survives waits for it.
 """
 

@@ -1,4 +1,4 @@
-"""The table of faults: every fault of the matrix has a test, and the page tells of the tests as they are."""
+"""The table of faults: every fault has a test, and the page names the tests as they are."""
 
 import re
 

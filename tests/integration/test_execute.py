@@ -1,4 +1,4 @@
-"""Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
+"""Carrying a decision out: every answer of MultiMail ends in the state that docs/architecture.md names."""
 
 from copy import copy
 from datetime import timedelta

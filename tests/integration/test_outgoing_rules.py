@@ -1,4 +1,4 @@
-"""Which places the desk calls as MultiMail, and what bounds each call (fault-matrix, lines 12 to 15)."""
+"""Which places the desk calls as MultiMail, and what bounds each call (docs/proofs.md, security 12 to 15)."""
 
 import contextlib
 import socket

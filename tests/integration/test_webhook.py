@@ -125,7 +125,7 @@ def test_each_webhook_twice_in_any_order_is_one_message_and_one_card(client, con
     assert {results[names, name] for name in names} == {"applied"}
 
 
-# By what each leads to: the spellings of the contract (6.2).
+# By what each leads to: the spellings of docs/multimail.md, Event names.
 SPELLINGS = {
     "held": ("oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"),
     "approved": ("oversight.approved", "message.approved", "email.approved", "email.decided"),
@@ -139,7 +139,7 @@ SPELLINGS = {
 
 
 def spelled(name, upstream_id, state):
-    """The same event in each of the contract's envelopes (6.3), with its fields as each of them names these."""
+    """The same event in each envelope of docs/multimail.md, with its fields as each of them names these."""
     box, to, at = "support@yourteam.example", "dana@northwind.example", timezone.now()
     told = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
     verbs = {"approved": "approve", "rejected": "reject"}

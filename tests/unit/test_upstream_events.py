@@ -1,4 +1,4 @@
-"""Every spelling of MultiMail's webhooks ends in the same event (contract sections 6.2, 6.3 and 6.6)."""
+"""Every spelling of MultiMail's webhooks ends in the same event (docs/multimail.md, Webhooks)."""
 
 import itertools
 import json
