@@ -1,6 +1,7 @@
 """For how long what ends by itself may last before it needs a person: the grace times of the desk and of `doctor`.
 
-docs/operators.md lists them. What only a person can end (a refused key, a kill switch, a decision to make) has none.
+docs/operators/troubleshooting.md lists them. What only a person can end (a refused key, a kill switch, a decision to
+make) has none.
 """
 
 from datetime import timedelta

@@ -24,7 +24,8 @@ def env_str(name: str, default: object = _MISSING) -> str:
         return value
     if default is _MISSING:
         raise ImproperlyConfigured(
-            f"{name} is not set. `./run` sets it for you; without `./run`, docs/operators.md says what it must hold."
+            f"{name} is not set. `./run` sets it for you; without `./run`, docs/operators/configure.md says "
+            "what it must hold."
         )
     return str(default)
 

@@ -163,7 +163,7 @@ def pending_migrations() -> list[str]:
 def _migrations() -> Iterator[Finding]:
     if unknown := unknown_migrations(applied_migrations()):
         sentence = f"The database was used by a newer Countersign ({named(unknown)})."
-        yield Finding(sentence, "Start that version or a newer one: docs/upgrading.md.")
+        yield Finding(sentence, "Start that version or a newer one: docs/operators/upgrade.md.")
     if pending := pending_migrations():
         names = ", ".join(pending[:5])
         yield Finding(

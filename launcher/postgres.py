@@ -121,7 +121,8 @@ class Postgres:
         if made < brought:
             raise LaunchError(
                 f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}. Make a backup with "
-                "the Countersign that used it last, restore it with this one: docs/upgrading.md. Nothing was changed."
+                "the Countersign that used it last, restore it with this one: docs/operators/upgrade.md. "
+                "Nothing was changed."
             )
 
     def _initialise(self) -> None:

@@ -50,9 +50,9 @@ def sealing_state(now: datetime) -> SealingState:
     is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
     if not is_on:
-        why, advice = str(signing.NoKey()), "docs/operators.md, “The ledger's seals”, says what it must hold."
+        why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
     elif stopped:
-        why, advice = stopped, "Nothing is sealed until this is settled; docs/operators.md says how."
+        why, advice = stopped, "Nothing is sealed until this is settled; docs/operators/ledger-seals.md says how."
     elif is_late:
         why, advice = _why_late()
     else:

@@ -148,7 +148,7 @@ def set_desk_settings(
 
 
 def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body. Hosted MultiMail has its own name for a local part: docs/multimail.md, Mailboxes."""
+    """Return the body with MultiMail's name for a local part: docs/multimail.md, Mailboxes and oversight modes."""
     body = {name: value for name, value in wanted.items() if name != "address" and value not in ("", None)}
     return body | ({"address": wanted["address"]} if "@" in wanted["address"] else {"address_local": wanted["address"]})
 

@@ -1,6 +1,6 @@
 """One SMTP session: aiosmtpd's protocol, with its own way of taking the message, which bounds memory.
 
-No relaying, no AUTH, no STARTTLS; VRFY tells nothing. A real mail server in front does those (docs/operators.md).
+No relaying, no AUTH, no STARTTLS; VRFY tells nothing. A real mail server in front does those (docs/operators/email.md).
 """
 
 import asyncio

@@ -26,7 +26,7 @@ def url(role, database="postgres"):
 
 
 def run_file(role, **variables):
-    """Run it with psql, as docs/operators.md says."""
+    """Run it with psql, as docs/operators/postgresql.md says."""
     given = [part for name, text in variables.items() for part in ("-v", f"{name}={text}")]
     command = [str(postgres_programs() / "psql"), *given, "-f", "docs/postgresql-roles.sql", url(role)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

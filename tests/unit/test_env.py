@@ -32,7 +32,7 @@ BAD = [
 
 def test_variable_that_is_missing_or_cannot_be_read_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("SECRET_KEY", raising=False)
-    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set.*docs/operators\.md"):
+    with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set.*docs/operators/configure\.md"):
         env_str("SECRET_KEY")
     monkeypatch.setenv("SECRET_KEY_FILE", "/nowhere/key")
     with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FILE points to /nowhere/key"):

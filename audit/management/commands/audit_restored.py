@@ -16,7 +16,7 @@ OPERATOR = Keeper(kind="command", id="audit_restored", label="an operator", surf
 class Command(BaseCommand):
     """Writes a `restored` seal, by which every verifier hears of it."""
 
-    help = "Takes the ledger up again after an older state of the database was brought back. docs/operators.md."
+    help = "Continues the ledger after an older state of the database was restored: docs/operators/ledger-seals.md."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--because", required=True, help="why, for everybody who verifies the ledger")

@@ -1,4 +1,4 @@
-"""Makes a backup of everything in one file, while the desk works. docs/operators.md."""
+"""Makes a backup of everything in one file, while the desk works. docs/operators/backup.md."""
 
 import os
 from collections.abc import Mapping

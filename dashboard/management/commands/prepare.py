@@ -89,14 +89,14 @@ class Command(BaseCommand):
             raise CommandError(
                 f"The database was used by a newer Countersign: it has migrations that this one does not know "
                 f"({named(unknown)}). Start that version or a newer one, or restore a backup that this version made: "
-                "docs/upgrading.md. Nothing was changed."
+                "docs/operators/upgrade.md. Nothing was changed."
             )
 
     def _refuse_half_restored(self) -> None:
         if MARKER in connection.introspection.table_names():
             raise CommandError(
                 "A restore into this database was cut off, so what it holds is neither checked nor safe to send from. "
-                "Empty it (./run reset, or drop the database) and restore again: docs/operators.md."
+                "Empty it (./run reset, or drop the database) and restore again: docs/operators/backup.md."
             )
 
     def _collect_static(self) -> None:

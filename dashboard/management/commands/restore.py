@@ -81,7 +81,7 @@ class Command(BaseCommand):
 
 _NEXT = """
 Who may do what is as it was then: take away again what was taken away since (people, API keys, allowed recipients,
-kill switches). Everybody signs in again. docs/operators.md, "Bring a backup back"."""
+kill switches). Everybody signs in again. docs/operators/backup.md."""
 
 
 def _lost_since(*, is_outside: bool) -> str:

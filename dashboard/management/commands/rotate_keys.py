@@ -1,4 +1,4 @@
-"""Encrypts the stored secrets with the newest key of ENCRYPTION_KEYS. docs/operators.md tells the three steps."""
+"""Encrypts the stored secrets with the newest key of ENCRYPTION_KEYS. docs/operators/keys.md has the three steps."""
 
 from typing import Any
 

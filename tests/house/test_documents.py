@@ -1,0 +1,53 @@
+"""Links and citations of the documentation lead somewhere: in the pages, and from the code to the pages."""
+
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+# Sections are cited by their headings, after the page and a comma.
+CITED = re.compile(r"docs/(?:[\w-]+/)*[\w-]+\.md")
+SECTION = re.compile(r"docs/(multimail|architecture)\.md, (?=[A-Z])")
+OUTSIDE = re.compile(r"[Cc]ontract section|fault-matrix|design\.md|review-desk\.md|vocabulary\.md|house-style")
+
+
+def headings(page):
+    return re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+
+
+def anchors(page):
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings(page)}
+
+
+def sources():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    paths = [ROOT / name for name in tracked if name.endswith((".py", ".html", ".js", ".toml", "run"))]
+    return [(path, path.read_text()) for path in paths if path.is_file() and path != Path(__file__)]
+
+
+def test_links_between_pages_lead_to_a_heading():
+    for page in PAGES:
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text()):
+            other = page.parent / target if target else page
+            assert anchor in anchors(other), f"{page.name}: {target}#{anchor}"
+
+
+def test_pages_that_the_code_cites_exist():
+    for path, text in sources():
+        missing = [cited for cited in CITED.findall(text) if not (ROOT / cited).exists()]
+        assert missing == [], path.relative_to(ROOT)
+
+
+def test_sections_that_the_code_cites_are_headings():
+    for path, text in sources():
+        for found in SECTION.finditer(text):
+            known = headings(ROOT / "docs" / f"{found[1]}.md")
+            rest = " ".join(text[found.end() :].split())
+            assert any(rest.startswith(heading) for heading in known), f"{path.relative_to(ROOT)}: {rest[:60]}"
+
+
+def test_code_cites_no_document_from_outside_the_repository():
+    cited = [path.relative_to(ROOT) for path, text in sources() if OUTSIDE.search(text)]
+    # The gateway's comments are being rewritten.
+    assert [path for path in cited if path.parts[0] != "gateway"] == []
