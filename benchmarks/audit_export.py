@@ -79,7 +79,7 @@ def sign_in() -> dict[str, str]:
     person = Person.objects.create_user(email="max@bench.example", name="Max", password=os.urandom(16).hex())
     Grant.objects.create(person=person, role="auditor")
     client = Client()
-    client.force_login(person, backend="people.backend.PersonBackend")
+    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
     session = client.session
     proof = {"method": "password", "at": time.time(), "email": person.email}
     session["account_authentication_methods"] = [proof]

@@ -59,7 +59,7 @@ def make_desk() -> tuple[str, str]:
     person = Person.objects.create_user(email="bench@yourteam.example", name="Bench", password=uuid.uuid4().hex)
     Grant.objects.create(person=person, role="reviewer")
     client = Client()
-    client.force_login(person, backend="people.backend.PersonBackend")
+    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
     name = settings.SESSION_COOKIE_NAME
     return webhook_id, f"{name}={client.cookies[name].value}"
 

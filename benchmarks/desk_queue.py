@@ -148,7 +148,7 @@ def make_desk() -> tuple[Any, int, list[int]]:
     person = Person.objects.create_user(email="bench@yourteam.example", name="Bench", password=uuid.uuid4().hex)
     Grant.objects.create(person=person, role="reviewer")
     client = Client()
-    client.force_login(person, backend="people.backend.PersonBackend")
+    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
     return client, connection.pk, [one.pk for one in made]
 
 

@@ -19,7 +19,7 @@ from audit.recording import recorded
 from common.nudge import send
 from dashboard.channel import CHANNEL
 from mirror.models import Message
-from people.sessions import reach_changed
+from people.sign_in.sessions import reach_changed
 from rendering import named
 
 # Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint

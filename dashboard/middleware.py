@@ -13,10 +13,10 @@ from django.utils.functional import SimpleLazyObject
 
 from common.addresses import client_address
 from common.logs import traced
+from common.time_zones import somebodys_time, use_zone
 from dashboard import errors
 from people.actors import Actor
 from people.models import Person
-from people.zones import somebodys_time, use_zone
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 

@@ -144,7 +144,7 @@ else:
         "django.contrib.messages.middleware.MessageMiddleware",
         "django_htmx.middleware.HtmxMiddleware",
         "allauth.account.middleware.AccountMiddleware",
-        "people.middleware.SessionsMiddleware",
+        "people.sign_in.middleware.SessionsMiddleware",
         "people.gate.SecondFactorMiddleware",
         "dashboard.denials.DenialsMiddleware",
     ]
@@ -207,9 +207,9 @@ CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("
 
 # --- people -------------------------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = (
-    ["people.backend.PersonBackend"] if SERVE != "gateway" else ["django.contrib.auth.backends.ModelBackend"]
+    ["people.sign_in.backend.PersonBackend"] if SERVE != "gateway" else ["django.contrib.auth.backends.ModelBackend"]
 )
-ACCOUNT_ADAPTER = "people.adapter.AccountAdapter"
+ACCOUNT_ADAPTER = "people.sign_in.adapters.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None

@@ -15,6 +15,7 @@ from django.urls import reverse
 from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
+from common.time_zones import there, zone_word
 from connections.accounts.key_slots import SLOTS, Slot, problem_in
 from connections.accounts.rights import may_add
 from connections.accounts.views import health_of
@@ -24,7 +25,6 @@ from mirror.states import MessageState
 from mirror.sync.freshness import freshness_of
 from people.actors import Actor
 from people.models import Invitation, Person
-from people.zones import there, zone_word
 
 # A mail server took it.
 LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)

@@ -2,6 +2,8 @@
 
 from django.urls import path
 
+from people.directory.views import people, person
+from people.invitations.views import invite_anew, invite_person, withdraw_invitation
 from people.views.changing import (
     add_role,
     deactivate_person,
@@ -10,8 +12,6 @@ from people.views.changing import (
     remove_discord,
     remove_role,
 )
-from people.views.inviting import invite_anew, invite_person, withdraw_invitation
-from people.views.people import people, person
 from people.views.second_factor import second_factor, set_rule, take_off
 
 urlpatterns = [

@@ -7,6 +7,6 @@ class PeopleConfig(AppConfig):
     name = "people"
 
     def ready(self) -> None:
-        from people import sign_ins
+        from people.sign_in import events as sign_ins
 
         sign_ins.connect()

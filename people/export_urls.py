@@ -6,7 +6,7 @@ nobody.
 
 from django.urls import path
 
-from people.views.export import again, export, export_file, one, past
+from people.exports import again, export, export_file, one, past
 
 urlpatterns = [
     path("", export, name="export"),

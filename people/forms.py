@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from people.keys import KEYS, problem_with
+from people.accounts.shortcuts import KEYS, problem_with
 
 
 class KeysForm(forms.Form):

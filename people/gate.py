@@ -12,8 +12,8 @@ from allauth.account.internal.flows.login import get_authentication_records
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
-from people.factors import has_second_factor, needs_second_factor
 from people.models import Person
+from people.sign_in.factors import has_second_factor, needs_second_factor
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 

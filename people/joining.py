@@ -9,11 +9,11 @@ from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, WrongPerson
-from people.granting import add_grant
-from people.inviting import withdraw_passwords_of
+from people.invitations.links import withdraw_passwords_of
 from people.models import Invitation, Person
-from people.reach import Place, grants_kept, grants_of, in_words, is_admin_of, is_covered_by
-from people.sessions import end_sessions
+from people.roles.grants import add_grant
+from people.roles.places import Place, grants_kept, grants_of, in_words, is_admin_of, is_covered_by
+from people.sign_in.sessions import end_sessions
 from people.standing import lock_people
 from people.tokens import hash_of
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from people.accounts.shortcuts import moved_from
 from people.actors import Actor
-from people.keys import moved_from
 from people.models import Person
 
 

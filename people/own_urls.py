@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from people.later import later
-from people.views import own_account, own_sessions
+from people.accounts import views as own_account
+from people.lazy_views import later
+from people.views import own_sessions
 from people.views.discord import link_discord, own_discord, unlink_discord
 from people.views.own_keys import own_keys
 
-_FACTORS = "people.views.factors"
+_FACTORS = "people.accounts.factor_views"
 
 urlpatterns = [
     path("", own_account.account, name="account"),

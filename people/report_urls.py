@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from people.views.reports import reports, rights, rights_file
+from people.reports.views import reports, rights, rights_file
 
 urlpatterns = [
     path("", reports, name="reports"),

@@ -3,7 +3,7 @@
 from people.actors import Actor
 from people.errors import LastAdmin, NotYours
 from people.models import Person
-from people.reach import grants_of, has_admin_beyond, is_covered_by
+from people.roles.places import grants_of, has_admin_beyond, is_covered_by
 
 GONE = "Your own roles have changed. Reload the page and see what you may do now."
 

@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from people.later import later
+from people.lazy_views import later
 from people.views.signing_out import sign_out
 
-_IN = "people.views.signing_in"
+_IN = "people.sign_in.views"
 
 urlpatterns = [
     path("login/", later(f"{_IN}.DeskLoginView"), name="account_login"),

@@ -170,7 +170,7 @@ def signed_in(client: Any) -> Callable[[Any], Any]:
         cookie = client.cookies.get(settings.SESSION_COOKIE_NAME)
         request = HttpRequest()
         request.session = session = SessionStore(cookie.value if cookie else None)
-        login(request, person, backend="people.backend.PersonBackend")
+        login(request, person, backend="people.sign_in.backend.PersonBackend")
         proof = {"method": "password", "at": time.time() - minutes * 60, "email": person.email}
         session["account_authentication_methods"] = [proof]
         session["account_authentication_methods_user"] = str(person.pk)

@@ -23,8 +23,8 @@ from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
 from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
+from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
-from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person
 from policy.models import Allowlist, GateList, GateRefusal, KillSwitch
 from tests.acts import NO_ACTS, PROVED

@@ -9,8 +9,8 @@ from alerts.commands.errors import CommandRefused
 from alerts.interactions.linking import how_to_link
 from alerts.models import Interaction
 from people.actors import Actor
-from people.factors import needs_second_factor
 from people.models import Person
+from people.sign_in.factors import needs_second_factor
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from django.db.models import F
 from alerts.commands.places import usable_mailboxes
 from mirror.models import Mailbox, Message
 from people.actors import Role
-from people.factors import needs_second_factor
 from people.models import Person
+from people.sign_in.factors import needs_second_factor
 
 # Discord takes no more choices, and no longer ones.
 MOST, LONGEST = 25, 100

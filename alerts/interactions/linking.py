@@ -1,7 +1,7 @@
 """What somebody is told whose Discord account is nobody's at the desk: how to link it, and where."""
 
 from alerts.models import Interaction
-from people.discord_accounts import offer_link
+from people.accounts.discord import offer_link
 
 
 def how_to_link(interaction: Interaction) -> str:

@@ -35,8 +35,8 @@ from common.postgres import clock
 from mirror.errors import DeskError
 from mirror.models import Message, Revision
 from people.actors import Actor
-from people.factors import needs_second_factor
 from people.models import Person
+from people.sign_in.factors import needs_second_factor
 
 NOT_OURS = "This button is not one of this desk's. Nothing was done; open the desk to decide."
 NOT_YOURS = "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."

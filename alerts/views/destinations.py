@@ -28,7 +28,7 @@ from alerts.places.trying import test_destination
 from alerts.views.managing import managing
 from common.pages import DeskRequest
 from mirror.models import Connection
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

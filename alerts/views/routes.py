@@ -17,7 +17,7 @@ from alerts.places.samples import told_of
 from alerts.views.managing import managing
 from common.pages import DeskRequest
 from mirror.models import Connection, Mailbox
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

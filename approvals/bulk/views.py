@@ -26,7 +26,7 @@ from approvals.queue.views import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
 from people.actors import Actor
-from people.reauthentication import ask_first, has_just_proved
+from people.sign_in.reauthentication import ask_first, has_just_proved
 
 # What is typed into a sheet's form beside the ticks.
 TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset")

@@ -12,7 +12,7 @@ from approvals.decisions.ruling import ruled
 from approvals.message_page.views import answer_with_message, back_to_message, find_message
 from common.pages import DeskRequest
 from common.patterns import compared
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import allow_for_days
 from policy.errors import AllowlistNotAllowed
 

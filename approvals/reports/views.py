@@ -30,7 +30,7 @@ from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
-from people.zones import zone_name
+from common.time_zones import zone_name
 
 PAGE = 100
 

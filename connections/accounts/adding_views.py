@@ -19,7 +19,7 @@ from connections.accounts.rights import may_add
 from connections.accounts.views import connections_page
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED
 
 

@@ -22,7 +22,7 @@ from connections.page_base import connection_seen, told_by
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

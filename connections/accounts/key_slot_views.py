@@ -17,7 +17,7 @@ from connections.accounts.key_slots import SLOTS
 from connections.errors import ConnectionNotChanged
 from connections.page_base import connection_seen
 from mirror.errors import ActNotAllowed, DeskError
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -13,7 +13,7 @@ from connections.accounts.connection_views import failed, page
 from connections.accounts.forms import OverlapForm, RegisterForm, SecretForm
 from connections.errors import ConnectionNotChanged
 from connections.page_base import CHANGE_ERRORS, connection_seen
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 _ERRORS = (*CHANGE_ERRORS, ConnectionNotChanged)
 _HOOK, _SECRET = "hook", "secret"

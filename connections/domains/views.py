@@ -16,7 +16,7 @@ from connections.domains.commands import Domain
 from connections.domains.forms import DomainForm
 from connections.page_base import CHANGE_ERRORS, accounts_of, connection_seen, is_admin, told_by
 from mirror.models import Connection
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @dataclass(frozen=True)

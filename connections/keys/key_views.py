@@ -15,7 +15,7 @@ from connections.keys.forms import KeyForm, OwnerForm
 from connections.keys.views import key_list, key_refused, people_to_own
 from connections.page_base import CHANGE_ERRORS, connection_seen, is_admin, told_by
 from mirror.models import Connection
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -22,7 +22,7 @@ from connections.page_base import (
 )
 from mirror.models import Connection
 from people.models import Person
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
     "This form was sent before, and what came of it was shown then: a key is shown once. Look at the list. To make "

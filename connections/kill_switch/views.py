@@ -15,7 +15,7 @@ from connections.kill_switch.forms import HoldAllForm, StopForm
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
-from people.reauthentication import ask_first, has_just_proved
+from people.sign_in.reauthentication import ask_first, has_just_proved
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
 from policy.models import KillSwitch

@@ -14,7 +14,7 @@ from connections.mailboxes.loosening import Wish, loosen, read_wishes
 from connections.mailboxes.modes import consequences, is_looser, mode_named
 from connections.page_base import CHANGE_ERRORS, is_admin, mailbox_seen, told_by
 from mirror.models import Mailbox
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -15,7 +15,7 @@ from connections.mailboxes.forms import TIMINGS, DeleteForm, DeskForm, ModeForm,
 from connections.mailboxes.modes import MODES, is_looser, mode_named
 from connections.page_base import CHANGE_ERRORS, is_admin, mailbox_seen, told_by
 from mirror.models import Mailbox
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

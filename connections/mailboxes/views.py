@@ -20,7 +20,7 @@ from connections.page_base import CHANGE_ERRORS, accounts_of, is_admin, told_by
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import read_mailboxes
 from people.actors import Actor, Role
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @dataclass(frozen=True)

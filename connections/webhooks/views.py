@@ -22,7 +22,7 @@ from connections.webhooks.commands import Hook, read_hooks, register_hook
 from connections.webhooks.events import GROUPS, OWN_GROUPS, sample_bodies
 from connections.webhooks.forms import HookForm
 from mirror.models import Connection
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 SENT_TWICE = (
     "This form was sent before, and what came of it was shown then: a secret is shown once. Look at the list. To "

@@ -15,7 +15,7 @@ from connections.webhooks.commands import Hook, delete_hook, read_hook, read_sen
 from connections.webhooks.forms import OVERLAPS, EndHookForm, OverlapForm
 from connections.webhooks.views import SENT_TWICE, hook_list, hook_refused
 from mirror.models import Connection
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -18,9 +18,9 @@ from django.utils.safestring import SafeString
 
 from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
+from common.time_zones import minutes_from_utc, there, zone_name, zone_word
 from dashboard import words
-from people import keys
-from people.zones import minutes_from_utc, there, zone_name, zone_word
+from people.accounts import shortcuts as keys
 from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from people.zones import there, zone_word
+from common.time_zones import there, zone_word
 from rendering.links import unicode_host
 
 register = template.Library()

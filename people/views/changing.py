@@ -10,16 +10,16 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from common.pages import DeskRequest
-from people.admin_forms import AccountForm, GrantForm, RoleForm
-from people.deactivating import deactivate, reactivate
-from people.directory import look_up
-from people.discord_accounts import unlink_of
+from people.accounts.discord import unlink_of
+from people.directory.deactivation import deactivate, reactivate
+from people.directory.forms import AccountForm, GrantForm, RoleForm
+from people.directory.listing import look_up
+from people.directory.views import find_to_change, person_answer
 from people.errors import LastAdmin, NotYours, PeopleError
-from people.granting import give_role, take_role
-from people.inviting import make_password_link
-from people.reach import places_to_give
-from people.reauthentication import reauthenticated
-from people.views.people import find_to_change, person_answer
+from people.invitations.links import make_password_link
+from people.roles.grants import give_role, take_role
+from people.roles.places import places_to_give
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -7,11 +7,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from common.pages import DeskRequest
-from people.admin_forms import AccountForm
-from people.discord_accounts import accounts_of, link_account, read_offer, unlink_own
+from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
+from people.directory.forms import AccountForm
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -17,13 +17,13 @@ from django.views.decorators.http import require_http_methods
 
 from common.pages import DeskRequest
 from people.actors import Role, Scope
-from people.admin_forms import JoinForm, PasswordForm
+from people.directory.forms import JoinForm, PasswordForm
 from people.errors import LinkNotGood, WrongPerson
 from people.joining import Link, accept_roles, join, read_link, set_password
 from people.models import Person
-from people.reach import role_words
+from people.roles.places import role_words
 
-_BACKEND = "people.backend.PersonBackend"
+_BACKEND = "people.sign_in.backend.PersonBackend"
 
 
 @never_cache

@@ -9,8 +9,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from common.pages import DeskRequest
+from people.accounts.shortcuts import GROUPS, KEYS, places_of
 from people.forms import KeysForm
-from people.keys import GROUPS, KEYS, places_of
 from people.liking import put_keys, switch_keys
 
 

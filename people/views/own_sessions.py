@@ -11,8 +11,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import DeskRequest
 from people.session_store import IDLE, LONGEST
-from people.sessions import NoSuchSession, end_other_sessions, sessions_of
-from people.sessions import end_session as end
+from people.sign_in.sessions import NoSuchSession, end_other_sessions, sessions_of
+from people.sign_in.sessions import end_session as end
 
 
 @login_required

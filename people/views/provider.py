@@ -8,8 +8,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from requests import RequestException
 
-from people.provider import DeskClient
-from people.second_step import note_failure
+from people.sign_in.provider import DeskClient
+from people.sign_in.second_step import note_failure
 
 
 @require_safe

@@ -11,10 +11,10 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods, require_safe
 
 from common.pages import DeskRequest
-from people.limits import limited
-from people.own import note_failed_confirmation
-from people.own_forms import ConfirmForm
-from people.reauthentication import ask_first, forget_kept, has_just_proved, has_kept, own_address, take_kept
+from people.accounts.forms import ConfirmForm
+from people.accounts.profile import note_failed_confirmation
+from people.sign_in.limits import limited
+from people.sign_in.reauthentication import ask_first, forget_kept, has_just_proved, has_kept, own_address, take_kept
 
 
 @login_required
@@ -33,7 +33,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         return redirect(others[0]["url"]) if others else _without_a_way(request, back)
     form = ConfirmForm(request.POST or None, person=person)
     if request.method == "POST" and form.is_valid():
-        # Notes it in the ledger too, and gives the session another id (people.sign_ins).
+        # Notes it in the ledger too, and gives the session another id (people.sign_in.events).
         record_authentication(request, person, method="password", reauthenticated=True)
         return redirect(wanted)
     if request.method == "POST":

@@ -13,9 +13,9 @@ from common.pages import DeskRequest
 from people.actors import Role
 from people.errors import FactorNotAllowed
 from people.factor_forms import RoleRuleForm
-from people.factors import may_set_rules, people_by_factor, remove_factors_of, set_role_rule
 from people.models import Person, RoleRule
-from people.reauthentication import reauthenticated
+from people.sign_in.factors import may_set_rules, people_by_factor, remove_factors_of, set_role_rule
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -6,7 +6,7 @@ from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
 from people.models import Person
-from people.sessions import reach_changed
+from people.sign_in.sessions import reach_changed
 
 
 @require_POST

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import DeskRequest
 from people.actors import Actor
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.changes import apply_change
 from policy.allowlists.csv_files import Given, Problem, written
 from policy.allowlists.drafts import Draft, Preview, Unpackable, pack, preview, unpack

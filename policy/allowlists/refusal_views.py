@@ -16,7 +16,7 @@ from common.pages import DeskRequest
 from common.patterns import compared
 from mirror.errors import ActNotAllowed
 from people.actors import Actor, Role
-from people.reauthentication import reauthenticated
+from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import reach_of
 from policy.allowlists.changes import allow_for_days
 from policy.allowlists.forms import CodeForm

@@ -103,7 +103,7 @@ def test_desk_that_others_can_reach_never_shows_debug_pages(settings_of):
 @pytest.mark.proves("security 54")
 def test_error_tells_nothing_of_the_inside(connection, reviewer):
     client = Client(raise_request_exception=False)
-    client.force_login(reviewer, backend="people.backend.PersonBackend")
+    client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
     message = make_message(connection)
     type(message.revision).objects.filter(pk=message.revision_id).update(content=[])
     answer = client.get(f"/queue/{message.public_id}/")

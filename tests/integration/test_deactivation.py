@@ -10,12 +10,12 @@ from approvals.models import Claim
 from audit.models import Entry, EntryDetail
 from mirror.models import Mailbox
 from people.actors import Actor, Role, Scope
-from people.deactivating import deactivate, reactivate
+from people.directory.deactivation import deactivate, reactivate
 from people.errors import LastAdmin, NotYours, PeopleError
-from people.inviting import invite, make_password_link
+from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
-from people.reach import Place
-from people.sessions import reach_changed
+from people.roles.places import Place
+from people.sign_in.sessions import reach_changed
 from tests.factories import NOW, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.signing import sign_in
@@ -39,7 +39,7 @@ def told(action):
 
 def session_of(person):
     client = Client()
-    client.force_login(person, backend="people.backend.PersonBackend")
+    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
     return client
 
 

@@ -55,6 +55,6 @@ def test_act_beyond_the_role_and_a_form_without_its_token_are_recorded_and_unkno
     assert (line.details["status"], line.details["actor"]) == ("403", "Max Weber")
 
     without_token = Client(enforce_csrf_checks=True)
-    without_token.force_login(auditor, backend="people.backend.PersonBackend")
+    without_token.force_login(auditor, backend="people.sign_in.backend.PersonBackend")
     assert without_token.post("/people/me/name/", {"name": "Mallory"}).status_code == 403
     assert [line.details["path"] for line in denied()][1:] == ["/people/me/name/"]

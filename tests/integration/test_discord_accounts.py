@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import EntryDetail
-from people.discord_accounts import LASTS, MOST_OFFERED, link_account, offer_link
+from people.accounts.discord import LASTS, MOST_OFFERED, link_account, offer_link
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import make_person, rolled_back

@@ -93,7 +93,7 @@ WRONG = {
 def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer):
     message = make_message(connection)
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
-    client.force_login(reviewer, backend="people.backend.PersonBackend")
+    client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
     for status, (title, ask) in WRONG.items():
         if status == 500:
             Revision.objects.filter(pk=message.revision_id).update(content=[])

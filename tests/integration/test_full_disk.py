@@ -59,7 +59,7 @@ def full(monkeypatch):
 def test_pages_that_store_nothing_work_on_a_full_disk_and_others_say_why_not(connection, reviewer, full):
     seen, other = make_message(connection), make_message(connection)
     client = Client(raise_request_exception=False)
-    client.force_login(reviewer, backend="people.backend.PersonBackend")
+    client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
     # Opened before: that it is read is in the ledger already.
     client.get(f"/queue/{seen.public_id}/")
     # Due to be noted as in use.

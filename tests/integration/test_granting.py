@@ -10,11 +10,11 @@ from approvals.models import Claim
 from audit.models import Entry, EntryDetail
 from mirror.models import Mailbox
 from people.actors import Role
-from people.admin_forms import RoleForm
+from people.directory.forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
-from people.granting import give_role, take_role
 from people.models import Grant, Person
-from people.reach import Place, all_places, places_to_give
+from people.roles.grants import give_role, take_role
+from people.roles.places import Place, all_places, places_to_give
 from tests.factories import NOW, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 
@@ -51,7 +51,7 @@ def recorded():
 
 def session_of(person):
     client = Client()
-    client.force_login(person, backend="people.backend.PersonBackend")
+    client.force_login(person, backend="people.sign_in.backend.PersonBackend")
     return client
 
 

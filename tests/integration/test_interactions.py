@@ -471,7 +471,7 @@ def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
     third = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     browser = Client()
-    browser.force_login(third, backend="people.backend.PersonBackend")
+    browser.force_login(third, backend="people.sign_in.backend.PersonBackend")
     form = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     answers = at_once(
         lambda: sent(press(message)),

@@ -21,10 +21,10 @@ from launcher.welcome import FIRST_RUN
 from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
-from people.inviting import DAYS, invite, make_password_link
+from people.invitations.links import DAYS, invite, make_password_link
 from people.joining import join, read_link, set_password
 from people.models import Grant, Invitation, Person
-from people.reach import Place
+from people.roles.places import Place
 from tests.factories import make_person, rolled_back
 from tests.integration.deciding import at_once
 
@@ -237,7 +237,7 @@ def test_invitation_is_withdrawn_on_the_list_and_made_again(signed_in, admin):
 def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, admin, reviewer):
     Authenticator.objects.create(user=reviewer, type="totp", data={"secret": "JBSWY3DPEHPK3PXP"})
     theirs, guest = Client(), Client()
-    theirs.force_login(reviewer, backend="people.backend.PersonBackend")
+    theirs.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/password/")
     path = re.search(r"(/join/[\w-]+/)<", answer.content.decode())[1]
     assert theirs.get("/people/me/name/").status_code != 302

@@ -27,8 +27,8 @@ from common.logs import JsonFormatter
 from connections.accounts import own_webhook
 from mirror.models import Message
 from people.actors import worker
-from people.factors import add_passkey
-from people.sign_ins import _signed_in
+from people.sign_in.events import _signed_in
+from people.sign_in.factors import add_passkey
 from tests.account import account
 from tests.factories import event_body, make_connection, make_message, make_person, post_event
 from tests.integration.deciding import decide

@@ -14,7 +14,7 @@ from django.core.cache import cache
 from audit.models import Entry, EntryDetail
 from launcher.ports import pick_free_ports
 from people.models import Person, RoleRule
-from people.provider import GuardedSession
+from people.sign_in.provider import GuardedSession
 from tests.signing import code_now, give_app
 
 pytestmark = pytest.mark.django_db

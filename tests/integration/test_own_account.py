@@ -8,11 +8,11 @@ import pytest
 from django.conf import settings
 
 from audit.models import Entry
+from common import time_zones as zones
 from dashboard.templatetags.desk import clock, instant, moment
-from people import zones
+from people.accounts.forms import NameForm, TimeZoneForm
+from people.accounts.forms import zones as all_zones
 from people.models import Person
-from people.own_forms import NameForm, TimeZoneForm
-from people.own_forms import zones as all_zones
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db

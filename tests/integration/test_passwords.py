@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 
 from audit.models import Entry
-from people.own_forms import PasswordForm
-from people.passwords import GuessablePasswordValidator, strength_of
+from people.accounts.forms import PasswordForm
+from people.sign_in.passwords import GuessablePasswordValidator, strength_of
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 
 pytestmark = pytest.mark.django_db

@@ -7,9 +7,9 @@ import pytest
 
 from mirror.models import Mailbox
 from people.actors import Role
-from people.inviting import invite
+from people.invitations.links import invite
 from people.models import Grant
-from people.reach import Place
+from people.roles.places import Place
 from tests.factories import make_connection, make_person
 
 pytestmark = pytest.mark.django_db

@@ -101,7 +101,7 @@ def all_who_try_differently(door):
 def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, monkeypatch):
     """Also: what every page carries, that looking changes nothing, and that what is done stands in the ledger."""
     # Recovery codes are hashed slowly on purpose; test_recovery_codes.py sees how slowly.
-    monkeypatch.setattr("people.recovery._digest", lambda code, salt: f"scrypt${salt}${code}")
+    monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
     # Nor is each refusal noted here; test_denied_access.py holds that it is.
     monkeypatch.setattr("dashboard.denials.note_denied", lambda request, status: None)
     wrong = {}

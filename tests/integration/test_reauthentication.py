@@ -15,8 +15,8 @@ from django.urls import path
 from approvals.models import Decision
 from audit.models import Entry
 from dashboard.urls import *  # noqa: F403 - the desk's own addresses, beside those below
-from people import reauthentication
-from people.reauthentication import reauthenticated
+from people.sign_in import reauthentication
+from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
 from tests.factories import make_message
 from tests.integration.test_bulk import decide, open_sheet
@@ -77,7 +77,7 @@ def test_proof_counts_for_ten_minutes(signed_in, client, admin):
     answers = [signed_in(admin, minutes=minutes).get("/sensitive/").status_code for minutes in (0, 9, 11)]
     assert answers == [200, 200, 302]
     client.logout()
-    client.force_login(admin, backend="people.backend.PersonBackend")
+    client.force_login(admin, backend="people.sign_in.backend.PersonBackend")
     assert client.get("/sensitive/").status_code == 302, "without any proof"
 
 
@@ -172,7 +172,7 @@ def test_confirming_leads_to_no_other_site(signed_in, admin):
 
 def test_form_between_needs_the_forms_token(admin):
     client = Client(enforce_csrf_checks=True)
-    client.force_login(admin, backend="people.backend.PersonBackend")
+    client.force_login(admin, backend="people.sign_in.backend.PersonBackend")
     assert client.post(AGAIN, {"password": PASSWORD}).status_code == 403
 
 

@@ -11,11 +11,11 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry
-from people import recovery
 from people.errors import FactorNotAllowed
-from people.factors import remove_factor
 from people.models import RecoveryCode
-from people.recovery import NUMBER, codes_of, make_recovery_codes, use_recovery_code
+from people.sign_in import recovery_codes as recovery
+from people.sign_in.factors import remove_factor
+from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes, use_recovery_code
 from tests.factories import make_person
 from tests.signing import give_app, sign_in
 

@@ -18,9 +18,9 @@ from audit.recording import record
 from dashboard.management.commands.prepare import Command
 from mirror.models import Mailbox
 from people.actors import Role
-from people.deactivating import deactivate, reactivate
-from people.factors import set_role_rule
+from people.directory.deactivation import deactivate, reactivate
 from people.models import Grant, GrantPeriod, Person
+from people.sign_in.factors import set_role_rule
 from tests.factories import make_connection, make_person
 from tests.integration.deciding import waiting_for_a_lock
 

@@ -11,13 +11,13 @@ from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
 from audit.models import Entry, EntryDetail
-from people import app_codes
 from people.actors import Role
-from people.backend import PersonBackend
 from people.errors import FactorNotAllowed
-from people.factors import remove_factor, set_role_rule
 from people.gate import SecondFactorMiddleware
 from people.models import Grant, RoleRule
+from people.sign_in import totp as app_codes
+from people.sign_in.backend import PersonBackend
+from people.sign_in.factors import remove_factor, set_role_rule
 from tests.factories import make_message, make_person
 from tests.integration.deciding import at_once
 from tests.signing import code_now, give_app, sign_in

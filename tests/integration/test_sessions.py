@@ -18,7 +18,7 @@ from common import nudge
 from dashboard.channel import CHANNEL
 from people.devices import UNKNOWN, device_in_words
 from people.session_store import BEGAN, IDLE, LONGEST, NOTED_EVERY, SessionStore
-from people.sessions import end_sessions
+from people.sign_in.sessions import end_sessions
 from tests.factories import make_person
 
 pytestmark = pytest.mark.django_db

@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection as database
 from django.test import Client
 
-from people.limits import LimitedAdapter
+from people.sign_in.limits import LimitedAdapter
 from tests.factories import make_person
 
 pytestmark = pytest.mark.django_db

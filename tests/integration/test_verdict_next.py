@@ -15,7 +15,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
-from people.keys import KEYS, problem_with
+from people.accounts.shortcuts import KEYS, problem_with
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
@@ -127,7 +127,7 @@ def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, message
     Decision.objects.update(state="recorded")
     assert desk.get(path)["Location"] == f"/queue/{message.public_id}/"
     ben = Client()
-    ben.force_login(second_reviewer, backend="people.backend.PersonBackend")
+    ben.force_login(second_reviewer, backend="people.sign_in.backend.PersonBackend")
     assert "Approved" not in ben.get(path, headers=HTMX).content.decode()
 
     answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)

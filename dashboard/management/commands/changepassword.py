@@ -8,7 +8,7 @@ from django.db import transaction
 from audit.recording import record
 from people.actors import Actor
 from people.models import Person
-from people.sessions import end_sessions
+from people.sign_in.sessions import end_sessions
 
 ACTOR = Actor(kind="command", id="changepassword", label="an operator", surface="command")
 

@@ -13,10 +13,10 @@ from django.db import transaction
 from common.mail_addresses import clean_address
 from people.actors import Actor, Role, Scope
 from people.errors import PeopleError
-from people.inviting import Made, invite
+from people.invitations.links import Made, invite
 from people.joining import join
 from people.models import Person
-from people.reach import Place
+from people.roles.places import Place
 
 ACTOR = Actor(kind="command", id="first_admin", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
 LASTS = timedelta(hours=24)

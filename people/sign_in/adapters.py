@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from common import encryption
-from people.limits import LimitedAdapter
+from people.sign_in.limits import LimitedAdapter
 
 _WAYS = {
     "reauthenticate": ("Use your password", "key"),

@@ -12,9 +12,9 @@ from django.contrib import messages
 from django.db import transaction
 
 from audit.recording import record
-from people import app_codes
 from people.models import Person
-from people.recovery import codes_of, use_recovery_code
+from people.sign_in import totp as app_codes
+from people.sign_in.recovery_codes import codes_of, use_recovery_code
 
 
 class StepForm(BaseAuthenticateForm):  # type: ignore[misc]

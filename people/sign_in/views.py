@@ -13,10 +13,10 @@ from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from people.factors import factors_of
 from people.passkey_addresses import passkey_hindrance
-from people.recovery import codes_of
-from people.second_step import note_failure
+from people.sign_in.factors import factors_of
+from people.sign_in.recovery_codes import codes_of
+from people.sign_in.second_step import note_failure
 
 _NOT_ACCEPTED = "This passkey was not accepted. Try once more, or sign in with your password."
 

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from audit.recording import record
 from people.actors import Actor
 from people.models import Person
-from people.sessions import begin_session, forget_session, renew_session
+from people.sign_in.sessions import begin_session, forget_session, renew_session
 
 
 def _actor(request: HttpRequest | None, person: Any) -> Actor:

@@ -11,9 +11,9 @@ from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from people.actors import Actor, Role
-from people.inviting import may_handle, roles_of
+from people.invitations.links import may_handle, roles_of
 from people.models import Grant, Invitation, Person
-from people.reach import all_places, is_admin_of, is_covered_by, place_of, role_words
+from people.roles.places import all_places, is_admin_of, is_covered_by, place_of, role_words
 
 MOST = 200
 _FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)

@@ -12,12 +12,12 @@ from django.views.decorators.http import require_safe
 from audit.models import Entry
 from audit.trail import Line, lines, with_subjects
 from common.pages import DeskRequest
+from people.accounts.discord import accounts_of
 from people.actors import Actor, Role
-from people.admin_forms import MEANS, ROLES, SearchForm
-from people.directory import Listed, covers, directory, look_up, open_invitations, open_password_link
-from people.discord_accounts import accounts_of
-from people.factors import may_set_rules
-from people.reach import grants_of, has_admin_beyond, places_to_give
+from people.directory.forms import MEANS, ROLES, SearchForm
+from people.directory.listing import Listed, covers, directory, look_up, open_invitations, open_password_link
+from people.roles.places import grants_of, has_admin_beyond, places_to_give
+from people.sign_in.factors import may_set_rules
 from people.standing import is_last_admin
 
 MOST_LINES = 15

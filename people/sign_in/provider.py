@@ -23,7 +23,7 @@ from django.urls import reverse
 
 from outgoing import guarded
 from people.models import Person
-from people.second_step import note_failure
+from people.sign_in.second_step import note_failure
 
 _NONCE = "provider_nonce"
 # So long a sign-in at the provider may take to lead back here.

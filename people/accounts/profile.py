@@ -4,7 +4,7 @@ from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.models import Person
-from people.sessions import end_sessions
+from people.sign_in.sessions import end_sessions
 
 
 @atomic_anew

@@ -4,10 +4,10 @@ from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.errors import NotYours
-from people.inviting import withdraw_all_by, withdraw_passwords_of
+from people.invitations.links import withdraw_all_by, withdraw_passwords_of
 from people.models import Person
-from people.reach import grants_of, in_words
-from people.sessions import end_sessions
+from people.roles.places import grants_of, in_words
+from people.sign_in.sessions import end_sessions
 from people.standing import check_admin_left, check_covers, lock_for
 
 

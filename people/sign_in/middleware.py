@@ -9,9 +9,9 @@ from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
-from people.reauthentication import ask_first
 from people.session_store import SessionStore
-from people.sessions import note_seen
+from people.sign_in.reauthentication import ask_first
+from people.sign_in.sessions import note_seen
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,10 @@ from django.views.decorators.http import require_POST, require_safe
 from audit.recording import record
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
+from common.time_zones import there, zone_name
 from people.actors import Actor, Role
 from people.report_forms import RightsForm
-from people.rights_history import (
+from people.reports.rights import (
     Right,
     as_rights,
     kept_since,
@@ -26,7 +27,6 @@ from people.rights_history import (
     rights_at,
     timeline_of,
 )
-from people.zones import there, zone_name
 
 # More than these are no page; the file has all.
 MOST = 500

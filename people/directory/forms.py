@@ -9,9 +9,9 @@ from django.contrib.auth.password_validation import validate_password
 
 from common.mail_addresses import clean_address
 from people.actors import Role
-from people.inviting import DAYS, MOST_DAYS
+from people.invitations.links import DAYS, MOST_DAYS
 from people.models import Person
-from people.reach import Place
+from people.roles.places import Place
 
 ROLES = [(role.value, role.value.title()) for role in Role]
 # What each role is, for whoever gives one.

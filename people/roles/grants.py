@@ -7,8 +7,8 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 from people.errors import NotYours
 from people.models import Grant, Person
-from people.reach import Place, grants_of, in_words, is_admin_of, place_of
-from people.sessions import end_sessions, reach_changed
+from people.roles.places import Place, grants_of, in_words, is_admin_of, place_of
+from people.sign_in.sessions import end_sessions, reach_changed
 from people.standing import check_admin_left, check_not_above, lock_for
 
 

@@ -12,8 +12,8 @@ from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.errors import FactorNotAllowed
-from people.factors import has_second_factor
 from people.models import Person, RecoveryCode
+from people.sign_in.factors import has_second_factor
 
 NUMBER = 10
 LENGTH = 10

@@ -11,10 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from common.encryption import decrypt, encrypt
 from common.pages import DeskRequest
-from people import app_codes
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.factor_forms import AppForm, NameForm
-from people.factors import (
+from people.gate import lacks_second_factor
+from people.passkey_addresses import passkey_hindrance
+from people.qr import picture_of
+from people.sign_in import totp as app_codes
+from people.sign_in.factors import (
     APP,
     PASSKEY,
     add_app,
@@ -24,12 +27,9 @@ from people.factors import (
     remove_factor,
     rename_passkey,
 )
-from people.gate import lacks_second_factor
-from people.passkey_addresses import passkey_hindrance
-from people.passkeys import PasskeyForm, ask_for_new
-from people.qr import picture_of
-from people.reauthentication import own_address, reauthenticated
-from people.recovery import NUMBER, codes_of, make_recovery_codes
+from people.sign_in.passkeys import PasskeyForm, ask_for_new
+from people.sign_in.reauthentication import own_address, reauthenticated
+from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes
 
 _SECRET = "new_app"
 _LIST, _APP, _PASSKEY, _CODES = (

@@ -11,12 +11,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from common.pages import DeskRequest
-from people.limits import limited
+from people.accounts.forms import NameForm, OwnForm, PasswordForm, TimeZoneForm, zones
+from people.accounts.profile import change_password, choose_time_zone, rename
 from people.models import Person
-from people.own import change_password, choose_time_zone, rename
-from people.own_forms import NameForm, OwnForm, PasswordForm, TimeZoneForm, zones
-from people.reach import grants_of, place_of
-from people.sessions import renew_session, sessions_of
+from people.roles.places import grants_of, place_of
+from people.sign_in.limits import limited
+from people.sign_in.sessions import renew_session, sessions_of
 
 
 @login_required

@@ -25,11 +25,11 @@ from audit.models import Export
 from audit.searching.filters import Filters
 from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
+from common.time_zones import there, zone_name
 from people.actors import Actor, Role
 from people.models import Person
-from people.reauthentication import ask_first, has_just_proved, reauthenticated
-from people.sessions import is_living
-from people.zones import there, zone_name
+from people.sign_in.reauthentication import ask_first, has_just_proved, reauthenticated
+from people.sign_in.sessions import is_living
 
 PAGE = 50
 # Seconds in which a page counts.

@@ -16,7 +16,7 @@ from audit.models import Entry
 from audit.trail import lines
 from people.actors import Actor, Role
 from people.models import GrantPeriod, Person
-from people.reach import all_places
+from people.roles.places import all_places
 
 MOST_PLACES = 500
 # What of a place is told to whoever looks after a part of it only.

@@ -11,13 +11,13 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from common.pages import DeskRequest
 from people.actors import Actor, Role
-from people.admin_forms import MEANS, ROLES, InviteForm
+from people.directory.forms import MEANS, ROLES, InviteForm
+from people.directory.views import list_answer
 from people.errors import PeopleError
-from people.inviting import DAYS, MOST_DAYS, Made, invite, make_anew, may_handle, roles_of, withdraw
+from people.invitations.links import DAYS, MOST_DAYS, Made, invite, make_anew, may_handle, roles_of, withdraw
 from people.models import Invitation
-from people.reach import places_to_give
-from people.reauthentication import reauthenticated
-from people.views.people import list_answer
+from people.roles.places import places_to_give
+from people.sign_in.reauthentication import reauthenticated
 
 
 @login_required

@@ -14,12 +14,12 @@ from django.db.models.functions import Now
 from audit.recording import changed, record
 from common.encryption import encrypt
 from common.postgres.anew import atomic_anew
-from people import app_codes
 from people.actors import Actor, Role
-from people.backend import strict_grants, with_factor_rule
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
-from people.sessions import end_sessions, reach_changed
+from people.sign_in import totp as app_codes
+from people.sign_in.backend import strict_grants, with_factor_rule
+from people.sign_in.sessions import end_sessions, reach_changed
 
 APP, PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
 KINDS = {APP.value: "authenticator app", PASSKEY.value: "passkey"}

@@ -16,7 +16,16 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 from people.errors import NotYours
 from people.models import Invitation, Person
-from people.reach import Place, grants_kept, grants_of, in_words, is_admin_of, is_covered_by, kept_grants, role_words
+from people.roles.places import (
+    Place,
+    grants_kept,
+    grants_of,
+    in_words,
+    is_admin_of,
+    is_covered_by,
+    kept_grants,
+    role_words,
+)
 from people.standing import actor_now, check_covers, lock_for, lock_people
 from people.tokens import hash_of, new_token
 
