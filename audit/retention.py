@@ -14,8 +14,8 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from audit.models import Entry, EntryDetail, Leaf
-from audit.proving.countersign_verify import Ranges
 from audit.recording import ActorLike, record
+from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
 
 # Details of so many entries go in one transaction, with one entry that tells of it: no seal may wait for it long.

@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from audit.proving.checking import begin_daily_check, start_check
 from audit.retention import forget_old_details
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
+from audit.verification.checks import begin_daily_check, start_check
 
 
 @shared_task

@@ -90,9 +90,9 @@ def sign_in() -> dict[str, str]:
 
 def take(port: int, headers: dict[str, str], query: str) -> tuple[int, str, int]:
     """Ask for an export as JSON Lines and read it to its end; return its size, its hash and how many rows it has."""
-    from audit.exporting.formats import FORMATS
-    from audit.exporting.running import begin_export
-    from audit.searching.filters import Filters
+    from audit.export.exports import begin_export
+    from audit.export.formats import FORMATS
+    from audit.search.filters import Filters
     from people.models import Person
 
     actor = Person.objects.get(email="max@bench.example").actor(surface="web")

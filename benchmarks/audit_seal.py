@@ -162,7 +162,7 @@ def _begin_after_these() -> None:
 
     from audit.models import Entry, Seal
     from audit.sealing.base import check_base, read_facts
-    from audit.sealing.growing import Growth
+    from audit.sealing.growth import Growth
 
     with transaction.atomic():
         facts = read_facts()

@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.proving import countersign_verify as verifier
+from audit.verifier import countersign_verify as verifier
 from benchmarks.ledger_rows import rows
 from benchmarks.result import Figure, Need, Result, sized
 

@@ -14,7 +14,7 @@ from approvals.intake import unsigned
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.models import Check
-from audit.sealing.state import sealing_state
+from audit.sealing.status import sealing_state
 from common.postgres import clock
 from dashboard.models import Tick
 from mirror.models import Connection, Message, WebhookEvent

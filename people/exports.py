@@ -16,13 +16,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from audit.exporting.fixed import entries_of, no_longer_than, take_cut
-from audit.exporting.formats import FORMATS
-from audit.exporting.forms import ExportForm
-from audit.exporting.handing_out import Handout
-from audit.exporting.running import NotExported, ask_again, begin_export, note_lost_exports, start_export
+from audit.export.download import Handout
+from audit.export.exports import NotExported, ask_again, begin_export, note_lost_exports, start_export
+from audit.export.formats import FORMATS
+from audit.export.forms import ExportForm
+from audit.export.snapshot import entries_of, no_longer_than, take_cut
 from audit.models import Export
-from audit.searching.filters import Filters
+from audit.search.filters import Filters
 from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
 from common.time_zones import there, zone_name

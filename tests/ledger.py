@@ -15,10 +15,10 @@ from django.test import override_settings
 
 from audit.macs import mac_of
 from audit.models import Entry, Leaf, Seal
-from audit.proving.database import check_database
 from audit.recording import leaf_hash, record
 from audit.sealing.base import check_base, latest_seal, read_facts
-from audit.sealing.growing import Growth
+from audit.sealing.growth import Growth
+from audit.verification.database import check_database
 from people.actors import worker
 
 ACTOR = worker("test")

@@ -22,7 +22,7 @@ from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.entries import late
-from audit.sealing.state import sealing_state
+from audit.sealing.status import sealing_state
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.sync.freshness import freshness_of

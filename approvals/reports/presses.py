@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from approvals.reports.months import Month
 from audit.models import Entry
-from audit.searching.filters import Filters
+from audit.search.filters import Filters
 from people.actors import Actor
 
 

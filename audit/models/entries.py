@@ -18,9 +18,9 @@ from django.db.models.functions import Now
 
 from audit.actions import ACTIONS
 from audit.fields import TransactionIdField
-from audit.searching.beginnings import beginnings
-from audit.searching.filters import Filters
-from audit.searching.kinds import actions_of
+from audit.search.beginnings import beginnings
+from audit.search.filters import Filters
+from audit.search.kinds import actions_of
 from common.words import BY, TO, asked
 
 

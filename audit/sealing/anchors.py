@@ -22,7 +22,7 @@ from django.db.models import Max
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
 from audit.sealing.heads import head_line
-from audit.sealing.telling import SEALER, SealingRefused
+from audit.sealing.refusals import SEALER, SealingRefused
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from datetime import datetime
 
 from audit import macs
 from audit.models import Entry, Leaf
-from audit.proving import countersign_verify as verifier
-from audit.sealing.telling import SealingRefused
+from audit.sealing.refusals import SealingRefused
+from audit.verifier import countersign_verify as verifier
 
 
 def has_macs() -> bool:

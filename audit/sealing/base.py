@@ -12,7 +12,7 @@ from django.db.models import Max
 from audit.models import Leaf, Seal
 from audit.sealing import signing
 from audit.sealing.heads import head_hash, signed_bytes
-from audit.sealing.telling import SealingRefused
+from audit.sealing.refusals import SealingRefused
 from audit.sealing.tree import TreeIncomplete, read_edge, root_of
 
 

@@ -11,9 +11,9 @@ from audit.models import Seal
 from audit.recording import ActorLike, record
 from audit.sealing.base import check_base, read_facts
 from audit.sealing.entries import not_sealed_up_to
-from audit.sealing.growing import AT_ONCE, Growth
-from audit.sealing.telling import SealingRefused
-from audit.sealing.whole import check_entries
+from audit.sealing.growth import AT_ONCE, Growth
+from audit.sealing.refusals import SealingRefused
+from audit.sealing.resealing import check_entries
 
 ELSEWHERE = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.

@@ -10,14 +10,14 @@ import time
 from django.db import connection, transaction
 
 from audit.models import Seal
-from audit.proving.countersign_verify import Ranges
 from audit.recording import record
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.base import Facts, check_base, expected_key, latest_seal, read_facts
 from audit.sealing.entries import between, end_of_step
-from audit.sealing.growing import AT_ONCE, Growth
-from audit.sealing.state import SealingState, sealing_state
-from audit.sealing.telling import SEALER, SealingRefused, tell_once
+from audit.sealing.growth import AT_ONCE, Growth
+from audit.sealing.refusals import SEALER, SealingRefused, tell_once
+from audit.sealing.status import SealingState, sealing_state
+from audit.verifier.countersign_verify import Ranges
 
 __all__ = ["SealingState", "latest_seal", "seal_all", "sealing_state"]
 

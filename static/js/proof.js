@@ -1,5 +1,5 @@
 "use strict";
-// Inlined into a file of its own (audit/proving/trace_file.py): checks the proof in it, and shows what it has checked.
+// Inlined into a file of its own (audit/trail/proof_page.py): checks the proof in it, and shows what it has checked.
 // Every text is put on the page as text; there is no network, and no markup from data.
 (async () => {
   const HASH_OF_THE_WORDS = "HASH_OF_WORDS";

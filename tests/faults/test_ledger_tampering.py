@@ -15,13 +15,13 @@ from django.db import connection, transaction
 
 from audit import macs
 from audit.models import Entry, EntryDetail, Leaf, Seal
-from audit.proving import countersign_verify as verifier
-from audit.proving.bundle import write_bundle
-from audit.proving.database import check_database
 from audit.recording import leaf_hash
 from audit.sealing import signing
 from audit.sealing.heads import head_hash, signed_bytes
 from audit.tasks import seal
+from audit.verification.bundle import write_bundle
+from audit.verification.database import check_database
+from audit.verifier import countersign_verify as verifier
 from tests.ledger import append, as_superuser, root_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -13,9 +13,9 @@ from approvals.decisions.execute import abandon
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
-from audit.proving.database import check_database
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all, sealing_state
+from audit.verification.database import check_database
 from common.postgres import clock
 from dashboard.backup.database import MARKER
 from dashboard.foundations import examine_postgresql, pending_migrations

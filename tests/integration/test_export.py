@@ -17,14 +17,14 @@ from django.urls import reverse
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from audit.exporting import handing_out
-from audit.exporting.fixed import Cut, take_cut
-from audit.exporting.formats import COLUMNS, FORMATS
-from audit.exporting.handing_out import Handout
-from audit.exporting.running import NotExported, begin_export, start_export
+from audit.export import download as handing_out
+from audit.export.download import Handout
+from audit.export.exports import NotExported, begin_export, start_export
+from audit.export.formats import COLUMNS, FORMATS
+from audit.export.snapshot import Cut, take_cut
 from audit.models import Entry, Export, Leaf
 from audit.recording import record
-from audit.searching.filters import Filters
+from audit.search.filters import Filters
 from audit.trail import lines
 from common.csv_rows import FORMULA, harmless
 from common.fingerprint import short_fingerprint
@@ -325,7 +325,7 @@ def shown(client, query):
 @pytest.mark.slow
 def test_file_is_what_the_pages_show_on_random_filters(signed_in, auditor, monkeypatch):
     # Many pages and many batches of little.
-    monkeypatch.setattr("audit.searching.reading.PAGE", 15)
+    monkeypatch.setattr("audit.search.results.PAGE", 15)
     monkeypatch.setattr(handing_out, "AT_ONCE", 5)
     connections = [make_connection("one"), make_connection("two")]
     messages = [make_message(one, subject=f"About a refund, {one}") for one in connections]

@@ -15,13 +15,13 @@ from django.core.management import CommandError, call_command
 from django.db import transaction
 
 from audit.models import Entry, Leaf, Seal
-from audit.proving import countersign_verify as verifier
-from audit.proving.bundle import VERIFIER, BundleFailed, write_bundle
-from audit.proving.message_proof import prove
 from audit.recording import record
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
 from audit.tasks import seal
+from audit.trail.proof import prove
+from audit.verification.bundle import VERIFIER, BundleFailed, write_bundle
+from audit.verifier import countersign_verify as verifier
 from tests.ledger import ACTOR, another_session, append, as_superuser, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)

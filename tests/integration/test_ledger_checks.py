@@ -11,10 +11,10 @@ from django.utils import timezone
 
 from approvals.operations.attention import attention_count, attention_for
 from audit.models import Check, Entry
-from audit.proving import checking
-from audit.proving.checking import begin_daily_check, run_check
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
+from audit.verification import checks as checking
+from audit.verification.checks import begin_daily_check, run_check
 from dashboard.metrics import exposition
 from tests.ledger import another_session, append, as_superuser, seal_here
 

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from audit.actions import ACTIONS
 from audit.models import Entry, SavedSearch
 from audit.recording import found_by, record, reserve
-from audit.searching import quickly as looking
-from audit.searching import reading
-from audit.searching.filters import Filters
-from audit.searching.kinds import actions_of
+from audit.search import lookup as looking
+from audit.search import results as reading
+from audit.search.filters import Filters
+from audit.search.kinds import actions_of
 from common.logs import trace_id
 from common.words import BY, LETTER, TO, vector
 from people.actors import Actor

@@ -8,10 +8,10 @@ import pytest
 from django.db import transaction
 
 from audit.models import Entry
-from audit.proving import countersign_verify as verifier
-from audit.proving.message_proof import NothingSealed, prove
 from audit.recording import record
 from audit.retention import erase_details_of
+from audit.trail.proof import NothingSealed, prove
+from audit.verifier import countersign_verify as verifier
 from people.actors import worker
 from tests.factories import make_message
 from tests.ledger import append, seal_here

@@ -11,11 +11,12 @@ from django.db.models.signals import post_save
 
 from audit.models import BLOCK, Block, Entry, EntryDetail, Leaf, Seal
 from audit.recording import record
-from audit.sealing import sealer, signing, state
+from audit.sealing import sealer, signing
+from audit.sealing import status as state
 from audit.sealing.base import check_base, read_facts
 from audit.sealing.heads import signed_bytes
+from audit.sealing.refusals import SealingRefused
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state
-from audit.sealing.telling import SealingRefused
 from common.postgres import clock
 from tests.integration.deciding import in_thread
 from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key

@@ -8,7 +8,8 @@ from django.db import connection, transaction
 
 from audit.models import BLOCK, Anchor, Entry, Leaf, Seal
 from audit.recording import record
-from audit.sealing import base, restoring, signing, state
+from audit.sealing import base, restoring, signing
+from audit.sealing import status as state
 from audit.sealing.anchors import last_head, write_anchors
 from audit.sealing.heads import head_json
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state

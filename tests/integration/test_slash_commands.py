@@ -28,8 +28,8 @@ from approvals.message_page.content.origin import origin_of
 from approvals.models import CommandedMail
 from approvals.tasks import read_connection
 from audit.models import Entry
-from audit.tracing.started import started_by, who_started
 from audit.trail import lines
+from audit.trail.started import started_by, who_started
 from gateway.models import Email
 from mirror.models import Message
 from people.models import DiscordAccount, Grant, RoleRule

@@ -13,8 +13,8 @@ from approvals.message_page.content.opening import note_opened
 from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of
-from audit.tracing.summary import summary_of
 from audit.trail import lines
+from audit.trail.summary import summary_of
 from people.actors import rule, webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide
@@ -170,7 +170,7 @@ def test_removed_details_are_said_and_gone(signed_in, connection, reviewer, audi
 
 def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connection, auditor, monkeypatch):
     # The package has a view of the module's name.
-    monkeypatch.setattr(import_module("audit.views.trace"), "PAGE", 4)
+    monkeypatch.setattr(import_module("audit.trail.views"), "PAGE", 4)
     message = make_message(connection)
     for _ in range(4):
         tell(message, "message.asked_about")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit.proving import countersign_verify as verifier
+from audit.verifier import countersign_verify as verifier
 from tests.bundles import AT, Book, book, canonical, fingerprint, head_hash, leaf_of, raw, root_of, sign
 
 VERIFIER = Path(verifier.__file__)

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.proving import countersign_verify as verifier
+from audit.verifier import countersign_verify as verifier
 from tests.bundles import book, canonical, fingerprint, nodes_beside, path_of, raw, root_of
 
 # The roots over the first 0 to 8 of these leaves are those of the known vectors of RFC 6962 and RFC 9162 trees.

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
-from audit.searching.beginnings import beginnings, in_one_spelling
-from audit.searching.dates import read_span
-from audit.searching.filters import NARROWING, Filters
-from audit.searching.kinds import AREAS, GROUPS, actions_of
+from audit.search.beginnings import beginnings, in_one_spelling
+from audit.search.dates import read_span
+from audit.search.filters import NARROWING, Filters
+from audit.search.kinds import AREAS, GROUPS, actions_of
 from common.fingerprint import short_fingerprint
 
 NOW = datetime(2026, 11, 21, 10, 42, tzinfo=UTC)

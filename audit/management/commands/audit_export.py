@@ -6,10 +6,10 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.proving.bundle import BundleFailed, write_bundle
 from audit.recording import record
+from audit.sealing.refusals import Keeper
 from audit.sealing.sealer import seal_all
-from audit.sealing.telling import Keeper
+from audit.verification.bundle import BundleFailed, write_bundle
 
 OPERATOR = Keeper(kind="command", id="audit_export", label="an operator", surface="command")
 

@@ -7,8 +7,8 @@ from django.db import transaction
 
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.base import expected_key, latest_seal
+from audit.sealing.refusals import Keeper, SealingRefused
 from audit.sealing.sealer import hold_lock
-from audit.sealing.telling import Keeper, SealingRefused
 
 OPERATOR = Keeper(kind="command", id="audit_restored", label="an operator", surface="command")
 

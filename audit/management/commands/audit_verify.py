@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
-from audit.proving.database import check_database
+from audit.verification.database import check_database
 
 # Of what does not hold, so much is printed.
 _SHOWN = 50

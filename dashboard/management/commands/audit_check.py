@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from audit.proving.checking import STILL, run_check
+from audit.verification.checks import STILL, run_check
 from launcher.pdeathsig import die_with_parent
 
 

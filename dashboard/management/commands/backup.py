@@ -11,9 +11,9 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.proving.bundle import product_version
 from audit.recording import record
-from audit.sealing.telling import Keeper
+from audit.sealing.refusals import Keeper
+from audit.verification.bundle import product_version
 from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_passphrase
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES

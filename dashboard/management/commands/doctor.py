@@ -19,7 +19,7 @@ from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
 from approvals.querysets.messages import desk_messages
-from audit.sealing.state import sealing_state
+from audit.sealing.status import sealing_state
 from common.postgres import clock
 from dashboard import foundations
 from dashboard.beats import has_just_begun, silences

@@ -17,9 +17,9 @@ from django.core.management import BaseCommand, CommandError, CommandParser, cal
 from django.db import connection
 
 from audit.models import Entry
-from audit.proving.database import check_database
 from audit.sealing import anchors, signing
 from audit.sealing.base import latest_seal
+from audit.verification.database import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
 from dashboard.schema import named, unknown_migrations

@@ -1,0 +1,136 @@
+"""Hands an export out, some entries at a time: a file that is written nowhere but at its reader's.
+
+Streaming keeps nothing at rest that would have to be guarded and deleted, and works on any number of hosts. It costs a
+thread of the web process for as long as it runs, so that only a few run at once (running.MOST), a reader who takes
+nothing loses the connection (common.listening), and one who takes too little is broken off here.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from django.db import DatabaseError
+
+from audit.export.exports import break_off, end_export, note_progress
+from audit.export.formats import FORMATS
+from audit.export.snapshot import Cut, entries_of, no_longer_than, seals_of
+from audit.models import EntryQuerySet, Export
+from audit.recording import ActorLike
+from audit.search.filters import Filters
+from audit.trail import Line, lines, with_subjects
+from common.logs import trace_id, traced
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 1_000
+# Seconds in which a reader takes one part.
+SLOWEST = 120.0
+# In which the database reads one part.
+READ_WITHIN = 30
+
+GONE = "The reader went away."
+NO_LONGER = "Whoever asked for it is not signed in any more, or may not see all of it any more."
+SLOW = "The reader took too long for one part."
+FAILED = "The database did not answer in time."
+WRONG = "Something broke on our side."
+TAKEN = "It was broken off meanwhile."
+
+
+class _BrokenOff(Exception):
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class Handout:
+    """The parts of one export as a server asks for them. Whoever ends it early says so by `close`, also unasked."""
+
+    def __init__(self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]) -> None:
+        self._export, self._actor, self._stays = export, actor, stays
+        self._format = FORMATS[export.format]
+        self._sum, self._rows, self._is_open = hashlib.sha256(), 0, True
+        # A server iterates when the request's own trace has ended.
+        self._trace = trace_id.get()
+        self._parts = self._guarded()
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        with traced(self._trace):
+            return next(self._parts)
+
+    def close(self) -> None:
+        """End it where it is. Nothing happens after its end."""
+        with traced(self._trace):
+            self._break_off(GONE)
+
+    def _guarded(self) -> Iterator[bytes]:
+        try:
+            yield from self._written()
+        except _BrokenOff as broken:
+            sentence = broken.sentence
+        except DatabaseError as error:
+            log.warning("export broken off", extra={"reason": type(error).__name__})
+            sentence = FAILED
+        except Exception:
+            log.exception("export broken off")
+            sentence = WRONG
+        else:
+            return
+        self._break_off(sentence)
+        # The server would end the answer as if it were whole.
+        yield self._format.broken(sentence).encode()
+
+    def _written(self) -> Iterator[bytes]:
+        yield self._part(self._format.head())
+        for found in self._batches():
+            began = time.monotonic()
+            yield self._part("".join(found))
+            if time.monotonic() - began > SLOWEST:
+                raise _BrokenOff(SLOW)
+            self._rows += len(found)
+            if not note_progress(self._export.pk, self._rows):
+                raise _BrokenOff(TAKEN)
+        if not end_export(actor=self._actor, export=self._export.pk, rows=self._rows, sha256=self._sum.hexdigest()):
+            raise _BrokenOff(TAKEN)
+        self._is_open = False
+
+    def _batches(self) -> Iterator[list[str]]:
+        """Yield rows, oldest first: a file reads from the beginning, and keyset paging costs the same anywhere."""
+        filters, cut = Filters.from_query(self._export.query), Cut.read(self._export.snapshot)
+        with no_longer_than(READ_WITHIN):
+            entries, last = entries_of(filters, cut, self._actor).oldest_first(), 0
+        while True:
+            if not self._stays():
+                raise _BrokenOff(NO_LONGER)
+            with no_longer_than(READ_WITHIN):
+                found = self._read(entries.after(last)[:AT_ONCE])
+            if not found:
+                return
+            last = found[-1].entry.pk
+            seals = seals_of([one.entry.pk for one in found]) if self._format.kind == "csv" else {}
+            yield [self._format.row(one, seals.get(one.entry.pk)) for one in found]
+
+    def _read(self, entries: EntryQuerySet) -> list[Line]:
+        if not self._format.has_details:
+            return [Line(entry, {}) for entry in entries]
+        # What no file holds, and is the larger part of a row.
+        found = lines(entries.defer("detail__words", "detail__salt"))
+        return with_subjects(found) if self._format.kind == "csv" else found
+
+    def _part(self, text: str) -> bytes:
+        part = text.encode()
+        self._sum.update(part)
+        return part
+
+    def _break_off(self, sentence: str) -> None:
+        if not self._is_open:
+            return
+        self._is_open = False
+        try:
+            break_off(actor=self._actor, export=self._export.pk, rows=self._rows, reason=sentence)
+        except DatabaseError as error:
+            # It is noted later, as one that nobody writes any more.
+            log.warning("end of an export not noted", extra={"reason": type(error).__name__})

@@ -1,0 +1,108 @@
+"""How far the ledger is sealed, and what holds it up, in sentences for pages, the doctor and Prometheus.
+
+It reads rows and settings only, so that it says the same on every host.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import connection
+
+from audit.models import Seal
+from audit.sealing import anchors, restoring, signing
+from audit.sealing.base import expected_key, latest_seal, read_cluster
+from audit.sealing.entries import unsealed
+from audit.sealing.refusals import told_since
+from common.grace import STUCK_AFTER
+
+# Entries are counted up to this many.
+COUNTED = 10_000
+
+
+@dataclass(frozen=True)
+class SealingState:
+    """How far the ledger is sealed. `why` is empty while nothing is wrong."""
+
+    last: Seal | None
+    # Up to COUNTED + 1.
+    unsealed: int
+    # Since when the oldest unsealed entry waits.
+    waits_since: datetime | None
+    age: timedelta
+    # There is a key to sign with.
+    is_on: bool
+    # The sealer found that it must not go on.
+    is_stopped: bool
+    is_late: bool
+    why: str
+    advice: str
+
+    @property
+    def is_well(self) -> bool:
+        return self.is_on and not self.is_stopped and not self.is_late and not self.why
+
+
+def sealing_state(now: datetime) -> SealingState:
+    """Return the state at this moment, by the database's clock."""
+    last = latest_seal()
+    number, oldest = unsealed(last, at_most=COUNTED + 1)
+    age = max(now - oldest, timedelta()) if oldest else timedelta()
+    is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
+    stopped = _why_stopped(last) if is_on else ""
+    if not is_on:
+        why, advice = str(signing.NoKey()), "docs/operators/keys.md says what it must hold."
+    elif stopped:
+        why, advice = stopped, "Nothing is sealed until this is settled; docs/operators/ledger-seals.md says how."
+    elif is_late:
+        why, advice = _why_late()
+    else:
+        why, advice = _why_not_outside(now)
+    return SealingState(last, number, oldest, age, is_on, bool(stopped), is_late, why, advice)
+
+
+def _why_stopped(last: Seal | None) -> str:
+    if told := told_since(last):
+        kept = getattr(told, "detail", None)
+        return str(kept.fields.get("reason", "")) if kept else "The ledger does not hold; why was removed since."
+    if last and expected_key(last) not in signing.public_keys():
+        return signing.missing(expected_key(last))
+    return restoring.why_not_by_itself(last, read_cluster()) if last else ""
+
+
+# By age: of sessions of other roles their beginning is not told to everybody, and their id is.
+_HOLDERS = """
+SELECT who, program, place, since FROM (
+  SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), xact_start, age(backend_xid)
+    FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+  UNION ALL
+  SELECT 'prepared transaction ' || gid, '', database, prepared, age(transaction) FROM pg_prepared_xacts
+) AS open (who, program, place, since, age) ORDER BY age DESC LIMIT 1
+"""
+
+
+def _why_late() -> tuple[str, str]:
+    """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDERS)
+        holder = cursor.fetchone()
+        cursor.execute("SELECT current_database()")
+        here = cursor.fetchone()[0]
+    if holder is None:
+        return "No open transaction holds it up.", "The worker that seals does not run, or fails: its log says why."
+    who, program, database, since = holder
+    named = f"{who}{f' ({program})' if program else ''}{f' in the database {database}' if database != here else ''}"
+    began = f", open since {since:%-d %b, %H:%M:%S} UTC" if since else ""
+    return (
+        f"A transaction that has not ended holds it up: {named}{began}.",
+        "End it. On a server that others share, their transactions count too.",
+    )
+
+
+def _why_not_outside(now: datetime) -> tuple[str, str]:
+    waiting = anchors.oldest_without_file(now)
+    if waiting is None:
+        return "", ""
+    return (
+        f"Seal {waiting.number} and those after it are not in the seals' file, so that a cut tail would not be found.",
+        "SEAL_FILE must lead to a file that the worker can write.",
+    )

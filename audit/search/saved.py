@@ -1,0 +1,96 @@
+"""Saves searches of the ledger under a name, for oneself or for everybody, and deletes them. It shows nothing."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from audit.models import SavedSearch
+from audit.recording import changed, record
+from audit.search.filters import Filters
+
+# More than so many are not found again by their names.
+MAX_SEARCHES = 50
+MAX_QUERY = 1000
+
+
+class SearchNotSavedError(Exception):
+    """A search that cannot be kept, with a sentence that says why."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A saved search as a menu shows it."""
+
+    pk: int
+    name: str
+    query: str
+    shared: bool
+    is_mine: bool
+    owner: str = ""
+
+
+def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> SavedSearch:
+    """Keep what the ledger is searched for under a name; one of the same name of this person's is replaced.
+
+    Words such as `today` are kept as words: they mean another day tomorrow. Raises SearchNotSavedError.
+    """
+    query = filters.query(before=None, after=None)
+    if len(query) > MAX_QUERY:
+        raise SearchNotSavedError("This search asks for more than can be kept: shorten it.")
+    with transaction.atomic():
+        mine = _of(actor)
+        found = mine.filter(name__iexact=name).first()
+        if found is None and mine.count() >= MAX_SEARCHES:
+            raise SearchNotSavedError(f"You have {MAX_SEARCHES} saved searches already: delete one first.")
+        before = _told(found) if found else ""
+        search = found or SavedSearch(person=int(actor.id))
+        search.name, search.query, search.shared = name, query, shared
+        try:
+            with transaction.atomic():
+                search.save()
+        except IntegrityError:
+            raise SearchNotSavedError(f"You have just saved a search called “{name}”.") from None
+        details = {"name": name, **changed(before=before, after=_told(search))}
+        record("ledger.search_saved", actor=actor, details=details)
+    return search
+
+
+def delete_search(*, search: int, actor: Any) -> bool:
+    """Delete a search of this person's; False where they have none like that."""
+    with transaction.atomic():
+        found = _of(actor).filter(pk=search).select_for_update().first()
+        if found is None:
+            return False
+        details = {"name": found.name, **changed(before=_told(found), after="")}
+        record("ledger.search_deleted", actor=actor, details=details)
+        found.delete()
+    return True
+
+
+def searches_of(actor: Any) -> list[Known]:
+    """Return the person's own and those that others share: their own first, then by name.
+
+    A search is an address and nothing more: whoever opens it sees what they may see.
+    """
+    if actor.kind != "person":
+        return []
+    me = int(actor.id)
+    found = list(SavedSearch.objects.filter(Q(person=me) | Q(shared=True)).order_by("name", "pk"))
+    others = {search.person for search in found} - {me}
+    owners = {person.pk: str(person) for person in get_user_model().objects.filter(pk__in=others)} if others else {}
+    known = [
+        Known(one.pk, one.name, one.query, one.shared, one.person == me, owners.get(one.person, "somebody who left"))
+        for one in found
+    ]
+    return sorted(known, key=lambda one: not one.is_mine)
+
+
+def _of(actor: Any) -> Any:
+    return SavedSearch.objects.filter(person=actor.id) if actor.kind == "person" else SavedSearch.objects.none()
+
+
+def _told(search: SavedSearch) -> str:
+    return f"search: {search.query or 'everything'}; for: {'everybody' if search.shared else 'its owner'}"

@@ -1,1 +1,0 @@
-"""Finding entries: filters, facets, saved searches."""

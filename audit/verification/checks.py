@@ -1,0 +1,160 @@
+"""The desk's own look through the whole ledger: once a day, and whenever somebody asks.
+
+Rows of Check say what is to be done and how far it is. Whoever looks works in a process of its own, because a look
+takes longer than any task may; one that dies leaves a row that moves no more, and the look is begun anew.
+"""
+
+import logging
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models.functions import Now
+
+from audit.models import Check
+from audit.recording import record
+from audit.sealing.refusals import BROKEN, Keeper
+from audit.sealing.sealer import latest_seal
+from audit.verification.database import Result, check_database
+from common.nudge import nudge
+
+log = logging.getLogger(__name__)
+
+CHECKER = Keeper(kind="worker", id="checker", label="the ledger's check", surface="worker")
+EVERY = timedelta(days=1)
+# A look of which nothing was heard for so long has nobody who looks.
+STILL = timedelta(minutes=10)
+# Seconds between two words on how far it is.
+_PAUSE = 1.0
+# Of what does not hold, so much is kept: the first tells where to look.
+_FINDINGS = 100
+_TASK = "audit.tasks.check"
+
+
+class CheckRefused(Exception):
+    """Nothing is looked through; the sentence says why."""
+
+    def __init__(self, sentence: str, *, is_denied: bool) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.is_denied = is_denied
+
+
+def may_ask(actor: Any) -> bool:
+    """Whether the actor may have the whole ledger looked through: auditors and admins of everything."""
+    return bool(actor.acting_as("admin", "auditor").sees_all())
+
+
+@transaction.atomic
+def ask_for_check(actor: Any) -> Check:
+    """Have the whole ledger looked through now; return the look that is under way, which may be another's."""
+    if not may_ask(actor):
+        raise CheckRefused("Only an auditor or an admin of everything can have the ledger checked.", is_denied=True)
+    if latest_seal() is None:
+        raise CheckRefused("Nothing is sealed yet, so there is nothing to check against.", is_denied=False)
+    _end_still()
+    check = _begin(asked_by=int(actor.id))
+    record("ledger.check_asked", actor=actor, details={"check": str(check.pk)})
+    return check
+
+
+@transaction.atomic
+def begin_daily_check() -> str:
+    """Begin a look where the last is a day old, anew where nobody looks any more, and nudge where nobody began."""
+    ended = _end_still()
+    running = Check.objects.running().first()
+    if running is None and ended is not None:
+        return f"anew as {_begin(asked_by=ended.asked_by).pk}"
+    if running is not None:
+        if running.up_to is None:
+            nudge(_TASK, running.pk)
+        return f"{running.pk} is under way"
+    if latest_seal() is None or Check.objects.told().since(EVERY).exists():
+        return "not yet"
+    return f"begun as {_begin(asked_by=None).pk}"
+
+
+def start_check(check_id: int) -> str:
+    """Look in a process of its own, which gives way to all others; return at once."""
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "audit_check", str(check_id)]
+    looking = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # Whoever started a process has to take its end in.
+    threading.Thread(target=looking.wait, daemon=True, name="ledger-check").start()
+    return f"process {looking.pid}"
+
+
+def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str:
+    """Look through the whole ledger for one row, which one caller gets; `alive` is called with each word on it."""
+    last = latest_seal()
+    mine = Check.objects.running().filter(pk=check_id, up_to=None)
+    if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
+        return "not to be done"
+    try:
+        result = check_database(_Progress(check_id, alive))
+    except Exception:
+        Check.objects.running().filter(pk=check_id).update(state=Check.State.ENDED, ended_at=Now())
+        raise
+    return _settle(check_id, result)
+
+
+class _Progress:
+    """Says now and then how far a look is, beside the transaction in which it reads."""
+
+    def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
+        self._check_id, self._alive = check_id, alive
+        self._next = time.monotonic() + _PAUSE
+
+    def __call__(self, entries: int) -> None:
+        if time.monotonic() < self._next:
+            return
+        self._alive()
+        beside = connection.copy()
+        try:
+            with beside.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE audit_check SET entries = %s, moved_at = clock_timestamp() WHERE id = %s AND state = %s",
+                    [entries, self._check_id, Check.State.RUNNING],
+                )
+        finally:
+            beside.close()
+        self._next = time.monotonic() + _PAUSE
+
+
+@transaction.atomic
+def _settle(check_id: int, result: Result) -> str:
+    """Write down what was found, unless the look was given up meanwhile."""
+    state = Check.State.HOLDS if result.holds else Check.State.BROKEN
+    told = {"state": state, "entries": result.entries, "seals": result.seals, "findings": result.findings[:_FINDINGS]}
+    if not Check.objects.running().filter(pk=check_id).update(**told, moved_at=Now(), ended_at=Now()):
+        return "given up meanwhile"
+    counts = {"check": str(check_id), "entries": str(result.entries), "seals": str(result.seals)}
+    if result.holds:
+        record("ledger.checked", actor=CHECKER, details=counts)
+    else:
+        log.critical("the ledger does not hold", extra={"reason": result.findings[0], "number": len(result.findings)})
+        details = {**counts, "reason": result.findings[0], "findings": str(len(result.findings))}
+        record(BROKEN, actor=CHECKER, details=details)
+    return str(state)
+
+
+def _begin(*, asked_by: int | None) -> Check:
+    # Two at once make one: the database allows one that runs.
+    Check.objects.bulk_create([Check(asked_by=asked_by)], ignore_conflicts=True)
+    check = Check.objects.running().get()
+    nudge(_TASK, check.pk)
+    return check
+
+
+def _end_still() -> Check | None:
+    """End the look of which nothing was heard for long, and return it. One that nobody began is only nudged again."""
+    still = Check.objects.running().exclude(up_to=None).still_for(STILL).first()
+    if still and Check.objects.running().filter(pk=still.pk).update(state=Check.State.ENDED, ended_at=Now()):
+        log.warning("a check did not end", extra={"check": still.pk})
+        return still
+    return None

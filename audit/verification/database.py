@@ -1,0 +1,160 @@
+"""Checks the whole ledger as it stands in the database, with the code that checks a bundle."""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from django.conf import settings
+from django.db.models import Max
+
+from audit.models import BLOCK, Anchor, Block, Seal
+from audit.recording import canonical_entry
+from audit.sealing import signing
+from audit.sealing.heads import head_line
+from audit.sealing.tree import fold
+from audit.verification.rows import Row, one_moment, sealed_rows, unsealed_rows
+from audit.verifier import countersign_verify as verifier
+
+# Of the file of heads its end is read: each head speaks of all before it.
+_TAIL = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a look through the whole ledger found: sentences, the first bad entry first."""
+
+    entries: int
+    seals: int
+    findings: list[str] = field(default_factory=list)
+    # What is told beside them, and does not speak against the ledger.
+    notes: list[str] = field(default_factory=list)
+    # Entries that no seal covers yet.
+    unsealed: int = 0
+    # Key of the newest seal, as people compare it; empty without a seal.
+    fingerprint: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.findings
+
+
+def check_database(progress: Callable[[int], None] | None = None) -> Result:
+    """Look through all entries and seals in one snapshot; must not be called within a transaction.
+
+    `progress` is called now and then with the number of entries that were looked at.
+    """
+    report = verifier.Report(progress)
+    # Read first: what is written there later may be of seals that the snapshot does not see.
+    heads = _heads(report)
+    with one_moment():
+        chain = verifier.Chain(report, verifier.Trust(key.hex() for key in signing.public_keys()))
+        seals = (chain.read(head_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
+        leaves = _Leaves(report)
+        items = _items(leaves, report)
+        verifier.check_ledger(report, items, (seal for seal in seals if seal), heads, excuse_restored=True)
+        if chain.keys:
+            # Before its first seal a desk has nothing that its key could have signed.
+            chain.end()
+        leaves.end(report.last.size if report.last else 0)
+        _check_anchors(report)
+    return Result(
+        entries=report.entries,
+        seals=report.seals,
+        findings=[*report.findings, *([f"And {report.more} more."] if report.more else [])],
+        notes=report.notes,
+        unsealed=report.unsealed,
+        fingerprint=verifier.fingerprint_of(report.last.key) if report.last else "",
+    )
+
+
+def _heads(report: verifier.Report) -> verifier.Heads:
+    """Return what stands in the seals' file; none where there is no file."""
+    try:
+        with Path(settings.SEAL_FILE).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
+            is_cut, data = file.tell() > 0, file.read()
+        data = data.partition(b"\n")[2] if is_cut else data
+        return verifier.Heads.read(data) if b"\n" in data else verifier.Heads()
+    except FileNotFoundError:
+        report.note("There is no file of seals beside the database, so that a cut tail could not be found by it.")
+    except OSError as error:
+        report.note(f"The seals' file cannot be read: {error.strerror}.")
+    except verifier.Unreadable as error:
+        report.find(f"The seals' file holds a line that is no head. {error}")
+    return verifier.Heads()
+
+
+def _items(leaves: "_Leaves", report: verifier.Report) -> Iterator[verifier.Item]:
+    for row in sealed_rows():
+        yield from leaves.missing_before(row)
+        leaves.take(row)
+        if row.id is None:
+            yield verifier.Item(None, row.leaf_entry, row.leaf)
+            continue
+        if row.leaf is not None and row.leaf_hash != row.leaf.hex():
+            report.find(f"Entry {row.id} and its leaf in the tree do not have the same hash.")
+        yield _item(row, row.leaf)
+    for row in unsealed_rows():
+        yield _item(row, bytes.fromhex(row.leaf_hash) if len(row.leaf_hash) == 64 else None)
+
+
+def _item(row: Row, leaf: bytes | None) -> verifier.Item:
+    return verifier.Item(canonical_entry(row), row.id, leaf, row.salt, row.fields)
+
+
+class _Leaves:
+    """What only the database has: positions without gaps, the seal that each leaf names, and the blocks' hashes."""
+
+    def __init__(self, report: verifier.Report) -> None:
+        self._report = report
+        self._next = 0
+        self._block: list[bytes] = []
+        self._blocks = Block.objects.order_by("number").values_list("number", "hash").iterator()
+        self._kept = next(self._blocks, None)
+        self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
+        self._seal = next(self._seals, None)
+
+    def missing_before(self, row: Row) -> Iterator[verifier.Item]:
+        """Yield a place for each leaf that is gone."""
+        assert row.position is not None
+        for position in range(self._next, row.position):
+            self._report.find(f"The leaf at position {position} is not there any more.")
+            self._next = position + 1
+            self._block = []
+            yield verifier.Item(None)
+
+    def take(self, row: Row) -> None:
+        """Check one leaf's place."""
+        assert row.position is not None
+        while self._seal is not None and row.position >= self._seal[1]:
+            self._seal = next(self._seals, None)
+        if self._seal is not None and row.leaf_seal != self._seal[0]:
+            self._report.find(
+                f"The leaf of entry {row.leaf_entry} names seal {row.leaf_seal}, and seal {self._seal[0]} covers it."
+            )
+        self._next = row.position + 1
+        self._block.append(row.leaf or b"")
+        if self._next % BLOCK == 0:
+            self._end_block(row.position // BLOCK)
+
+    def _end_block(self, number: int) -> None:
+        if self._kept is not None and self._kept[0] < number:
+            self._kept = next(self._blocks, None)
+        kept = self._kept[1] if self._kept is not None and self._kept[0] == number else None
+        if len(self._block) == BLOCK and (kept is None or bytes(kept) != fold(self._block)):
+            self._report.find(f"The kept hash over the leaves {number * BLOCK} to {self._next - 1} is not theirs.")
+        self._block = []
+
+    def end(self, size: int) -> None:
+        """Check that no leaf stands behind those that the last seal speaks of."""
+        if self._next > size:
+            self._report.find(f"The tree has {self._next} leaves, and the last seal says {size}: seals were removed.")
+
+
+def _check_anchors(report: verifier.Report) -> None:
+    newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
+    last = report.last.number if report.last else 0
+    if newest > last:
+        report.find(f"Seal {newest} was written outside, and the last seal here is {last}: the end was cut off.")
