@@ -1,20 +1,25 @@
-"""The one way to write the ledger. Whoever wants to know that something happened listens to `recorded`."""
+"""Writes the ledger, and nothing else does. Whoever wants to know that something happened listens to `recorded`.
+
+An entry and its details are written by one statement, which gives the entry its position. The hash covers number,
+transaction and time, which only the database knows, so the text that is hashed is prepared here and completed there.
+"""
 
 import hashlib
+import hmac
+import json
 import os
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
 from django.dispatch import Signal
 
-from audit import macs
 from audit.actions import ACTIONS
-from audit.appending import append
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
@@ -46,25 +51,27 @@ class ActorLike(Protocol):
     def proof(self) -> tuple[tuple[str, str], ...]: ...
 
 
-def detail_hash(salt: bytes, name: str, value: str) -> str:
-    """Return the commitment to one detail: SHA-256 over salt, name and value, each part set off by a zero byte."""
-    return hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + value.encode()).hexdigest()
+@dataclass(frozen=True)
+class SystemActor:
+    """Who acts where no person is signed in: a `worker` of the desk, or an operator through a `command`."""
+
+    kind: str
+    id: str
+    label: str
+    address: str = ""
+    proof: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def surface(self) -> str:
+        return self.kind
 
 
-def canonical_entry(entry: Any) -> bytes:
-    """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
-    place = {"id": entry.id, "xid": str(entry.xid), "at": entry.at.isoformat(timespec="microseconds")}
-    return canonical_json(macs.authenticated_columns(entry) | place | ({"mac": entry.mac} if entry.mac else {}))
-
-
-def leaf_hash(entry: Entry) -> str:
-    """Return the RFC 9162 leaf hash (prefix 0x00) of the entry."""
-    return hashlib.sha256(b"\0" + canonical_entry(entry)).hexdigest()
+# --- Positions and hashes -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Place:
-    """A place in the ledger: its number, the transaction it belongs to, and the database's time."""
+class EntryPosition:
+    """A position in the ledger: the entry's number, the transaction it belongs to, and the database's time."""
 
     number: int
     xid: int
@@ -77,32 +84,77 @@ SELECT pg_current_xact_id()::text AS xid, nextval('audit_entry_id_seq') AS numbe
 """
 
 
-class ReservedPlace:
-    """A place that was asked for together with other statements; it can be taken once those have been answered."""
+class ReservedPosition:
+    """A position requested in a batch with other statements; it can be taken once the batch was sent."""
 
     def __init__(self) -> None:
         self._answer = run(_RESERVE)
-        self._place: Place | None = None
 
-    def take(self) -> Place:
-        """Return the place."""
-        if self._place is None:
-            xid, number, at = self._answer.row()
-            self._place = Place(number=number, xid=int(xid), at=at)
-        return self._place
+    def take(self) -> EntryPosition:
+        """Return the position."""
+        xid, number, at = self._answer.row()
+        return EntryPosition(number=number, xid=int(xid), at=at)
 
 
-def reserve(number: int) -> list[Place]:
-    """Reserve so many places, one after the other, in one round trip."""
+def reserve(number: int) -> list[EntryPosition]:
+    """Reserve so many positions, one after the other, in one round trip."""
     with together():
-        reserved = [ReservedPlace() for _ in range(number)]
+        reserved = [ReservedPosition() for _ in range(number)]
     return [one.take() for one in reserved]
 
+
+def detail_hash(salt: bytes, name: str, value: str) -> str:
+    """Return the commitment to one detail: SHA-256 over salt, name and value, separated by zero bytes."""
+    return hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + value.encode()).hexdigest()
+
+
+def authenticated_columns(entry: Any) -> dict[str, Any]:
+    """Return the columns that the desk, not the database, gives an entry."""
+    names = ("actor_kind", "actor_id", "surface", "action", "connection", "fingerprint", "trace", "detail_hashes")
+    columns = {name: getattr(entry, name) for name in names}
+    columns["message"] = str(entry.message) if entry.message else None
+    # Older entries have no outcome, and their hashes stay as they are.
+    return columns | ({"outcome": entry.outcome} if entry.outcome else {})
+
+
+def canonical_entry(entry: Any) -> bytes:
+    """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
+    position = {"id": entry.id, "xid": str(entry.xid), "at": entry.at.isoformat(timespec="microseconds")}
+    return canonical_json(authenticated_columns(entry) | position | ({"mac": entry.mac} if entry.mac else {}))
+
+
+def leaf_hash(entry: Any) -> str:
+    """Return the RFC 9162 leaf hash (prefix 0x00) of the entry."""
+    return hashlib.sha256(b"\0" + canonical_entry(entry)).hexdigest()
+
+
+def mac_of(entry: Any) -> str:
+    """Return the message authentication code of an entry: HMAC-SHA256, in hex.
+
+    By it the sealer tells entries that the desk wrote from those that somebody put into the database, which never has
+    SECRET_KEY. It covers what the entry says, not its position. After SECRET_KEY was changed, the old one has to stay
+    in SECRET_KEY_FALLBACKS until the entries written with it are sealed.
+    """
+    return _mac(entry, settings.SECRET_KEY)
+
+
+def is_authentic(entry: Any) -> bool:
+    """Whether the code of an entry is one that the desk made for it."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return any(hmac.compare_digest(_mac(entry, key), entry.mac) for key in keys)
+
+
+def _mac(entry: Any, key: str) -> str:
+    derived = hashlib.sha256(b"countersign entry v1\n" + key.encode()).digest()
+    return hmac.digest(derived, canonical_json(authenticated_columns(entry)), "sha256").hex()
+
+
+# --- Words that an entry is found by --------------------------------------------------------------------------------
 
 # Details that name people: found by `by:` and `to:` as well as by their words.
 _BY = ("actor", "trigger.")
 _TO = ("recipients", "to", "cc", "bcc")
-# Of a long text its beginning is found.
+# Only the beginning of a long text is indexed.
 _LONGEST = 2000
 
 
@@ -115,18 +167,21 @@ def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple
     pairs = [*((_label(name), text) for name, text in fields.items()), *words]
     if about is not None and hasattr(about, "ledger_words"):
         pairs += about.ledger_words()
-    return vector((label, _words(label, text[:_LONGEST])) for label, text in pairs)
+    return vector((label, _words(text[:_LONGEST])) for label, text in pairs)
 
 
 def _label(name: str) -> str:
     return TO if name in _TO else BY if name.startswith(_BY) else LETTER
 
 
-def _words(label: str, text: str) -> Iterable[str]:
+def _words(text: str) -> Iterable[str]:
     if "@" not in text:
         return words_of(text)
     parts = text.replace(",", " ").replace(";", " ").split()
     return [word for part in parts for word in (words_of_address if "@" in part else words_of)(part)]
+
+
+# --- Recording ------------------------------------------------------------------------------------------------------
 
 
 def changed(*, before: str, after: str) -> dict[str, str]:
@@ -144,16 +199,16 @@ def record(
     details: Mapping[str, str] | None = None,
     about: Any = None,
     words: Iterable[tuple[str, str]] = (),
-    place: Place | None = None,
+    place: EntryPosition | None = None,
     outcome: str = "",
     removes: Sequence[int] = (),
 ) -> Entry:
-    """Append one entry, in the caller's transaction, and tell the listeners.
+    """Append one entry, in the caller's transaction, and notify the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
-    removed. `about` is the row that the entry tells of, for the listeners. `words` are what it is found by besides:
+    removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
     `ledger_words()` of the message. A `place` reserved in this transaction saves a round trip. `removes` are entries
-    whose details go with this one, which names them in its detail `numbers`.
+    whose details are removed with this one, which names them in its detail `numbers`.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
@@ -161,8 +216,7 @@ def record(
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
-    fields = _fields_of(actor, details or {})
-    salt = os.urandom(16)
+    fields, salt = _fields_of(actor, details or {}), os.urandom(16)
     entry = Entry(
         actor_kind=actor.kind,
         actor_id=actor.id,
@@ -175,12 +229,15 @@ def record(
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
         outcome=outcome,
     )
-    entry.mac = macs.mac_of(entry)
-    found = found_by(fields, about, words)
+    entry.mac, found = mac_of(entry), found_by(fields, about, words)
     if place:
-        _insert_at(place, entry, EntryDetail(salt=salt, fields=fields, words=found))
+        entry.id, entry.xid, entry.at = place.number, place.xid, place.at
+        entry.leaf_hash = leaf_hash(entry)
+        with together():
+            insert(entry)
+            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found))
     else:
-        append(entry, salt=salt, fields=fields, words=found, removes=removes)
+        _append(entry, removes, [salt, json.dumps(fields), found])
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
 
@@ -191,10 +248,31 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
 
 
-def _insert_at(place: Place, entry: Entry, detail: EntryDetail) -> None:
-    entry.id, entry.xid, entry.at = place.number, place.xid, place.at
-    entry.leaf_hash = leaf_hash(entry)
-    detail.entry = entry
-    with together():
-        insert(entry)
-        insert(detail)
+# Functions of the database, whose plans are cached: planning both inserts takes longer than running them. The second is
+# the only way in which the application's role can remove details.
+_APPEND = "SELECT audit_append(" + ", ".join(["%s"] * 17) + ")"
+_REMOVE = "SELECT audit_remove_details(" + ", ".join(["%s"] * 18) + ")"
+_GIVEN = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
+
+
+def _append(entry: Entry, removes: Sequence[int], detail: list[Any]) -> None:
+    """Insert the entry, which gets its position and its hash, and its details; remove the details of `removes`."""
+    values = [
+        *([list(removes)] if removes else []),
+        *(getattr(entry, name) for name in _GIVEN),
+        *(json.dumps(entry.detail_hashes), entry.outcome, entry.mac),
+        *_around_position(entry),
+        *detail,
+    ]
+    # One text, because the driver takes its time over each column.
+    number, xid, entry.leaf_hash, at = run(_REMOVE if removes else _APPEND, values).row()[0].split(" ")
+    entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
+
+
+def _around_position(entry: Entry) -> tuple[str, str, str]:
+    """Return the canonical text up to the time, from there to the number, and from there to the transaction."""
+    text = canonical_json(authenticated_columns(entry) | {"mac": entry.mac, "at": "", "id": 0, "xid": ""}).decode()
+    # No value can contain these: quotes in texts are escaped, and hashes of details are never empty or numbers.
+    before, _, rest = text.partition('"at":""')
+    between, _, after = rest.partition('"id":0')
+    return f'{before}"at":"', f'+00:00"{between}"id":', after.removesuffix('"}')

@@ -71,7 +71,7 @@ def _connections(now: datetime) -> Figures:
 
 
 def _ledger(now: datetime) -> Figures:
-    state, check = sealing_state(now), Check.objects.standing().first()
+    state, check = sealing_state(now), Check.objects.latest_finished().first()
     sealed = _seconds(now - state.last.at) if state.last else NEVER
     checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
     broken = check is not None and check.state == Check.State.BROKEN

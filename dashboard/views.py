@@ -56,7 +56,7 @@ def _today(actor: Actor) -> dict[str, Any]:
         "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().changed_since(today).count(),
-        "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
+        "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
     }

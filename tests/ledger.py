@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import connection, transaction
 from django.test import override_settings
 
-from audit.macs import mac_of
 from audit.models import Entry, Leaf, Seal
-from audit.recording import leaf_hash, record
+from audit.recording import leaf_hash, mac_of, record
 from audit.sealing.base import check_base, latest_seal, read_facts
 from audit.sealing.growth import Growth
 from audit.verification.database import check_database

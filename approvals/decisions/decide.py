@@ -15,7 +15,7 @@ from approvals.decisions.shown_context import seen_by, told_of
 from approvals.decisions.unread_parts import unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from audit.recording import Place, record, reserve
+from audit.recording import EntryPosition, record, reserve
 from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
@@ -102,7 +102,7 @@ def give_verdict(
     return Given(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
 
 
-def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: Place) -> None:
+def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPosition) -> None:
     seconds = verdict.seconds_shown
     record(
         "verdict.given",
@@ -224,7 +224,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
 
 
 def _decide(
-    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, place: Place
+    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, place: EntryPosition
 ) -> Decision:
     """Make the decision, of this moment by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
@@ -247,7 +247,7 @@ def _new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor, *, place: Place | None = None) -> None:
+def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | None = None) -> None:
     message = decision.message
     record(
         "decision.recorded",

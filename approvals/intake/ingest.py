@@ -9,7 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from audit.recording import Place, ReservedPlace, record
+from audit.recording import EntryPosition, ReservedPosition, record
 from common.logs import trace_id
 from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
@@ -69,7 +69,7 @@ class _Known:
         mirror.lock_id(connection.pk, upstream_id=event.email_id)
         self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
         self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
-        self.place = ReservedPlace()
+        self.place = ReservedPosition()
 
     def message_id(self) -> int | None:
         """Return the key of the message, None where the mirror does not have it."""
@@ -202,7 +202,9 @@ def _begin(
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
-def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
+def _meet(
+    message: Message, event: Event, actor: Actor, now: datetime, place: EntryPosition, *, is_old: bool
+) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
     backfill.fill(message, event)
@@ -254,7 +256,7 @@ def _called(message: Message) -> tuple[object, ...]:
     return message.subject, message.sender, message.recipients, message.trigger
 
 
-def _record_named(message: Message, event: Event, actor: Actor, place: Place) -> None:
+def _record_named(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
     """Note an event that moved nothing, and told what the message is: whoever was shown it is shown that."""
     record(
         "message.named",
@@ -267,7 +269,7 @@ def _record_named(message: Message, event: Event, actor: Actor, place: Place) ->
     )
 
 
-def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> None:
+def _record_late(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
     record(
         "webhook.late",
         actor=actor,
@@ -280,7 +282,7 @@ def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> 
 
 
 def _record_event(
-    message: Message, event: Event, kind: str, actor: Actor, place: Place | None = None, *, found: str = ""
+    message: Message, event: Event, kind: str, actor: Actor, place: EntryPosition | None = None, *, found: str = ""
 ) -> None:
     action = "message.held" if kind == MessageEvent.PENDING else f"message.{kind}"
     record(

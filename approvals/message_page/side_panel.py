@@ -88,7 +88,7 @@ def _people(message: Message, actor: Actor) -> list[Known]:
 
 
 def _story(message: Message) -> list[Told]:
-    entries = Entry.objects.of_message(message.public_id).telling().exclude(action__in=_NOT_TOLD)
+    entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_NOT_TOLD)
     told = [Told(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
     said = [Told(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
     return sorted([*told, *said], key=lambda one: one.at, reverse=True)

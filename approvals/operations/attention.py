@@ -78,7 +78,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
         *([late(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
-        *([Check.objects.standing().broken()] if actor.sees_all() else []),
+        *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
@@ -199,7 +199,7 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
     """What holds the sealing up is one thing, whose trouble and end are the operator's: the rows tell of it."""
     if not actor.sees_all():
         return
-    for check in Check.objects.standing().broken():
+    for check in Check.objects.latest_finished().broken():
         why, since = (check.findings or ["It did not say why."])[0], check.ended_at or check.started_at
         advice = "Change nothing, keep a copy of the database and of the seals' file, and read all that was found."
         act = Act("See what was found", reverse("ledger-state"))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from approvals.reports.months import Month
 from audit.models import Entry
 from audit.search.filters import Filters
+from audit.search.results import matching
 from people.actors import Actor
 
 
@@ -20,5 +21,5 @@ def refused_presses(actor: Actor, month: Month) -> Presses:
     """Return what was refused of whatever the actor reads in the ledger (relies on entry_action)."""
     asked = f"action=verdict.refused&since={month}&until={month}"
     filters = Filters.from_query(asked, month.zone).pinned()
-    found = Entry.objects.readable_by(actor).matching(filters)
+    found = matching(Entry.objects.readable_by(actor), filters)
     return Presses(found.count(), filters.query())

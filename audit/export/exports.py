@@ -127,7 +127,7 @@ def note_lost_exports() -> None:
 
 
 def _note_lost() -> None:
-    for lost in Export.objects.running().still_for(LOST_AFTER):
+    for lost in Export.objects.running().idle_for(LOST_AFTER):
         break_off(actor=Exporter(), export=lost.pk, rows=lost.rows_done, reason=LOST)
 
 

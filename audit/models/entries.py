@@ -9,6 +9,8 @@ from functools import reduce
 from operator import or_
 from typing import Any, Self
 
+from audit.search.beginnings import beginnings
+from audit.search.kinds import actions_of
 from django.apps import apps
 from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
@@ -18,9 +20,7 @@ from django.db.models.functions import Now
 
 from audit.actions import ACTIONS
 from audit.fields import TransactionIdField
-from audit.search.beginnings import beginnings
 from audit.search.filters import Filters
-from audit.search.kinds import actions_of
 from common.words import BY, TO, asked
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from audit import macs
 from audit.models import Entry, Leaf
+from audit.recording import is_authentic
 from audit.sealing.refusals import SealingRefused
 from audit.verifier import countersign_verify as verifier
 
@@ -27,7 +27,7 @@ def check_macs(entries: Sequence[Entry], *, had_macs: bool) -> None:
                 raise SealingRefused(f"Entry {entry.pk} was not written by the desk: it has no code.")
             continue
         had_macs = True
-        if not macs.is_authentic(entry):
+        if not is_authentic(entry):
             raise SealingRefused(f"Entry {entry.pk} was not written by the desk: its code does not fit.")
         if entry.mac in first:
             raise SealingRefused(f"Entry {entry.pk} repeats entry {first[entry.mac]}.")

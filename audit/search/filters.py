@@ -1,22 +1,25 @@
-"""What the ledger shows: one value that is read from an address and written back into one.
+"""What the ledger is searched for: one value that is read from an address and written back into one.
 
-Pure: no models and no database. `EntryQuerySet.matching` applies it; pages, exports and saved searches share it.
+Pure: no models and no database. `results.matching` applies it; pages, exports and saved searches share it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from audit.search.beginnings import in_one_spelling
-from audit.search.dates import EXAMPLES, Span, read_span, spelled
-from audit.search.kinds import GROUPS, read_kind
+from audit.actions import ACTIONS, SETTINGS
+from audit.search.dates import EXAMPLES, read_span, spelled
+from common.identifiers import CROCKFORD
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.words import words_of
+
+T = TypeVar("T")
 
 # The fields of an address that narrow, in the order in which they are written.
 NARROWING = (
@@ -25,6 +28,7 @@ NARROWING = (
 )
 # Those that can be typed into the search field, as `to:dana`; `on:` stands for both ends of a time.
 TOKENS = (*NARROWING[1:], "on")
+SURFACES = ("web", "discord", "webhook", "worker", "command")
 _GRAMMAR = Grammar(
     tokens=TOKENS,
     gathered=("to", "by"),
@@ -33,20 +37,95 @@ _GRAMMAR = Grammar(
         "and trace:."
     ),
 )
-_ACTOR = re.compile(r"[a-z_]{1,16}/[^\s/]{1,64}")
-_SURFACE = re.compile("web|discord|webhook|worker|command")
-_TRACE = re.compile(r"[0-9A-Za-z_.:-]{4,64}")
-_NUMBER = re.compile(r"[0-9]{1,18}")
+
+
+# --- Actions --------------------------------------------------------------------------------------------------------
+
+# Groups that people think in; each with its label and what belongs to it: areas, or actions themselves.
+_GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "decisions": ("Decisions", ("verdict", "decision", "bulk")),
+    "mail": ("What became of mail", ("message", "attachment", "thread")),
+    "reading": (
+        "Reading",
+        ("message.opened", "message.served", "attachment.served", "thread.opened", "ledger.seen_again"),
+    ),
+    "people": ("People and sign-ins", ("person", "role", "access")),
+    "settings": ("Settings", tuple(sorted(SETTINGS))),
+    "webhooks": ("Webhooks", ("webhook", "hook")),
+    "alerts": ("Alerts", ("alert", "destination")),
+    "ledger": ("The ledger itself", ("ledger",)),
+}
+GROUPS = {name: label for name, (label, _) in _GROUPS.items()}
+# What stands before the dot of an action.
+AREAS = frozenset(action.partition(".")[0] for action in ACTIONS)
+
+
+def read_kind(text: str) -> str:
+    """Return a group, an area or an action in its one spelling. Raises ValueError for what is none of these."""
+    kind = "_".join(text.strip().lower().replace("_", " ").split())
+    if kind in _GROUPS or kind in AREAS or kind in ACTIONS:
+        return kind
+    if found := next((action for action in ACTIONS if action.replace(".", "_") == kind), ""):
+        return found
+    raise ValueError(text)
+
+
+def actions_of(kind: str) -> list[str]:
+    """Return the actions that a group, an area or an action stands for."""
+    members = _GROUPS[kind][1] if kind in _GROUPS and kind not in ACTIONS else (kind,)
+    return [action for action in ACTIONS if action in members or action.partition(".")[0] in members]
+
+
+def kind_label(kind: str) -> str:
+    """Return a kind as people read it."""
+    return GROUPS.get(kind) or kind.replace(".", " ").replace("_", " ").capitalize()
+
+
+# --- Fingerprints ---------------------------------------------------------------------------------------------------
+
+# Fewer characters would find anything.
+_LEAST = 4
+_HEX = re.compile(r"[0-9a-f]{1,64}")
+# Letters that people write for digits that look alike.
+_LOOKALIKES = str.maketrans("ILO", "110")
+
+
+def normalize_fingerprint(typed: str) -> str:
+    """Return the short form in capitals, hex in small letters. Raises ValueError for what is neither."""
+    text = "".join(typed.split())
+    if len(text) >= _LEAST and _HEX.fullmatch(text.lower()):
+        return text.lower()
+    short = text.upper().translate(_LOOKALIKES).strip("-")
+    digits = short.replace("-", "")
+    if not _LEAST <= len(digits) <= 12 or digits.strip(CROCKFORD):
+        raise ValueError(typed)
+    return "-".join(digits[start : start + 4] for start in range(0, len(digits), 4))
+
+
+def fingerprint_prefixes(written: str) -> list[str]:
+    """Return with which hex digits the fingerprints begin that are meant: `7f3a` can be either form."""
+    found = [written] if _HEX.fullmatch(written) else []
+    digits = written.upper().replace("-", "")
+    if len(digits) > 12 or digits.strip(CROCKFORD):
+        return found
+    # Five bits a digit and four a hex digit: the last of those may be known in part, which leaves a few.
+    value = sum(CROCKFORD.index(digit) << (5 * place) for place, digit in enumerate(reversed(digits)))
+    spare = -5 * len(digits) % 4
+    width = (5 * len(digits) + spare) // 4
+    return found + [f"{(value << spare) + end:0{width}x}" for end in range(1 << spare)]
+
+
+# --- Filters --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Filters:
-    """The state of the ledger as its address holds it; what is left out narrows nothing."""
+    """The state of the ledger's page as its address holds it; what is left out narrows nothing."""
 
     text: str = ""
     to: str = ""
     by: str = ""
-    # A group, an area or an act: see `kinds`.
+    # A group, an area or an action.
     action: str = ""
     # "person/5"
     actor: str = ""
@@ -63,20 +142,19 @@ class Filters:
     # Keyset: entries older than this one, or the page of those just newer than it.
     before: int | None = None
     after: int | None = None
-    # Sentences about what was asked and could not be meant.
+    # Sentences about what was typed and could not be understood.
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_query(cls, query: Any, zone: tzinfo | str = UTC, *, now: datetime | None = None) -> "Filters":
         """Return what a query string, or a QueryDict, asks for by the clock of `zone`; it never refuses."""
         asked = dict(parse_qsl(query.lstrip("?"), keep_blank_values=True)) if isinstance(query, str) else query
-        there = ZoneInfo(zone) if isinstance(zone, str) else zone
-        return _Reading(asked, there, now or datetime.now(UTC)).filters()
+        return _Reader(asked, ZoneInfo(zone) if isinstance(zone, str) else zone, now or datetime.now(UTC)).filters()
 
     @property
     def narrows(self) -> bool:
         """Whether less is shown than there is."""
-        return any(self._written(name) for name in NARROWING)
+        return bool(self.pairs())
 
     @property
     def searches(self) -> bool:
@@ -85,14 +163,13 @@ class Filters:
 
     def query(self, **changes: Any) -> str:
         """Return the address's query string in its one spelling; a change goes back to the first page."""
-        if changes:
-            return replace(self, **{"before": None, "after": None, **changes}).query()
-        told = {name: self._written(name) for name in (*NARROWING, "before", "after")}
-        return urlencode({name: str(value) for name, value in told.items() if value})
+        changed = replace(self, **{"before": None, "after": None, **changes}) if changes else self
+        pages = [(name, str(key)) for name in ("before", "after") if (key := getattr(changed, name))]
+        return urlencode([*changed.pairs(), *pages])
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return what narrows, each named as the address names it."""
-        return [(name, str(value)) for name in NARROWING if (value := self._written(name))]
+        return [(name, str(value)) for name in NARROWING if (value := getattr(self, _attribute(name)))]
 
     def without(self, *names: str) -> str:
         """Return the query string with some filters less, named as the address names them."""
@@ -103,9 +180,6 @@ class Filters:
         begins, ends = self.begins, self.ends
         return replace(self, since=spelled(begins) if begins else "", until=spelled(ends) if ends else "")
 
-    def _written(self, name: str) -> Any:
-        return getattr(self, _attribute(name))
-
 
 _DEFAULTS = {one.name: one.default for one in fields(Filters)}
 
@@ -114,36 +188,76 @@ def _attribute(name: str) -> str:
     return "text" if name == "q" else name
 
 
-class _Reading:
+def _read_actor(text: str) -> str:
+    kind, slash, key = text.partition("/")
+    return _read_form(r"[a-z_]{1,16}/[^\s/]{1,64}", kind.lower() + slash + key)
+
+
+def _read_surface(text: str) -> str:
+    return _read_form("|".join(SURFACES), text.lower())
+
+
+def _read_trace(text: str) -> str:
+    return _read_form(r"[0-9A-Za-z_.:-]{4,64}", text)
+
+
+def _read_number(text: str) -> int:
+    return int(_read_form(r"0*[1-9][0-9]*", _read_form(r"[0-9]{1,18}", text)))
+
+
+def _read_form(form: str, text: str) -> str:
+    if not re.fullmatch(form, text):
+        raise ValueError(text)
+    return text
+
+
+def _page_key(text: str) -> int | None:
+    try:
+        return _read_number(text)
+    except ValueError:
+        return None
+
+
+_HINTS = {
+    "action": f"Groups of acts are {', '.join(GROUPS)}; acts are such as verdict.given.",
+    "surface": "Surfaces are web, discord, webhook, worker and command.",
+    "message": "A message is named by its whole id, as its trace has it in the address.",
+    "fingerprint": "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its signs.",
+}
+
+
+class _Reader:
     """One address, read field by field; what is typed as a token counts before the field of that name."""
 
     def __init__(self, asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> None:
         self.asked = {name: as_asked(asked.get(name)) for name in (*NARROWING, "on", "before", "after")}
         # One more than is searched, to see that there was more.
         self.typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
-        self.zone, self.now = zone, now
         self.remarks = list(self.typed.remarks)
+        self.read_span = partial(read_span, zone=zone, now=now)
 
     def filters(self) -> Filters:
-        since = self._span("since") or self._span("on")
-        until = self._span("until") or self._span("on")
+        since, until = self._read("since", self.read_span, EXAMPLES), self._read("until", self.read_span, EXAMPLES)
+        on = None if since and until else self._read("on", self.read_span, EXAMPLES)
+        since, until = since or on, until or on
+        before = _page_key(self.asked["before"])
         found = Filters(
             text=self._words(" ".join(self.typed.words)),
             to=self._words(self._value("to")),
             by=self._words(self._value("by")),
-            action=self._kind(),
-            actor=self._formed("actor", _ACTOR, "An actor is written as person/5."),
-            surface=self._formed("surface", _SURFACE, "Surfaces are web, discord, webhook, worker and command."),
-            connection=self._connection(),
-            message=self._message(),
-            fingerprint=self._fingerprint(),
-            trace=self._formed("trace", _TRACE, "A trace id has at least four letters or digits."),
+            action=self._read("action", read_kind, _HINTS["action"]) or "",
+            actor=self._read("actor", _read_actor, "An actor is written as person/5.") or "",
+            surface=self._read("surface", _read_surface, _HINTS["surface"]) or "",
+            connection=self._read("connection", _read_number, "A connection is named by its number."),
+            message=self._read("message", UUID, _HINTS["message"]),
+            fingerprint=self._read("fingerprint", normalize_fingerprint, _HINTS["fingerprint"]) or "",
+            trace=self._read("trace", _read_trace, "A trace id has at least four letters or digits.") or "",
             since=since.written if since else "",
             until=until.written if until else "",
             begins=since.begins if since else None,
             ends=until.ends if until else None,
-            before=_number(self.asked["before"]),
-            after=None if _number(self.asked["before"]) else _number(self.asked["after"]),
+            before=before,
+            after=None if before else _page_key(self.asked["after"]),
         )
         if found.begins and found.ends and found.begins >= found.ends:
             self.remarks.append("This time ends before it begins, so nothing can be in it.")
@@ -152,59 +266,17 @@ class _Reading:
     def _value(self, name: str) -> str:
         return self.typed.values.get(name) or self.asked[name]
 
-    def _words(self, asked: str) -> str:
-        if asked and not words_of(asked):
-            self.remarks.append(f"“{asked[:40]}” has no letter or number in it, so nothing was searched for it.")
+    def _words(self, text: str) -> str:
+        if text and not words_of(text):
+            self.remarks.append(f"“{text[:40]}” has no letter or number in it, so nothing was searched for it.")
             return ""
-        return asked
+        return text
 
-    def _formed(self, name: str, form: re.Pattern[str], hint: str) -> str:
-        value = self._value(name)
-        if name in ("actor", "surface"):
-            kind, slash, key = value.partition("/")
-            value = kind.lower() + slash + key
-        return value if not value or form.fullmatch(value) else self._left_out(name, hint)
-
-    def _left_out(self, name: str, hint: str) -> str:
-        self.remarks.append(f"There is no “{name}:{self._value(name)[:40]}”, so it was left out. {hint}")
-        return ""
-
-    def _kind(self) -> str:
-        value = self._value("action")
-        groups = ", ".join(GROUPS)
-        return read_kind(value) or (
-            self._left_out("action", f"Groups of acts are {groups}; acts are such as verdict.given.") if value else ""
-        )
-
-    def _connection(self) -> int | None:
-        found = _number(self._value("connection"))
-        if found is None and self._value("connection"):
-            self._left_out("connection", "A connection is named by its number.")
-        return found
-
-    def _message(self) -> UUID | None:
-        value = self._value("message")
-        try:
-            return UUID(value) if value else None
-        except ValueError:
-            self._left_out("message", "A message is named by its whole id, as its trace has it in the address.")
-            return None
-
-    def _fingerprint(self) -> str:
-        value = self._value("fingerprint")
-        try:
-            return in_one_spelling(value) if value else ""
-        except ValueError:
-            return self._left_out("fingerprint", "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its signs.")
-
-    def _span(self, name: str) -> Span | None:
+    def _read(self, name: str, read: Callable[[str], T], hint: str) -> T | None:
+        """Return the field as `read` understands it; where it does not, leave the field out and say so."""
         value = self._value(name)
         try:
-            return read_span(value, zone=self.zone, now=self.now) if value else None
+            return read(value) if value else None
         except ValueError:
-            self._left_out(name, EXAMPLES)
+            self.remarks.append(f"There is no “{name}:{value[:40]}”, so it was left out. {hint}")
             return None
-
-
-def _number(text: str) -> int | None:
-    return int(text) or None if _NUMBER.fullmatch(text) and text.isascii() else None

@@ -1,4 +1,4 @@
-"""Saves searches of the ledger under a name, for oneself or for everybody, and deletes them. It shows nothing."""
+"""Saves searches of the ledger under a name, for oneself or for everybody, and deletes them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,17 +11,16 @@ from audit.models import SavedSearch
 from audit.recording import changed, record
 from audit.search.filters import Filters
 
-# More than so many are not found again by their names.
 MAX_SEARCHES = 50
 MAX_QUERY = 1000
 
 
 class SearchNotSavedError(Exception):
-    """A search that cannot be kept, with a sentence that says why."""
+    """A search that cannot be saved, with a sentence that says why."""
 
 
 @dataclass(frozen=True)
-class Known:
+class SearchItem:
     """A saved search as a menu shows it."""
 
     pk: int
@@ -33,9 +32,9 @@ class Known:
 
 
 def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> SavedSearch:
-    """Keep what the ledger is searched for under a name; one of the same name of this person's is replaced.
+    """Save what the ledger is searched for under a name; one of the same name of this person's is replaced.
 
-    Words such as `today` are kept as words: they mean another day tomorrow. Raises SearchNotSavedError.
+    Words such as `today` are saved as words: they mean another day tomorrow. Raises SearchNotSavedError.
     """
     query = filters.query(before=None, after=None)
     if len(query) > MAX_QUERY:
@@ -45,7 +44,7 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
         found = mine.filter(name__iexact=name).first()
         if found is None and mine.count() >= MAX_SEARCHES:
             raise SearchNotSavedError(f"You have {MAX_SEARCHES} saved searches already: delete one first.")
-        before = _told(found) if found else ""
+        before = _description(found) if found else ""
         search = found or SavedSearch(person=int(actor.id))
         search.name, search.query, search.shared = name, query, shared
         try:
@@ -53,7 +52,7 @@ def save_search(*, name: str, filters: Filters, shared: bool, actor: Any) -> Sav
                 search.save()
         except IntegrityError:
             raise SearchNotSavedError(f"You have just saved a search called “{name}”.") from None
-        details = {"name": name, **changed(before=before, after=_told(search))}
+        details = {"name": name, **changed(before=before, after=_description(search))}
         record("ledger.search_saved", actor=actor, details=details)
     return search
 
@@ -64,13 +63,13 @@ def delete_search(*, search: int, actor: Any) -> bool:
         found = _of(actor).filter(pk=search).select_for_update().first()
         if found is None:
             return False
-        details = {"name": found.name, **changed(before=_told(found), after="")}
+        details = {"name": found.name, **changed(before=_description(found), after="")}
         record("ledger.search_deleted", actor=actor, details=details)
         found.delete()
     return True
 
 
-def searches_of(actor: Any) -> list[Known]:
+def searches_of(actor: Any) -> list[SearchItem]:
     """Return the person's own and those that others share: their own first, then by name.
 
     A search is an address and nothing more: whoever opens it sees what they may see.
@@ -81,16 +80,18 @@ def searches_of(actor: Any) -> list[Known]:
     found = list(SavedSearch.objects.filter(Q(person=me) | Q(shared=True)).order_by("name", "pk"))
     others = {search.person for search in found} - {me}
     owners = {person.pk: str(person) for person in get_user_model().objects.filter(pk__in=others)} if others else {}
-    known = [
-        Known(one.pk, one.name, one.query, one.shared, one.person == me, owners.get(one.person, "somebody who left"))
+    items = [
+        SearchItem(
+            one.pk, one.name, one.query, one.shared, one.person == me, owners.get(one.person, "somebody who left")
+        )
         for one in found
     ]
-    return sorted(known, key=lambda one: not one.is_mine)
+    return sorted(items, key=lambda one: not one.is_mine)
 
 
 def _of(actor: Any) -> Any:
     return SavedSearch.objects.filter(person=actor.id) if actor.kind == "person" else SavedSearch.objects.none()
 
 
-def _told(search: SavedSearch) -> str:
+def _description(search: SavedSearch) -> str:
     return f"search: {search.query or 'everything'}; for: {'everybody' if search.shared else 'its owner'}"

@@ -1,18 +1,20 @@
-"""The ledger for people: searched by any field, newest first, with what there is beside it."""
+"""The ledger for people: searched by any field, newest first, with counts beside it; and searches saved by a name."""
 
 from dataclasses import dataclass
 from datetime import tzinfo
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from audit.search.filters import Filters
-from audit.search.kinds import GROUPS, kind_label
+from audit.search.filters import GROUPS, SURFACES, Filters, kind_label
 from audit.search.results import (
     COUNTED,
     Count,
@@ -24,13 +26,12 @@ from audit.search.results import (
     readable,
     within_time,
 )
-from audit.search.saved import searches_of
+from audit.search.saved import SearchNotSavedError, delete_search, save_search, searches_of
 from common.pages import DeskRequest, page_or_fragment
 
-# What the select for surfaces offers; others can be typed.
-SURFACES = ("web", "discord", "webhook", "worker", "command")
 # A facet shows so many values, and the others behind "more".
 SHOWN = 6
+Names = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Choice:
 @require_safe
 def ledger(request: DeskRequest) -> HttpResponse:
     """Show what happened, newest first, a hundred entries a page."""
-    filters = Filters.from_query(request.GET, zone_of(request))
+    filters = Filters.from_query(request.GET, _zone_of(request))
     as_json = request.GET.get("format") == "json"
     try:
         with within_time():
@@ -58,14 +59,24 @@ def ledger(request: DeskRequest) -> HttpResponse:
         return _too_long(request, filters, as_json=as_json)
     if as_json:
         return JsonResponse(_for_scripts(page, filters))
-    context = {**_frame(request, filters, facets), **_pages(page, filters), "lines": page.lines}
+    context = {
+        **_frame(request, filters, facets),
+        "lines": page.lines,
+        "is_first_page": page.newer is None,
+        "older_query": filters.query(before=page.older) if page.older else "",
+        "newer_query": filters.query(after=page.newer) if page.newer else "",
+    }
     answer = page_or_fragment(request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context)
     # Fields that were left empty, and tokens that were typed, go into the address in its one spelling.
-    answer["HX-Push-Url"] = f"{reverse('audit')}?{query}" if (query := filters.query()) else reverse("audit")
+    answer["HX-Push-Url"] = _address(filters.query())
     return answer
 
 
-def zone_of(request: DeskRequest) -> tzinfo:
+def _address(query: str, name: str = "audit") -> str:
+    return f"{reverse(name)}?{query}" if query else reverse(name)
+
+
+def _zone_of(request: DeskRequest) -> tzinfo:
     """Return the time zone of whoever asks; UTC where this machine does not know it."""
     try:
         return ZoneInfo(getattr(request.user, "time_zone", "") or "UTC")
@@ -74,18 +85,17 @@ def zone_of(request: DeskRequest) -> tzinfo:
 
 
 def _for_scripts(page: Page, filters: Filters) -> dict[str, Any]:
-    following = f"{reverse('audit')}?{filters.query(before=page.older)}&format=json" if page.older else ""
     return {
         "entries": [line.as_json() for line in page.lines],
-        "next": following,
+        "next": f"{_address(filters.query(before=page.older))}&format=json" if page.older else "",
         "remarks": list(filters.remarks),
     }
 
 
 def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpResponse:
     if as_json:
-        said = "This search takes too long. Narrow it by a time, a kind of act or a person."
-        return JsonResponse({"error": said, "remarks": list(filters.remarks)}, status=422)
+        error = "This search takes too long. Narrow it by a time, a kind of act or a person."
+        return JsonResponse({"error": error, "remarks": list(filters.remarks)}, status=422)
     context = {**_frame(request, filters, None), "took_too_long": True, "lines": []}
     return page_or_fragment(
         request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context, status=422
@@ -94,16 +104,19 @@ def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpR
 
 def _frame(request: DeskRequest, filters: Filters, facets: Facets | None) -> dict[str, Any]:
     """Return what stands around the entries: the form's values, chips, facets and saved searches."""
-    named = _names(facets)
+    counts = facets.counts if facets else {}
+    # What people and connections are called, by what the newest entries say.
+    names = {(name, one.value): one.label for name in ("actor", "connection") for one in counts.get(name, [])}
     first = filters.query(before=None, after=None)
+    kinds = GROUPS if not filters.action else {**GROUPS, filters.action: kind_label(filters.action)}
     return {
         "filters": filters,
         "first_query": first,
         "facets": facets,
-        "facet_groups": _facet_groups(filters, facets, named),
-        "chips": _chips(filters, named),
-        "kinds": _kinds_offered(filters),
-        "surfaces": tuple(dict.fromkeys((*SURFACES, *filter(None, [filters.surface])))),
+        "facet_groups": _facet_groups(filters, counts, names),
+        "chips": _chips(filters, names),
+        "kinds": list(kinds.items()),
+        "surfaces": SURFACES,
         "searches": searches_of(request.actor),
         "carried": [pair for pair in filters.pairs() if pair[0] in ("actor", "connection", "message", "trace")],
         "counted": COUNTED,
@@ -114,33 +127,16 @@ def _frame(request: DeskRequest, filters: Filters, facets: Facets | None) -> dic
 
 def _export_url(query: str) -> str:
     try:
-        address = reverse("export")
+        return _address(query, "export")
     except NoReverseMatch:
         return ""
-    return f"{address}?{query}" if query else address
 
 
-def _pages(page: Page, filters: Filters) -> dict[str, Any]:
-    return {
-        "is_first_page": page.newer is None,
-        "older_query": filters.query(before=page.older) if page.older else "",
-        "newer_query": filters.query(after=page.newer) if page.newer else "",
-    }
-
-
-def _names(facets: Facets | None) -> dict[tuple[str, str], str]:
-    """Return what people and connections are called, by what the newest entries say."""
-    if facets is None:
-        return {}
-    named = {("actor", one.value): one.label for one in facets.actors}
-    return {**named, **{("connection", one.value): one.label for one in facets.connections}}
-
-
-def _label(name: str, value: str, named: dict[tuple[str, str], str]) -> str:
+def _label(name: str, value: str, names: Names) -> str:
     if name == "action":
         return kind_label(value)
     if name in ("actor", "connection"):
-        return named.get((name, value)) or value.replace("/", " ")
+        return names.get((name, value)) or value.replace("/", " ")
     return value
 
 
@@ -161,50 +157,78 @@ CHIPS = {
 }
 
 
-def _chips(filters: Filters, named: dict[tuple[str, str], str]) -> list[tuple[str, str, str]]:
+def _chips(filters: Filters, names: Names) -> list[tuple[str, str, str]]:
     """Return each filter that is on: what it is called, its value, and the address without it."""
-    told = dict(filters.pairs())
-    if told.get("since") and told.get("since") == told.get("until"):
-        one = told.pop("until")
-        del told["since"]
-        told["on"] = one
-    gone = {"on": ("since", "until")}
+    pairs = dict(filters.pairs())
+    if pairs.get("since") and pairs.get("since") == pairs.get("until"):
+        pairs["on"] = pairs.pop("until")
+        del pairs["since"]
+    fields = {"on": ("since", "until")}
     return [
-        (CHIPS[name], _label(name, value, named), filters.without(*gone.get(name, (name,))))
-        for name, value in told.items()
+        (CHIPS[name], _label(name, value, names), filters.without(*fields.get(name, (name,))))
+        for name, value in pairs.items()
     ]
 
 
 def _facet_groups(
-    filters: Filters, facets: Facets | None, named: dict[tuple[str, str], str]
+    filters: Filters, counts: dict[str, list[Count]], names: Names
 ) -> list[tuple[str, list[Choice], list[Choice]]]:
     """Return the facets, each with what it shows at once and what it shows on demand."""
-    if facets is None:
-        return []
-    of = {
-        "action": ("Kinds of act", facets.actions),
-        "actor": ("Who", facets.actors),
-        "surface": ("Through", facets.surfaces),
-        "connection": ("Connection", facets.connections),
-    }
-    groups = []
-    for name, (label, counts) in of.items():
-        choices = [_choice(filters, name, one, named) for one in counts]
-        if choices:
-            groups.append((label, choices[:SHOWN], choices[SHOWN:]))
-    return groups
+    labels = {"action": "Kinds of act", "actor": "Who", "surface": "Through", "connection": "Connection"}
+    return [
+        (label, choices[:SHOWN], choices[SHOWN:])
+        for name, label in labels.items()
+        if (choices := [_choice(filters, name, one, names) for one in counts.get(name, [])])
+    ]
 
 
-def _choice(filters: Filters, name: str, one: Count, named: dict[tuple[str, str], str]) -> Choice:
+def _choice(filters: Filters, name: str, one: Count, names: Names) -> Choice:
     is_on = (name, one.value) in filters.pairs()
     value: Any = int(one.value) if name == "connection" else one.value
     query = filters.without(name) if is_on else filters.query(**{name: value})
-    return Choice(_label(name, one.value, named), one.number, query, is_on)
+    return Choice(_label(name, one.value, names), one.number, query, is_on)
 
 
-def _kinds_offered(filters: Filters) -> list[tuple[str, str]]:
-    """Return the groups of acts, and what is asked for where it is none of them."""
-    offered = list(GROUPS.items())
-    if filters.action and filters.action not in GROUPS:
-        offered.append((filters.action, kind_label(filters.action)))
-    return offered
+# --- Saved searches -------------------------------------------------------------------------------------------------
+
+
+class SavedSearchForm(forms.Form):
+    """A name for what the ledger is searched for now."""
+
+    name = forms.CharField(
+        max_length=60,
+        error_messages={"required": "Give the search a name.", "max_length": "Keep the name under 60 characters."},
+    )
+    query = forms.CharField(required=False, max_length=4000, strip=False)
+    shared = forms.BooleanField(required=False)
+
+
+@login_required
+@require_POST
+def save(request: DeskRequest) -> HttpResponse:
+    """Save what the ledger is searched for now, and lead back to it."""
+    form = SavedSearchForm(request.POST)
+    form.is_valid()
+    filters = Filters.from_query(form.cleaned_data.get("query", ""), _zone_of(request))
+    error, query = next((str(errors[0]) for errors in form.errors.values()), ""), filters.query()
+    if not error:
+        name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
+        try:
+            query = save_search(name=name, filters=filters, shared=shared, actor=request.actor).query
+        except SearchNotSavedError as refused:
+            error = str(refused)
+    if error:
+        messages.error(request, error, extra_tags="desk")
+    else:
+        messages.info(request, f"Saved as “{name}”{', for everybody' if shared else ''}.", extra_tags="desk")
+    return redirect(_address(query))
+
+
+@login_required
+@require_POST
+def delete(request: DeskRequest, search_id: int) -> HttpResponse:
+    """Delete a search of one's own; somebody else's is not there to be deleted."""
+    if not delete_search(search=search_id, actor=request.actor):
+        raise Http404("You have no such search.")
+    messages.info(request, "The search is deleted. What it found is where it was.", extra_tags="desk")
+    return redirect("audit")

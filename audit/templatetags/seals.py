@@ -25,4 +25,4 @@ class SealLine:
 @register.simple_tag
 def seal_line() -> SealLine:
     """Return what the line tells, in two small queries."""
-    return SealLine(latest_seal(), Check.objects.told().newest_first().first())
+    return SealLine(latest_seal(), Check.objects.finished().newest_first().first())

@@ -1,6 +1,6 @@
 """The proof of one message: its sealed entries and the fewest hashes that lead from them to a signed head.
 
-docs/ledger.md has its form. It is checked by `countersign_verify.py`, and by the page that `trace_file` makes of it.
+docs/ledger.md has its form. It is checked by `countersign_verify.py`, and by the page that `proof_page` makes of it.
 """
 
 import base64

@@ -1,35 +1,42 @@
-"""Sentences whose pieces keep what they are: our words, moments, and words that somebody else wrote."""
+"""Sentences whose pieces keep what they are: our words, moments, and text that somebody else wrote."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any
 
-Kind = Literal["words", "moment", "theirs", "code"]
+from audit.trail.entries import Line
+from common.fingerprint import short_fingerprint
+
+# What a sentence rests on: whoever sent the message wrote it, or somebody checked it.
+SAYS, PROVED = "says", "proved"
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One piece. `theirs` was written by a person or a program that may be lying, or that may hide characters."""
+    """One piece: `words` of our own, a `moment`, `code` for machines, or `theirs`.
 
-    kind: Kind
+    The last was written by a person or a program that may be lying, or that may hide characters.
+    """
+
+    kind: str
     text: str = ""
     at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence; `standing` says what it rests on where that matters: "says" or "proved"."""
+    """One sentence; `evidence` is SAYS or PROVED where that matters, `verdict` the number of a verdict to look at."""
 
     pieces: tuple[Piece, ...]
-    standing: str = ""
-    # Where to look at it, as a number of a verdict.
+    evidence: str = ""
     verdict: str = ""
 
     @property
     def plain(self) -> str:
         """The sentence as text alone, with times in UTC."""
-        return "".join(_plain(piece) for piece in self.pieces)
+        return "".join(in_utc(piece.at) if piece.at else piece.text for piece in self.pieces)
 
 
 @dataclass(frozen=True)
@@ -40,38 +47,63 @@ class Answer:
     sentences: tuple[Sentence, ...]
 
 
-def theirs(text: str) -> Piece:
-    return Piece("theirs", text)
+_PARTS = re.compile(r"\[([^\]]*)\]|([^\[]+)")
+_FIELD = re.compile(r"\{(\w+)(?::(\w+))?\}")
 
 
-def code(text: str) -> Piece:
-    return Piece("code", text)
+def sentence(
+    template: str, line: Line | None = None, *, evidence: str = "", verdict: str = "", **values: Any
+) -> Sentence:
+    """Return a sentence of this form. Only words of our own may stand in the template itself.
+
+    `{name}` is a value: text counts as written by others, unless `{name:code}` or `{name:words}` says otherwise; a time
+    is shown in the reader's zone. `[...]` is left out where one of its values is empty. An entry's line gives its
+    details, `actor`, `at`, and `mark`, the short fingerprint.
+    """
+    if line is not None:
+        mark = short_fingerprint(line.entry.fingerprint) if line.entry.fingerprint else ""
+        values = {**line.details, "actor": line.actor, "at": line.entry.at, "mark": mark, **values}
+    pieces: list[Piece] = []
+    for optional, fixed in _PARTS.findall(template):
+        if not optional or all(values.get(name) for name, _ in _FIELD.findall(optional)):
+            pieces += _pieces(optional or fixed, values)
+    return Sentence(tuple(pieces), evidence, verdict)
 
 
-def sentence(*pieces: "str | datetime | Piece", standing: str = "", verdict: str = "") -> Sentence:
-    """Return a sentence of these: text is our own, a time is shown in the reader's zone."""
-    return Sentence(tuple(map(_piece, pieces)), standing, verdict)
+def _pieces(text: str, values: dict[str, Any]) -> list[Piece]:
+    # Split by two groups: words, the name of a value, its kind, words, and so on.
+    parts = _FIELD.split(text)
+    pieces = [Piece("words", parts[0])]
+    for name, kind, words in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):
+        value = values[name]
+        if isinstance(value, list):
+            pieces += value
+        else:
+            is_moment = isinstance(value, datetime)
+            pieces.append(Piece("moment", at=value) if is_moment else Piece(kind or "theirs", str(value)))
+        pieces.append(Piece("words", words))
+    return [piece for piece in pieces if piece.text or piece.at]
 
 
-def listed(texts: Sequence[str], *, most: int = 12) -> list["str | Piece"]:
+def listed(texts: Sequence[str], *, most: int = 12) -> list[Piece]:
     """Return words of others with commas between them; of very many the first, and how many more there are."""
-    pieces: list[str | Piece] = []
-    for place, text in enumerate(texts[:most]):
-        pieces += [", " * bool(place), theirs(text)]
-    return [*pieces, f" and {len(texts) - most:,} more"] if len(texts) > most else pieces
+    pieces: list[Piece] = []
+    for text in texts[:most]:
+        pieces += [Piece("words", ", ")] * bool(pieces) + [Piece("theirs", text)]
+    return [*pieces, Piece("words", f" and {len(texts) - most:,} more")] if len(texts) > most else pieces
 
 
 def addresses_of(text: str) -> list[str]:
-    """Return the addresses of a detail, which keeps them with commas between."""
+    """Return the addresses of a detail, which separates them by commas."""
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
 def lines_of(text: str) -> list[str]:
-    """Return the lines of a detail that keeps one thing a line."""
+    """Return the lines of a detail that has one thing a line."""
     return [line for line in text.split("\n") if line]
 
 
-def lasted(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Return how long, as people say it: `40 seconds`, `2 h 5 min`, `3 days`."""
     whole = int(seconds)
     if whole < 60:
@@ -87,13 +119,3 @@ def lasted(seconds: float) -> str:
 def in_utc(at: datetime) -> str:
     """Return a moment as a file tells it, which is read anywhere."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
-
-
-def _piece(one: "str | datetime | Piece") -> Piece:
-    if isinstance(one, Piece):
-        return one
-    return Piece("moment", at=one) if isinstance(one, datetime) else Piece("words", one)
-
-
-def _plain(piece: Piece) -> str:
-    return in_utc(piece.at) if piece.at is not None else piece.text

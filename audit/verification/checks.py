@@ -75,7 +75,7 @@ def begin_daily_check() -> str:
         if running.up_to is None:
             nudge(_TASK, running.pk)
         return f"{running.pk} is under way"
-    if latest_seal() is None or Check.objects.told().since(EVERY).exists():
+    if latest_seal() is None or Check.objects.finished().since(EVERY).exists():
         return "not yet"
     return f"begun as {_begin(asked_by=None).pk}"
 
@@ -153,7 +153,7 @@ def _begin(*, asked_by: int | None) -> Check:
 
 def _end_still() -> Check | None:
     """End the look of which nothing was heard for long, and return it. One that nobody began is only nudged again."""
-    still = Check.objects.running().exclude(up_to=None).still_for(STILL).first()
+    still = Check.objects.running().exclude(up_to=None).idle_for(STILL).first()
     if still and Check.objects.running().filter(pk=still.pk).update(state=Check.State.ENDED, ended_at=Now()):
         log.warning("a check did not end", extra={"check": still.pk})
         return still

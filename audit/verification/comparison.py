@@ -140,7 +140,7 @@ def compare_with(kept: Kept, *, actor: Any) -> Compared:
 def _compare(kept: Kept) -> Compared:
     compared = Compared(kept, last=latest_seal())
     if _check_signature(compared) and _check_seal(compared) and _check_tree(compared):
-        checks = Check.objects.told().filter(up_to__gte=kept.number)
+        checks = Check.objects.finished().filter(up_to__gte=kept.number)
         compared.check = checks.newest_first().first()
     return compared
 

@@ -125,7 +125,7 @@ class SealRow:
 def standing(now: datetime) -> Standing:
     """Return how the ledger stands now, by the database's clock."""
     checks = Check.objects.newest_first()
-    check = checks.told().first()
+    check = checks.finished().first()
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
     return Standing(sealing_state(now), check, checks.running().first(), given_up, _places())

@@ -103,5 +103,5 @@ def person_answer(
 
 def _did(actor: Actor, person: int) -> list[Line]:
     """Return what a person did lately, as far as the actor may read it."""
-    entries = Entry.objects.readable_by(actor).of_person(person).telling().since(timedelta(days=30))
+    entries = Entry.objects.readable_by(actor).of_person(person).without_steps().since(timedelta(days=30))
     return with_subjects(lines(entries.newest_first()[:MOST_LINES]))

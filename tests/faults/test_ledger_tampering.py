@@ -13,9 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from audit import macs
 from audit.models import Entry, EntryDetail, Leaf, Seal
-from audit.recording import leaf_hash
+from audit.recording import leaf_hash, mac_of
 from audit.sealing import signing
 from audit.sealing.heads import head_hash, signed_bytes
 from audit.tasks import seal
@@ -240,7 +239,7 @@ def put_in(like: int, *, ago: str = "0 s", mac: str | None = None, **says: str) 
     made = Entry.objects.get(pk=like)
     for name, text in says.items():
         setattr(made, name, text)
-    made.mac = macs.mac_of(made) if mac is None else mac
+    made.mac = mac_of(made) if mac is None else mac
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval", [ago]

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from audit.actions import ACTIONS
 from audit.models import Entry, SavedSearch
 from audit.recording import found_by, record, reserve
-from audit.search import lookup as looking
-from audit.search import results as reading
-from audit.search.filters import Filters
-from audit.search.kinds import actions_of
+from audit.search import results
+from audit.search.filters import Filters, actions_of
 from common.logs import trace_id
 from common.words import BY, LETTER, TO, vector
 from people.actors import Actor
@@ -44,7 +42,7 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
 def found(query, zone=UTC, entries=None):
     """The numbers of the entries that a search finds, newest first."""
     entries = Entry.objects.all() if entries is None else entries
-    matching = looking.quickly(entries, Filters.from_query(query, zone))
+    matching = results.quickly(entries, Filters.from_query(query, zone))
     return list(matching.newest_first().values_list("pk", flat=True))
 
 
@@ -171,7 +169,7 @@ def mixed():
 
 @given(fields=asked, rare=st.sampled_from([0, 5, 20_000]))
 def test_what_is_found_quickly_is_what_matches(mixed, monkeypatch, fields, rare):
-    monkeypatch.setattr(looking, "RARE", rare)
+    monkeypatch.setattr(results, "RARE", rare)
     fitting = [one.pk for one in Entry.objects.newest_first().select_related("detail") if _fits(one, fields)]
     assert found(fields) == fitting
 
@@ -219,7 +217,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
     assert groups["Who"] == [("Ben Okafor", 4), ("the seal worker", 1), ("Ana Ferreira", 1)]
     assert "6 entries" in page.content.decode()
     # It is counted exactly up to a limit, and said where it is cut.
-    monkeypatch.setattr(reading, "COUNTED", 5)
+    monkeypatch.setattr(results, "COUNTED", 5)
     cut = desk.get("/audit/?q=refund")
     assert "More than 5 entries" in cut.content.decode()
     assert "Counted among the newest" in cut.content.decode()
@@ -235,7 +233,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
 
 @pytest.mark.slow
 def test_paging_is_complete_and_without_doubles_both_ways_while_entries_are_appended(desk, monkeypatch):
-    monkeypatch.setattr(reading, "PAGE", 3)
+    monkeypatch.setattr(results, "PAGE", 3)
     written = [write().pk for _ in range(10)]
     seen, query = [], "action=comment"
     while query:
@@ -259,7 +257,7 @@ def test_paging_is_complete_and_without_doubles_both_ways_while_entries_are_appe
 
 
 def test_page_costs_the_same_statements_at_any_length(desk, connection, django_assert_max_num_queries, monkeypatch):
-    monkeypatch.setattr(reading, "PAGE", 10)
+    monkeypatch.setattr(results, "PAGE", 10)
     make_message(connection)
     for _ in range(12):
         write("verdict.given", details={"reason": "amount"})
@@ -272,13 +270,13 @@ def test_page_costs_the_same_statements_at_any_length(desk, connection, django_a
 
 def test_search_or_count_that_takes_too_long_is_told(desk, monkeypatch):
     write()
-    monkeypatch.setattr(reading, "LONGEST", "2s")
-    monkeypatch.setattr(reading, "_COUNTED", "SELECT pg_sleep(600), 1, 1, '' FROM ({newest}) AS n LIMIT {counted}")
+    monkeypatch.setattr(results, "LONGEST", "2s")
+    monkeypatch.setattr(results, "_COUNTED", "SELECT pg_sleep(600), 1, 1, '' FROM ({newest}) AS n LIMIT {counted}")
     page = desk.get("/audit/")
     assert (page.status_code, len(page.context["lines"]) > 0) == (200, True), "a count costs no entry"
     assert "Counting these took too long" in page.content.decode()
-    monkeypatch.setattr(reading, "LONGEST", "40ms")
-    monkeypatch.setattr(looking, "_FOUND", "SELECT 1 FROM pg_sleep(600) WHERE %s <> '' LIMIT %s")
+    monkeypatch.setattr(results, "LONGEST", "40ms")
+    monkeypatch.setattr(results, "_FOUND", "SELECT 1 FROM pg_sleep(600) WHERE %s <> '' LIMIT %s")
     page = desk.get("/audit/?q=amount")
     assert page.status_code == 422
     assert "This search takes too long" in page.content.decode()

@@ -29,7 +29,7 @@ from approvals.models import CommandedMail
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.trail import lines
-from audit.trail.started import started_by, who_started
+from audit.trail.answers import message_origin, who_started
 from gateway.models import Email
 from mirror.models import Message
 from people.models import DiscordAccount, Grant, RoleRule
@@ -169,11 +169,11 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     for subject in ("Your refund", "Lie"):
         message = Message.objects.get(subject=subject)
         told_of_it = lines(Entry.objects.of_message(message.public_id).oldest_first())
-        facts = {name: standing for name, _, standing in started_by(told_of_it).facts if name != "API key"}
+        facts = {name: standing for name, _, standing in message_origin(told_of_it).facts if name != "API key"}
         found[subject] = message, facts, who_started(told_of_it)
     message, facts, who = found["Your refund"]
     assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
-    assert [one.standing for one in who][:2] == ["proved", "proved"]
+    assert [one.evidence for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing that somebody else wrote beside it.
     assert "proved" not in found["Lie"][1].values()
     is_proved = [origin_of(found[one][0], actor=ana.actor(surface="web")).is_proved for one in found]

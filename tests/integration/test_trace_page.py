@@ -14,7 +14,7 @@ from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of
 from audit.trail import lines
-from audit.trail.summary import summary_of
+from audit.trail.answers import summary_of
 from people.actors import rule, webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide

@@ -8,10 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
-from audit.search.beginnings import beginnings, in_one_spelling
 from audit.search.dates import read_span
-from audit.search.filters import NARROWING, Filters
-from audit.search.kinds import AREAS, GROUPS, actions_of
+from audit.search.filters import (
+    AREAS,
+    GROUPS,
+    NARROWING,
+    Filters,
+    actions_of,
+    fingerprint_prefixes,
+    normalize_fingerprint,
+)
 from common.fingerprint import short_fingerprint
 
 NOW = datetime(2026, 11, 21, 10, 42, tzinfo=UTC)
@@ -110,11 +116,11 @@ def test_dates_are_those_of_the_persons_clock():
 def test_any_beginning_of_a_fingerprint_finds_it_in_either_form(fingerprint, length):
     for copied in (fingerprint[:length], short_fingerprint(fingerprint)[:length].lower()):
         if len(copied.replace("-", "")) >= 4:
-            assert any(fingerprint.startswith(one) for one in beginnings(in_one_spelling(copied)))
+            assert any(fingerprint.startswith(one) for one in fingerprint_prefixes(normalize_fingerprint(copied)))
 
 
 def test_short_form_finds_no_other_fingerprint():
-    [one] = beginnings(in_one_spelling("7F3A-19C2-K0QD"))
+    [one] = fingerprint_prefixes(normalize_fingerprint("7F3A-19C2-K0QD"))
     assert short_fingerprint(one.ljust(64, "0")) == "7F3A-19C2-K0QD"
     assert len(one) == 15
 

@@ -1,12 +1,12 @@
-"""Groups the entries of a message into chapters, in the order in which they were written, and says gaps in time."""
+"""The story of a message: all its entries in chapters, in the order in which they were written, each with its seal."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from audit.trail import Line
-from audit.trail.places import At
-from audit.trail.sentences import lasted
+from audit.models import Leaf, Seal
+from audit.trail.entries import Line
+from audit.trail.sentences import duration
 
 TITLES = {
     "held": "Held",
@@ -32,7 +32,7 @@ _KINDS = {
     "after": ("ledger.proof_taken", "ledger.seen_again", "ledger.details_erased"),
 }
 _KIND_OF = {action: kind for kind, actions in _KINDS.items() for action in actions}
-# What a reader of the story need not read: another entry of the same act tells it, or nobody acted.
+# Technical steps, which are folded: another entry of the same act tells it, or nobody acted.
 STEPS = frozenset(
     {
         *("message.served", "message.asked_about", "webhook.late", "alert.delivered", "decision.recorded"),
@@ -43,20 +43,21 @@ _LONG = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Told:
-    """One entry of the story: how long after the one before, and where it is sealed."""
+class StoryEntry:
+    """One entry of the story: how long after the one before, and where it is sealed, if it is."""
 
     line: Line
     gap: str
-    at: At
+    seal: int | None = None
+    sealed_at: datetime | None = None
 
 
 @dataclass
 class Run:
-    """Entries that are told one by one, or steps between them that are folded together."""
+    """Entries that are shown one by one, or technical steps between them that are folded together."""
 
     is_folded: bool
-    told: list[Told] = field(default_factory=list)
+    entries: list[StoryEntry] = field(default_factory=list)
 
 
 @dataclass
@@ -66,18 +67,14 @@ class Chapter:
     title: str
     runs: list[Run] = field(default_factory=list)
 
-    def add(self, told: Told, *, is_step: bool) -> None:
-        """Put one more entry at its end."""
-        if not self.runs or self.runs[-1].is_folded != is_step:
-            self.runs.append(Run(is_step))
-        self.runs[-1].told.append(told)
 
-
-def chapters_of(lines: Sequence[Line], places: dict[int, At], *, before: Line | None = None) -> list[Chapter]:
+def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Chapter]:
     """Return the story of these entries, oldest first; `before` is the one that stands before the first of them."""
+    seals = dict(Leaf.objects.filter(entry__in=[line.entry.pk for line in found]).values_list("entry", "seal"))
+    times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
     chapters: list[Chapter] = []
     kind, seen = "", set[str]()
-    for line in lines:
+    for line in found:
         is_step = line.entry.action in STEPS
         next_kind = kind if is_step and kind else _KIND_OF.get(line.entry.action, kind or "held")
         if next_kind != kind:
@@ -86,7 +83,11 @@ def chapters_of(lines: Sequence[Line], places: dict[int, At], *, before: Line | 
             kind = next_kind
             seen.add(kind)
         gap = line.entry.at - before.entry.at if before else timedelta()
-        later = f"{lasted(gap.total_seconds())} later" if gap >= _LONG else ""
-        chapters[-1].add(Told(line, later, places[line.entry.pk]), is_step=is_step)
+        later = f"{duration(gap.total_seconds())} later" if gap >= _LONG else ""
+        runs = chapters[-1].runs
+        if not runs or runs[-1].is_folded != is_step:
+            runs.append(Run(is_step))
+        seal = seals.get(line.entry.pk)
+        runs[-1].entries.append(StoryEntry(line, later, seal, times.get(seal) if seal else None))
         before = line
     return chapters

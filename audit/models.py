@@ -1,0 +1,373 @@
+"""The ledger's tables: entries, the seals over them, saved searches, exports, and the desk's own checks.
+
+Entries and seals can only be added; personal details can be removed. Nothing here points to other tables: an entry must
+outlive what it is about.
+"""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from django.apps import apps
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower, Now
+
+from audit.actions import ACTIONS
+from audit.fields import TransactionIdField
+
+# --- Entries --------------------------------------------------------------------------------------------------------
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    """Reads of the ledger."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+    def oldest_first(self) -> Self:
+        return self.order_by("id")
+
+    def of_message(self, message: Any) -> Self:
+        """Every entry about one message, by its public id."""
+        return self.filter(message=message)
+
+    def of_messages(self, messages: Iterable[Any]) -> Self:
+        """Every entry about any of these messages (relies on entry_message)."""
+        return self.filter(message__in=list(messages))
+
+    def after(self, entry_id: int) -> Self:
+        """Entries newer than one: the page before."""
+        return self.filter(id__gt=entry_id)
+
+    def before(self, entry_id: int) -> Self:
+        """Entries older than one: the next page."""
+        return self.filter(id__lt=entry_id)
+
+    def without_steps(self) -> Self:
+        """Without intermediate steps, and without what another entry of the same act says already."""
+        steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
+        return self.exclude(action__in=(*steps, "alert.delivered"))
+
+    def of_person(self, person: int) -> Self:
+        """What one person did, through whatever."""
+        return self.filter(actor_kind="person", actor_id=str(person))
+
+    def of_action(self, action: str) -> Self:
+        return self.filter(action=action)
+
+    def since(self, age: timedelta) -> Self:
+        """Entries no older than that."""
+        return self.filter(at__gte=Now() - age)
+
+    def readable_by(self, actor: Any) -> Self:
+        """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
+
+        Entries hold no mailbox, so a role for single mailboxes reads entries through its messages.
+        """
+        if actor.sees_all():
+            return self
+        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        messages = mirror.visible_to(actor)
+        return self.filter(message__in=messages.values("public_id"))
+
+
+class Entry(models.Model):
+    """One act: who, when, through what, on what. It holds no personal text; `detail_hashes` commit to the details."""
+
+    id = models.BigIntegerField(primary_key=True)
+    xid = TransactionIdField()
+    at = models.DateTimeField()
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.CharField(max_length=64)
+    surface = models.CharField(max_length=16)
+    action = models.CharField(max_length=40)
+    connection = models.BigIntegerField(null=True)
+    message = models.UUIDField(null=True)
+    fingerprint = models.CharField(max_length=64, blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    detail_hashes = models.JSONField(default=dict)
+    # What became of something, where the action alone does not say it; unlike details it is never removed.
+    outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
+    # Shows that the desk wrote it: a code with a key that the database does not have (audit.recording.mac_of).
+    mac = models.CharField(max_length=64, blank=True, default="", db_default="")
+    leaf_hash = models.CharField(max_length=64)
+
+    objects = EntryQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The trace of one message, in order.
+            models.Index(fields=["message", "id"], name="entry_message"),
+            # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
+            # the few that stand elsewhere are found at once.
+            BrinIndex(fields=["at", "id"], name="entry_at_brin"),
+            # What is to be sealed next, in the order in which it is.
+            models.Index(fields=["xid", "id"], name="entry_to_seal"),
+            # The newest of each kind, however rare it is.
+            models.Index(fields=["action", "id"], name="entry_action"),
+            models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
+            models.Index(fields=["surface", "id"], name="entry_surface"),
+            models.Index(fields=["connection", "id"], name="entry_connection"),
+            # Found by what is copied from elsewhere, also by its beginning.
+            models.Index(
+                OpClass("fingerprint", "varchar_pattern_ops"), condition=~Q(fingerprint=""), name="entry_fingerprint"
+            ),
+            models.Index(OpClass("trace", "varchar_pattern_ops"), condition=~Q(trace=""), name="entry_trace"),
+            # Who was refused a verdict lately, for the home page: few among many.
+            models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
+            # Whether a code was used before.
+            HashIndex(fields=["mac"], name="entry_mac"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.action}"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, to be read after the name of who did it."""
+        return ACTIONS.get(self.action, self.action)
+
+
+class EntryDetail(models.Model):
+    """The personal part of an entry. Removing it leaves the entry verifiable, because the salt goes with it."""
+
+    entry = models.OneToOneField(Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail")
+    salt = models.BinaryField()
+    fields = models.JSONField(default=dict)
+    # The words that it is found by: its own, and those of the message it tells of.
+    words = SearchVectorField(null=True)
+
+    class Meta:
+        # No append should have to merge more than this many kilobytes of pending index entries.
+        indexes = [GinIndex(fields=["words"], name="entrydetail_words", gin_pending_list_limit=1024)]
+
+    def __str__(self) -> str:
+        return f"details of {self.entry_id}"
+
+
+# --- Seals, docs/ledger.md ------------------------------------------------------------------------------------------
+
+# Leaves under one stored hash: a power of two, so that a block is a whole subtree wherever the tree ends.
+BLOCK = 256
+
+
+class Seal(models.Model):
+    """A signed statement: so many entries, in this order, and no others before this horizon."""
+
+    class Kind(models.TextChoices):
+        SEAL = "seal", "Seal"
+        # The first after the database came from a backup: says where the ledger goes on.
+        RESTORED = "restored", "Restored"
+        # Signed with the key that leaves, and names the one that comes.
+        KEY = "key", "Key"
+
+    number = models.BigIntegerField(primary_key=True)
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.SEAL)
+    # Counts the restores. Transaction ids are only comparable within one.
+    epoch = models.PositiveIntegerField(default=1)
+    # How many leaves the tree has, and the hash over them.
+    size = models.BigIntegerField()
+    root = models.CharField(max_length=64)
+    # SHA-256 over what the seal before signed and its signature; empty for the first.
+    previous = models.CharField(max_length=64, blank=True)
+    # Every entry of this epoch with a transaction id below this is in the tree.
+    horizon = TransactionIdField()
+    # Entries up to this number belong to earlier epochs.
+    after_id = models.BigIntegerField(default=0)
+    # The database cluster's own identifier; another one means that the ledger was restored elsewhere.
+    cluster = models.CharField(max_length=32, blank=True)
+    at = models.DateTimeField()
+    # The raw public key, 32 bytes in hex, and the one that follows it where the kind says so.
+    key = models.CharField(max_length=64)
+    next_key = models.CharField(max_length=64, blank=True)
+    note = models.TextField(blank=True)
+    signature = models.CharField(max_length=128)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.number} over {self.size}"
+
+
+class Leaf(models.Model):
+    """Where an entry stands in the tree, from 0, and its leaf hash as it was when it was sealed."""
+
+    position = models.BigIntegerField(primary_key=True)
+    entry = models.BigIntegerField(unique=True)
+    seal = models.BigIntegerField()
+    hash = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"leaf {self.position}"
+
+
+class Block(models.Model):
+    """The hash over one whole block of leaves, so that no proof has to read the ledger from its beginning."""
+
+    number = models.BigIntegerField(primary_key=True)
+    hash = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"block {self.number}"
+
+
+class Anchor(models.Model):
+    """Where a seal was written outside the database, by which a cut tail is found."""
+
+    class Kind(models.TextChoices):
+        FILE = "file", "File"
+        DISCORD = "discord", "Discord"
+
+    seal = models.BigIntegerField(db_index=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    # The file's name or the destination's, and what it is found by there.
+    place = models.CharField(max_length=200)
+    reference = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        # The newest of each place, however many there are.
+        indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of seal {self.seal}"
+
+
+# --- Searches, exports and checks -----------------------------------------------------------------------------------
+
+
+class SavedSearch(models.Model):
+    """A named address of the ledger's search. A shared one is everybody's to use who may read the ledger."""
+
+    person = models.BigIntegerField()
+    name = models.CharField(max_length=60)
+    # The query string in its one spelling.
+    query = models.CharField(max_length=1000)
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint("person", Lower("name"), name="saved_search_name_once")]
+        indexes = [models.Index(fields=["shared"], condition=Q(shared=True), name="saved_search_shared")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ExportQuerySet(models.QuerySet["Export"]):
+    """Reads of the exports."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-asked_at", "pk")
+
+    def running(self) -> Self:
+        return self.filter(state=Export.State.RUNNING)
+
+    def idle_for(self, age: timedelta) -> Self:
+        """Those that made no progress for so long."""
+        return self.filter(changed_at__lt=Now() - age)
+
+    def readable_by(self, actor: Any, *, all_of_them: bool) -> Self:
+        """One's own, or those of everybody."""
+        return self if all_of_them else self.filter(person=int(actor.id))
+
+    def before(self, asked_at: datetime) -> Self:
+        """Those that were asked for earlier: the next page."""
+        return self.filter(asked_at__lt=asked_at)
+
+
+class Export(models.Model):
+    """One export: what was asked for, how far it is, and what left."""
+
+    class State(models.TextChoices):
+        ASKED = "asked", "Asked for"
+        RUNNING = "running", "Running"
+        DONE = "done", "Done"
+        BROKEN_OFF = "broken_off", "Broken off"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    person = models.BigIntegerField()
+    query = models.CharField(max_length=1000, blank=True)
+    format = models.CharField(max_length=8)
+    state = models.CharField(max_length=12, choices=State, default=State.ASKED)
+    # Which entries it holds: those that this snapshot of PostgreSQL sees.
+    snapshot = models.TextField(blank=True)
+    rows_total = models.BigIntegerField(null=True)
+    rows_done = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    asked_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+
+    objects = ExportQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["person", "asked_at"], name="export_of_person")]
+
+    def __str__(self) -> str:
+        return f"{self.format} export {self.state}"
+
+
+class CheckQuerySet(models.QuerySet["Check"]):
+    """Reads of the checks of the whole ledger."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+    def running(self) -> Self:
+        return self.filter(state=Check.State.RUNNING)
+
+    def finished(self) -> Self:
+        """Those that came to an end with a result."""
+        return self.filter(state__in=(Check.State.HOLDS, Check.State.BROKEN))
+
+    def latest_finished(self) -> Self:
+        """The newest of those: its result counts until the next."""
+        return self.filter(pk=models.Subquery(Check.objects.finished().newest_first().values("pk")[:1]))
+
+    def broken(self) -> Self:
+        """Those that found what does not hold."""
+        return self.filter(state=Check.State.BROKEN)
+
+    def since(self, age: timedelta) -> Self:
+        """Those that began no longer ago than that."""
+        return self.filter(started_at__gt=Now() - age)
+
+    def idle_for(self, age: timedelta) -> Self:
+        """Those that made no progress for so long."""
+        return self.filter(moved_at__lt=Now() - age)
+
+
+class Check(models.Model):
+    """One check of the whole ledger, from its first leaf to the newest seal."""
+
+    class State(models.TextChoices):
+        RUNNING = "running", "Running"
+        HOLDS = "holds", "Holds"
+        BROKEN = "broken", "Does not hold"
+        ENDED = "ended", "Did not end"
+
+    # Who asked for it; empty for the daily check.
+    asked_by = models.BigIntegerField(null=True)
+    state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
+    entries = models.BigIntegerField(default=0)
+    seals = models.BigIntegerField(default=0)
+    # The newest seal when it began, so it covers at least that one; empty until a process begins.
+    up_to = models.BigIntegerField(null=True)
+    # What does not hold, in sentences, the first of them first.
+    findings = models.JSONField(default=list)
+    started_at = models.DateTimeField(db_default=Now())
+    # When the process that checks last reported its progress.
+    moved_at = models.DateTimeField(db_default=Now())
+    ended_at = models.DateTimeField(null=True)
+
+    objects = CheckQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["state"], condition=Q(state="running"), name="one_check_at_a_time")
+        ]
+
+    def __str__(self) -> str:
+        return f"check {self.state}"

@@ -1,0 +1,474 @@
+"""The questions that everybody asks of a message, answered in sentences from its entries, oldest first."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from audit.models import Entry, Leaf, Seal
+from audit.trail.entries import Line, lines
+from audit.trail.sentences import PROVED, SAYS, Answer, Sentence, addresses_of, duration, lines_of, listed, sentence
+from common.references import split_reference
+
+# The answers rest on at most so many entries; a message with more of them was not written for people.
+MOST = 5000
+# Nothing in the answers rests on these, and there may be very many of them.
+_NOT_ASKED = ("message.served", "message.asked_about", "webhook.late", "ledger.seen_again", "ledger.proof_taken")
+
+
+@dataclass(frozen=True)
+class SealCoverage:
+    """How many of a message's entries are sealed, and the newest seal that covers one."""
+
+    sealed: int
+    entries: int
+    newest: Seal | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the top of the page says."""
+
+    subject: str
+    fingerprint: str
+    is_inbound: bool
+    answers: tuple[Answer, ...]
+    coverage: SealCoverage
+    # What the reader must know before the answers: that something was removed, or that not all was looked at.
+    notes: tuple[Sentence, ...]
+
+
+def summary_of(message: UUID) -> Summary:
+    """Return the answers for one message, from its entries."""
+    entries = Entry.objects.of_message(message)
+    found = lines(entries.exclude(action__in=_NOT_ASKED).oldest_first()[: MOST + 1])
+    numbers = list(entries.values_list("pk", flat=True))
+    seals = list(Leaf.objects.filter(entry__in=numbers).values_list("seal", flat=True))
+    newest = Seal.objects.filter(number=max(seals)).first() if seals else None
+    coverage = SealCoverage(len(seals), len(numbers), newest)
+    notes = list(_what_was_removed(found))
+    if len(found) > MOST:
+        notes.append(sentence(f"The answers rest on the first {MOST:,} entries; the story has all of them."))
+        found = found[:MOST]
+    return Summary(
+        subject=_first(found[::-1], "subject"),
+        fingerprint=next((line.entry.fingerprint for line in reversed(found) if line.entry.fingerprint), ""),
+        is_inbound=any(line.details.get("direction") == "inbound" for line in found),
+        answers=answers_of(found, coverage),
+        coverage=coverage,
+        notes=tuple(notes),
+    )
+
+
+def answers_of(found: Sequence[Line], coverage: SealCoverage) -> tuple[Answer, ...]:
+    """Return the questions with what these entries answer."""
+    return (
+        Answer("Who started it?", tuple(who_started(found))),
+        Answer("What was sent to whom?", tuple(_what_was_sent(found))),
+        Answer("Who decided it, and when?", tuple(_who_decided(found))),
+        Answer("What had they seen?", tuple(_what_they_saw(found))),
+        Answer("What became of it?", (*_what_became(found), *_who_was_notified(found))),
+        Answer("Can it be proved?", (_how_sealed(coverage),)),
+    )
+
+
+def _first(found: Sequence[Line], name: str) -> str:
+    return next((line.details[name] for line in found if line.details.get(name)), "")
+
+
+def _of_action(found: Sequence[Line], *actions: str) -> list[Line]:
+    return [line for line in found if line.entry.action in actions]
+
+
+# --- Who started it -------------------------------------------------------------------------------------------------
+
+_TRIGGER_NAMES = {
+    "discord_user": "Discord user",
+    "discord_user_id": "User id",
+    "discord_channel": "Channel",
+    "discord_guild": "Guild",
+    "discord_interaction_id": "Interaction",
+    "run_id": "Run",
+    "runId": "Run",
+}
+# What the entry of a signed command calls the same.
+_SIGNED = {
+    "discord_user": "discord",
+    "discord_user_id": "discord_id",
+    "discord_channel": "channel",
+    "discord_guild": "guild",
+    "discord_interaction_id": "interaction",
+}
+
+
+def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield who started it. What a program wrote into the message it sent is said, not proved."""
+    trigger = next((line.trigger for line in found if line.trigger), {})
+    is_inbound = _first(found, "direction") == "inbound"
+    if is_inbound:
+        form = "Somebody outside[, as {sender},] wrote it, and it came by email."
+        yield sentence(form, evidence=SAYS, sender=_first(found, "sender"))
+    elif trigger:
+        yield from _by_trigger(trigger, _command_in(found))
+    else:
+        yield sentence("An agent sent it through the API. Nobody is named as having asked for it.")
+    if key := _first(found, "key"):
+        form = "It was sent with the API key “{key}”: MultiMail checked the key and told its name."
+        yield sentence(form, evidence=PROVED, key=key)
+    elif not is_inbound:
+        yield sentence("MultiMail did not tell with which API key it was sent.")
+    if run := trigger.get("run_id") or trigger.get("runId"):
+        yield sentence("It belongs to the run {run:code}.", evidence=SAYS, run=run)
+    # What is not known by name stands together in one detail of that name.
+    others = [
+        value if name == "other" else f"{name}: {value}"
+        for name, value in trigger.items()
+        if name not in _TRIGGER_NAMES
+    ]
+    if others:
+        yield sentence("Its sender wrote besides: {others}", evidence=SAYS, others=listed(others))
+
+
+def _by_trigger(trigger: dict[str, str], command: Line | None) -> Iterator[Sentence]:
+    named: dict[str, Any] = {name: trigger.get(name, "") for name in _SIGNED}
+    if named["discord_user"] or named["discord_user_id"]:
+        who = "{discord_user}[ ({discord_user_id:code})]" if named["discord_user"] else "{discord_user_id:code}"
+        where = "[ in the channel #{discord_channel}][ of the guild {discord_guild}]"
+        named["discord_channel"] = named["discord_channel"].lstrip("#")
+        is_proved = all(_is_signed(name, trigger, command) for name in _SIGNED if trigger.get(name))
+        form = f"The Discord user {who}{where} asked for it[, with the interaction {{discord_interaction_id:code}}]."
+        yield sentence(form, evidence=PROVED if is_proved else SAYS, **named)
+    else:
+        yield sentence("An agent sent it through the API. No Discord user is named.")
+    if command is not None:
+        who = "{actor}" if command.details.get("actor") else "Somebody whose name was removed"
+        form = f"{who} gave the command[ {{command:code}}] to this desk: Discord signed it."
+        yield sentence(form, command, evidence=PROVED)
+
+
+def _command_in(found: Sequence[Line]) -> Line | None:
+    """Return the entry of the command: Discord signed it, and the desk itself carried it out."""
+    return next(iter(_of_action(found, "message.commanded")), None)
+
+
+def _is_signed(name: str, trigger: dict[str, str], command: Line | None) -> bool:
+    """Whether Discord signed just what the sender wrote there."""
+    signed = command.details.get(_SIGNED.get(name, ""), "") if command else ""
+    return bool(signed) and signed == trigger.get(name)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the first chapter tells: names and values, each with what it rests on, and the entry that tells them."""
+
+    line: Line
+    facts: tuple[tuple[str, str, str], ...]
+
+
+def message_origin(found: Sequence[Line]) -> Origin:
+    """Return what the first entries tell of where the message came from."""
+    line = next((one for one in found if one.trigger), found[0])
+    trigger, command = line.trigger, _command_in(found)
+    facts = [
+        (name, trigger[key], PROVED if _is_signed(key, trigger, command) else SAYS)
+        for key, name in _TRIGGER_NAMES.items()
+        if trigger.get(key)
+    ]
+    facts += [(name.replace("_", " "), value, SAYS) for name, value in trigger.items() if name not in _TRIGGER_NAMES]
+    facts += [("API key", key, PROVED)] if (key := _first(found, "key")) else []
+    facts += [("From", sender, "")] if (sender := _first(found, "sender")) else []
+    return Origin(line, tuple(facts))
+
+
+# --- What was sent --------------------------------------------------------------------------------------------------
+
+
+def _what_was_sent(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield each version of the content, with all that its entry tells."""
+    versions = _of_action(found, "message.fetched", "message.changed")
+    for number, line in enumerate(versions, 1):
+        yield _content(line, f"Version {line.details.get('version') or number}")
+    if versions:
+        return
+    first = next((line for line in found if line.subject or line.details.get("recipients")), None)
+    if first is None:
+        yield sentence("Nothing is known of its content: it was never fetched, or what was known was removed.")
+    else:
+        yield sentence("The content never came to this desk. What was told of it:")
+        yield _content(first, "It")
+
+
+def _content(line: Line, name: str) -> Sentence:
+    if line.is_redacted:
+        return sentence("{name:words}[ ({mark:code})], seen {at}: its details were removed.", line, name=name)
+    details = line.details
+    # The address stands apart from the name, which may look like another address.
+    sender, _, address = details.get("sender", "").rpartition(" ")
+    if not sender or "@" not in address:
+        sender, address = details.get("sender", ""), ""
+    to = listed(addresses_of(details.get("to") or details.get("recipients", "")))
+    files = lines_of(details.get("attachments", ""))
+    return sentence(
+        "{name:words}[ ({mark:code})]:"
+        + (" “{subject}”" if details.get("subject") else " without a subject")
+        + "[, from {sender}][ ({address:code})]"
+        + (", to {to}" if to else ", to nobody that was told")
+        + "[, cc {cc}][, bcc {bcc}][, answers to {reply_to}][, with {number:words}: {files}][, to leave at {send_at}]"
+        + "[. MultiMail did not show: {hidden:words}].",
+        line,
+        name=name,
+        sender=sender,
+        address=address,
+        to=to,
+        cc=listed(addresses_of(details.get("cc", ""))),
+        bcc=listed(addresses_of(details.get("bcc", ""))),
+        number=f"{len(files)} file{'' if len(files) == 1 else 's'}",
+        files=listed(files),
+        hidden=details.get("not_shown", "").replace("_", " "),
+    )
+
+
+# --- Who decided, and what they saw ---------------------------------------------------------------------------------
+
+_DID = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
+_SURFACES = {"web": "the desk's pages", "discord": "Discord", "api": "the API", "webhook": "a webhook"}
+_REASON = "[. Reason: “{reason}”]"
+
+
+def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield every verdict, every rule's decision, who took one back, and who was refused one."""
+    is_decided = False
+    for line in found:
+        action, details = line.entry.action, line.details
+        why = details.get("explanation", "why was removed")
+        if action == "verdict.given":
+            is_decided = True
+            yield _verdict(line)
+            yield from _signed(line)
+        elif action == "decision.recorded" and line.entry.actor_kind != "person":
+            is_decided = True
+            rule = "the rule “{rule}”" if details.get("rule") else "a rule"
+            did = _DID.get(details.get("outcome", ""), "decided")
+            yield sentence(f"The desk itself {did} it by {rule}, {{at}}{_REASON}.", line)
+        elif action == "decision.undone":
+            yield sentence("{actor} took the decision back, {at}.", line)
+        elif action == "verdict.refused":
+            yield sentence("{actor} wanted to decide and was refused, {at}: {why}", line, why=why)
+        elif action == "interaction.refused":
+            yield sentence("{actor} pressed a button on Discord and was refused, {at}: {why}", line, why=why)
+            yield from _signed(line)
+    if not is_decided:
+        yield _decided_elsewhere(found)
+
+
+def _verdict(line: Line) -> Sentence:
+    details, surface = line.details, line.entry.surface
+    # Discord tells no address of whoever presses there.
+    is_unknown = not details.get("address") and surface != "discord"
+    return sentence(
+        "{actor} {did:words} "
+        + ("version {version:words}" if details.get("version") else "it")
+        + "[ ({mark:code})], {at}, through {through:words}"
+        + (", from where is not known" if is_unknown else "[, from the address {address:code}]")
+        + (", with others on one sheet" if details.get("sheet") else "")
+        + f"{_REASON}.",
+        line,
+        verdict=details.get("verdict", ""),
+        did=_DID.get(details.get("outcome", ""), "gave a verdict on"),
+        through=_SURFACES.get(surface, surface),
+    )
+
+
+def _signed(line: Line) -> Iterator[Sentence]:
+    """Yield who it was on Discord: its signature proves that."""
+    if line.details.get("interaction"):
+        who = "{discord} ({discord_id:code})" if line.details.get("discord") else "{discord_id:code}"
+        form = f"The Discord user {who} pressed, with the interaction {{interaction:code}}: Discord signed it."
+        yield sentence(form, line, evidence=PROVED, discord_id=line.details.get("discord_id", ""))
+
+
+def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
+    if reported := _of_action(found, "message.approved", "message.rejected"):
+        how = reported[0].entry.action.removeprefix("message.")
+        form = f"Nobody decided it on this desk. MultiMail reported it as {how}, {{at}}{_REASON}."
+        return sentence(form, reported[0])
+    if _of_action(found, "message.gone"):
+        return sentence("Nobody decided it on this desk. MultiMail no longer holds it, and does not tell who did.")
+    if not _of_action(found, "message.held"):
+        return sentence("Nobody: it was never held for a decision.")
+    return sentence("Nobody has decided it.")
+
+
+def _what_they_saw(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield for each verdict what its giver had before them, and who else opened the message."""
+    verdicts, opened = _of_action(found, "verdict.given"), _of_action(found, "message.opened")
+    for line in verdicts:
+        yield from _seen(line, opened)
+    deciders = {line.entry.actor_id for line in verdicts}
+    readers = {line.actor: line for line in reversed(opened) if line.entry.actor_id not in deciders}
+    for line in sorted(readers.values(), key=lambda line: line.entry.pk):
+        yield sentence("{actor} opened it, {at}, and gave no verdict.", line)
+    if not verdicts and not readers:
+        yield sentence("Nobody opened it on this desk.")
+
+
+def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
+    details, entry = verdict.details, verdict.entry
+    same = (entry.actor_id, entry.fingerprint)
+    before = [one for one in opened if (one.entry.actor_id, one.entry.fingerprint) == same and one.entry.pk < entry.pk]
+    on_card = entry.surface == "discord" and not before
+    if on_card:
+        form = "{actor} pressed a button under its card in Discord, and had not opened that version on the desk."
+        yield sentence(form, verdict)
+    elif before:
+        since = before[0].entry.at
+        shown = duration(float(details.get("seconds_shown") or int((entry.at - since).total_seconds())))
+        form = "{actor} had that version on screen from {since}, {shown:words} before deciding."
+        yield sentence(form, verdict, verdict=details.get("verdict", ""), since=since, shown=shown)
+    else:
+        yield sentence("{actor} never had that version open on the desk, as far as was noted.", verdict)
+    if verdict.is_redacted:
+        yield sentence("What else {actor} was shown was removed with the personal details.", verdict)
+        return
+    if details.get("parts_unread"):
+        who = "The card does not show" if on_card else "They had not opened"
+        page = "it" if on_card else "its page"
+        yield sentence(f"{who} these parts of {page}: {{parts_unread}}.", verdict)
+    elif on_card:
+        yield sentence("The card shows whom it is from and to, and not its text.")
+    else:
+        yield sentence("No part of its page was left unopened.")
+    if "risk" not in details:
+        yield sentence("What was found in it, and what the ruling was, was not kept then.")
+        return
+    findings = lines_of(details.get("findings", ""))
+    form = (
+        f"{'Known of it were' if on_card else 'The page showed'} {len(findings) or 'no'} "
+        f"finding{'' if len(findings) == 1 else 's'}, risk {{risk:words}}[: {{found}}]."
+    )
+    yield sentence(form, verdict, found=listed(findings, most=20))
+    yield sentence("The ruling told them: “{told}”", told=listed(lines_of(details.get("ruling", ""))))
+
+
+# --- What became of it ----------------------------------------------------------------------------------------------
+
+_REPORTS = {
+    "message.approved": "MultiMail reported it as approved",
+    "message.rejected": "MultiMail reported it as rejected",
+    "message.sent": "It was handed over to delivery",
+    "message.delivered": "A mail server accepted it for the recipients",
+    "message.bounced": "It bounced",
+    "message.complained": "Somebody who got it complained of it as spam",
+    "message.cancelled": "It was cancelled",
+    "message.failed": "Sending it failed",
+    "message.released": "It was released to the agent",
+    "message.gone": "MultiMail no longer holds it; how it was decided is not known",
+    "message.left_behind": "It was left at MultiMail when its connection was removed",
+}
+_STEPS = {
+    "decision.undone": "The decision was taken back before anything left",
+    "decision.calling": "The desk took the decision to MultiMail",
+    "decision.applied": "The decision took effect",
+    "decision.refused": "MultiMail did not carry the decision out",
+    "decision.superseded": "Somebody else had decided first",
+    "decision.unknown": "It is not known whether the decision took effect",
+    "decision.without_effect": "A person said that the decision had not taken effect",
+    "decision.unattributed": "It was found decided, but not by whom",
+    "decision.withdrawn": "The decision was withdrawn, and may still take effect",
+    "decision.confirmed": "The decision was sent once more",
+    "decision.left_after_all": "The decision had left after all",
+    "decision.found_again": "It was found held again",
+}
+_SOURCES = {"webhook": ", told by MultiMail's webhook", "worker": ", found by the desk when it asked MultiMail"}
+# Of many attempts to carry it out, so many are told here; all of them stand in the story.
+_MOST_STEPS = 12
+
+
+def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield what happened to it after it was decided or went past the desk, in order."""
+    steps = _of_action(found, *_REPORTS, *_STEPS)
+    yield from map(_step, steps[:_MOST_STEPS])
+    if len(steps) > _MOST_STEPS:
+        yield sentence(f"{len(steps) - _MOST_STEPS - 1:,} more steps stand in the story. The last of them:")
+        yield _step(steps[-1])
+    if steps and steps[-1].entry.action == "message.sent":
+        yield sentence("Neither a delivery nor a bounce has been reported since.")
+    if not steps:
+        is_decided = _of_action(found, "decision.recorded")
+        waits = "It waits for the end of its undo window." if is_decided else "It waits for a decision."
+        yield sentence(waits if _of_action(found, "message.held") else "Nothing was reported of it since.")
+
+
+def _step(line: Line) -> Sentence:
+    action, details, surface = line.entry.action, line.details, line.entry.surface
+    outcome = details.get("outcome", "")
+    did = f" ({_DID[outcome]})" if action in _STEPS and outcome in _DID else ""
+    by = _SOURCES.get(surface, "") if action in _REPORTS else ""
+    why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
+    by = ", by {actor}" if line.entry.actor_kind == "person" else by
+    # MultiMail gives back what the desk sent: these are not its own words.
+    said = "[, with the reason that the desk had sent: “{why}”]" if reference else "[: “{why}”]"
+    mark = "[, marked with our reference {reference:code}]"
+    form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{said}{mark}."
+    return sentence(form, line, why=why, reference=reference)
+
+
+def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield where alerts told of it, and where they failed."""
+    if shown := _of_action(found, "alert.delivered"):
+        places = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
+        updates = len(shown) - len(places)
+        where = "An alert told of it[ in {named}]"
+        if len(places) > 1:
+            where = f"Alerts told of it in {len(places)} places:[ {{named}}]"
+        since = f", and followed it {updates} time{'' if updates == 1 else 's'} since" if updates else ""
+        yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=listed([one for one in places if one]))
+    if failed := _of_action(found, "alert.failed"):
+        yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
+
+
+# --- How far it can be proved, and what was removed -----------------------------------------------------------------
+
+
+def _how_sealed(coverage: SealCoverage) -> Sentence:
+    newest, sealed, entries = coverage.newest, coverage.sealed, coverage.entries
+    if newest is None:
+        return sentence("No entry is sealed yet: until then they are protected by the database's rights alone.")
+    if sealed == entries:
+        form = f"All {entries:,} entries are sealed, the last with seal {newest.number}, {{at}}."
+    else:
+        are = "entry is" if entries - sealed == 1 else "entries are"
+        form = f"{sealed:,} of {entries:,} entries are sealed, up to seal {newest.number}, {{at}}"
+        form += f"; {entries - sealed:,} {are} not sealed yet."
+    return sentence(form, at=newest.at)
+
+
+# So many removals by age are looked through for the one that removed an entry's details.
+_MOST_REMOVALS = 1000
+
+
+def _what_was_removed(found: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield how many entries lost their personal details and when: by request, or by age."""
+    redacted = [line for line in found if line.is_redacted]
+    if not redacted:
+        return
+    number = f"{len(redacted):,} of {len(found):,} entries" if len(redacted) < len(found) else "all entries"
+    erased = _of_action(found, "ledger.details_erased")
+    at = erased[-1].entry.at if erased else _removed_by_age_at(redacted[-1])
+    actor = erased[-1].actor if erased else ""
+    form = f"The personal details of {number} were removed[ on {{at}}][, by {{actor}}]."
+    yield sentence(f"{form} The entries can still be checked.", at=at, actor=actor)
+
+
+def _removed_by_age_at(line: Line) -> datetime | None:
+    """Return when details as old as these were first removed, where the ledger still tells."""
+    removals = Entry.objects.of_action("ledger.details_removed").after(line.entry.pk).oldest_first()
+    for removal in lines(removals[:_MOST_REMOVALS]):
+        try:
+            until = datetime.strptime(removal.details.get("up to", ""), "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
+        except ValueError:
+            continue
+        if until >= line.entry.at:
+            return removal.entry.at
+    return None
