@@ -231,11 +231,7 @@ def record(
     )
     entry.mac, found = mac_of(entry), found_by(fields, about, words)
     if place:
-        entry.id, entry.xid, entry.at = place.number, place.xid, place.at
-        entry.leaf_hash = leaf_hash(entry)
-        with together():
-            insert(entry)
-            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found))
+        _insert_at(place, entry, EntryDetail(salt=salt, fields=fields, words=found))
     else:
         _append(entry, removes, [salt, json.dumps(fields), found])
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
@@ -246,6 +242,15 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
     # Never without a detail: its salt makes each entry unlike all others, and the sealer refuses a repeated one.
     fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **details}
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
+
+
+def _insert_at(place: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
+    entry.id, entry.xid, entry.at = place.number, place.xid, place.at
+    entry.leaf_hash = leaf_hash(entry)
+    detail.entry = entry
+    with together():
+        insert(entry)
+        insert(detail)
 
 
 # Functions of the database, whose plans are cached: planning both inserts takes longer than running them. The second is

@@ -1,7 +1,7 @@
 """Removes personal details. The entries stay, and can still be checked: a detail's salt goes with it.
 
-Only what is sealed is forgotten. Until then nothing outside the rights of the database says that an entry was there,
-and its details are all that shows what it told.
+Only details of sealed entries are removed. Until then nothing but the rights of the database protects an entry, and its
+details are all that shows what it said.
 """
 
 import time
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from audit.models import Entry, EntryDetail, Leaf
-from audit.recording import ActorLike, record
+from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
 
@@ -25,29 +25,18 @@ LONGEST = 30.0
 _ERASED = "ledger.details_erased"
 _REMOVALS = ("ledger.details_removed", _ERASED)
 _LOCK = (0x5EA1, 2)
+_RETENTION = SystemActor("worker", "retention", "the retention worker")
 
 
 @dataclass(frozen=True)
-class _Retention:
-    """Who removes what is old: the desk by itself."""
-
-    kind: str = "worker"
-    id: str = "retention"
-    label: str = "the retention worker"
-    surface: str = "worker"
-    address: str = ""
-    proof: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
-class Erased:
+class ErasureResult:
     """What became of the details of one message: of how many entries they are gone, and of how many not sealed yet."""
 
     removed: int
     not_sealed: int
 
 
-def forget_old_details() -> int:
+def remove_old_details() -> int:
     """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS; return of how many.
 
     Any number may run at once: each counts what it removed itself.
@@ -55,7 +44,7 @@ def forget_old_details() -> int:
     days = settings.AUDIT_DETAILS_DAYS
     removed, ends = 0, time.monotonic() + LONGEST
     while days > 0 and time.monotonic() < ends:
-        found = _forget_some(clock() - timedelta(days=days))
+        found = _remove_some(clock() - timedelta(days=days))
         removed += found
         if found < STEP:
             break
@@ -63,17 +52,17 @@ def forget_old_details() -> int:
 
 
 @transaction.atomic
-def _forget_some(until: datetime) -> int:
+def _remove_some(until: datetime) -> int:
     _lock_removals()
     old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
     if old:
-        details = _named(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
-        record("ledger.details_removed", actor=_Retention(), details=details, removes=old)
+        details = _removal_details(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
+        record("ledger.details_removed", actor=_RETENTION, details=details, removes=old)
     return len(old)
 
 
 @transaction.atomic
-def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connection: int | None = None) -> Erased:
+def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connection: int | None = None) -> ErasureResult:
     """Remove the details of all sealed entries of one message, whatever their age, and note that with the reason.
 
     Why details were removed earlier stays: it tells of the removal, not of the message.
@@ -83,9 +72,9 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
     removed = list(_sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True))
     left = mine.count() - len(removed)
     if removed:
-        details = _named(removed) | {"reason": because}
+        details = _removal_details(removed) | {"reason": because}
         record(_ERASED, actor=actor, connection=connection, message=message, details=details, removes=removed)
-    return Erased(len(removed), left)
+    return ErasureResult(len(removed), left)
 
 
 @transaction.atomic
@@ -99,8 +88,8 @@ def name_earlier_removals() -> int:
         return 0
     lacking = Entry.objects.exclude(detail_hashes={}).filter(detail=None)
     numbers = list(lacking.order_by("pk").values_list("pk", flat=True))
-    details = _named(numbers) | {"reason": "They were removed before entries named whose details go."}
-    record("ledger.details_removed", actor=_Retention(), details=details)
+    details = _removal_details(numbers) | {"reason": "They were removed before entries named whose details go."}
+    record("ledger.details_removed", actor=_RETENTION, details=details)
     return len(numbers)
 
 
@@ -116,5 +105,5 @@ def _lock_removals() -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
 
 
-def _named(numbers: list[int]) -> dict[str, str]:
+def _removal_details(numbers: list[int]) -> dict[str, str]:
     return {"entries": str(len(numbers)), "numbers": str(Ranges.over(numbers))}

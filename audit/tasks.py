@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from audit.retention import forget_old_details
+from audit.retention import remove_old_details
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from audit.verification.checks import begin_daily_check, start_check
@@ -30,4 +30,4 @@ def check_daily() -> str:
 @shared_task
 def forget_details() -> str:
     """Remove personal details that are older than they may be kept, some at a time."""
-    return f"{forget_old_details()} forgotten"
+    return f"{remove_old_details()} forgotten"

@@ -161,11 +161,11 @@ def _begin_after_these() -> None:
     from django.db import transaction
 
     from audit.models import Entry, Seal
-    from audit.sealing.base import check_base, read_facts
     from audit.sealing.growth import Growth
+    from audit.sealing.preconditions import check_base, read_database_state
 
     with transaction.atomic():
-        facts = read_facts()
+        facts = read_database_state()
         last_id = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         Growth(check_base(None)).seal(
             facts, kind=Seal.Kind.RESTORED, epoch=1, after_id=last_id, horizon=facts.horizon, note="for a benchmark"
@@ -175,8 +175,8 @@ def _begin_after_these() -> None:
 def _check_the_seals() -> int:
     """Return how many entries the last seal covers, after looking that none of the benchmark's is missing."""
     from audit.models import Entry
-    from audit.sealing.base import check_base
-    from audit.sealing.sealer import latest_seal, seal_all
+    from audit.sealing.preconditions import check_base, latest_seal
+    from audit.sealing.sealer import seal_all
 
     while seal_all():
         pass

@@ -15,8 +15,8 @@ from django.test import override_settings
 
 from audit.models import Entry, Leaf, Seal
 from audit.recording import leaf_hash, mac_of, record
-from audit.sealing.base import check_base, latest_seal, read_facts
 from audit.sealing.growth import Growth
+from audit.sealing.preconditions import check_base, latest_seal, read_database_state
 from audit.verification.database import check_database
 from people.actors import worker
 
@@ -46,7 +46,7 @@ def seal_here(between: int = 0, **of: Any) -> Seal:
         known = Leaf.objects.values("entry")
         for entry in Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"):
             growth.take([[entry, *_strangers(entry, between)]])
-        facts = read_facts()
+        facts = read_database_state()
         return growth.seal(facts, horizon=facts.horizon)
 
 

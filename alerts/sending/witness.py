@@ -18,7 +18,7 @@ from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Late
 from alerts.sending.waits import hold_back, switch_off
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import note_anchor
-from audit.sealing.sealer import latest_seal
+from audit.sealing.preconditions import latest_seal
 from audit.sealing.signing import key_fingerprint
 
 log = logging.getLogger(__name__)

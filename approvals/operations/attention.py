@@ -21,8 +21,7 @@ from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
-from audit.sealing.entries import late
-from audit.sealing.status import sealing_state
+from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.sync.freshness import freshness_of
@@ -77,7 +76,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
-        *([late(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
+        *([overdue(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
         *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]

@@ -21,8 +21,8 @@ from django.db.models import Max
 
 from audit.models import Anchor, Entry, Seal
 from audit.recording import record
-from audit.sealing.heads import head_line
-from audit.sealing.refusals import SEALER, SealingRefused
+from audit.sealing.preconditions import SEALER, SealingRefused
+from audit.sealing.signing import head_line
 
 log = logging.getLogger(__name__)
 

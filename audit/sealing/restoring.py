@@ -1,19 +1,19 @@
-"""Takes the ledger up again after a restore: a `restored` seal closes what came from the backup and begins an epoch.
+"""Continues the ledger after a restore: a `restored` seal closes what came from the backup and begins an epoch.
 
-Transaction ids of another cluster, or of a time that was played back, say nothing about the order of new ones.
+Transaction ids of another cluster, or from before a restore, say nothing about the order of new ones.
 """
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import connection
 
-from audit.models import Seal
-from audit.recording import ActorLike, record
-from audit.sealing.base import check_base, read_facts
-from audit.sealing.entries import not_sealed_up_to
-from audit.sealing.growth import AT_ONCE, Growth
-from audit.sealing.refusals import SealingRefused
-from audit.sealing.resealing import check_entries
+from audit.models import BLOCK, Entry, Seal
+from audit.recording import ActorLike, leaf_hash, record
+from audit.sealing.growth import AT_ONCE, Growth, not_sealed_up_to
+from audit.sealing.preconditions import SealingRefused, TreeBase, check_base, read_database_state
+from audit.sealing.tree import fold
 
 ELSEWHERE = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
@@ -28,7 +28,7 @@ def is_elsewhere(last: Seal, cluster: str) -> bool:
 
 
 def why_not_by_itself(last: Seal, cluster: str) -> str:
-    """Return why the ledger is not taken up without a word: a long one is left to a command, which has the time."""
+    """Return why the ledger is not continued by itself: a long one is left to a command, which has the time."""
     if not is_elsewhere(last, cluster) or last.size <= LONGEST_IN_TASK:
         return ""
     return (
@@ -44,12 +44,12 @@ def take_up(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = N
     Must be called by whoever holds the sealers' lock and has written nothing yet.
     """
     base = check_base(last)
-    check_entries(base)
+    _check_entries(base)
     begin, last_id = _close_epoch()
     growth = Growth(base)
     growth.take(not_sealed_up_to(last_id, at_once=AT_ONCE))
     says = {"epoch": last.epoch + 1, "after_id": last_id, "note": because} | ({"key": key} if key else {})
-    seal = growth.seal(read_facts(), kind=Seal.Kind.RESTORED, horizon=begin, **says)
+    seal = growth.seal(read_database_state(), kind=Seal.Kind.RESTORED, horizon=begin, **says)
     details = {"seal": str(seal.number), "epoch": str(seal.epoch), "entries": str(growth.added), "reason": because}
     record("ledger.restored", actor=actor, details=details)
     return growth.added
@@ -80,3 +80,41 @@ def _close_epoch() -> tuple[int, int]:
             if time.monotonic() > ends:
                 raise SealingRefused("The restore waits for a transaction that is still open.", is_breach=False)
             time.sleep(LOOK_EVERY)
+
+
+# --- Comparing what was sealed with the entries of the backup -------------------------------------------------------
+
+# Blocks whose entries are held in memory at once.
+_AT_ONCE = 4
+
+
+def _check_entries(base: TreeBase) -> None:
+    """Raise SealingRefused for the first entry that is not what was sealed. The root over `base` was checked before."""
+    for start in range(0, base.size, BLOCK * _AT_ONCE):
+        end = min(start + BLOCK * _AT_ONCE, base.size)
+        hashes = _hashes(start, end)
+        for place in range(start, end - BLOCK + 1, BLOCK):
+            block = hashes[place - start : place - start + BLOCK]
+            if fold(block) != base.blocks[place // BLOCK]:
+                raise SealingRefused(f"The leaves from {place} to {place + BLOCK - 1} are not those of their block.")
+
+
+def _hashes(start: int, end: int) -> list[bytes]:
+    """Return the hashes of these leaves, each computed again from its entry."""
+    found: Iterable[Any] = Entry.objects.raw(
+        "SELECT entry.*, leaf.position, leaf.entry AS sealed, leaf.hash AS sealed_hash FROM audit_leaf leaf"
+        "  LEFT JOIN audit_entry entry ON entry.id = leaf.entry"
+        " WHERE leaf.position >= %s AND leaf.position < %s ORDER BY leaf.position",
+        [start, end],
+    )
+    hashes = []
+    for entry in found:
+        sealed = bytes(entry.sealed_hash)
+        if entry.pk is None:
+            raise SealingRefused(f"Entry {entry.sealed} was sealed, and is not there.")
+        if leaf_hash(entry) != sealed.hex():
+            raise SealingRefused(f"Entry {entry.pk} is not the one that was sealed.")
+        hashes.append(sealed)
+    if len(hashes) != end - start:
+        raise SealingRefused(f"Of the leaves from {start} to {end - 1} only {len(hashes)} are there.")
+    return hashes

@@ -1,16 +1,22 @@
-"""Signs with the keys of SEAL_KEY, which the database never sees: Ed25519, the newest first."""
+"""What a seal signs, byte by byte as docs/ledger.md describes it, and the keys that it is signed with.
+
+The Ed25519 keys of SEAL_KEY, the newest first, are never in the database.
+"""
 
 import base64
 import binascii
 import hashlib
+from datetime import UTC
 from functools import cache
+from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from common.fingerprint import short_fingerprint
+from audit.models import Seal
+from common.fingerprint import canonical_json, short_fingerprint
 
 _SIZE = 32
 
@@ -53,8 +59,8 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
     return True
 
 
-def missing(key: bytes) -> str:
-    """Return what to say where the key that should sign is not among ours."""
+def missing_key(key: bytes) -> str:
+    """Return the sentence for the case that the key that should sign is not among ours."""
     return (
         f"The key {key_fingerprint(key)} signs the next seal, and SEAL_KEY does not hold it. "
         "Put it back into SEAL_KEY, after the newest one. Where it is lost for good: ./run manage audit_restored "
@@ -63,7 +69,7 @@ def missing(key: bytes) -> str:
 
 
 def key_fingerprint(raw_public_key: bytes) -> str:
-    """Return how people see a key: three groups of four, like the fingerprint of a letter."""
+    """Return how people see a key: three groups of four, like the fingerprint of a message."""
     return short_fingerprint(hashlib.sha256(raw_public_key).hexdigest())
 
 
@@ -85,3 +91,42 @@ def _seed(text: str) -> bytes:
             "SEAL_KEY must hold keys of 32 random bytes in URL-safe base64, separated by commas, the newest first."
         ) from None
     return seed
+
+
+# --- Heads ----------------------------------------------------------------------------------------------------------
+
+VERSION = 1
+_CONTEXT = b"countersign seal v1\n"
+
+
+SEAL_FIELDS = (
+    *("v", "number", "kind", "epoch", "size", "root", "previous", "horizon", "after_id", "cluster", "at"),
+    *("key", "next_key", "note"),
+)
+
+
+def signed_fields(seal: Seal) -> dict[str, Any]:
+    """Return all that a seal says."""
+    at = seal.at.astimezone(UTC).isoformat(timespec="microseconds")
+    texts = {"v": VERSION, "kind": str(seal.kind), "horizon": str(seal.horizon), "at": at}
+    return {name: texts[name] if name in texts else getattr(seal, name) for name in SEAL_FIELDS}
+
+
+def signed_bytes(seal: Seal) -> bytes:
+    """Return the bytes under the signature."""
+    return _CONTEXT + canonical_json(signed_fields(seal))
+
+
+def head_json(seal: Seal) -> dict[str, Any]:
+    """Return the head that outsiders keep: the seal and its signature."""
+    return {**signed_fields(seal), "signature": seal.signature}
+
+
+def head_line(seal: Seal) -> bytes:
+    """Return the head as one line of a file."""
+    return canonical_json(head_json(seal)) + b"\n"
+
+
+def head_hash(seal: Seal) -> str:
+    """Return what the next seal calls `previous`."""
+    return hashlib.sha256(signed_bytes(seal) + bytes.fromhex(seal.signature)).hexdigest()

@@ -5,14 +5,16 @@ It reads rows and settings only, so that it says the same on every host.
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from django.db import connection
+from django.db import connection, models
+from django.db.models import Func, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Now
 
-from audit.models import Seal
+from audit.fields import TransactionIdField
+from audit.models import Entry, Seal
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.base import expected_key, latest_seal, read_cluster
-from audit.sealing.entries import unsealed
-from audit.sealing.refusals import told_since
+from audit.sealing.preconditions import expected_key, latest_seal, read_cluster, refusal_since
 from common.grace import STUCK_AFTER
 
 # Entries are counted up to this many.
@@ -45,7 +47,7 @@ class SealingState:
 def sealing_state(now: datetime) -> SealingState:
     """Return the state at this moment, by the database's clock."""
     last = latest_seal()
-    number, oldest = unsealed(last, at_most=COUNTED + 1)
+    number, oldest = _unsealed(last, at_most=COUNTED + 1)
     age = max(now - oldest, timedelta()) if oldest else timedelta()
     is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
@@ -61,11 +63,11 @@ def sealing_state(now: datetime) -> SealingState:
 
 
 def _why_stopped(last: Seal | None) -> str:
-    if told := told_since(last):
-        kept = getattr(told, "detail", None)
-        return str(kept.fields.get("reason", "")) if kept else "The ledger does not hold; why was removed since."
+    if refusal := refusal_since(last):
+        detail = getattr(refusal, "detail", None)
+        return str(detail.fields.get("reason", "")) if detail else "The ledger does not hold; why was removed since."
     if last and expected_key(last) not in signing.public_keys():
-        return signing.missing(expected_key(last))
+        return signing.missing_key(expected_key(last))
     return restoring.why_not_by_itself(last, read_cluster()) if last else ""
 
 
@@ -106,3 +108,26 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
         f"Seal {waiting.number} and those after it are not in the seals' file, so that a cut tail would not be found.",
         "SEAL_FILE must lead to a file that the worker can write.",
     )
+
+
+def _unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
+    """Return how many entries no seal covers yet, up to so many, and since when the oldest of them waits."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH new AS (SELECT at FROM audit_entry WHERE xid >= %s AND id > %s"
+            "  AND xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid, id LIMIT %s)"
+            " SELECT count(*), min(at) FROM new",
+            [str(last.horizon if last else 0), last.after_id if last else 0, at_most],
+        )
+        number, oldest = cursor.fetchone()
+    return number, oldest
+
+
+def overdue(longer_than: timedelta) -> models.QuerySet[Entry]:
+    """Return the oldest entry that no seal covers, where it has waited for longer: one part of a count by one query."""
+    last = Seal.objects.order_by("-number")
+    horizon = Coalesce(Subquery(last.values("horizon")[:1]), Cast(Value("0"), TransactionIdField()))
+    after_id = Coalesce(Subquery(last.values("after_id")[:1]), Value(0), output_field=models.BigIntegerField())
+    now = Func(Func(function="pg_current_snapshot"), function="pg_snapshot_xmax", output_field=TransactionIdField())
+    waiting = Entry.objects.filter(xid__gte=horizon, xid__lt=now, id__gt=after_id).order_by("xid", "id")
+    return Entry.objects.filter(pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than)

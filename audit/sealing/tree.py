@@ -4,15 +4,14 @@ What is read of the stored tree is little: whole blocks come by their one hash, 
 a proof opens. docs/ledger.md names the nodes.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from django.db import connection
 
 from audit.models import BLOCK
+from audit.verifier.countersign_verify import EMPTY, node
 
 HASH = 32
-EMPTY = hashlib.sha256(b"").digest()
 # Leaves from the first to before the last: a subtree of RFC 9162.
 Span = tuple[int, int]
 
@@ -21,16 +20,11 @@ class TreeIncomplete(Exception):
     """A leaf or a block is not where it should be."""
 
 
-def node_hash(left: bytes, right: bytes) -> bytes:
-    """Return the hash of an inner node."""
-    return hashlib.sha256(b"\x01" + left + right).digest()
-
-
 def fold(hashes: Sequence[bytes]) -> bytes:
     """Return the root over these, each a leaf or a whole subtree as large as the others; the last may be ragged."""
     level = list(hashes)
     while len(level) > 1:
-        above = [node_hash(level[place], level[place + 1]) for place in range(0, len(level) - 1, 2)]
+        above = [node(level[index], level[index + 1]) for index in range(0, len(level) - 1, 2)]
         level = above + level[len(level) - len(level) % 2 :]
     return level[0] if level else EMPTY
 
@@ -60,9 +54,9 @@ def proof_nodes(positions: Iterable[int], size: int) -> list[tuple[int, int, byt
     wanted = sorted(set(positions))
     if not wanted or wanted[0] < 0 or wanted[-1] >= size:
         raise ValueError("a proof needs leaves that are in the tree")
-    spans = list(_beside(wanted, (0, size)))
+    spans = list(_uncovered(wanted, (0, size)))
     tree = _StoredTree(size, opened=spans)
-    return [(*place_of(span), tree.hash_over(span)) for span in spans]
+    return [(*level_and_index(span), tree.hash_over(span)) for span in spans]
 
 
 def consistency_path(first: int, second: int) -> list[bytes]:
@@ -76,7 +70,7 @@ def consistency_path(first: int, second: int) -> list[bytes]:
     return [tree.hash_over(span) for span in spans]
 
 
-def place_of(span: Span) -> tuple[int, int]:
+def level_and_index(span: Span) -> tuple[int, int]:
     """Return level and index of a subtree; one that is not full counts at the level at which it would be."""
     start, end = span
     level = (end - start - 1).bit_length()
@@ -89,15 +83,15 @@ def _middle(span: Span) -> int:
     return start + (1 << ((end - start - 1).bit_length() - 1))
 
 
-def _beside(positions: Sequence[int], span: Span) -> Iterator[Span]:
+def _uncovered(positions: Sequence[int], span: Span) -> Iterator[Span]:
     """Yield the largest subtrees that hold none of these leaves, from the left."""
     start, end = span
     if not positions:
         yield span
     elif end - start > 1:
         middle = _middle(span)
-        yield from _beside([position for position in positions if position < middle], (start, middle))
-        yield from _beside([position for position in positions if position >= middle], (middle, end))
+        yield from _uncovered([position for position in positions if position < middle], (start, middle))
+        yield from _uncovered([position for position in positions if position >= middle], (middle, end))
 
 
 def _between(first: int, span: Span, *, is_known: bool) -> Iterator[Span]:
@@ -155,7 +149,7 @@ def _read_blocks(number: int) -> list[bytes]:
     if found != number or len(joined) != number * HASH:
         raise TreeIncomplete(f"Of {number} blocks {found} are there.")
     view = bytes(joined)
-    return [view[place : place + HASH] for place in range(0, len(view), HASH)]
+    return [view[start : start + HASH] for start in range(0, len(view), HASH)]
 
 
 def _read_leaves(blocks: Sequence[int], size: int) -> dict[int, bytes]:

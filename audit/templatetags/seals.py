@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django import template
 
 from audit.models import Check, Seal
-from audit.sealing.sealer import latest_seal
+from audit.sealing.preconditions import latest_seal
 
 register = template.Library()
 

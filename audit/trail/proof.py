@@ -16,9 +16,8 @@ from django.db import transaction
 
 from audit.models import Entry, Leaf, Seal
 from audit.recording import ActorLike, canonical_entry, record
-from audit.sealing.heads import head_json
-from audit.sealing.sealer import latest_seal
-from audit.sealing.signing import key_fingerprint
+from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import head_json, key_fingerprint
 from audit.sealing.tree import proof_nodes
 from audit.trail import Line, lines
 from common.postgres import clock

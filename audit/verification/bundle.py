@@ -22,7 +22,7 @@ from django.conf import settings
 
 from audit.models import Seal
 from audit.recording import canonical_entry
-from audit.sealing.heads import head_line
+from audit.sealing.signing import head_line
 from audit.verification.rows import Row, one_moment, sealed_rows, unsealed_rows
 from audit.verifier import countersign_verify as verifier
 from common.fingerprint import canonical_json

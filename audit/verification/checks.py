@@ -18,15 +18,14 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from audit.models import Check
-from audit.recording import record
-from audit.sealing.refusals import BROKEN, Keeper
-from audit.sealing.sealer import latest_seal
+from audit.recording import SystemActor, record
+from audit.sealing.preconditions import BROKEN, latest_seal
 from audit.verification.database import Result, check_database
 from common.nudge import nudge
 
 log = logging.getLogger(__name__)
 
-CHECKER = Keeper(kind="worker", id="checker", label="the ledger's check", surface="worker")
+CHECKER = SystemActor(kind="worker", id="checker", label="the ledger's check")
 EVERY = timedelta(days=1)
 # A look of which nothing was heard for so long has nobody who looks.
 STILL = timedelta(minutes=10)

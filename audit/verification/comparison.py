@@ -11,8 +11,8 @@ from django.db import transaction
 from audit.models import Check, Seal
 from audit.recording import record
 from audit.sealing import signing
-from audit.sealing.heads import head_json, signed_bytes
-from audit.sealing.sealer import latest_seal
+from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import head_json, signed_bytes
 from audit.sealing.tree import TreeIncomplete, consistency_path, stored_root
 from audit.verifier.countersign_verify import is_consistent, read_json
 

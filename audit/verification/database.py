@@ -11,7 +11,7 @@ from django.db.models import Max
 from audit.models import BLOCK, Anchor, Block, Seal
 from audit.recording import canonical_entry
 from audit.sealing import signing
-from audit.sealing.heads import head_line
+from audit.sealing.signing import head_line
 from audit.sealing.tree import fold
 from audit.verification.rows import Row, one_moment, sealed_rows, unsealed_rows
 from audit.verifier import countersign_verify as verifier

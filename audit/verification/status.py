@@ -10,9 +10,8 @@ from django.db import connection
 
 from audit.models import Check, Seal
 from audit.sealing import signing
-from audit.sealing.base import expected_key
-from audit.sealing.sealer import SealingState, sealing_state
-from audit.sealing.status import COUNTED
+from audit.sealing.preconditions import expected_key
+from audit.sealing.status import COUNTED, SealingState, sealing_state
 
 SEALS = 25
 

@@ -9,8 +9,8 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.sealing.heads import head_json
-from audit.sealing.sealer import latest_seal
+from audit.sealing.preconditions import latest_seal
+from audit.sealing.signing import head_json
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import compare_with
 from audit.verification.forms import KeptHeadForm, SealsForm

@@ -8,7 +8,8 @@ import pytest
 from django.db import connection
 
 from audit.models import Entry
-from audit.sealing.sealer import seal_all, sealing_state
+from audit.sealing.sealer import seal_all
+from audit.sealing.status import sealing_state
 from common.postgres import clock
 from dashboard.management.commands.prepare import Command
 from tests.ledger import append, check_chain

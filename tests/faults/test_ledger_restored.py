@@ -10,8 +10,9 @@ from django.db import connection
 from psycopg import sql
 
 from audit.models import Entry
-from audit.sealing.base import read_cluster
-from audit.sealing.sealer import seal_all, sealing_state
+from audit.sealing.preconditions import read_cluster
+from audit.sealing.sealer import seal_all
+from audit.sealing.status import sealing_state
 from common.postgres import clock
 from launcher.postgres import DATABASE, OWNER
 from launcher.programs import postgres_programs

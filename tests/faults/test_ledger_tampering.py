@@ -16,7 +16,7 @@ from django.db import connection, transaction
 from audit.models import Entry, EntryDetail, Leaf, Seal
 from audit.recording import leaf_hash, mac_of
 from audit.sealing import signing
-from audit.sealing.heads import head_hash, signed_bytes
+from audit.sealing.signing import head_hash, signed_bytes
 from audit.tasks import seal
 from audit.verification.bundle import write_bundle
 from audit.verification.database import check_database

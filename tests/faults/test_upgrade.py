@@ -14,7 +14,8 @@ from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.sealing.anchors import write_anchors
-from audit.sealing.sealer import seal_all, sealing_state
+from audit.sealing.sealer import seal_all
+from audit.sealing.status import sealing_state
 from audit.verification.database import check_database
 from common.postgres import clock
 from dashboard.backup.database import MARKER

@@ -11,8 +11,8 @@ from django.template.loader import render_to_string
 from audit.models import Check, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.anchors import note_anchor, write_anchors
-from audit.sealing.heads import head_json, head_line, signed_bytes
 from audit.sealing.sealer import seal_all
+from audit.sealing.signing import head_json, head_line, signed_bytes
 from audit.verification import status as standing
 from audit.verification.comparison import NoHead, compare_with, read_kept
 from tests.ledger import append, as_superuser, new_key, seal_here

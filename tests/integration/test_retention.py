@@ -10,7 +10,7 @@ from django.db import connection as database
 from audit import retention
 from audit.models import Entry, EntryDetail, Leaf
 from audit.recording import leaf_hash
-from audit.retention import forget_old_details
+from audit.retention import remove_old_details
 from audit.tasks import forget_details
 from audit.trail import lines
 from mirror.models import Message, WebhookEvent
@@ -50,7 +50,7 @@ def test_details_older_than_they_may_be_kept_go_and_the_entries_stay(message):
     held = Entry.objects.of_action("message.held")
     grow_old(held, days=31)
     before = list(Entry.objects.oldest_first().values())
-    assert forget_old_details() == 1
+    assert remove_old_details() == 1
     assert list(Entry.objects.filter(pk__lte=before[-1]["id"]).oldest_first().values()) == before
     assert with_details() == {"message.fetched", "ledger.details_removed"}
     (told,) = lines(Entry.objects.of_action("ledger.details_removed"))
@@ -74,9 +74,9 @@ def test_details_that_are_young_or_not_sealed_or_kept_without_a_limit_stay(messa
     seal_here()
     grow_old(Entry.objects.all(), days=29)
     make_message(message.connection)
-    assert forget_old_details() == 0, "what is sealed is not old, and what is not sealed stays"
+    assert remove_old_details() == 0, "what is sealed is not old, and what is not sealed stays"
     grow_old(Entry.objects.exclude(pk__in=Leaf.objects.values("entry")), days=31)
-    assert forget_old_details() == 0, "what is old is not sealed"
+    assert remove_old_details() == 0, "what is old is not sealed"
     grow_old(Entry.objects.all(), days=3_000)
     settings.AUDIT_DETAILS_DAYS = 0
     assert forget_details() == "0 forgotten"

@@ -11,12 +11,11 @@ from django.db.models.signals import post_save
 
 from audit.models import BLOCK, Block, Entry, EntryDetail, Leaf, Seal
 from audit.recording import record
-from audit.sealing import sealer, signing
-from audit.sealing import status as state
-from audit.sealing.base import check_base, read_facts
-from audit.sealing.heads import signed_bytes
-from audit.sealing.refusals import SealingRefused
-from audit.sealing.sealer import latest_seal, seal_all, sealing_state
+from audit.sealing import sealer, signing, status
+from audit.sealing.preconditions import SealingRefused, check_base, latest_seal, read_database_state
+from audit.sealing.sealer import seal_all
+from audit.sealing.signing import signed_bytes
+from audit.sealing.status import sealing_state
 from common.postgres import clock
 from tests.integration.deciding import in_thread
 from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
@@ -35,7 +34,7 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
     assert (seal_all(), seal_all()) == (5, 0), "nothing new makes no seal"
     (seal,) = check_chain()
     assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (1, "seal", 1, 5, 0)
-    assert seal.cluster == read_facts().cluster != ""
+    assert seal.cluster == read_database_state().cluster != ""
     assert list(Leaf.objects.order_by("position").values_list("entry", flat=True)) == [entry.pk for entry in made]
     # One less than a block, over two edges at once, and one entry.
     for number in (BLOCK - 6, BLOCK + 3, 1):
@@ -64,7 +63,7 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
     check_chain()
     # The sealer's own transaction is none of those.
     with transaction.atomic(), connection.cursor() as cursor:
-        assert read_facts().horizon > max(Entry.objects.values_list("xid", flat=True))
+        assert read_database_state().horizon > max(Entry.objects.values_list("xid", flat=True))
         cursor.execute("SELECT pg_current_xact_id_if_assigned()")
         assert cursor.fetchone()[0] is None
 
@@ -225,7 +224,7 @@ def test_state_tells_how_far_it_is_when_it_is_late_and_what_holds_it_up(monkeypa
         session.rollback()
     now = sealing_state(since + timedelta(seconds=61))
     assert "worker that seals" in now.advice
-    monkeypatch.setattr(state, "COUNTED", 1)
+    monkeypatch.setattr(status, "COUNTED", 1)
     assert sealing_state(since).unsealed == 2, "one more than are counted"
 
 

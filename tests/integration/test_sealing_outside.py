@@ -8,11 +8,12 @@ from django.db import connection, transaction
 
 from audit.models import BLOCK, Anchor, Entry, Leaf, Seal
 from audit.recording import record
-from audit.sealing import base, restoring, signing
-from audit.sealing import status as state
+from audit.sealing import preconditions, restoring, signing, status
 from audit.sealing.anchors import last_head, write_anchors
-from audit.sealing.heads import head_json
-from audit.sealing.sealer import latest_seal, seal_all, sealing_state
+from audit.sealing.preconditions import latest_seal
+from audit.sealing.sealer import seal_all
+from audit.sealing.signing import head_json
+from audit.sealing.status import sealing_state
 from audit.tasks import seal
 from common.postgres import clock
 from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
@@ -139,8 +140,8 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
 
 def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
-    monkeypatch.setattr(base, "read_cluster", lambda: "7000000000000000001")
-    monkeypatch.setattr(state, "read_cluster", lambda: "7000000000000000001")
+    monkeypatch.setattr(preconditions, "read_cluster", lambda: "7000000000000000001")
+    monkeypatch.setattr(status, "read_cluster", lambda: "7000000000000000001")
 
 
 def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
@@ -250,7 +251,7 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
     as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
     with connection.cursor() as cursor:
         cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
-        assert base.read_cluster() == ""
+        assert preconditions.read_cluster() == ""
         cursor.execute("RESET ROLE")
     assert restoring.is_elsewhere(Seal(cluster="1"), "2")
     assert not restoring.is_elsewhere(Seal(cluster="1"), "1")

@@ -6,12 +6,11 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.recording import record
-from audit.sealing.refusals import Keeper
+from audit.recording import SystemActor, record
 from audit.sealing.sealer import seal_all
 from audit.verification.bundle import BundleFailed, write_bundle
 
-OPERATOR = Keeper(kind="command", id="audit_export", label="an operator", surface="command")
+OPERATOR = SystemActor(kind="command", id="audit_export", label="an operator")
 
 
 class Command(BaseCommand):

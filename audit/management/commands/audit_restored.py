@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from audit.recording import SystemActor
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.base import expected_key, latest_seal
-from audit.sealing.refusals import Keeper, SealingRefused
+from audit.sealing.preconditions import SealingRefused, expected_key, latest_seal
 from audit.sealing.sealer import hold_lock
 
-OPERATOR = Keeper(kind="command", id="audit_restored", label="an operator", surface="command")
+OPERATOR = SystemActor(kind="command", id="audit_restored", label="an operator")
 
 
 class Command(BaseCommand):
@@ -51,5 +51,5 @@ class Command(BaseCommand):
             raise CommandError("No seal was made in this database yet, so there is nothing to go on from.")
         key = signing.public_key() if new_key else expected_key(last)
         if key not in signing.public_keys():
-            raise CommandError(signing.missing(key))
+            raise CommandError(signing.missing_key(key))
         return restoring.take_up(last, because=because, actor=OPERATOR, key=key)

@@ -8,7 +8,7 @@ from django.db import transaction
 
 from alerts.erasing import erase_bodies
 from audit.models import Entry
-from audit.retention import Erased, erase_details_of
+from audit.retention import ErasureResult, erase_details_of
 from audit.sealing.sealer import seal_all
 from mirror.erasing import Copies, remove_copies
 from mirror.errors import ActNotAllowed
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
 
 @transaction.atomic
-def _erase(public_id: UUID, because: str) -> tuple[Erased, Copies | None, int]:
+def _erase(public_id: UUID, because: str) -> tuple[ErasureResult, Copies | None, int]:
     found = Message.objects.select_for_update(of=("self",)).filter(public_id=public_id).first()
     if found is None and not Entry.objects.of_message(public_id).exists():
         raise CommandError(f"Neither the ledger nor the mirror knows a message {public_id}.")

@@ -11,8 +11,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from audit.recording import record
-from audit.sealing.refusals import Keeper
+from audit.recording import SystemActor, record
 from audit.verification.bundle import product_version
 from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_passphrase
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
@@ -21,7 +20,7 @@ from dashboard.env import env_str
 from dashboard.schema import applied_migrations
 from launcher.keys import NAMES
 
-OPERATOR = Keeper(kind="command", id="backup", label="an operator", surface="command")
+OPERATOR = SystemActor(kind="command", id="backup", label="an operator")
 _SEAL = "SELECT number, size, root, at FROM audit_seal ORDER BY number DESC LIMIT 1"
 _LINE_AT_MOST = 64 * 1024
 

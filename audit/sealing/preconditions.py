@@ -1,23 +1,49 @@
-"""What a seal stands on: the database as it is now, the last seal, and the tree that it speaks of.
+"""What must hold before anything is sealed: the last seal, the tree that it speaks of, and the database as it is now.
 
-Everything is looked at anew before anything is signed: a signature over a broken base would hide the break.
+A signature over a broken base would hide the break, so all of it is checked again each time.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Max
 
-from audit.models import Leaf, Seal
-from audit.sealing import signing
-from audit.sealing.heads import head_hash, signed_bytes
-from audit.sealing.refusals import SealingRefused
+from audit.models import Entry, Leaf, Seal
+from audit.recording import SystemActor, record
+from audit.sealing.signing import head_hash, is_signed, signed_bytes
 from audit.sealing.tree import TreeIncomplete, read_edge, root_of
+
+BROKEN = "ledger.broken"
+SEALER = SystemActor("worker", "sealer", "the sealer")
+
+
+class SealingRefused(Exception):
+    """Nothing is sealed before somebody has looked. `is_breach`: the ledger or its seals are not what they were."""
+
+    def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.is_breach = is_breach
+
+
+def refusal_since(last: Seal | None) -> Entry | None:
+    """Return the entry in which the sealer refused to go on from this seal."""
+    refusals = Entry.objects.of_action(BROKEN).filter(actor_kind=SEALER.kind, actor_id=SEALER.id)
+    if last is not None:
+        refusals = refusals.filter(at__gt=last.at)
+    return refusals.select_related("detail").newest_first().first()
+
+
+@transaction.atomic
+def record_refusal(sentence: str, last: Seal | None) -> None:
+    """Write the refusal into the ledger, unless that was done since the last seal."""
+    if refusal_since(last) is None:
+        record(BROKEN, actor=SEALER, details={"reason": sentence})
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatabaseState:
     """What the database says of itself. No transaction below the horizon is still open."""
 
     horizon: int
@@ -26,7 +52,7 @@ class Facts:
 
 
 @dataclass
-class Base:
+class TreeBase:
     """The last seal, and the edge of the tree at which the next leaf comes."""
 
     last: Seal | None
@@ -43,7 +69,7 @@ def latest_seal() -> Seal | None:
     return Seal.objects.order_by("-number").first()
 
 
-def read_facts() -> Facts:
+def read_database_state() -> DatabaseState:
     """Ask the database for horizon, time and identifier.
 
     Whoever asks must not have written yet: a transaction that has an id of its own keeps the horizon below it.
@@ -51,7 +77,7 @@ def read_facts() -> Facts:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()")
         horizon, at = cursor.fetchone()
-        return Facts(int(horizon), at, read_cluster())
+        return DatabaseState(int(horizon), at, read_cluster())
 
 
 def read_cluster() -> str:
@@ -69,7 +95,7 @@ def expected_key(last: Seal) -> bytes:
     return bytes.fromhex(last.next_key or last.key)
 
 
-def check_base(last: Seal | None) -> Base:
+def check_base(last: Seal | None) -> TreeBase:
     """Return what the next seal stands on. Raises SealingRefused where that is not what the last seal says."""
     size = last.size if last else 0
     if last is not None:
@@ -85,11 +111,11 @@ def check_base(last: Seal | None) -> Base:
         raise SealingRefused(f"The tree under seal {last.number if last else 0} is not whole: {missing}") from None
     if last is not None and root_of(blocks, rest).hex() != last.root:
         raise SealingRefused(f"The tree is not the one that seal {last.number} was made over.")
-    return Base(last, blocks, rest)
+    return TreeBase(last, blocks, rest)
 
 
 def _check_signature(last: Seal) -> None:
-    if not signing.is_signed(signed_bytes(last), bytes.fromhex(last.signature), bytes.fromhex(last.key)):
+    if not is_signed(signed_bytes(last), bytes.fromhex(last.signature), bytes.fromhex(last.key)):
         raise SealingRefused(f"The signature of seal {last.number} does not fit what the seal says.")
 
 
