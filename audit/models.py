@@ -70,7 +70,7 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """
         if actor.sees_all():
             return self
-        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        mirror: Any = apps.get_model("mirror", "Message")._default_manager
         messages = mirror.visible_to(actor)
         return self.filter(message__in=messages.values("public_id"))
 
