@@ -2,16 +2,16 @@
 
 from celery import shared_task
 
-from alerts.commands.proving import note_proved
-from alerts.commands.running import due_commands
-from alerts.commands.running import run_command as run_command_now
-from alerts.interactions.later import judge_press as judge_press_now
-from alerts.interactions.later import nudge_due
-from alerts.interactions.receiving import forget_answers
-from alerts.missed import plan_missed
-from alerts.sending.drain import drain as drain_at
-from alerts.sending.drain import drain_of, with_something_due
-from alerts.sending.witness import post_heads
+from alerts.channels.discord.commands.proving import note_proved
+from alerts.channels.discord.commands.running import due_commands
+from alerts.channels.discord.commands.running import run_command as run_command_now
+from alerts.channels.discord.interactions.later import judge_press as judge_press_now
+from alerts.channels.discord.interactions.later import nudge_due
+from alerts.channels.discord.interactions.receiving import forget_answers
+from alerts.deliveries.drain import drain as drain_at
+from alerts.deliveries.drain import drain_of, with_something_due
+from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.witness import post_heads
 from common.nudge import has_enough_to_do, nudge
 
 

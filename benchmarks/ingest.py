@@ -93,8 +93,8 @@ def begin_at_a_long_number() -> None:
 
 def make_connection() -> str:
     """Add a connection with a mailbox, and a destination that wants to know everything; return the webhook id."""
+    from alerts.deliveries.planning import CARD_ACTIONS
     from alerts.models import Destination, Route
-    from alerts.planning import CARD_ACTIONS
     from mirror.models import Connection, Mailbox
 
     destination = Destination.objects.create(name="#bench", url="https://discord.com/api/webhooks/1/bench")

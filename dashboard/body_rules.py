@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from alerts.interactions import view as interactions
-from alerts.interactions.signing import SIGNATURE, TIMESTAMP
+from alerts.channels.discord.interactions import view as interactions
+from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP
 from approvals.intake import webhooks
 from dashboard.intake import PATH
 from upstream.signatures import HEADER

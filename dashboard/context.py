@@ -8,8 +8,8 @@ from django.contrib.messages import get_messages
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from alerts.destinations.rights import may_manage
 from alerts.models import Destination
-from alerts.places.rights import may_manage
 from approvals.collaboration.people_at import asked_of
 from approvals.operations.attention import attention_count
 from approvals.querysets.messages import desk_messages

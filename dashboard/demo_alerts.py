@@ -7,10 +7,10 @@ from typing import Any
 
 from django.conf import settings
 
-from alerts.commands.register import COMMANDS
+from alerts.channels.discord.commands.register import COMMANDS
+from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.events import EVENTS
 from alerts.models import Destination, Route
-from alerts.planning import CARD_ACTIONS
 from common.demo_discord import APP_ID, APPROVALS, COMMANDS_FILE, MAIL_LOG, MEMBERS, SUPPORT
 from common.demo_programs import EVENT_KEY, EVENTS_PATH, HOOK_PATH
 from people.models import DiscordAccount, Person

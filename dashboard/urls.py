@@ -25,7 +25,7 @@ urlpatterns = [
     path("", include("connections.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
-    path("", include("alerts.interactions.urls")),
+    path("", include("alerts.channels.discord.interactions.urls")),
 ]
 
 handler400 = "dashboard.errors.bad_request"

@@ -28,7 +28,7 @@ def main(name: str, queues: str, threads: str = "") -> int:
     )
     if threads:
         # Only now: Celery has loaded the apps.
-        from alerts.sending.drain import AT_ONCE
+        from alerts.deliveries.drain import AT_ONCE
         from approvals.tasks import ROOMS
 
         ROOMS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)

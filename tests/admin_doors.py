@@ -1,6 +1,6 @@
 """The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
 
-from alerts.places.addresses import LIKE
+from alerts.channels.discord.addresses import LIKE
 from tests.doors_of import A, Door, U, nothing
 
 NEW = "a gannet counts slow wagons"

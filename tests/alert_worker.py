@@ -11,8 +11,8 @@ def main(lease: str, window: str) -> None:
     """Do what is due, until the end. So long a dead worker's rows stay taken, and a channel's posts count."""
     django.setup()
     import outgoing.models
-    from alerts.sending import rates
-    from alerts.sending.drain import drain, with_something_due
+    from alerts.channels.discord import rates
+    from alerts.deliveries.drain import drain, with_something_due
 
     outgoing.models.LEASE, rates.CHANNEL_SECONDS = timedelta(seconds=float(lease)), float(window)
     while True:

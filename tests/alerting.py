@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
-from alerts.sending.drain import drain, with_something_due
 from common.nudge import quick_redis
 from demo.discord.limits import find_errors
 from tests.serving import Handler, serving

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from alerts.cards import text
 from alerts.cards.card import COLOURS, payload
 from alerts.cards.facts import link_to, status_on_card
-from alerts.cards.text import MAX_SHORT, literal
+from alerts.channels.discord import markdown as text
+from alerts.channels.discord.markdown import MAX_SHORT, literal
 from alerts.models import Destination
 from approvals.models import Decision
 from audit.models import Entry

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from alerts.cards import text
-from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, stamp
+from alerts.channels.discord import markdown as text
+from alerts.channels.discord.markdown import MAX_SHORT, MAX_TITLE, literal, stamp
 from approvals.decisions.status import Status
 from common.mail_addresses import masked_address, without_addresses
 

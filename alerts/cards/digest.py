@@ -9,7 +9,7 @@ from django.db.models import Case, Count, When
 
 from alerts.cards.card import COLOURS, OPEN_TONES, payload
 from alerts.cards.facts import link_to, status_on_card
-from alerts.cards.text import literal
+from alerts.channels.discord.markdown import literal
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
 from approvals.querysets.messages import desk_messages, read_decisions

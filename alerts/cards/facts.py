@@ -6,8 +6,8 @@ from urllib.parse import quote
 from django.conf import settings
 from django.utils import timezone
 
-from alerts.cards.buttons import MAX_LINK
 from alerts.cards.card import CardFacts
+from alerts.channels.discord.buttons import MAX_LINK
 from alerts.models import Destination
 from approvals.decisions.offered_acts import shown_status
 from approvals.decisions.status import Status, status_of

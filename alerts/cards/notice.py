@@ -7,9 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards import text
 from alerts.cards.card import COLOURS, payload, triggered_by
-from alerts.cards.text import literal, stamp
+from alerts.channels.discord import markdown as text
+from alerts.channels.discord.markdown import literal, stamp
 from alerts.events import REFUSED
 from alerts.models import Destination
 from audit.models import Entry

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q, Value
 from django.db.models.functions import Now
 
-from alerts.channels import OneSpelling
+from alerts.models.channel_names import OneSpelling
 from common.encryption import EncryptedTextField
 
 

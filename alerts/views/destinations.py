@@ -14,17 +14,18 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from alerts.destinations import commands as destinations
+from alerts.destinations import rights, secrets
+from alerts.destinations.described import address_of
+from alerts.destinations.forms import DestinationForm, initial_of
+from alerts.destinations.levels import in_short
+from alerts.destinations.samples import levels
+from alerts.destinations.sentences import Reach, reach_of, sentence
+from alerts.destinations.status import standing
+from alerts.destinations.trying import test_destination
 from alerts.errors import ChannelTaken, DestinationMissing, SecretStillTaken
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
-from alerts.places import destinations, rights, secrets
-from alerts.places.described import address_of
-from alerts.places.forms import DestinationForm, initial_of
-from alerts.places.levels import in_short
-from alerts.places.samples import levels
-from alerts.places.sentences import Reach, reach_of, sentence
-from alerts.places.standing import standing
-from alerts.places.trying import test_destination
 from alerts.views.managing import managing
 from common.pages import DeskRequest
 from mirror.models import Connection

@@ -11,10 +11,10 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.destinations import rights
+from alerts.destinations.forms import LogForm
 from alerts.models import Delivery, Destination
-from alerts.places import rights
-from alerts.places.forms import LogForm
-from alerts.sending.again import NotSentAgain, send_again
 from alerts.views.managing import managing
 from common.pages import DeskRequest
 

@@ -7,8 +7,8 @@ from typing import Any
 from django.http import HttpResponseBase
 from django.shortcuts import render
 
+from alerts.destinations import rights
 from alerts.errors import DestinationNotAllowed
-from alerts.places import rights
 from common.pages import DeskRequest
 
 

@@ -8,12 +8,12 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from alerts.destinations import routes
+from alerts.destinations.forms import RouteForm
+from alerts.destinations.samples import told_of
 from alerts.errors import DestinationMissing, RouteMissing, RouteThere
 from alerts.events import EVENTS, events_named
 from alerts.models import Destination
-from alerts.places import routes
-from alerts.places.forms import RouteForm
-from alerts.places.samples import told_of
 from alerts.views.managing import managing
 from common.pages import DeskRequest
 from mirror.models import Connection, Mailbox

@@ -18,7 +18,7 @@ from audit.verifier.countersign_verify import is_consistent, read_json
 
 _NUMBERS, _HEX = ("v", "number", "epoch", "size", "after_id"), {"root": 64, "key": 64, "signature": 128}
 _NAMES = {*_NUMBERS, *_HEX, "kind", "previous", "horizon", "cluster", "at", "next_key", "note"}
-# What a witness was told (alerts.sending.witness), as it is copied out of a channel.
+# What a witness was told (alerts.deliveries.witness), as it is copied out of a channel.
 _POST = re.compile(
     r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b", re.S | re.I
 )

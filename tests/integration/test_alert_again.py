@@ -6,13 +6,13 @@ from functools import partial
 import pytest
 from django.db.models.functions import Now
 
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.drain import drain, with_something_due
+from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.deliveries.waits import hold_back
+from alerts.destinations.commands import Settings, change_destination
+from alerts.destinations.trying import test_destination as try_destination
 from alerts.models import Card, Delivery, Destination
-from alerts.places.destinations import Settings, change_destination
-from alerts.places.trying import test_destination as try_destination
-from alerts.sending.again import NotSentAgain, send_again
-from alerts.sending.deliver import deliver_card
-from alerts.sending.drain import drain, with_something_due
-from alerts.sending.waits import hold_back
 from audit.models import Entry
 from tests import factories
 

@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
+from alerts.channels.signed_webhook.channel import make_secret
 from alerts.models import Card, Delivery, Destination
-from alerts.sending.standard_webhooks import make_secret
 from audit.models import Entry
 from launcher.paths import ROOT
 from mirror.models import Message
@@ -55,7 +55,7 @@ def kill(worker):
 )
 @pytest.mark.django_db(transaction=True)
 def test_burst_loses_and_doubles_nothing(client, standin, monkeypatch):
-    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
+    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
     places = {number: standin.destination(number, actions=TOLD) for number in (WELL, DEAD, SLOW, LIMITED)}
     standin.gone, standin.slow = {str(DEAD)}, {str(SLOW): 0.15}

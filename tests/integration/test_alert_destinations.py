@@ -7,12 +7,12 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 
-from alerts.missed import plan_missed
+from alerts.channels.discord.addresses import masked, problem_with
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.destinations import trying
 from alerts.models import Card, Delivery, Destination, Digest, Route
-from alerts.places import trying
-from alerts.places.addresses import masked, problem_with
-from alerts.planning import CARD_ACTIONS
-from alerts.sending.deliver import deliver_card
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from mirror.models import Message
@@ -235,7 +235,7 @@ def test_every_act_turns_a_card_that_is_there_whatever_its_route_says_while_its_
         act(action, message)
         assert Delivery.objects.count() == before + 1, action
     # What was missed is planned by the sweep while there is a card.
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
     Route.objects.update(actions=["connection.failing"])
     with rolled_back():
         Delivery.objects.all().delete()

@@ -2,13 +2,13 @@
 
 import pytest
 
-from alerts.erasing import erase_bodies
+from alerts.deliveries import bodies
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.drain import drain
+from alerts.deliveries.erasing import erase_bodies
+from alerts.deliveries.events import send_event
+from alerts.deliveries.resending import NotSentAgain, send_again
 from alerts.models import Card, Delivery, Destination, Digest
-from alerts.sending import bodies
-from alerts.sending.again import NotSentAgain, send_again
-from alerts.sending.deliver import deliver_card
-from alerts.sending.drain import drain
-from alerts.sending.events import send_event
 from mirror.models import Message
 from tests.factories import make_message
 from tests.integration.test_retention import erase

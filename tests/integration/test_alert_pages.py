@@ -11,17 +11,17 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
+from alerts.destinations.forms import DestinationForm
+from alerts.destinations.routes import Act, Wanted, newest_acts, would_go
+from alerts.destinations.samples import told_of
+from alerts.destinations.status import standing
 from alerts.errors import ChannelTaken
 from alerts.events import EVENTS, REFUSED
-from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
-from alerts.places.destinations import Settings, add_destination, change_destination, remove_destination
-from alerts.places.forms import DestinationForm
-from alerts.places.routes import Act, Wanted, newest_acts, would_go
-from alerts.places.samples import told_of
-from alerts.places.standing import standing
-from alerts.sending.again import NotSentAgain, send_again
-from alerts.sending.deliver import deliver_card
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from mirror.models import Mailbox, Message
@@ -170,7 +170,7 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     place.refresh_from_db()
     assert (place.switched_off_at, place.switched_off_because) == (None, "")
     assert (place.failures, place.waits_until) == (0, None)
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
     assert (plan_missed(), Delivery.objects.count()) == (0, 1)
     acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
     assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]

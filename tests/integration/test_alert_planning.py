@@ -8,12 +8,12 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
+from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, Planned
+from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
+from alerts.destinations.routes import Wanted, add_route
 from alerts.events import EVENTS, about_of
-from alerts.missed import plan_missed
 from alerts.models import Card, Delivery, Destination, Route
-from alerts.places.destinations import Settings, change_destination, switch_off, switch_on
-from alerts.places.routes import Wanted, add_route
-from alerts.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from approvals import tasks
 from approvals.decisions.expire import tell_of_expiring
 from audit.actions import ACTIONS
@@ -42,7 +42,7 @@ def message(connection):
 @pytest.fixture
 def _no_patience(monkeypatch):
     """Let the sweep plan at once what nothing planned."""
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
 
 
 def place(kind="discord_webhook", actions=(), **fields):
@@ -237,7 +237,7 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
     place("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.outbox.Planned", None)
+        broken.setattr("alerts.deliveries.outbox.Planned", None)
         act("message.approved", message)
         refused = act("message.refused_at_gate", connection=connection, mailbox="m@x.example")
         act("connection.failing", connection=connection)
@@ -272,7 +272,7 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
     assert (plan_missed(), planned()) == (0, [])
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.outbox.Planned", None)
+        broken.setattr("alerts.deliveries.outbox.Planned", None)
         act("message.approved", message)
     assert plan_missed() == 1
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]

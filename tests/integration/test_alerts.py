@@ -8,10 +8,10 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.missed import plan_missed
+from alerts.deliveries.deliver import MAX_ATTEMPTS, deliver_card
+from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
-from alerts.planning import CARD_ACTIONS
-from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests import factories
@@ -78,7 +78,7 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
         Card.objects.all().delete()
         Route.objects.update(actions=["message.named"])
         post_event(client, connection, event_body(email_id="01LATE"))
-        monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+        monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
         assert (plan_missed(), Card.objects.count()) == (0, 0)
     deliver_due()
     for name in ("oversight.pending", "oversight.approved"):

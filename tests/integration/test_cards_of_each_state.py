@@ -10,8 +10,8 @@ from alerts.cards.answer import answer_body, answer_word
 from alerts.cards.card import AMBER, COLOURS, embed
 from alerts.cards.facts import facts_of, status_on_card
 from alerts.cards.notice import entry_now, notice_body, notice_word
+from alerts.deliveries import bodies
 from alerts.models import Card, Destination, Digest
-from alerts.sending import bodies
 from approvals.decisions.offered_acts import shown_status
 from approvals.models import Claim
 from approvals.querysets.messages import desk_messages

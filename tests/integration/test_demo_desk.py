@@ -8,8 +8,8 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts.destinations.commands import remove_destination
 from alerts.models import Destination
-from alerts.places.destinations import remove_destination
 from common.credentials import read_credentials, update_credentials
 from common.demo_discord import ANA, APP_ID, APPROVALS, BEN
 from connections.accounts.removing import remove_connection

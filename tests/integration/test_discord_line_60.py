@@ -11,11 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from alerts.cards.card import CardFacts, embed, payload
-from alerts.cards.text import escape
+from alerts.channels.discord.markdown import escape
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.deliveries.witness import head_post
 from alerts.models import Delivery, Destination, Route
-from alerts.planning import CARD_ACTIONS
-from alerts.sending.deliver import deliver_card
-from alerts.sending.witness import head_post
 from approvals.decisions.status import Status
 from audit.models import Seal
 from demo.discord.limits import find_errors
@@ -114,7 +114,7 @@ def test_longest_card_is_taken():
 
 @pytest.fixture
 def discord(settings, monkeypatch):
-    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
+    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     with multimail() as standin:
         settings.OUTGOING_ALLOW = [standin.url]
         yield standin

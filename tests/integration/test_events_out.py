@@ -11,13 +11,13 @@ from django.db.models.functions import Now
 from django.test import override_settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from alerts.channels.outcomes import CardRefused, DestinationGone, Later
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.events import body_of, send_event, try_event
+from alerts.deliveries.resending import send_again
+from alerts.destinations.secrets import new_secret, rotate_secret
 from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillTaken
 from alerts.models import Delivery, Destination
-from alerts.places.secrets import new_secret, rotate_secret
-from alerts.sending.again import send_again
-from alerts.sending.deliver import deliver_card
-from alerts.sending.events import body_of, send_event, try_event
-from alerts.sending.outcomes import CardRefused, DestinationGone, Later
 from approvals.decisions.execute import run_decision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
@@ -146,7 +146,7 @@ def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_
     destination = to_webhook(receiver.url, privacy="full")
     delivery, actor = tell(destination, message, "message.sent"), admin.actor(surface="web")
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.sending.standard_webhooks.time.time", lambda: 1_700_000_000.5)
+        patched.setattr("alerts.channels.signed_webhook.channel.time.time", lambda: 1_700_000_000.5)
         assert deliver_card(delivery_id=delivery.pk) == "delivered"
     Message.objects.update(subject="Another")
     assert deliver_card(delivery_id=send_again(delivery.pk, actor).pk) == "delivered"
@@ -290,7 +290,7 @@ def test_program_has_so_long_to_answer_and_no_answer_is_tried_again(message, rec
         limits.append(limit)
         raise DeliveryError(f"No answer within {limit:g} seconds.")
 
-    monkeypatch.setattr("alerts.sending.programs.request", request_in_vain)
+    monkeypatch.setattr("alerts.channels.http.request", request_in_vain)
     for destination in to_each(receiver.url).values():
         with pytest.raises(Later, match="within 20 seconds"):
             send_event(tell(destination, message, "message.sent"), destination)

@@ -8,8 +8,8 @@ import warnings
 import pytest
 from werkzeug.serving import make_server
 
+from alerts.deliveries.events import send_event
 from alerts.models import Destination
-from alerts.sending.events import send_event
 from tests.conformance import inngest_standin
 from tests.conformance.recipes import ROOT
 from tests.factories import make_connection, make_message

@@ -16,13 +16,13 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
-from alerts.cards.buttons import components, custom_id
-from alerts.interactions import noting, receiving
-from alerts.interactions.later import judge_press
-from alerts.interactions.linking import how_to_link
-from alerts.interactions.noting import LAST_KEPT
-from alerts.interactions.pressing import NOT_YOURS
-from alerts.interactions.receiving import forget_answers
+from alerts.channels.discord.buttons import components, custom_id
+from alerts.channels.discord.interactions import noting, receiving
+from alerts.channels.discord.interactions.later import judge_press
+from alerts.channels.discord.interactions.linking import how_to_link
+from alerts.channels.discord.interactions.noting import LAST_KEPT
+from alerts.channels.discord.interactions.pressing import NOT_YOURS
+from alerts.channels.discord.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail

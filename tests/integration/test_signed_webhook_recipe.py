@@ -5,9 +5,9 @@ import sys
 import pytest
 import requests
 
+from alerts.deliveries.events import send_event, try_event
+from alerts.destinations.secrets import new_secret
 from alerts.models import Destination
-from alerts.places.secrets import new_secret
-from alerts.sending.events import send_event, try_event
 from launcher.ports import pick_free_ports
 from tests.conformance import recipes
 from tests.factories import make_message

@@ -14,14 +14,14 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from alerts.commands import running
-from alerts.commands.errors import CommandRefused
-from alerts.commands.given import read_given
-from alerts.commands.places import mailbox_for
-from alerts.commands.proving import note_proved
-from alerts.commands.register import COMMANDS
-from alerts.commands.running import due_commands, run_command
-from alerts.interactions import telling
+from alerts.channels.discord.commands import running
+from alerts.channels.discord.commands.errors import CommandRefused
+from alerts.channels.discord.commands.given import read_given
+from alerts.channels.discord.commands.places import mailbox_for
+from alerts.channels.discord.commands.proving import note_proved
+from alerts.channels.discord.commands.register import COMMANDS
+from alerts.channels.discord.commands.running import due_commands, run_command
+from alerts.channels.discord.interactions import telling
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.origin import origin_of
@@ -389,7 +389,7 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
 
 @pytest.mark.slow
 def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
-    monkeypatch.setattr("alerts.interactions.noting.MOST_KEPT", 2)
+    monkeypatch.setattr("alerts.channels.discord.interactions.noting.MOST_KEPT", 2)
     for _ in range(3):
         assert run(given("sendemail", user="1", **LETTER)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said

@@ -13,8 +13,8 @@ from django.contrib.sessions.models import Session
 from django.core.handlers.wsgi import WSGIRequest
 from django.utils import timezone
 
+from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Delivery, Destination, Route
-from alerts.planning import CARD_ACTIONS
 from approvals.intake import senders, unsigned
 from audit.models import Entry
 from common import nudge

@@ -7,9 +7,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.witness import post_heads
 from alerts.models import Card, Delivery, Destination
-from alerts.sending.deliver import deliver_card
-from alerts.sending.witness import post_heads
 from audit.models import Anchor, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all

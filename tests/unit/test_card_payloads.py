@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.cards.buttons import Pressed, components, custom_id, read_custom_id
 from alerts.cards.card import CardFacts, embed, is_open, payload, triggered_by
 from alerts.cards.digest import Row, digest_body
-from alerts.cards.shortened import shortened
-from alerts.cards.text import cut, escape, literal, units
-from alerts.interactions.answers import reason_form
+from alerts.channels.discord.buttons import Pressed, components, custom_id, read_custom_id
+from alerts.channels.discord.interactions.answers import reason_form
+from alerts.channels.discord.markdown import cut, escape, literal, units
+from alerts.channels.discord.shortened import shortened
 from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render

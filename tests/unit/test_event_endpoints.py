@@ -2,7 +2,7 @@
 
 import pytest
 
-from alerts.places.endpoints import masked_endpoint, problem_with_endpoint, problem_with_inngest
+from alerts.channels.endpoints import masked_endpoint, problem_with_endpoint, problem_with_inngest
 
 KEY = "abcdefghijklmnopqrstuvwxyz-0123456789_WXYZ"
 INNGEST = f"https://inn.gs/e/{KEY}"

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from alerts.erasing import erase_bodies
+from alerts.deliveries.erasing import erase_bodies
 from audit.models import Entry
 from audit.retention import ErasureResult, erase_details_of
 from audit.sealing.sealer import seal_all

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
-from alerts.sending.standard_webhooks import make_secret
+from alerts.channels.signed_webhook.channel import make_secret
 from common.credentials import read_credentials, update_credentials
 from common.demo_programs import HOOK_SECRET
 from dashboard.demo_alerts import link_account, make_places, register_commands

@@ -1,0 +1,7 @@
+"""The address that Discord calls."""
+
+from django.urls import path
+
+from alerts.channels.discord.interactions.view import interactions
+
+urlpatterns = [path("discord/interactions/", interactions, name="discord-interactions")]

@@ -1,0 +1,90 @@
+"""Where Discord's interactions arrive: signature over the raw body first, then all else.
+
+It knows no cookies and no sessions: the signature is all that counts, so there is no CSRF token.
+"""
+
+import json
+import logging
+import time
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+
+from alerts.channels.discord.interactions.answers import BROKEN, Body, private
+from alerts.channels.discord.interactions.reading import NoInteraction, Received, read_interaction
+from alerts.channels.discord.interactions.receiving import TooSlow, receive
+from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP, read_key, what_is_wrong
+from common.addresses import came_unencrypted
+from common.bodies import declared_length, read_body
+
+log = logging.getLogger(__name__)
+
+MAX_BODY = 256 * 1024
+# Beyond the first of a minute, each hundredth is told: whoever floods the address must not flood the log.
+_EACH = 100
+DATABASE_AWAY = (
+    "The desk's database does not answer right now. As far as the desk knows nothing was done: try again in a moment."
+)
+_refused_in: dict[int, int] = {}
+
+
+@csrf_exempt
+@require_POST
+def interactions(request: HttpRequest) -> HttpResponse:
+    """Take one interaction in, and answer as Discord documents it. Nothing is kept of what is not signed."""
+    if not settings.DISCORD_PUBLIC_KEY:
+        return _refused(404, "No Discord application is set up for this desk.")
+    if (key := read_key(settings.DISCORD_PUBLIC_KEY)) is None:
+        log.error("DISCORD_PUBLIC_KEY is no Ed25519 key")
+        return _refused(503, "The public key of the Discord application is not set up rightly at this desk.")
+    if settings.HTTPS and came_unencrypted(request):
+        return _refused(403, "Send interactions to the https address; what came unencrypted could be read on its way.")
+    body = read_body(request, most=MAX_BODY)
+    if body is None:
+        return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are far smaller.")
+    if len(body) < declared_length(request, most=MAX_BODY):
+        return _refused(400, "The body ended before its Content-Length was reached.")
+    headers = request.headers
+    given = {"signature": headers.get(SIGNATURE, ""), "timestamp": headers.get(TIMESTAMP, "")}
+    if wrong := what_is_wrong(key, body=body, now=time.time(), **given):
+        _count_refused(wrong)
+        return _refused(401, "Discord's signature does not hold.")
+    try:
+        received = read_interaction(body)
+    except NoInteraction:
+        return _refused(400, "This is signed, but it is no interaction that Discord documents.")
+    return _json(200, _answer_to(received))
+
+
+def _answer_to(received: Received) -> Body:
+    """Return what to answer. Of whatever else Discord is answered people see no word of it, only that it failed."""
+    try:
+        return receive(received)
+    except (OperationalError, InterfaceError, TooSlow) as error:
+        log.error("interaction not taken", extra={"reason": type(error).__name__})
+        return private(DATABASE_AWAY)
+    except Exception:
+        log.exception("interaction not taken")
+        return private(BROKEN)
+
+
+def _count_refused(why: str) -> None:
+    minute = int(time.time()) // 60
+    number = _refused_in.get(minute, 0) + 1
+    _refused_in.clear()
+    _refused_in[minute] = number
+    if number == 1 or number % _EACH == 0:
+        log.warning("interaction refused", extra={"reason": why, "in_this_minute": number})
+
+
+def _refused(status: int, sentence: str) -> HttpResponse:
+    return _json(status, {"error": sentence})
+
+
+def _json(status: int, content: dict[str, object]) -> HttpResponse:
+    answer = HttpResponse(json.dumps(content), content_type="application/json", status=status)
+    answer.headers["Content-Length"] = str(len(answer.content))
+    return answer

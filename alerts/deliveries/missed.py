@@ -1,0 +1,114 @@
+"""Finds acts of the last minutes that a mistake kept from being planned when they happened, and plans them."""
+
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce, Concat, Now
+
+from alerts.deliveries.planning import ANSWERED, ONLY_TURNS, PLANNED_ACTIONS, Planned
+from alerts.events import REFUSED
+from alerts.models import Card, Delivery, Destination, Route
+from alerts.models.channel_names import OneSpelling
+from audit.models import Entry
+from common.logs import traced
+from mirror.models import Message
+
+# How far back acts are looked at again, and how long their own planning may take.
+LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
+_AT_A_TIME = 200
+_DISCORD = (Destination.Kind.DISCORD_WEBHOOK, Destination.Kind.DISCORD_BOT)
+# As alerts.events.about_of says it.
+_REFUSAL = Concat(Value("refusal/"), Cast(OuterRef("pk"), CharField()))
+_CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharField()))
+
+
+def plan_missed() -> int:
+    """Plan what a mistake kept from being planned when it happened; return how many acts that were."""
+    lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
+    planned = 0
+    for entry in lately.filter(_without_card() | _untold() | _unanswered()).order_by("id")[:_AT_A_TIME]:
+        with transaction.atomic(), traced(entry.trace):
+            planned += bool(Planned(entry).deliveries)
+    return planned
+
+
+def _routes() -> list[Route]:
+    return list(Route.objects.filter(destination__switched_off_at=None).select_related("destination", "mailbox"))
+
+
+def _asked_by(route: Route) -> Q:
+    """The acts that a route asks for since it is there, as the statement that plans them reads it."""
+    asked = Q(action__in=set(route.actions) - set(ONLY_TURNS))
+    asked &= Q(at__gte=route.since) & Q(at__gte=route.destination.told_since)
+    if route.connection_id is not None:
+        asked &= Q(connection=route.connection_id)
+    if route.mailbox is not None:
+        mine = Message.objects.filter(public_id=OuterRef("message"), mailbox=route.mailbox)
+        refused = Q(action=REFUSED, detail__fields__mailbox=route.mailbox.address)
+        of_connection = ~Q(action=REFUSED) & Q(message=None)
+        asked &= Q(Exists(mine)) | (Q(connection=route.mailbox.connection_id) & (refused | of_connection))
+    return asked
+
+
+def _without_card() -> Q:
+    """The acts that make a card or turn one, and of whose card nothing is due or went out since."""
+    making = Q(pk__in=[])
+    for route in _routes():
+        if route.destination.is_discord:
+            making |= _asked_by(route)
+    here = Card.objects.filter(destination__switched_off_at=None, destination__told_since__lte=OuterRef("at"))
+    deliveries = Delivery.objects.filter(kind=Delivery.Kind.CARD).filter(
+        Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
+        | Q(created_at__gte=OuterRef("at"))
+        | Q(last_attempt_at__gte=OuterRef("at"))
+    )
+    missed = Q(pk__in=[])
+    for which, cards, planned in (
+        (
+            Q(message__isnull=False),
+            {"message__public_id": OuterRef("message")},
+            {"message__public_id": OuterRef("message")},
+        ),
+        (Q(message=None, action=REFUSED), {"about": _REFUSAL}, {"card__about": _REFUSAL}),
+        (Q(message=None) & ~Q(action=REFUSED), {"about": _CONNECTION}, {"card__about": _CONNECTION}),
+    ):
+        turning = Q(Exists(here.filter(**cards)))
+        missed |= which & (making | turning) & ~Q(Exists(deliveries.filter(**planned)))
+    return missed
+
+
+def _untold() -> Q:
+    """The acts that a program should have been told of, and is not."""
+    untold = Q(pk__in=[])
+    for route in _routes():
+        if not route.destination.is_discord:
+            told = Delivery.objects.filter(destination=route.destination, kind="event", entry=OuterRef("pk"))
+            untold |= _asked_by(route) & ~Q(Exists(told))
+    return untold
+
+
+def _unanswered() -> Q:
+    """The acts that should have been answered in the channel whose command started the message."""
+    unanswered = Q(pk__in=[])
+    answering = Destination.objects.filter(switched_off_at=None, kind__in=_DISCORD).exclude(answers_channel="")
+    places = list(answering.order_by("pk"))
+    names = [OneSpelling(Value(place.answers_channel)) for place in places]
+    begun = Message.objects.annotate(
+        channel=Coalesce(OneSpelling(KT("trigger__discord_channel")), Value("")),
+        channel_id=Coalesce(OneSpelling(KT("trigger__discord_channel_id")), Value("")),
+    )
+    known: set[str] = set()
+    for place, name in zip(places, names, strict=True):
+        here = Q(channel=name) | Q(channel_id=name)
+        # As the statement has it: where no name fits, the first that posts there.
+        posts_in = place.channel or place.posts_in
+        if posts_in and posts_in not in known:
+            known.add(posts_in)
+            here |= (Q(channel=posts_in) | Q(channel_id=posts_in)) & ~Q(channel__in=names) & ~Q(channel_id__in=names)
+        mine = begun.filter(here, public_id=OuterRef("message"))
+        answered = Delivery.objects.filter(destination=place, kind="answer", entry=OuterRef("pk"))
+        due = Q(action__in=ANSWERED, at__gte=place.told_since)
+        unanswered |= due & Q(Exists(mine)) & ~Q(Exists(answered))
+    return unanswered

@@ -1,0 +1,154 @@
+"""Which deliveries an act asks for, and adds their rows in the caller's transaction."""
+
+import json
+from datetime import timedelta
+
+from alerts.events import ENDS, EVENTS, about_of
+from alerts.models.channel_names import one_spelling
+from audit.models import Entry
+from common.logs import trace_id
+from common.postgres.rows import Answer, run, run_apart, travels_together
+
+# A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
+CONTENT_PAUSE = timedelta(seconds=1)
+# Content that comes later than that gives a card that tells nothing of it, and so has no buttons, its edit.
+FETCHED = "message.fetched"
+# What turns a card that is there. Which of these make a card where there is none, a destination's routes say.
+CARD_ACTIONS = (
+    "message.held",
+    FETCHED,
+    "message.changed",
+    "message.named",
+    "message.expiring",
+    "message.approved",
+    "message.released",
+    "message.rejected",
+    "message.sent",
+    "message.delivered",
+    "message.bounced",
+    "message.complained",
+    "message.failed",
+    "message.cancelled",
+    "message.gone",
+    "decision.recorded",
+    "decision.undone",
+    "decision.applied",
+    "decision.refused",
+    "decision.superseded",
+    "decision.without_effect",
+    "decision.unknown",
+    "decision.unattributed",
+    "decision.found_again",
+    "decision.confirmed",
+    "decision.withdrawn",
+    "decision.left_after_all",
+    "claim.taken",
+    "claim.released",
+)
+# What makes no card whatever a route says: the content, what is long past, who has taken a message on, or an end.
+ONLY_TURNS = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
+# What is looked at: whatever alerts themselves do is not among it, or each would ask for the next.
+PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
+# What is answered in the channel whose command started the message.
+ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
+
+_ANSWERED_IN = one_spelling("answers_channel")
+_BEGUN_IN = one_spelling("subject.trigger ->> 'discord_channel'")
+_BEGUN_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
+
+# Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
+# so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card,
+# one_card_about and told_once, on the index of a card's deliveries, and on there being few destinations. A route of a
+# mailbox is told of its connection too; what was refused names its mailbox in its details alone.
+_PLAN = f"""
+WITH subject AS MATERIALIZED (
+    SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
+        SELECT mailbox.id FROM mirror_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
+        WHERE %(about)s <> '' AND mailbox.connection_id = %(connection)s
+        AND mailbox.address = detail.fields ->> 'mailbox' LIMIT 1
+    )) AS mailbox_id
+    FROM (SELECT 1) AS one LEFT JOIN mirror_message message ON message.public_id = %(message)s::uuid
+    WHERE message.id IS NOT NULL OR %(about)s <> ''
+), destination AS MATERIALIZED (
+    SELECT place.id, kind IN ('discord_webhook', 'discord_bot') AS is_discord, EXISTS (
+        SELECT FROM alerts_route route WHERE route.destination_id = place.id
+        AND route.actions @> %(action_listed)s::jsonb
+        AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
+        AND (route.mailbox_id IS NULL OR route.mailbox_id = subject.mailbox_id OR (
+            %(about)s LIKE 'connection/%%' AND EXISTS (
+                SELECT FROM mirror_mailbox mailbox
+                WHERE mailbox.id = route.mailbox_id AND mailbox.connection_id = %(connection)s
+            )
+        ))
+    ) AND %(makes)s AS asks,
+        %(answered)s AND answers_channel <> '' AND {_ANSWERED_IN} IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS answers,
+        %(answered)s AND answers_channel <> ''
+            AND coalesce(nullif(channel, ''), nullif(posts_in, '')) IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS posts_there
+    FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
+), made_card AS (
+    INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
+    SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND is_discord
+    ON CONFLICT DO NOTHING RETURNING id, destination_id
+), card AS MATERIALIZED (
+    SELECT id, destination_id FROM made_card UNION ALL
+    SELECT card.id, destination_id FROM alerts_card card, subject
+    WHERE card.message_id = subject.id AND destination_id IN (SELECT id FROM destination)
+    AND (card.revision_shown IS NULL OR NOT %(content)s) UNION ALL
+    SELECT card.id, destination_id FROM alerts_card card
+    WHERE %(about)s <> '' AND card.about = %(about)s AND destination_id IN (SELECT id FROM destination)
+), waiting AS MATERIALIZED (
+    SELECT delivery.id, delivery.card_id FROM alerts_delivery delivery
+    WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
+    ORDER BY delivery.card_id, delivery.id FOR UPDATE
+), wanted AS (
+    SELECT 'card' AS kind, destination_id, id AS card_id FROM card
+    WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) UNION ALL
+    SELECT 'answer', id, NULL FROM destination WHERE is_discord AND (answers OR (
+        NOT EXISTS (SELECT FROM destination WHERE is_discord AND answers)
+        AND id = (SELECT min(id) FROM destination WHERE is_discord AND posts_there)
+    )) UNION ALL
+    SELECT 'event', id, NULL FROM destination WHERE asks AND NOT is_discord
+), made AS (
+    INSERT INTO alerts_delivery (kind, destination_id, card_id, message_id, entry, action, trace, state, attempts,
+        last_error, next_attempt_at, event_id, request, answer)
+    SELECT kind, destination_id, card_id, subject.id, %(entry)s, %(action)s, %(trace)s, 'due', 0,
+        '', statement_timestamp() + %(pause)s, '', '', '' FROM wanted, subject ORDER BY card_id, destination_id
+    ON CONFLICT DO NOTHING RETURNING id
+)
+SELECT EXISTS (SELECT FROM destination WHERE asks AND is_discord AND id NOT IN (SELECT destination_id FROM card)),
+       ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting WHERE NOT %(content)s)
+"""  # noqa: S608 - expressions of channels.py
+
+
+class Planned:
+    """What an act asks for, planned in the caller's transaction; `deliveries` are the rows to nudge."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._answers = [self._ask()]
+        if not travels_together() and self._answers[0].row()[0]:
+            # Another act made the same card at this moment: this statement could not see it, the next one can. Acts on
+            # a message that is only just being made, which is what travels together, have no rival.
+            self._answers.append(self._ask())
+
+    @property
+    def deliveries(self) -> list[int]:
+        """The keys of the deliveries that should be tried, once the statement has been answered."""
+        return list(dict.fromkeys(key for answer in self._answers for key in answer.row()[1]))
+
+    def _ask(self) -> Answer:
+        entry = self.entry
+        parameters = {
+            "entry": entry.pk,
+            "action": entry.action,
+            "action_listed": json.dumps([entry.action]),
+            "connection": entry.connection,
+            "message": entry.message,
+            "about": "" if entry.message else about_of(entry.action, entry=entry.pk, connection=entry.connection),
+            "trace": trace_id.get(),
+            "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
+            "makes": entry.action not in ONLY_TURNS,
+            "content": entry.action == FETCHED,
+            "answered": entry.action in ANSWERED,
+        }
+        return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)

@@ -1,7 +1,0 @@
-"""The address that Discord calls."""
-
-from django.urls import path
-
-from alerts.interactions.view import interactions
-
-urlpatterns = [path("discord/interactions/", interactions, name="discord-interactions")]
