@@ -28,7 +28,7 @@ APPS = (
 )
 SOURCES = [path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
-MAX_LINES, MAX_FUNCTION = 450, 50
+MAX_LINES, MAX_FUNCTION = 500, 50
 # Auditors get it as one file that imports nothing of ours: that is worth more to them than short files.
 IN_ONE_PIECE = ROOT / "audit" / "verifier" / "countersign_verify.py"
 
