@@ -51,8 +51,8 @@ def fill() -> str:
     """Hold the messages, and return a key that lists them."""
     from django.db import connection
 
+    from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
     from gateway.models import Email
-    from gateway.provision import make_account, make_mailbox, new_key_text, register_key
 
     account = make_account(name="Bench pages", slug=SLUG)
     mailbox = make_mailbox(account=account, address="pages@bench-pages.example", display_name="Bench")

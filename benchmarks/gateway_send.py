@@ -49,7 +49,7 @@ def measure() -> Result:
 
 def make_sender() -> tuple[str, str]:
     """Make an account with a gated mailbox, and return the mailbox's id and a key that may send."""
-    from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+    from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
 
     account = make_account(name="Bench", slug=SLUG)
     mailbox = make_mailbox(account=account, address="agent@bench.example", display_name="Bench")

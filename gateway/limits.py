@@ -1,15 +1,137 @@
-"""What an account may do in a minute, a day and a month. Each refusal says how much, and how long to wait.
+"""What an account may do in a minute, a day and a month, and how much it did.
 
-Sandbox mail has no quota. Held mail has its place in one, so that approving never finds it used up.
+Calls are counted in Redis and moved to the database by the sweep. Counting never costs a request: while Redis is
+away, calls pass uncounted. Sandbox mail has no quota. Held mail counts against the quota when it is accepted, so that
+approving never finds it used up.
 """
 
-from datetime import UTC, datetime, timedelta
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from typing import Any, TypeVar
 
 from django.conf import settings
+from django.db import DatabaseError
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
 
-from gateway import counters
 from gateway.errors import TooManyRequests
-from gateway.models import Account, ApiKey, Email
+from gateway.models import Account, ApiKey, Email, UsageDay
+from gateway.states import Direction
+
+log = logging.getLogger(__name__)
+TIMEOUT = 0.2
+# How long Redis is left alone after it failed, so that not every request waits for it.
+REST = 5.0
+_CALLS = "gateway:calls"
+# A call that is over the limit is not one that was made. One round trip; the minute's counter goes by itself.
+_HIT = """
+local calls = redis.call('INCR', KEYS[1])
+if calls == 1 then redis.call('EXPIRE', KEYS[1], 120) end
+local limit = tonumber(ARGV[1])
+if limit == 0 or calls <= limit then redis.call('HINCRBY', KEYS[2], ARGV[2], 1) end
+return calls
+"""
+Day = tuple[str, date]
+T = TypeVar("T")
+
+
+class _Health:
+    """Whether Redis is worth asking. Threads share it; a moment of disagreement does no harm."""
+
+    asked_again_at = 0.0
+    away = False
+
+
+def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
+    """Count one call of a key, and return how many it made in this minute: 0 when nobody can say."""
+    minute = int(now.timestamp()) // 60
+    keys = [f"gateway:rate:{key_id}:{minute}", _CALLS]
+    return _ask(lambda: int(_hit()(keys=keys, args=[limit, _name(account_id, now.date())])), 0)
+
+
+def within_hour(name: str) -> int:
+    """Count one try, and return how many there were within an hour of the first: 0 when nobody can say."""
+
+    def count() -> int:
+        pipeline = _redis().pipeline(transaction=True)
+        key = f"gateway:tries:{name}"
+        return int(pipeline.set(key, 0, ex=3600, nx=True).incr(key).execute()[1])
+
+    return _ask(count, 0)
+
+
+def take_calls() -> dict[Day, int]:
+    """Take out what was counted, for whoever writes it down; nobody else gets the same calls."""
+
+    def take() -> dict[Any, Any]:
+        pipeline = _redis().pipeline(transaction=True)
+        counted: dict[Any, Any] = pipeline.hgetall(_CALLS).delete(_CALLS).execute()[0]
+        return counted
+
+    return _read(_ask(take, {}))
+
+
+def put_back(calls: dict[Day, int]) -> None:
+    """Count again what could not be written down."""
+
+    def put() -> None:
+        pipeline = _redis().pipeline(transaction=True)
+        for (account_id, day), number in calls.items():
+            pipeline.hincrby(_CALLS, _name(account_id, day), number)
+        pipeline.execute()
+
+    _ask(put, None)
+
+
+def calls_not_moved(account_id: str) -> dict[date, int]:
+    """Return the calls of an account that are not written down yet, by day."""
+    counted = _read(_ask(lambda: _redis().hgetall(_CALLS), {}))
+    return {day: number for (account, day), number in counted.items() if account == account_id}
+
+
+def _ask(question: Callable[[], T], otherwise: T) -> T:
+    if time.monotonic() < _Health.asked_again_at:
+        return otherwise
+    try:
+        answer = question()
+    except RedisError as error:
+        _Health.asked_again_at = time.monotonic() + REST
+        if not _Health.away:
+            log.warning("calls are not counted", extra={"reason": type(error).__name__})
+        _Health.away = True
+        return otherwise
+    if _Health.away:
+        log.info("calls are counted again")
+        _Health.away = False
+    return answer
+
+
+@cache
+def _redis() -> Redis:
+    # The client would else try again for seconds.
+    retry = Retry(NoBackoff(), 1)
+    return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry)
+
+
+@cache
+def _hit() -> Any:
+    return _redis().register_script(_HIT)
+
+
+def _name(account_id: str, day: date) -> str:
+    return f"{account_id}:{day.isoformat()}"
+
+
+def _read(counted: dict[Any, Any]) -> dict[Day, int]:
+    named = ((name.decode().rpartition(":"), int(number)) for name, number in counted.items())
+    return {(account_id, date.fromisoformat(day)): number for (account_id, _, day), number in named}
+
 
 _DAY = timedelta(days=1)
 
@@ -18,7 +140,7 @@ def check_rate(*, key: ApiKey, now: datetime) -> None:
     """Count this call. Raises TooManyRequests where the key made too many in this minute."""
     own = key.account.requests_per_minute
     limit = settings.GATEWAY_RATE_LIMIT if own is None else own
-    calls = counters.hit(key_id=key.pk, account_id=key.account_id, limit=limit, now=now)
+    calls = hit(key_id=key.pk, account_id=key.account_id, limit=limit, now=now)
     if not limit or calls <= limit:
         return
     raise TooManyRequests(
@@ -86,3 +208,59 @@ def _warms_up(account: Account) -> bool:
 
 def _seconds(wait: timedelta) -> int:
     return max(1, int(wait.total_seconds()) + 1)
+
+
+@dataclass
+class Counts:
+    """What happened in a period."""
+
+    emails_sent: int = 0
+    emails_received: int = 0
+    api_calls: int = 0
+    oversight_actions: int = 0
+
+    def add(self, other: "Counts") -> None:
+        """Add what happened in another period."""
+        for field in fields(self):
+            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
+
+
+def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, Counts]:
+    """Return what happened on each day (UTC) from `begin` until before `end`, as far as the key may know of it.
+
+    Calls are known by whole days, and for the account as a whole.
+    """
+    first, last = begin.astimezone(UTC).date(), (end - timedelta(milliseconds=1)).astimezone(UTC).date()
+    days = {first + timedelta(days=number): Counts() for number in range(max(0, (last - first).days) + 1)}
+    emails = Email.objects.visible_to(key)
+    for day, number in emails.filter(direction=Direction.OUTBOUND).by_day("sent_at", begin, end):
+        days[day].emails_sent = number
+    for day, number in emails.received().by_day("created_at", begin, end):
+        days[day].emails_received = number
+    for day, number in emails.by_day("decided_at", begin, end):
+        days[day].oversight_actions = number
+    for day, number in _calls(key.account_id, first, last):
+        days[day].api_calls += number
+    return days
+
+
+def emails_sent_this_month(account: Account, *, now: datetime) -> int:
+    """Return how many emails of this month (UTC) the account's quota counts."""
+    return Email.objects.charged_to(account, since=start_of_month(now)).count()
+
+
+def write_down_calls() -> int:
+    """Move the counted calls from Redis into rows; what cannot be written is counted again next time."""
+    calls = take_calls()
+    try:
+        UsageDay.objects.add(calls)
+    except DatabaseError:
+        put_back(calls)
+        raise
+    return sum(calls.values())
+
+
+def _calls(account_id: str, first: date, last: date) -> list[tuple[date, int]]:
+    written = UsageDay.objects.filter(account_id=account_id, day__range=(first, last)).values_list("day", "api_calls")
+    fresh = calls_not_moved(account_id)
+    return [*written, *((day, number) for day, number in fresh.items() if first <= day <= last)]

@@ -1,8 +1,16 @@
-"""Finds what a request names, as far as its key may see it; everything else is a 404."""
+"""Finds what a request names, as far as its key may see it, and says what the key may read of it.
+
+What a key cannot see is a 404. Received mail of a gated_all mailbox must not reach an agent before a person has let it
+in: it may hold instructions.
+"""
+
+from django.core import signing
 
 from gateway.errors import Forbidden, Invalid, NotFound
-from gateway.models import ApiKey, Email, Mailbox
-from gateway.querysets.emails import EmailQuerySet
+from gateway.models import ApiKey, Attachment, Email, Mailbox
+from gateway.models.accounts import Scope
+from gateway.models.emails import EmailQuerySet
+from gateway.states import NOT_LET_IN, Change, Direction, Status
 
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
@@ -64,3 +72,56 @@ def thread_named(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None)
     """Return what the key may read of a thread, newest first; possibly nothing."""
     emails = Email.objects.visible_to(key).readable_by(key).in_sight().in_thread(thread_id).with_mailbox()
     return emails.filter(mailbox=mailbox) if mailbox is not None else emails
+
+
+def may_read(key: ApiKey, email: Email) -> bool:
+    """Whether the key may read what the message says."""
+    kept = email.direction == Direction.INBOUND and email.status in NOT_LET_IN
+    return not kept or key.sees_held()
+
+
+def check_may_read(key: ApiKey, email: Email) -> None:
+    """Raise Forbidden for a message that nobody has let in."""
+    if may_read(key, email):
+        return
+    if email.status == Status.REJECTED:
+        raise Forbidden("This message was rejected and cannot be read.", code="not_let_in")
+    raise Forbidden("This message waits for approval and cannot be read before.", code="awaiting_approval")
+
+
+def open_email(key: ApiKey, email: Email) -> None:
+    """Let the key read the message; an unread one is read from then on. Raises Forbidden."""
+    check_may_read(key, email)
+    if email.status == Status.UNREAD:
+        Email.objects.move(email, Change.OPEN)
+
+
+LASTS = 3600
+_SALT = "gateway.file_links"
+
+
+def link_token(*, key: ApiKey, file: Attachment) -> str:
+    """Return the last part of a link to `file`."""
+    return signing.dumps([key.pk, file.email_id, file.pk], salt=_SALT)
+
+
+def file_of_token(token: str) -> Attachment:
+    """Return the file that a link leads to, with its bytes. Raises Forbidden or NotFound."""
+    try:
+        key_id, email_id, file_id = signing.loads(token, salt=_SALT, max_age=LASTS)
+    except signing.SignatureExpired:
+        raise Forbidden("This link has expired. Ask for a new one.", code="link_expired") from None
+    except (signing.BadSignature, ValueError, TypeError):
+        raise Forbidden("This is not a link that was given here.", code="invalid_link") from None
+    key = ApiKey.objects.select_related("account").filter(pk=key_id, revoked_at=None).first()
+    file = Attachment.objects.select_related("email__mailbox").filter(pk=file_id, email_id=email_id).first()
+    if file is None or not file.email.mailbox.is_active:
+        raise NotFound("This file is not here any more.")
+    if key is None or not _may_read(key, file.email):
+        raise Forbidden("Who asked for this link has no access any more.", code="link_ended")
+    return file
+
+
+def _may_read(key: ApiKey, email: Email) -> bool:
+    limited_away = bool(key.mailbox_ids) and email.mailbox_id not in key.mailbox_ids
+    return key.account.is_active and key.may(Scope.READ) and not limited_away

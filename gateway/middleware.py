@@ -1,7 +1,7 @@
-"""Keeps the gateway's word that every answer is JSON: no HTML but /docs, no redirect, no empty body, never 204.
+"""The only middleware: every answer is JSON, with no HTML but /docs, no redirect, no empty body, and never 204.
 
-Also checks the host and the size of the body before anything reads them, names the request in the log, and marks
-every answer as ours.
+It checks the host and the size of the body before anything reads them, names the request in the log, marks every answer
+as ours, and adds the unknown fields of the body to the answer (docs/gateway.md).
 """
 
 import json
@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -17,10 +18,30 @@ from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import traced
-from gateway.ignored_fields import named_in
+
+MOST_NAMES = 10
+_LONGEST_NAME = 80
+
+
+def remember(request: HttpRequest, names: set[str]) -> None:
+    """Keep the names until the answer is made."""
+    if names:
+        known: set[str] = getattr(request, "ignored_fields", set())
+        request.ignored_fields = known | names  # type: ignore[attr-defined]
+
+
+def named_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Return the answer, with `ignored_fields` where it went well although there were any."""
+    names: set[str] = getattr(request, "ignored_fields", set())
+    if not names or response.status_code >= 300 or not isinstance(response, JsonResponse):
+        return response
+    told: dict[str, Any] = json.loads(response.content)
+    told["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MOST_NAMES]]
+    response.content = json.dumps(told).encode()
+    return response
+
 
 log = logging.getLogger(__name__)
-
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
@@ -31,7 +52,6 @@ _SENTENCES = {
     405: ("This path does not take this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
-
 # What people get wrong about paths, and how to mend it.
 _NEAR_MISSES = (
     (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),

@@ -1,7 +1,9 @@
-"""Hands one message to the mail server, one step at a time, and tells what is known afterwards.
+"""Hands one message to the mail server, one step at a time, and returns what is known afterwards.
 
-The bytes of the message are the point of no return. Before them every failure means "the server has nothing"; after
-them only its answer counts, and without one the fate is unknown. Every step has a time limit.
+The bytes of the message are the point of no return. Before them every failure means that the server has nothing;
+after them only its answer counts, and without one the fate is unknown. Every step has a time limit. A process that
+waited long in vain leaves the server alone for a while, so that a dead server does not cost that time again for every
+message.
 """
 
 import re
@@ -19,11 +21,9 @@ OPENING_TIMEOUT = 25
 MESSAGE_TIMEOUT = 60
 # Servers scan and store before they answer.
 ANSWER_TIMEOUT = 30
-
 # The server wants us to sign in, or to do it otherwise.
 _SIGN_IN = frozenset({530, 534, 535, 538})
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
-
 Replies = dict[str, tuple[int, str]]
 
 
@@ -157,3 +157,33 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return text.decode("utf-8", "replace")[:500]
+
+
+# Shorter failures (nobody listens, a refusal) cost nothing to try again.
+SLOW = 2.0
+# As long as no attempt of another mail is made after a slow failure.
+REST = 30.0
+
+
+class State:
+    """When the mail server may be asked again, on the monotonic clock."""
+
+    asked_again_at = 0.0
+
+
+def rests_for() -> float:
+    """Return for how many seconds the mail server is to be left alone; 0 when it can be asked."""
+    return max(0.0, State.asked_again_at - time.monotonic())
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Watch one attempt: one that took long and led to nothing lets the server rest."""
+    began = time.monotonic()
+    try:
+        yield
+    except (NotTaken, FateUnknown):
+        ended = time.monotonic()
+        if ended - began > SLOW:
+            State.asked_again_at = ended + REST
+        raise

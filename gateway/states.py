@@ -1,6 +1,7 @@
-"""The states of an email and the one table of how they change; writing is compare-and-set (querysets.py).
+"""The states of an email, the one table of how they change, and the oversight modes.
 
-Words are those of MultiMail, with `sent` for what went out. Delivery and bounce are times, not states.
+The words are MultiMail's, with `sent` for what went out. Delivery and bounce are times, not states.
+`Email.objects.move` writes a state, by compare-and-set.
 """
 
 from collections.abc import Mapping
@@ -85,7 +86,6 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.SPAM_FLAGGED, Change.NOT_SPAM): Status.UNREAD,
     (Status.SPAM_QUARANTINED, Change.NOT_SPAM): Status.UNREAD,
 }
-
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
 # Received mail that nobody has let in: what it says is kept from agents, also after a no.
 NOT_LET_IN = (Status.PENDING_SCAN, Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
@@ -108,3 +108,45 @@ def next_state(status: str, change: Change) -> Status:
         return TRANSITIONS[Status(status), change]
     except KeyError:
         raise InvalidTransition(f"An email that is {status} cannot {change}.") from None
+
+
+class Mode(models.TextChoices):
+    """How much of a mailbox's mail people see before it moves; strictest first."""
+
+    READ_ONLY = "read_only"
+    GATED_ALL = "gated_all"
+    GATED_SEND = "gated_send"
+    MONITORED = "monitored"
+    AUTONOMOUS = "autonomous"
+
+
+class GateTiming(models.TextChoices):
+    """Whether a scheduled message is asked about at once or when its time has come."""
+
+    GATE_FIRST = "gate_first"
+    SCHEDULE_FIRST = "schedule_first"
+
+
+_STRICTEST_FIRST = tuple(Mode)
+
+
+def stricter(one: Mode, other: Mode) -> Mode:
+    """Return the stricter of two modes."""
+    return min(one, other, key=_STRICTEST_FIRST.index)
+
+
+def effective_mode(*, mailbox: Mode, asked: Mode | None, allow_looser: bool) -> Mode:
+    """Return the mode that holds for one message.
+
+    A call can tighten. It can loosen only where the operator switched that on for the mailbox, and never read_only.
+    """
+    if asked is None:
+        return mailbox
+    if allow_looser and mailbox is not Mode.READ_ONLY:
+        return asked
+    return stricter(mailbox, asked)
+
+
+def is_gated(mode: Mode) -> bool:
+    """Whether outgoing mail waits for a decision in this mode."""
+    return mode in (Mode.GATED_ALL, Mode.GATED_SEND)

@@ -10,8 +10,11 @@ from datetime import datetime
 from django.conf import settings
 
 from common.nudge import has_enough_to_do, nudge
-from gateway import closing, compose, endpoints, hooks, outbox, signup, usage
+from gateway import limits
+from gateway.accounts import signup
+from gateway.messages import decisions, outbox, submission
 from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
+from gateway.webhooks import endpoints, subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +40,7 @@ def _do(name: str, duty: Callable[[datetime], int], now: datetime) -> int:
 
 
 def _close(now: datetime) -> int:
-    closing.cancel_left_behind(now=now)
+    decisions.cancel_left_behind(now=now)
     return 0
 
 
@@ -47,7 +50,7 @@ def _move_on(now: datetime) -> int:
 
 def _moved_on(email: Email, now: datetime) -> bool:
     # Each by itself: one that cannot be moved on is no reason for the others to stay.
-    return bool(_do(f"moving on {email.pk}", lambda now: int(compose.move_on(email=email, now=now)), now))
+    return bool(_do(f"moving on {email.pk}", lambda now: int(submission.move_on(email=email, now=now)), now))
 
 
 def _nudge_emails(now: datetime) -> int:
@@ -82,7 +85,7 @@ def _probe(now: datetime) -> int:
 
 def _forget(now: datetime) -> int:
     """Clear what has served its time."""
-    hooks.forget_previous_secrets()
+    subscriptions.forget_previous_secrets()
     keys = IdempotencyRecord.objects.expired().delete()[0]
     return keys + WebhookDelivery.objects.outlived(BATCH).delete()[0]
 
@@ -96,6 +99,6 @@ _DUTIES: dict[str, Callable[[datetime], int]] = {
     "probes": _probe,
     "given up": lambda now: endpoints.give_up_waiting(),
     "cleared": _forget,
-    "calls": lambda now: usage.write_down_calls(),
+    "calls": lambda now: limits.write_down_calls(),
     "sign-ups": lambda now: signup.nudge_unmailed(now),
 }

@@ -4,7 +4,10 @@ from celery import shared_task
 from django.utils import timezone
 
 from common.nudge import nudge
-from gateway import deliver, draining, outbox, signup, sweeping
+from gateway import sweeping
+from gateway.accounts import signup
+from gateway.messages import outbox
+from gateway.webhooks import deliveries
 
 
 # Longer than all time limits of one attempt together (smtp.py); a mail server that stalls is no reason to kill.
@@ -23,7 +26,7 @@ def mail_signup_code(signup_id: str) -> str:
 @shared_task
 def deliver_webhook(delivery_id: int) -> str:
     """Make one attempt at one webhook delivery, and nudge the one behind it."""
-    following = deliver.deliver(delivery_id=delivery_id)
+    following = deliveries.deliver(delivery_id=delivery_id)
     if following is not None:
         deliver_webhook.delay(following)
     return "done"
@@ -32,7 +35,7 @@ def deliver_webhook(delivery_id: int) -> str:
 @shared_task
 def drain_webhook(delivery_id: int) -> str:
     """Work for a moment on what has piled up for one subscription, and nudge itself to go on after what else waits."""
-    following = draining.drain(delivery_id=delivery_id)
+    following = deliveries.drain(delivery_id=delivery_id)
     if following is not None:
         nudge(drain_webhook.name, following)
     return "done"
@@ -41,7 +44,7 @@ def drain_webhook(delivery_id: int) -> str:
 @shared_task
 def probe_webhook(webhook_id: str) -> str:
     """Try a paused endpoint once."""
-    return "awake" if deliver.probe(webhook_id=webhook_id) else "paused"
+    return "awake" if deliveries.probe(webhook_id=webhook_id) else "paused"
 
 
 @shared_task

@@ -5,12 +5,12 @@ from functools import partial
 from django.urls import path
 from ninja.openapi.views import openapi_json
 
-from gateway.api import left_out
+from gateway.api import dialects
 from gateway.api.site import api
 
 urlpatterns = [
     path("v1/openapi.json", partial(openapi_json, api=api)),
-    *left_out.urlpatterns,
+    *dialects.urlpatterns,
     path("", api.urls),
 ]
 

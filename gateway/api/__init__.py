@@ -1,1 +1,5 @@
-"""The routes of the gateway, one module a use case. Handlers parse, call one command, and shape the answer."""
+"""The routes, one file a subject: bodies of requests, documented answers, rows as they are shown, and handlers.
+
+A handler parses, calls one command and shapes the answer; it writes nothing itself, and no other folder imports this
+one. Start at `site.py`; sending a message is in `sending.py`.
+"""

@@ -1,22 +1,210 @@
-"""The account itself, with what the calling key may do."""
+"""The account with what the calling key may do, its usage, and its audit log."""
 
-from typing import Any
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal, Self
 
 from django.http import HttpResponse
 from django.utils import timezone
-from ninja import Router
+from ninja import Query, Router
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway import accounts, closing
-from gateway.account_shapes import account_facts
-from gateway.answers.accounts import AccountAnswer, AccountChanged, PendingApproval
-from gateway.answers.base import Changed, answer, documented
+from gateway.accounts import accounts
+from gateway.accounts.confirmations import confirmed
+from gateway.api import lists
+from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress
 from gateway.auth import KeyedRequest, needs
-from gateway.confirmations import confirmed
+from gateway.limits import Counts, emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
-from gateway.models import Account, ApiKey, Mailbox
+from gateway.messages import decisions
+from gateway.models import Account, ApiKey, AuditLogEntry, Email, Mailbox
 from gateway.models.accounts import Scope
-from gateway.schemas.accounts import AccountPatch
-from gateway.schemas.confirming import ConfirmIn
+from gateway.timestamps import epoch_milliseconds, iso
+
+_CLEARABLE = ("oversight_email", "physical_address")
+
+
+class AccountPatch(Confirmable):
+    """What to change. Null clears the address of the overseer and the postal one."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "oversight_email": "boss@example.com"}})
+
+    name: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
+    oversight_email: OptionalAddress = None
+    physical_address: Annotated[str, Field(max_length=300)] | None = None
+    hold_all: bool | None = None
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields of the account that are to change, and to what."""
+        said = self.model_dump(include={"name", *_CLEARABLE}, exclude_unset=True)
+        changes = {name: value for name, value in said.items() if value is not None}
+        return changes | {name: said[name] or "" for name in _CLEARABLE if name in said}
+
+
+MAX_DAYS = 366
+# The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
+_LATEST = 253_370_764_799_999
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _lower(value: object) -> object:
+    return (value.strip().lower() or None) if isinstance(value, str) else value
+
+
+_Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(_none_if_empty)]
+
+
+class UsageFilters(BaseModel):
+    """Which period, and whether by day. MCP clients say `period`, others `breakdown`."""
+
+    period: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower)] = None
+    breakdown: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower)] = None
+    begin: _Milliseconds = Field(None, alias="from", description="Milliseconds since 1970; default: this month.")
+    end: _Milliseconds = Field(None, alias="to", description="Milliseconds since 1970; default: now.")
+
+    @model_validator(mode="after")
+    def _is_a_period(self) -> Self:
+        if self.begin is not None and self.end is not None:
+            if self.end < self.begin:
+                raise ValueError("to: lies before from.")
+            if self.end - self.begin > MAX_DAYS * 86_400_000:
+                raise ValueError(f"from: lies more than {MAX_DAYS} days before to.")
+        return self
+
+    def daily(self) -> bool:
+        """Whether the days are wanted one by one."""
+        return "daily" in (self.period, self.breakdown)
+
+    def bounds(self, now: datetime) -> tuple[datetime, datetime]:
+        """Return the period: this month so far where nothing is said, never longer than MAX_DAYS."""
+        end = now if self.end is None else datetime.fromtimestamp(self.end / 1000, UTC)
+        if self.begin is None:
+            return start_of_month(end), end
+        begin = datetime.fromtimestamp(self.begin / 1000, UTC)
+        return max(min(begin, end), end - timedelta(days=MAX_DAYS)), end
+
+
+class AccountAnswer(Answer):
+    """The account, and what the calling key may do."""
+
+    id: str
+    scopes: list[str]
+    mailboxes: list[dict[str, Any]]
+
+
+class AccountChanged(Answer):
+    """The account, changed."""
+
+    id: str
+    status: str
+    name: str
+    hold_all: bool
+
+
+class UsageOfDay(Answer):
+    """What happened on one day (UTC)."""
+
+    date: str
+    emails_sent: int
+    emails_received: int
+    api_calls: int
+    oversight_actions: int
+
+
+class Usage(Answer):
+    """What happened in a period; with `breakdown`, also day by day under `data`."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=True)
+
+    begin: int = Field(alias="from")
+    end: int = Field(alias="to")
+    emails_sent: int
+    emails_received: int
+    api_calls: int
+    oversight_actions: int
+    plan: str
+    monthly_email_quota: int | None
+    max_mailboxes: int | None
+    storage_used_bytes: int
+    max_storage_bytes: int | None
+    breakdown: str | None = None
+    data: list[UsageOfDay] | None = None
+
+
+class AuditLog(Answer):
+    """A page of the audit log."""
+
+    entries: list[dict[str, Any]]
+    cursor: str | None
+
+
+def audit_entry_json(row: AuditLogEntry) -> dict[str, Any]:
+    """Return one line of the audit log."""
+    return {
+        "id": row.pk,
+        "action": row.action,
+        "resource_type": row.resource_type,
+        "resource_id": row.resource_id,
+        "actor_key_id": row.actor_key_id,
+        "metadata": row.metadata,
+        "created_at": iso(row.created_at),
+    }
+
+
+_PLAN = "self-hosted"
+
+
+def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
+    """Return an account under the names that all clients read: at the top, and once more nested."""
+    sent = emails_sent_this_month(account, now=now)
+    quota = account.monthly_email_quota
+    facts = _account_fields(account) | {
+        "emails_sent_this_month": sent,
+        "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
+        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
+    }
+    return facts | {"account": facts}
+
+
+def plan_json(account: Account) -> dict[str, Any]:
+    """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
+    return {
+        "plan": _PLAN,
+        "monthly_email_quota": account.monthly_email_quota,
+        "max_mailboxes": account.max_mailboxes,
+        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
+        "max_storage_bytes": None,
+    }
+
+
+def _account_fields(account: Account) -> dict[str, Any]:
+    return {
+        "id": account.pk,
+        "name": account.name,
+        "slug": account.slug,
+        "username": account.slug,
+        "plan": _PLAN,
+        # Nothing is enforced here by how mail was received: limits are the operator's.
+        "enforcement_tier": "none",
+        "sending_enabled": account.is_active,
+        "oversight_email": account.oversight_email or None,
+        "physical_address": account.physical_address or None,
+        # Null: no limit.
+        "monthly_email_quota": account.monthly_email_quota,
+        "max_mailboxes": account.max_mailboxes,
+        "max_storage_bytes": None,
+        "is_active": account.is_active,
+        "hold_all": account.hold_all_at is not None,
+        "hold_all_at": iso(account.hold_all_at),
+        "sending_disabled": False,
+        "sending_disabled_reason": None,
+        "created_at": epoch_milliseconds(account.created_at),
+    }
+
 
 router = Router(tags=["account"])
 
@@ -25,7 +213,7 @@ router = Router(tags=["account"])
 def read_account(request: KeyedRequest) -> HttpResponse:
     """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
     key = request.auth
-    facts = account_facts(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
+    facts = account_json(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
 
 
@@ -49,7 +237,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     )
     with asked:
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
-    return answer(account_facts(account, now=now) | {"status": "updated"})
+    return answer(account_json(account, now=now) | {"status": "updated"})
 
 
 @router.delete("/account", auth=needs(Scope.ADMIN), response=documented(Changed) | {202: PendingApproval})
@@ -67,7 +255,7 @@ def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approva
     )
     with asked:
         accounts.close_account(key=key)
-    closing.cancel_left_behind(key=key, now=now)
+    decisions.cancel_left_behind(key=key, now=now)
     return answer({"id": key.account_id, "status": "deleted"})
 
 
@@ -90,3 +278,30 @@ def _mailboxes(key: ApiKey) -> list[dict[str, Any]]:
         {"id": mailbox.pk, "address": mailbox.address, "oversight_mode": mailbox.oversight_mode}
         for mailbox in Mailbox.objects.visible_to(key).order_by("id")
     ]
+
+
+@router.get("/usage", tags=["usage"], auth=needs(Scope.READ), response=documented(Usage), by_alias=True)
+def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
+    """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
+    begin, end = filters.bounds(timezone.now())
+    days = usage_by_day(key=request.auth, begin=begin, end=end)
+    total = Counts()
+    for counts in days.values():
+        total.add(counts)
+    told: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **asdict(total)}
+    told |= plan_json(request.auth.account)
+    if filters.daily():
+        rows = [{"date": day.isoformat(), **asdict(counts)} for day, counts in days.items()]
+        told |= {"breakdown": "daily", "data": rows}
+    return answer(told)
+
+
+@router.get("/audit-log", auth=needs(Scope.ADMIN), response=documented(AuditLog))
+def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+    """List what was done with which key, newest first."""
+    rows = AuditLogEntry.objects.visible_to(request.auth)
+    if before := lists.read_cursor(cursor):
+        rows = rows.filter(pk__lt=before)
+    size = lists.clamp(limit, default=100, most=500)
+    page, following = lists.cut(list(rows[: size + 1]), size)
+    return answer({"entries": [audit_entry_json(entry) for entry in page], "cursor": following})

@@ -1,29 +1,148 @@
 """Allowlists of mailboxes, and what they refused."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from common.mail_addresses import clean_addresses
-from gateway import allowlists, paging
-from gateway.allowlists import judge
-from gateway.answers.accounts import PendingApproval
-from gateway.answers.base import answer, documented
-from gateway.answers.recipients import AllowlistAnswer, Refusals
+from common.patterns import read_pattern
+from gateway.accounts.confirmations import confirmed
+from gateway.api import lists
+from gateway.api.answers import Answer, PendingApproval, answer, documented
+from gateway.api.bodies import Body, Confirmable, Line, Moment
 from gateway.auth import KeyedRequest, needs
-from gateway.confirmations import confirmed
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, Refusal
 from gateway.models.accounts import Scope
-from gateway.refusals import facts_of
-from gateway.schemas.allowlists import AllowlistIn, KindWord
+from gateway.recipients import allowlists
+from gateway.recipients.allowlists import Entry, facts_of, judge
 from gateway.timestamps import iso
 
-router = Router(tags=["allowlists"])
+MAX_ENTRIES = 5000
 
+
+def _word(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _pattern(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError("must be text such as jane@example.org, example.org or *.example.org.")
+    return read_pattern(value)
+
+
+def _pattern_as_entry(value: object) -> object:
+    return {"pattern": value} if isinstance(value, str) else value
+
+
+def _few(value: object) -> object:
+    # Before each entry is read: five thousand good ones are enough, whatever comes after them.
+    if isinstance(value, list) and len(value) > MAX_ENTRIES:
+        raise ValueError(f"at most {MAX_ENTRIES} entries.")
+    return value
+
+
+# Words and not the model's classes: the API's document knows a class by its bare name, and has another `Mode`.
+KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(_word)]
+ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(_word)]
+
+
+class EntryIn(Body):
+    """Whom to name, and for how long."""
+
+    pattern: Annotated[str, BeforeValidator(_pattern)]
+    expires_at: Moment | None = None
+    note: Annotated[Line, Field(max_length=300)] | None = None
+
+    def entry(self) -> Entry:
+        """Return the entry as it should stand."""
+        return Entry(self.pattern, self.expires_at, self.note or "")
+
+
+class AllowlistIn(Confirmable):
+    """A whole list. `version` is the one that the change is made to; a list that was never written is at 0."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "kind": "restriction",
+                "mode": "monitor",
+                "version": 0,
+                "entries": [
+                    "example.org",
+                    {"pattern": "jane@example.com", "expires_at": "2099-01-01T00:00:00Z", "note": "until the fair"},
+                ],
+            }
+        }
+    )
+
+    kind: KindWord
+    mode: ListModeWord
+    version: int = Field(0, ge=0, le=2_000_000_000)
+    entries: Annotated[
+        list[Annotated[EntryIn, BeforeValidator(_pattern_as_entry, json_schema_input_type=EntryIn | str)]],
+        BeforeValidator(_few),
+        Field(max_length=MAX_ENTRIES),
+    ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_leave_version_out(cls, value: Any) -> Any:
+        return {k: v for k, v in value.items() if k != "version" or v is not None} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "bypass" and self.mode == "contacts":
+            raise ValueError("mode: contacts is for restrictions only; a bypass is off, monitor or enforce.")
+        return self
+
+
+class AllowlistEntryAnswer(Answer):
+    """One entry; an expired one names nobody any more."""
+
+    pattern: str
+    expires_at: str | None
+    note: str | None
+    live: bool
+    expired: bool
+
+
+class AllowlistAnswer(Answer):
+    """One list of one mailbox."""
+
+    mailbox_id: str
+    kind: str
+    mode: str
+    version: int
+    entries: list[AllowlistEntryAnswer]
+    updated_at: str | None
+
+
+class RefusalAnswer(Answer):
+    """A message that was kept out."""
+
+    id: str
+    mailbox_id: str
+    key_id: str
+    recipients: list[str]
+    refused_recipients: list[str]
+    rule: str
+    metadata: dict[str, Any]
+    created_at: str
+
+
+class Refusals(Answer):
+    """A page of refusals."""
+
+    refusals: list[RefusalAnswer]
+    cursor: str | None
+
+
+router = Router(tags=["allowlists"])
 _PATH = "/mailboxes/{mailbox}/allowlist"
 
 
@@ -71,10 +190,10 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")
-    if before := paging.read_cursor(cursor):
+    if before := lists.read_cursor(cursor):
         rows = rows.filter(pk__lt=before)
-    size = paging.clamp(limit, default=50, most=100)
-    page, following = paging.cut(list(rows[: size + 1]), size)
+    size = lists.clamp(limit, default=50, most=100)
+    page, following = lists.cut(list(rows[: size + 1]), size)
     return answer({"refusals": [_refusal(refusal) for refusal in page], "cursor": following})
 
 

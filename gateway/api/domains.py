@@ -1,18 +1,105 @@
 """Domains of the account: an address can be given to a mailbox only under one that is active."""
 
+from typing import Annotated, Any
+
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
+from pydantic import AfterValidator, ConfigDict, Field
 
-from gateway import domain_shapes, domains
-from gateway.answers.base import Changed, answer, documented
-from gateway.answers.domains import DomainAnswer, DomainLookedAt, Domains
+from gateway.api.answers import Answer, Changed, answer, documented
+from gateway.api.bodies import Body
 from gateway.auth import KeyedRequest, needs
+from gateway.domains import registration
+from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
+from gateway.domains.registration import clean_domain
 from gateway.errors import NotFound
 from gateway.lookups import check_unlimited
 from gateway.models import ApiKey, Domain
 from gateway.models.accounts import Scope
-from gateway.schemas.domains import DomainIn
+from gateway.timestamps import iso
+
+
+class DomainIn(Body):
+    """A domain to claim."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"domain": "mail.example.com"}})
+
+    domain: Annotated[str, AfterValidator(clean_domain), Field(max_length=300)]
+
+
+class DnsRecord(Answer):
+    """One record to put into DNS."""
+
+    type: str
+    name: str
+    value: str
+    purpose: str
+    verified: bool
+    problem: str | None
+
+
+class DomainAnswer(Answer):
+    """One domain."""
+
+    id: str
+    domain: str
+    status: str
+    dkim_verified: bool
+    spf_verified: bool
+    dmarc_verified: bool
+    mx_verified: bool
+    return_path_verified: bool
+    dns_records: list[DnsRecord]
+    created_at: str
+    verified_at: str | None
+    looked_at: str | None
+
+
+class DomainLookedAt(DomainAnswer):
+    """One domain, and what DNS says of it."""
+
+    message: str
+
+
+class Domains(Answer):
+    """All domains of the account."""
+
+    domains: list[DomainAnswer]
+
+
+def domain_json(row: Domain) -> dict[str, Any]:
+    """Return a domain with its records, and what DNS said of each when it was last asked."""
+    records = records_of(row)
+    signs = any(key.verified_at and not key.retired_at for key in row.dkim_keys.all())
+    return {
+        "id": row.pk,
+        "domain": row.domain,
+        "status": row.status,
+        "dkim_verified": signs,
+        "spf_verified": row.is_right(SPF),
+        "dmarc_verified": row.is_right(DMARC),
+        "mx_verified": row.is_right(MX),
+        # The envelope sender is of the domain itself.
+        "return_path_verified": row.is_right(SPF),
+        "dns_records": [_record(row, record) for record in records],
+        "created_at": iso(row.created_at),
+        "verified_at": iso(row.verified_at),
+        "looked_at": iso(row.looked_at),
+    }
+
+
+def _record(row: Domain, record: Record) -> dict[str, Any]:
+    told = {
+        "type": record.type,
+        "name": record.name,
+        "value": record.value,
+        "purpose": record.purpose,
+        "verified": row.is_right(record.key) or (record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE),
+        "problem": row.dns_problems.get(record.key) or None,
+    }
+    return told | ({"priority": 10} if record.type == "MX" else {})
+
 
 router = Router(tags=["account"])
 
@@ -21,42 +108,42 @@ router = Router(tags=["account"])
 def list_domains(request: KeyedRequest) -> HttpResponse:
     """List the account's domains."""
     check_unlimited(request.auth)
-    return answer({"domains": [domain_shapes.domain(row) for row in Domain.objects.visible_to(request.auth)]})
+    return answer({"domains": [domain_json(row) for row in Domain.objects.visible_to(request.auth)]})
 
 
 @router.post("/domains", auth=needs(Scope.ADMIN), response=documented(DomainAnswer, status=201))
 def create_domain(request: KeyedRequest, body: DomainIn) -> HttpResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
-    made = domains.add_domain(key=request.auth, name=body.domain, now=timezone.now())
-    return answer(domain_shapes.domain(made), status=201)
+    made = registration.add_domain(key=request.auth, name=body.domain, now=timezone.now())
+    return answer(domain_json(made), status=201)
 
 
 @router.get("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
 def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Read one domain."""
-    return answer(domain_shapes.domain(_domain_named(request.auth, domain_id)))
+    return answer(domain_json(_domain_named(request.auth, domain_id)))
 
 
 @router.post("/domains/{domain_id}/verify", auth=needs(Scope.ADMIN), response=documented(DomainLookedAt))
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
     domain = _domain_named(request.auth, domain_id)
-    seen = domains.verify_domain(key=request.auth, domain=domain, now=timezone.now())
-    return answer(domain_shapes.domain(seen.domain) | {"message": seen.message})
+    seen = registration.verify_domain(key=request.auth, domain=domain, now=timezone.now())
+    return answer(domain_json(seen.domain) | {"message": seen.message})
 
 
 @router.post("/domains/{domain_id}/rotate-dkim", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
 def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Make another DKIM key. The old one signs until the new one is in DNS and the domain verified again."""
     domain = _domain_named(request.auth, domain_id)
-    return answer(domain_shapes.domain(domains.rotate_key(key=request.auth, domain=domain, now=timezone.now())))
+    return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain, now=timezone.now())))
 
 
 @router.delete("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
 def delete_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Give a domain back. 409 while mailboxes live under it."""
     domain = _domain_named(request.auth, domain_id)
-    domains.remove_domain(key=request.auth, domain=domain)
+    registration.remove_domain(key=request.auth, domain=domain)
     return answer({"id": domain_id, "status": "deleted"})
 
 

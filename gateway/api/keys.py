@@ -1,20 +1,118 @@
 """API keys: listing, making, changing and revoking them."""
 
+from typing import Annotated, Any, Self
+
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from gateway import keys
-from gateway.account_shapes import key_facts
-from gateway.answers.accounts import PendingApproval
-from gateway.answers.base import Changed, answer, documented
-from gateway.answers.keys import KeyChanged, KeyMade, Keys
+from gateway.accounts import keys
+from gateway.accounts.confirmations import confirmed
+from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.bodies import Confirmable, ConfirmIn, Line
 from gateway.auth import KeyedRequest, needs
-from gateway.confirmations import confirmed
 from gateway.models import ApiKey
 from gateway.models.accounts import Scope
-from gateway.schemas.confirming import ConfirmIn
-from gateway.schemas.keys import KeyIn, KeyPatch
+from gateway.timestamps import iso
+
+_NAMES = ", ".join(Scope.values)
+
+
+def _known(scopes: list[str]) -> list[str]:
+    scopes = list(dict.fromkeys(scope.strip().lower() for scope in scopes))
+    if unknown := [scope for scope in scopes if scope not in Scope.values]:
+        raise ValueError(f"there is no scope {unknown[0][:40]!a}; there are {_NAMES}.")
+    if {Scope.SEND, Scope.OVERSIGHT} <= set(scopes):
+        raise ValueError("one key cannot have both send and oversight: it would approve its own mail. Make two keys.")
+    return scopes
+
+
+Scopes = Annotated[list[str], Field(min_length=1, max_length=20), AfterValidator(_known)]
+MailboxNames = Annotated[list[Annotated[str, Field(max_length=320)]], Field(min_length=1, max_length=100)]
+KeyName = Annotated[Line, Field(min_length=1, max_length=100)]
+
+
+class KeyIn(Confirmable):
+    """A key to make. Without `mailboxes` it is good for all of them."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "Support bot", "scopes": ["read", "send"]}})
+
+    name: KeyName
+    scopes: Scopes | None = None
+    mailboxes: MailboxNames | None = None
+    sandbox: bool | None = None
+
+
+class KeyPatch(Confirmable):
+    """What to change about a key. `mailboxes` null: all of them."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"name": "Support bot 2"}})
+
+    name: KeyName | None = None
+    scopes: Scopes | None = None
+    mailboxes: MailboxNames | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if not self.said():
+            raise ValueError("name: say what to change: name, scopes or mailboxes.")
+        return self
+
+    def said(self) -> dict[str, Any]:
+        """Return the fields that were given; only `mailboxes` may be null."""
+        given = self.model_dump(include={"name", "scopes", "mailboxes"}, exclude_unset=True)
+        return {name: value for name, value in given.items() if value is not None or name == "mailboxes"}
+
+
+class KeyAnswer(Answer):
+    """One key, without its text."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    mailboxes: list[str] | None
+    sandbox: bool
+    created_at: str
+    last_used_at: str | None
+    is_active: bool
+
+
+class KeyMade(KeyAnswer):
+    """A new key; its text is shown this once."""
+
+    api_key: str
+    key: str
+
+
+class KeyChanged(KeyAnswer):
+    """A key, changed."""
+
+    status: str
+
+
+class Keys(Answer):
+    """All keys, revoked ones too."""
+
+    api_keys: list[KeyAnswer]
+
+
+def key_json(key: ApiKey) -> dict[str, Any]:
+    """Return a key; `mailboxes` null: all of them."""
+    return {
+        "id": key.pk,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": key.scopes,
+        "mailboxes": key.mailbox_ids or None,
+        "sandbox": key.sandbox,
+        "created_at": iso(key.created_at),
+        "last_used_at": iso(key.last_used_at),
+        "revoked_at": iso(key.revoked_at),
+        "is_active": key.revoked_at is None,
+    }
+
 
 router = Router(tags=["account"])
 
@@ -23,7 +121,7 @@ router = Router(tags=["account"])
 def list_keys(request: KeyedRequest) -> HttpResponse:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.kept_by(request.auth).order_by("id")
-    return answer({"api_keys": [key_facts(key) for key in rows]})
+    return answer({"api_keys": [key_json(key) for key in rows]})
 
 
 @router.post("/api-keys", auth=needs(Scope.ADMIN), response=documented(KeyMade, status=201) | {202: PendingApproval})
@@ -46,7 +144,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         made, text = keys.create_key(
             key=request.auth, name=body.name, scopes=scopes, mailboxes=body.mailboxes, sandbox=body.sandbox
         )
-    return answer(key_facts(made) | {"api_key": text, "key": text}, status=201)
+    return answer(key_json(made) | {"api_key": text, "key": text}, status=201)
 
 
 @router.patch("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(KeyChanged) | {202: PendingApproval})
@@ -68,7 +166,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     )
     with asked:
         changed = keys.change_key(key=request.auth, changed=found, said=said)
-    return answer(key_facts(changed) | {"status": "updated"})
+    return answer(key_json(changed) | {"status": "updated"})
 
 
 @router.delete("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(Changed) | {202: PendingApproval})

@@ -1,22 +1,139 @@
 """Mailboxes: reading, making, changing and deleting them."""
 
+from typing import Annotated, Any, Self
+
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
+from pydantic import ConfigDict, Field, model_validator
 
-from gateway import closing, mailboxes
-from gateway.account_shapes import mailbox_facts
-from gateway.answers.accounts import MailboxAnswer, MailboxChanged, Mailboxes, PendingApproval
-from gateway.answers.base import Changed, answer, documented
+from gateway.accounts import mailboxes
+from gateway.accounts.confirmations import confirmed
+from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.bodies import Addresses, Body, Confirmable, Line, ModeWord, TimingWord
 from gateway.auth import KeyedRequest, needs
-from gateway.confirmations import confirmed
 from gateway.lookups import mailbox_named
+from gateway.messages import decisions
 from gateway.models import ApiKey, Mailbox
 from gateway.models.accounts import Scope
-from gateway.schemas.mailboxes import MailboxIn, MailboxPatch, MailboxSettings
+from gateway.timestamps import epoch_milliseconds
+
+_ADDITIONS = ("auto_cc", "auto_bcc")
+_TEXTS = ("display_name", "signature_block")
+MAX_ADDITIONS = 2000
+
+
+class MailboxSettings(Body):
+    """What a mailbox can be told. Null clears a text; for anything else it says nothing."""
+
+    display_name: Annotated[Line, Field(max_length=200)] | None = None
+    oversight_mode: ModeWord | None = None
+    auto_cc: Addresses = Field(default_factory=list)
+    auto_bcc: Addresses = Field(default_factory=list)
+    signature_block: Annotated[str, Field(max_length=200)] | None = None
+    # 0 and 1 are taken as well.
+    forward_inbound: bool | None = None
+    ai_disclosure: bool | None = None
+    mcp_configured: bool | None = None
+    scheduling_enabled: bool | None = None
+    allow_looser_per_call: bool | None = None
+    default_gate_timing: TimingWord | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.forward_inbound:
+            raise ValueError(
+                "forward_inbound: this gateway forwards no received mail. Subscribe a webhook to message.received, or "
+                "let your mail server send a copy."
+            )
+        for name in _ADDITIONS:
+            if len(", ".join(getattr(self, name))) > MAX_ADDITIONS:
+                raise ValueError(f"{name}: at most {MAX_ADDITIONS} characters in all.")
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """Return the fields of a mailbox that are to change, and to what; without the oversight mode."""
+        said = self.model_dump(include=set(MailboxSettings.model_fields) - {"oversight_mode"}, exclude_unset=True)
+        changes = {name: value for name, value in said.items() if value is not None}
+        changes |= {name: ", ".join(said[name]) for name in _ADDITIONS if name in said}
+        return changes | {name: said[name] or "" for name in _TEXTS if name in said}
+
+
+class MailboxIn(MailboxSettings, Confirmable):
+    """A mailbox to make: a whole address, or the part before the @ of the account's own domain."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"address_local": "outreach", "display_name": "Outreach", "auto_cc": None}}
+    )
+
+    address: Annotated[str, Field(max_length=320)] | None = None
+    address_local: Annotated[str, Field(max_length=64)] | None = None
+
+    @model_validator(mode="after")
+    def _has_address(self) -> Self:
+        if not self.wanted():
+            raise ValueError("address: say which address the mailbox is to have.")
+        return self
+
+    def wanted(self) -> str:
+        """Return the address, or its local part."""
+        return (self.address or self.address_local or "").strip()
+
+
+class MailboxPatch(MailboxSettings, Confirmable):
+    """What to change about a mailbox."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"display_name": "Support", "signature_block": "The support team"}}
+    )
+
+
+class MailboxAnswer(Answer):
+    """One mailbox."""
+
+    id: str
+    address: str
+    display_name: str
+    oversight_mode: str
+
+
+class MailboxChanged(MailboxAnswer):
+    """One mailbox, changed."""
+
+    status: str
+
+
+class Mailboxes(Answer):
+    """All mailboxes of a key."""
+
+    mailboxes: list[MailboxAnswer]
+
+
+def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
+    """Return a mailbox; switches are 0 and 1."""
+    return {
+        "id": mailbox.pk,
+        "tenant_id": mailbox.account_id,
+        "address": mailbox.address,
+        "display_name": mailbox.display_name,
+        "oversight_mode": mailbox.oversight_mode,
+        "allow_looser_per_call": mailbox.allow_looser_per_call,
+        "auto_cc": mailbox.auto_cc or None,
+        "auto_bcc": mailbox.auto_bcc or None,
+        "signature_block": mailbox.signature_block or None,
+        "default_gate_timing": mailbox.default_gate_timing,
+        "scheduling_enabled": int(mailbox.scheduling_enabled),
+        "mcp_configured": int(mailbox.mcp_configured),
+        "forward_inbound": int(mailbox.forward_inbound),
+        "ai_disclosure": int(mailbox.ai_disclosure),
+        "webhook_url": None,
+        "oversight_webhook_url": None,
+        "is_active": int(mailbox.is_active),
+        "created_at": epoch_milliseconds(mailbox.created_at),
+    }
+
 
 router = Router(tags=["account"])
-
 MADE = documented(MailboxAnswer, status=201) | {202: PendingApproval}
 
 
@@ -24,13 +141,13 @@ MADE = documented(MailboxAnswer, status=201) | {202: PendingApproval}
 def list_mailboxes(request: KeyedRequest) -> HttpResponse:
     """List the mailboxes that the key may use."""
     rows = Mailbox.objects.visible_to(request.auth).order_by("id")
-    return answer({"mailboxes": [mailbox_facts(mailbox) for mailbox in rows]})
+    return answer({"mailboxes": [mailbox_json(mailbox) for mailbox in rows]})
 
 
 @router.get("/mailboxes/{mailbox}", auth=needs(Scope.READ), response=documented(MailboxAnswer))
 def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Read one mailbox."""
-    return answer(mailbox_facts(mailbox_named(request.auth, mailbox)))
+    return answer(mailbox_json(mailbox_named(request.auth, mailbox)))
 
 
 @router.post("/mailboxes", auth=needs(Scope.ADMIN), response=MADE)
@@ -49,7 +166,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         made = mailboxes.create_mailbox(
             key=request.auth, wanted=body.wanted(), mode=body.oversight_mode, settings=body.changes()
         )
-    return answer(mailbox_facts(made), status=201)
+    return answer(mailbox_json(made), status=201)
 
 
 @router.patch(
@@ -71,7 +188,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         changed = mailboxes.change_mailbox(
             key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now
         )
-    return answer(mailbox_facts(changed) | {"status": "updated"})
+    return answer(mailbox_json(changed) | {"status": "updated"})
 
 
 @router.patch(
@@ -89,7 +206,7 @@ def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found = mailbox_named(request.auth, mailbox)
     mailboxes.delete_mailbox(key=request.auth, mailbox=found)
-    closing.cancel_left_behind(key=request.auth, now=timezone.now())
+    decisions.cancel_left_behind(key=request.auth, now=timezone.now())
     return answer({"id": found.pk, "status": "deleted"})
 
 

@@ -1,23 +1,112 @@
-"""What waits for a decision, and the decision itself."""
+"""What waits for a decision, the decision, and the one-time codes that loosen a mailbox's oversight."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Self
 
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
+from pydantic import ConfigDict, Field, model_validator
 
-from gateway import decide, paging, shapes
-from gateway.answers.base import answer, documented
-from gateway.answers.messages import Decided, PendingMessages
+from gateway.accounts import mailboxes
+from gateway.api import lists, shapes
+from gateway.api.answers import Answer, Problem, answer, documented
+from gateway.api.bodies import Body, Line, ModeWord, NamesEmail
+from gateway.api.lists import PendingFilters
+from gateway.api.mailboxes import MailboxChanged, mailbox_json
+from gateway.api.shapes import Decided, PendingMessages
 from gateway.auth import KeyedRequest, needs
-from gateway.filters import PendingFilters
 from gateway.lookups import email_named, mailbox_named
-from gateway.models import Email
+from gateway.messages import decisions
+from gateway.models import Email, UpgradeRequest
 from gateway.models.accounts import Scope
-from gateway.schemas.oversight import DecideIn, Verdict
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
+
+_ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+
+
+class Verdict(Body):
+    """A decision about a message that the path names."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"decision": "approve"}})
+
+    action: str = ""
+    decision: str = ""
+    reason: Annotated[str, Field(max_length=2000)] | None = None
+    # Whom the client names as the person behind the key; the audit log keeps the key.
+    decided_by: Annotated[Line, Field(max_length=200)] | None = None
+    expected_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        words = {_ACTIONS.get(word.strip().lower(), "") for word in (self.action, self.decision) if word}
+        if len(words) != 1 or words == {""}:
+            raise ValueError("action: must be approve or reject.")
+        return self
+
+    def outcome(self) -> str:
+        """Return `approved` or `rejected`."""
+        return _ACTIONS[(self.action or self.decision).strip().lower()]
+
+
+class DecideIn(Verdict, NamesEmail):
+    """A decision about a held message, in any dialect."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"email_id": "01JD0000000000000000000000", "action": "approve"}}
+    )
+
+    @model_validator(mode="after")
+    def _names_message(self) -> Self:
+        if not self.names_email():
+            raise ValueError("email_id: say which message.")
+        return self
+
+
+class UpgradeWish(Body):
+    """Which mode is wanted."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"target_mode": "monitored"}})
+
+    target_mode: ModeWord
+
+
+class UpgradeCode(Body):
+    """The code that an operator gave out."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"code": "A7X-29K"}})
+
+    code: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class UpgradeAsked(Answer):
+    """The wish is stored; an operator has its code."""
+
+    id: str
+    status: str
+    mailbox_id: str
+    target_mode: str
+    expires_at: str
+    message: str
+
+
+class UpgradeRequests(Answer):
+    """What waits for a code, with the codes."""
+
+    requests: list[dict[str, Any]]
+
+
+def upgrade_json(request: UpgradeRequest) -> dict[str, Any]:
+    """Return a wish for a looser mode, without its code."""
+    return {
+        "id": request.pk,
+        "mailbox_id": request.mailbox_id,
+        "target_mode": request.target_mode,
+        "created_at": iso(request.created_at),
+        "expires_at": iso(request.expires_at),
+    }
+
 
 router = Router(tags=["oversight"])
 
@@ -57,12 +146,12 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool)
     emails = Email.objects.visible_to(request.auth).awaiting_decision().with_mailbox().with_key().with_attachments()
     if filters.mailbox:
         emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
-    if cursor := paging.read_cursor(filters.cursor):
+    if cursor := lists.read_cursor(filters.cursor):
         emails = emails.filter(id__gt=cursor)
     limit = filters.page_size()
     if limit is None:
         return _rows(list(emails), None, filters, flat=flat)
-    page, following = paging.cut(list(emails[: limit + 1]), limit)
+    page, following = lists.cut(list(emails[: limit + 1]), limit)
     return _rows(page, following, filters, flat=flat)
 
 
@@ -70,7 +159,7 @@ def _one(email: Email, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if email.status in AWAITING_DECISION:
         return _rows([email], None, filters, flat=flat)
     # Closed or not yet at the gate: nothing to decide, and what became of it.
-    return _rows([], None, filters, flat=flat, outcome=shapes.outcome(email) | shapes.delivery(email))
+    return _rows([], None, filters, flat=flat, outcome=email.outcome() | shapes.delivery(email))
 
 
 def _rows(
@@ -87,7 +176,7 @@ def _rows(
 
 
 def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
-    email = decide.decide_email(
+    email = decisions.decide_email(
         key=request.auth,
         email_id=email_id,
         outcome=body.outcome(),
@@ -120,3 +209,55 @@ def _leaves_now(email: Email) -> bool:
 
 def _word(email: Email, *, flat: bool) -> str:
     return "approved_and_sent" if _leaves_now(email) and not flat else email.decision
+
+
+_ASKED = (
+    "An operator has the code for this and decides whether to give it to you. It is good once, for 24 hours: pass it "
+    "on with upgrade."
+)
+
+
+@router.post(
+    "/mailboxes/{mailbox}/request-upgrade",
+    auth=needs(Scope.SEND, Scope.ADMIN),
+    response=documented(UpgradeAsked) | {429: Problem},
+)
+def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> HttpResponse:
+    """Ask for a looser oversight mode; three times an hour at most. The code goes to an operator."""
+    asked = mailboxes.request_upgrade(
+        key=request.auth,
+        mailbox=mailbox_named(request.auth, mailbox),
+        target=body.target_mode,
+        now=timezone.now(),
+    )
+    return answer(upgrade_json(asked) | {"status": "upgrade_requested", "message": _ASKED})
+
+
+@router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=documented(MailboxChanged))
+def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpResponse:
+    """Loosen the mode with the code that an operator gave. Dashes and case do not matter."""
+    changed = mailboxes.upgrade(
+        key=request.auth, mailbox=mailbox_named(request.auth, mailbox), code=body.code, now=timezone.now()
+    )
+    return answer(mailbox_json(changed) | {"status": "upgraded"})
+
+
+@router.get("/upgrade-requests", auth=needs(Scope.ADMIN), response=documented(UpgradeRequests))
+def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
+    """List what waits for a code, newest first, with who asked, and with the codes for a person to pass on.
+
+    A key that also sends, or is a sandbox key, gets null for a code: it would loosen oversight in its own favour.
+    """
+    key = request.auth
+    rows = UpgradeRequest.objects.visible_to(key).waiting().select_related("requested_by_key")
+    shown = not key.is_party()
+    told = [
+        upgrade_json(one)
+        | {
+            "requested_by": one.requested_by_key_id,
+            "requested_by_name": one.requested_by_key.name,
+            "code": one.code if shown else None,
+        }
+        for one in rows
+    ]
+    return answer({"requests": told})

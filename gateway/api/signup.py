@@ -1,21 +1,123 @@
-"""Making an account by oneself, where the operator allows it; without any key."""
+"""Signing up for an account without any key, where the operator allows it."""
+
+from typing import Annotated, Literal
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from common.addresses import client_address
-from gateway import counters, signup
-from gateway.answers.base import answer, documented
-from gateway.answers.signup import AccountMade, Challenge, SignupRequested, SlugAvailability
-
-# One router for both: a path belongs to one router, and POST on the account is the sign-up.
+from gateway import limits
+from gateway.accounts import signup
+from gateway.accounts.signup import check_solution, new_challenge
 from gateway.api.accounts import router
+from gateway.api.answers import Answer, answer, documented
+from gateway.api.bodies import Address, Body, Line, ModeWord
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.models import Account, Signup
-from gateway.modes import Mode
-from gateway.schemas.signup import ChallengeIn, ConfirmSignupIn, ResendIn, SignupIn
-from gateway.signup_challenge import check_solution, new_challenge
+from gateway.states import Mode
+
+
+class ChallengeIn(Body):
+    """Whom the account will be for; it changes nothing here."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"oversight_email": "a@acme.example"}})
+
+    oversight_email: Annotated[str, Field(max_length=320)] = ""
+
+
+class Solution(Body):
+    """A solved challenge, sent back as it came with the number that solves it."""
+
+    algorithm: Literal["SHA-256"] = "SHA-256"
+    challenge: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    number: Annotated[int, Field(ge=0, le=10**9)]
+    salt: Annotated[str, Field(max_length=200)]
+    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+_WISH: JsonDict = {
+    "operator_name": "Acme",
+    "oversight_email": "a@acme.example",
+    "accepted_tos": True,
+    "accepted_operator_agreement": True,
+    "accepted_anti_spam_policy": True,
+    "pow_solution": {"challenge": "0" * 64, "number": 4711, "salt": "9f?expires=1", "signature": "0" * 64},
+}
+
+
+class SignupIn(Body):
+    """A wish for an account."""
+
+    model_config = ConfigDict(json_schema_extra={"example": _WISH})
+
+    # It stands in the mail with the code, which may go to a stranger: no place for an advertisement.
+    operator_name: Annotated[Line, Field(min_length=1, max_length=80, pattern=r"^[^:/@]*$")]
+    oversight_email: Address
+    accepted_tos: Literal[True]
+    accepted_operator_agreement: Literal[True]
+    accepted_anti_spam_policy: Literal[True]
+    pow_solution: Solution
+    slug: Annotated[str, Field(max_length=60)] = ""
+    physical_address: Annotated[str, Field(max_length=300)] = ""
+    use_case: Annotated[str, Field(max_length=200)] = ""
+    oversight_mode: ModeWord | None = None
+
+
+class ConfirmSignupIn(Body):
+    """The code that was mailed."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"code": "SKP-7D2-4V8"}})
+
+    code: Annotated[str, Field(min_length=1, max_length=40)]
+
+
+class ResendIn(Body):
+    """To whom the code was mailed."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"oversight_email": "a@acme.example"}})
+
+    oversight_email: Annotated[str, Field(min_length=3, max_length=320)]
+
+
+class Challenge(Answer):
+    """Work to do: the number up to `maxnumber` that, written behind `salt`, has the SHA-256 `challenge`."""
+
+    algorithm: str
+    challenge: str
+    maxnumber: int
+    salt: str
+    signature: str
+
+
+class SignupRequested(Answer):
+    """That a code was mailed, or would have been."""
+
+    status: str
+
+
+class AccountMade(Answer):
+    """The account, and its one key, which is told once."""
+
+    status: str
+    name: str
+    slug: str
+    api_key: str
+    mailbox_id: str
+    mailbox_address: str
+    oversight_mode: str
+    oversight_email: str
+    use_case: str
+
+
+class SlugAvailability(Answer):
+    """Whether a name is free."""
+
+    slug: str
+    available: bool
+
 
 # Of one address, within an hour: guesses at a code, and wishes for an account.
 _MOST_CODES, _MOST_WISHES = 5, 20
@@ -101,5 +203,5 @@ def _check_open() -> None:
 
 
 def _check_rate(request: HttpRequest, what: str, most: int) -> None:
-    if counters.within_hour(f"{what}:{client_address(request)}") > most:
+    if limits.within_hour(f"{what}:{client_address(request)}") > most:
         raise TooManyRequests(f"Only {most} such requests an hour come from one address.", retry_after=3600)

@@ -1,25 +1,184 @@
-"""Subscriptions and the log of what was sent to them: what an admin key looks after."""
+"""Subscriptions, their secrets, and the log of deliveries. Secrets are shown only by webhook_json_with_secret."""
 
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from typing import Any
+from typing import Annotated, Any
 
+from courier.models import Delivery
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
+from pydantic import ConfigDict, Field
 
-from gateway import hook_shapes, hooks, paging
-from gateway.answers.accounts import PendingApproval
-from gateway.answers.base import Changed, answer, documented
-from gateway.answers.webhooks import Deliveries, DeliveryAnswer, WebhookAnswer, Webhooks, WebhookWithSecret
+from gateway.accounts.confirmations import confirmed
+from gateway.api import lists
+from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.bodies import Body, Confirmable, Line
 from gateway.auth import KeyedRequest, needs
-from gateway.confirmations import confirmed
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_unlimited, mailbox_named
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.models.accounts import Scope
-from gateway.replay import replay_delivery
-from gateway.schemas.webhooks import RotateIn, WebhookChange, WebhookIn
+from gateway.timestamps import iso
+from gateway.webhooks import subscriptions
+from gateway.webhooks.subscriptions import replay_delivery
+
+
+class WebhookIn(Confirmable):
+    """A subscription to make."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"url": "https://example.com/hook", "events": ["oversight.pending"]}}
+    )
+
+    url: Annotated[Line, Field(min_length=1, max_length=2000)]
+    events: Annotated[list[str], Field(min_length=1, max_length=40)]
+    mailbox_id: str | None = Field(None, max_length=320)
+    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+    # Of a live key: whether events of sandbox mail are wanted too. A sandbox key hears of nothing else.
+    include_sandbox: bool = False
+
+
+class WebhookChange(Confirmable):
+    """What to change of a subscription; what is not named stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"events": ["oversight.pending", "email.decided"]}})
+
+    url: Annotated[Line, Field(min_length=1, max_length=2000)] = ""
+    events: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(default_factory=list)
+    mailbox_id: str | None = Field(None, max_length=320)
+    include_sandbox: bool = False
+
+
+class RotateIn(Body):
+    """How long the old secret goes on signing beside the new one; 0 ends it at once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"overlap_s": 3600}})
+
+    overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
+    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+
+
+class WebhookAnswer(Answer):
+    """One subscription."""
+
+    id: str
+    url: str
+    events: list[str]
+    mailbox_id: str | None
+    sandbox: bool
+    include_sandbox: bool
+    created_at: str
+    is_active: bool
+    paused_at: str | None
+    last_error: str | None
+
+
+class WebhookWithSecret(WebhookAnswer):
+    """One subscription, and what signs its events."""
+
+    signing_secret: str
+    secret: str
+    previous_secret_until: str | None
+
+
+class Webhooks(Answer):
+    """All subscriptions, under two names."""
+
+    webhooks: list[WebhookAnswer]
+    subscriptions: list[WebhookAnswer]
+
+
+class Attempt(Answer):
+    """How one attempt went."""
+
+    at: str
+    response_status: int | None
+    error: str | None
+    milliseconds: int
+
+
+class DeliveryAnswer(Answer):
+    """One event on its way to one subscription, with its newest attempts."""
+
+    id: str
+    webhook_id: str
+    event_id: str
+    event_type: str
+    email_id: str | None
+    url: str
+    status: str
+    attempts: int
+    attempt_log: list[Attempt]
+    response_status: int | None
+    last_error: str | None
+    created_at: str
+    last_attempt_at: str | None
+
+
+class Deliveries(Answer):
+    """A page of the delivery log."""
+
+    deliveries: list[DeliveryAnswer]
+    cursor: str | None
+
+
+# The published words, and the states that they stand for.
+STATUS_WORDS = {
+    "pending": (Delivery.State.DUE, Delivery.State.SENDING),
+    "delivered": (Delivery.State.DELIVERED,),
+    "failed": (Delivery.State.FAILED,),
+}
+_WORD_OF = {state: word for word, states in STATUS_WORDS.items() for state in states}
+
+
+def webhook_json(row: Webhook) -> dict[str, Any]:
+    """Return a subscription without its secret."""
+    return {
+        "id": row.pk,
+        "url": row.url,
+        "events": row.events,
+        "mailbox_id": row.mailbox_id,
+        "sandbox": row.sandbox,
+        "include_sandbox": row.include_sandbox,
+        "created_at": iso(row.created_at),
+        "is_active": row.paused_at is None,
+        "paused_at": iso(row.paused_at),
+        "last_error": row.last_error or None,
+        "failures": row.failures,
+    }
+
+
+def webhook_json_with_secret(row: Webhook) -> dict[str, Any]:
+    """Return a subscription with the secret that signs, or will when the overlap of a rotation is over."""
+    overlap = iso(row.previous_until) if row.previous_secret else None
+    return webhook_json(row) | {"signing_secret": row.secret, "secret": row.secret, "previous_secret_until": overlap}
+
+
+def delivery_json(row: WebhookDelivery) -> dict[str, Any]:
+    """Return a delivery with how its newest attempts went."""
+    return {
+        "id": str(row.pk),
+        "webhook_id": row.webhook_id,
+        "event_id": row.event_id,
+        "event_type": row.event,
+        "email_id": row.email_id,
+        "sandbox": row.email.sandbox if row.email else False,
+        "url": row.webhook.url,
+        "status": _WORD_OF[Delivery.State(row.state)],
+        "attempts": row.attempts,
+        "attempt_log": row.history,
+        "response_status": row.response_status,
+        "last_error": row.last_error or None,
+        "created_at": iso(row.created_at),
+        "last_attempt_at": iso(row.last_attempt_at),
+        "next_attempt_at": iso(row.next_attempt_at) if _may_be_tried(row) else None,
+    }
+
+
+def _may_be_tried(row: WebhookDelivery) -> bool:
+    return row.state == Delivery.State.DUE and row.webhook.paused_at is None
+
 
 router = Router(tags=["webhooks"])
 
@@ -27,7 +186,7 @@ router = Router(tags=["webhooks"])
 @router.get("/webhooks", auth=needs(Scope.ADMIN), response=documented(Webhooks))
 def list_webhooks(request: KeyedRequest) -> HttpResponse:
     """List subscriptions, without their secrets."""
-    shown = [hook_shapes.webhook(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
+    shown = [webhook_json(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
@@ -38,7 +197,7 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
     with _confirmed(request.auth, "create_webhook", body.act(), body.url, body.approval_code):
-        webhook = hooks.add_webhook(
+        webhook = subscriptions.add_webhook(
             key=request.auth,
             url=body.url,
             events=body.events,
@@ -46,13 +205,13 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
             secret=body.secret,
             include_sandbox=body.include_sandbox,
         )
-    return answer(hook_shapes.with_secret(webhook), status=201)
+    return answer(webhook_json_with_secret(webhook), status=201)
 
 
 @router.get("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret))
 def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Read one subscription, with its secret."""
-    return answer(hook_shapes.with_secret(_webhook_named(request.auth, webhook_id)))
+    return answer(webhook_json_with_secret(_webhook_named(request.auth, webhook_id)))
 
 
 @router.patch(
@@ -65,15 +224,15 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
     with _confirmed(request.auth, "update_webhook", {"id": webhook.pk, **body.act()}, webhook.url, body.approval_code):
-        changed = hooks.change_webhook(key=request.auth, webhook=webhook, changes=changes)
-    return answer(hook_shapes.webhook(changed) | {"status": "updated"})
+        changed = subscriptions.change_webhook(key=request.auth, webhook=webhook, changes=changes)
+    return answer(webhook_json(changed) | {"status": "updated"})
 
 
 @router.delete("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
-    hooks.end_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    subscriptions.end_webhook(key=request.auth, webhook=webhook, now=timezone.now())
     return answer({"id": webhook.pk, "status": "deleted"})
 
 
@@ -84,22 +243,22 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
     For `overlap_s` seconds (24 hours if not said, at most 7 days) `X-MultiMail-Signature` is still made with the old
     secret, and `X-MultiMail-Signature-Next` with the new one; then the new one takes its place.
     """
-    webhook = hooks.rotate_secret(
+    webhook = subscriptions.rotate_secret(
         key=request.auth,
         webhook=_webhook_named(request.auth, webhook_id),
         secret=body.secret,
         overlap=timedelta(seconds=body.overlap_s),
         now=timezone.now(),
     )
-    return answer(hook_shapes.with_secret(webhook))
+    return answer(webhook_json_with_secret(webhook))
 
 
 @router.post("/webhooks/{webhook_id}/test", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
 def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Send one signed `webhook.test` event, which is about no message; a paused subscription wakes if it is taken."""
     webhook = _webhook_named(request.auth, webhook_id)
-    delivery = hooks.test_webhook(key=request.auth, webhook=webhook, now=timezone.now())
-    return answer(hook_shapes.delivery(delivery))
+    delivery = subscriptions.test_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    return answer(delivery_json(delivery))
 
 
 @router.get("/webhook-deliveries", auth=needs(Scope.ADMIN), response=documented(Deliveries))
@@ -114,11 +273,11 @@ def list_deliveries(
     """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
     rows = WebhookDelivery.objects.visible_to(request.auth)
     rows = rows.matching(webhook_id=webhook_id, states=_states(status), email_id=email_id)
-    if before := paging.read_cursor(cursor):
-        rows = rows.filter(pk__lt=paging.as_number(before))
-    size = paging.clamp(limit, default=50, most=100)
-    page, following = paging.cut(list(rows[: size + 1]), size)
-    return answer({"deliveries": [hook_shapes.delivery(delivery) for delivery in page], "cursor": following})
+    if before := lists.read_cursor(cursor):
+        rows = rows.filter(pk__lt=lists.as_number(before))
+    size = lists.clamp(limit, default=50, most=100)
+    page, following = lists.cut(list(rows[: size + 1]), size)
+    return answer({"deliveries": [delivery_json(delivery) for delivery in page], "cursor": following})
 
 
 @router.post("/webhook-deliveries/{delivery_id}/replay", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
@@ -129,7 +288,7 @@ def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     delivery = rows.filter(pk=int(delivery_id)).first() if known else None
     if delivery is None:
         raise NotFound("There is no such delivery in this account.")
-    return answer(hook_shapes.delivery(replay_delivery(key=request.auth, delivery=delivery)))
+    return answer(delivery_json(replay_delivery(key=request.auth, delivery=delivery)))
 
 
 def _confirmed(
@@ -156,6 +315,6 @@ def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
 
 
 def _states(word: str) -> tuple[str, ...]:
-    if word and word not in hook_shapes.STATUS_WORDS:
+    if word and word not in STATUS_WORDS:
         raise Invalid("status: must be pending, delivered or failed.", field="status")
-    return hook_shapes.STATUS_WORDS.get(word, ())
+    return STATUS_WORDS.get(word, ())

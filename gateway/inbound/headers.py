@@ -21,7 +21,6 @@ MAX_SUBJECT = 998
 MAX_NAME = 200
 MAX_IDS = 30
 MAX_ADDRESSES = 200
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
 _UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
 # A reference longer than the column of ids (300) cannot be one of ours.

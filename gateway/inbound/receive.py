@@ -1,4 +1,4 @@
-"""Takes received mail in: which mailbox an address is, and storing a message once, in its thread, held or readable.
+"""Stores received mail: which mailbox an address is, and each message once, in its thread, held or readable.
 
 Nothing is ever sent from here, so a mail loop cannot close inside the gateway.
 """
@@ -11,11 +11,11 @@ from django.db import IntegrityError, transaction
 
 from common.identifiers import ulid
 from common.mail_addresses import clean_address, domain_of
-from gateway import auditing, event_names, events
+from gateway import auditing
 from gateway.inbound.mail import Mail, is_marked
 from gateway.models import Attachment, Email, Mailbox
-from gateway.modes import Mode
-from gateway.states import Direction, Status
+from gateway.states import Direction, Mode, Status
+from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
             auditing.note("email.received", email=email, automatic=mail.automatic, cut=list(mail.cut))
-            events.announce(event_names.PENDING if email.gated else event_names.RECEIVED, email=email, now=now)
+            events.announce(events.PENDING if email.gated else events.RECEIVED, email=email, now=now)
     except IntegrityError:
         if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
             return "known"

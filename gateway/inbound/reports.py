@@ -1,15 +1,30 @@
-"""Reads what mail servers report of mail that was sent: delivery notices (RFC 3464) and complaints (RFC 5965).
+"""Reports of mail servers: delivery notices (RFC 3464) and complaints (RFC 5965), read and applied.
 
-A report is mail like any other: whatever a stranger wrote, reading it ends soon and raises nothing.
+A report is believed where it came to the mail's own return address, or names its message id and comes from a mail
+server, and speaks of somebody whom the mail went to. A forged one is refused, or anybody could get addresses
+suppressed.
 """
 
+import hmac
+import logging
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from email.message import Message
 from itertools import islice
+from typing import Any
+
+from django.db import transaction
 
 from common.mail_addresses import clean_address
+from gateway import auditing
 from gateway.inbound.headers import ids_of, one_line
+from gateway.messages import verp
+from gateway.messages.content import all_recipients, reaches_a_recipient
+from gateway.models import Email, Mailbox, Suppression
+from gateway.recipients import suppression
+from gateway.states import Direction, Status
+from gateway.webhooks import events
 
 MOST_RECIPIENTS = 100
 _MOST_TEXT = 500
@@ -21,7 +36,6 @@ COMPLAINT = "complaint"
 _COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE)
-
 Fields = dict[str, list[str]]
 
 
@@ -128,3 +142,144 @@ def _address(text: str) -> str:
         return clean_address(text.rpartition(";")[2].strip().strip("<>")).lower()
     except ValueError:
         return ""
+
+
+log = logging.getLogger(__name__)
+FAILED = "failed"
+# Nothing more will come: the mail is where it should be, or was handed to servers that do not report.
+_ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
+# Of two reports of one recipient the one with more weight counts, in whatever order they come.
+_WEIGHT = {"delayed": 1, "relayed": 2, "expanded": 2, "delivered": 3, FAILED: 4, COMPLAINT: 5}
+
+
+class ForgedReport(Exception):
+    """The report claims to be about mail of ours, and cannot be."""
+
+
+class ReportTooEarly(Exception):
+    """The report is about mail whose mail server has not been heard to the end yet: it should come again."""
+
+
+def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, sender: str, now: datetime) -> bool:
+    """Take in a report that came to `recipient` from the envelope sender `sender`; False where it is about no mail of
+    ours, and so mail like any other. Raises ForgedReport or ReportTooEarly.
+    """
+    with transaction.atomic():
+        email, is_proved = _email_of(report, mailbox, recipient, sender)
+        if email is None:
+            return False
+        people = {address.lower(): address for address in all_recipients(email)}
+        told = [(people[one.recipient], one) for one in report.told if one.recipient in people]
+        if not told and is_proved and len(people) == 1:
+            # Forwarded mail is reported under another address, and a complaint need not name anybody.
+            told = [(address, one) for address in people.values() for one in report.told]
+        if not told:
+            return _without_effect(report, is_proved)
+        if email.status == Status.SCHEDULED and email.data_attempted_at is not None:
+            raise ReportTooEarly
+        if email.status != Status.SENT:
+            raise ForgedReport
+        # Whoever got the mail knows its addresses; that nobody speaks of another recipient, its mail servers alone can
+        # show. What is told of others is kept, and suppresses nobody.
+        may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
+        for address, one in told:
+            _take(email, address, one, now, may_suppress=may_suppress)
+        _arrived(email, now)
+    return True
+
+
+def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: str) -> tuple[Email | None, bool]:
+    """Return the email that the report is about, locked, and whether its return address says so.
+
+    Raises ForgedReport.
+    """
+    outgoing = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False)
+    outgoing = outgoing.with_mailbox().select_for_update(of=("self",))
+    try:
+        proved = [verp.email_id_in(one) for one in (recipient, *report.return_addresses)]
+    except verp.ForgedAddress:
+        raise ForgedReport from None
+    if named := next(filter(None, proved), ""):
+        return outgoing.filter(pk=named).first(), True
+    if mailbox is None:
+        return None, False
+    email = outgoing.filter(mailbox=mailbox, message_id_header__in=report.message_ids).first()
+    tells_of_delivery = any(one.action != COMPLAINT for one in report.told)
+    # A mail server reports from the empty sender (RFC 3464, section 2), and to the return address where there is one.
+    if email is not None and ((sender and tells_of_delivery) or email.has_return_address):
+        raise ForgedReport
+    return email, False
+
+
+def _without_effect(report: Report, is_proved: bool) -> bool:
+    """Say what becomes of a report that speaks of nobody whom the mail went to."""
+    if is_proved and report.told:
+        raise ForgedReport
+    return is_proved
+
+
+def _take(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+    before = email.reported.get(address, {}).get("action", "")
+    if _WEIGHT[told.action] <= _WEIGHT.get(before, 0):
+        return
+    email.reported[address] = {"action": told.action, "status": told.status, "at": now.isoformat()}
+    email.save(update_fields=["reported"])
+    auditing.note(
+        "email.reported", email=email, recipient=address, reported=told.action, code=told.status, reason=told.diagnostic
+    )
+    if told.action != "delayed" and email.fate_unknown:
+        # A mail server has it: that is known now.
+        _write(email, fate_unknown=False, sent_at=now, last_error="")
+        events.announce(events.SENT, email=email, now=now)
+    if told.action == FAILED:
+        _bounced(email, address, told, now, may_suppress=may_suppress)
+    elif told.action == COMPLAINT:
+        _complained(email, address, told, now, may_suppress=may_suppress)
+    log.info("delivery reported", extra={"email": email.pk, "reported": told.action, "status": told.status})
+
+
+def _arrived(email: Email, now: datetime) -> None:
+    """Call the email delivered once it has arrived at all whom it did not come back from."""
+    waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
+    arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
+    if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
+        _write(email, delivered_at=now)
+        events.announce(events.DELIVERED, email=email, now=now)
+
+
+def _bounced(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+    is_hard = told.status.startswith("5") or not told.status
+    # Other numbers stand there too, such as those of addresses.
+    found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", told.diagnostic)
+    reply = (int(found[1]) if found else (550 if is_hard else 450), f"{told.status} {told.diagnostic}".strip()[:500])
+    _write(
+        email,
+        bounced_at=now,
+        bounce_type="hard_bounce" if is_hard else "soft_bounce",
+        refused_recipients=email.refused_recipients | {address: reply},
+    )
+    if is_hard and may_suppress:
+        suppression.suppress_gone(email=email, refused={address: reply}, now=now)
+    events.announce(
+        events.BOUNCED,
+        email=email,
+        now=now,
+        bounce_type=email.bounce_type,
+        bounce_code=reply[0],
+        diagnostic=reply[1],
+        bounced_recipients=[address],
+    )
+
+
+def _complained(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+    if may_suppress:
+        suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
+    events.announce(
+        events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=told.diagnostic
+    )
+
+
+def _write(email: Email, **fields: Any) -> None:
+    for name, value in fields.items():
+        setattr(email, name, value)
+    email.save(update_fields=list(fields))

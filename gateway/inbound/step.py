@@ -22,7 +22,7 @@ class InboundStep(bootsteps.StartStopStep):
     def start(self, worker: Any) -> None:
         """Begin to listen. A port that is taken ends the worker, with the reason in its log."""
         # Only now: what the listener needs should not be in the memory of every child.
-        from gateway.inbound.listener import Listener
+        from gateway.inbound.smtp_server import Listener
 
         self.listener = Listener(host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker)
         self.listener.start()

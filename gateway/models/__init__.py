@@ -1,14 +1,13 @@
-"""The gateway's tables. Ids are ULIDs: opaque to clients, and in order of creation."""
+"""The gateway's tables, each with its queries, one file a subject. Ids are ULIDs: opaque, and in order of creation.
 
-from gateway.models.accounts import Account, ApiKey, Mailbox
-from gateway.models.allowlists import Allowlist, AllowlistEntry, Refusal
-from gateway.models.audit import AuditLogEntry
+Models hold no commands and know nothing of HTTP. Start at `emails.py`.
+"""
+
+from gateway.models.accounts import Account, ApiKey, AuditLogEntry, Mailbox, Signup, UsageDay
 from gateway.models.codes import ApprovalRequest, UpgradeRequest
 from gateway.models.domains import DkimKey, Domain
 from gateway.models.emails import Attachment, Email, IdempotencyRecord
-from gateway.models.recipients import Contact, Suppression
-from gateway.models.signups import Signup
-from gateway.models.usage import UsageDay
+from gateway.models.recipients import Allowlist, AllowlistEntry, Contact, Refusal, Suppression
 from gateway.models.webhooks import Webhook, WebhookDelivery
 
 __all__ = [

@@ -1,13 +1,19 @@
-"""Who uses the gateway: accounts, their keys and their mailboxes."""
+"""Accounts, their keys and mailboxes, sign-ups, the audit log, and calls by day."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import connection, models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.identifiers import ulid
-from gateway.modes import GateTiming, Mode
-from gateway.querysets.accounts import AccountMailboxQuerySet, ApiKeyQuerySet
+from gateway.models.sql import build, columns, rows
+from gateway.states import GateTiming, Mode
 
 
 class Account(models.Model):
@@ -42,6 +48,42 @@ class Scope(models.TextChoices):
     OVERSIGHT = "oversight"
     OVERSIGHT_READ = "oversight_read"
     ADMIN = "admin"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Looking up credentials."""
+
+    def by_hash(self, sha256: str) -> ApiKey | None:
+        """Return the key, with its account, also when it is revoked; by the unique index of its hash."""
+        sql = (
+            f"SELECT {columns(ApiKey, 'key')}, {columns(Account, 'account')} FROM gateway_apikey AS key"  # noqa: S608
+            " JOIN gateway_account AS account ON account.id = key.account_id WHERE key.sha256 = %s"
+        )
+        for row in rows(sql, [sha256]):
+            width = len(ApiKey._meta.concrete_fields)
+            key = build(ApiKey, row[:width])
+            key.account = build(Account, row[width:])
+            return key
+        return None
+
+    def used(self, key: ApiKey) -> None:
+        """Note the use, at most once a minute, so that reading does not mean writing."""
+        self.filter(pk=key.pk).filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))).update(
+            last_used_at=Now()
+        )
+
+    def kept_by(self, key: ApiKey) -> Self:
+        """The keys that `key` may look after: none that reaches further than itself."""
+        keys = self.filter(account_id=key.account_id)
+        if key.sandbox:
+            keys = keys.filter(sandbox=True)
+        if key.mailbox_ids:
+            keys = keys.filter(mailbox_ids__contained_by=key.mailbox_ids).exclude(mailbox_ids=[])
+        return keys
+
+    def administering(self) -> Self:
+        """Keys that can look after a whole account."""
+        return self.filter(scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None)
 
 
 class ApiKey(models.Model):
@@ -100,6 +142,33 @@ class ApiKey(models.Model):
         return {} if sees_both else {"sandbox": self.sandbox}
 
 
+class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
+    """Mailboxes as a key sees them."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The live mailboxes of the key's account that the key is not limited away from."""
+        mine = self.filter(account_id=key.account_id, is_active=True)
+        return mine.filter(pk__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def closed(self) -> Self:
+        """Deleted ones, and those of deleted accounts."""
+        return self.filter(Q(is_active=False) | Q(account__is_active=False))
+
+    def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
+        """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
+        column, value = ("address", name.strip().lower()) if "@" in name else ("id", name)
+        sql = (
+            f"SELECT {columns(Mailbox, 'mailbox')} FROM gateway_mailbox AS mailbox"  # noqa: S608
+            f" WHERE {column} = %s AND account_id = %s AND is_active"
+        )
+        for row in rows(sql, [value, key.account_id]):
+            mailbox = build(Mailbox, row)
+            # Known already: no query of its own.
+            mailbox.account = key.account
+            return mailbox if not key.mailbox_ids or mailbox.pk in key.mailbox_ids else None
+        return None
+
+
 class Mailbox(models.Model):
     """An address that agents send from, and how closely people look at it."""
 
@@ -137,3 +206,114 @@ class Mailbox(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class Signup(models.Model):
+    """One wish for an account. Its code is made from the row and the server's secret, and kept as a hash alone."""
+
+    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+    # A solved challenge is good for one wish.
+    challenge = models.CharField(max_length=64, unique=True)
+    operator_name = models.CharField(max_length=80)
+    oversight_email = models.CharField(max_length=254)
+    slug = models.CharField(max_length=60)
+    oversight_mode = models.CharField(max_length=12, choices=Mode)
+    physical_address = models.CharField(max_length=300, blank=True)
+    use_case = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    # How many codes were made; the newest one counts.
+    codes = models.PositiveIntegerField(default=1)
+    code_sha256 = models.CharField(max_length=64)
+    mailed_at = models.DateTimeField(null=True)
+    tries = models.PositiveIntegerField(default=0)
+    next_try_at = models.DateTimeField(db_default=Now())
+    confirmed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["code_sha256"], condition=Q(confirmed_at=None), name="signup_by_code"),
+            models.Index(fields=["next_try_at"], condition=Q(mailed_at=None, confirmed_at=None), name="signup_to_mail"),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
+    """What was done with which key."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The account's, newest first; to a key that is limited to mailboxes only what is about these.
+
+        A sandbox key sees what sandbox keys did.
+        """
+        mine = self.filter(account_id=key.account_id).order_by("-id")
+        mine = mine.filter(actor_key__sandbox=True) if key.sandbox else mine
+        if not key.mailbox_ids:
+            return mine
+        themselves = Q(resource_type="mailbox", resource_id__in=key.mailbox_ids)
+        return mine.filter(themselves | Q(metadata__mailbox_id__in=key.mailbox_ids))
+
+
+class AuditLogEntry(models.Model):
+    """One act. `metadata` holds facts, never bodies."""
+
+    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+    # The index below begins with it.
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
+    action = models.CharField(max_length=40)
+    resource_type = models.CharField(max_length=20)
+    resource_id = models.CharField(max_length=40)
+    actor_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
+    metadata = models.JSONField(default=dict)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = AuditLogQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The log of an account, newest first, by cursor.
+            models.Index(fields=["account", "-id"], name="audit_log_of_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.resource_id}"
+
+
+class UsageDayQuerySet(models.QuerySet["UsageDay"]):
+    """Calls by account and day."""
+
+    def add(self, calls: Mapping[tuple[str, date], int]) -> None:
+        """Add calls in one statement, in an order that two writers share. Accounts that are gone are left out."""
+        if not calls:
+            return
+        rows = sorted((account_id, day, number) for (account_id, day), number in calls.items())
+        accounts, days, numbers = zip(*rows, strict=True)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO gateway_usageday AS old (account_id, day, api_calls)"
+                " SELECT account_id, day, calls FROM unnest(%s::varchar[], %s::date[], %s::bigint[])"
+                " AS new (account_id, day, calls)"
+                " WHERE EXISTS (SELECT FROM gateway_account WHERE id = new.account_id) ORDER BY 1, 2"
+                " ON CONFLICT (account_id, day) DO UPDATE SET api_calls = old.api_calls + excluded.api_calls",
+                [list(accounts), list(days), list(numbers)],
+            )
+
+
+class UsageDay(models.Model):
+    """Calls of one account on one day (UTC). Mail is counted where it lies."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    day = models.DateField()
+    api_calls = models.PositiveBigIntegerField(default=0)
+
+    objects = UsageDayQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "day"], name="usage_day_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.day}"

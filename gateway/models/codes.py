@@ -1,5 +1,13 @@
 """One-time codes: what a person confirms before a key may do it."""
 
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from datetime import timedelta
+from typing import Any, Self
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -7,8 +15,35 @@ from django.db.models.functions import Now
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
-from gateway.modes import Mode
-from gateway.querysets.codes import ApprovalRequestQuerySet, UpgradeRequestQuerySet
+from gateway.states import Mode
+
+LIFETIME = timedelta(hours=24)
+MAX_WRONG = 5
+# Without what looks alike: 0 and O, 1 and I and L.
+_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+_NOT_PART = re.compile(r"[\s\-\u2010-\u2015]")
+
+
+def new_code() -> str:
+    """Return a code such as A7X-29K."""
+    letters = "".join(secrets.choice(_ALPHABET) for _ in range(6))
+    return f"{letters[:3]}-{letters[3:]}"
+
+
+def fits(given: str, waiting: OneTimeCode) -> bool:
+    """Whether `given` is the code that is waited for; a wrong one is counted. The caller holds the row's lock.
+
+    Dashes, blanks and case do not matter; the comparison takes the same time wherever the first difference is.
+    """
+    if hmac.compare_digest(_plain(given), _plain(waiting.code)):
+        return True
+    waiting.wrong_attempts += 1
+    waiting.save(update_fields=["wrong_attempts"])
+    return False
+
+
+def _plain(code: str) -> bytes:
+    return _NOT_PART.sub("", code).upper().encode()
 
 
 class OneTimeCode(models.Model):
@@ -24,6 +59,35 @@ class OneTimeCode(models.Model):
 
     class Meta:
         abstract = True
+
+
+def _open() -> dict[str, Any]:
+    return {"used_at": None, "expires_at__gt": Now(), "wrong_attempts__lt": MAX_WRONG}
+
+
+class UpgradeRequestQuerySet(models.QuerySet["UpgradeRequest"]):
+    """Wishes for a looser mode."""
+
+    def waiting(self) -> Self:
+        """Those whose code can still be used, newest first."""
+        return self.filter(**_open()).order_by("-id")
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """Those of live mailboxes that the key may see."""
+        mine = self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True)
+        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def void(self, mailbox: Mailbox) -> None:
+        """End what waits: a newer wish, or another mode, has overtaken it."""
+        self.waiting().filter(mailbox=mailbox).update(expires_at=Now())
+
+
+class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
+    """Administrative acts that wait for their code."""
+
+    def waiting(self) -> Self:
+        """Those whose code can still be used, newest first."""
+        return self.filter(**_open()).order_by("-id")
 
 
 class UpgradeRequest(OneTimeCode):

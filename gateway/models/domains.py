@@ -1,13 +1,28 @@
 """Domains that an account may make mailboxes under, and the keys that sign their mail."""
 
+from __future__ import annotations
+
+from typing import Self
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
-from gateway.models.accounts import Account
-from gateway.querysets.domains import DomainQuerySet
+from gateway.models.accounts import Account, ApiKey
+
+
+class DomainQuerySet(models.QuerySet["Domain"]):
+    """Domains, claimed and proved."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """Those of the key's account, oldest first."""
+        return self.filter(account_id=key.account_id).order_by("id")
+
+    def active(self) -> Self:
+        """Those that were proved."""
+        return self.filter(status="active")
 
 
 class Domain(models.Model):
@@ -23,7 +38,7 @@ class Domain(models.Model):
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
     # What the owner puts into DNS.
     token = models.CharField(max_length=64)
-    # What is wrong with each record by its key (domain_records.py), as DNS last said; empty: it is right.
+    # What is wrong with each record by its key (domains/dns_records.py), as DNS last said; empty: it is right.
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())

@@ -1,18 +1,185 @@
-"""Who is told about events, and each telling."""
+"""Subscriptions to events, and one row for each delivery of an event to a subscription."""
 
-from typing import Any
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Now
+from django.db import models, transaction
+from django.db.models import Count, Exists, F, OuterRef, Q, Window
+from django.db.models.functions import Now, RowNumber
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
-from gateway.models.accounts import Account, Mailbox
+from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.models.emails import Email
-from gateway.querysets.webhooks import WebhookDeliveryQuerySet, WebhookQuerySet
-from outgoing.models import Delivery
+from gateway.models.sql import rows
+from outgoing.models import Delivery, DeliveryQuerySet
+
+# The event of a delivery that somebody sends to try a subscription.
+TEST_EVENT = "webhook.test"
+_OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
+# How many deliveries of one subscription a sweep hands out, so that a long backlog of one is no delay for others.
+_TURNS = 20
+# How long finished deliveries are kept, for the log and for a replay.
+RETENTION = timedelta(days=30)
+# How long an event waits for a paused endpoint.
+PATIENCE = timedelta(days=3)
+
+
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    """Subscriptions."""
+
+    def alive(self) -> Self:
+        """Those that are not deleted."""
+        return self.filter(deleted_at=None)
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The account's; a key that is limited, to mailboxes or to the sandbox, knows of none that hears of others."""
+        mine = self.alive().filter(account_id=key.account_id).order_by("id")
+        mine = mine.filter(sandbox=True) if key.sandbox else mine
+        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def listening(self, *, account_id: str, mailbox_id: str | None, sandbox: bool) -> list[tuple[str, list[str]]]:
+        """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
+        found = rows(
+            "SELECT id, events FROM gateway_webhook WHERE account_id = %s AND deleted_at IS NULL"
+            " AND (mailbox_id IS NULL OR mailbox_id = %s)"
+            " AND CASE WHEN %s THEN sandbox OR include_sandbox ELSE NOT sandbox END ORDER BY id",
+            [account_id, mailbox_id, sandbox],
+        )
+        return [(webhook_id, events) for webhook_id, events in found]
+
+    def awake(self) -> Self:
+        """Those whose endpoint is tried: neither paused nor at rest."""
+        return self.filter(paused_at=None).filter(Q(rests_until=None) | Q(rests_until__lte=Now()))
+
+    def to_probe(self) -> Self:
+        """The paused ones that something waits for, and whose time for another try has come."""
+        waiting = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=Delivery.State.DUE)
+        return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
+
+    def locked(self, pk: str) -> Webhook:
+        """The row, locked against others that judge this endpoint or take a delivery to it."""
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+    def after_overlap(self) -> Self:
+        """Those whose rotation is over."""
+        return self.filter(previous_until__lte=Now())
+
+
+class WebhookDeliveryQuerySet(DeliveryQuerySet):
+    """Deliveries, with the promise that events of one message arrive in order.
+
+    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a row looks at its own columns again.
+    """
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """Those of subscriptions that the key may know of, with the subscription and the email."""
+        mine = self.filter(webhook__account_id=key.account_id)
+        mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
+        if key.mailbox_ids:
+            # A subscription may have heard of other mailboxes before it was given to this one.
+            about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
+            mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
+        return mine.select_related("webhook", "email").defer("body").order_by("-pk")
+
+    def matching(self, *, webhook_id: str, states: Sequence[str], email_id: str) -> Self:
+        """Those that the filters of the delivery log name; an empty one names all."""
+        rows = self.filter(webhook_id=webhook_id) if webhook_id else self
+        rows = rows.filter(email_id=email_id) if email_id else rows
+        return rows.filter(state__in=states) if states else rows
+
+    def due(self) -> Self:
+        """What should be tried now.
+
+        Not what must wait for another event of its message, nor for an endpoint that is paused or at rest; but what
+        somebody sends as a test goes in any case.
+        """
+        awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
+        return super().due().filter(self._its_turn()).exclude(self._one_is_enough()).filter(Q(event=TEST_EVENT) | awake)
+
+    def in_turn(self, most: int) -> list[tuple[int, bool]]:
+        """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last.
+
+        With each, whether it is the last of its subscription here and more wait behind it.
+        """
+        among: dict[str, Any] = {"partition_by": "webhook"}
+        counted = self.due().annotate(
+            turn=Window(RowNumber(), order_by="pk", **among), all=Window(Count("pk"), **among)
+        )
+        handed = counted.filter(turn__lte=_TURNS).order_by("webhook__slow_attempts", "turn", "pk")
+        rows = list(handed.values_list("pk", "webhook", "turn", "all")[:most])
+        last = {webhook_id: pk if turn < count else None for pk, webhook_id, turn, count in rows}
+        return [(pk, pk == last[webhook_id]) for pk, webhook_id, _, _ in rows]
+
+    def waiting_for(self, webhook_id: str, most: int) -> list[int]:
+        """What this subscription should get now, longest due first; by the index webhook_delivery_open."""
+        mine = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
+        return list(mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:most])
+
+    def claim(self, pk: int) -> WebhookDelivery | None:
+        """Take one delivery for one attempt, or None when it is not due or somebody has it."""
+        with transaction.atomic():
+            webhook_id = self.filter(pk=pk).values_list("webhook_id", flat=True).first()
+            return self._take(webhook_id, self.due().filter(pk=pk)) if webhook_id else None
+
+    def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
+        """Take the oldest delivery that waits for this endpoint, although it is paused."""
+        with transaction.atomic():
+            waiting = self.filter(webhook_id=webhook_id, state=Delivery.State.DUE).filter(self._its_turn())
+            return self._take(webhook_id, waiting)
+
+    def next_after(self, delivery: WebhookDelivery) -> int | None:
+        """The delivery of the same message and subscription that may go now, if any."""
+        same = self.due().filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
+        return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None
+
+    def next_of(self, webhook_id: str) -> int | None:
+        """The oldest delivery of this subscription that would be due if its endpoint did not rest."""
+        ready = DeliveryQuerySet.due(self).filter(webhook_id=webhook_id).filter(self._its_turn())
+        return ready.order_by("pk").values_list("pk", flat=True).first()
+
+    def waited_in_vain(self) -> Self:
+        """What has waited for a paused endpoint as long as anything may."""
+        paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
+        old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
+        return old.filter(Exists(paused))
+
+    def outlived(self, most: int) -> Self:
+        """Finished deliveries that are kept no longer; of the oldest `most` only, which the primary key finds."""
+        oldest = self.order_by("pk").values("pk")[:most]
+        finished = self.filter(pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED])
+        return finished.filter(created_at__lt=Now() - RETENTION)
+
+    def _take(self, webhook_id: str, rows: Self) -> WebhookDelivery | None:
+        # Judging whose turn it is and taking it are one step: each claim of a subscription waits for the one before.
+
+        Webhook.objects.locked(webhook_id)
+        pk = rows.order_by("pk").values_list("pk", flat=True).first()
+        taken = pk is not None and rows.filter(pk=pk).take()
+        return self.select_related("webhook").get(pk=pk) if taken else None
+
+    def _its_turn(self) -> Q:
+        """No earlier event of the message is still on its way, and no later one is being sent at this moment."""
+        same = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"), email=OuterRef("email"), state__in=_OPEN
+        ).exclude(pk=OuterRef("pk"))
+        in_hands = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
+        # In an OR, so that PostgreSQL asks row by row, by the index webhook_delivery_order. As a join, which it would
+        # plan by what it knew before the backlog, each row could meet all others.
+        return Q(email=None) | Q(~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands)))
+
+    def _one_is_enough(self) -> Q:
+        """Another delivery waits for this endpoint's answer already, and the last attempts were slow and failed."""
+        slow = Webhook.objects.filter(pk=OuterRef("webhook"), slow_attempts__gt=0)
+        in_hands = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"), state=Delivery.State.SENDING, lease_until__gte=Now()
+        ).exclude(pk=OuterRef("pk"))
+        return Q(Exists(slow)) & Q(Exists(in_hands))
+
 
 # A paused endpoint may be tried for days with one delivery.
 _KEPT_ATTEMPTS = 20

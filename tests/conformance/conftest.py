@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway import mail_server as mail_server_memory
+from gateway import smtp as mail_server_memory
 from tests.conformance.receiver import Receiver, receiver
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant

@@ -42,7 +42,7 @@ def complaints_about(path):
     source = path.read_text()
     tree = ast.parse(source)
     if path != IN_ONE_PIECE and source.count("\n") > MAX_LINES:
-        yield f"over {MAX_LINES} lines: look for the use case that wants its own file"
+        yield f"over {MAX_LINES} lines: more than one idea, so more than one file"
     if tree.body and not ast.get_docstring(tree):
         yield "no docstring: say the module's job in a sentence"
     for node in ast.walk(tree):

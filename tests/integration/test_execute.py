@@ -19,7 +19,7 @@ from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.postgres import clock
-from gateway.schemas.oversight import DecideIn
+from gateway.api.oversight import DecideIn
 from mirror import store
 from mirror.models import Connection, Message
 from people.actors import worker

@@ -9,8 +9,8 @@ import pytest
 from audit.models import Entry, EntryDetail
 from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS
 from connections.webhooks.forms import HookForm
-from gateway.event_names import KNOWN
 from gateway.models import Webhook, WebhookDelivery
+from gateway.webhooks.events import KNOWN
 from mirror.models import Connection
 from tests.factories import make_connection
 

@@ -18,7 +18,7 @@ from common.postgres import clock
 from connections.accounts.pausing import resume
 from dashboard.backup.hold_back import hold_back
 from dashboard.management.commands.hold_back import OPERATOR
-from gateway import mail_server as mail_server_memory
+from gateway import smtp as mail_server_memory
 from gateway.models import Email
 from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back

@@ -57,8 +57,8 @@ def _fill() -> None:
     from approvals.decisions.decide import give_verdict
     from approvals.models import Decision
     from audit.sealing.sealer import seal_all
-    from gateway import compose
-    from gateway.decide import decide_email
+    from gateway.messages import submission
+    from gateway.messages.decisions import decide_email
     from gateway.models import ApiKey, Email
     from mirror.models import Message
     from tests import factories
@@ -97,7 +97,7 @@ def _fill() -> None:
             message_id_header=f"<{number}@acme.example>", thread_id=str(number), oversight_mode="gated_send",
             send_at=timezone.now() + later if later else None,
         )  # fmt: skip
-        compose.move_on(email=email, now=timezone.now())
+        submission.move_on(email=email, now=timezone.now())
         if number < 2:
             decide_email(
                 key=desk, email_id=email.pk, outcome="approved", reason="", expected_fingerprint="", now=timezone.now()

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from gateway.inbound import mail as mail_module
 from gateway.inbound.headers import MAX_HEADER
-from gateway.inbound.mail import MAX_HOPS, MAX_PARTS, Mail, NotAccepted, read_mail
-from gateway.inbound.parts import MAX_BODY, file_name
-from gateway.plain_text import text_of_html
+from gateway.inbound.mail import MAX_BODY, MAX_HOPS, MAX_PARTS, Mail, NotAccepted, file_name, read_mail
+from gateway.text import text_of_html
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
 # Seconds of processor time, however busy the machine: what is quadratic takes minutes at these sizes.

@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from gateway.modes import Mode, effective_mode, is_gated, stricter
 from gateway.states import (
     AWAITING_DECISION,
     NOT_LET_IN,
@@ -13,9 +12,13 @@ from gateway.states import (
     Decision,
     Direction,
     InvalidTransition,
+    Mode,
     Status,
     allows,
+    effective_mode,
+    is_gated,
     next_state,
+    stricter,
 )
 
 # Once more by hand, in the words that clients get: a state, a change, and where it leads. There is no other way.

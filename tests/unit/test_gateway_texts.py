@@ -8,13 +8,12 @@ from datetime import UTC, datetime
 import pytest
 
 from common.smtp import Server
+from gateway.api.lists import as_number, clamp, read_cursor, read_offset
 from gateway.errors import Invalid
-from gateway.event_names import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, spelling_for, wants_text_to
-from gateway.events import envelope
-from gateway.paging import as_number, clamp, read_cursor, read_offset
-from gateway.plain_text import text_of_html
-from gateway.signing import sign
+from gateway.text import text_of_html
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
+from gateway.webhooks.deliveries import sign
+from gateway.webhooks.events import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, envelope, spelling_for, wants_text_to
 
 NOW = datetime(2026, 11, 20, 8, 15, 0, 123456, tzinfo=UTC)
 

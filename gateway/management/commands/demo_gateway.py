@@ -13,11 +13,11 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
-from gateway import endpoints
-from gateway.event_names import SPELLINGS
+from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
 from gateway.models import Account, Webhook
 from gateway.models.accounts import Scope
-from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+from gateway.webhooks import endpoints
+from gateway.webhooks.events import SPELLINGS
 
 # Variable, name (people see it as who decided), scopes.
 _KEYS = (

@@ -8,10 +8,10 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.mail_addresses import clean_address, domain_of
+from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
 from gateway.models import Account, Domain, Mailbox
 from gateway.models.accounts import Scope
-from gateway.modes import Mode
-from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+from gateway.states import Mode
 
 # What it is for, name, scopes, sandbox.
 _KEYS = (

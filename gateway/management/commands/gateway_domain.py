@@ -5,8 +5,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from gateway.domain_names import clean_domain
-from gateway.domains import give_domain
+from gateway.domains.registration import clean_domain, give_domain
 from gateway.errors import Conflict
 from gateway.models import Account
 

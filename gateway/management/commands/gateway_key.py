@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
+from gateway.accounts.keys import hand_out_key
+from gateway.api.bodies import sentence_of
+from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
-from gateway.field_errors import sentence_of
-from gateway.keys import hand_out_key
 from gateway.models import Account
 from gateway.models.accounts import Scope
-from gateway.schemas.keys import KeyIn
 
 
 class Command(BaseCommand):

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser
 from django.utils import timezone
 
-from gateway.restored import hold_back
+from gateway.messages.restore import hold_back
 
 _NAMED = 20
 

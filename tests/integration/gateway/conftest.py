@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from django.db import connections
 
-from gateway import counters, endpoints
-from gateway import mail_server as mail_server_memory
-from gateway.inbound import reception
-from gateway.inbound.listener import Listener
+from gateway import limits
+from gateway import smtp as mail_server_memory
+from gateway.inbound import smtp_server
+from gateway.inbound.smtp_server import Listener
+from gateway.webhooks import endpoints
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
 
@@ -60,14 +61,14 @@ def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """However busy the machine: Redis is waited for, and what a test made of it is forgotten."""
-    monkeypatch.setattr(counters, "TIMEOUT", 60)
-    counters._redis.cache_clear()
-    counters._hit.cache_clear()
-    counters._Health.asked_again_at, counters._Health.away = 0.0, False
+    monkeypatch.setattr(limits, "TIMEOUT", 60)
+    limits._redis.cache_clear()
+    limits._hit.cache_clear()
+    limits._Health.asked_again_at, limits._Health.away = 0.0, False
     yield
-    counters._redis.cache_clear()
-    counters._hit.cache_clear()
-    counters._Health.asked_again_at, counters._Health.away = 0.0, False
+    limits._redis.cache_clear()
+    limits._hit.cache_clear()
+    limits._Health.asked_again_at, limits._Health.away = 0.0, False
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
         finally:
             del connections["default"]
 
-    monkeypatch.setattr(reception, "_with_fresh_connection", work_in_it)
+    monkeypatch.setattr(smtp_server, "_with_fresh_connection", work_in_it)
     ours.inc_thread_sharing()
     with servers.running() as one:
         yield one

@@ -12,7 +12,7 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP
 
-from gateway.inbound.listener import Listener
+from gateway.inbound.smtp_server import Listener
 from tests.serving import Handler, serving
 
 

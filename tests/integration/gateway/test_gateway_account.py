@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway import outbox, tasks
+from gateway import tasks
+from gateway.messages import outbox
 from gateway.models import Account, AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer

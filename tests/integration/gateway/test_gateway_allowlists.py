@@ -8,7 +8,6 @@ from django.utils import timezone
 
 from common.mail_addresses import clean_addresses
 from common.patterns import read_pattern
-from gateway.allowlists import Entry, judge, replace_list
 from gateway.models import (
     Account,
     Allowlist,
@@ -21,8 +20,8 @@ from gateway.models import (
     Mailbox,
     Refusal,
 )
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.recipients.allowlists import Entry, judge, replace_list
+from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.allow_cases import CASES
 from tests.integration.gateway.servers import MailServer

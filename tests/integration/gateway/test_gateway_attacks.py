@@ -7,12 +7,12 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from gateway import body_rules, dns_lookup
+from gateway import body_rules
+from gateway.accounts.accounts import make_mailbox
 from gateway.auth import hash_key
+from gateway.domains import dns_records
 from gateway.models import ApiKey, Mailbox, Suppression
-from gateway.modes import Mode
-from gateway.provision import make_mailbox
-from gateway.states import Status
+from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
     World,
@@ -182,6 +182,6 @@ def test_body_without_a_key_is_waited_for_wherever_none_is_needed():
 def test_names_that_are_slow_to_look_up_hold_one_thread_only(world: World):
     made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
     # Whoever waited here for the other look-up would wait for ever.
-    with dns_lookup.asking:
+    with dns_records.asking:
         told = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
     assert (told["status"], "at this moment" in told["message"]) == ("pending", True)

@@ -9,9 +9,9 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
-from gateway import confirmations
-from gateway.codes import new_code
+from gateway.accounts import confirmations
 from gateway.models import Account, ApiKey, ApprovalRequest, AuditLogEntry, Mailbox, UpgradeRequest, Webhook
+from gateway.models.codes import new_code
 from tests.integration.gateway.world import World, add_key, at_once, make_world, undone
 
 Act = tuple[str, str, dict[str, Any]]

@@ -9,7 +9,7 @@ import dkim
 import pytest
 from django.core.management import CommandError, call_command
 
-from gateway import dns_lookup
+from gateway.domains import dns_records
 from gateway.models import AuditLogEntry, DkimKey, Domain, Mailbox
 from tests.integration.gateway.dns_server import DnsServer, dns_server
 from tests.integration.gateway.servers import MailServer
@@ -21,9 +21,9 @@ NORTHWIND = "northwind.example"
 @pytest.fixture
 def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
     # However busy the machine: this server answers in time, unless a test says that it does not.
-    monkeypatch.setattr(dns_lookup, "LIMIT", 60)
-    monkeypatch.setattr(dns_lookup, "LIMIT_OF_ALL", 300)
-    monkeypatch.setattr(dns_lookup, "_TRY", 60)
+    monkeypatch.setattr(dns_records, "LIMIT", 60)
+    monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 300)
+    monkeypatch.setattr(dns_records, "_TRY", 60)
     with dns_server() as server:
         settings.DNS_SERVER = server.address
         yield server
@@ -186,7 +186,7 @@ def test_dns_that_fails_is_said_and_changes_nothing(
     for status, spf in (("pending", False), ("active", True)):
         dns.mood = mood
         with monkeypatch.context() as patched:
-            patched.setattr(dns_lookup, "LIMIT", 0.1)
+            patched.setattr(dns_records, "LIMIT", 0.1)
             seen = verify(world, told)
         assert (seen.status_code, seen.json()["status"], seen.json()["spf_verified"]) == (200, status, spf)
         assert "DNS could not be asked" in seen.json()["message"]

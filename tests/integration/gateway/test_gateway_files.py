@@ -8,7 +8,7 @@ from django.core import signing
 from django.test import Client
 from django.utils import timezone
 
-from gateway import file_links
+from gateway import lookups
 from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
 from gateway.states import Status
 from tests.integration.gateway.world import World, add_key, make_inbound, status_of
@@ -53,14 +53,14 @@ def test_link_made_up_or_of_another_message_gives_nothing(world: World):
     mine, theirs = world.held(attachments=[FILE]), world.held(attachments=[FILE])
     file = Attachment.objects.get(email_id=theirs)
     file.email_id = mine
-    token = file_links.link_token(key=ApiKey.objects.get(name="Key agent"), file=file)
+    token = lookups.link_token(key=ApiKey.objects.get(name="Key agent"), file=file)
     assert fetch(f"/v1/files/{token}").status_code == 404
 
 
 def test_link_ends_with_its_hour_key_account_and_mailbox(world: World, monkeypatch: pytest.MonkeyPatch):
     url = link(world, world.held(attachments=[FILE])).json()["url"]
     with monkeypatch.context() as patched:
-        patched.setattr(file_links, "LASTS", -1)
+        patched.setattr(lookups, "LASTS", -1)
         answer = fetch(url)
     assert (answer.status_code, answer.json()["code"]) == (403, "link_expired")
     Account.objects.update(is_active=False)

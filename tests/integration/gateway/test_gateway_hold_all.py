@@ -8,8 +8,7 @@ from django.test import TestCase
 
 from gateway import smtp, tasks
 from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (
     World,

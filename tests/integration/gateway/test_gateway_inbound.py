@@ -12,14 +12,13 @@ import psycopg
 import pytest
 from django.db import connection as database
 
-from gateway.inbound import listener as listening
-from gateway.inbound import session
-from gateway.inbound.listener import Listener
+from gateway.accounts.accounts import make_mailbox
+from gateway.inbound import smtp_server
+from gateway.inbound import smtp_server as listening
 from gateway.inbound.receive import digest_of
+from gateway.inbound.smtp_server import Listener
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
-from gateway.modes import Mode
-from gateway.provision import make_mailbox
-from gateway.states import Direction, Status
+from gateway.states import Direction, Mode, Status
 from tests.integration.gateway.servers import SENDER, connected, deliver, running
 from tests.integration.gateway.world import World, events_of, make_world
 from tests.stack import wait_for
@@ -142,9 +141,9 @@ def test_nothing_else_can_be_had_here(world: World, client: smtplib.SMTP):
 def test_who_names_too_many_recipients_is_put_off_and_who_guesses_them_sent_away(
     world: World, client: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
 ):
-    assert (session.MAX_RECIPIENTS, session.MAX_UNKNOWN) == (100, 20)
-    monkeypatch.setattr(session, "MAX_RECIPIENTS", 4)
-    monkeypatch.setattr(session, "MAX_UNKNOWN", 3)
+    assert (smtp_server.MAX_RECIPIENTS, smtp_server.MAX_UNKNOWN) == (100, 20)
+    monkeypatch.setattr(smtp_server, "MAX_RECIPIENTS", 4)
+    monkeypatch.setattr(smtp_server, "MAX_UNKNOWN", 3)
     for name, codes in (("support+", [250, 250, 250, 250, 452]), ("guess", [550, 550, 550, 421])):
         client.rset()
         client.mail(SENDER)
@@ -213,8 +212,8 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ):
     with connected(listener) as client:
-        assert client.mail(SENDER, [f"SIZE={session.MAX_MESSAGE + 1}"])[0] == 552
-    monkeypatch.setattr(session, "MAX_MESSAGE", 10_000)
+        assert client.mail(SENDER, [f"SIZE={smtp_server.MAX_MESSAGE + 1}"])[0] == 552
+    monkeypatch.setattr(smtp_server, "MAX_MESSAGE", 10_000)
     with connected(listener) as client:
         assert deliver(client, mail("many words\n" * 1000)) == 552
         assert deliver(client, b"X: " + b"x" * 20_000 + b"\r\n\r\n.") == 500

@@ -14,7 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from common.identifiers import ulid
-from gateway import outbox
+from gateway.messages import outbox
 from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
@@ -128,7 +128,7 @@ def test_decision_killed_at_any_statement_and_repeated_is_taken_once(world: Worl
 _WORKER = """
 import django; django.setup()
 from django.utils import timezone
-from gateway import outbox
+from gateway.messages import outbox
 outbox.send_due(email_id={email_id!r}, now=timezone.now())
 """
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from redis import Redis
 
-from gateway import counters, letters, limits, usage
+from gateway import attachments, limits
 from gateway.errors import TooManyRequests
 from gateway.models import Account, ApiKey, AuditLogEntry, Email, IdempotencyRecord, Mailbox, UsageDay
 from gateway.tasks import sweep
@@ -54,12 +54,12 @@ def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(w
     body = answer.json()
     assert (body["code"], "quota" in body["error"]) == ("rate_limited", False)
     assert 1 <= int(answer["Retry-After"]) <= 60
-    taken = sum(counters.calls_not_moved(world.account.pk).values())
+    taken = sum(limits.calls_not_moved(world.account.pk).values())
     assert taken in range(3, 7), "a minute may have ended meanwhile"
     assert world.call("GET", "/v1/mailboxes", key="reader").status_code == 200
     set_limits(world, requests_per_minute=1)
     refused = [world.call("GET", "/v1/mailboxes").status_code for _ in range(3)].count(429)
-    assert sum(counters.calls_not_moved(world.account.pk).values()) == taken + 1 + 3 - refused
+    assert sum(limits.calls_not_moved(world.account.pk).values()) == taken + 1 + 3 - refused
 
 
 def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world: World, settings: Any):
@@ -74,25 +74,25 @@ def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world
 
 
 def test_redis_that_never_answers_is_asked_once_a_moment(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(counters, "TIMEOUT", 0.05)
-    monkeypatch.setattr(counters, "REST", 600)
+    monkeypatch.setattr(limits, "TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "REST", 600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        counters._redis.cache_clear()
+        limits._redis.cache_clear()
         assert call_as_agent(world) is None
         # From here on nobody listens: whoever asked would be told so, and count from nothing.
-    counters._Health.away = False
-    assert [counters.hit(key_id="k", account_id="a", limit=1, now=MOMENT) for _ in range(20)] == [0] * 20
-    assert not counters._Health.away
+    limits._Health.away = False
+    assert [limits.hit(key_id="k", account_id="a", limit=1, now=MOMENT) for _ in range(20)] == [0] * 20
+    assert not limits._Health.away
 
 
 def test_redis_back_is_counted_again_also_without_its_scripts(world: World, settings: Any):
-    counters._Health.away = True
+    limits._Health.away = True
     settings.GATEWAY_RATE_LIMIT = 1
     assert until_refused(world, 1).status_code == 429
     Redis.from_url(settings.REDIS_URL).script_flush()
     assert call_as_agent(world) is None
-    assert not counters._Health.away
+    assert not limits._Health.away
 
 
 @pytest.mark.proves("contract 11")
@@ -204,9 +204,9 @@ AS_MUCH: list[dict[str, Any]] = [
 
 
 def test_too_much_is_refused_with_how_much_and_the_most_is_taken(world: World, monkeypatch: pytest.MonkeyPatch):
-    assert (letters.MAX_FILE_BYTES, letters.MAX_ALL_FILES_BYTES) == (10_485_760, 20_971_520)
-    monkeypatch.setattr(letters, "MAX_FILE_BYTES", 7)
-    monkeypatch.setattr(letters, "MAX_ALL_FILES_BYTES", 20)
+    assert (attachments.MAX_FILE_BYTES, attachments.MAX_ALL_FILES_BYTES) == (10_485_760, 20_971_520)
+    monkeypatch.setattr(attachments, "MAX_FILE_BYTES", 7)
+    monkeypatch.setattr(attachments, "MAX_ALL_FILES_BYTES", 20)
     for fields, status, field, numbers in TOO_MUCH:
         answer = world.send(**fields)
         body = answer.json()
@@ -286,7 +286,7 @@ def test_sweep_moves_calls_into_rows_once_and_drops_those_of_an_account_that_is_
     row = UsageDay.objects.get()
     assert (row.account_id, row.day, row.api_calls) == (world.account.pk, timezone.now().date(), 3)
     assert report(world)["api_calls"] == 4
-    assert usage.write_down_calls() == 1
+    assert limits.write_down_calls() == 1
     row.refresh_from_db()
     assert row.api_calls == 4
 
@@ -296,13 +296,13 @@ def test_calls_that_cannot_be_written_are_kept(world: World, monkeypatch: pytest
         raise DatabaseError("the server is gone")
 
     world.call("GET", "/v1/mailboxes")
-    monkeypatch.setattr("gateway.querysets.usage.UsageDayQuerySet.add", fail)
+    monkeypatch.setattr("gateway.models.accounts.UsageDayQuerySet.add", fail)
     with pytest.raises(DatabaseError):
-        usage.write_down_calls()
-    assert counters.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
+        limits.write_down_calls()
+    assert limits.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
 
 
 def test_usage_without_redis_is_told_from_rows(world: World, monkeypatch: pytest.MonkeyPatch):
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
-    monkeypatch.setattr(counters._Health, "asked_again_at", float("inf"))
+    monkeypatch.setattr(limits._Health, "asked_again_at", float("inf"))
     assert october(world)["api_calls"] == 7

@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gateway import closing, outbox, tasks
+from gateway import tasks
+from gateway.messages import decisions, outbox
 from gateway.models import ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, events_of, leave, make_inbound, status_of
 
@@ -172,9 +172,9 @@ def test_what_a_worker_holds_while_the_mailbox_goes_does_not_leave(world: World,
 def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pytest.MonkeyPatch):
     email_id = world.held()
     with monkeypatch.context() as patched:
-        patched.setattr(closing, "BATCH", 0)
+        patched.setattr(decisions, "BATCH", 0)
         delete(world, world.mailbox.pk)
     answer = world.decide(email_id)
     assert (answer.status_code, answer.json()["code"]) == (409, "mailbox_deleted")
-    assert closing.cancel_left_behind(now=timezone.now()) == 1
+    assert decisions.cancel_left_behind(now=timezone.now()) == 1
     assert status_of(email_id) == Status.CANCELLED

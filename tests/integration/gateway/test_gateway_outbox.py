@@ -11,11 +11,11 @@ import pytest
 from django.db import IntegrityError
 from django.utils import timezone
 
-from gateway import mail_server as memory
-from gateway import outbox, smtp
+from gateway import smtp
+from gateway import smtp as memory
+from gateway.messages import outbox
 from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelivery
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, make_world, status_of, undone

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from gateway import endpoints
 from gateway.models import Account, AuditLogEntry, Email, Mailbox, UpgradeRequest, Webhook, WebhookDelivery
+from gateway.webhooks import endpoints
 from tests.integration.gateway.world import World, at_once, make_inbound, make_world, status_of
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.api import threads
+from gateway.api import messages
 from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.world import World, add_key, make_inbound, status_of
@@ -122,8 +122,8 @@ def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
 
 
 def test_thread_too_long_shows_the_newest_and_counts_all(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(threads, "MOST", 3)
-    monkeypatch.setattr(threads, "MOST_BODIES", 2)
+    monkeypatch.setattr(messages, "MOST", 3)
+    monkeypatch.setattr(messages, "MOST_BODIES", 2)
     made = [make_inbound(world).pk for _ in range(4)]
     for query, shown in (("", made[1:]), ("?bodies=true", made[2:])):
         told = read(world, query)

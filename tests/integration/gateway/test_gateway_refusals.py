@@ -7,8 +7,8 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from gateway.admission import admit
-from gateway.letters import Letter
+from gateway.messages.admission import admit
+from gateway.messages.drafts import Letter
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
 from tests.integration.gateway.world import World, add_key, add_sandbox_keys
 

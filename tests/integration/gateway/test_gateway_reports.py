@@ -10,11 +10,11 @@ import pytest
 from django.utils import timezone
 
 from connections.webhooks.events import sample_bodies
-from gateway import verp
-from gateway.event_names import KNOWN, OPENED, SPELLINGS
 from gateway.inbound.reports import read_report
+from gateway.messages import verp
 from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
 from gateway.states import Status
+from gateway.webhooks.events import KNOWN, OPENED, SPELLINGS
 from tests.integration.gateway.servers import MailServer, deliver
 from tests.integration.gateway.test_gateway_outbox import event_of
 from tests.integration.gateway.world import World, events_of, leave, move_on_everything, undone

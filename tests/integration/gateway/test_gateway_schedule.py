@@ -7,10 +7,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import reschedule
+from gateway.messages import submission
 from gateway.models import Account, AuditLogEntry, Email, Mailbox, Refusal
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.states import Mode, Status
 from tests.integration.gateway.world import World, events_of, leave, make_inbound, make_world
 
 AT, LATER = "2099-01-01T00:00:00Z", "2099-02-01T00:00:00Z"
@@ -156,13 +155,13 @@ def test_edits_are_audited_by_the_names_of_their_fields(free: World):
 
 
 def test_edit_of_what_somebody_else_changed_meanwhile_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
-    email, admit = scheduled(free), reschedule.admit
+    email, admit = scheduled(free), submission.admit
 
     def overtaken(**given: Any) -> Any:
         Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
         return admit(**given)
 
-    monkeypatch.setattr(reschedule, "admit", overtaken)
+    monkeypatch.setattr(submission, "admit", overtaken)
     answer = edit(free, email, to=["new@x.example"])
     assert (answer.status_code, answer.json()["code"]) == (409, "changed_meanwhile")
     email.refresh_from_db()

@@ -7,11 +7,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from gateway.admission import check_time
 from gateway.errors import Invalid
+from gateway.messages.admission import check_time
 from gateway.models import AuditLogEntry, Email, Mailbox
-from gateway.modes import Mode
-from gateway.states import Status
+from gateway.states import Mode, Status
 from tests.integration.gateway.world import (
     World,
     add_sandbox_keys,

@@ -11,7 +11,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
-from gateway import signup
+from gateway.accounts import signup
 from gateway.models import Account, ApiKey, AuditLogEntry, Mailbox, Signup
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World
@@ -57,7 +57,7 @@ def solved(caller):
 @pytest.fixture
 def quick(monkeypatch):
     """Little work: that it is asked for is seen by the answers."""
-    monkeypatch.setattr("gateway.signup_challenge.MAX_NUMBER", 200)
+    monkeypatch.setattr("gateway.accounts.signup.MAX_NUMBER", 200)
 
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick")]

@@ -7,9 +7,8 @@ from urllib.parse import quote
 import pytest
 
 from gateway.models import AuditLogEntry, Email, Refusal, Suppression, WebhookDelivery
-from gateway.modes import Mode
-from gateway.states import Status
-from gateway.suppression import says_gone
+from gateway.recipients.suppression import says_gone
+from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, add_sandbox_keys, events_of, leave, make_world
 

@@ -12,10 +12,11 @@ from django.db import connection
 from django.utils import timezone
 
 from common.identifiers import ulid
-from gateway import draining, sweeping, tasks
+from gateway import sweeping, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
-from gateway.querysets import webhooks as queries
+from gateway.models import webhooks as queries
 from gateway.states import Status
+from gateway.webhooks import deliveries
 from outgoing.models import Delivery
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_nudges
@@ -29,8 +30,8 @@ _numbers = itertools.count(1)
 def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch) -> Webhook:
     """A subscription; a sweep hands out few of a backlog, and a drain has all the time that it needs."""
     monkeypatch.setattr(queries, "_TURNS", TURNS)
-    monkeypatch.setattr(draining, "_AT_ONCE", 3)
-    monkeypatch.setattr(draining, "MOMENT", 600)
+    monkeypatch.setattr(deliveries, "_AT_ONCE", 3)
+    monkeypatch.setattr(deliveries, "MOMENT", 600)
     return world.listen("oversight.pending", url=hook_server.url)
 
 
@@ -77,34 +78,34 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     first, second, *_ = pile_up(webhook, 4)
     with monkeypatch.context() as patched:
         # One whose moment is over says where to go on.
-        patched.setattr(draining, "MOMENT", 0)
-        assert draining.drain(delivery_id=first) == second
+        patched.setattr(deliveries, "MOMENT", 0)
+        assert deliveries.drain(delivery_id=first) == second
         assert states() == {"delivered": 1, "due": 5}
-    assert draining.drain(delivery_id=second) is None
+    assert deliveries.drain(delivery_id=second) is None
     assert states() == {"delivered": 4, "due": 2}
 
 
 def test_draining_ends_at_an_endpoint_that_fails_at_once_or_on_the_way(webhook: Webhook, hook_server: HookServer):
     hook_server.status = 500
-    assert [draining.drain(delivery_id=one) for one in pile_up(webhook, 3)[:2]] == [None, None]
+    assert [deliveries.drain(delivery_id=one) for one in pile_up(webhook, 3)[:2]] == [None, None]
     assert len(hook_server.got) == 2
     WebhookDelivery.objects.all().delete()
     hook_server.status, hook_server.got = 200, FailsAfterTwo(hook_server)
-    assert draining.drain(delivery_id=pile_up(webhook, 4)[0]) is None
+    assert deliveries.drain(delivery_id=pile_up(webhook, 4)[0]) is None
     assert (states(), len(hook_server.got)) == ({"delivered": 2, "due": 2}, 3)
 
 
 def test_draining_leaves_where_another_has_its_first_delivery(webhook: Webhook, hook_server: HookServer):
     first, *_ = pile_up(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
-    assert draining.drain(delivery_id=first) is None
+    assert deliveries.drain(delivery_id=first) is None
     assert hook_server.got == []
 
 
 def test_two_backlogs_are_worked_off_in_turn_after_one_sweep(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(draining, "MOMENT", 0)
+    monkeypatch.setattr(deliveries, "MOMENT", 0)
     other = world.listen("oversight.pending", url=f"{webhook.url}/other")
     for one in (webhook, other):
         pile_up(one, TURNS + 2)

@@ -9,8 +9,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import deliver, endpoints
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
+from gateway.webhooks import deliveries as webhook_deliveries
+from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, sweep_and_catch_nudges, undone
@@ -41,8 +42,8 @@ def deliveries(webhook: Webhook) -> list[WebhookDelivery]:
 def fail_for_good(world: World) -> None:
     """Plan an event whose next failure is its last one."""
     world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliver.RETRIES))
-    deliver.deliver(delivery_id=newest().pk)
+    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(webhook_deliveries.RETRIES))
+    webhook_deliveries.deliver(delivery_id=newest().pk)
 
 
 def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
@@ -57,7 +58,7 @@ def paused(world: World, webhook: Webhook, hook_server: HookServer) -> WebhookDe
     """Pause the endpoint by its own word, and return the delivery that met it; then it would take events again."""
     hook_server.status = 410
     world.held()
-    deliver.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(delivery_id=newest().pk)
     hook_server.status = 200
     return newest()
 
@@ -71,7 +72,7 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
 ):
     hook_server.status = 500
     world.held()
-    deliver.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
     # One that is tried again is no failure yet.
     assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
@@ -94,16 +95,16 @@ def test_endpoint_that_says_gone_is_paused_loses_nothing_and_wakes_when_it_is_pr
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
-        deliver.deliver(delivery_id=delivery.pk)
+        webhook_deliveries.deliver(delivery_id=delivery.pk)
     assert (len(hook_server.got), swept(), paused.attempts) == (1, [], 1)
     rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
     # It is probed with the oldest event.
-    assert not deliver.probe(webhook_id=webhook.pk), "it is not due"
+    assert not webhook_deliveries.probe(webhook_id=webhook.pk), "it is not due"
     make_probe_due()
     assert swept() == [webhook.pk]
-    assert deliver.probe(webhook_id=webhook.pk)
+    assert webhook_deliveries.probe(webhook_id=webhook.pk)
     paused.refresh_from_db()
     webhook.refresh_from_db()
     assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
@@ -125,13 +126,13 @@ def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
         if number < 4:
             assert endpoints.begin_probe(webhook_id=webhook.pk)
         elif number == 4:
-            assert not deliver.probe(webhook_id=webhook.pk)
+            assert not webhook_deliveries.probe(webhook_id=webhook.pk)
     assert waits == [5, 10, 20, 40, 60, 60]
     after = newest()
     assert (after.state, after.attempts, after.next_attempt_at) == ("due", 1, paused.next_attempt_at)
     assert len(after.history) == 2
     assert endpoints.begin_probe(webhook_id=webhook.pk)
-    assert not deliver.probe(webhook_id=webhook.pk), "somebody has it"
+    assert not webhook_deliveries.probe(webhook_id=webhook.pk), "somebody has it"
 
 
 @pytest.mark.slow
@@ -140,13 +141,13 @@ def test_test_event_and_replay_wake_a_paused_endpoint(
 ):
     world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
     done = newest()
-    deliver.deliver(delivery_id=done.pk)
+    webhook_deliveries.deliver(delivery_id=done.pk)
     webhook.refresh_from_db()
     assert (newest().state, webhook.paused_at) == ("delivered", None)
     Webhook.objects.update(paused_at=timezone.now())
     WebhookDelivery.objects.exclude(pk=done.pk).delete()
     world.call("POST", f"/v1/webhook-deliveries/{done.pk}/replay", key="admin")
-    assert deliver.probe(webhook_id=webhook.pk)
+    assert webhook_deliveries.probe(webhook_id=webhook.pk)
     done.refresh_from_db()
     assert done.state == "delivered"
 
@@ -195,10 +196,10 @@ def test_attempt_is_bounded_and_how_long_it_took_is_judged(
         limits.append(limit)
         return Answer(status=500, headers={}, body=b"")
 
-    monkeypatch.setattr(deliver, "request", answer)
-    monkeypatch.setattr(deliver, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(webhook_deliveries, "request", answer)
+    monkeypatch.setattr(webhook_deliveries, "time", SimpleNamespace(monotonic=lambda: next(times)))
     world.held()
-    deliver.deliver(delivery_id=newest().pk)
+    webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
     assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == ([10.0], 1, 10_500)
 
@@ -246,7 +247,7 @@ def test_endpoint_that_moved_during_an_attempt_is_not_judged_by_it(
     hook_server.status = 410
     moved = {"url": f"{hook_server.url}moved"}
     world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
-    assert not deliver.attempt(delivery)
+    assert not webhook_deliveries.attempt(delivery)
     webhook.refresh_from_db()
     assert (len(hook_server.got), webhook.paused_at, newest().state) == (1, None, "due")
 

@@ -11,9 +11,9 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import deliver, hooks
+from gateway.accounts.accounts import make_mailbox
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
-from gateway.provision import make_mailbox
+from gateway.webhooks import deliveries, subscriptions
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_key
 
@@ -55,15 +55,15 @@ def newest() -> WebhookDelivery:
 
 def deliver_all() -> None:
     for pk in WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True):
-        deliver.deliver(delivery_id=pk)
+        deliveries.deliver(delivery_id=pk)
 
 
 def finished(world: World, hook_server: HookServer, status: int = 200) -> WebhookDelivery:
     """Make a delivery that is over."""
     hook_server.status = status
     world.held()
-    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliver.RETRIES))
-    deliver.deliver(delivery_id=newest().pk)
+    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliveries.RETRIES))
+    deliveries.deliver(delivery_id=newest().pk)
     return newest()
 
 
@@ -142,7 +142,7 @@ def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_ser
 def signatures(world: World, hook_server: HookServer) -> tuple[str | None, str | None, bytes]:
     """Deliver an event; return both signatures and the body."""
     world.held()
-    deliver.deliver(delivery_id=newest().pk)
+    deliveries.deliver(delivery_id=newest().pk)
     headers, body = hook_server.got[-1]
     return headers.get("X-MultiMail-Signature"), headers.get("X-MultiMail-Signature-Next"), body
 
@@ -168,7 +168,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
     Webhook.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
     now, following, body = signatures(world, hook_server)
     assert (now, following) == (signed("a secret of mine", body), None)
-    assert hooks.forget_previous_secrets() == 1
+    assert subscriptions.forget_previous_secrets() == 1
     assert Webhook.objects.get().previous_secret == ""
     # Without an overlap it ends at once.
     secret = rotate(world, webhook, overlap_s=0).json()["secret"]
@@ -187,7 +187,7 @@ def test_replay_sends_the_same_bytes_and_keeps_how_it_ended(
     told = replay(world, delivery).json()
     assert (told["status"], told["attempts"], told["event_id"]) == ("pending", 0, delivery.event_id)
     assert replay(world, delivery).json()["code"] == "not_finished"
-    deliver.deliver(delivery_id=delivery.pk)
+    deliveries.deliver(delivery_id=delivery.pk)
     assert hook_server.got[0][1] == hook_server.got[1][1]
     assert newest().state == "delivered"
     assert [one["response_status"] for one in newest().history] == [500, 200]
@@ -201,7 +201,7 @@ def test_replay_does_not_run_beside_a_later_event_of_its_message(world: World, h
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
-    deliver.deliver(delivery_id=first.pk)
+    deliveries.deliver(delivery_id=first.pk)
     assert WebhookDelivery.objects.claim(second.pk)
     replay(world, first)
     assert WebhookDelivery.objects.claim(first.pk) is None

@@ -12,12 +12,12 @@ from django.db import connection, transaction
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from gateway import compose, outbox, sweeping
+from gateway import sweeping
+from gateway.accounts.accounts import make_account, make_mailbox, register_key
 from gateway.auth import hash_key
+from gateway.messages import outbox, submission
 from gateway.models import Account, Allowlist, ApiKey, Email, Mailbox, Webhook, WebhookDelivery
-from gateway.modes import Mode
-from gateway.provision import make_account, make_mailbox, register_key
-from gateway.states import Direction, Status
+from gateway.states import Direction, Mode, Status
 
 _numbers = itertools.count(1)
 
@@ -210,4 +210,4 @@ def sweep_and_catch_nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, o
 def move_on_everything() -> None:
     """Do what the sweep does for mail whose request ended early."""
     for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
-        compose.move_on(email=email, now=timezone.now())
+        submission.move_on(email=email, now=timezone.now())

@@ -1,0 +1,128 @@
+"""Administrative acts that a person confirms by a code: asked for once, and done when the code comes along.
+
+The code is shown to an operator (`./run manage gateway_codes`) and never to the key that asked.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from common.fingerprint import canonical_json
+from gateway import auditing
+from gateway.errors import Forbidden, GatewayError, NotFound, TooManyRequests
+from gateway.models import Account, ApiKey, ApprovalRequest
+from gateway.models.codes import LIFETIME, fits, new_code
+
+log = logging.getLogger(__name__)
+# Each wish gives five tries at its code; together too few to guess one.
+MAX_AN_HOUR = 20
+
+
+class Waiting(GatewayError):
+    """Not refused and not done: a person has to confirm it."""
+
+    status = 202
+    code = "pending_approval"
+
+    def body(self) -> dict[str, Any]:
+        """Return the answer, which is no error and has no `error`."""
+        return {"status": self.code, "code": self.code, "message": self.error, **self.extra}
+
+
+@contextmanager
+def confirmed(
+    *,
+    key: ApiKey,
+    action: str,
+    what: dict[str, Any],
+    summary: str,
+    code: str | None,
+    now: datetime,
+    needed: bool | None = None,
+) -> Iterator[None]:
+    """Run the body of the `with` if its act needs no code or has the right one; `what` says which act exactly.
+
+    Without a code the body runs and is undone, so that an act that is refused anyway is refused at once; then a
+    request is stored and Waiting is raised. Code and act are one transaction: a code is not used up by a failed act.
+    `needed` says whether the act needs one, where that is not the operator's setting to say.
+    Raises Waiting, Forbidden for a wrong code, NotFound when no such act waits.
+    """
+    if not (settings.GATEWAY_APPROVAL_CODES if needed is None else needed):
+        yield
+    elif code:
+        with transaction.atomic():
+            refusal = _spend(key, action, _digest(key, action, what), code, now)
+            if refusal is None:
+                yield
+        if refusal is not None:
+            raise refusal
+    else:
+        with transaction.atomic():
+            yield
+            transaction.set_rollback(True)
+        raise _ask(key, action, _digest(key, action, what), summary, now)
+
+
+def _digest(key: ApiKey, action: str, what: dict[str, Any]) -> str:
+    """Return what binds a code to this act of this key, and no other."""
+    return hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
+
+
+def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> GatewayError | None:
+    waiting = ApprovalRequest.objects.waiting().filter(account_id=key.account_id, action=action, digest=digest)
+    request = waiting.select_for_update().first()
+    if request is None:
+        return NotFound(
+            "Nothing waits for this code. A code is good for exactly what was asked for, once, for 24 hours and a few "
+            "tries. Ask again without approval_code.",
+            code="no_pending_approval",
+        )
+    if not fits(code, request):
+        return Forbidden("The approval_code is wrong.", code="wrong_code")
+    request.used_at = now
+    request.save(update_fields=["used_at"])
+    return None
+
+
+def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> Waiting:
+    with transaction.atomic():
+        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        mine = ApprovalRequest.objects.filter(account=account)
+        request = mine.waiting().filter(action=action, digest=digest).first()
+        if request is None:
+            _check_rate(mine.filter(created_at__gt=now - timedelta(hours=1)).count())
+            request = mine.create(
+                account=account,
+                action=action,
+                digest=digest,
+                summary=summary[:300],
+                code=new_code(),
+                requested_by_key=key,
+                expires_at=now + LIFETIME,
+            )
+            auditing.note_thing(
+                "approval.requested",
+                account_id=account.pk,
+                kind="approval",
+                thing_id=request.pk,
+                key=key,
+                wanted=action,
+            )
+            log.info("approval requested", extra={"approval": request.pk, "action": action, "key": key.pk})
+    return Waiting(
+        "An operator has to confirm this. Repeat the same request with the approval_code that the operator gives you.",
+        id=request.pk,
+    )
+
+
+def _check_rate(within_the_hour: int) -> None:
+    if within_the_hour >= MAX_AN_HOUR:
+        raise TooManyRequests(
+            f"Only {MAX_AN_HOUR} acts may ask for a code within an hour.", code="too_many_approvals", retry_after=3600
+        )

@@ -1,0 +1,139 @@
+"""Makes, changes and revokes API keys. No key can make or reach one with more mailboxes than its own."""
+
+import logging
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from gateway import auditing
+from gateway.accounts.accounts import new_key_text, register_key
+from gateway.errors import Conflict, Forbidden, Invalid, NotFound
+from gateway.lookups import mailbox_named
+from gateway.models import Account, ApiKey, Mailbox
+from gateway.models.accounts import Scope
+
+log = logging.getLogger(__name__)
+
+
+def key_named(key: ApiKey, key_id: str) -> ApiKey:
+    """Return the key with this id, as far as `key` may look after it. Raises NotFound."""
+    found = ApiKey.objects.kept_by(key).filter(pk=key_id).first()
+    if found is None:
+        raise NotFound("There is no such API key in this account.")
+    return found
+
+
+def create_key(
+    *, key: ApiKey, name: str, scopes: list[str], mailboxes: list[str] | None, sandbox: bool | None
+) -> tuple[ApiKey, str]:
+    """Make a key and return it with its text, which is nowhere kept. Raises NotFound for a mailbox, or Forbidden."""
+    sandbox = key.sandbox if sandbox is None else sandbox
+    if key.sandbox and not sandbox:
+        raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
+    limits = _limits(key, mailboxes)
+    text = new_key_text(sandbox=sandbox)
+    with transaction.atomic():
+        made = register_key(account=key.account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
+        _note("api_key.created", key, made, scopes=scopes, mailboxes=limits, sandbox=sandbox)
+    made.refresh_from_db(fields=["created_at"])
+    return made, text
+
+
+def hand_out_key(
+    *, account: Account, name: str, scopes: list[str], addresses: list[str], sandbox: bool
+) -> tuple[ApiKey, str]:
+    """Make a key on the operator's word and return it with its text. Raises NotFound for an address."""
+    found = {mailbox.address: mailbox.pk for mailbox in Mailbox.objects.filter(account=account, is_active=True)}
+    if unknown := [address for address in addresses if address.lower() not in found]:
+        raise NotFound(f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox")
+    limits = list(dict.fromkeys(found[address.lower()] for address in addresses))
+    text = new_key_text(sandbox=sandbox)
+    facts: dict[str, Any] = {"scopes": scopes, "mailboxes": limits, "sandbox": sandbox, "by": "operator"}
+    with transaction.atomic():
+        made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
+        auditing.note_thing("api_key.created", account_id=account.pk, kind="api_key", thing_id=made.pk, **facts)
+    log.info("key handed out", extra={"made": made.pk, "account": account.pk})
+    return made, text
+
+
+def change_key(*, key: ApiKey, changed: ApiKey, said: dict[str, Any]) -> ApiKey:
+    """Change name, scopes or mailboxes of a key. Raises Conflict for a revoked one and for the last admin."""
+    fields = {name: value for name, value in said.items() if name != "mailboxes"}
+    if "mailboxes" in said:
+        fields["mailbox_ids"] = _limits(key, said["mailboxes"])
+    with transaction.atomic():
+        changed = _locked(changed)
+        if changed.revoked_at is not None:
+            raise Conflict("This key is revoked, and stays so. Make a new one.", code="revoked")
+        if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get("mailbox_ids"):
+            _check_another_admin(changed)
+        for name, value in fields.items():
+            setattr(changed, name, value)
+        changed.save(update_fields=list(fields))
+        _note("api_key.updated", key, changed, **{n: v for n, v in fields.items() if n != "name"})
+    log.info("key changed", extra={"changed": changed.pk, "fields": sorted(fields), "key": key.pk})
+    return changed
+
+
+def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
+    """Revoke a key at once; a key may revoke itself. Twice is no error. Raises Conflict for the last admin."""
+    with transaction.atomic():
+        revoked = _locked(revoked)
+        if revoked.revoked_at is not None:
+            return
+        _check_another_admin(revoked)
+        revoked.revoked_at = now
+        revoked.save(update_fields=["revoked_at"])
+        _note("api_key.revoked", key, revoked)
+    log.info("key revoked", extra={"revoked": revoked.pk, "key": key.pk})
+
+
+def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
+    """Whether a person confirms that `key` makes a key with `scopes`, or gives them to one that had `before`.
+
+    That is so for every key that decides, unless the operator switched it off (GATEWAY_OVERSIGHT_CODES); and always
+    where a key that sends would get at one by which it could let its own mail go.
+    """
+    decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
+    frees_sender = key.may(Scope.SEND) and _judges(scopes) and not _judges(before)
+    return frees_sender or (decides and settings.GATEWAY_OVERSIGHT_CODES)
+
+
+def _judges(scopes: Collection[str]) -> bool:
+    """Whether a key with these decides, or administers without sending itself: it sees codes and loosens mailboxes."""
+    return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
+
+
+def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
+    """Return the ids of the mailboxes named; none of them: all. Names that `key` itself cannot see are not found."""
+    if names is None:
+        if key.mailbox_ids:
+            raise Invalid(
+                "mailboxes: this key is limited to some mailboxes, so name those of the other key.", field="mailboxes"
+            )
+        return []
+    return list(dict.fromkeys(mailbox_named(key, name).pk for name in names))
+
+
+def _locked(key: ApiKey) -> ApiKey:
+    # The account's lock makes the count of admins true until the change is there.
+    Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+    return ApiKey.objects.get(pk=key.pk)
+
+
+def _check_another_admin(key: ApiKey) -> None:
+    """An account nobody can administer could not even make a new key."""
+    if not key.administers():
+        return
+    others = ApiKey.objects.filter(account_id=key.account_id).administering().exclude(pk=key.pk)
+    if not others.exists():
+        raise Conflict(
+            "This is the last key that can administer the whole account. Make another one first.", code="last_admin"
+        )
+
+
+def _note(action: str, key: ApiKey, about: ApiKey, **facts: Any) -> None:
+    auditing.note_thing(action, account_id=key.account_id, kind="api_key", thing_id=about.pk, key=key, **facts)

@@ -1,0 +1,242 @@
+"""Makes, changes and deletes mailboxes, and loosens their oversight by a one-time code.
+
+`change_mailbox` never loosens: a key asks for a looser mode, and a person passes on the code that allows it.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from common.mail_addresses import clean_address, clean_addresses, domain_of
+from gateway import auditing
+from gateway.errors import BadRequest, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooManyRequests
+from gateway.lookups import check_unlimited
+from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
+from gateway.models.codes import LIFETIME, MAX_WRONG, fits, new_code
+from gateway.recipients.allowlists import judge
+from gateway.states import Mode, stricter
+
+log = logging.getLogger(__name__)
+
+
+def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]) -> Mailbox:
+    """Make a mailbox of this address, or of this local part under the account's oldest domain.
+
+    A mode looser than gated_send makes a gated_send mailbox: loosening takes a person.
+    Raises Invalid for an address that is not the account's to give, Conflict for one that was ever used, Forbidden.
+    """
+    check_unlimited(key)
+    with transaction.atomic():
+        # The lock makes the count true until the mailbox is there.
+        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        address = _address(account, wanted)
+        _check_room(account)
+        mailbox = _insert(
+            account, address, {**settings, "oversight_mode": stricter(mode or Mode.GATED_SEND, Mode.GATED_SEND)}
+        )
+        _note("mailbox.created", key, mailbox, oversight_mode=mailbox.oversight_mode, settings=sorted(settings))
+    mailbox.refresh_from_db(fields=["created_at"])
+    return mailbox
+
+
+def change_mailbox(
+    *, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any], now: datetime
+) -> Mailbox:
+    """Change settings, and tighten the oversight mode.
+
+    Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the mailbox's list; then nothing
+    changes.
+    """
+    _check_copies(mailbox, changes, now)
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        if mode is not None and mode != mailbox.oversight_mode:
+            changes = changes | {"oversight_mode": _tightened(mailbox, mode)}
+        for name, value in changes.items():
+            setattr(mailbox, name, value)
+        mailbox.save(update_fields=list(changes))
+        _note("mailbox.updated", key, mailbox, oversight_mode=mailbox.oversight_mode, fields=sorted(changes))
+    log.info("mailbox changed", extra={"mailbox": mailbox.pk, "fields": sorted(changes), "key": key.pk})
+    return mailbox
+
+
+def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
+    """Close a mailbox for good. What waits in it is cancelled after this (`cancel_left_behind`); its address
+    stays taken.
+
+    Raises Forbidden for a sandbox key.
+    """
+    if key.sandbox:
+        raise Forbidden("A sandbox key cannot delete a mailbox, because live mail shares it.", code="sandbox_key")
+    with transaction.atomic():
+        if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
+            _note("mailbox.deleted", key, mailbox)
+    log.info("mailbox deleted", extra={"mailbox": mailbox.pk, "key": key.pk})
+
+
+def _address(account: Account, wanted: str) -> str:
+    domains = Domain.objects.filter(account=account, status=Domain.Status.ACTIVE).order_by("id")
+    if "@" not in wanted:
+        first = domains.values_list("domain", flat=True).first()
+        if first is None:
+            raise Invalid(
+                "address_local: the account has no active domain. Add one with POST /v1/domains and verify it.",
+                field="address_local",
+            )
+        wanted = f"{wanted}@{first}"
+    try:
+        address = clean_address(wanted).lower()
+    except ValueError as error:
+        raise Invalid(f"address: {error}", field="address") from None
+    domain = domain_of(address)
+    if not domains.filter(domain=domain).exists():
+        raise Invalid(
+            f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it.",
+            field="address",
+        )
+    return address
+
+
+def _check_room(account: Account) -> None:
+    if account.max_mailboxes is None:
+        return
+    if Mailbox.objects.filter(account=account, is_active=True).count() >= account.max_mailboxes:
+        raise Forbidden(
+            f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
+            code="plan_limit",
+        )
+
+
+def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
+    try:
+        with transaction.atomic():
+            return Mailbox.objects.create(account=account, address=address, **fields)
+    except IntegrityError:
+        raise Conflict(
+            f"The address {address} is taken. An address is never given out a second time.", code="address_taken"
+        ) from None
+
+
+def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:
+    """A copy goes to a recipient like any other: one that the list keeps out would keep all mail in."""
+    for name in ("auto_cc", "auto_bcc"):
+        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
+        if outsiders:
+            raise Invalid(
+                f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
+                "be refused. Put the address on the list first.",
+                field=name,
+                code="copy_not_allowed",
+            )
+
+
+def _tightened(mailbox: Mailbox, mode: Mode) -> Mode:
+    if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
+        raise Forbidden(
+            f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and needs a person's consent. "
+            "Call request-upgrade, then upgrade with the code that an operator gives you.",
+            code="upgrade_needed",
+        )
+    # An open wish was made under another mode: its code must not undo this.
+    UpgradeRequest.objects.void(mailbox)
+    return mode
+
+
+def _note(action: str, key: ApiKey, mailbox: Mailbox, **facts: Any) -> None:
+    auditing.note_thing(
+        action, account_id=key.account_id, kind="mailbox", thing_id=mailbox.pk, key=key, mailbox_id=mailbox.pk, **facts
+    )
+
+
+MAX_AN_HOUR = 3
+
+
+def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
+    """Store the wish for a looser mode with its code; an older wish of the mailbox ends.
+
+    Raises BadRequest for a mode that is not looser, TooManyRequests for a fourth wish within an hour.
+    """
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        _check_looser(mailbox, target)
+        _check_rate(mailbox, now)
+        UpgradeRequest.objects.void(mailbox)
+        request = UpgradeRequest.objects.create(
+            mailbox=mailbox, target_mode=target, code=new_code(), requested_by_key=key, expires_at=now + LIFETIME
+        )
+        _note_upgrade("mailbox.upgrade_requested", key, request)
+    log.info("upgrade requested", extra={"mailbox": mailbox.pk, "target": target, "key": key.pk})
+    return request
+
+
+def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailbox:
+    """Loosen the mailbox as the wish says that this code is for. Raises NotFound when nothing waits, or Forbidden.
+
+    The wish is locked: of two calls with one code the second finds it used. A wrong try is counted for good.
+    """
+    with transaction.atomic():
+        # In the order of request_upgrade: the mailbox first.
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
+        request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
+        refusal = _refusal(request, code)
+        if request is not None and refusal is None:
+            was, mailbox.oversight_mode = mailbox.oversight_mode, request.target_mode
+            mailbox.save(update_fields=["oversight_mode"])
+            request.used_at = now
+            request.save(update_fields=["used_at"])
+            _note_upgrade("mailbox.upgraded", key, request, was=was)
+    if refusal is not None:
+        log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": refusal.code, "key": key.pk})
+        raise refusal
+    log.warning("mailbox upgraded", extra={"mailbox": mailbox.pk, "mode": mailbox.oversight_mode, "key": key.pk})
+    return mailbox
+
+
+def _refusal(request: UpgradeRequest | None, code: str) -> GatewayError | None:
+    if request is None:
+        return NotFound("No upgrade waits for a code. Call request-upgrade first.", code="no_pending_upgrade")
+    if fits(code, request):
+        return None
+    if request.wrong_attempts >= MAX_WRONG:
+        return Forbidden("The code is wrong, and was so too often: ask for the upgrade again.", code="wrong_code")
+    return Forbidden("The code is wrong.", code="wrong_code")
+
+
+def _check_looser(mailbox: Mailbox, target: Mode) -> None:
+    if target == mailbox.oversight_mode:
+        raise BadRequest(f"target_mode: the mailbox is {target} already.", code="same_mode", field="target_mode")
+    if stricter(target, Mode(mailbox.oversight_mode)) is target:
+        raise BadRequest(
+            f"target_mode: {target} is stricter than {mailbox.oversight_mode} and needs no code. "
+            "PATCH the mailbox's oversight_mode with an admin key.",
+            code="stricter_mode",
+            field="target_mode",
+        )
+
+
+def _check_rate(mailbox: Mailbox, now: datetime) -> None:
+    recent = UpgradeRequest.objects.filter(mailbox=mailbox, created_at__gt=now - timedelta(hours=1))
+    times = list(recent.order_by("-created_at").values_list("created_at", flat=True)[:MAX_AN_HOUR])
+    if len(times) == MAX_AN_HOUR:
+        free_in = times[-1] + timedelta(hours=1) - now
+        raise TooManyRequests(
+            f"Only {MAX_AN_HOUR} upgrades of a mailbox can be asked for within an hour.",
+            code="too_many_upgrade_requests",
+            retry_after=max(1, round(free_in.total_seconds())),
+        )
+
+
+def _note_upgrade(action: str, key: ApiKey, request: UpgradeRequest, **facts: str) -> None:
+    auditing.note_thing(
+        action,
+        account_id=key.account_id,
+        kind="mailbox",
+        thing_id=request.mailbox_id,
+        key=key,
+        mailbox_id=request.mailbox_id,
+        request_id=request.pk,
+        target_mode=request.target_mode,
+        **facts,
+    )

@@ -1,1 +1,0 @@
-"""What answers look like, for the OpenAPI document: one module a subject."""

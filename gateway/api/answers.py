@@ -1,0 +1,55 @@
+"""What every documented answer has in common, and how one is returned.
+
+Answers are documented by classes, for the OpenAPI document; handlers build plain objects, which may have more keys.
+"""
+
+from typing import Any
+
+from django.http import JsonResponse
+from pydantic import BaseModel, ConfigDict
+
+
+class Answer(BaseModel):
+    """Base of all documented answers."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(Answer):
+    """Every error of every route."""
+
+    error: str
+    code: str
+
+
+class Changed(Answer):
+    """Something changed its status."""
+
+    id: str
+    status: str
+
+
+class Health(Answer):
+    """Whether the gateway works."""
+
+    status: str
+    software: str
+
+
+def documented(ok: type[Answer], *, status: int = 200, also: tuple[int, ...] = ()) -> dict[int, Any]:
+    """Return the `response` of a route: its good answers. Its errors are those of all routes (api/site.py)."""
+    return {status: ok, **dict.fromkeys(also, ok)}
+
+
+def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
+    """Return a JSON answer. The body is ours and needs no second validation."""
+    return JsonResponse(body, status=status)
+
+
+class PendingApproval(Answer):
+    """Not done yet: an operator has to confirm it, and the same request is repeated with the code."""
+
+    status: str
+    code: str
+    message: str
+    id: str

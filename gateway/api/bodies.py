@@ -1,0 +1,245 @@
+"""How request bodies are read: JSON of a sane size and depth, fields checked so that what is stored is sound.
+
+Unknown fields are ignored and named in the answer. An error is a sentence for people, not the validation library's.
+"""
+
+import json
+import math
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from django.http import HttpRequest
+from ninja.parser import Parser
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from common.mail_addresses import clean_address, clean_addresses
+from gateway import middleware
+from gateway.errors import BadRequest, Invalid
+from gateway.states import GateTiming, Mode
+from gateway.text import check_header_text
+from gateway.timestamps import parse_iso
+
+MAX_RECIPIENTS = 50
+MAX_SUBJECT = 998
+MAX_BODY = 262_144
+MAX_METADATA_BYTES = 16 * 1024
+MAX_KEY = 200
+# The kind of error of text that would begin another header; whoever answers for it also notes who tried.
+INJECTION = "header_injection"
+_GOES_ON = re.compile(r"[\r\n]")
+
+
+def _few(value: object) -> object:
+    """Count before anything else is done: the list may be as long as a body can be."""
+    number = (
+        len(value) if isinstance(value, list) else sum(map(bool, value.split(","))) if isinstance(value, str) else 0
+    )
+    if number > MAX_RECIPIENTS:
+        raise ValueError(f"at most {MAX_RECIPIENTS} addresses, and there are {number}.")
+    return value
+
+
+def _short_subject(subject: str) -> str:
+    if len(subject) > MAX_SUBJECT:
+        raise ValueError(f"at most {MAX_SUBJECT} characters, and it has {len(subject)}.")
+    return subject
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
+        raise ValueError(f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}.")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.")
+    return parse_iso(value)
+
+
+def _none_as_empty(value: object) -> object:
+    return [] if value is None else value
+
+
+def _keeps_its_header(value: object) -> object:
+    """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one text may be broken at a comma."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+    if any(isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts):
+        raise PydanticCustomError(INJECTION, "must be a single line without control characters.")
+    return value
+
+
+# Those before run from the last to the first.
+Addresses = Annotated[
+    list[str],
+    BeforeValidator(clean_addresses),
+    BeforeValidator(_keeps_its_header),
+    BeforeValidator(_few),
+    BeforeValidator(_none_as_empty),
+]
+Address = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), Field(max_length=320)]
+OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
+Line = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)]
+Text = Annotated[str, Field(max_length=MAX_BODY)]
+Subject = Annotated[Line, AfterValidator(_short_subject)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Moment = Annotated[datetime, BeforeValidator(_time)]
+ModeWord = Annotated[Mode, BeforeValidator(_lower)]
+TimingWord = Annotated[GateTiming, BeforeValidator(_lower)]
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_unknown(cls, given: Any, info: ValidationInfo) -> Any:
+        request = (info.context or {}).get("request")
+        if request is not None and isinstance(given, dict):
+            known = {word for name, field in cls.model_fields.items() for word in (name, field.alias)}
+            middleware.remember(request, given.keys() - known)
+        return given
+
+
+class NamesEmail(Body):
+    """A body that names a message under any of its three names."""
+
+    email_id: str = Field("", max_length=64)
+    message_id: str = Field("", max_length=64)
+    id: str = Field("", max_length=64)
+
+    def names_email(self) -> str:
+        """Return the id of the message, or an empty text."""
+        return self.email_id or self.message_id or self.id
+
+
+class Confirmable(Body):
+    """A request that may have to be repeated with a code."""
+
+    approval_code: Annotated[str | None, Field(max_length=40)] = None
+
+    def act(self) -> dict[str, Any]:
+        """Return what is asked for, without the code: a code is good for exactly this."""
+        return self.model_dump(mode="json", exclude={"approval_code"}, exclude_unset=True)
+
+
+class ConfirmIn(Confirmable):
+    """A request that names nothing else."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {}})
+
+
+_PLAIN = {
+    "missing": "is missing.",
+    "bool_type": "must be true or false.",
+    "bool_parsing": "must be true or false.",
+    "string_type": "must be text.",
+    "dict_type": "must be an object.",
+    "list_type": "must be a list.",
+    "model_type": "must be an object.",
+    "model_attributes_type": "must be an object.",
+    "int_type": "must be a whole number.",
+    "int_parsing": "must be a whole number.",
+    "int_parsing_size": "must be a smaller number.",
+    "int_from_float": "must be a whole number.",
+    "string_pattern_mismatch": "has not the form that it must have: {pattern}",
+    "enum": "must be one of {expected}.",
+    "literal_error": "must be one of {expected}.",
+    "greater_than_equal": "must be at least {ge}.",
+    "less_than_equal": "must be at most {le}.",
+    "string_too_long": "at most {max_length} {unit}.",
+    "string_too_short": "at least {min_length} {unit}.",
+    "too_long": "at most {max_length} {unit}.",
+    "too_short": "at least {min_length} {unit}.",
+}
+
+
+def sentence_of(error: dict[str, Any]) -> str:
+    """Return what is wrong, without the field's name; for our own rules that is what they say themselves."""
+    plain = _PLAIN.get(error["type"])
+    if plain is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    facts = dict(error.get("ctx", {}))
+    unit = "item" if facts.get("field_type") in ("List", "Set", "Dictionary") else "character"
+    facts["unit"] = unit if 1 in (facts.get("min_length"), facts.get("max_length")) else f"{unit}s"
+    # "'a', 'b' or 'c'" reads better without its signs.
+    facts["expected"] = str(facts.get("expected", "")).replace("'", "")
+    return plain.format(**facts)
+
+
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: application/json."
+
+
+class StrictParser(Parser):
+    """Parses a body. An empty one is an empty object; refusals are typed, for the error handlers to find."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the object in the body. Raises BadRequest, or Invalid for text that cannot be kept."""
+        raw = request.body
+        try:
+            value = json.loads(raw) if raw.strip() else {}
+        except RecursionError as error:
+            raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
+        except ValueError as error:
+            hint = _NO_FORM if request.content_type in _FORMS else ""
+            raise BadRequest(f"The body is not valid JSON: {_where(error)}.", code="invalid_json", hint=hint) from error
+        if not isinstance(value, dict):
+            raise BadRequest("The body must be a JSON object.", code="invalid_json")
+        _Walk().through(value)
+        return value
+
+
+def _where(error: ValueError) -> str:
+    """Return what is wrong and where, without a word of the body itself."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "it is not UTF-8, or holds a number that is too long"
+    return f"{error.msg[:1].lower()}{error.msg[1:]}, at line {error.lineno}, column {error.colno}"
+
+
+class _Walk:
+    """Looks at every value of a body. What is nested too deeply, readers further on could not read again."""
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def through(self, parts: dict[str, Any] | list[Any], path: tuple[str | int, ...] = ()) -> None:
+        """Raises Invalid for what cannot be kept: U+0000, half a surrogate pair, infinite numbers, and too much."""
+        self.values += len(parts)
+        if len(path) > MAX_DEPTH:
+            raise Invalid(f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.", field=str(path[0]))
+        if self.values > MAX_VALUES:
+            raise Invalid(f"The body holds more than {MAX_VALUES} values.")
+        for name, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+            if isinstance(name, str):
+                _refuse_text(name, path)
+            if isinstance(part, str):
+                _refuse_text(part, (*path, name))
+            elif isinstance(part, dict | list):
+                self.through(part, (*path, name))
+            elif isinstance(part, float) and not math.isfinite(part):
+                raise _invalid((*path, name), "is not a finite number.")
+
+
+def _refuse_text(text: str, path: tuple[str | int, ...]) -> None:
+    if "\x00" in text:
+        raise _invalid(path, "holds the character U+0000.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise _invalid(path, "holds half a surrogate pair.") from None
+
+
+def _invalid(path: tuple[str | int, ...], sentence: str) -> Invalid:
+    field = ".".join(str(name)[:80] for name in path)
+    return Invalid(f"{field or 'body'}: {sentence}", field=field)

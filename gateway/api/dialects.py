@@ -1,0 +1,145 @@
+"""Other paths to the same calls: the flat dialect (one path a verb, bare and under /v1) and Zapier's, and spam.
+
+Routes of MultiMail that the gateway does not have answer 501, and what to use instead.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from ninja import Query, Router
+
+from gateway.api import mailboxes, messages, oversight, sending
+from gateway.api.answers import Changed, answer, documented
+from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
+from gateway.api.messages import TagsIn
+from gateway.api.oversight import Verdict
+from gateway.api.sending import ReplyFromIn, SendIn
+from gateway.api.shapes import Decided, Message, Messages, PendingMessages, Sent, SpamLabel, TagWords, Thread
+from gateway.auth import KeyedRequest, needs
+from gateway.lookups import email_named
+from gateway.messages import labels
+from gateway.models.accounts import Scope
+
+_SENT = documented(Sent, status=202, also=(200,))
+_SEES_HELD = needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
+# Method, path, checks, answers, handler.
+_FLAT: tuple[tuple[str, str, Any, dict[int, Any], Callable[..., HttpResponse]], ...] = (
+    ("POST", "/send_email", needs(Scope.SEND), _SENT, sending.send_flat),
+    ("POST", "/reply_email", needs(Scope.SEND), _SENT, sending.reply_flat),
+    ("GET", "/check_inbox", needs(Scope.READ), documented(Messages), messages.check_inbox),
+    ("GET", "/inbox", needs(Scope.READ), documented(Messages), messages.check_inbox),
+    ("GET", "/read_email", needs(Scope.READ), documented(Message), messages.read_flat),
+    ("GET", "/get_thread", needs(Scope.READ), documented(Thread), messages.read_thread_flat),
+    ("POST", "/tag_email", needs(Scope.SEND), documented(TagWords), messages.tag_flat),
+    ("POST", "/cancel_message", needs(Scope.SEND), documented(Changed), messages.cancel_flat),
+    ("GET", "/list_pending", _SEES_HELD, documented(PendingMessages), oversight.list_pending_flat),
+    ("POST", "/decide_email", needs(Scope.OVERSIGHT), documented(Decided), oversight.decide_flat),
+    ("POST", "/create_mailbox", needs(Scope.ADMIN), mailboxes.MADE, mailboxes.create_mailbox),
+)
+
+
+def flat_router(*, listed: bool) -> Router:
+    """Return the flat routes; `listed` says whether the OpenAPI document names them."""
+    flat = Router(tags=["flat"])
+    for method, route, auth, response, handler in _FLAT:
+        # This handler serves the current dialect too, and the document wants an id for each call.
+        named: dict[str, Any] = {"operation_id": "create_mailbox_flat"} if handler is mailboxes.create_mailbox else {}
+        shown = listed and route != "/inbox"
+        flat.api_operation([method], route, auth=auth, response=response, include_in_schema=shown, **named)(handler)
+    return flat
+
+
+router = Router(tags=["zapier"])
+
+
+@router.get("/emails", auth=needs(Scope.READ), response=documented(Messages))
+def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> HttpResponse:
+    """List received mail of all mailboxes that was put away as spam; with `status` what has another one."""
+    return messages.list_of_all(request, filters)
+
+
+@router.post("/emails/send", auth=needs(Scope.SEND), response=_SENT)
+def send_email(request: KeyedRequest, body: SendIn) -> HttpResponse:
+    """Send a message; `mailbox` names the sender. Answers `queued` for every accepted message."""
+    return sending.send_flat(request, body)
+
+
+@router.get("/emails/inbox", auth=needs(Scope.READ), response=documented(Messages))
+def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> HttpResponse:
+    """List received mail, read or not."""
+    return messages.check_inbox(request, filters)
+
+
+@router.get("/emails/pending", auth=_SEES_HELD, response=documented(PendingMessages))
+def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
+    """List held messages, oldest first."""
+    return oversight.list_pending_flat(request, filters)
+
+
+@router.get("/emails/thread/{thread}", auth=needs(Scope.READ), response=documented(Thread))
+def read_thread(request: KeyedRequest, thread: str) -> HttpResponse:
+    """List a thread, oldest first."""
+    return messages.read_thread_flat(request, thread_id=thread)
+
+
+@router.get("/emails/{email}", auth=needs(Scope.READ), response=documented(Message))
+def read_email(request: KeyedRequest, email: str) -> HttpResponse:
+    """Read one message whole. An unread one is read from then on."""
+    return messages.read_flat(request, id=email)
+
+
+@router.post("/emails/{email}/reply", auth=needs(Scope.SEND), response=_SENT)
+def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
+    """Answer a message. Answers `queued` for every accepted message."""
+    return sending.reply_by_id(request, email, body)
+
+
+@router.post("/emails/{email}/tag", auth=needs(Scope.SEND), response=documented(TagWords))
+def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
+    """Add tags to a message; the answer lists their names."""
+    return messages.tag_by_id(request, email, body)
+
+
+@router.post("/emails/{email}/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided))
+@router.patch(
+    "/emails/{email}/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided), operation_id="decide_by_patch"
+)
+def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpResponse:
+    """Approve or reject a held message."""
+    return oversight.decide_by_id(request, email, body)
+
+
+@router.post("/emails/{email}/report-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
+def report_spam(request: KeyedRequest, email: str) -> HttpResponse:
+    """Put a received message away as spam."""
+    return _label(request, email, labels.SPAM)
+
+
+@router.post("/emails/{email}/not-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
+def not_spam(request: KeyedRequest, email: str) -> HttpResponse:
+    """Bring a message back that was put away as spam."""
+    return _label(request, email, labels.NOT_SPAM)
+
+
+def _label(request: KeyedRequest, email: str, user_label: str) -> HttpResponse:
+    found = labels.label(key=request.auth, email=email_named(request.auth, email), user_label=user_label)
+    return answer({"id": found.pk, "email_id": found.pk, "status": found.status, "user_label": found.user_label})
+
+
+def not_implemented(request: HttpRequest, *, instead: str, **named: str) -> HttpResponse:
+    """Answer for a route that is left out; what its path names is ignored."""
+    return answer({"error": f"This gateway does not offer this. {instead}", "code": "not_implemented"}, status=501)
+
+
+def _route(route: str, instead: str) -> object:
+    return path(f"v1/{route}", partial(not_implemented, instead=instead))
+
+
+urlpatterns = [
+    _route("billing/<path:rest>", "It is your own, and nobody is billed."),
+    _route("export", "Read the account by its lists."),
+    _route("approve/<str:token>", "Decide with POST /v1/oversight/decide."),
+]

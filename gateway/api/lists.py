@@ -1,0 +1,178 @@
+"""Lists: their filters, and pages by cursor. A cursor is the id of the last row; ids are in order of creation."""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, Protocol, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
+
+from gateway.errors import Invalid
+from gateway.models.emails import EmailQuerySet
+from gateway.states import Direction, Status
+from gateway.timestamps import parse_loosely
+
+_CURSOR = re.compile(r"[0-9A-Za-z]{1,40}", re.ASCII)
+MAX_OFFSET = 1_000_000
+
+
+class HasKey(Protocol):
+    """Anything with a primary key."""
+
+    pk: Any
+
+
+Row = TypeVar("Row", bound=HasKey)
+
+
+def clamp(value: str | None, *, default: int, most: int) -> int:
+    """Return a `limit` between 1 and `most`; what is no number is the default, as clients expect no error here."""
+    try:
+        return max(1, min(int(value or default), most))
+    except ValueError:
+        return default
+
+
+def read_offset(value: str | None) -> int:
+    """Return an `offset` of zero or more."""
+    try:
+        return max(0, min(int(value or 0), MAX_OFFSET))
+    except ValueError:
+        return 0
+
+
+def read_cursor(value: str | None) -> str | None:
+    """Return the id in a cursor. Raises Invalid for what cannot be one."""
+    if not value:
+        return None
+    if not _CURSOR.fullmatch(value):
+        raise Invalid("cursor: is not one that this list gave.", field="cursor")
+    return value
+
+
+def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
+    """Return the page of at most `limit` rows out of one row more, and the cursor of the next page."""
+    if len(rows) <= limit:
+        return rows, None
+    return rows[:limit], str(rows[limit - 1].pk)
+
+
+def as_number(cursor: str) -> int:
+    """Return the id in a cursor of a list that counts its rows. Raises Invalid."""
+    if not cursor.isdecimal() or len(cursor) > 18:
+        raise Invalid("cursor: is not one that this list gave.", field="cursor")
+    return int(cursor)
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _filterable(status: Status | None) -> Status | None:
+    # A state of moments, and no business of clients; MultiMail does not take it here either.
+    if status == Status.PENDING_SCAN:
+        raise ValueError("messages cannot be listed by pending_scan.")
+    return status
+
+
+def _moment(value: Any) -> datetime | None:
+    return parse_loosely(value) if value else None
+
+
+_MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValidator(_none_if_empty)]
+_MaybeDirection = Annotated[Direction | None, BeforeValidator(_none_if_empty)]
+_MaybeFlag = Annotated[bool | None, BeforeValidator(_none_if_empty)]
+_MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
+_Text = Annotated[str, Field(max_length=200)]
+
+
+class ListFilters(BaseModel):
+    """The parameters of a mailbox's list."""
+
+    status: _MaybeStatus = None
+    direction: _MaybeDirection = None
+    sender: _Text = ""
+    subject_contains: _Text = ""
+    date_after: _MaybeMoment = None
+    date_before: _MaybeMoment = None
+    has_attachments: _MaybeFlag = None
+    since_id: _Text = ""
+    # Texts, because clients send what they like here and expect it to be clamped.
+    limit: str = ""
+    cursor: str = ""
+    offset: str = ""
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=20, most=100)
+
+    def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the order round."""
+        emails = self._narrow(emails)
+        cursor = read_cursor(self.cursor)
+        if self.since_id:
+            return emails.filter(id__gt=max(self.since_id, cursor or "")).order_by("id")
+        if cursor:
+            return emails.filter(id__lt=cursor).order_by("-id")
+        start = read_offset(self.offset)
+        ordered = emails.order_by("-id")
+        return ordered[start : start + self.page_size() + 1] if start else ordered
+
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        wanted: dict[str, Any] = {
+            "status": self.status,
+            "direction": self.direction,
+            "from_address__icontains": self.sender or None,
+            "subject__icontains": self.subject_contains or None,
+            "created_at__gt": self.date_after,
+            "created_at__lt": self.date_before,
+            "has_attachments": self.has_attachments,
+        }
+        emails = emails.filter(**{name: value for name, value in wanted.items() if value is not None})
+        return emails.in_sight() if self.status is None else emails
+
+
+class InboxFilters(ListFilters):
+    """The parameters of `check_inbox`: those of a list, whose mailbox is named here, and `unread`."""
+
+    mailbox: Annotated[str, Field(max_length=320)] = ""
+    unread: _MaybeFlag = None
+
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Take unread mail, unless a status is named or `unread=false` asks for all that can be read."""
+        emails = super()._narrow(emails)
+        if self.status is not None:
+            return emails
+        return emails.filter(status__in=(Status.UNREAD, Status.READ) if self.unread is False else (Status.UNREAD,))
+
+
+class ZapierFilters(InboxFilters):
+    """The parameters of Zapier's inbox: what can be read, whether it was or not."""
+
+    unread: _MaybeFlag = False
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=25, most=100)
+
+
+class SpamFilters(ListFilters):
+    """The parameters of the list of spam, of all mailboxes."""
+
+    status: Annotated[_MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)] = (
+        Status.SPAM_QUARANTINED
+    )
+
+
+class PendingFilters(BaseModel):
+    """The parameters of the pending list."""
+
+    email_id: Annotated[str, Field(max_length=64)] = ""
+    mailbox: Annotated[str, Field(max_length=320)] = ""
+    limit: str = ""
+    cursor: str = ""
+    only: Annotated[str, Field(max_length=20, description="`pending`: give the list under this name alone")] = ""
+
+    def page_size(self) -> int | None:
+        """Return how many rows a page has; None when all are asked for."""
+        return clamp(self.limit, default=100, most=500) if self.limit or self.cursor else None

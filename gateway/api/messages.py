@@ -1,0 +1,293 @@
+"""Reading messages, threads, tags and files, and cancelling a message."""
+
+from typing import Annotated, Any, Self
+from urllib.parse import quote
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from ninja import Query, Router
+from pydantic import BeforeValidator, ConfigDict, model_validator
+
+from gateway import lookups
+from gateway.api import lists, shapes
+from gateway.api.answers import Changed, answer, documented
+from gateway.api.bodies import Body, NamesEmail
+from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
+from gateway.api.sending import CancelIn
+from gateway.api.shapes import FileLink, Message, Messages, TagDeleted, Tags, Thread
+from gateway.auth import KeyedRequest, needs
+from gateway.errors import Invalid, NotFound
+from gateway.lookups import check_may_read, email_named, mailbox_named, mailbox_named_or_only, thread_named
+from gateway.messages import decisions, labels
+from gateway.messages.labels import parse_tags
+from gateway.models import ApiKey, Attachment, Email, Mailbox
+from gateway.models.accounts import Scope
+from gateway.models.emails import EmailQuerySet
+from gateway.states import AWAITING_DECISION, Direction, Status
+from gateway.timestamps import iso
+
+_TagMap = Annotated[dict[str, str], BeforeValidator(parse_tags)]
+
+
+class TagsIn(Body):
+    """Tags to add or to overwrite: an object, or words."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"tags": {"priority": "high"}}})
+
+    tags: _TagMap
+
+
+class FlatTagsIn(NamesEmail):
+    """Tags to add to the message that the body names."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"id": "01JD0000000000000000000000", "tags": ["follow-up"]}}
+    )
+
+    tags: _TagMap
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        if not self.names_email():
+            raise ValueError("id: say which message.")
+        return self
+
+
+router = Router(tags=["messages"])
+_EMAIL = "/mailboxes/{mailbox}/emails/{email}"
+
+
+@router.get("/mailboxes/{mailbox}/emails", auth=needs(Scope.READ), response=documented(Messages))
+def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]) -> HttpResponse:
+    """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
+    box = mailbox_named(request.auth, mailbox)
+    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box))
+    return _page(request.auth, rows, filters.page_size(), flat=False)
+
+
+@router.get(_EMAIL, auth=needs(Scope.READ), response=documented(Message))
+def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+    """Read one message whole. An unread one is read from then on."""
+    found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+    lookups.open_email(request.auth, found)
+    # MCP clients name a type even without a body, and trust every key but `markdown`; see shapes.full.
+    by_mcp = request.headers.get("Content-Type", "").lower().startswith("application/json")
+    return answer(shapes.full(found, text_body=not by_mcp))
+
+
+@router.post(_EMAIL + "/cancel", auth=needs(Scope.SEND), response=documented(Changed))
+def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+    """Take back a message that has not left."""
+    return _cancel(request.auth, email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox)))
+
+
+def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
+    """List received mail, unread if nothing else is asked for."""
+    box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
+    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box).received())
+    return _page(request.auth, rows, filters.page_size(), flat=True)
+
+
+def list_of_all(request: KeyedRequest, filters: SpamFilters) -> HttpResponse:
+    """List received mail of all mailboxes that the key may use."""
+    rows = filters.apply(_searched(request.auth, filters).received())
+    return _page(request.auth, rows, filters.page_size(), flat=True)
+
+
+def read_flat(request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = "") -> HttpResponse:
+    """Read one message whole, by its id alone."""
+    named = id or email_id or message_id
+    if not named:
+        raise Invalid("id: say which message.", field="id")
+    found = email_named(request.auth, named)
+    lookups.open_email(request.auth, found)
+    return answer(shapes.full_flat(found))
+
+
+def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
+    """Take back a message that has not left, by its id alone."""
+    return _cancel(request.auth, email_named(request.auth, body.names_email()))
+
+
+def _cancel(key: ApiKey, email: Email) -> HttpResponse:
+    cancelled = decisions.cancel_email(key=key, email=email, now=timezone.now())
+    ids: dict[str, Any] = {"id": cancelled.pk, "email_id": cancelled.pk, "message_id": cancelled.pk}
+    return answer(ids | {"status": cancelled.status})
+
+
+def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
+    emails = Email.objects.visible_to(key)
+    # What may not be read may not be guessed by searching either.
+    return emails.readable_by(key) if filters.subject_contains else emails
+
+
+def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
+    page, cursor = lists.cut(list(rows.with_mailbox()[: limit + 1]), limit)
+    return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
+
+
+MOST = 500
+# Each of these may be as long as a letter can be.
+MOST_BODIES = 50
+# What was written as an answer and will never be one.
+_CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
+
+
+@router.get("/mailboxes/{mailbox}/threads/{thread}", auth=needs(Scope.READ), response=documented(Thread))
+def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
+    """List a thread, oldest first; with `bodies` the newest letters, and what they say. Nothing is marked read."""
+    return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False, bodies=bodies)
+
+
+def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = "") -> HttpResponse:
+    """List a thread, oldest first, by its id alone; `to` is text."""
+    if not thread_id:
+        raise Invalid("thread_id: say which thread.", field="thread_id")
+    box = mailbox_named(request.auth, mailbox) if mailbox else None
+    return _thread(request.auth, thread_id, box, flat=True)
+
+
+def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool, bodies: bool = False) -> HttpResponse:
+    found, most = thread_named(key, thread_id, mailbox=mailbox), MOST_BODIES if bodies else MOST
+    emails = list(found[: most + 1])
+    if not emails:
+        raise NotFound("There is no such thread in this account.", code="unknown_thread")
+    cut = len(emails) > most
+    count = found.count() if cut else len(emails)
+    emails = emails[:most][::-1]
+    told: dict[str, Any] = {
+        "thread_id": thread_id,
+        "message_count": count,
+        "participants": _participants(emails),
+        "last_activity": iso(emails[-1].created_at),
+        "has_unanswered_inbound": _waits_for_an_answer(emails),
+        "truncated": cut,
+        "emails": [shapes.row(key, email, flat=flat) | (_body(key, email) if bodies else {}) for email in emails],
+    }
+    return answer(told)
+
+
+def _body(key: ApiKey, email: Email) -> dict[str, Any]:
+    """Return what a letter says, to whoever may read it."""
+    return {"markdown": email.markdown, "html_body": email.html} if lookups.may_read(key, email) else {}
+
+
+def _participants(emails: list[Email]) -> list[str]:
+    """Return who wrote and who was written to openly, in the order in which they came in."""
+    return list(dict.fromkeys(one for email in emails for one in (email.from_address, *email.to, *email.cc) if one))
+
+
+def _waits_for_an_answer(emails: list[Email]) -> bool:
+    """Whether the last word is theirs. An answer that waits for approval counts: a second one must not be written."""
+    words = [email for email in emails if email.status not in _CAME_TO_NOTHING]
+    return bool(words) and words[-1].direction == Direction.INBOUND
+
+
+_TAGS = "/mailboxes/{mailbox}/emails/{email}/tags"
+
+
+@router.get(_TAGS, auth=needs(Scope.READ), response=documented(Tags))
+def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
+    """Get the tags of a message."""
+    return answer({"tags": _email(request, mailbox, email).tags})
+
+
+@router.put(_TAGS, auth=needs(Scope.SEND), response=documented(Tags))
+def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> HttpResponse:
+    """Add tags to a message; those of the same name are overwritten, all others stay."""
+    found = _email(request, mailbox, email)
+    return answer({"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)})
+
+
+@router.delete(_TAGS + "/{path:name}", auth=needs(Scope.SEND), response=documented(TagDeleted))
+def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+    """Take one tag away; its name may hold slashes."""
+    found = _email(request, mailbox, email)
+    return answer({"deleted": labels.drop_tag(key=request.auth, email=found, name=name)})
+
+
+def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> HttpResponse:
+    """Add tags to a message, by its id alone; the answer lists their names."""
+    return tag_by_id(request, body.names_email(), body)
+
+
+def tag_by_id(request: KeyedRequest, email: str, body: TagsIn | FlatTagsIn) -> HttpResponse:
+    """Add tags to the message of this id; the answer lists their names."""
+    found = email_named(request.auth, email)
+    tags = labels.add_tags(key=request.auth, email=found, tags=body.tags)
+    ids = {"id": found.pk, "email_id": found.pk, "message_id": found.pk}
+    return answer(ids | {"tags": list(tags), "tag_map": tags})
+
+
+def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
+    return email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+
+
+_FILE = "/mailboxes/{mailbox}/emails/{email}/attachments/{path:name}"
+
+
+# Before the route of the bytes, which would take this suffix for a part of the name.
+@router.get(_FILE + "/url", auth=needs(Scope.READ), response=documented(FileLink))
+def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+    """Get a link to one file that works for an hour and needs no key."""
+    file = _find(request, mailbox, email, name, unless=f"{name}/url")
+    if file.name != name:
+        return _bytes(file)
+    token = quote(lookups.link_token(key=request.auth, file=file))
+    told = {
+        "url": request.build_absolute_uri(f"/v1/files/{token}"),
+        "filename": file.name,
+        "size_bytes": file.size,
+        "content_type": file.content_type,
+        "expires_in": lookups.LASTS,
+    }
+    return answer(told)
+
+
+@router.get(_FILE, auth=needs(Scope.READ), include_in_schema=False)
+def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
+    """Get the bytes of one file."""
+    return _bytes(_find(request, mailbox, email, name))
+
+
+@router.get(
+    "/oversight/pending/{email}/attachments/{path:name}",
+    auth=needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
+    include_in_schema=False,
+)
+def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse:
+    """Get the bytes of one file of a message that waits: whoever decides may read what they decide on."""
+    found = email_named(request.auth, email)
+    if found.status not in AWAITING_DECISION:
+        raise NotFound("This message is not held any more. Its files are read with a key that has the scope read.")
+    return _bytes(_named(found, name))
+
+
+@router.get("/files/{token}", auth=None, include_in_schema=False)
+def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
+    """Get the bytes of the file that a link leads to."""
+    return _bytes(lookups.file_of_token(token))
+
+
+def _find(request: KeyedRequest, mailbox: str, email: str, name: str, *, unless: str = "") -> Attachment:
+    """Return the file of this name; where there is none, the one called `unless`."""
+    found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+    check_may_read(request.auth, found)
+    return _named(found, name, unless=unless)
+
+
+def _named(email: Email, name: str, *, unless: str = "") -> Attachment:
+    files = {file.name: file for file in email.attachments.all()}
+    file = files.get(name) or files.get(unless)
+    if file is None:
+        raise NotFound("This message has no file of that name.")
+    return file
+
+
+def _bytes(file: Attachment) -> HttpResponse:
+    response = HttpResponse(bytes(file.content), content_type=file.content_type)
+    # Written by a stranger or an agent: never shown by a browser as a page of this host.
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=file.name)
+    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
+    return response

@@ -1,0 +1,204 @@
+"""Contacts, which live and sandbox keys share as they share mailboxes, and suppressed addresses."""
+
+from typing import Annotated, Any
+
+from django.http import HttpResponse
+from ninja import Query, Router
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from common.patterns import comparable_text
+from gateway.api import lists
+from gateway.api.answers import Answer, answer, documented
+from gateway.api.bodies import Address, Body, Line
+from gateway.auth import KeyedRequest, needs
+from gateway.errors import NotFound
+from gateway.lookups import bare_address, mailbox_named
+from gateway.models import Contact, Suppression
+from gateway.models.accounts import Scope
+from gateway.recipients import contacts, suppression
+from gateway.timestamps import epoch_milliseconds, iso
+
+MAX_TAGS = 50
+
+
+def _tags(value: object) -> object:
+    """Take an array, a text with commas, or a map of which the names count; as tags come on messages."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value or ()) if isinstance(value, dict) or value is None else value
+
+
+def _few(tags: list[str]) -> list[str]:
+    tags = list(dict.fromkeys(tags))
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"at most {MAX_TAGS} tags.")
+    return tags
+
+
+class ContactIn(Body):
+    """Somebody to know. Without a name the address is the name."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]}}
+    )
+
+    email: Address
+    name: Annotated[Line, Field(max_length=200)] | None = None
+    tags: Annotated[
+        list[Annotated[Line, Field(min_length=1, max_length=100)]], AfterValidator(_few), BeforeValidator(_tags)
+    ] = Field(default_factory=list)
+    mailbox: Annotated[str, Field(max_length=320)] | None = None
+    mailbox_id: Annotated[str, Field(max_length=320)] | None = None
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox that the contact is one of, or an empty text."""
+        return self.mailbox or self.mailbox_id or ""
+
+
+class ContactAnswer(Answer):
+    """Somebody the account knows; `created_at` is in milliseconds since 1970."""
+
+    id: str
+    name: str
+    email: str
+    tags: list[str]
+    mailbox: str | None
+    created_at: int
+
+
+class Contacts(Answer):
+    """A page of contacts."""
+
+    contacts: list[ContactAnswer]
+    cursor: str | None
+
+
+class ContactDeleted(Answer):
+    """A contact is gone."""
+
+    id: str
+    deleted: bool
+
+
+class SuppressionAnswer(Answer):
+    """An address that gets nothing any more."""
+
+    id: str
+    email_address: str
+    reason: str
+    mailbox_id: str | None
+    created_at: str
+
+
+class Suppressions(Answer):
+    """A page of suppressed addresses."""
+
+    suppressions: list[SuppressionAnswer]
+    cursor: str | None
+
+
+class SuppressionLifted(Answer):
+    """An address is written to again."""
+
+    email_address: str
+    status: str
+
+
+router = Router(tags=["recipients"])
+
+
+class ContactFilters(BaseModel):
+    """The parameters of the list. Clients that know no pages send no limit, so a page without one is large."""
+
+    q: Annotated[str, Field(max_length=200)] = ""
+    query: Annotated[str, Field(max_length=200)] = ""
+    mailbox: Annotated[str, Field(max_length=320)] = ""
+    limit: str = ""
+    cursor: str = ""
+
+    def text(self) -> str:
+        """Return what to search for; a whole address in the form in which contacts keep it."""
+        return comparable_text((self.q or self.query).strip())
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return lists.clamp(self.limit, default=500, most=1000)
+
+
+@router.get("/contacts", auth=needs(Scope.READ), response=documented(Contacts))
+def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> HttpResponse:
+    """List contacts, newest first: those whose name or address holds `q` (or `query`), or that carry it as a tag."""
+    rows = Contact.objects.visible_to(request.auth)
+    if filters.mailbox:
+        rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
+    if text := filters.text():
+        rows = rows.matching(text)
+    if before := lists.read_cursor(filters.cursor):
+        rows = rows.filter(pk__lt=before)
+    size = filters.page_size()
+    page, following = lists.cut(list(rows[: size + 1]), size)
+    return answer({"contacts": [_contact(contact) for contact in page], "cursor": following})
+
+
+@router.post("/contacts", auth=needs(Scope.SEND), response=documented(ContactAnswer, status=201))
+def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
+    """Add a contact. An address is a contact once; 409 names the one there is."""
+    name = body.names_mailbox()
+    mailbox = mailbox_named(request.auth, bare_address(name)) if name else None
+    contact = contacts.add_contact(
+        key=request.auth, email=body.email, name=(body.name or "").strip(), tags=body.tags, mailbox=mailbox
+    )
+    return answer(_contact(contact), status=201)
+
+
+@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(ContactDeleted))
+def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
+    """Remove a contact."""
+    contact = Contact.objects.visible_to(request.auth).filter(pk=contact_id).first()
+    if contact is None:
+        raise NotFound("There is no such contact in this account.")
+    contacts.remove_contact(key=request.auth, contact=contact)
+    return answer({"id": contact.pk, "deleted": True})
+
+
+def _contact(contact: Contact) -> dict[str, Any]:
+    return {
+        "id": contact.pk,
+        "name": contact.name,
+        "email": contact.email,
+        "tags": contact.tags,
+        "mailbox": contact.mailbox.address if contact.mailbox else None,
+        "mailbox_id": contact.mailbox_id,
+        "created_at": epoch_milliseconds(contact.created_at),
+    }
+
+
+@router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(Suppressions))
+def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+    """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
+    rows = Suppression.objects.applying_to(request.auth)
+    if before := lists.read_cursor(cursor):
+        rows = rows.filter(pk__lt=before)
+    size = lists.clamp(limit, default=500, most=1000)
+    page, following = lists.cut(list(rows[: size + 1]), size)
+    return answer({"suppressions": [_suppression(row) for row in page], "cursor": following})
+
+
+@router.delete("/suppression/{path:address}", auth=needs(Scope.ADMIN), response=documented(SuppressionLifted))
+def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
+    """Take an address off the list, so that it is written to again. It may be percent-encoded or not."""
+    found = Suppression.objects.visible_to(request.auth).filter(email_address=comparable_text(address)).first()
+    if found is None:
+        raise NotFound("This address is not suppressed.")
+    suppression.lift(key=request.auth, suppression=found)
+    return answer({"id": found.pk, "email_address": found.email_address, "status": "removed"})
+
+
+def _suppression(row: Suppression) -> dict[str, Any]:
+    return {
+        "id": row.pk,
+        "email_address": row.email_address,
+        "reason": row.reason,
+        "mailbox_id": row.mailbox_id,
+        "created_at": iso(row.created_at),
+    }

@@ -1,0 +1,366 @@
+"""Sending, replying and changing what is scheduled: in MultiMail's current dialect, and in the flat one."""
+
+from typing import Annotated, Any, Self
+
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Router
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.api import shapes
+from gateway.api.answers import answer, documented
+from gateway.api.bodies import (
+    MAX_KEY,
+    Addresses,
+    Body,
+    Line,
+    Metadata,
+    ModeWord,
+    Moment,
+    NamesEmail,
+    OptionalAddress,
+    Subject,
+    Text,
+    TimingWord,
+)
+from gateway.api.shapes import Message, Sent
+from gateway.attachments import check_number, read_files
+from gateway.auth import KeyedRequest, needs
+from gateway.errors import Invalid
+from gateway.lookups import (
+    bare_address,
+    check_may_read,
+    email_named,
+    mailbox_named,
+    mailbox_named_or_only,
+    newest_in_thread,
+)
+from gateway.messages import submission
+from gateway.messages.drafts import Letter, Parent, place_of, recipients_of, subject_of
+from gateway.messages.submission import Accepted, Edit
+from gateway.models import ApiKey, Email, Mailbox
+from gateway.models.accounts import Scope
+from gateway.states import Mode
+from gateway.text import text_of_html
+
+
+class FileIn(Body):
+    """One attachment of a request."""
+
+    name: str = ""
+    filename: str = ""
+    content_type: str = "application/octet-stream"
+    content_base64: str | None = None
+    content: str | None = None
+
+    def plain(self) -> dict[str, str]:
+        """Return the file under one spelling; without `content` where there was none."""
+        content = self.content if self.content_base64 is None else self.content_base64
+        named = {"name": self.name or self.filename, "content_type": self.content_type}
+        return named if content is None else named | {"content": content}
+
+
+class Composed(Body):
+    """What every message of a caller has, whether it is new or answers another."""
+
+    cc: Addresses = Field(default_factory=list)
+    bcc: Addresses = Field(default_factory=list)
+    reply_to: OptionalAddress = None
+    markdown: Text | None = None
+    body: Text | None = None
+    text: Text | None = None
+    html: Text | None = None
+    attachments: Annotated[list[FileIn], BeforeValidator(check_number)] | None = None
+    metadata: Metadata | None = None
+    oversight_mode: ModeWord | None = None
+    send_at: Moment | None = None
+    scheduled_at: Moment | None = None
+    gate_timing: TimingWord | None = None
+    idempotency_key: Annotated[Line, Field(max_length=MAX_KEY)] | None = None
+
+    @model_validator(mode="after")
+    def _has_body(self) -> Self:
+        if not self.html and not (self._text() or "").strip():
+            raise ValueError("markdown: the message needs a body.")
+        return self
+
+    def _text(self) -> str | None:
+        return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
+
+    def written(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None = None) -> Letter:
+        """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
+        text = self._text()
+        return Letter(
+            to=to,
+            cc=self.cc,
+            bcc=self.bcc,
+            reply_to=self.reply_to or "",
+            subject=subject,
+            markdown=text if text is not None else text_of_html(self.html or ""),
+            html=self.html or None,
+            files=read_files([file.plain() for file in self.attachments or ()]),
+            metadata=self.metadata or {},
+            mode=self.oversight_mode,
+            send_at=self.send_at or self.scheduled_at,
+            gate_timing=self.gate_timing,
+            idempotency_key=self.idempotency_key or header_key,
+            parent=parent,
+        )
+
+
+class SendIn(Composed):
+    """A message to send, in any dialect."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "from": "support@example.com",
+                "to": ["jane@example.org"],
+                "subject": "Your order",
+                "markdown": "Dear Jane,\n\nit is on its way.",
+                "metadata": {"discord_user": "ana"},
+            }
+        }
+    )
+
+    sender: str = Field("", alias="from", max_length=320)
+    mailbox: str = Field("", max_length=320)
+    mailbox_id: str = Field("", max_length=320)
+    to: Addresses = Field(min_length=1)
+    subject: Subject
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox as the body names it, or an empty text."""
+        return self.sender or self.mailbox or self.mailbox_id
+
+    def letter(self, *, header_key: str) -> Letter:
+        """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
+        return self.written(to=self.to, subject=self.subject, header_key=header_key)
+
+
+class CancelIn(NamesEmail):
+    """Which message to cancel, where the path does not say."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"email_id": "01JD0000000000000000000000"}})
+
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        if not self.names_email():
+            raise ValueError("email_id: say which message.")
+        return self
+
+
+_WORDS = "Dear Jane,\n\nit left this morning."
+
+
+class ReplyIn(Composed):
+    """An answer; who gets it, its subject and its thread follow from the message that it answers."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"markdown": _WORDS}})
+
+    def letter(self, *, parent: Email, header_key: str) -> Letter:
+        """Return what is to be sent. Raises Invalid or TooLarge."""
+        return self.written(
+            to=recipients_of(parent), subject=subject_of(parent), parent=place_of(parent), header_key=header_key
+        )
+
+
+class ReplyFromIn(ReplyIn):
+    """An answer that may name the mailbox that it is from."""
+
+    sender: str = Field("", alias="from", max_length=320)
+    mailbox: str = Field("", max_length=320)
+    mailbox_id: str = Field("", max_length=320)
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox as the body names it, or an empty text."""
+        return self.sender or self.mailbox or self.mailbox_id
+
+
+class FlatReplyIn(ReplyFromIn, NamesEmail):
+    """An answer that names the message, or only the thread, in its body."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"thread_id": "01JD0000000000000000000000", "body": _WORDS}}
+    )
+
+    thread_id: str = Field("", max_length=64)
+
+    @model_validator(mode="after")
+    def _names_something(self) -> Self:
+        if not self.thread_id and not self.names_email():
+            raise ValueError("thread_id: say which thread or which message to answer.")
+        return self
+
+
+_CONTENT = ("to", "cc", "bcc", "subject", "markdown")
+
+
+class EditIn(Body):
+    """What to change; what is left out, or null, stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"send_at": "2099-01-01T09:00:00Z"}})
+
+    send_at: Moment | None = None
+    scheduled_at: Moment | None = None
+    to: Addresses = Field(default_factory=list)
+    cc: Addresses = Field(default_factory=list)
+    bcc: Addresses = Field(default_factory=list)
+    subject: Subject = ""
+    markdown: Text = ""
+    body: Text = ""
+    text: Text = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        return {name: part for name, part in value.items() if part is not None} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Self:
+        edit = self.edit()
+        if edit.send_at is None and not edit.content:
+            raise ValueError("send_at: say what to change: send_at, to, cc, bcc, subject or markdown.")
+        if edit.content.get("to") == []:
+            raise ValueError("to: the message needs a recipient.")
+        if not edit.content.get("markdown", "x").strip():
+            raise ValueError("markdown: the message needs a body.")
+        return self
+
+    def edit(self) -> Edit:
+        """Return what is to be changed."""
+        content = {name: getattr(self, name) for name in _CONTENT if name in self.model_fields_set}
+        spelled = next((name for name in ("markdown", "body", "text") if name in self.model_fields_set), None)
+        if spelled:
+            content["markdown"] = getattr(self, spelled)
+        return Edit(send_at=self.send_at or self.scheduled_at, content=content)
+
+
+_HELD = (
+    "Held for review: a person decides whether this message leaves. Being held is not an error. Do not send it again; "
+    "read the message, or wait for the webhook, to learn the decision."
+)
+_LEAVING = "Accepted: this message leaves without review."
+_AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
+_MISMATCH = (
+    "This idempotency key was used before, for a letter with other content. This is that message; the letter of this "
+    "request was not taken. Give each letter its own key."
+)
+
+
+def accept(request: KeyedRequest, mailbox: Mailbox, letter: Letter, *, flat: bool) -> HttpResponse:
+    """Store the letter, answer for it, and move it on."""
+    accepted = submission.accept_letter(key=request.auth, mailbox=mailbox, letter=letter, now=timezone.now())
+    # The answer is settled before the message moves on: its first status is always the same.
+    told = _told(accepted, flat=flat)
+    if not accepted.repeated:
+        told["message"] += _overruled(letter.mode, accepted.email)
+        submission.move_on_or_leave(email=accepted.email, now=timezone.now())
+    return answer(told, status=200 if accepted.repeated else 202)
+
+
+def header_key(request: KeyedRequest) -> str:
+    """Return the idempotency key of the header, or an empty text. Raises Invalid."""
+    key: str = request.headers.get("Idempotency-Key", "").strip()
+    if len(key) > MAX_KEY:
+        raise Invalid(f"Idempotency-Key: at most {MAX_KEY} characters.", field="idempotency_key")
+    return key
+
+
+def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
+    email = accepted.email
+    told: dict[str, Any] = {
+        "id": email.pk,
+        "email_id": email.pk,
+        "message_id": email.pk,
+        "thread_id": email.thread_id,
+        "mailbox_id": email.mailbox_id,
+        "status": "queued" if flat else email.status,
+        "oversight_status": "pending_approval" if email.gated else "not_required",
+        "oversight_mode": email.oversight_mode,
+        "message": _HELD if email.gated else _LEAVING,
+    }
+    if accepted.repeated:
+        told |= {"status": "queued" if flat else "already_sent", "idempotent": True, "message": _AGAIN}
+        told |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
+        told |= {"current": email.outcome()}
+    return told
+
+
+def _overruled(asked: Mode | None, email: Email) -> str:
+    """Return what there is to say of a mode that the call asked for and did not get."""
+    if asked is None or asked == email.oversight_mode:
+        return ""
+    return (
+        f" The call asked for oversight_mode {asked}, but {email.oversight_mode} holds: a call may only be stricter "
+        f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade asks for a looser mode."
+    )
+
+
+router = Router(tags=["send"])
+
+
+@router.post("/mailboxes/{mailbox}/send", auth=needs(Scope.SEND), response=documented(Sent, status=202, also=(200,)))
+def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
+    """Send a message from a mailbox. Gated mailboxes hold it for review."""
+    box = mailbox_named(request.auth, mailbox)
+    return accept(request, box, body.letter(header_key=header_key(request)), flat=False)
+
+
+def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
+    """Send a message; `from` names the mailbox. Answers `queued` for every accepted message."""
+    box = mailbox_named_or_only(request.auth, body.names_mailbox())
+    return accept(request, box, body.letter(header_key=header_key(request)), flat=True)
+
+
+@router.post(
+    "/mailboxes/{mailbox}/reply/{email}", auth=needs(Scope.SEND), response=documented(Sent, status=202, also=(200,))
+)
+def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> HttpResponse:
+    """Answer a message: its author, or the recipients of one of our own. Gated mailboxes hold the answer for review."""
+    box = mailbox_named(request.auth, mailbox)
+    return _reply(request, box, email_named(request.auth, email, mailbox=box), body, flat=False)
+
+
+def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
+    """Answer a message, or the newest one received in a thread. Answers `queued` for every accepted message."""
+    parent = _parent(request.auth, body)
+    return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+
+
+def reply_by_id(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
+    """Answer the message of this id. Answers `queued` for every accepted message."""
+    named = body.names_mailbox()
+    parent = email_named(request.auth, email, mailbox=_mailbox(request.auth, named) if named else None)
+    return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+
+
+def _mailbox(key: ApiKey, name: str) -> Mailbox:
+    return mailbox_named(key, bare_address(name))
+
+
+def _parent(key: ApiKey, body: FlatReplyIn) -> Email:
+    box: Mailbox | None = None
+    if body.names_mailbox():
+        box = _mailbox(key, body.names_mailbox())
+    if not body.names_email():
+        return newest_in_thread(key, body.thread_id, mailbox=box)
+    parent = email_named(key, body.names_email(), mailbox=box)
+    if body.thread_id and parent.thread_id != body.thread_id:
+        raise Invalid("thread_id: is not the thread of the message that is named beside it.", field="thread_id")
+    return parent
+
+
+def _reply(request: KeyedRequest, mailbox: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
+    check_may_read(request.auth, parent)
+    letter = body.letter(parent=parent, header_key=header_key(request))
+    return accept(request, mailbox, letter, flat=flat)
+
+
+@router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=needs(Scope.SEND), response=documented(Message))
+def edit_scheduled(request: KeyedRequest, mailbox: str, email: str, body: EditIn) -> HttpResponse:
+    """Change a scheduled message. Of an approved one only the time can be moved."""
+    box = mailbox_named(request.auth, mailbox)
+    found = email_named(request.auth, email, mailbox=box)
+    submission.edit_scheduled(key=request.auth, email=found, edit=body.edit(), now=timezone.now())
+    return answer(shapes.full(email_named(request.auth, email, mailbox=box), text_body=False))

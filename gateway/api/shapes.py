@@ -1,0 +1,264 @@
+"""Emails as answers show them: all field names that MultiMail's clients read, on every message.
+
+Body text appears only in a single read and in the pending list; a summary never holds any.
+"""
+
+from typing import Any
+
+from gateway.api.answers import Answer
+from gateway.lookups import may_read
+from gateway.messages.content import additions_of, fingerprint_of
+from gateway.models import ApiKey, Email
+from gateway.states import Decision, Direction, Status
+from gateway.timestamps import iso
+
+
+def address_list(addresses: list[str], *, flat: bool) -> str | list[str]:
+    """Return recipients as this dialect shows them in lists: the flat one as text."""
+    return ", ".join(addresses) if flat else addresses
+
+
+def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
+    """Return an email without its body, for lists."""
+    bcc = email.bcc if email.direction == Direction.OUTBOUND else []
+    received_at = iso(email.created_at)
+    return {
+        "id": email.pk,
+        "email_id": email.pk,
+        "message_id": email.pk,
+        "mailbox_id": email.mailbox_id,
+        "mailbox": email.mailbox.address,
+        "direction": email.direction,
+        "from": email.from_address,
+        "from_address": email.from_address,
+        "from_name": email.from_name,
+        "to": address_list(email.to, flat=flat),
+        "to_addresses": email.to,
+        "recipient": email.to[0] if email.to else None,
+        "cc": email.cc,
+        "cc_addresses": email.cc,
+        "bcc": bcc,
+        "bcc_addresses": bcc,
+        "reply_to": email.reply_to or None,
+        "subject": email.subject,
+        "status": email.status,
+        "thread_id": email.thread_id,
+        "message_id_header": email.message_id_header,
+        "in_reply_to": email.in_reply_to or None,
+        "received_at": received_at,
+        "created_at": received_at,
+        "timestamp": received_at,
+        "has_attachments": email.has_attachments,
+        "tags": email.tags,
+        "tag_list": list(email.tags),
+        "metadata": email.metadata,
+        "sandbox": email.sandbox,
+        "sent_by_key": email.sent_by_key_id,
+        **_oversight(email),
+        **delivery(email),
+    }
+
+
+def _oversight(email: Email) -> dict[str, Any]:
+    send_at, decided_at = iso(email.send_at), iso(email.decided_at)
+    # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
+    approved = email.decision == Decision.APPROVED
+    return {
+        "send_at": send_at,
+        "scheduled_at": send_at,
+        "gate_timing": email.gate_timing or None,
+        "oversight_mode": email.oversight_mode,
+        "decision": email.decision or None,
+        "decision_reason": email.decision_reason or None,
+        "reason": email.decision_reason or None,
+        "decided_at": decided_at,
+        "decided_by": email.decided_by or None,
+        "approved_at": decided_at if approved else None,
+        "approved_by": email.decided_by if approved else None,
+    }
+
+
+_VERDICTS: dict[str, str] = {Status.SPAM_FLAGGED: "flagged", Status.SPAM_QUARANTINED: "quarantined"}
+
+
+def delivery(email: Email) -> dict[str, Any]:
+    """Return how the sending of an email went."""
+    return {
+        "sent_at": iso(email.sent_at),
+        "delivered_at": iso(email.delivered_at),
+        "bounced_at": iso(email.bounced_at),
+        "bounce_type": email.bounce_type or None,
+        "refused_recipients": email.refused_recipients,
+        "fate_unknown": email.fate_unknown,
+        "last_error": email.last_error or None,
+        "spam_score": None,
+        "spam_verdict": _VERDICTS.get(email.status),
+        "user_label": email.user_label or None,
+    }
+
+
+def attachment_rows(email: Email) -> list[dict[str, Any]]:
+    """Return what there is to know of the files, without their bytes."""
+    if not email.has_attachments:
+        return []
+    return [
+        {
+            "name": file.name,
+            "filename": file.name,
+            "content_type": file.content_type,
+            "size": file.size,
+            "size_bytes": file.size,
+            "sha256": file.sha256,
+        }
+        for file in email.attachments.all()
+    ]
+
+
+def full(email: Email, *, text_body: bool) -> dict[str, Any]:
+    """Return a single read in the current dialect.
+
+    An MCP client puts everything but `markdown` into a block it trusts, so no other key may hold body text there.
+    Others read `text_body`; the caller says whether this is one of them.
+    """
+    message = summary(email) | {"markdown": email.markdown, "attachments": attachment_rows(email)}
+    return message | {"text_body": email.markdown} if text_body else message
+
+
+def full_flat(email: Email) -> dict[str, Any]:
+    """Return a single read in the flat dialect."""
+    bodies = {"markdown": email.markdown, "text": email.markdown, "body": email.markdown, "text_body": email.markdown}
+    return summary(email, flat=True) | bodies | {"html_body": email.html, "attachments": attachment_rows(email)}
+
+
+def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
+    """Return a held email with everything that its fingerprint covers."""
+    return summary(email, flat=flat) | {
+        "markdown": email.markdown,
+        "body_markdown": email.markdown,
+        "html_body": email.html,
+        "attachments": attachment_rows(email),
+        "additions": additions_of(email),
+        # A person who decides knows a key by its name; the id beside it stays when that changes.
+        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
+        "fingerprint": fingerprint_of(email),
+    }
+
+
+# Every text in a row that whoever wrote the message chose freely, but for the one address that it is from: lists of
+# addresses can hold whole sentences, too.
+_WITHHELD: dict[str, Any] = {"subject": "", "from_name": "", "message_id_header": None, "in_reply_to": None}
+_WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
+
+
+def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:
+    """Return the message as a list shows it to the key."""
+    told = summary(email, flat=flat)
+    if may_read(key, email):
+        return told
+    own = email.mailbox.address
+    return told | _WITHHELD | {"to": address_list([own], flat=flat), "to_addresses": [own], "recipient": own}
+
+
+class Sent(Answer):
+    """A message was accepted, or had been before."""
+
+    id: str
+    email_id: str
+    message_id: str
+    thread_id: str
+    status: str
+    oversight_status: str
+    oversight_mode: str
+    message: str
+
+
+class Message(Answer):
+    """One email."""
+
+    id: str
+    mailbox_id: str
+    direction: str
+    to_addresses: list[str]
+    subject: str
+    status: str
+    thread_id: str
+    received_at: str
+
+
+class Messages(Answer):
+    """A page of emails."""
+
+    emails: list[Message]
+    cursor: str | None
+
+
+class PendingMessages(Answer):
+    """Held emails: the same list under three names."""
+
+    pending: list[Message]
+    emails: list[Message]
+    messages: list[Message]
+    count: int
+    cursor: str | None
+
+
+class SpamLabel(Answer):
+    """A received message was called spam, or not."""
+
+    id: str
+    status: str
+    user_label: str
+
+
+class Decided(Answer):
+    """A decision was taken."""
+
+    id: str
+    status: str
+    decision: str
+    action: str
+    reason: str | None
+    decided_at: str
+    decided_by: str
+    message: str
+
+
+class Thread(Answer):
+    """A conversation, oldest message first."""
+
+    thread_id: str
+    message_count: int
+    participants: list[str]
+    last_activity: str
+    has_unanswered_inbound: bool
+    truncated: bool
+    emails: list[Message]
+
+
+class Tags(Answer):
+    """All tags of a message."""
+
+    tags: dict[str, str]
+
+
+class TagWords(Answer):
+    """All tags of a message, as words."""
+
+    id: str
+    tags: list[str]
+
+
+class TagDeleted(Answer):
+    """Whether there was a tag to take away."""
+
+    deleted: bool
+
+
+class FileLink(Answer):
+    """Where a file can be fetched without a key, for a while."""
+
+    url: str
+    filename: str
+    size_bytes: int
+    content_type: str
+    expires_in: int

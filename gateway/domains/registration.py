@@ -1,0 +1,171 @@
+"""Domains of an account: added, verified by DNS or by the operator's word, and removed."""
+
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+import idna
+from django.db import IntegrityError, transaction
+
+from common.domains import is_public_suffix
+from common.mail_addresses import ascii_domain, is_domain
+from gateway import auditing
+from gateway.domains.dkim import make_key, take_over
+from gateway.domains.dns_records import OWNERSHIP, look_up, problem_of, records_of
+from gateway.errors import Conflict
+from gateway.lookups import check_unlimited
+from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
+
+log = logging.getLogger(__name__)
+_MOST_KEYS = 5
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A domain after it was looked at, and a sentence that says what was found."""
+
+    domain: Domain
+    message: str
+
+
+def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
+    """Add a domain, which is pending until it is proved. Raises Conflict, or Forbidden for a limited key."""
+    check_unlimited(key)
+    if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
+        raise Conflict(f"{name} is a domain of this account already.", code="domain_exists", id=earlier.pk)
+    if Domain.objects.active().filter(domain=name).exists():
+        raise _taken(name)
+    try:
+        with transaction.atomic():
+            domain = Domain.objects.create(account_id=key.account_id, domain=name, token=secrets.token_hex(16))
+            make_key(domain, now=now)
+            _note("domain.added", key.account_id, domain, key)
+    except IntegrityError:
+        raise Conflict(f"{name} is a domain of this account already.", code="domain_exists") from None
+    domain.refresh_from_db()
+    return domain
+
+
+def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
+    """Look each record of a domain up in DNS, and make the domain active where its proof is found. Raises Conflict.
+
+    A domain that is active stays so: DNS that is broken today must not close mailboxes.
+    """
+    # Loaded where it is needed: the library is large, and domains are verified seldom.
+
+    check_unlimited(key)
+    if not domain.dkim_keys.exists():
+        # Made before domains had keys, or by the operator's command.
+        make_key(domain, now=now)
+    records = records_of(domain)
+    found = look_up([(record.name, record.type) for record in records])
+    problems = {record.key: problem_of(record, found[record.name, record.type]) for record in records}
+    told = dict(problems)
+    # What could not be asked stays as it was seen last.
+    unasked = [record.key for record in records if found[record.name, record.type].problem]
+    problems |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
+    if domain.status == Domain.Status.PENDING and not problems[OWNERSHIP] and OWNERSHIP not in unasked:
+        _activate(domain, key.account_id, key, now)
+    published = [name.removeprefix("dkim:") for name, problem in problems.items() if not problem]
+    take_over(domain, published, now=now)
+    Domain.objects.filter(pk=domain.pk).update(dns_problems=problems, looked_at=now)
+    domain.refresh_from_db()
+    return Verified(domain, _sentence(domain, told))
+
+
+def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
+    """Make another DKIM key, which takes over once DNS has it. Raises Conflict where one waits for that already."""
+    check_unlimited(key)
+    with transaction.atomic():
+        domain = Domain.objects.select_for_update().get(pk=domain.pk)
+        if waiting := domain.dkim_keys.filter(verified_at=None).first():
+            raise Conflict(
+                f"The key {waiting.selector} waits for its DNS record. Publish it, and verify the domain.",
+                code="dkim_key_waits",
+            )
+        old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
+        DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
+        made = make_key(domain, now=now)
+        _note("domain.dkim_rotated", key.account_id, domain, key, selector=made.selector)
+    log.info("dkim key made", extra={"domain": domain.pk, "selector": made.selector})
+    return domain
+
+
+def remove_domain(*, key: ApiKey, domain: Domain) -> None:
+    """Remove a domain. Raises Conflict while mailboxes live under it."""
+    check_unlimited(key)
+    with transaction.atomic():
+        # The same lock as for a new mailbox, so that none is made meanwhile.
+        Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
+        living = Mailbox.objects.visible_to(key).filter(address__endswith=f"@{domain.domain}").first()
+        if living is not None:
+            raise Conflict(
+                f"Mailboxes live under this domain, such as {living.address}. Delete them first.",
+                code="domain_in_use",
+                mailbox_id=living.pk,
+            )
+        _note("domain.removed", key.account_id, domain, key)
+        domain.delete()
+
+
+def give_domain(*, account: Account, name: str, now: datetime) -> Domain:
+    """Make a domain the account's on the operator's word. Raises Conflict when another account has it."""
+    domain, _ = Domain.objects.get_or_create(account=account, domain=name, defaults={"token": secrets.token_hex(16)})
+    if not domain.dkim_keys.exists():
+        make_key(domain, now=now)
+    if domain.status == Domain.Status.PENDING:
+        _activate(domain, account.pk, None, now)
+    domain.refresh_from_db()
+    return domain
+
+
+def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime) -> None:
+    try:
+        with transaction.atomic():
+            pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
+            if pending.update(status=Domain.Status.ACTIVE, verified_at=now):
+                _note("domain.verified", account_id, domain, key, by="dns" if key else "operator")
+    except IntegrityError:
+        # The index that lets only one account have it decided.
+        raise _taken(domain.domain) from None
+    log.info("domain verified", extra={"domain": domain.pk})
+
+
+def _sentence(domain: Domain, problems: dict[str, str]) -> str:
+    if domain.status == Domain.Status.PENDING:
+        return problems[OWNERSHIP]
+    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, problems.values()))])
+
+
+def _taken(name: str) -> Conflict:
+    return Conflict(f"{name} belongs to another account.", code="domain_taken")
+
+
+def _note(action: str, account_id: str, domain: Domain, key: ApiKey | None, **facts: str) -> None:
+    auditing.note_thing(
+        action, account_id=account_id, kind="domain", thing_id=domain.pk, key=key, domain=domain.domain, **facts
+    )
+
+
+# Names that mean something else than a domain somebody owns (RFC 6761 and its followers), but for `example`.
+_SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
+
+
+def clean_domain(text: str) -> str:
+    """Return the domain in `text` in lower-case ASCII. Raises ValueError with a sentence."""
+    domain = ascii_domain(text.strip())
+    if not is_domain(domain) or not _can_be_read_back(domain):
+        raise ValueError("must be a domain such as example.com.")
+    # DNS itself would give the proof that a public suffix is nobody's; this says so at once.
+    if domain.rpartition(".")[2] in _SPECIAL or is_public_suffix(domain):
+        raise ValueError("is not a domain that one owner can have.")
+    return domain
+
+
+def _can_be_read_back(domain: str) -> bool:
+    try:
+        idna.decode(domain)
+    except idna.IDNAError:
+        return False
+    return True

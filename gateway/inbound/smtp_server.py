@@ -1,0 +1,360 @@
+"""The SMTP listener: a thread with its own event loop, its sessions, and what they ask of the database.
+
+No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A real mail server in front does those (docs/operators.md).
+Database work runs in one thread and parsing in another, one message at a time, so that a hostile one delays neither
+the network nor other sessions. Messages that wait share one budget of memory.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, TypeVar
+
+from aiosmtpd.smtp import SMTP
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
+from django.utils import timezone
+
+from gateway.inbound.mail import MAX_LINES, Mail, NotAccepted, read_mail
+from gateway.inbound.receive import digest_of, mailbox_for, receive_mail, sending_mailbox
+from gateway.inbound.reports import ForgedReport, ReportTooEarly, take_report
+from gateway.messages.verp import ForgedAddress, email_id_in
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+# A session may take five minutes, so there must be more places than a few slow clients take.
+MOST_SESSIONS = 300
+# All messages that are being received or stored, together.
+MOST_BYTES = 64 * 1024 * 1024
+# After so many quiet seconds the connection to the database is given back.
+IDLE_SECONDS = 10
+UNKNOWN = "550 5.1.1 There is no such mailbox here"
+AWAY = "451 4.3.0 The mail cannot be stored at the moment, try again later"
+LOOP = "554 5.4.6 The message was sent from this mailbox: this is a loop"
+FORGED = "550 5.7.1 This is no report about mail that was sent from here"
+TAKEN = "250 2.0.0 The mail is stored"
+
+
+@dataclass
+class Room:
+    """Who is here, and how much more may be taken in."""
+
+    connections: set[asyncio.WriteTransport] = field(default_factory=set)
+    bytes: int = MOST_BYTES
+
+
+@dataclass
+class Reception:
+    """Shared by all sessions of a listener, and used from its event loop alone."""
+
+    room: Room = field(default_factory=Room)
+
+    def __post_init__(self) -> None:
+        self._storing = ThreadPoolExecutor(1, "inbound-store")
+        self._reading = ThreadPoolExecutor(1, "inbound-read")
+        self._turn = asyncio.Lock()
+        self._idle: asyncio.TimerHandle | None = None
+
+    async def admit(self, address: str) -> str:
+        """Return the answer to a recipient."""
+        try:
+            if email_id_in(address):
+                return "250 2.1.5 OK"
+            found = await self._in_database(partial(mailbox_for, address))
+        except ForgedAddress:
+            return UNKNOWN
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("recipient not looked up", extra={"reason": type(error).__name__})
+            return AWAY
+        return "250 2.1.5 OK" if found else UNKNOWN
+
+    async def take_in(self, *, content: bytes, sender: str, recipients: list[str]) -> str:
+        """Store a message for all its recipients; return the answer, which is good only after everything is committed.
+
+        After any other answer the sending server comes again, and each mailbox that has the message keeps its one.
+        """
+        try:
+            async with self._turn:
+                mail = await asyncio.get_running_loop().run_in_executor(self._reading, read_mail, content)
+            store = partial(_store, mail=mail, digest=digest_of(content, now=timezone.now()), sender=sender)
+            results = [await self._in_database(partial(store, recipient=one)) for one in recipients]
+        except NotAccepted as refusal:
+            return str(refusal)
+        except ReportTooEarly:
+            return AWAY
+        except ForgedReport:
+            log.warning("report refused as forged", extra={"sender": sender[:100]})
+            return FORGED
+        except Exception as error:  # noqa: BLE001 - whatever it is, the sending server keeps the mail and comes again
+            log.warning("mail not stored", extra={"reason": type(error).__name__})
+            return AWAY
+        if set(results) == {"loop"}:
+            return LOOP
+        return TAKEN if any(result != "unknown" for result in results) else UNKNOWN
+
+    async def _in_database(self, work: Callable[[], T]) -> T:
+        if self._idle:
+            self._idle.cancel()
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._storing, _with_fresh_connection, work)
+        finally:
+            self._idle = loop.call_later(IDLE_SECONDS, self._storing.submit, connections.close_all)
+
+    def close(self) -> None:
+        """Let what has begun come to its end, and give the connection back."""
+        if self._idle:
+            self._idle.cancel()
+        self._storing.submit(connections.close_all)
+        self._storing.shutdown()
+        self._reading.shutdown()
+
+
+def _with_fresh_connection(work: Callable[[], T]) -> T:
+    close_old_connections()
+    try:
+        return work()
+    finally:
+        close_old_connections()
+
+
+def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
+    mailbox = mailbox_for(recipient)
+    if mail.report is not None:
+        report = partial(take_report, report=mail.report, recipient=recipient, sender=sender, now=timezone.now())
+        if report(mailbox=mailbox):
+            return "reported"
+    if mailbox is None and (email_id := email_id_in(recipient)):
+        # Automatic replies go to the return address too (RFC 3834).
+        mailbox = sending_mailbox(email_id)
+        recipient = mailbox.address if mailbox else recipient
+    if mailbox is None:
+        return "unknown"
+    return receive_mail(
+        mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender, now=timezone.now()
+    )
+
+
+MAX_MESSAGE = 25 * 1024 * 1024
+MAX_RECIPIENTS = 100
+# Who guesses addresses is sent away.
+MAX_UNKNOWN = 20
+# For a command, and for a whole message; RFC 5321 asks for five minutes.
+TIMEOUT = 300
+# How often each command may come in a session; a pool of connections of a busy server stays well below.
+_CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
+_TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
+_TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
+_TOO_MANY_LINES = f"554 5.6.0 The message has more than {MAX_LINES} lines"
+_LONG_LINE = "500 5.5.2 A line is too long"
+
+
+class Commands:
+    """What aiosmtpd asks at each step."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._unknown = 0
+
+    async def handle_RCPT(  # noqa: N802 - the name that aiosmtpd calls
+        self, server: "InboundSession", session: Any, envelope: Any, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient that is ours."""
+        if len(envelope.rcpt_tos) >= MAX_RECIPIENTS:
+            return f"452 4.5.3 At most {MAX_RECIPIENTS} recipients"
+        answer = await self._reception.admit(address)
+        if answer.startswith("250"):
+            envelope.rcpt_tos.append(address)
+        elif answer.startswith("5"):
+            self._unknown += 1
+            if self._unknown > MAX_UNKNOWN:
+                server.hang_up()
+                return "421 4.7.0 Too many unknown recipients"
+        return answer
+
+
+class InboundSession(SMTP):  # type: ignore[misc]
+    """One connection."""
+
+    # Of a line of a message; commands have limits of their own. Servers break at 1,000, scripts do not.
+    line_length_limit = 16_000
+
+    def __init__(self, reception: Reception, *, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            Commands(reception),
+            data_size_limit=MAX_MESSAGE,
+            hostname=socket.gethostname(),
+            ident="ESMTP Countersign",
+            timeout=TIMEOUT,
+            command_call_limit=_CALLS,
+            auth_exclude_mechanism=("LOGIN", "PLAIN"),
+            loop=loop,
+        )
+        self._reception = reception
+        self._held = 0
+
+    def connection_made(self, transport: asyncio.WriteTransport) -> None:
+        """Begin."""
+        self._reception.room.connections.add(transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """End."""
+        self._reception.room.connections.discard(self.transport)
+        super().connection_lost(error)
+
+    def hang_up(self) -> None:
+        """Close the connection once the answer is out."""
+        self.loop.call_soon(self.transport.close)
+
+    async def handle_exception(self, error: Exception) -> str:
+        """Answer for a mistake of ours; the sending server tries again."""
+        log.error("session failed", extra={"reason": type(error).__name__})
+        return "451 4.3.0 Something went wrong here, try again later"
+
+    async def smtp_DATA(self, arg: str | None) -> None:  # noqa: N802
+        """Take a message and answer for it."""
+        if await self.check_helo_needed():
+            return
+        if arg or not self.envelope.rcpt_tos:
+            await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 Name a recipient first")
+            return
+        envelope = self.envelope
+        # Reports and automatic replies have an empty one.
+        sender = envelope.mail_from.removeprefix("<>")
+        try:
+            await self.push("354 End data with <CR><LF>.<CR><LF>")
+            content, problem = await self._read_message()
+            # From here on the time is ours, and no reason to hang up.
+            self._reset_timeout()
+            self._set_post_data_state()
+            await self.push(
+                problem or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
+            )
+        finally:
+            self._give_back()
+
+    async def _read_message(self) -> tuple[bytes, str]:
+        """Read to the final dot; return the message, or an answer that says why it is not kept."""
+        data, lines, problem, fresh = bytearray(), 0, "", True
+        while True:
+            line, whole = await self._read_line()
+            if fresh and line == b".\r\n":
+                return bytes(data), problem
+            if not problem:
+                lines += 1
+                problem = self._objection(len(data), len(line), lines, whole)
+                data += line[1:] if fresh and line.startswith(b".") else line
+            if problem and data:
+                # The rest is read, for the answer is due only after it, but not kept.
+                data.clear()
+                self._give_back()
+            fresh = whole
+
+    async def _read_line(self) -> tuple[bytes, bool]:
+        """Return the next line, or a piece of one that is too long."""
+        try:
+            return await self._reader.readuntil(b"\r\n"), True
+        except asyncio.LimitOverrunError as error:
+            return await self._reader.read(error.consumed), False
+
+    def _objection(self, held: int, more: int, lines: int, whole: bool) -> str:
+        if not whole:
+            return _LONG_LINE
+        if held + more > MAX_MESSAGE:
+            return _TOO_LARGE
+        if lines > MAX_LINES:
+            return _TOO_MANY_LINES
+        if self._reception.room.bytes < more:
+            return _TOO_BUSY
+        self._reception.room.bytes -= more
+        self._held += more
+        return ""
+
+    def _give_back(self) -> None:
+        self._reception.room.bytes += self._held
+        self._held = 0
+
+
+class Busy(asyncio.Protocol):
+    """For whom there is no room."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say so, and hang up."""
+        assert isinstance(transport, asyncio.WriteTransport)
+        transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
+        transport.close()
+
+
+_BACKLOG = 100
+
+
+class Listener:
+    """Listens from `start` to `stop`; calls `died` when its thread ends in between."""
+
+    def __init__(self, *, host: str, port: int, died: Callable[[], None] = lambda: None) -> None:
+        self._socket = _bind(host, port)
+        self.port: int = self._socket.getsockname()[1]
+        self._died = died
+        self._reception = Reception()
+        self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="inbound")
+
+    def start(self) -> None:
+        """Begin to listen."""
+        os.register_at_fork(after_in_child=self._let_go)
+        self._thread.start()
+        log.info("listening for mail", extra={"port": self.port})
+
+    def stop(self) -> None:
+        """End; a message that is being stored is stored, and what is not acknowledged comes again."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        except Exception:
+            log.exception("listener failed")
+        finally:
+            if not self._ended.is_set():
+                self._died()
+
+    async def _serve(self) -> None:
+        reception = self._reception
+
+        def session() -> asyncio.BaseProtocol:
+            if len(reception.room.connections) >= MOST_SESSIONS:
+                return Busy()
+            return InboundSession(reception, loop=self._loop)
+
+        server = await self._loop.create_server(session, sock=self._socket, backlog=_BACKLOG)
+        await self._ended.wait()
+        server.close()
+        for connection in reception.room.connections:
+            connection.abort()
+        # What is cancelled by that ends first.
+        await asyncio.sleep(0)
+        reception.close()
+
+    def _let_go(self) -> None:
+        """Close the inherited connections in a forked child. The objects stay: closed twice, they would hit others."""
+        connections = self._reception.room.connections
+        for one in (self._socket, *(connection.get_extra_info("socket") for connection in connections)):
+            with contextlib.suppress(OSError):
+                os.close(one.fileno())
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Take the port at once, so that one in use is known before anything else starts."""
+    if ip_address(host).version == 4:
+        return socket.create_server((host, port))
+    return socket.create_server((host, port), family=socket.AF_INET6, dualstack_ipv6=host == "::")

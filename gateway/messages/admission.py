@@ -1,0 +1,198 @@
+"""Decides whether a draft is accepted, before anything of it is stored, and whether it waits for a person.
+
+Everything that can refuse a draft for its sender or recipients is asked here, in a fixed order: the mailbox's
+restriction, its oversight mode, suppressed addresses, the time, and last the bypass. The lists are asked again when a
+message is approved and when it leaves, because they and the mailbox may have changed.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NoReturn
+
+from common.mail_addresses import clean_addresses
+from gateway import auditing
+from gateway.errors import Forbidden, Invalid
+from gateway.messages.content import additions_of
+from gateway.messages.drafts import Letter
+from gateway.models import ApiKey, Email, Mailbox, Suppression
+from gateway.recipients.allowlists import Ruling, judge, record_refusal
+from gateway.states import Mode, effective_mode, is_gated
+
+log = logging.getLogger(__name__)
+# How many addresses a sentence names, and how many an audit entry.
+_NAMED = 3
+_RECORDED = 50
+# In these modes everybody waits, whoever is on a bypass list.
+_NEVER_SKIPPED = (Mode.READ_ONLY, Mode.GATED_ALL)
+# Where each recipient is named: to, cc, bcc, and what the mailbox adds by itself.
+Recipients = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Admission:
+    """How a letter may come in: the mode that holds for it, whether it waits, and what there is to record of that."""
+
+    mode: Mode
+    gated: bool
+    records: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Whether an accepted letter may go now: why not, or that a person has to be asked after all."""
+
+    refusal: str = ""
+    asks: bool = False
+
+
+def admit(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Admission:
+    """Return how `letter` comes in. Raises Forbidden or Invalid.
+
+    Not to be called inside a transaction: a refusal is stored in one of its own.
+    """
+    recipients = {"to": letter.to, "cc": letter.cc, "bcc": letter.bcc}
+    everyone = recipients | _added(mailbox.auto_cc, mailbox.auto_bcc)
+    ruling = judge(mailbox=mailbox, recipients=_flat(everyone), now=now)
+    if ruling.outsiders:
+        _refuse(key, mailbox, everyone, ruling, letter.metadata, now)
+    mode = _mode_for(mailbox, letter)
+    if not key.sandbox:
+        _check_suppressed(mailbox, recipients)
+    check_time(mailbox=mailbox, send_at=letter.send_at, now=now)
+    return _admission(mailbox, mode, letter.mode, ruling)
+
+
+def may_leave(*, email: Email, now: datetime) -> Leave:
+    """Return whether an accepted email may still go to everyone whom it would reach, as the lists stand now.
+
+    The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
+    """
+    additions = additions_of(email)
+    everyone = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
+    everyone |= _added(additions.get("auto_cc", ""), additions.get("auto_bcc", ""))
+    ruling = judge(mailbox=email.mailbox, recipients=_flat(everyone), now=now)
+    if ruling.outsiders:
+        return Leave(refusal=_sentence(everyone, ruling.outsiders))
+    return Leave(asks=not email.gated and _would_wait(email, ruling))
+
+
+def _would_wait(email: Email, ruling: Ruling) -> bool:
+    """Whether mail that nobody was asked about would have to wait if it came in now.
+
+    Its mailbox may be stricter by now, or calls may not loosen it any more, or the bypass that it skipped by has ended.
+    """
+    mailbox = email.mailbox
+    if ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED:
+        return False
+    mode = effective_mode(
+        mailbox=Mode(mailbox.oversight_mode),
+        asked=Mode(email.oversight_mode),
+        allow_looser=mailbox.allow_looser_per_call,
+    )
+    return is_gated(mode) or mode is Mode.READ_ONLY
+
+
+def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
+    """Record what the lists did to an email, or would have done, in the transaction that stores it."""
+    for action, facts in admission.records:
+        auditing.note(action, email=email, key=key, **facts)
+        log.info(action, extra={"email": email.pk, "mailbox": email.mailbox_id, "rule": facts["rule"]})
+
+
+def check_time(*, mailbox: Mailbox, send_at: datetime | None, now: datetime) -> None:
+    """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or Invalid."""
+    if send_at is None:
+        return
+    if not mailbox.scheduling_enabled:
+        raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
+    if send_at <= now:
+        raise Invalid("send_at: lies in the past.", field="send_at")
+
+
+def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
+    mode = effective_mode(
+        mailbox=Mode(mailbox.oversight_mode), asked=letter.mode, allow_looser=mailbox.allow_looser_per_call
+    )
+    if mode is Mode.READ_ONLY:
+        by_call = mailbox.oversight_mode != Mode.READ_ONLY
+        raise Forbidden(
+            "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
+            if by_call
+            else "This mailbox is read_only: nothing can be sent from it. "
+            f"POST /v1/mailboxes/{mailbox.address}/request-upgrade asks its operator for another mode.",
+            code="read_only",
+        )
+    return mode
+
+
+def _admission(mailbox: Mailbox, mode: Mode, asked: Mode | None, ruling: Ruling) -> Admission:
+    gated = is_gated(mode) or mailbox.account.hold_all_at is not None
+    # Who asks for the gate by name gets it, and nothing skips it while the account holds everything back.
+    may_skip = mode is Mode.GATED_SEND and asked is None and mailbox.account.hold_all_at is None
+    records: list[tuple[str, dict[str, Any]]] = []
+    if ruling.strangers:
+        facts = {"rule": ruling.rule, "recipients": list(ruling.strangers[:_RECORDED]), "count": len(ruling.strangers)}
+        records.append(("email.would_be_refused", facts))
+    if may_skip and ruling.skips:
+        gated = False
+        records.append(("email.bypassed", {"rule": ruling.bypass_rule}))
+    elif may_skip and ruling.would_skip:
+        records.append(("email.would_bypass", {"rule": ruling.bypass_rule}))
+    return Admission(mode, gated, tuple(records))
+
+
+def _refuse(
+    key: ApiKey, mailbox: Mailbox, everyone: Recipients, ruling: Ruling, metadata: dict[str, Any], now: datetime
+) -> NoReturn:
+    refusal = record_refusal(
+        key=key,
+        mailbox=mailbox,
+        recipients=_flat(everyone),
+        refused=ruling.outsiders,
+        rule=ruling.rule,
+        metadata=metadata,
+        now=now,
+    )
+    raise Forbidden(
+        f"{_sentence(everyone, ruling.outsiders)} Nothing was queued.",
+        code="recipient_not_allowed",
+        field=_field_of(everyone, ruling.outsiders[0]),
+        hint="Leave the recipient out, or ask an operator to allow it.",
+        recipients=list(ruling.outsiders),
+        refusal_id=refusal.pk,
+    )
+
+
+def _sentence(everyone: Recipients, outsiders: tuple[str, ...]) -> str:
+    more = len(outsiders) - _NAMED
+    named = ", ".join(outsiders[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    by_itself = " The mailbox adds it by itself." if _field_of(everyone, outsiders[0]).startswith("auto_") else ""
+    return f"This mailbox may not write to {named}: not on its list of allowed recipients.{by_itself}"
+
+
+def _check_suppressed(mailbox: Mailbox, recipients: Recipients) -> None:
+    suppressed = Suppression.objects.among(_flat(recipients), account_id=mailbox.account_id)
+    for field, addresses in recipients.items():
+        for address in addresses:
+            if address in suppressed:
+                raise Invalid(
+                    f"{field}: {address} gets nothing from this account any more,"
+                    " because mail to it bounced or was called spam.",
+                    code="recipient_suppressed",
+                    field=field,
+                    hint="Leave the recipient out, or have an admin key take it off the suppression list.",
+                    recipients=sorted(suppressed),
+                )
+
+
+def _added(auto_cc: str, auto_bcc: str) -> Recipients:
+    return {"auto_cc": clean_addresses(auto_cc), "auto_bcc": clean_addresses(auto_bcc)}
+
+
+def _flat(recipients: Recipients) -> list[str]:
+    return list(dict.fromkeys(address for addresses in recipients.values() for address in addresses))
+
+
+def _field_of(recipients: Recipients, address: str) -> str:
+    return next(field for field, addresses in recipients.items() if address in addresses)

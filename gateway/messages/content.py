@@ -1,0 +1,206 @@
+"""What the recipient of an email gets: its content and what the mailbox adds, fingerprinted, and built as MIME.
+
+Headers stay the same at every attempt. Bcc recipients appear in the envelope only. X-MultiMail-Identity states who
+sends and who watches: a JSON Web Signature (RFC 7515) by ES256, whose public key is at
+/.well-known/multimail-signing-key. Blanks in the header do not count.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.policy import SMTP
+from email.utils import format_datetime
+from functools import cache
+from html import escape
+from typing import Any
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+from common.fingerprint import Attachment as AttachmentFacts
+from common.fingerprint import Content, canonical_json, fingerprint
+from common.letter import render_markdown, with_signature
+from common.mail_addresses import clean_addresses
+from gateway.models import Email
+from gateway.states import Decision, Direction, Mode
+from gateway.timestamps import iso
+
+# The mail says so in headers of its own, where the mailbox says so.
+AI_DISCLOSURE = "This message was written by an AI agent."
+# What of the additions names recipients.
+_COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
+
+
+def additions_of(email: Email) -> dict[str, str]:
+    """Return what the mailbox adds: as fixed at approval or sending, else as the mailbox stands now."""
+    if email.additions is not None or email.direction == Direction.INBOUND:
+        return dict(email.additions or {})
+    mailbox = email.mailbox
+    copy = email.account.oversight_email if email.oversight_mode == Mode.MONITORED else ""
+    additions = {
+        "auto_cc": mailbox.auto_cc,
+        "auto_bcc": mailbox.auto_bcc,
+        "signature": mailbox.signature_block,
+        "oversight_copy": copy,
+        "ai_disclosure": AI_DISCLOSURE if mailbox.ai_disclosure else "",
+    }
+    return {name: text for name, text in additions.items() if text}
+
+
+def all_recipients(email: Email) -> list[str]:
+    """Return whom an outgoing email goes to: its recipients, and those that the mailbox adds."""
+    additions = additions_of(email)
+    added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
+    return list(dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)]))
+
+
+def reaches_a_recipient(email: Email) -> bool:
+    """Whether anybody whom its author named has not refused the email; copies of the mailbox count for nobody."""
+    return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
+
+
+def content_of(email: Email) -> Content:
+    """Return the whole content of an outgoing email, every field covered."""
+    return Content(
+        sender=email.from_address,
+        sender_name=email.from_name,
+        reply_to=email.reply_to or None,
+        to=tuple(email.to),
+        cc=tuple(email.cc),
+        bcc=tuple(email.bcc),
+        subject=email.subject,
+        markdown=email.markdown,
+        html=email.html,
+        in_reply_to=email.in_reply_to or None,
+        attachments=tuple(
+            AttachmentFacts(name=one.name, content_type=one.content_type, size=one.size, sha256=one.sha256)
+            for one in (email.attachments.all() if email.has_attachments else ())
+        ),
+        additions=additions_of(email),
+        send_at=iso(email.send_at),
+    )
+
+
+def fingerprint_of(email: Email) -> str:
+    """Return the fingerprint of an outgoing email as it would leave now."""
+    return fingerprint(content_of(email))
+
+
+def content_digest(
+    *, to: list[str], cc: list[str], bcc: list[str], subject: str, bodies: list[str | None], files: list[str]
+) -> str:
+    """Return a hash that is the same for a message sent twice: recipients, subject, bodies and files."""
+    parts = [sorted(to), sorted(cc), sorted(bcc), subject, bodies, sorted(files)]
+    return hashlib.sha256(canonical_json(parts)).hexdigest()
+
+
+# 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A message as the mail server takes it: who it is from, who gets it, and its bytes."""
+
+    sender: str
+    recipients: list[str]
+    message: bytes
+
+
+def build(email: Email) -> Outgoing:
+    """Return the message of an email whose additions are fixed."""
+    additions = email.additions or {}
+    cc = list(dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", ""))))
+    message = EmailMessage(policy=_POLICY)
+    _set_headers(message, email, cc)
+    if additions.get("ai_disclosure"):
+        message["X-AI-Generated"] = "true"
+        message["X-MultiMail-Identity"] = statement(email, at=int(_written_at(email).timestamp()))
+    _set_bodies(message, email, additions.get("signature", ""))
+    for file in email.attachments.all() if email.has_attachments else ():
+        main, _, sub = file.content_type.partition("/")
+        # A file that is itself mail, or of several parts, travels as plain bytes: it must arrive byte for byte.
+        if main in ("message", "multipart"):
+            main, sub = "application", "octet-stream"
+        message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
+    return Outgoing(email.from_address, all_recipients(email), message.as_bytes())
+
+
+def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:
+    message["From"] = Address(email.from_name, addr_spec=email.from_address)
+    message["To"] = _header(email.to)
+    if cc:
+        message["Cc"] = _header(cc)
+    if email.reply_to:
+        message["Reply-To"] = _header([email.reply_to])
+    message["Subject"] = email.subject
+    message["Date"] = format_datetime(_written_at(email))
+    message["Message-ID"] = email.message_id_header
+    if email.in_reply_to:
+        message["In-Reply-To"] = email.in_reply_to
+        message["References"] = email.references or email.in_reply_to
+
+
+def _written_at(email: Email) -> datetime:
+    """Return the moment from which it could leave: the same at every attempt, and not days old after a long review."""
+    return max(filter(None, (email.created_at, email.decided_at, email.send_at)))
+
+
+def _header(addresses: list[str]) -> tuple[Address, ...]:
+    return tuple(Address(addr_spec=address) for address in addresses)
+
+
+def _set_bodies(message: EmailMessage, email: Email, signature: str) -> None:
+    text = with_signature(email.markdown, signature)
+    if email.html is None:
+        html = render_markdown(text)
+    else:
+        lines = "<br>".join(escape(line) for line in signature.strip().splitlines())
+        html = f"{email.html}\n<p>-- <br>{lines}</p>" if lines else email.html
+    message.set_content(text, charset="utf-8")
+    message.add_alternative(html, subtype="html", charset="utf-8")
+
+
+ALGORITHM = "ES256"
+# A longer word would be written as an encoded one.
+_LINE = 120
+
+
+def statement(email: Email, *, at: int) -> str:
+    """Return the header of an email; `at` is when it was written, in seconds."""
+    claims = {
+        "operator": email.account.name,
+        "address": email.from_address,
+        "oversight_mode": email.oversight_mode,
+        "approved_by_person": email.decision == Decision.APPROVED,
+        "ai_generated": True,
+        "message_id": email.message_id_header,
+        "iat": at,
+    }
+    token = jwt.encode(claims, _key(settings.SECRET_KEY), algorithm=ALGORITHM)
+    return " ".join(token[start : start + _LINE] for start in range(0, len(token), _LINE))
+
+
+def public_key() -> dict[str, Any]:
+    """Return the key by which statements are checked, as a JSON Web Key (RFC 7517)."""
+    numbers = _key(settings.SECRET_KEY).public_key().public_numbers()
+    point = {"x": numbers.x, "y": numbers.y}
+    return {"kty": "EC", "crv": "P-256", "alg": ALGORITHM, "use": "sig", **{n: _text(v) for n, v in point.items()}}
+
+
+@cache
+def _key(secret: str) -> ec.EllipticCurvePrivateKey:
+    # More bits than the curve has, so that each key is as probable as any other.
+    drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(secret.encode())
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    return ec.derive_private_key(int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1())
+
+
+def _text(number: int) -> str:
+    return base64.urlsafe_b64encode(number.to_bytes(32)).rstrip(b"=").decode()

@@ -1,0 +1,176 @@
+"""Approves, rejects and cancels messages. The first decision wins; later ones get a 409 with its result.
+
+Also cancels what a closed mailbox or account leaves behind. Nothing of a closed mailbox may leave from the moment it is
+closed, so cancelling can take its time: the caller does the first ones, the sweep the rest, one transaction each.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from common.nudge import nudge
+from gateway import auditing
+from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.messages.admission import may_leave
+from gateway.messages.content import additions_of, fingerprint_of
+from gateway.models import ApiKey, Email, Mailbox
+from gateway.models.emails import EmailQuerySet
+from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Mode, Status, allows
+from gateway.webhooks import events
+
+log = logging.getLogger(__name__)
+
+
+def decide_email(
+    *,
+    key: ApiKey,
+    email_id: str,
+    outcome: str,
+    reason: str,
+    expected_fingerprint: str,
+    now: datetime,
+    decided_by: str = "",
+) -> Email:
+    """Approve or reject one held email, bound to its content as it is now.
+
+    `decided_by` is whom the key's owner names as the person who decided; without it the key's name stands there.
+    The row is locked while its content is compared, so that what was compared is what is approved: from here on the
+    mailbox's additions are fixed too. Raises NotFound, Forbidden, or Conflict with what became of the email.
+    """
+    with transaction.atomic():
+        email = _locked(key, email_id)
+        _check_may_decide(key, email, outcome)
+        print_now = fingerprint_of(email)
+        if expected_fingerprint and expected_fingerprint != print_now:
+            raise Conflict(
+                "The message is not the one that was read: its content or what the mailbox adds has changed.",
+                code="content_changed",
+                fingerprint=print_now,
+                **email.outcome(),
+            )
+        _check_may_reach(email, outcome, now)
+        _write(key, email, Decision(outcome), reason, decided_by or key.name, now)
+        auditing.note(
+            f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
+        )
+        name = events.APPROVED if outcome == Decision.APPROVED else events.REJECTED
+        events.announce(name, email=email, now=now)
+        if email.status == Status.UNREAD:
+            # Received mail can be read from now on, and not before.
+            events.announce(events.RECEIVED, email=email, now=now)
+        if email.status == Status.SCHEDULED and not _waits(email, now):
+            nudge("gateway.tasks.send_email", email.pk)
+    log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
+    return email
+
+
+def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
+    """Take back an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
+    if email.status == Status.CANCELLED:
+        return email
+    if take_back(key=key, email=email, now=now, among=Email.objects.not_leaving()):
+        return email
+    return _already_cancelled(email)
+
+
+def take_back(
+    *, key: ApiKey | None, email: Email, now: datetime, among: EmailQuerySet | None = None, **because: Any
+) -> bool:
+    """Cancel an email that is in nobody's hands; False when it cannot be, or somebody was faster."""
+    with transaction.atomic():
+        # A worker that holds the row may be handing it to the mail server at this moment.
+        free = (Email.objects.all() if among is None else among).not_in_hands()
+        if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
+            return False
+        auditing.note("email.cancelled", email=email, key=key, **because)
+        events.announce(events.CANCELLED, email=email, now=now)
+    log.info("email cancelled", extra={"email": email.pk, "key": key.pk if key else None, **because})
+    return True
+
+
+def _locked(key: ApiKey, email_id: str) -> Email:
+    rows = Email.objects.visible_to(key).with_mailbox().with_attachments().select_for_update(of=("self",))
+    email = rows.filter(pk=email_id).first()
+    if email is None:
+        raise NotFound("There is no such message in this account.")
+    return email
+
+
+def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
+    if email.status not in AWAITING_DECISION:
+        raise Conflict(_not_pending(email), code="not_pending", **email.outcome())
+    if not email.mailbox.is_active:
+        raise Conflict(
+            "The mailbox was deleted: this message is being cancelled.", code="mailbox_deleted", **email.outcome()
+        )
+    if email.sent_by_key_id == key.pk:
+        raise Forbidden("The key that wrote a message cannot decide it.", code="own_message")
+    outgoing = email.direction == Direction.OUTBOUND
+    if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
+        raise Conflict("The mailbox is read_only now: nothing can leave it.", code="read_only", **email.outcome())
+
+
+def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
+    """Refuse to approve what the mailbox's restriction keeps in by now: its list or its additions have changed."""
+    if email.direction == Direction.INBOUND or outcome != Decision.APPROVED:
+        return
+    if refusal := may_leave(email=email, now=now).refusal:
+        raise Conflict(
+            f"{refusal} Nothing was decided.",
+            code="recipient_not_allowed",
+            hint="Change the mailbox's list or what it adds, or reject the message.",
+            **email.outcome(),
+        )
+
+
+def _not_pending(email: Email) -> str:
+    if email.decision:
+        return f"This message was already {email.decision} by {email.decided_by}."
+    return f"This message does not wait for a decision: it is {email.status}."
+
+
+def _write(key: ApiKey, email: Email, decision: Decision, reason: str, who: str, now: datetime) -> None:
+    fields = {
+        "decision": decision,
+        "decision_reason": reason,
+        "decided_at": now,
+        "decided_by": who,
+        "decided_by_key": key,
+    }
+    if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:
+        fields |= {"additions": additions_of(email), "due_at": email.send_at if _waits(email, now) else Now()}
+    change = Change.APPROVE if decision is Decision.APPROVED else Change.REJECT
+    if not Email.objects.move(email, change, **fields):
+        raise Conflict("Somebody else decided this message at the same moment.", code="not_pending")
+
+
+def _waits(email: Email, now: datetime) -> bool:
+    return email.send_at is not None and email.send_at > now
+
+
+def _already_cancelled(email: Email) -> Email:
+    email.refresh_from_db()
+    if email.status == Status.CANCELLED:
+        return email
+    sentence = f"This message cannot be cancelled: it is {email.status}."
+    if email.status == Status.SCHEDULED:
+        sentence = "This message is being sent at this moment."
+    raise Conflict(sentence, code="not_cancellable", **email.outcome())
+
+
+BATCH = 200
+
+
+def cancel_left_behind(*, now: datetime, key: ApiKey | None = None) -> int:
+    """Cancel what waits in closed mailboxes, of the key's account or of all, and return how many."""
+    mailboxes = Mailbox.objects.closed()
+    if key is not None:
+        mailboxes = mailboxes.filter(account_id=key.account_id)
+    closed = list(mailboxes.values_list("pk", flat=True))
+    if not closed:
+        return 0
+    emails = Email.objects.left_behind(closed).with_mailbox()[:BATCH]
+    return sum(take_back(key=key, email=email, now=now, because="closed") for email in emails)

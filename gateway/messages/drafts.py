@@ -1,0 +1,91 @@
+"""What a caller wants sent, once every field has been checked, and what a reply takes from its parent."""
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from common.mail_addresses import clean_addresses
+from gateway.attachments import File
+from gateway.errors import Invalid
+from gateway.messages.content import content_digest
+from gateway.models import Email
+from gateway.states import Direction, GateTiming, Mode
+from gateway.text import one_plain_line
+
+
+@dataclass(frozen=True)
+class Parent:
+    """What a reply takes over from the message that it answers; `message_id` is empty where that cannot be told."""
+
+    email_id: str
+    thread_id: str
+    message_id: str = ""
+    references: str = ""
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An email as its author wants it."""
+
+    to: list[str]
+    subject: str
+    markdown: str
+    html: str | None = None
+    cc: list[str] = field(default_factory=list)
+    bcc: list[str] = field(default_factory=list)
+    reply_to: str = ""
+    files: tuple[File, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    mode: Mode | None = None
+    send_at: datetime | None = None
+    gate_timing: GateTiming | None = None
+    idempotency_key: str = ""
+    parent: Parent | None = None
+
+    def digest(self) -> str:
+        """Return a hash that tells whether two letters are the same letter."""
+        return content_digest(
+            to=self.to,
+            cc=self.cc,
+            bcc=self.bcc,
+            subject=self.subject,
+            bodies=[self.markdown, self.html],
+            files=[file.sha256 for file in self.files],
+        )
+
+
+# As long as a line of ours may be without being folded: a folded or encoded id is no id any more.
+_MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
+MOST_REFERENCES = 20
+_MOST_SUBJECT = 998
+_ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
+
+
+def recipients_of(email: Email) -> list[str]:
+    """Return who gets an answer: the author of received mail, the recipients of our own. Raises Invalid."""
+    wanted = email.to if email.direction == Direction.OUTBOUND else [email.reply_to or email.from_address]
+    try:
+        addresses = clean_addresses(wanted)
+    except ValueError:
+        addresses = []
+    if not addresses:
+        raise Invalid("The message names no address that an answer could go to.", code="no_reply_address")
+    return addresses
+
+
+def subject_of(email: Email) -> str:
+    """Return the subject of an answer: with one `Re:`, and as safe in a header as one that a caller gives."""
+    subject = one_plain_line(email.subject)
+    return (subject if _ANSWER.match(subject) else f"Re: {subject}")[:_MOST_SUBJECT].rstrip()
+
+
+def place_of(email: Email) -> Parent:
+    """Return where an answer stands. The first message of the thread and the latest ones are referred to."""
+    own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
+    known = _MESSAGE_ID.findall(email.references or email.in_reply_to)
+    line = list(dict.fromkeys([*known, *([own[0]] if own else [])]))
+    if len(line) > MOST_REFERENCES:
+        line = line[:1] + line[1 - MOST_REFERENCES :]
+    message_id = own[0] if own else ""
+    return Parent(email.pk, email.thread_id, message_id, " ".join(line) if own else "")

@@ -1,0 +1,229 @@
+"""Sends what is due: one attempt under a lease, in several short transactions, none open while the mail server talks.
+
+A crash at any point neither loses an email nor sends it twice: before the checkpoint (data_attempted_at) an attempt
+can be repeated, after it only the server's answer counts. Without that answer the email is `sent` with fate_unknown.
+"""
+
+import logging
+import re
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from common.smtp import Server
+from gateway import auditing, smtp
+from gateway.domains.dkim import signed
+from gateway.messages import content, submission
+from gateway.messages.admission import may_leave
+from gateway.messages.content import additions_of, reaches_a_recipient
+from gateway.messages.verp import envelope_id, return_address
+from gateway.models import Email
+from gateway.models.emails import OUTBOX_LEASE, EmailQuerySet
+from gateway.recipients import suppression
+from gateway.states import Change, Decision, Status
+from gateway.webhooks import events
+from outgoing.backoff import retry_after_attempt
+
+log = logging.getLogger(__name__)
+# About two days, as mail servers do among themselves; then the author is told.
+RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
+# So many attempts wait for recipients that are refused only for now; then the others get it without them.
+ATTEMPTS_FOR_ALL = 8
+# Attempts that end with the worker's death count too: an email that kills workers must not do so for ever.
+MAX_ATTEMPTS = len(RETRIES) + 3
+_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
+
+
+def send_due(*, email_id: str, now: datetime) -> str:
+    """Make one attempt at one email, if it is due and free. Returns a word that says how it went."""
+    if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
+        log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
+        return "no mail server"
+    if (wait := smtp.rests_for()) and Email.objects.put_off(email_id, seconds=wait):
+        return "mail server rests"
+    email = Email.objects.claim(email_id)
+    if email is None:
+        return "not due"
+    if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
+        return "asked" if submission.ask(email=email, now=now) else "not due"
+    if email.attempts > MAX_ATTEMPTS:
+        _fail(email, smtp.NotTaken("given up: every attempt ended without an outcome"), now)
+        return "failed"
+    leave = may_leave(email=email, now=now)
+    if leave.asks:
+        return "asked" if submission.ask(email=email, now=now) else "not due"
+    if leave.refusal:
+        _fail(email, smtp.NotTaken(leave.refusal), now)
+        return "failed"
+    _fix_additions(email)
+    if email.sandbox:
+        return _pretend(email, now)
+    return _attempt(email)
+
+
+def settle_lost(*, now: datetime) -> int:
+    """Mark the emails whose worker died while the mail server may have taken them; they are not sent again."""
+    lost = list(Email.objects.lost().with_mailbox()[:100])
+    return sum(_unknown(email, "the worker died", now) for email in lost)
+
+
+def _attempt(email: Email) -> str:
+    outgoing = content.build(email)
+    kept = suppression.kept_back(email=email, recipients=outgoing.recipients)
+    if suppression.leaves_nobody(email=email, kept=kept):
+        _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
+        return "failed"
+    server = Server.from_url(settings.EMAIL_URL)
+    try:
+        with smtp.watched():
+            taken = smtp.hand_over(
+                server=server,
+                sender=return_address(email) if server.dsn else outgoing.sender,
+                recipients=[one for one in outgoing.recipients if one not in kept],
+                message=signed(outgoing.message, sender=outgoing.sender),
+                accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
+                before_message=partial(_checkpoint, email, has_return_address=server.dsn),
+                envelope_id=envelope_id(email),
+            )
+    except smtp.LeaseLost:
+        log.warning("attempt given up, not its to send", extra={"email": email.pk, "attempt": email.attempts})
+        _give_back(email)
+        return "lease lost"
+    except smtp.FateUnknown as error:
+        _unknown(email, str(error), timezone.now())
+        return "unknown"
+    except smtp.NotTaken as error:
+        if error.refused:
+            error.refused.update(kept)
+        return _not_taken(email, error, timezone.now())
+    _taken(email, replace(taken, refused=taken.refused | kept), timezone.now())
+    return "sent"
+
+
+def _fix_additions(email: Email) -> None:
+    """Fix what the mailbox adds, for mail that no approval has fixed, so that a second attempt sends the same."""
+    if email.additions is None:
+        email.additions = additions_of(email)
+        Email.objects.held_by(email).update(additions=email.additions)
+
+
+def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
+    """Commit that the message is about to be offered; False when the lease is lost or the email may not leave."""
+    mine = Email.objects.held_by(email).may_leave().filter(data_attempted_at=None)
+    lease = Now() + OUTBOX_LEASE
+    return bool(mine.update(data_attempted_at=Now(), lease_until=lease, has_return_address=has_return_address))
+
+
+def _give_back(email: Email) -> None:
+    """End the lease, if it is still held: what was stopped at the checkpoint may be free to leave in a moment."""
+    Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
+
+
+def _pretend(email: Email, now: datetime) -> str:
+    with transaction.atomic():
+        moved = (
+            Email.objects.held_by(email)
+            .may_leave()
+            .move(email, Change.SEND, sent_at=now, delivered_at=now, lease_until=None, last_error="")
+        )
+        if moved:
+            auditing.note("email.sent", email=email, simulated=True)
+            events.announce(events.SENT, email=email, now=now)
+            events.announce(events.DELIVERED, email=email, now=now)
+        else:
+            _give_back(email)
+    return "pretended" if moved else "lease lost"
+
+
+def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
+    fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
+    if taken.refused:
+        email.refused_recipients = taken.refused
+        kind = suppression.bounce_type(taken.refused)
+        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
+    # Where nobody will report of it, more will never be known: the mail server has it.
+    is_delivered = not taken.will_tell and reaches_a_recipient(email)
+    if is_delivered:
+        fields["delivered_at"] = now
+    with transaction.atomic():
+        # This attempt may have been written off meanwhile: the server's answer is better knowledge than that.
+        if not _mine(email).move(email, Change.SEND, **fields):
+            if not Email.objects.written_off(email).update(**fields):
+                return
+            email.status = Status.SENT
+        auditing.note("email.sent", email=email, refused=len(taken.refused))
+        events.announce(events.SENT, email=email, now=now)
+        if is_delivered:
+            events.announce(events.DELIVERED, email=email, now=now)
+        if taken.refused:
+            email.bounce_type = fields["bounce_type"]
+            suppression.suppress_gone(email=email, refused=taken.refused, now=now)
+            _announce_bounce(email, taken.refused, now)
+    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
+
+
+def _not_taken(email: Email, error: smtp.NotTaken, now: datetime) -> str:
+    wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=RETRIES, jitter=0.2)
+    if wait is not None:
+        later = Now() + timedelta(seconds=wait)
+        _mine(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
+        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+        return "put off"
+    _fail(email, error, now)
+    return "failed"
+
+
+def _why(error: smtp.NotTaken) -> str:
+    """Return what went wrong, for the log: without the addresses that servers and lists name."""
+    return _ADDRESS.sub("(address)", str(error)[:500])[:200]
+
+
+def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
+    refused = error.refused if error.permanent else {}
+    fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
+    if error.permanent:
+        kind = suppression.bounce_type(refused) if refused else "message_refused"
+        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
+    with transaction.atomic():
+        if not _mine(email).move(email, Change.FAIL, **fields):
+            return
+        auditing.note("email.send_failed", email=email, attempts=email.attempts, permanent=error.permanent)
+        if error.permanent:
+            suppression.suppress_gone(email=email, refused=refused, now=now)
+            _announce_bounce(email, refused, now)
+        events.announce(events.FAILED, email=email, now=now, diagnostic=str(error)[:500])
+    log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+
+
+def _unknown(email: Email, reason: str, now: datetime) -> bool:
+    """Write the email off as sent or not, nobody knows; no event says that it was sent."""
+    with transaction.atomic():
+        moved = _mine(email).move(
+            email, Change.SEND, fate_unknown=True, lease_until=None, due_at=None, last_error=reason[:2000]
+        )
+        if moved:
+            auditing.note("email.fate_unknown", email=email, reason=reason[:200])
+    log.error("email fate unknown", extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]})
+    return moved
+
+
+def _mine(email: Email) -> EmailQuerySet:
+    # Not by the lease's end: nobody else claims a row whose checkpoint is set, and a newer claim has another number.
+    return Email.objects.filter(pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED)
+
+
+def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None:
+    code, text = next(iter(refused.values()), (None, email.last_error))
+    details = {
+        "bounce_type": email.bounce_type,
+        "bounce_code": code or None,
+        "diagnostic": text,
+        "bounced_recipients": list(refused) or email.to,
+    }
+    events.announce(events.BOUNCED, email=email, now=now, **details)

@@ -1,0 +1,285 @@
+"""Stores what an agent wants sent, moves it on to the gate or the outbox, and changes it while it is scheduled.
+
+Accepting and moving on are two transactions. What is accepted survives a crash between them; the sweep moves it on.
+What is approved is what is sent, so only the time of an approved message can be changed.
+"""
+
+import logging
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import DatabaseError, transaction
+from django.db.models.functions import Now
+
+from common.identifiers import ulid
+from common.mail_addresses import domain_of
+from common.nudge import nudge
+from gateway import auditing, limits
+from gateway.errors import Conflict
+from gateway.messages.admission import Admission, admit, check_time, note_admission
+from gateway.messages.drafts import Letter, Parent
+from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
+from gateway.states import Change, Direction, GateTiming, Mode, Status
+from gateway.webhooks import events
+
+log = logging.getLogger(__name__)
+KEY_WINDOW = timedelta(hours=24)
+CONTENT_WINDOW = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An email that is stored; `repeated` when an earlier request with the same key made it."""
+
+    email: Email
+    repeated: bool = False
+    mismatch: bool = False
+
+
+def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Accepted:
+    """Store one letter as an email that waits for its scan, or find the one that the same key made before.
+
+    Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
+    nothing is stored.
+    """
+    # What a key has made stays made, whatever the lists, the mode or the quota have become since.
+    if letter.idempotency_key and (made := _made_before(key, mailbox, letter)):
+        return made
+    admission = admit(key=key, mailbox=mailbox, letter=letter, now=now)
+    email = _email_of(key, mailbox, letter, admission, now)
+    digest = letter.digest()
+    with transaction.atomic():
+        # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
+        if not _remember(email, letter, digest):
+            return _earlier(email, letter, digest)
+        # After the key, so that a repeated one is answered although the quota is used up.
+        limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
+        email.save(force_insert=True)
+        Attachment.objects.attach(email, letter.files)
+        auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
+        note_admission(admission, email=email, key=key)
+    log.info(
+        "email accepted",
+        extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
+    )
+    return Accepted(email)
+
+
+def move_on(*, email: Email, now: datetime) -> bool:
+    """Bring an accepted email to the gate or into the outbox; False when somebody else has done so.
+
+    There is no scanner yet: this is where its verdict will be asked for.
+    """
+    waits_first = email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
+    with transaction.atomic():
+        if email.gated and not waits_first:
+            return _hold(email, Change.HOLD, now)
+        if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
+            return False
+        if email.send_at is None:
+            nudge("gateway.tasks.send_email", email.pk)
+    log.info("email released", extra={"email": email.pk})
+    return True
+
+
+def move_on_or_leave(*, email: Email, now: datetime) -> None:
+    """Move an email on, for a caller whose own work is done: what fails here is left for the sweep."""
+    try:
+        move_on(email=email, now=now)
+    except DatabaseError as error:
+        log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
+
+
+def ask(*, email: Email, now: datetime) -> bool:
+    """Bring a scheduled email, whose time has come before anybody was asked, to the gate.
+
+    Under `hold_all` that is also mail which its mailbox would have let go: from here on it needs an approval.
+    """
+    with transaction.atomic():
+        return _hold(email, Change.ASK, now, gated=True, due_at=None, lease_until=None)
+
+
+def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
+    if not Email.objects.move(email, change, **fields):
+        return False
+    events.announce(events.PENDING, email=email, now=now)
+    log.info("email held", extra={"email": email.pk})
+    return True
+
+
+def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admission, now: datetime) -> Email:
+    pk = ulid()
+    timing = letter.gate_timing or mailbox.default_gate_timing
+    return Email(
+        id=pk,
+        account=key.account,
+        mailbox=mailbox,
+        direction=Direction.OUTBOUND,
+        status=Status.PENDING_SCAN,
+        sandbox=key.sandbox,
+        sent_by_key=key,
+        created_at=now,
+        from_address=mailbox.address,
+        # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
+        from_name=mailbox.display_name,
+        reply_to=letter.reply_to,
+        to=letter.to,
+        cc=letter.cc,
+        bcc=letter.bcc,
+        subject=letter.subject,
+        markdown=letter.markdown,
+        html=letter.html,
+        has_attachments=bool(letter.files),
+        message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
+        **_place_of(letter.parent),
+        metadata=letter.metadata,
+        oversight_mode=admission.mode,
+        gated=admission.gated,
+        send_at=letter.send_at,
+        gate_timing=timing if letter.send_at else "",
+    )
+
+
+def _place_of(parent: Parent | None) -> dict[str, str]:
+    """Return where the email stands: in a thread of its own, or behind the one that it answers."""
+    if parent is None:
+        return {"thread_id": ulid()}
+    return {"thread_id": parent.thread_id, "in_reply_to": parent.message_id, "references": parent.references}
+
+
+def _made_before(key: ApiKey, mailbox: Mailbox, letter: Letter) -> Accepted | None:
+    """Return what a request of the same key made, once that has ended; two at once meet in _remember."""
+    slot = _slot(Email(mailbox=mailbox, sandbox=key.sandbox), letter, "")
+    record = IdempotencyRecord.objects.live().select_related("email").filter(**slot).first()
+    if record is None:
+        return None
+    return Accepted(record.email, repeated=True, mismatch=record.digest != letter.digest())
+
+
+def _slot(email: Email, letter: Letter, digest: str) -> dict[str, Any]:
+    """Return what a second request for the same email would have in common with this one."""
+    operation = IdempotencyRecord.Operation.CONTENT
+    if letter.idempotency_key:
+        operation = IdempotencyRecord.Operation.REPLY if letter.parent else IdempotencyRecord.Operation.SEND
+    return {
+        "mailbox_id": email.mailbox_id,
+        "sandbox": email.sandbox,
+        "operation": operation,
+        "key": letter.idempotency_key or digest,
+    }
+
+
+def _remember(email: Email, letter: Letter, digest: str) -> bool:
+    lasts = KEY_WINDOW if letter.idempotency_key else CONTENT_WINDOW
+    slot = _slot(email, letter, digest)
+    return IdempotencyRecord.objects.remember(**slot, email_id=email.pk, digest=digest, lasts=lasts)
+
+
+def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
+    record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, letter, digest))
+    if not letter.idempotency_key:
+        raise Conflict(
+            "The same message was sent less than a minute ago. It is not sent twice; to repeat it on purpose, wait a "
+            "minute or give each message its own idempotency_key.",
+            code="duplicate_content",
+            email_id=record.email_id,
+            status=record.email.status,
+        )
+    return Accepted(record.email, repeated=True, mismatch=record.digest != digest)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What a caller wants changed: a time, and fields of the content by name."""
+
+    send_at: datetime | None = None
+    content: dict[str, Any] = field(default_factory=dict)
+
+
+def edit_scheduled(*, key: ApiKey, email: Email, edit: Edit, now: datetime) -> None:
+    """Change a message that waits for its time.
+
+    Other content is admitted and scanned like a new message, and may then wait at the gate. Raises Conflict when the
+    message is not waiting or was changed at the same moment, and what admission raises; then nothing is changed.
+    """
+    _check_waits(email, now)
+    fields = {name: value for name, value in edit.content.items() if getattr(email, name) != value}
+    if fields and email.decision:
+        raise Conflict(
+            "This message is approved: its content and recipients stay as they were read. Only its time can be moved; "
+            "to send something else, cancel it and send a new message.",
+            code="already_approved",
+            **email.outcome(),
+        )
+    if edit.send_at not in (None, email.send_at):
+        check_time(mailbox=email.mailbox, send_at=edit.send_at, now=now)
+        fields["send_at"] = edit.send_at
+    if not fields:
+        return
+    if fields.keys() == {"send_at"}:
+        _move_time(key, email, fields["send_at"])
+    else:
+        _rewrite(key, email, fields, now)
+
+
+def _check_waits(email: Email, now: datetime) -> None:
+    if email.status != Status.SCHEDULED:
+        raise Conflict(
+            f"Only a scheduled message can be changed: this one is {email.status}.",
+            code="not_scheduled",
+            **email.outcome(),
+        )
+    if email.send_at is None or email.send_at <= now:
+        raise Conflict("This message is being sent at this moment.", code="not_scheduled", **email.outcome())
+
+
+def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
+    with transaction.atomic():
+        if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
+            raise _changed_meanwhile(email)
+        auditing.note("email.rescheduled", email=email, key=key)
+    log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
+
+
+def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> None:
+    admission = _admit_again(key, email, fields, now)
+    # Once it had to wait for a person, no change of its own makes it free of that.
+    kept = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
+    if "markdown" in fields:
+        # An HTML body of its own would still say the old words.
+        kept["html"] = None
+    with transaction.atomic():
+        if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **kept):
+            raise _changed_meanwhile(email)
+        auditing.note("email.edited", email=email, key=key, fields=sorted(fields))
+        note_admission(admission, email=email, key=key)
+    log.info("email edited", extra={"email": email.pk, "key": key.pk})
+    move_on_or_leave(email=email, now=now)
+
+
+def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> Admission:
+    """Ask admission as if the message were new, and by the mode that it came in by."""
+    # Mail of this mode that does not wait was let through by a bypass, which may let it through again.
+    bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
+    letter = Letter(
+        to=email.to,
+        subject=email.subject,
+        markdown=email.markdown,
+        cc=email.cc,
+        bcc=email.bcc,
+        metadata=email.metadata,
+        mode=None if bypassed else Mode(email.oversight_mode),
+        send_at=email.send_at,
+        gate_timing=GateTiming(email.gate_timing) if email.gate_timing else None,
+    )
+    return admit(key=key, mailbox=email.mailbox, letter=replace(letter, **fields), now=now)
+
+
+def _changed_meanwhile(email: Email) -> Conflict:
+    email.refresh_from_db()
+    return Conflict(
+        "This message was changed, or taken for sending, at the same moment. Read it again before another try.",
+        code="changed_meanwhile",
+        **email.outcome(),
+    )

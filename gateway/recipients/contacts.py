@@ -1,0 +1,40 @@
+"""Adds and removes contacts. A list of contacts is no allowlist; see Allowlist.Mode.CONTACTS."""
+
+import logging
+
+from django.db import IntegrityError, transaction
+
+from common.patterns import comparable
+from gateway import auditing
+from gateway.errors import Conflict
+from gateway.models import ApiKey, Contact, Mailbox
+
+log = logging.getLogger(__name__)
+
+
+def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox: Mailbox | None) -> Contact:
+    """Add somebody. Raises Conflict with the contact's id when the account has one of this address."""
+    email = comparable(email)
+    contact = Contact(account_id=key.account_id, mailbox=mailbox, name=name or email, email=email, tags=tags)
+    try:
+        with transaction.atomic():
+            contact.save(force_insert=True)
+            auditing.note_thing(
+                "contact.created", account_id=key.account_id, kind="contact", thing_id=contact.pk, key=key
+            )
+    except IntegrityError:
+        known = Contact.objects.filter(account_id=key.account_id, email=email).values_list("pk", flat=True).first()
+        raise Conflict(f"{email} is a contact already.", code="contact_exists", contact_id=known) from None
+    contact.refresh_from_db(fields=["created_at"])
+    log.info("contact added", extra={"contact": contact.pk, "key": key.pk})
+    return contact
+
+
+def remove_contact(*, key: ApiKey, contact: Contact) -> None:
+    """Remove somebody."""
+    with transaction.atomic():
+        if Contact.objects.filter(pk=contact.pk).delete()[0]:
+            auditing.note_thing(
+                "contact.deleted", account_id=key.account_id, kind="contact", thing_id=contact.pk, key=key
+            )
+    log.info("contact removed", extra={"contact": contact.pk, "key": key.pk})

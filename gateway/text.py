@@ -1,0 +1,96 @@
+"""Text that strangers wrote, made safe: for a header of our own, and as the plain text of an HTML body.
+
+Both take time that grows with the length alone: the standard library's HTML parser can be made to take minutes.
+"""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+
+
+def check_header_text(text: str) -> str:
+    """Return `text`. Raises ValueError with a sentence for what must not stand in a header."""
+    if _CONTROL.search(text):
+        raise ValueError("must be a single line without control characters.")
+    if _has_encoded_word(text):
+        raise ValueError("must be plain text, not encoded words such as =?utf-8?q?...?=.")
+    return text
+
+
+def one_plain_line(text: str) -> str:
+    """Return `text`, which a stranger wrote, changed as little as it takes to stand in a header of ours."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line.replace("=?", "= ?") if _has_encoded_word(line) else line
+
+
+def _has_encoded_word(text: str) -> bool:
+    """Whether mail programs might decode a part of it, so that the recipient reads another text than the reviewer.
+
+    That is =?utf-8?q?...?= or anything of that shape. One pass: a pattern would try every way to split a hostile text.
+    """
+    _, _, word = text.partition("=?")
+    encoded = word.partition("?")[2].partition("?")[2]
+    return "?=" in encoded
+
+
+_BLOCKS = frozenset({"address", "blockquote", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "table"})
+_BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "td", "th", "tr", "ul"}
+_UNSEEN = frozenset({"head", "template"})
+# What stands in these is no markup: only their own end tag ends them.
+_RAW = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title")}
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
+_NAME = re.compile(r"/?[A-Za-z][A-Za-z0-9]{0,20}")
+# Only a quote right after = begins a value that may hold >.
+_TAG_STEP = re.compile(r">|=\s*[\"']")
+
+
+def text_of_html(html: str) -> str:
+    """Return what a reader of `html` sees, without markup, one block a paragraph."""
+    parts: list[str] = []
+    unseen = 0
+    for text, tag in _pieces(html):
+        if text and not unseen:
+            parts.append(unescape(text))
+        name = tag.lstrip("/")
+        if name in _UNSEEN:
+            unseen = max(0, unseen - 1) if tag.startswith("/") else unseen + 1
+        elif name == "body":
+            # A page whose head was never closed has a body all the same.
+            unseen = 0
+        elif name in _BLOCKS and not unseen:
+            parts.append("\n")
+    lines = (" ".join(line.split()) for line in "".join(parts).splitlines())
+    return "\n\n".join(line for line in lines if line)
+
+
+def _pieces(html: str) -> Iterator[tuple[str, str]]:
+    """Yield each run of text with the name of the tag behind it, such as `p` or `/p`; empty for other markup."""
+    place = 0
+    while found := _MARKUP.search(html, place):
+        named = _NAME.match(html, found.end())
+        tag = named[0].lower() if named else ""
+        yield html[place : found.start()], tag
+        place = _end_of_tag(html, found.end()) if named else _end_of_comment(html, found.end())
+        if tag in _RAW:
+            ending = _RAW[tag].search(html, place)
+            place = ending.start() if ending else len(html)
+    yield html[place:], ""
+
+
+def _end_of_tag(html: str, place: int) -> int:
+    # Where an end is missing, all the rest is inside: nothing is searched for twice.
+    while step := _TAG_STEP.search(html, place):
+        if step[0] == ">":
+            return step.end()
+        place = html.find(step[0][-1], step.end()) + 1
+        if not place:
+            break
+    return len(html)
+
+
+def _end_of_comment(html: str, place: int) -> int:
+    ending = "-->" if html.startswith("!--", place) else ">"
+    found = html.find(ending, place)
+    return len(html) if found < 0 else found + len(ending)

@@ -1,0 +1,176 @@
+"""Delivers webhook events: signed over their exact bytes, retried three times, every attempt recorded.
+
+`endpoints.judge` decides what the result of an attempt means for the endpoint as a whole.
+"""
+
+import hashlib
+import hmac
+import logging
+import time
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from common.logs import traced
+from gateway.models import Webhook, WebhookDelivery
+from gateway.timestamps import iso
+from gateway.webhooks import endpoints
+from gateway.webhooks.endpoints import Outcome
+from outgoing.backoff import retry_after_attempt
+from outgoing.guarded import DeliveryError, request
+
+log = logging.getLogger(__name__)
+RETRIES = (10, 60, 300)
+# An event that ends its worker must not do so for ever.
+MAX_ATTEMPTS = len(RETRIES) + 3
+# Of all of an attempt, whatever the endpoint does.
+TIMEOUT = 10.0
+_GONE = 410
+
+
+def deliver(*, delivery_id: int) -> int | None:
+    """Make one attempt, if the delivery is due and free. Returns the next delivery of the same message that may go."""
+    delivery = WebhookDelivery.objects.claim(delivery_id)
+    if delivery is None:
+        return None
+    return WebhookDelivery.objects.next_after(delivery) if attempt(delivery) else None
+
+
+def probe(*, webhook_id: str) -> bool:
+    """Try a paused endpoint with the oldest delivery that waits for it; True when it is there again."""
+    if not endpoints.begin_probe(webhook_id=webhook_id):
+        return False
+    delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
+    if delivery is None:
+        return False
+    return attempt(delivery, probing=True) and not Webhook.objects.get(pk=webhook_id).paused_at
+
+
+def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
+    """Make one attempt at what was claimed; True when it is finished, so that later events of the message may go."""
+    with traced(delivery.trace):
+        return _attempt(delivery, probing)
+
+
+def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
+    if delivery.webhook.deleted_at is not None:
+        return delivery.failed(error="The subscription was deleted.")
+    if delivery.attempts > MAX_ATTEMPTS:
+        return delivery.failed(error="Given up: every attempt ended without an outcome.")
+    outcome = _post(delivery)
+    now = timezone.now()
+    milliseconds = round(outcome.seconds * 1000)
+    delivery.remember(at=iso(now), status=outcome.status, error=outcome.error, milliseconds=milliseconds)
+    # The subscription is locked first, as by those who claim: in the other order the two could wait for each other.
+    with transaction.atomic():
+        webhook = Webhook.objects.locked(delivery.webhook_id)
+        finished = _record(delivery, outcome, probing=probing)
+        # What the old address did says nothing of one that it was moved to meanwhile.
+        if webhook.url == delivery.webhook.url:
+            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
+    _log(delivery, outcome)
+    return finished
+
+
+def _post(delivery: WebhookDelivery) -> Outcome:
+    webhook, body = delivery.webhook, bytes(delivery.body)
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": "Countersign-Gateway/1",
+        **signatures(webhook, body, now=timezone.now()),
+        "X-MultiMail-Event": delivery.event,
+        "X-MultiMail-Event-Id": delivery.event_id,
+        "X-Request-Id": delivery.event_id,
+    }
+    began = time.monotonic()
+    try:
+        answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
+    except DeliveryError as error:
+        return Outcome(seconds=time.monotonic() - began, error=str(error), hopeless=error.refused)
+    good = 200 <= answer.status < 300
+    return Outcome(
+        seconds=time.monotonic() - began,
+        status=answer.status,
+        error="" if good else f"The answer was {answer.status}.",
+        gone=answer.status == _GONE,
+    )
+
+
+def _record(delivery: WebhookDelivery, outcome: Outcome, *, probing: bool) -> bool:
+    """Write what became of the attempt into its row; True when no other attempt follows."""
+    if not outcome.error:
+        return delivery.delivered(status=outcome.status or 0)
+    error, status = outcome.error, outcome.status
+    if probing:
+        delivery.waits(error=error, status=status)
+        return False
+    wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+    if outcome.gone:
+        # The endpoint is paused for it, so this one waits like all others.
+        wait = 0 if wait is None else wait
+    if wait is None:
+        return delivery.failed(error=error, status=status)
+    delivery.postponed(seconds=wait, error=error, status=status)
+    return False
+
+
+def _log(delivery: WebhookDelivery, outcome: Outcome) -> None:
+    facts = {
+        "delivery": delivery.pk,
+        "event": delivery.event,
+        "email": delivery.email_id,
+        "attempt": delivery.attempts,
+        "status": outcome.status,
+        "milliseconds": round(outcome.seconds * 1000),
+    }
+    if outcome.error:
+        log.warning("webhook not delivered", extra=facts | {"reason": outcome.error})
+    else:
+        log.info("webhook delivered", extra=facts)
+
+
+# Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
+MOMENT = 0.25
+_AT_ONCE = 20
+
+
+def drain(*, delivery_id: int) -> int | None:
+    """Deliver this and then what is due longest, for a moment. Returns the one to go on with, None to leave it.
+
+    Whoever finds its first delivery taken leaves too: somebody else is at work on the same subscription.
+    """
+    until = time.monotonic() + MOMENT
+    first = WebhookDelivery.objects.claim(delivery_id)
+    if first is None or not attempt(first):
+        return None
+    while waiting := WebhookDelivery.objects.waiting_for(first.webhook_id, _AT_ONCE):
+        for key in waiting:
+            if time.monotonic() >= until:
+                return key
+            delivery = WebhookDelivery.objects.claim(key)
+            if delivery is not None and not attempt(delivery):
+                # An endpoint that does not take its events is not asked for more at this pace.
+                return None
+    return None
+
+
+HEADER = "X-MultiMail-Signature"
+NEXT_HEADER = "X-MultiMail-Signature-Next"
+
+
+def sign(secret: str, body: bytes) -> str:
+    """Return the value of a signature header for these bytes."""
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def signatures(webhook: Webhook, body: bytes, *, now: datetime) -> dict[str, str]:
+    """Return the headers that prove to the subscriber who sent `body`.
+
+    While a rotation overlaps, the header that every receiver knows stays with the old secret: a receiver that has not
+    learned the new one yet goes on working, and one that has takes either header. Two signatures in one header would
+    break the published form.
+    """
+    if webhook.previous_secret and webhook.previous_until and now < webhook.previous_until:
+        return {HEADER: sign(webhook.previous_secret, body), NEXT_HEADER: sign(webhook.secret, body)}
+    return {HEADER: sign(webhook.secret, body)}

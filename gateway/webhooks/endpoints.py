@@ -1,0 +1,135 @@
+"""Judges the endpoint of a subscription by its attempts: a slow one rests, a dead one is paused and probed.
+
+Events for a paused endpoint wait in their rows. One of them is tried from time to time; its success lets all others go.
+Nothing here delivers.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models.functions import Now
+
+from common.nudge import nudge
+from gateway import auditing
+from gateway.models import Email, Webhook, WebhookDelivery
+
+log = logging.getLogger(__name__)
+# So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
+ENOUGH = 10
+# Minutes until the tries of a paused endpoint, each after the one before; the last one for ever.
+PROBES = (5, 10, 20, 40, 60)
+# Seconds that an endpoint rests after attempts in a row that were slow and failed.
+RESTS = (10, 30, 60, 120, 300, 600)
+# Whoever takes longer than this (in seconds) while something else waits rests as long as it took, so that it gets no
+# more than half of a worker's time; a failure that took longer than SLOW_FAILURE rests by the table above.
+SLOW = 0.1
+SLOW_FAILURE = 3.0
+_JUDGED = ("last_error", "failures", "slow_attempts", "rests_until", "paused_at", "probe_at", "probes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How an attempt went: an empty `error` is a success."""
+
+    seconds: float
+    status: int | None = None
+    error: str = ""
+    # Trying again cannot help.
+    hopeless: bool = False
+    # The endpoint says itself that it is no more.
+    gone: bool = False
+
+
+def judge(*, webhook: Webhook, outcome: Outcome, lost: bool, now: datetime) -> None:
+    """Write into the (locked) row what an attempt says about its endpoint; `lost` when its delivery failed for good."""
+    if not outcome.error:
+        _heard(webhook, outcome)
+        return
+    slow = outcome.seconds >= SLOW_FAILURE
+    webhook.last_error = outcome.error[:2000]
+    webhook.failures += lost
+    webhook.slow_attempts = webhook.slow_attempts + 1 if slow else 0
+    if slow:
+        webhook.rests_until = Now() + timedelta(seconds=RESTS[min(webhook.slow_attempts, len(RESTS)) - 1])
+    else:
+        _rest(webhook, outcome.seconds)
+    if reason := _reason_to_pause(webhook, outcome):
+        _pause(webhook, reason, now)
+    webhook.save(update_fields=_JUDGED)
+
+
+def begin_probe(*, webhook_id: str) -> bool:
+    """Take the turn of trying a paused endpoint, and set the next one; False when it is not due or somebody has it."""
+    webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
+    if webhook is None:
+        return False
+    wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
+    mine = Webhook.objects.to_probe().filter(pk=webhook_id, probes=webhook.probes)
+    # Set before the attempt: one that ends its worker is not tried again at once.
+    return bool(mine.update(probes=webhook.probes + 1, probe_at=Now() + wait))
+
+
+def wake(webhook: Webhook) -> None:
+    """Forget what is held against the endpoint. The caller says why in the audit log."""
+    webhook.paused_at = webhook.probe_at = webhook.rests_until = None
+    webhook.failures = webhook.slow_attempts = webhook.probes = 0
+    webhook.last_error = ""
+    webhook.save(update_fields=_JUDGED)
+
+
+def give_up_waiting() -> int:
+    """Fail what has waited for a paused endpoint for three days."""
+    sentence = "Given up: the subscription was paused for three days, because its endpoint did not take events."
+    return WebhookDelivery.objects.waited_in_vain().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
+
+
+def _heard(webhook: Webhook, outcome: Outcome) -> None:
+    if webhook.paused_at is not None:
+        auditing.note_thing(
+            "webhook.resumed", account_id=webhook.account_id, kind="webhook", thing_id=webhook.pk, probes=webhook.probes
+        )
+        log.info("webhook resumed", extra={"webhook": webhook.pk})
+    # Most attempts go well, and change nothing here.
+    if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
+        wake(webhook)
+    if outcome.seconds > SLOW:
+        _rest(webhook, outcome.seconds)
+        webhook.save(update_fields=["rests_until"])
+
+
+def _rest(webhook: Webhook, seconds: float) -> None:
+    """Let the endpoint rest as long as it took, if others wait, and nudge what comes next for when the rest is over."""
+    if seconds <= SLOW or not _others_wait(webhook):
+        webhook.rests_until = None
+        return
+    webhook.rests_until = Now() + timedelta(seconds=seconds)
+    if following := WebhookDelivery.objects.next_of(webhook.pk):
+        nudge("gateway.tasks.deliver_webhook", following, countdown=seconds)
+
+
+def _others_wait(webhook: Webhook) -> bool:
+    """Whether a mail, or an event for somebody else, could go at this moment."""
+    return Email.objects.in_outbox().exists() or WebhookDelivery.objects.due().exclude(webhook=webhook).exists()
+
+
+def _reason_to_pause(webhook: Webhook, outcome: Outcome) -> str:
+    if webhook.paused_at is not None or webhook.deleted_at is not None:
+        return ""
+    if outcome.gone:
+        return "The endpoint answered 410: it is gone."
+    if webhook.failures >= ENOUGH:
+        return f"{ENOUGH} deliveries failed for good, one after the other."
+    if webhook.slow_attempts >= ENOUGH:
+        return f"{ENOUGH} attempts got no answer in time, one after the other."
+    return ""
+
+
+def _pause(webhook: Webhook, reason: str, now: datetime) -> None:
+    webhook.paused_at = now
+    webhook.probes = 0
+    webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
+    auditing.note_thing(
+        "webhook.paused", account_id=webhook.account_id, kind="webhook", thing_id=webhook.pk, reason=reason
+    )
+    log.warning("webhook paused", extra={"webhook": webhook.pk, "reason": reason})

@@ -1,0 +1,137 @@
+"""The names of webhook events, and adding one delivery row for each subscription that wants an event.
+
+The names are MultiMail's own, and every other spelling that its pages and clients use. No body text travels in an
+event. `announce` is called by commands only, inside their transaction and after the status changed.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from common.identifiers import ulid
+from common.nudge import nudge
+from gateway.models import Email, Mailbox, Webhook, WebhookDelivery
+from gateway.timestamps import iso
+
+RECEIVED = "message.received"
+SENT = "message.sent"
+DELIVERED = "message.delivered"
+BOUNCED = "message.bounced"
+COMPLAINED = "message.complained"
+PENDING = "oversight.pending"
+APPROVED = "oversight.approved"
+REJECTED = "oversight.rejected"
+OPENED = "message.opened"
+# These have no public name upstream: only who names them gets them.
+CANCELLED = "message.cancelled"
+FAILED = "message.failed"
+REFUSED = "message.refused"
+SPELLINGS: dict[str, frozenset[str]] = {
+    RECEIVED: frozenset({RECEIVED, "email.received", "inbound"}),
+    SENT: frozenset({SENT, "email.sent"}),
+    DELIVERED: frozenset({DELIVERED, "email.delivered", "delivery"}),
+    BOUNCED: frozenset({BOUNCED, "email.bounced", "bounce"}),
+    COMPLAINED: frozenset({COMPLAINED, "email.complained", "complaint"}),
+    PENDING: frozenset({PENDING, "message.pending_approval", "email.pending", "message.pending_send_approval"}),
+    APPROVED: frozenset({APPROVED, "message.approved", "email.approved", "email.decided"}),
+    REJECTED: frozenset({REJECTED, "message.rejected", "email.rejected", "email.decided"}),
+    OPENED: frozenset({OPENED, "open"}),
+    CANCELLED: frozenset({CANCELLED}),
+    FAILED: frozenset({FAILED}),
+    REFUSED: frozenset({REFUSED}),
+}
+KNOWN = frozenset().union(*SPELLINGS.values())
+# Subscribers of these put `to` into a field that must be text.
+_TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
+
+
+def spelling_for(events: Iterable[str], name: str) -> str | None:
+    """Return the first of the subscriber's spellings that means event `name`, or None when it is not wanted."""
+    return next((event for event in events if event in SPELLINGS[name]), None)
+
+
+def wants_text_to(events: Iterable[str]) -> bool:
+    """Whether the subscriber needs `to` as text, and not as an array."""
+    return not _TEXT_TO.isdisjoint(events)
+
+
+def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
+    """Plan the event `name` about `email` for everyone who listens, and nudge the worker on commit."""
+    _plan(
+        name,
+        account_id=email.account_id,
+        mailbox_id=email.mailbox_id,
+        email=email,
+        sandbox=email.sandbox,
+        facts=lambda text_to: _facts(email, text_to=text_to) | details,
+        now=now,
+    )
+
+
+def announce_apart(
+    name: str, *, account_id: str, mailbox: Mailbox, sandbox: bool, facts: dict[str, Any], now: datetime
+) -> None:
+    """Plan an event that is about no email. Its facts name none: a receiver would take any `id` for a message's."""
+    _plan(
+        name,
+        account_id=account_id,
+        mailbox_id=mailbox.pk,
+        email=None,
+        sandbox=sandbox,
+        facts=lambda text_to: facts,
+        now=now,
+    )
+
+
+def _plan(
+    name: str,
+    *,
+    account_id: str,
+    mailbox_id: str,
+    email: Email | None,
+    sandbox: bool,
+    facts: Callable[[bool], dict[str, Any]],
+    now: datetime,
+) -> None:
+    event_id = ulid()
+    rows = []
+    for webhook_id, events in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id, sandbox=sandbox):
+        spelling = spelling_for(events, name)
+        if spelling is None:
+            continue
+        body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
+        same = {"email": email, "event_id": event_id, "trace": event_id}
+        rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
+    for delivery in WebhookDelivery.objects.bulk_create(rows):
+        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+
+
+def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:
+    """Return the bytes of one event in the form that satisfies every published variant of MultiMail's webhooks."""
+    common = {"event_id": event_id, "timestamp": iso(now), **facts}
+    whole = {"event": spelling, "type": spelling, "event_type": spelling, **common, "data": common}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _facts(email: Email, *, text_to: bool) -> dict[str, Any]:
+    facts = {
+        "id": email.pk,
+        "email_id": email.pk,
+        "message_id": email.pk,
+        "thread_id": email.thread_id,
+        "mailbox": email.mailbox.address,
+        "mailbox_id": email.mailbox_id,
+        "from": email.from_address,
+        "to": ", ".join(email.to) if text_to else email.to,
+        "to_addresses": email.to,
+        "subject": email.subject,
+        "direction": email.direction,
+        "status": email.status,
+        "has_attachments": email.has_attachments,
+        "sandbox": email.sandbox,
+        "metadata": email.metadata,
+        "sent_by_key": email.sent_by_key_id,
+        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
+    }
+    return facts | email.outcome()

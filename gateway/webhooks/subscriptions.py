@@ -1,0 +1,230 @@
+"""Subscriptions to events: adding, changing, deleting and testing them, and replaying a delivery."""
+
+import logging
+import re
+import secrets
+import socket
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from common.identifiers import ulid
+from common.nudge import nudge
+from common.origins import is_public, origin_of
+from gateway import auditing
+from gateway.errors import Conflict, Invalid
+from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
+from gateway.models.webhooks import TEST_EVENT
+from gateway.webhooks import endpoints
+from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
+
+log = logging.getLogger(__name__)
+
+
+def add_webhook(
+    *, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None, include_sandbox: bool
+) -> Webhook:
+    """Subscribe an address to events. Raises Invalid for an address or a name that is not taken."""
+    check_url(url)
+    _check_events(events)
+    with transaction.atomic():
+        webhook = Webhook.objects.create(
+            account_id=key.account_id,
+            mailbox=mailbox,
+            sandbox=key.sandbox,
+            include_sandbox=include_sandbox and not key.sandbox,
+            url=url,
+            events=list(dict.fromkeys(events)),
+            secret=secret or new_secret(),
+        )
+        auditing.note_thing("webhook.created", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+    webhook.refresh_from_db(fields=["created_at"])
+    log.info("webhook created", extra={"webhook": webhook.pk, "events": webhook.events})
+    return webhook
+
+
+def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
+    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; another address begins anew.
+
+    Raises Invalid.
+    """
+    if "url" in changes:
+        check_url(changes["url"])
+    if "events" in changes:
+        _check_events(changes["events"])
+        changes["events"] = list(dict.fromkeys(changes["events"]))
+    if not changes:
+        return webhook
+    with transaction.atomic():
+        webhook = Webhook.objects.locked(webhook.pk)
+        moved = changes.get("url", webhook.url) != webhook.url
+        for name, value in changes.items():
+            setattr(webhook, name, value)
+        webhook.save(update_fields=list(changes))
+        if moved:
+            endpoints.wake(webhook)
+        auditing.note_thing(
+            "webhook.updated",
+            account_id=key.account_id,
+            kind="webhook",
+            thing_id=webhook.pk,
+            key=key,
+            fields=sorted(changes),
+        )
+    log.info("webhook updated", extra={"webhook": webhook.pk, "fields": sorted(changes)})
+    return webhook
+
+
+def end_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
+    """End a subscription; what is still on its way to it is given up."""
+    with transaction.atomic():
+        Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
+        waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
+        waiting.update(state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted.")
+        auditing.note_thing("webhook.deleted", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+    log.info("webhook deleted", extra={"webhook": webhook.pk})
+
+
+def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta, now: datetime) -> Webhook:
+    """Give a subscription another secret, which takes over when the overlap is over (`signatures`)."""
+    with transaction.atomic():
+        webhook = Webhook.objects.locked(webhook.pk)
+        overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
+        # Rotated again before the overlap was over: the secret that receivers certainly know is still the oldest one.
+        known = webhook.previous_secret if overlapping else webhook.secret
+        webhook.secret = secret or new_secret()
+        webhook.previous_secret = known if overlap else ""
+        webhook.previous_until = now + overlap if overlap else None
+        webhook.save(update_fields=["secret", "previous_secret", "previous_until"])
+        auditing.note_thing(
+            "webhook.rotated",
+            account_id=key.account_id,
+            kind="webhook",
+            thing_id=webhook.pk,
+            key=key,
+            overlap_s=int(overlap.total_seconds()),
+        )
+    log.info("webhook secret rotated", extra={"webhook": webhook.pk})
+    return webhook
+
+
+def forget_previous_secrets() -> int:
+    """Delete the secrets whose overlap is over."""
+    return Webhook.objects.after_overlap().update(previous_secret="", previous_until=None)
+
+
+def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDelivery:
+    """Send one signed event that is about no message; also to a paused endpoint, which wakes when it takes it."""
+    event_id = ulid()
+    body = envelope(TEST_EVENT, event_id=event_id, now=now, facts={"webhook_id": webhook.pk})
+    with transaction.atomic():
+        delivery = WebhookDelivery.objects.create(
+            webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id
+        )
+        auditing.note_thing("webhook.tested", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def new_secret() -> str:
+    """Return a secret of our own making."""
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+def _check_events(events: list[str]) -> None:
+    if unknown := [name for name in events if name not in KNOWN]:
+        names = ", ".join([*SPELLINGS, "email.decided"])
+        raise Invalid(f"events: there is no event named {unknown[0][:60]!a}; there are {names}.", field="events")
+
+
+_NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
+_DISPUTED = re.compile(r"[\s\\]")
+_LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
+
+
+def check_url(url: str) -> None:
+    """Raise Invalid unless events may be sent to `url`."""
+    parts, origin = _split(url)
+    host = parts.hostname or ""
+    if not host or parts.username is not None or parts.scheme not in ("https", "http"):
+        raise Invalid("url: must be an https address without a user name.", field="url")
+    if origin in {origin_of(one) for one in settings.OUTGOING_ALLOW}:
+        return
+    if parts.scheme != "https":
+        raise Invalid("url: must be https. The operator can allow others in OUTGOING_ALLOW.", field="url")
+    if _is_private(host):
+        raise Invalid("url: is a private address. The operator can allow it in OUTGOING_ALLOW.", field="url")
+
+
+def _split(url: str) -> tuple[SplitResult, str]:
+    # Readers of URLs do not agree about these, so that one might check another host than the next one connects to.
+    if _DISPUTED.search(url):
+        raise Invalid("url: holds a blank or a backslash.", field="url")
+    try:
+        parts = urlsplit(url)
+        return parts, origin_of(url)
+    except ValueError:
+        raise Invalid("url: is not an address.", field="url") from None
+
+
+def _is_private(host: str) -> bool:
+    """Whether the host is written as a private address or name; also in the odd forms that resolvers take for IPv4."""
+    try:
+        return not is_public(host)
+    except ValueError:
+        pass
+    try:
+        return not is_public(socket.inet_ntoa(socket.inet_aton(host)))
+    except OSError:
+        pass
+    if not _NAME.fullmatch(host):
+        raise Invalid("url: its host is not a name.", field="url")
+    return host.rstrip(".").lower().split(".")[-1] in _LOCAL_NAMES
+
+
+def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDelivery:
+    """Make a finished delivery due again; how it had ended stays in the audit log. Raises Conflict."""
+    finished = (WebhookDelivery.State.DELIVERED, WebhookDelivery.State.FAILED)
+    with transaction.atomic():
+        webhook = Webhook.objects.locked(delivery.webhook_id)
+        if webhook.deleted_at is not None:
+            raise Conflict("Its subscription was deleted; make a new one.", code="webhook_deleted")
+        again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
+        if not again.update(state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now(), lease_until=None):
+            raise Conflict("This delivery is still on its way; only a finished one is sent again.", code="not_finished")
+        _note(key, delivery)
+        _nudge(webhook, delivery)
+    delivery.refresh_from_db()
+    log.info("webhook replayed", extra={"delivery": delivery.pk, "event": delivery.event})
+    return delivery
+
+
+def _note(key: ApiKey, delivery: WebhookDelivery) -> None:
+    auditing.note_thing(
+        "webhook.replayed",
+        account_id=key.account_id,
+        kind="webhook_delivery",
+        thing_id=str(delivery.pk),
+        key=key,
+        webhook_id=delivery.webhook_id,
+        event_id=delivery.event_id,
+        was=delivery.state,
+        attempts=delivery.attempts,
+        response_status=delivery.response_status,
+    )
+
+
+def _nudge(webhook: Webhook, delivery: WebhookDelivery) -> None:
+    if webhook.paused_at is None:
+        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+        return
+    # Somebody thinks that the endpoint is there again: it is tried at once, with what has waited longest.
+    webhook.probe_at = Now()
+    webhook.probes = 0
+    webhook.save(update_fields=["probe_at", "probes"])
+    nudge("gateway.tasks.probe_webhook", webhook.pk)
