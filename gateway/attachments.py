@@ -30,7 +30,7 @@ class File:
 
 
 def check_number(items: object) -> object:
-    """Return `items`. Raises ValueError for more files than a letter may have, before any of them is looked at."""
+    """Return `items`. Raises ValueError for more files than a message may have, before any of them is looked at."""
     if isinstance(items, list) and len(items) > MAX_FILES:
         raise ValueError(f"at most {MAX_FILES} files, and there are {len(items)}.")
     return items

@@ -10,7 +10,7 @@ from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Attachment, Email, Mailbox
 from gateway.models.accounts import Scope
 from gateway.models.emails import EmailQuerySet
-from gateway.states import NOT_LET_IN, Change, Direction, Status
+from gateway.states import WITHHELD, Change, Direction, Status
 
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
@@ -76,8 +76,8 @@ def thread_named(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None)
 
 def may_read(key: ApiKey, email: Email) -> bool:
     """Whether the key may read what the message says."""
-    kept = email.direction == Direction.INBOUND and email.status in NOT_LET_IN
-    return not kept or key.sees_held()
+    withheld = email.direction == Direction.INBOUND and email.status in WITHHELD
+    return not withheld or key.sees_held()
 
 
 def check_may_read(key: ApiKey, email: Email) -> None:

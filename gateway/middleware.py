@@ -19,7 +19,7 @@ from django.http.response import HttpResponseBase
 from common.identifiers import ulid
 from common.logs import traced
 
-MOST_NAMES = 10
+MAX_NAMES = 10
 _LONGEST_NAME = 80
 
 
@@ -35,9 +35,9 @@ def named_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     names: set[str] = getattr(request, "ignored_fields", set())
     if not names or response.status_code >= 300 or not isinstance(response, JsonResponse):
         return response
-    told: dict[str, Any] = json.loads(response.content)
-    told["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MOST_NAMES]]
-    response.content = json.dumps(told).encode()
+    result: dict[str, Any] = json.loads(response.content)
+    result["ignored_fields"] = [name[:_LONGEST_NAME] for name in sorted(names)[:MAX_NAMES]]
+    response.content = json.dumps(result).encode()
     return response
 
 

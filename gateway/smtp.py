@@ -27,7 +27,7 @@ _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
 Replies = dict[str, tuple[int, str]]
 
 
-class NotTaken(Exception):
+class HandoverFailed(Exception):
     """The server has nothing. `permanent` when it will not have it another time either."""
 
     def __init__(self, sentence: str, *, permanent: bool = False, refused: Replies | None = None) -> None:
@@ -45,14 +45,12 @@ class LeaseLost(Exception):
 
 
 @dataclass(frozen=True)
-class Taken:
-    """The server has the message, for all recipients but those in `refused`; `will_tell` when it takes it on itself to
-    report what becomes of it (RFC 3461).
-    """
+class HandoverResult:
+    """The server has the message for all recipients but `refused`, and reports its delivery or not (RFC 3461)."""
 
     answer: str
     refused: Replies = field(default_factory=dict)
-    will_tell: bool = False
+    reports_delivery: bool = False
 
 
 def hand_over(
@@ -64,31 +62,31 @@ def hand_over(
     accept_partial: bool,
     before_message: Callable[[], bool],
     envelope_id: str = "",
-) -> Taken:
+) -> HandoverResult:
     """Deliver `message` to the mail server, calling `before_message` right before its bytes leave.
 
     Reports of its delivery, where they are asked for, repeat `envelope_id`.
 
     With `accept_partial` False a recipient that is refused only for now puts the whole message off, so that nobody
-    gets it twice. Raises NotTaken, FateUnknown or LeaseLost (when `before_message` says False).
+    gets it twice. Raises HandoverFailed, FateUnknown or LeaseLost (when `before_message` says False).
     """
     with _session(server) as smtp:
         began = time.monotonic()
-        will_tell = server.dsn and smtp.has_extn("dsn")
-        wish = ["RET=HDRS", f"ENVID={envelope_id}"] if will_tell else []
+        reports_delivery = server.dsn and smtp.has_extn("dsn")
+        wish = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
         _step(lambda sender: smtp.mail(sender, wish), sender)
         refused: Replies = {}
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
-                raise NotTaken("the mail server is too slow")
-            code, text = _reply(smtp.rcpt(recipient, _notices(recipient) if will_tell else []))
+                raise HandoverFailed("the mail server is too slow")
+            code, text = _reply(smtp.rcpt(recipient, _notices(recipient) if reports_delivery else []))
             if code not in (250, 251):
                 refused[recipient] = (code, text)
         _check_recipients(recipients, refused, accept_partial)
         _step(lambda _: smtp.docmd("DATA"), "", wanted=354)
         if not before_message():
             raise LeaseLost
-        return Taken(_offer(smtp, message), refused, will_tell)
+        return HandoverResult(_offer(smtp, message), refused, reports_delivery)
 
 
 def _notices(recipient: str) -> list[str]:
@@ -106,7 +104,7 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
         yield smtp
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
         # Also a refused sign-in: that is for the operator to mend, and the mail waits meanwhile.
-        raise NotTaken(f"{type(error).__name__}: {error}") from error
+        raise HandoverFailed(f"{type(error).__name__}: {error}") from error
     finally:
         if smtp is not None:
             smtp.close()
@@ -115,14 +113,14 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
     code, text = reply
     if code == 421:
-        raise NotTaken("421 " + text.decode("utf-8", "replace"))
+        raise HandoverFailed("421 " + text.decode("utf-8", "replace"))
     return code, text.decode("utf-8", "replace")[:500]
 
 
 def _step(command: Callable[[str], tuple[int, bytes]], argument: str, *, wanted: int = 250) -> None:
     code, text = _reply(command(argument))
     if code != wanted:
-        raise NotTaken(f"{code} {text}", permanent=code >= 500 and not _is_for_the_operator(code, text))
+        raise HandoverFailed(f"{code} {text}", permanent=code >= 500 and not _is_for_the_operator(code, text))
 
 
 def _is_for_the_operator(code: int, text: str) -> bool:
@@ -136,9 +134,9 @@ def _check_recipients(recipients: list[str], refused: Replies, accept_partial: b
     if len(refused) == len(recipients):
         ours = all(_is_for_the_operator(*reply) for reply in refused.values())
         first = next(f"{code} {text}" for code, text in refused.values())
-        raise NotTaken(first, permanent=not for_now and not ours, refused=refused)
+        raise HandoverFailed(first, permanent=not for_now and not ours, refused=refused)
     if for_now and not accept_partial:
-        raise NotTaken(f"{len(for_now)} recipients are refused for now", refused=refused)
+        raise HandoverFailed(f"{len(for_now)} recipients are refused for now", refused=refused)
 
 
 def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
@@ -153,7 +151,7 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     except (smtplib.SMTPException, OSError) as error:
         raise FateUnknown(f"{type(error).__name__} after the message was offered") from error
     if code != 250:
-        raise NotTaken(f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500)
+        raise HandoverFailed(f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500)
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return text.decode("utf-8", "replace")[:500]
@@ -182,7 +180,7 @@ def watched() -> Iterator[None]:
     began = time.monotonic()
     try:
         yield
-    except (NotTaken, FateUnknown):
+    except (HandoverFailed, FateUnknown):
         ended = time.monotonic()
         if ended - began > SLOW:
             State.asked_again_at = ended + REST

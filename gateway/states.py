@@ -88,9 +88,9 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
 }
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
 # Received mail that nobody has let in: what it says is kept from agents, also after a no.
-NOT_LET_IN = (Status.PENDING_SCAN, Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
+WITHHELD = (Status.PENDING_SCAN, Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
 # Out of sight unless asked for by name.
-PUT_AWAY = (Status.SPAM_QUARANTINED, Status.DELETED)
+HIDDEN = (Status.SPAM_QUARANTINED, Status.DELETED)
 
 
 class InvalidTransition(Exception):

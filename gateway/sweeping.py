@@ -40,12 +40,12 @@ def _do(name: str, duty: Callable[[datetime], int], now: datetime) -> int:
 
 
 def _close(now: datetime) -> int:
-    decisions.cancel_left_behind(now=now)
+    decisions.cancel_in_closed_mailboxes(now=now)
     return 0
 
 
 def _move_on(now: datetime) -> int:
-    return sum(_moved_on(email, now) for email in Email.objects.left_unscanned().with_mailbox()[:BATCH])
+    return sum(_moved_on(email, now) for email in Email.objects.stuck_before_scan().with_mailbox()[:BATCH])
 
 
 def _moved_on(email: Email, now: datetime) -> bool:
@@ -53,7 +53,7 @@ def _moved_on(email: Email, now: datetime) -> bool:
     return bool(_do(f"moving on {email.pk}", lambda now: int(submission.move_on(email=email, now=now)), now))
 
 
-def _nudge_emails(now: datetime) -> int:
+def _enqueue_emails(now: datetime) -> int:
     if has_enough_to_do(_SEND):
         return 0
     outbox_now = Email.objects.in_outbox()
@@ -66,7 +66,7 @@ def _nudge_emails(now: datetime) -> int:
     return len(due)
 
 
-def _nudge_deliveries(now: datetime) -> int:
+def _enqueue_deliveries(now: datetime) -> int:
     if has_enough_to_do(_DELIVER):
         return 0
     due = WebhookDelivery.objects.in_turn(BATCH)
@@ -83,22 +83,22 @@ def _probe(now: datetime) -> int:
     return len(due)
 
 
-def _forget(now: datetime) -> int:
+def _clear(now: datetime) -> int:
     """Clear what has served its time."""
-    subscriptions.forget_previous_secrets()
+    subscriptions.clear_previous_secrets()
     keys = IdempotencyRecord.objects.expired().delete()[0]
-    return keys + WebhookDelivery.objects.outlived(BATCH).delete()[0]
+    return keys + WebhookDelivery.objects.past_retention(BATCH).delete()[0]
 
 
 _DUTIES: dict[str, Callable[[datetime], int]] = {
     "closed": _close,
     "moved on": _move_on,
     "lost": lambda now: outbox.settle_lost(now=now),
-    "emails": _nudge_emails,
-    "deliveries": _nudge_deliveries,
+    "emails": _enqueue_emails,
+    "deliveries": _enqueue_deliveries,
     "probes": _probe,
     "given up": lambda now: endpoints.give_up_waiting(),
-    "cleared": _forget,
+    "cleared": _clear,
     "calls": lambda now: limits.write_down_calls(),
-    "sign-ups": lambda now: signup.nudge_unmailed(now),
+    "sign-ups": lambda now: signup.enqueue_unmailed(now),
 }

@@ -17,14 +17,14 @@ from common.fingerprint import canonical_json
 from gateway import auditing
 from gateway.errors import Forbidden, GatewayError, NotFound, TooManyRequests
 from gateway.models import Account, ApiKey, ApprovalRequest
-from gateway.models.codes import LIFETIME, fits, new_code
+from gateway.models.codes import LIFETIME, matches, new_code
 
 log = logging.getLogger(__name__)
 # Each wish gives five tries at its code; together too few to guess one.
 MAX_AN_HOUR = 20
 
 
-class Waiting(GatewayError):
+class ConfirmationRequired(GatewayError):
     """Not refused and not done: a person has to confirm it."""
 
     status = 202
@@ -83,14 +83,14 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
             "tries. Ask again without approval_code.",
             code="no_pending_approval",
         )
-    if not fits(code, request):
+    if not matches(code, request):
         return Forbidden("The approval_code is wrong.", code="wrong_code")
     request.used_at = now
     request.save(update_fields=["used_at"])
     return None
 
 
-def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> Waiting:
+def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> ConfirmationRequired:
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         mine = ApprovalRequest.objects.filter(account=account)
@@ -115,7 +115,7 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
                 wanted=action,
             )
             log.info("approval requested", extra={"approval": request.pk, "action": action, "key": key.pk})
-    return Waiting(
+    return ConfirmationRequired(
         "An operator has to confirm this. Repeat the same request with the approval_code that the operator gives you.",
         id=request.pk,
     )

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:
     """Return the key with this id, as far as `key` may look after it. Raises NotFound."""
-    found = ApiKey.objects.kept_by(key).filter(pk=key_id).first()
+    found = ApiKey.objects.manageable_by(key).filter(pk=key_id).first()
     if found is None:
         raise NotFound("There is no such API key in this account.")
     return found
@@ -42,7 +42,7 @@ def create_key(
     return made, text
 
 
-def hand_out_key(
+def make_operator_key(
     *, account: Account, name: str, scopes: list[str], addresses: list[str], sandbox: bool
 ) -> tuple[ApiKey, str]:
     """Make a key on the operator's word and return it with its text. Raises NotFound for an address."""
@@ -59,11 +59,11 @@ def hand_out_key(
     return made, text
 
 
-def change_key(*, key: ApiKey, changed: ApiKey, said: dict[str, Any]) -> ApiKey:
+def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiKey:
     """Change name, scopes or mailboxes of a key. Raises Conflict for a revoked one and for the last admin."""
-    fields = {name: value for name, value in said.items() if name != "mailboxes"}
-    if "mailboxes" in said:
-        fields["mailbox_ids"] = _limits(key, said["mailboxes"])
+    fields = {name: value for name, value in changes.items() if name != "mailboxes"}
+    if "mailboxes" in changes:
+        fields["mailbox_ids"] = _limits(key, changes["mailboxes"])
     with transaction.atomic():
         changed = _locked(changed)
         if changed.revoked_at is not None:

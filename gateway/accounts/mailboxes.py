@@ -14,7 +14,7 @@ from gateway import auditing
 from gateway.errors import BadRequest, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooManyRequests
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
-from gateway.models.codes import LIFETIME, MAX_WRONG, fits, new_code
+from gateway.models.codes import LIFETIME, MAX_WRONG, matches, new_code
 from gateway.recipients.allowlists import judge
 from gateway.states import Mode, stricter
 
@@ -53,7 +53,7 @@ def change_mailbox(
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         if mode is not None and mode != mailbox.oversight_mode:
-            changes = changes | {"oversight_mode": _tightened(mailbox, mode)}
+            changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
         for name, value in changes.items():
             setattr(mailbox, name, value)
         mailbox.save(update_fields=list(changes))
@@ -63,7 +63,7 @@ def change_mailbox(
 
 
 def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
-    """Close a mailbox for good. What waits in it is cancelled after this (`cancel_left_behind`); its address
+    """Close a mailbox for good. What waits in it is cancelled after this (`cancel_in_closed_mailboxes`); its address
     stays taken.
 
     Raises Forbidden for a sandbox key.
@@ -132,7 +132,7 @@ def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> N
             )
 
 
-def _tightened(mailbox: Mailbox, mode: Mode) -> Mode:
+def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
     if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
         raise Forbidden(
             f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and needs a person's consent. "
@@ -197,7 +197,7 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
 def _refusal(request: UpgradeRequest | None, code: str) -> GatewayError | None:
     if request is None:
         return NotFound("No upgrade waits for a code. Call request-upgrade first.", code="no_pending_upgrade")
-    if fits(code, request):
+    if matches(code, request):
         return None
     if request.wrong_attempts >= MAX_WRONG:
         return Forbidden("The code is wrong, and was so too often: ask for the upgrade again.", code="wrong_code")

@@ -42,7 +42,7 @@ _MAIL = "gateway.tasks.mail_signup_code"
 _LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 
-def ask_for_account(*, challenge: str, wanted: Signup, now: datetime) -> None:
+def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
     """Store a wish and have its code mailed; nothing tells whether the address has an account already.
 
     Raises Conflict for a name that is taken, BadRequest for a challenge that was used.
@@ -52,8 +52,8 @@ def ask_for_account(*, challenge: str, wanted: Signup, now: datetime) -> None:
         free = [name for name in (f"{wanted.slug}-{n}" for n in range(2, 9)) if not _is_taken(name)]
         raise Conflict(f"slug: {wanted.slug} is taken.", code="slug_taken", field="slug", suggestions=free[:3])
     lately = Q(mailed_at=None) | Q(mailed_at__gt=now - RESEND_AFTER)
-    if _waiting_for(wanted.oversight_email, now).filter(lately).exists():
-        # Whoever asks again and again has nobody's letter box filled.
+    if _open_signups(wanted.oversight_email, now).filter(lately).exists():
+        # Whoever asks again and again has nobody's mailbox filled.
         return
     wanted.challenge, wanted.expires_at = challenge, now + LIFETIME
     wanted.oversight_mode = stricter(Mode(wanted.oversight_mode), Mode.GATED_SEND)
@@ -67,10 +67,10 @@ def ask_for_account(*, challenge: str, wanted: Signup, now: datetime) -> None:
     log.info("sign-up asked for", extra={"signup": wanted.pk})
 
 
-def ask_again(*, oversight_email: str, now: datetime) -> None:
+def resend_code(*, oversight_email: str, now: datetime) -> None:
     """Mail another code to whoever waits for one; the earlier one is good no more."""
     with transaction.atomic():
-        signup = _waiting_for(oversight_email, now).select_for_update().order_by("-id").first()
+        signup = _open_signups(oversight_email, now).select_for_update().order_by("-id").first()
         if signup is None or (signup.mailed_at and now - signup.mailed_at < RESEND_AFTER):
             return
         signup.codes += 1
@@ -119,7 +119,7 @@ def _taken(signup: Signup) -> Conflict:
     return Conflict(f"The name {signup.slug} was taken meanwhile. Sign up again.", code="slug_taken")
 
 
-def _waiting_for(oversight_email: str, now: datetime) -> QuerySet[Signup]:
+def _open_signups(oversight_email: str, now: datetime) -> QuerySet[Signup]:
     return Signup.objects.filter(oversight_email__iexact=oversight_email, confirmed_at=None, expires_at__gt=now)
 
 
@@ -139,11 +139,11 @@ def mail_code(*, signup_id: str) -> str:
             server=Server.from_url(settings.EMAIL_URL),
             sender=sender,
             recipients=[signup.oversight_email],
-            message=signed(_letter(signup, sender), sender=sender),
+            message=signed(_code_message(signup, sender), sender=sender),
             accept_partial=True,
             before_message=is_mine,
         )
-    except smtp.NotTaken as error:
+    except smtp.HandoverFailed as error:
         log.warning("sign-up code not mailed", extra={"signup": signup.pk, "permanent": error.permanent})
         if error.permanent:
             signup.delete()
@@ -158,7 +158,7 @@ def mail_code(*, signup_id: str) -> str:
     return "mailed"
 
 
-def nudge_unmailed(now: datetime) -> int:
+def enqueue_unmailed(now: datetime) -> int:
     """Have codes mailed that were not yet, and forget who never confirmed one."""
     Signup.objects.filter(confirmed_at=None, expires_at__lt=now).delete()
     unmailed = Signup.objects.filter(mailed_at=None, confirmed_at=None, next_try_at__lt=now)
@@ -168,7 +168,7 @@ def nudge_unmailed(now: datetime) -> int:
     return len(due)
 
 
-def _letter(signup: Signup, sender: str) -> bytes:
+def _code_message(signup: Signup, sender: str) -> bytes:
     message = EmailMessage(policy=SMTP)
     message["From"], message["To"] = sender, signup.oversight_email
     message["Subject"] = f"Your code for {signup.operator_name}: {_code(signup)}"

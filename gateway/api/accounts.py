@@ -37,9 +37,9 @@ class AccountPatch(Confirmable):
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of the account that are to change, and to what."""
-        said = self.model_dump(include={"name", *_CLEARABLE}, exclude_unset=True)
-        changes = {name: value for name, value in said.items() if value is not None}
-        return changes | {name: said[name] or "" for name in _CLEARABLE if name in said}
+        values = self.model_dump(include={"name", *_CLEARABLE}, exclude_unset=True)
+        changes = {name: value for name, value in values.items() if value is not None}
+        return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
 
 
 MAX_DAYS = 366
@@ -233,7 +233,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         summary=_summary(body),
         code=body.approval_code,
         now=now,
-        needed=key.is_party() and _frees(body, key.account),
+        needed=key.has_conflict_of_interest() and _frees_own_mail(body, key.account),
     )
     with asked:
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
@@ -255,11 +255,11 @@ def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approva
     )
     with asked:
         accounts.close_account(key=key)
-    decisions.cancel_left_behind(key=key, now=now)
+    decisions.cancel_in_closed_mailboxes(key=key, now=now)
     return answer({"id": key.account_id, "status": "deleted"})
 
 
-def _frees(body: AccountPatch, account: Account) -> bool:
+def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
     """Whether a key that sends would let its own mail go by this, or choose itself who watches it."""
     lets_go = body.hold_all is False and account.hold_all_at is not None
     # No list of allowed recipients is asked about the copies.
@@ -288,12 +288,12 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     total = Counts()
     for counts in days.values():
         total.add(counts)
-    told: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **asdict(total)}
-    told |= plan_json(request.auth.account)
+    result: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **asdict(total)}
+    result |= plan_json(request.auth.account)
     if filters.daily():
         rows = [{"date": day.isoformat(), **asdict(counts)} for day, counts in days.items()]
-        told |= {"breakdown": "daily", "data": rows}
-    return answer(told)
+        result |= {"breakdown": "daily", "data": rows}
+    return answer(result)
 
 
 @router.get("/audit-log", auth=needs(Scope.ADMIN), response=documented(AuditLog))

@@ -171,7 +171,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
         code=body.approval_code,
         now=now,
         # Who sends would be letting itself write to others.
-        needed=True if key.is_party() else None,
+        needed=True if key.has_conflict_of_interest() else None,
     )
     with asked:
         changed = allowlists.replace_list(

@@ -90,7 +90,7 @@ def domain_json(row: Domain) -> dict[str, Any]:
 
 
 def _record(row: Domain, record: Record) -> dict[str, Any]:
-    told = {
+    result = {
         "type": record.type,
         "name": record.name,
         "value": record.value,
@@ -98,7 +98,7 @@ def _record(row: Domain, record: Record) -> dict[str, Any]:
         "verified": row.is_right(record.key) or (record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE),
         "problem": row.dns_problems.get(record.key) or None,
     }
-    return told | ({"priority": 10} if record.type == "MX" else {})
+    return result | ({"priority": 10} if record.type == "MX" else {})
 
 
 router = Router(tags=["account"])

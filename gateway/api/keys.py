@@ -55,11 +55,11 @@ class KeyPatch(Confirmable):
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:
-        if not self.said():
+        if not self.changes():
             raise ValueError("name: say what to change: name, scopes or mailboxes.")
         return self
 
-    def said(self) -> dict[str, Any]:
+    def changes(self) -> dict[str, Any]:
         """Return the fields that were given; only `mailboxes` may be null."""
         given = self.model_dump(include={"name", "scopes", "mailboxes"}, exclude_unset=True)
         return {name: value for name, value in given.items() if value is not None or name == "mailboxes"}
@@ -120,7 +120,7 @@ router = Router(tags=["account"])
 @router.get("/api-keys", auth=needs(Scope.ADMIN), response=documented(Keys))
 def list_keys(request: KeyedRequest) -> HttpResponse:
     """List the account's keys, revoked ones too; never their texts."""
-    rows = ApiKey.objects.kept_by(request.auth).order_by("id")
+    rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
     return answer({"api_keys": [key_json(key) for key in rows]})
 
 
@@ -154,18 +154,18 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     Giving a key the scope oversight takes an operator's code; from a key that also sends, so does letting a key
     administer without sending.
     """
-    found, said = keys.key_named(request.auth, key_id), body.said()
+    found, changes = keys.key_named(request.auth, key_id), body.changes()
     asked = confirmed(
         key=request.auth,
         action="update_api_key",
-        what={"id": found.pk, **said},
-        summary=f"Give the API key {found.name} the scopes {', '.join(said.get('scopes', ()))}",
+        what={"id": found.pk, **changes},
+        summary=f"Give the API key {found.name} the scopes {', '.join(changes.get('scopes', ()))}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=keys.needs_approval_code(request.auth, said.get("scopes", ()), before=found.scopes),
+        needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes),
     )
     with asked:
-        changed = keys.change_key(key=request.auth, changed=found, said=said)
+        changed = keys.change_key(key=request.auth, changed=found, changes=changes)
     return answer(key_json(changed) | {"status": "updated"})
 
 

@@ -53,10 +53,10 @@ class MailboxSettings(Body):
 
     def changes(self) -> dict[str, Any]:
         """Return the fields of a mailbox that are to change, and to what; without the oversight mode."""
-        said = self.model_dump(include=set(MailboxSettings.model_fields) - {"oversight_mode"}, exclude_unset=True)
-        changes = {name: value for name, value in said.items() if value is not None}
-        changes |= {name: ", ".join(said[name]) for name in _ADDITIONS if name in said}
-        return changes | {name: said[name] or "" for name in _TEXTS if name in said}
+        values = self.model_dump(include=set(MailboxSettings.model_fields) - {"oversight_mode"}, exclude_unset=True)
+        changes = {name: value for name, value in values.items() if value is not None}
+        changes |= {name: ", ".join(values[name]) for name in _ADDITIONS if name in values}
+        return changes | {name: values[name] or "" for name in _TEXTS if name in values}
 
 
 class MailboxIn(MailboxSettings, Confirmable):
@@ -160,7 +160,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         summary=f"Make the mailbox {body.wanted()}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=_lets_itself_loose(request.auth, body) or None,
+        needed=_loosens_own_oversight(request.auth, body) or None,
     )
     with asked:
         made = mailboxes.create_mailbox(
@@ -182,7 +182,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         code=body.approval_code,
         now=now,
-        needed=_lets_itself_loose(request.auth, body),
+        needed=_loosens_own_oversight(request.auth, body),
     )
     with asked:
         changed = mailboxes.change_mailbox(
@@ -206,12 +206,12 @@ def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found = mailbox_named(request.auth, mailbox)
     mailboxes.delete_mailbox(key=request.auth, mailbox=found)
-    decisions.cancel_left_behind(key=request.auth, now=timezone.now())
+    decisions.cancel_in_closed_mailboxes(key=request.auth, now=timezone.now())
     return answer({"id": found.pk, "status": "deleted"})
 
 
-def _lets_itself_loose(key: ApiKey, body: MailboxSettings) -> bool:
+def _loosens_own_oversight(key: ApiKey, body: MailboxSettings) -> bool:
     """Whether a key would free calls like its own from oversight; that takes a person, whatever the setting."""
     # Nor may a sandbox key add somebody who gets live mail.
     adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
-    return adds or (key.is_party() and bool(body.allow_looser_per_call))
+    return adds or (key.has_conflict_of_interest() and bool(body.allow_looser_per_call))

@@ -127,16 +127,16 @@ def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
 
 
-MOST = 500
-# Each of these may be as long as a letter can be.
-MOST_BODIES = 50
+MAX_MESSAGES = 500
+# Each of these may be as long as a message can be.
+MAX_MESSAGES_WITH_BODIES = 50
 # What was written as an answer and will never be one.
-_CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
+_NEVER_SENT = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
 
 
 @router.get("/mailboxes/{mailbox}/threads/{thread}", auth=needs(Scope.READ), response=documented(Thread))
 def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
-    """List a thread, oldest first; with `bodies` the newest letters, and what they say. Nothing is marked read."""
+    """List a thread, oldest first; with `bodies` the newest messages, and what they say. Nothing is marked read."""
     return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False, bodies=bodies)
 
 
@@ -149,14 +149,14 @@ def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = 
 
 
 def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool, bodies: bool = False) -> HttpResponse:
-    found, most = thread_named(key, thread_id, mailbox=mailbox), MOST_BODIES if bodies else MOST
+    found, most = thread_named(key, thread_id, mailbox=mailbox), MAX_MESSAGES_WITH_BODIES if bodies else MAX_MESSAGES
     emails = list(found[: most + 1])
     if not emails:
         raise NotFound("There is no such thread in this account.", code="unknown_thread")
     cut = len(emails) > most
     count = found.count() if cut else len(emails)
     emails = emails[:most][::-1]
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "thread_id": thread_id,
         "message_count": count,
         "participants": _participants(emails),
@@ -165,11 +165,11 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool,
         "truncated": cut,
         "emails": [shapes.row(key, email, flat=flat) | (_body(key, email) if bodies else {}) for email in emails],
     }
-    return answer(told)
+    return answer(result)
 
 
 def _body(key: ApiKey, email: Email) -> dict[str, Any]:
-    """Return what a letter says, to whoever may read it."""
+    """Return what a message says, to whoever may read it."""
     return {"markdown": email.markdown, "html_body": email.html} if lookups.may_read(key, email) else {}
 
 
@@ -180,7 +180,7 @@ def _participants(emails: list[Email]) -> list[str]:
 
 def _waits_for_an_answer(emails: list[Email]) -> bool:
     """Whether the last word is theirs. An answer that waits for approval counts: a second one must not be written."""
-    words = [email for email in emails if email.status not in _CAME_TO_NOTHING]
+    words = [email for email in emails if email.status not in _NEVER_SENT]
     return bool(words) and words[-1].direction == Direction.INBOUND
 
 
@@ -235,14 +235,14 @@ def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> 
     if file.name != name:
         return _bytes(file)
     token = quote(lookups.link_token(key=request.auth, file=file))
-    told = {
+    result = {
         "url": request.build_absolute_uri(f"/v1/files/{token}"),
         "filename": file.name,
         "size_bytes": file.size,
         "content_type": file.content_type,
         "expires_in": lookups.LASTS,
     }
-    return answer(told)
+    return answer(result)
 
 
 @router.get(_FILE, auth=needs(Scope.READ), include_in_schema=False)

@@ -185,7 +185,7 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         expected_fingerprint=body.expected_fingerprint or "",
         now=timezone.now(),
     )
-    told = {
+    result = {
         "id": email.pk,
         "email_id": email.pk,
         "message_id": email.pk,
@@ -197,9 +197,9 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         "decided_by": email.decided_by,
         "message": f"The message is {email.decision}.",
     }
-    if told["status"] == "approved_and_sent" or (flat and _leaves_now(email)):
-        told["postmark_message_id"] = email.message_id_header
-    return answer(told)
+    if result["status"] == "approved_and_sent" or (flat and _leaves_now(email)):
+        result["postmark_message_id"] = email.message_id_header
+    return answer(result)
 
 
 def _leaves_now(email: Email) -> bool:
@@ -250,8 +250,8 @@ def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
     """
     key = request.auth
     rows = UpgradeRequest.objects.visible_to(key).waiting().select_related("requested_by_key")
-    shown = not key.is_party()
-    told = [
+    shown = not key.has_conflict_of_interest()
+    result = [
         upgrade_json(one)
         | {
             "requested_by": one.requested_by_key_id,
@@ -260,4 +260,4 @@ def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
         }
         for one in rows
     ]
-    return answer({"requests": told})
+    return answer({"requests": result})

@@ -36,8 +36,8 @@ from gateway.lookups import (
     newest_in_thread,
 )
 from gateway.messages import submission
-from gateway.messages.drafts import Letter, Parent, place_of, recipients_of, subject_of
-from gateway.messages.submission import Accepted, Edit
+from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
+from gateway.messages.submission import Edit, SubmissionResult
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Mode
@@ -87,10 +87,10 @@ class Composed(Body):
     def _text(self) -> str | None:
         return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
 
-    def written(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None = None) -> Letter:
+    def written(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None = None) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
         text = self._text()
-        return Letter(
+        return Draft(
             to=to,
             cc=self.cc,
             bcc=self.bcc,
@@ -133,7 +133,7 @@ class SendIn(Composed):
         """Return the mailbox as the body names it, or an empty text."""
         return self.sender or self.mailbox or self.mailbox_id
 
-    def letter(self, *, header_key: str) -> Letter:
+    def draft(self, *, header_key: str) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
         return self.written(to=self.to, subject=self.subject, header_key=header_key)
 
@@ -158,10 +158,10 @@ class ReplyIn(Composed):
 
     model_config = ConfigDict(json_schema_extra={"example": {"markdown": _WORDS}})
 
-    def letter(self, *, parent: Email, header_key: str) -> Letter:
+    def draft(self, *, parent: Email, header_key: str) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge."""
         return self.written(
-            to=recipients_of(parent), subject=subject_of(parent), parent=place_of(parent), header_key=header_key
+            to=recipients_of(parent), subject=subject_of(parent), parent=parent_of(parent), header_key=header_key
         )
 
 
@@ -243,20 +243,20 @@ _HELD = (
 _LEAVING = "Accepted: this message leaves without review."
 _AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
 _MISMATCH = (
-    "This idempotency key was used before, for a letter with other content. This is that message; the letter of this "
-    "request was not taken. Give each letter its own key."
+    "This idempotency key was used before, for a message with other content. This is that message; the message of this "
+    "request was not taken. Give each message its own key."
 )
 
 
-def accept(request: KeyedRequest, mailbox: Mailbox, letter: Letter, *, flat: bool) -> HttpResponse:
-    """Store the letter, answer for it, and move it on."""
-    accepted = submission.accept_letter(key=request.auth, mailbox=mailbox, letter=letter, now=timezone.now())
+def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:
+    """Store the message, answer for it, and move it on."""
+    accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
     # The answer is settled before the message moves on: its first status is always the same.
-    told = _told(accepted, flat=flat)
+    result = _result(accepted, flat=flat)
     if not accepted.repeated:
-        told["message"] += _overruled(letter.mode, accepted.email)
-        submission.move_on_or_leave(email=accepted.email, now=timezone.now())
-    return answer(told, status=200 if accepted.repeated else 202)
+        result["message"] += _overruled(draft.mode, accepted.email)
+        submission.try_move_on(email=accepted.email, now=timezone.now())
+    return answer(result, status=200 if accepted.repeated else 202)
 
 
 def header_key(request: KeyedRequest) -> str:
@@ -267,9 +267,9 @@ def header_key(request: KeyedRequest) -> str:
     return key
 
 
-def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
+def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
     email = accepted.email
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "id": email.pk,
         "email_id": email.pk,
         "message_id": email.pk,
@@ -281,10 +281,10 @@ def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
         "message": _HELD if email.gated else _LEAVING,
     }
     if accepted.repeated:
-        told |= {"status": "queued" if flat else "already_sent", "idempotent": True, "message": _AGAIN}
-        told |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
-        told |= {"current": email.outcome()}
-    return told
+        result |= {"status": "queued" if flat else "already_sent", "idempotent": True, "message": _AGAIN}
+        result |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
+        result |= {"current": email.outcome()}
+    return result
 
 
 def _overruled(asked: Mode | None, email: Email) -> str:
@@ -304,13 +304,13 @@ router = Router(tags=["send"])
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
     box = mailbox_named(request.auth, mailbox)
-    return accept(request, box, body.letter(header_key=header_key(request)), flat=False)
+    return accept(request, box, body.draft(header_key=header_key(request)), flat=False)
 
 
 def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
     """Send a message; `from` names the mailbox. Answers `queued` for every accepted message."""
     box = mailbox_named_or_only(request.auth, body.names_mailbox())
-    return accept(request, box, body.letter(header_key=header_key(request)), flat=True)
+    return accept(request, box, body.draft(header_key=header_key(request)), flat=True)
 
 
 @router.post(
@@ -353,8 +353,8 @@ def _parent(key: ApiKey, body: FlatReplyIn) -> Email:
 
 def _reply(request: KeyedRequest, mailbox: Mailbox, parent: Email, body: ReplyIn, *, flat: bool) -> HttpResponse:
     check_may_read(request.auth, parent)
-    letter = body.letter(parent=parent, header_key=header_key(request))
-    return accept(request, mailbox, letter, flat=flat)
+    draft = body.draft(parent=parent, header_key=header_key(request))
+    return accept(request, mailbox, draft, flat=flat)
 
 
 @router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=needs(Scope.SEND), response=documented(Message))

@@ -152,11 +152,11 @@ _WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
 
 def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:
     """Return the message as a list shows it to the key."""
-    told = summary(email, flat=flat)
+    result = summary(email, flat=flat)
     if may_read(key, email):
-        return told
+        return result
     own = email.mailbox.address
-    return told | _WITHHELD | {"to": address_list([own], flat=flat), "to_addresses": [own], "recipient": own}
+    return result | _WITHHELD | {"to": address_list([own], flat=flat), "to_addresses": [own], "recipient": own}
 
 
 class Sent(Answer):

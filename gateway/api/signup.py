@@ -153,7 +153,7 @@ def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
         physical_address=body.physical_address,
         use_case=body.use_case,
     )
-    signup.ask_for_account(challenge=solution.challenge, wanted=wanted, now=now)
+    signup.request_signup(challenge=solution.challenge, wanted=wanted, now=now)
     return answer({"status": "confirmation_sent"}, status=202)
 
 
@@ -183,7 +183,7 @@ def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     """Mail another code; the answer does not tell whether anybody waits for one."""
     _check_open()
     _check_rate(request, "codes", _MOST_CODES)
-    signup.ask_again(oversight_email=body.oversight_email, now=timezone.now())
+    signup.resend_code(oversight_email=body.oversight_email, now=timezone.now())
     return answer({"status": "confirmation_resent"})
 
 

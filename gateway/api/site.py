@@ -80,26 +80,26 @@ class Document(OpenAPISchema):
 
     def operation_details(self, operation: Operation) -> dict[str, Any]:
         """Return one call of the document."""
-        told: dict[str, Any] = super().operation_details(operation)
-        about = str(told.get("description", ""))
+        result: dict[str, Any] = super().operation_details(operation)
+        about = str(result.get("description", ""))
         # The first sentence says more on the closed row than the name of a function.
         first, _, more = about.partition(". ")
-        told["summary"] = first.rstrip(".").replace("`", "")
-        told["description"] = " ".join(part for part in (more, _needed(operation)) if part)
-        return told
+        result["summary"] = first.rstrip(".").replace("`", "")
+        result["description"] = " ".join(part for part in (more, _needed(operation)) if part)
+        return result
 
     def responses(self, operation: Operation) -> dict[int, Any]:
         """Return the answers of one call, by status: its good ones, and the errors that every call can give."""
-        told: dict[int, Any] = super().responses(operation)
+        result: dict[int, Any] = super().responses(operation)
         # Declared with each route, they would cost the process a model a status a route: some 25 MB.
         problem = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-        return told | {status: {"description": meaning, **problem} for status, meaning in STATUSES.items()}
+        return result | {status: {"description": meaning, **problem} for status, meaning in STATUSES.items()}
 
     def get_components(self) -> dict[str, Any]:
         """Return the shapes that the calls refer to."""
-        told: dict[str, Any] = super().get_components()
-        told["schemas"]["Problem"] = Problem.model_json_schema()
-        return told
+        result: dict[str, Any] = super().get_components()
+        result["schemas"]["Problem"] = Problem.model_json_schema()
+        return result
 
 
 def _needed(operation: Operation) -> str:

@@ -232,7 +232,7 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
-    subscriptions.end_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    subscriptions.delete_webhook(key=request.auth, webhook=webhook, now=timezone.now())
     return answer({"id": webhook.pk, "status": "deleted"})
 
 

@@ -44,7 +44,7 @@ def make_key(domain: Domain, *, now: datetime) -> DkimKey:
     )
 
 
-def take_over(domain: Domain, published: list[str], *, now: datetime) -> bool:
+def activate_published(domain: Domain, published: list[str], *, now: datetime) -> bool:
     """Note which keys DNS has, by their selectors, and let the newest of them sign alone; whether any signs."""
     with transaction.atomic():
         keys = list(domain.dkim_keys.select_for_update().filter(retired_at=None).order_by("-pk"))

@@ -63,10 +63,10 @@ def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
         return DnsAnswer()
     except dns.exception.DNSException as error:
         return DnsAnswer(problem=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
-    return DnsAnswer(tuple(_said(record, kind) for record in list(answer)[:_MOST_RECORDS]))
+    return DnsAnswer(tuple(_record_text(record, kind) for record in list(answer)[:_MOST_RECORDS]))
 
 
-def _said(record: Any, kind: str) -> str:
+def _record_text(record: Any, kind: str) -> str:
     """Return the text of a record, or the host that takes mail, which is "." for none at all (RFC 7505)."""
     if kind == "MX":
         return str(record.exchange.to_text().lower())

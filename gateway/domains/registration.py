@@ -11,7 +11,7 @@ from django.db import IntegrityError, transaction
 from common.domains import is_public_suffix
 from common.mail_addresses import ascii_domain, is_domain
 from gateway import auditing
-from gateway.domains.dkim import make_key, take_over
+from gateway.domains.dkim import activate_published, make_key
 from gateway.domains.dns_records import OWNERSHIP, look_up, problem_of, records_of
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
@@ -22,7 +22,7 @@ _MOST_KEYS = 5
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerificationResult:
     """A domain after it was looked at, and a sentence that says what was found."""
 
     domain: Domain
@@ -47,7 +47,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     return domain
 
 
-def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
+def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> VerificationResult:
     """Look each record of a domain up in DNS, and make the domain active where its proof is found. Raises Conflict.
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
@@ -61,17 +61,17 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
     problems = {record.key: problem_of(record, found[record.name, record.type]) for record in records}
-    told = dict(problems)
+    result = dict(problems)
     # What could not be asked stays as it was seen last.
     unasked = [record.key for record in records if found[record.name, record.type].problem]
     problems |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
     if domain.status == Domain.Status.PENDING and not problems[OWNERSHIP] and OWNERSHIP not in unasked:
         _activate(domain, key.account_id, key, now)
     published = [name.removeprefix("dkim:") for name, problem in problems.items() if not problem]
-    take_over(domain, published, now=now)
+    activate_published(domain, published, now=now)
     Domain.objects.filter(pk=domain.pk).update(dns_problems=problems, looked_at=now)
     domain.refresh_from_db()
-    return Verified(domain, _sentence(domain, told))
+    return VerificationResult(domain, _sentence(domain, result))
 
 
 def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
@@ -109,7 +109,7 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
         domain.delete()
 
 
-def give_domain(*, account: Account, name: str, now: datetime) -> Domain:
+def assign_domain(*, account: Account, name: str, now: datetime) -> Domain:
     """Make a domain the account's on the operator's word. Raises Conflict when another account has it."""
     domain, _ = Domain.objects.get_or_create(account=account, domain=name, defaults={"token": secrets.token_hex(16)})
     if not domain.dkim_keys.exists():

@@ -28,7 +28,7 @@ _ID = re.compile(r"<[!-;=?-~]{1,298}>")
 _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
 
 
-class Reading:
+class HeaderCache:
     """What was read of the headers of one message so far, and how much time the thread has spent on it."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class BoundedPolicy(EmailPolicy):
 def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
     """Return the policy for one message. What is taken out of it is given back byte for byte, as far as may be."""
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
-        reading=Reading(), message_factory=message_factory, refold_source="none", linesep="\r\n", cte_type="8bit"
+        reading=HeaderCache(), message_factory=message_factory, refold_source="none", linesep="\r\n", cte_type="8bit"
     )
 
 
@@ -83,7 +83,7 @@ def decoded(text: str) -> str:
         return raw.decode("cp1252", "replace")
 
 
-def keepable(text: str) -> str:
+def storable(text: str) -> str:
     """Return text without what PostgreSQL cannot keep: U+0000 and halves of surrogate pairs."""
     return _UNKEEPABLE.sub(lambda found: "" if found[0] == "\x00" else "�", text)
 
@@ -95,7 +95,7 @@ def line_of(message: Message, name: str, *, most: int = MAX_SUBJECT) -> str:
 
 def one_line(text: str) -> str:
     """Return text without control characters and line ends."""
-    return keepable(_CONTROL.sub(" ", text)).strip()
+    return storable(_CONTROL.sub(" ", text)).strip()
 
 
 def people_of(message: Message, name: str) -> list[tuple[str, str]]:

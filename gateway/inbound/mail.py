@@ -15,7 +15,7 @@ from email.parser import BytesFeedParser
 from typing import Any, TypeVar
 
 from gateway.attachments import File
-from gateway.inbound.headers import bounded_policy, decoded, has_long_header, ids_of, keepable, line_of, people_of
+from gateway.inbound.headers import bounded_policy, decoded, has_long_header, ids_of, line_of, people_of, storable
 from gateway.inbound.reports import Report, read_report
 from gateway.text import text_of_html
 
@@ -85,7 +85,7 @@ class _TooManyParts(Exception):
     pass
 
 
-class _Counted:
+class _MessageFactory:
     """Makes the parts of one message, and stops when there are too many: each level costs time for every line."""
 
     def __init__(self) -> None:
@@ -110,12 +110,12 @@ def _check_size(content: bytes) -> None:
 
 
 def _read(content: bytes) -> Mail:
-    parser = BytesFeedParser(policy=bounded_policy(_Counted()))
+    parser = BytesFeedParser(policy=bounded_policy(_MessageFactory()))
     # By pieces: as a whole the library would first keep four bytes for each one.
     for start in range(0, len(content), _PIECE):
         parser.feed(content[start : start + _PIECE])
     message = parser.close()
-    parts = take_apart(message)
+    parts = split_parts(message)
     senders = people_of(message, "from")
     replies = people_of(message, "reply-to")
     cut = [*(["headers"] if has_long_header(message) else []), *parts.cut]
@@ -146,7 +146,7 @@ def _automatic(value: str) -> str:
 
 
 T = TypeVar("T")
-# What is longer travels whole as a file beside its beginning. As much as a letter of ours may have.
+# What is longer travels whole as a file beside its beginning. As much as a message of ours may have.
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
@@ -166,7 +166,7 @@ _EXTENSIONS = {
 
 
 @dataclass
-class Parts:
+class BodyParts:
     """What a message holds; `cut` names the bodies of which only a beginning is shown."""
 
     text: str = ""
@@ -175,13 +175,13 @@ class Parts:
     cut: list[str] = field(default_factory=list)
 
 
-def take_apart(message: Message) -> Parts:
+def split_parts(message: Message) -> BodyParts:
     """Return the parts of a message: plain parts without a name are its text, the first such HTML part its HTML."""
-    parts = Parts()
+    parts = BodyParts()
     texts: list[str] = []
-    for leaf in _leaves(message):
-        kind, name = _kind(leaf), _asked(leaf.get_filename, None) or ""
-        is_file = bool(name) or _asked(leaf.get_content_disposition, None) == "attachment"
+    for leaf in _leaf_parts(message):
+        kind, name = _kind(leaf), _safely(leaf.get_filename, None) or ""
+        is_file = bool(name) or _safely(leaf.get_content_disposition, None) == "attachment"
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(leaf))
         elif not is_file and kind == "text/html" and parts.html is None:
@@ -189,11 +189,11 @@ def take_apart(message: Message) -> Parts:
         else:
             parts.files.append(_file(leaf, kind, name, parts.files))
     parts.text = "\n\n".join(text for text in (text.strip("\n") for text in texts) if text.strip())
-    _bound(parts)
+    _bound_bodies(parts)
     return parts
 
 
-def _leaves(message: Message) -> Iterator[Message]:
+def _leaf_parts(message: Message) -> Iterator[Message]:
     """Yield the parts that hold something, in order. A message inside the message is one of them, whole."""
     waiting = [message]
     while waiting:
@@ -206,13 +206,13 @@ def _leaves(message: Message) -> Iterator[Message]:
 
 
 def _kind(part: Message) -> str:
-    kind = _asked(part.get_content_type, "")
+    kind = _safely(part.get_content_type, "")
     return kind if _CONTENT_TYPE.fullmatch(kind) else "application/octet-stream"
 
 
 def _text(part: Message) -> str:
-    text = decode(_content(part), _asked(part.get_content_charset, None) or "")
-    return keepable(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = decode(_content(part), _safely(part.get_content_charset, None) or "")
+    return storable(text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def decode(content: bytes, charset: str) -> str:
@@ -228,14 +228,14 @@ def decode(content: bytes, charset: str) -> str:
 def _content(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list):
-        return b"\r\n".join(_asked(one.as_bytes, b"") for one in inner if isinstance(one, Message))
-    content: object = _asked(lambda: part.get_payload(decode=True), None)
+        return b"\r\n".join(_safely(one.as_bytes, b"") for one in inner if isinstance(one, Message))
+    content: object = _safely(lambda: part.get_payload(decode=True), None)
     return content if isinstance(content, bytes) else b""
 
 
 def _file(part: Message, kind: str, name: str, others: list[File]) -> File:
     return File(
-        name=_free_name(file_name(name, kind), {file.name for file in others}),
+        name=_unused_name(file_name(name, kind), {file.name for file in others}),
         content_type=kind,
         content=_content(part),
     )
@@ -243,7 +243,7 @@ def _file(part: Message, kind: str, name: str, others: list[File]) -> File:
 
 def file_name(name: str, kind: str) -> str:
     """Return a name that leads nowhere and looks like what it is: no path, no invisible or turning characters."""
-    last = re.split(r"[/\\]", keepable(name))[-1]
+    last = re.split(r"[/\\]", storable(name))[-1]
     shown = "".join(
         one for one in unicodedata.normalize("NFC", last) if unicodedata.category(one)[0] not in "CZ" or one == " "
     )
@@ -256,7 +256,7 @@ def file_name(name: str, kind: str) -> str:
     return f"{stem[: MAX_FILE_NAME - len(extension)]}.{extension}"
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, taken: set[str]) -> str:
     stem, dot, extension = name.rpartition(".")
     number, free = 1, name
     while free in taken:
@@ -265,29 +265,29 @@ def _free_name(name: str, taken: set[str]) -> str:
     return free
 
 
-def _bound(parts: Parts) -> None:
+def _bound_bodies(parts: BodyParts) -> None:
     """Give HTML-only mail a text, and keep bodies of any length as files where they are too long to be shown."""
     if parts.html is not None and len(parts.html) > MAX_BODY:
-        _put_aside(parts, "html", parts.html)
+        _move_to_attachment(parts, "html", parts.html)
         if not parts.text:
             parts.text = text_of_html(parts.html)[:MAX_BODY]
         parts.html = None
     elif parts.html is not None and not parts.text:
         parts.text = text_of_html(parts.html)
     if len(parts.text) > MAX_BODY:
-        name = _put_aside(parts, "text", parts.text)
+        name = _move_to_attachment(parts, "text", parts.text)
         parts.text = f"{parts.text[:MAX_BODY]}\n\n[Cut here. All of it is in the attached file {name}.]"
 
 
-def _put_aside(parts: Parts, body: str, text: str) -> str:
+def _move_to_attachment(parts: BodyParts, body: str, text: str) -> str:
     kind, name = ("text/html", "message.html") if body == "html" else ("text/plain", "message.txt")
-    name = _free_name(name, {file.name for file in parts.files})
+    name = _unused_name(name, {file.name for file in parts.files})
     parts.files.append(File(name=name, content_type=kind, content=text.encode()))
     parts.cut.append(body)
     return name
 
 
-def _asked(question: Callable[[], T], otherwise: T) -> T:
+def _safely(question: Callable[[], T], otherwise: T) -> T:
     try:
         return question()
     except Exception:  # noqa: BLE001 - over malformed mail the library fails with errors of any kind

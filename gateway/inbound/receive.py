@@ -88,7 +88,7 @@ def _is_own(mailbox: Mailbox, mail: Mail) -> bool:
 def _email_of(mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str, now: datetime) -> Email:
     pk = ulid()
     held = mailbox.oversight_mode == Mode.GATED_ALL
-    sender = _sound(sender)
+    sender = _clean_or_empty(sender)
     return Email(
         id=pk,
         account=mailbox.account,
@@ -142,7 +142,7 @@ def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, object]:
     return {name: fact for name, fact in facts.items() if fact}
 
 
-def _sound(address: str) -> str:
+def _clean_or_empty(address: str) -> str:
     try:
         return clean_address(address)
     except ValueError:

@@ -26,7 +26,7 @@ from gateway.recipients import suppression
 from gateway.states import Direction, Status
 from gateway.webhooks import events
 
-MOST_RECIPIENTS = 100
+MAX_RECIPIENTS_REPORTED = 100
 _MOST_TEXT = 500
 # Of one block, one part's headers, and all parts together.
 _MOST_FIELDS, _MOST_HEADERS, _MOST_IDS = 200, 64 * 1024, 10
@@ -58,7 +58,7 @@ class Report:
     envelope id, which mail servers alone know.
     """
 
-    told: tuple[RecipientReport, ...]
+    result: tuple[RecipientReport, ...]
     message_ids: tuple[str, ...] = ()
     return_addresses: tuple[str, ...] = ()
     envelope_id: str = ""
@@ -69,26 +69,26 @@ def read_report(message: Message) -> Report | None:
     if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
         return None
     parts = [one for one in message.get_payload() if isinstance(one, Message)]
-    told: list[RecipientReport] = []
+    result: list[RecipientReport] = []
     senders, envelope_id, is_report = [], "", False
     for part in parts:
-        blocks = _blocks(part)[: MOST_RECIPIENTS + 1]
+        blocks = _blocks(part)[: MAX_RECIPIENTS_REPORTED + 1]
         if part.get_content_type() == "message/delivery-status":
             is_report = True
             envelope_id = envelope_id or (_first(_fields(blocks[0]), "original-envelope-id") if blocks else "")
-            told += [one for block in blocks[1:] if (one := _of_recipient(_fields(block)))]
+            result += [one for block in blocks[1:] if (one := _of_recipient(_fields(block)))]
         elif part.get_content_type() == "message/feedback-report" and blocks:
             is_report = True
             fields = _fields(blocks[0])
-            told += _of_complaint(fields)
+            result += _of_complaint(fields)
             senders.append(_address(_first(fields, "original-mail-from")))
     if not is_report:
         return None
     ids = [one for part in parts for one in _ids_in(part)]
     return Report(
-        tuple(told[:MOST_RECIPIENTS]),
+        tuple(result[:MAX_RECIPIENTS_REPORTED]),
         tuple(dict.fromkeys(ids[:_MOST_IDS])),
-        tuple(filter(None, senders[:MOST_RECIPIENTS])),
+        tuple(filter(None, senders[:MAX_RECIPIENTS_REPORTED])),
         envelope_id,
     )
 
@@ -123,7 +123,7 @@ def _of_complaint(fields: Fields) -> list[RecipientReport]:
     kind = _first(fields, "feedback-type")
     if kind.lower() not in _COMPLAINTS:
         return []
-    recipients = {_address(one) for one in fields.get("original-rcpt-to", [])[:MOST_RECIPIENTS]} or {""}
+    recipients = {_address(one) for one in fields.get("original-rcpt-to", [])[:MAX_RECIPIENTS_REPORTED]} or {""}
     return [RecipientReport(recipient, COMPLAINT, "", kind) for recipient in sorted(recipients)]
 
 
@@ -169,12 +169,12 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         if email is None:
             return False
         people = {address.lower(): address for address in all_recipients(email)}
-        told = [(people[one.recipient], one) for one in report.told if one.recipient in people]
-        if not told and is_proved and len(people) == 1:
+        result = [(people[one.recipient], one) for one in report.result if one.recipient in people]
+        if not result and is_proved and len(people) == 1:
             # Forwarded mail is reported under another address, and a complaint need not name anybody.
-            told = [(address, one) for address in people.values() for one in report.told]
-        if not told:
-            return _without_effect(report, is_proved)
+            result = [(address, one) for address in people.values() for one in report.result]
+        if not result:
+            return _is_ours(report, is_proved)
         if email.status == Status.SCHEDULED and email.data_attempted_at is not None:
             raise ReportTooEarly
         if email.status != Status.SENT:
@@ -182,9 +182,9 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         # Whoever got the mail knows its addresses; that nobody speaks of another recipient, its mail servers alone can
         # show. What is told of others is kept, and suppresses nobody.
         may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
-        for address, one in told:
+        for address, one in result:
             _take(email, address, one, now, may_suppress=may_suppress)
-        _arrived(email, now)
+        _mark_delivered(email, now)
     return True
 
 
@@ -204,41 +204,46 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
     if mailbox is None:
         return None, False
     email = outgoing.filter(mailbox=mailbox, message_id_header__in=report.message_ids).first()
-    tells_of_delivery = any(one.action != COMPLAINT for one in report.told)
+    tells_of_delivery = any(one.action != COMPLAINT for one in report.result)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the return address where there is one.
     if email is not None and ((sender and tells_of_delivery) or email.has_return_address):
         raise ForgedReport
     return email, False
 
 
-def _without_effect(report: Report, is_proved: bool) -> bool:
+def _is_ours(report: Report, is_proved: bool) -> bool:
     """Say what becomes of a report that speaks of nobody whom the mail went to."""
-    if is_proved and report.told:
+    if is_proved and report.result:
         raise ForgedReport
     return is_proved
 
 
-def _take(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+def _take(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     before = email.reported.get(address, {}).get("action", "")
-    if _WEIGHT[told.action] <= _WEIGHT.get(before, 0):
+    if _WEIGHT[result.action] <= _WEIGHT.get(before, 0):
         return
-    email.reported[address] = {"action": told.action, "status": told.status, "at": now.isoformat()}
+    email.reported[address] = {"action": result.action, "status": result.status, "at": now.isoformat()}
     email.save(update_fields=["reported"])
     auditing.note(
-        "email.reported", email=email, recipient=address, reported=told.action, code=told.status, reason=told.diagnostic
+        "email.reported",
+        email=email,
+        recipient=address,
+        reported=result.action,
+        code=result.status,
+        reason=result.diagnostic,
     )
-    if told.action != "delayed" and email.fate_unknown:
+    if result.action != "delayed" and email.fate_unknown:
         # A mail server has it: that is known now.
         _write(email, fate_unknown=False, sent_at=now, last_error="")
         events.announce(events.SENT, email=email, now=now)
-    if told.action == FAILED:
-        _bounced(email, address, told, now, may_suppress=may_suppress)
-    elif told.action == COMPLAINT:
-        _complained(email, address, told, now, may_suppress=may_suppress)
-    log.info("delivery reported", extra={"email": email.pk, "reported": told.action, "status": told.status})
+    if result.action == FAILED:
+        _apply_bounce(email, address, result, now, may_suppress=may_suppress)
+    elif result.action == COMPLAINT:
+        _apply_complaint(email, address, result, now, may_suppress=may_suppress)
+    log.info("delivery reported", extra={"email": email.pk, "reported": result.action, "status": result.status})
 
 
-def _arrived(email: Email, now: datetime) -> None:
+def _mark_delivered(email: Email, now: datetime) -> None:
     """Call the email delivered once it has arrived at all whom it did not come back from."""
     waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
     arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
@@ -247,11 +252,14 @@ def _arrived(email: Email, now: datetime) -> None:
         events.announce(events.DELIVERED, email=email, now=now)
 
 
-def _bounced(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
-    is_hard = told.status.startswith("5") or not told.status
+def _apply_bounce(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+    is_hard = result.status.startswith("5") or not result.status
     # Other numbers stand there too, such as those of addresses.
-    found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", told.diagnostic)
-    reply = (int(found[1]) if found else (550 if is_hard else 450), f"{told.status} {told.diagnostic}".strip()[:500])
+    found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", result.diagnostic)
+    reply = (
+        int(found[1]) if found else (550 if is_hard else 450),
+        f"{result.status} {result.diagnostic}".strip()[:500],
+    )
     _write(
         email,
         bounced_at=now,
@@ -271,11 +279,11 @@ def _bounced(email: Email, address: str, told: RecipientReport, now: datetime, *
     )
 
 
-def _complained(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
+def _apply_complaint(email: Email, address: str, result: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     if may_suppress:
         suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
     events.announce(
-        events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=told.diagnostic
+        events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
     )
 
 

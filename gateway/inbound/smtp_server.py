@@ -30,9 +30,9 @@ from gateway.messages.verp import ForgedAddress, email_id_in
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 # A session may take five minutes, so there must be more places than a few slow clients take.
-MOST_SESSIONS = 300
+MAX_SESSIONS = 300
 # All messages that are being received or stored, together.
-MOST_BYTES = 64 * 1024 * 1024
+MAX_BYTES = 64 * 1024 * 1024
 # After so many quiet seconds the connection to the database is given back.
 IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
@@ -43,18 +43,18 @@ TAKEN = "250 2.0.0 The mail is stored"
 
 
 @dataclass
-class Room:
+class Capacity:
     """Who is here, and how much more may be taken in."""
 
     connections: set[asyncio.WriteTransport] = field(default_factory=set)
-    bytes: int = MOST_BYTES
+    bytes: int = MAX_BYTES
 
 
 @dataclass
 class Reception:
     """Shared by all sessions of a listener, and used from its event loop alone."""
 
-    room: Room = field(default_factory=Room)
+    room: Capacity = field(default_factory=Capacity)
 
     def __post_init__(self) -> None:
         self._storing = ThreadPoolExecutor(1, "inbound-store")
@@ -283,7 +283,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
         self._held = 0
 
 
-class Busy(asyncio.Protocol):
+class BusyProtocol(asyncio.Protocol):
     """For whom there is no room."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -332,8 +332,8 @@ class Listener:
         reception = self._reception
 
         def session() -> asyncio.BaseProtocol:
-            if len(reception.room.connections) >= MOST_SESSIONS:
-                return Busy()
+            if len(reception.room.connections) >= MAX_SESSIONS:
+                return BusyProtocol()
             return InboundSession(reception, loop=self._loop)
 
         server = await self._loop.create_server(session, sock=self._socket, backlog=_BACKLOG)

@@ -14,7 +14,7 @@ from common.mail_addresses import clean_addresses
 from gateway import auditing
 from gateway.errors import Forbidden, Invalid
 from gateway.messages.content import additions_of
-from gateway.messages.drafts import Letter
+from gateway.messages.drafts import Draft
 from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.recipients.allowlists import Ruling, judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
@@ -31,7 +31,7 @@ Recipients = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Admission:
-    """How a letter may come in: the mode that holds for it, whether it waits, and what there is to record of that."""
+    """How a message may come in: the mode that holds for it, whether it waits, and what there is to record of that."""
 
     mode: Mode
     gated: bool
@@ -39,31 +39,31 @@ class Admission:
 
 
 @dataclass(frozen=True)
-class Leave:
-    """Whether an accepted letter may go now: why not, or that a person has to be asked after all."""
+class Recheck:
+    """Whether an accepted message may go now: why not, or that a person has to be asked after all."""
 
     refusal: str = ""
     asks: bool = False
 
 
-def admit(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Admission:
-    """Return how `letter` comes in. Raises Forbidden or Invalid.
+def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admission:
+    """Return how `message` comes in. Raises Forbidden or Invalid.
 
     Not to be called inside a transaction: a refusal is stored in one of its own.
     """
-    recipients = {"to": letter.to, "cc": letter.cc, "bcc": letter.bcc}
+    recipients = {"to": draft.to, "cc": draft.cc, "bcc": draft.bcc}
     everyone = recipients | _added(mailbox.auto_cc, mailbox.auto_bcc)
     ruling = judge(mailbox=mailbox, recipients=_flat(everyone), now=now)
     if ruling.outsiders:
-        _refuse(key, mailbox, everyone, ruling, letter.metadata, now)
-    mode = _mode_for(mailbox, letter)
+        _refuse(key, mailbox, everyone, ruling, draft.metadata, now)
+    mode = _mode_for(mailbox, draft)
     if not key.sandbox:
         _check_suppressed(mailbox, recipients)
-    check_time(mailbox=mailbox, send_at=letter.send_at, now=now)
-    return _admission(mailbox, mode, letter.mode, ruling)
+    check_time(mailbox=mailbox, send_at=draft.send_at, now=now)
+    return _admission(mailbox, mode, draft.mode, ruling)
 
 
-def may_leave(*, email: Email, now: datetime) -> Leave:
+def may_leave(*, email: Email, now: datetime) -> Recheck:
     """Return whether an accepted email may still go to everyone whom it would reach, as the lists stand now.
 
     The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
@@ -73,8 +73,8 @@ def may_leave(*, email: Email, now: datetime) -> Leave:
     everyone |= _added(additions.get("auto_cc", ""), additions.get("auto_bcc", ""))
     ruling = judge(mailbox=email.mailbox, recipients=_flat(everyone), now=now)
     if ruling.outsiders:
-        return Leave(refusal=_sentence(everyone, ruling.outsiders))
-    return Leave(asks=not email.gated and _would_wait(email, ruling))
+        return Recheck(refusal=_sentence(everyone, ruling.outsiders))
+    return Recheck(asks=not email.gated and _would_wait(email, ruling))
 
 
 def _would_wait(email: Email, ruling: Ruling) -> bool:
@@ -110,9 +110,9 @@ def check_time(*, mailbox: Mailbox, send_at: datetime | None, now: datetime) -> 
         raise Invalid("send_at: lies in the past.", field="send_at")
 
 
-def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
+def _mode_for(mailbox: Mailbox, draft: Draft) -> Mode:
     mode = effective_mode(
-        mailbox=Mode(mailbox.oversight_mode), asked=letter.mode, allow_looser=mailbox.allow_looser_per_call
+        mailbox=Mode(mailbox.oversight_mode), asked=draft.mode, allow_looser=mailbox.allow_looser_per_call
     )
     if mode is Mode.READ_ONLY:
         by_call = mailbox.oversight_mode != Mode.READ_ONLY

@@ -82,7 +82,7 @@ def take_back(
     """Cancel an email that is in nobody's hands; False when it cannot be, or somebody was faster."""
     with transaction.atomic():
         # A worker that holds the row may be handing it to the mail server at this moment.
-        free = (Email.objects.all() if among is None else among).not_in_hands()
+        free = (Email.objects.all() if among is None else among).unclaimed()
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
             return False
         auditing.note("email.cancelled", email=email, key=key, **because)
@@ -164,7 +164,7 @@ def _already_cancelled(email: Email) -> Email:
 BATCH = 200
 
 
-def cancel_left_behind(*, now: datetime, key: ApiKey | None = None) -> int:
+def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> int:
     """Cancel what waits in closed mailboxes, of the key's account or of all, and return how many."""
     mailboxes = Mailbox.objects.closed()
     if key is not None:
@@ -172,5 +172,5 @@ def cancel_left_behind(*, now: datetime, key: ApiKey | None = None) -> int:
     closed = list(mailboxes.values_list("pk", flat=True))
     if not closed:
         return 0
-    emails = Email.objects.left_behind(closed).with_mailbox()[:BATCH]
+    emails = Email.objects.waiting_in(closed).with_mailbox()[:BATCH]
     return sum(take_back(key=key, email=email, now=now, because="closed") for email in emails)

@@ -25,7 +25,7 @@ class Parent:
 
 
 @dataclass(frozen=True)
-class Letter:
+class Draft:
     """An email as its author wants it."""
 
     to: list[str]
@@ -44,7 +44,7 @@ class Letter:
     parent: Parent | None = None
 
     def digest(self) -> str:
-        """Return a hash that tells whether two letters are the same letter."""
+        """Return a hash that tells whether two messages are the same message."""
         return content_digest(
             to=self.to,
             cc=self.cc,
@@ -57,7 +57,7 @@ class Letter:
 
 # As long as a line of ours may be without being folded: a folded or encoded id is no id any more.
 _MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
-MOST_REFERENCES = 20
+MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
 _ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
 
@@ -80,12 +80,12 @@ def subject_of(email: Email) -> str:
     return (subject if _ANSWER.match(subject) else f"Re: {subject}")[:_MOST_SUBJECT].rstrip()
 
 
-def place_of(email: Email) -> Parent:
+def parent_of(email: Email) -> Parent:
     """Return where an answer stands. The first message of the thread and the latest ones are referred to."""
     own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
     known = _MESSAGE_ID.findall(email.references or email.in_reply_to)
     line = list(dict.fromkeys([*known, *([own[0]] if own else [])]))
-    if len(line) > MOST_REFERENCES:
-        line = line[:1] + line[1 - MOST_REFERENCES :]
+    if len(line) > MAX_REFERENCES:
+        line = line[:1] + line[1 - MAX_REFERENCES :]
     message_id = own[0] if own else ""
     return Parent(email.pk, email.thread_id, message_id, " ".join(line) if own else "")

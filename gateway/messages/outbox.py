@@ -45,7 +45,7 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
-    if (wait := smtp.rests_for()) and Email.objects.put_off(email_id, seconds=wait):
+    if (wait := smtp.rests_for()) and Email.objects.postpone(email_id, seconds=wait):
         return "mail server rests"
     email = Email.objects.claim(email_id)
     if email is None:
@@ -53,17 +53,17 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
         return "asked" if submission.ask(email=email, now=now) else "not due"
     if email.attempts > MAX_ATTEMPTS:
-        _fail(email, smtp.NotTaken("given up: every attempt ended without an outcome"), now)
+        _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
         return "failed"
     leave = may_leave(email=email, now=now)
     if leave.asks:
         return "asked" if submission.ask(email=email, now=now) else "not due"
     if leave.refusal:
-        _fail(email, smtp.NotTaken(leave.refusal), now)
+        _fail(email, smtp.HandoverFailed(leave.refusal), now)
         return "failed"
     _fix_additions(email)
     if email.sandbox:
-        return _pretend(email, now)
+        return _simulate(email, now)
     return _attempt(email)
 
 
@@ -75,9 +75,13 @@ def settle_lost(*, now: datetime) -> int:
 
 def _attempt(email: Email) -> str:
     outgoing = content.build(email)
-    kept = suppression.kept_back(email=email, recipients=outgoing.recipients)
-    if suppression.leaves_nobody(email=email, kept=kept):
-        _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
+    suppressed = suppression.suppressed_recipients(email=email, recipients=outgoing.recipients)
+    if suppression.suppresses_everyone(email=email, suppressed=suppressed):
+        _fail(
+            email,
+            smtp.HandoverFailed("every recipient is suppressed", permanent=True, refused=suppressed),
+            timezone.now(),
+        )
         return "failed"
     server = Server.from_url(settings.EMAIL_URL)
     try:
@@ -85,7 +89,7 @@ def _attempt(email: Email) -> str:
             taken = smtp.hand_over(
                 server=server,
                 sender=return_address(email) if server.dsn else outgoing.sender,
-                recipients=[one for one in outgoing.recipients if one not in kept],
+                recipients=[one for one in outgoing.recipients if one not in suppressed],
                 message=signed(outgoing.message, sender=outgoing.sender),
                 accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
                 before_message=partial(_checkpoint, email, has_return_address=server.dsn),
@@ -98,11 +102,11 @@ def _attempt(email: Email) -> str:
     except smtp.FateUnknown as error:
         _unknown(email, str(error), timezone.now())
         return "unknown"
-    except smtp.NotTaken as error:
+    except smtp.HandoverFailed as error:
         if error.refused:
-            error.refused.update(kept)
+            error.refused.update(suppressed)
         return _not_taken(email, error, timezone.now())
-    _taken(email, replace(taken, refused=taken.refused | kept), timezone.now())
+    _taken(email, replace(taken, refused=taken.refused | suppressed), timezone.now())
     return "sent"
 
 
@@ -125,7 +129,7 @@ def _give_back(email: Email) -> None:
     Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
 
 
-def _pretend(email: Email, now: datetime) -> str:
+def _simulate(email: Email, now: datetime) -> str:
     with transaction.atomic():
         moved = (
             Email.objects.held_by(email)
@@ -141,14 +145,14 @@ def _pretend(email: Email, now: datetime) -> str:
     return "pretended" if moved else "lease lost"
 
 
-def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
+def _taken(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
     if taken.refused:
         email.refused_recipients = taken.refused
         kind = suppression.bounce_type(taken.refused)
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
     # Where nobody will report of it, more will never be known: the mail server has it.
-    is_delivered = not taken.will_tell and reaches_a_recipient(email)
+    is_delivered = not taken.reports_delivery and reaches_a_recipient(email)
     if is_delivered:
         fields["delivered_at"] = now
     with transaction.atomic():
@@ -168,7 +172,7 @@ def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
     log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
 
 
-def _not_taken(email: Email, error: smtp.NotTaken, now: datetime) -> str:
+def _not_taken(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
     wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=RETRIES, jitter=0.2)
     if wait is not None:
         later = Now() + timedelta(seconds=wait)
@@ -179,12 +183,12 @@ def _not_taken(email: Email, error: smtp.NotTaken, now: datetime) -> str:
     return "failed"
 
 
-def _why(error: smtp.NotTaken) -> str:
+def _why(error: smtp.HandoverFailed) -> str:
     """Return what went wrong, for the log: without the addresses that servers and lists name."""
     return _ADDRESS.sub("(address)", str(error)[:500])[:200]
 
 
-def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
+def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
     if error.permanent:

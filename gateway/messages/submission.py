@@ -18,7 +18,7 @@ from common.nudge import nudge
 from gateway import auditing, limits
 from gateway.errors import Conflict
 from gateway.messages.admission import Admission, admit, check_time, note_admission
-from gateway.messages.drafts import Letter, Parent
+from gateway.messages.drafts import Draft, Parent
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
 from gateway.states import Change, Direction, GateTiming, Mode, Status
 from gateway.webhooks import events
@@ -29,7 +29,7 @@ CONTENT_WINDOW = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
-class Accepted:
+class SubmissionResult:
     """An email that is stored; `repeated` when an earlier request with the same key made it."""
 
     email: Email
@@ -37,33 +37,33 @@ class Accepted:
     mismatch: bool = False
 
 
-def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Accepted:
-    """Store one letter as an email that waits for its scan, or find the one that the same key made before.
+def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> SubmissionResult:
+    """Store one message as an email that waits for its scan, or find the one that the same key made before.
 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
     nothing is stored.
     """
     # What a key has made stays made, whatever the lists, the mode or the quota have become since.
-    if letter.idempotency_key and (made := _made_before(key, mailbox, letter)):
+    if draft.idempotency_key and (made := _made_before(key, mailbox, draft)):
         return made
-    admission = admit(key=key, mailbox=mailbox, letter=letter, now=now)
-    email = _email_of(key, mailbox, letter, admission, now)
-    digest = letter.digest()
+    admission = admit(key=key, mailbox=mailbox, draft=draft, now=now)
+    email = _email_of(key, mailbox, draft, admission, now)
+    digest = draft.digest()
     with transaction.atomic():
         # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
-        if not _remember(email, letter, digest):
-            return _earlier(email, letter, digest)
+        if not _remember(email, draft, digest):
+            return _earlier(email, draft, digest)
         # After the key, so that a repeated one is answered although the quota is used up.
         limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
         email.save(force_insert=True)
-        Attachment.objects.attach(email, letter.files)
+        Attachment.objects.attach(email, draft.files)
         auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
         note_admission(admission, email=email, key=key)
     log.info(
         "email accepted",
         extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
     )
-    return Accepted(email)
+    return SubmissionResult(email)
 
 
 def move_on(*, email: Email, now: datetime) -> bool:
@@ -83,7 +83,7 @@ def move_on(*, email: Email, now: datetime) -> bool:
     return True
 
 
-def move_on_or_leave(*, email: Email, now: datetime) -> None:
+def try_move_on(*, email: Email, now: datetime) -> None:
     """Move an email on, for a caller whose own work is done: what fails here is left for the sweep."""
     try:
         move_on(email=email, now=now)
@@ -108,9 +108,9 @@ def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
     return True
 
 
-def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admission, now: datetime) -> Email:
+def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission, now: datetime) -> Email:
     pk = ulid()
-    timing = letter.gate_timing or mailbox.default_gate_timing
+    timing = draft.gate_timing or mailbox.default_gate_timing
     return Email(
         id=pk,
         account=key.account,
@@ -123,62 +123,62 @@ def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admissio
         from_address=mailbox.address,
         # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
         from_name=mailbox.display_name,
-        reply_to=letter.reply_to,
-        to=letter.to,
-        cc=letter.cc,
-        bcc=letter.bcc,
-        subject=letter.subject,
-        markdown=letter.markdown,
-        html=letter.html,
-        has_attachments=bool(letter.files),
+        reply_to=draft.reply_to,
+        to=draft.to,
+        cc=draft.cc,
+        bcc=draft.bcc,
+        subject=draft.subject,
+        markdown=draft.markdown,
+        html=draft.html,
+        has_attachments=bool(draft.files),
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        **_place_of(letter.parent),
-        metadata=letter.metadata,
+        **_thread_fields(draft.parent),
+        metadata=draft.metadata,
         oversight_mode=admission.mode,
         gated=admission.gated,
-        send_at=letter.send_at,
-        gate_timing=timing if letter.send_at else "",
+        send_at=draft.send_at,
+        gate_timing=timing if draft.send_at else "",
     )
 
 
-def _place_of(parent: Parent | None) -> dict[str, str]:
+def _thread_fields(parent: Parent | None) -> dict[str, str]:
     """Return where the email stands: in a thread of its own, or behind the one that it answers."""
     if parent is None:
         return {"thread_id": ulid()}
     return {"thread_id": parent.thread_id, "in_reply_to": parent.message_id, "references": parent.references}
 
 
-def _made_before(key: ApiKey, mailbox: Mailbox, letter: Letter) -> Accepted | None:
+def _made_before(key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResult | None:
     """Return what a request of the same key made, once that has ended; two at once meet in _remember."""
-    slot = _slot(Email(mailbox=mailbox, sandbox=key.sandbox), letter, "")
+    slot = _slot(Email(mailbox=mailbox, sandbox=key.sandbox), draft, "")
     record = IdempotencyRecord.objects.live().select_related("email").filter(**slot).first()
     if record is None:
         return None
-    return Accepted(record.email, repeated=True, mismatch=record.digest != letter.digest())
+    return SubmissionResult(record.email, repeated=True, mismatch=record.digest != draft.digest())
 
 
-def _slot(email: Email, letter: Letter, digest: str) -> dict[str, Any]:
+def _slot(email: Email, draft: Draft, digest: str) -> dict[str, Any]:
     """Return what a second request for the same email would have in common with this one."""
     operation = IdempotencyRecord.Operation.CONTENT
-    if letter.idempotency_key:
-        operation = IdempotencyRecord.Operation.REPLY if letter.parent else IdempotencyRecord.Operation.SEND
+    if draft.idempotency_key:
+        operation = IdempotencyRecord.Operation.REPLY if draft.parent else IdempotencyRecord.Operation.SEND
     return {
         "mailbox_id": email.mailbox_id,
         "sandbox": email.sandbox,
         "operation": operation,
-        "key": letter.idempotency_key or digest,
+        "key": draft.idempotency_key or digest,
     }
 
 
-def _remember(email: Email, letter: Letter, digest: str) -> bool:
-    lasts = KEY_WINDOW if letter.idempotency_key else CONTENT_WINDOW
-    slot = _slot(email, letter, digest)
+def _remember(email: Email, draft: Draft, digest: str) -> bool:
+    lasts = KEY_WINDOW if draft.idempotency_key else CONTENT_WINDOW
+    slot = _slot(email, draft, digest)
     return IdempotencyRecord.objects.remember(**slot, email_id=email.pk, digest=digest, lasts=lasts)
 
 
-def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
-    record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, letter, digest))
-    if not letter.idempotency_key:
+def _earlier(email: Email, draft: Draft, digest: str) -> SubmissionResult:
+    record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, draft, digest))
+    if not draft.idempotency_key:
         raise Conflict(
             "The same message was sent less than a minute ago. It is not sent twice; to repeat it on purpose, wait a "
             "minute or give each message its own idempotency_key.",
@@ -186,7 +186,7 @@ def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
             email_id=record.email_id,
             status=record.email.status,
         )
-    return Accepted(record.email, repeated=True, mismatch=record.digest != digest)
+    return SubmissionResult(record.email, repeated=True, mismatch=record.digest != digest)
 
 
 @dataclass(frozen=True)
@@ -245,24 +245,24 @@ def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
 def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> None:
     admission = _admit_again(key, email, fields, now)
     # Once it had to wait for a person, no change of its own makes it free of that.
-    kept = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
+    stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:
         # An HTML body of its own would still say the old words.
-        kept["html"] = None
+        stored["html"] = None
     with transaction.atomic():
-        if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **kept):
+        if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **stored):
             raise _changed_meanwhile(email)
         auditing.note("email.edited", email=email, key=key, fields=sorted(fields))
         note_admission(admission, email=email, key=key)
     log.info("email edited", extra={"email": email.pk, "key": key.pk})
-    move_on_or_leave(email=email, now=now)
+    try_move_on(email=email, now=now)
 
 
 def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> Admission:
     """Ask admission as if the message were new, and by the mode that it came in by."""
     # Mail of this mode that does not wait was let through by a bypass, which may let it through again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
-    letter = Letter(
+    draft = Draft(
         to=email.to,
         subject=email.subject,
         markdown=email.markdown,
@@ -273,7 +273,7 @@ def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetim
         send_at=email.send_at,
         gate_timing=GateTiming(email.gate_timing) if email.gate_timing else None,
     )
-    return admit(key=key, mailbox=email.mailbox, letter=replace(letter, **fields), now=now)
+    return admit(key=key, mailbox=email.mailbox, draft=replace(draft, **fields), now=now)
 
 
 def _changed_meanwhile(email: Email) -> Conflict:

@@ -72,7 +72,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             last_used_at=Now()
         )
 
-    def kept_by(self, key: ApiKey) -> Self:
+    def manageable_by(self, key: ApiKey) -> Self:
         """The keys that `key` may look after: none that reaches further than itself."""
         keys = self.filter(account_id=key.account_id)
         if key.sandbox:
@@ -125,7 +125,7 @@ class ApiKey(models.Model):
         """Whether the key can look after the whole account, all its keys included."""
         return Scope.ADMIN in self.scopes and not self.mailbox_ids and not self.sandbox and self.revoked_at is None
 
-    def is_party(self) -> bool:
+    def has_conflict_of_interest(self) -> bool:
         """Whether less oversight would be in its own favour: it sends, or is made only for trying out.
 
         Such a key loosens nothing by itself, whatever else it may do.
@@ -138,7 +138,7 @@ class ApiKey(models.Model):
 
     def mail_filter(self) -> dict[str, bool]:
         """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
-        sees_both = self.sees_held() and not self.is_party()
+        sees_both = self.sees_held() and not self.has_conflict_of_interest()
         return {} if sees_both else {"sandbox": self.sandbox}
 
 

@@ -30,7 +30,7 @@ def new_code() -> str:
     return f"{letters[:3]}-{letters[3:]}"
 
 
-def fits(given: str, waiting: OneTimeCode) -> bool:
+def matches(given: str, waiting: OneTimeCode) -> bool:
     """Whether `given` is the code that is waited for; a wrong one is counted. The caller holds the row's lock.
 
     Dashes, blanks and case do not matter; the comparison takes the same time wherever the first difference is.

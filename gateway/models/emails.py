@@ -16,8 +16,8 @@ from gateway.attachments import File
 from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.states import (
     AWAITING_DECISION,
-    NOT_LET_IN,
-    PUT_AWAY,
+    HIDDEN,
+    WITHHELD,
     Change,
     Decision,
     Direction,
@@ -56,11 +56,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def readable_by(self, key: ApiKey) -> Self:
         """Without received mail that nobody has let in, unless the key may see what waits."""
-        return self if key.sees_held() else self.exclude(direction=Direction.INBOUND, status__in=NOT_LET_IN)
+        return self if key.sees_held() else self.exclude(direction=Direction.INBOUND, status__in=WITHHELD)
 
     def in_sight(self) -> Self:
         """Without what is only shown when it is asked for."""
-        return self.exclude(status__in=PUT_AWAY)
+        return self.exclude(status__in=HIDDEN)
 
     def in_thread(self, thread_id: str) -> Self:
         """One conversation, newest first; relies on the index email_of_thread."""
@@ -102,7 +102,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
                 setattr(email, name, value)
         return True
 
-    def left_unscanned(self) -> Self:
+    def stuck_before_scan(self) -> Self:
         """Accepted, but the request ended before they moved on."""
         return self.filter(status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)).order_by(
             "created_at"
@@ -113,8 +113,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
         Not what is kept back although it is approved: until that ends nobody can do anything with it.
         """
-        due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).not_in_hands()
-        return due.filter(~_kept_back(), ~_closed())
+        due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).unclaimed()
+        return due.filter(~_approved_but_blocked(), ~_closed())
 
     def lost(self) -> Self:
         """The worker died after it began to offer the message: nobody knows whether the server has it."""
@@ -125,7 +125,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         taken = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
         return self.with_mailbox().get(pk=pk) if taken else None
 
-    def put_off(self, pk: str, *, seconds: float) -> bool:
+    def postpone(self, pk: str, *, seconds: float) -> bool:
         """Make a live email due later without an attempt; False when it is not due now."""
         live = self.in_outbox().filter(pk=pk, sandbox=False)
         return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
@@ -151,18 +151,18 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """The size of all files of an account."""
         return self.filter(account_id=account_id, has_attachments=True).aggregate(n=Sum("attachments__size"))["n"] or 0
 
-    def left_behind(self, closed: list[str]) -> Self:
+    def waiting_in(self, closed: list[str]) -> Self:
         """What waits in mailboxes that are closed.
 
         In no order: with one, PostgreSQL would walk all emails by their ids; so it takes the partial indexes.
         """
         waiting = Q(status__in=AWAITING_DECISION) | Q(status=Status.SCHEDULED) | Q(status=Status.PENDING_SCAN)
-        return self.filter(waiting, mailbox_id__in=closed).not_in_hands()
+        return self.filter(waiting, mailbox_id__in=closed).unclaimed()
 
     def editable_as(self, email: Email) -> Self:
         """The row, if it still waits for its time, in nobody's hands, as `email` was read."""
         same = {name: getattr(email, name) for name in ("to", "cc", "bcc", "send_at", "gated", "decision")}
-        return self.not_in_hands().filter(pk=email.pk, status=Status.SCHEDULED, **same)
+        return self.unclaimed().filter(pk=email.pk, status=Status.SCHEDULED, **same)
 
     def not_leaving(self) -> Self:
         """Not just released or approved to leave at once.
@@ -171,9 +171,9 @@ class EmailQuerySet(models.QuerySet["Email"]):
         that it was cancelled; what stays longer, or was put off by the mail server, can be taken back again.
         """
         just_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
-        return self.exclude(just_due & ~_kept_back())
+        return self.exclude(just_due & ~_approved_but_blocked())
 
-    def not_in_hands(self) -> Self:
+    def unclaimed(self) -> Self:
         """No worker is about to send it, nor may have sent it."""
         return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
@@ -193,7 +193,7 @@ def _read_only() -> Exists:
     return Exists(Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY))
 
 
-def _kept_back() -> Q:
+def _approved_but_blocked() -> Q:
     """Approved, and still not to leave: the account was held since, or the mailbox is read_only by now."""
     return Q(decision=Decision.APPROVED) & (Q(_approved_before_hold()) | Q(_read_only()))
 
@@ -258,7 +258,7 @@ class Email(models.Model):
     """One email, in or out. `status` is written only through EmailQuerySet.move."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
-    # Both have indexes below that begin with them; every letter pays for every index.
+    # Both have indexes below that begin with them; every message pays for every index.
     account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="emails", db_index=False)
     direction = models.CharField(max_length=8, choices=Direction)
@@ -356,7 +356,7 @@ class Email(models.Model):
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
             # What an answer refers to.
             models.Index(fields=["message_id_header"], name="email_by_message_id"),
-            # Quotas count what an account sent in a month, at each letter: from this index alone.
+            # Quotas count what an account sent in a month, at each message: from this index alone.
             models.Index(fields=["account", "created_at"], condition=CHARGED, name="email_charged"),
             # Usage counts what came, left and was decided in a period.
             models.Index(

@@ -17,17 +17,17 @@ from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.models.sql import rows
 
 # Kind, mode and version of a list, and an entry of it or None.
-Standing = tuple[str, str, int, str | None]
+ListMatch = tuple[str, str, int, str | None]
 
 
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Lists of mailboxes."""
 
-    def standing(self, *, mailbox_id: str, patterns: Iterable[str], now: datetime) -> list[Standing]:
+    def standing(self, *, mailbox_id: str, patterns: Iterable[str], now: datetime) -> list[ListMatch]:
         """The lists of a mailbox that are not switched off: a row each, or one for each live entry among `patterns`.
 
         One statement, so that a list is never judged by the mode of one version and the entries of another. It finds
-        entries by the unique index allowlist_pattern_once and reads no others, however long the list is. Every letter
+        entries by the unique index allowlist_pattern_once and reads no others, however long the list is. Every message
         asks this, and Django took a millisecond to write the same join.
         """
         with connection.cursor() as cursor:
@@ -38,7 +38,7 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
                 " WHERE list.mailbox_id = %s AND list.mode <> 'off'",
                 [list(patterns), now, mailbox_id],
             )
-            rows: list[Standing] = cursor.fetchall()
+            rows: list[ListMatch] = cursor.fetchall()
         return rows
 
     def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:

@@ -99,7 +99,9 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         somebody sends as a test goes in any case.
         """
         awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
-        return super().due().filter(self._its_turn()).exclude(self._one_is_enough()).filter(Q(event=TEST_EVENT) | awake)
+        return (
+            super().due().filter(self._its_turn()).exclude(self._endpoint_is_busy()).filter(Q(event=TEST_EVENT) | awake)
+        )
 
     def in_turn(self, most: int) -> list[tuple[int, bool]]:
         """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last.
@@ -142,13 +144,13 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         ready = DeliveryQuerySet.due(self).filter(webhook_id=webhook_id).filter(self._its_turn())
         return ready.order_by("pk").values_list("pk", flat=True).first()
 
-    def waited_in_vain(self) -> Self:
+    def waiting_too_long(self) -> Self:
         """What has waited for a paused endpoint as long as anything may."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
         old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
         return old.filter(Exists(paused))
 
-    def outlived(self, most: int) -> Self:
+    def past_retention(self, most: int) -> Self:
         """Finished deliveries that are kept no longer; of the oldest `most` only, which the primary key finds."""
         oldest = self.order_by("pk").values("pk")[:most]
         finished = self.filter(pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED])
@@ -172,7 +174,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         # plan by what it knew before the backlog, each row could meet all others.
         return Q(email=None) | Q(~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands)))
 
-    def _one_is_enough(self) -> Q:
+    def _endpoint_is_busy(self) -> Q:
         """Another delivery waits for this endpoint's answer already, and the last attempts were slow and failed."""
         slow = Webhook.objects.filter(pk=OuterRef("webhook"), slow_attempts__gt=0)
         in_hands = self.model._default_manager.filter(

@@ -47,7 +47,7 @@ class Ruling:
 
 
 @dataclass
-class _Standing:
+class _ListStatus:
     """One list, as far as it concerns the recipients at hand."""
 
     kind: str
@@ -68,7 +68,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
 
     A restriction in force lets nobody through whom no live entry names, so an empty or expired list refuses everybody.
     """
-    lists = _standing(mailbox, recipients, now)
+    lists = _list_statuses(mailbox, recipients, now)
     restriction, bypass = lists.get(Allowlist.Kind.RESTRICTION), lists.get(Allowlist.Kind.BYPASS)
     missed = _missed(restriction, mailbox, recipients) if restriction else ()
     tried = restriction is not None and restriction.mode == Allowlist.Mode.MONITOR
@@ -84,7 +84,7 @@ def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
     )
 
 
-def _missed(restriction: _Standing, mailbox: Mailbox, recipients: list[str]) -> tuple[str, ...]:
+def _missed(restriction: _ListStatus, mailbox: Mailbox, recipients: list[str]) -> tuple[str, ...]:
     missed = restriction.missed_by(recipients)
     if not missed or restriction.mode != Allowlist.Mode.CONTACTS:
         return missed
@@ -93,11 +93,11 @@ def _missed(restriction: _Standing, mailbox: Mailbox, recipients: list[str]) -> 
     return tuple(one for one in missed if one not in known or not patterns_for(one))
 
 
-def _standing(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _Standing]:
+def _list_statuses(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _ListStatus]:
     wanted = {pattern for recipient in recipients for pattern in patterns_for(recipient)}
-    lists: dict[str, _Standing] = {}
+    lists: dict[str, _ListStatus] = {}
     for kind, mode, version, pattern in Allowlist.objects.standing(mailbox_id=mailbox.pk, patterns=wanted, now=now):
-        standing = lists.setdefault(kind, _Standing(kind, mode, version))
+        standing = lists.setdefault(kind, _ListStatus(kind, mode, version))
         standing.hits |= {pattern} if pattern else set()
     return lists
 

@@ -57,7 +57,7 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: dat
         reason=reason,
         created_at=now,
     )
-    # Another letter to the same address may bounce at this moment.
+    # Another message to the same address may bounce at this moment.
     Suppression.objects.bulk_create([row], ignore_conflicts=True)
     auditing.note_thing(
         "suppression.added",
@@ -71,15 +71,15 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: dat
     log.warning("address suppressed", extra={"suppression": row.pk, "email": email.pk})
 
 
-def kept_back(*, email: Email, recipients: list[str]) -> smtp.Replies:
-    """Return those recipients of a live letter that it is not offered to, with what its record says of them."""
+def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replies:
+    """Return those recipients of a live message that it is not offered to, with what its record says of them."""
     suppressed = Suppression.objects.among(recipients, account_id=email.account_id)
     return {recipient: _KEPT_BACK for recipient in recipients if recipient in suppressed}
 
 
-def leaves_nobody(*, email: Email, kept: smtp.Replies) -> bool:
-    """Whether all whom the author named are kept back; what the mailbox adds is no reason to send."""
-    return bool(kept) and kept.keys() >= {*email.to, *email.cc, *email.bcc}
+def suppresses_everyone(*, email: Email, suppressed: smtp.Replies) -> bool:
+    """Whether all whom the author named are suppressed back; what the mailbox adds is no reason to send."""
+    return bool(suppressed) and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}
 
 
 def bounce_type(refused: smtp.Replies) -> str:

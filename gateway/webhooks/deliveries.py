@@ -16,7 +16,7 @@ from common.logs import traced
 from gateway.models import Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from gateway.webhooks import endpoints
-from gateway.webhooks.endpoints import Outcome
+from gateway.webhooks.endpoints import AttemptResult
 from outgoing.backoff import retry_after_attempt
 from outgoing.guarded import DeliveryError, request
 
@@ -73,7 +73,7 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     return finished
 
 
-def _post(delivery: WebhookDelivery) -> Outcome:
+def _post(delivery: WebhookDelivery) -> AttemptResult:
     webhook, body = delivery.webhook, bytes(delivery.body)
     headers = {
         "Content-Type": "application/json",
@@ -87,9 +87,9 @@ def _post(delivery: WebhookDelivery) -> Outcome:
     try:
         answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
     except DeliveryError as error:
-        return Outcome(seconds=time.monotonic() - began, error=str(error), hopeless=error.refused)
+        return AttemptResult(seconds=time.monotonic() - began, error=str(error), hopeless=error.refused)
     good = 200 <= answer.status < 300
-    return Outcome(
+    return AttemptResult(
         seconds=time.monotonic() - began,
         status=answer.status,
         error="" if good else f"The answer was {answer.status}.",
@@ -97,7 +97,7 @@ def _post(delivery: WebhookDelivery) -> Outcome:
     )
 
 
-def _record(delivery: WebhookDelivery, outcome: Outcome, *, probing: bool) -> bool:
+def _record(delivery: WebhookDelivery, outcome: AttemptResult, *, probing: bool) -> bool:
     """Write what became of the attempt into its row; True when no other attempt follows."""
     if not outcome.error:
         return delivery.delivered(status=outcome.status or 0)
@@ -115,7 +115,7 @@ def _record(delivery: WebhookDelivery, outcome: Outcome, *, probing: bool) -> bo
     return False
 
 
-def _log(delivery: WebhookDelivery, outcome: Outcome) -> None:
+def _log(delivery: WebhookDelivery, outcome: AttemptResult) -> None:
     facts = {
         "delivery": delivery.pk,
         "event": delivery.event,

@@ -29,7 +29,7 @@ _JUDGED = ("last_error", "failures", "slow_attempts", "rests_until", "paused_at"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class AttemptResult:
     """How an attempt went: an empty `error` is a success."""
 
     seconds: float
@@ -41,10 +41,10 @@ class Outcome:
     gone: bool = False
 
 
-def judge(*, webhook: Webhook, outcome: Outcome, lost: bool, now: datetime) -> None:
+def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime) -> None:
     """Write into the (locked) row what an attempt says about its endpoint; `lost` when its delivery failed for good."""
     if not outcome.error:
-        _heard(webhook, outcome)
+        _record_success(webhook, outcome)
         return
     slow = outcome.seconds >= SLOW_FAILURE
     webhook.last_error = outcome.error[:2000]
@@ -81,10 +81,10 @@ def wake(webhook: Webhook) -> None:
 def give_up_waiting() -> int:
     """Fail what has waited for a paused endpoint for three days."""
     sentence = "Given up: the subscription was paused for three days, because its endpoint did not take events."
-    return WebhookDelivery.objects.waited_in_vain().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
+    return WebhookDelivery.objects.waiting_too_long().update(state=WebhookDelivery.State.FAILED, last_error=sentence)
 
 
-def _heard(webhook: Webhook, outcome: Outcome) -> None:
+def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
     if webhook.paused_at is not None:
         auditing.note_thing(
             "webhook.resumed", account_id=webhook.account_id, kind="webhook", thing_id=webhook.pk, probes=webhook.probes
@@ -113,7 +113,7 @@ def _others_wait(webhook: Webhook) -> bool:
     return Email.objects.in_outbox().exists() or WebhookDelivery.objects.due().exclude(webhook=webhook).exists()
 
 
-def _reason_to_pause(webhook: Webhook, outcome: Outcome) -> str:
+def _reason_to_pause(webhook: Webhook, outcome: AttemptResult) -> str:
     if webhook.paused_at is not None or webhook.deleted_at is not None:
         return ""
     if outcome.gone:

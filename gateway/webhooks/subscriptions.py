@@ -79,7 +79,7 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
     return webhook
 
 
-def end_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
+def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
     """End a subscription; what is still on its way to it is given up."""
     with transaction.atomic():
         Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
@@ -112,7 +112,7 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
     return webhook
 
 
-def forget_previous_secrets() -> int:
+def clear_previous_secrets() -> int:
     """Delete the secrets whose overlap is over."""
     return Webhook.objects.after_overlap().update(previous_secret="", previous_until=None)
 
@@ -198,7 +198,7 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
         if not again.update(state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now(), lease_until=None):
             raise Conflict("This delivery is still on its way; only a finished one is sent again.", code="not_finished")
         _note(key, delivery)
-        _nudge(webhook, delivery)
+        _enqueue(webhook, delivery)
     delivery.refresh_from_db()
     log.info("webhook replayed", extra={"delivery": delivery.pk, "event": delivery.event})
     return delivery
@@ -219,7 +219,7 @@ def _note(key: ApiKey, delivery: WebhookDelivery) -> None:
     )
 
 
-def _nudge(webhook: Webhook, delivery: WebhookDelivery) -> None:
+def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
     if webhook.paused_at is None:
         nudge("gateway.tasks.deliver_webhook", delivery.pk)
         return

@@ -250,7 +250,7 @@ def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.Monke
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(mail_module, "take_apart", fail)
+    monkeypatch.setattr(mail_module, "split_parts", fail)
     with pytest.raises(NotAccepted, match="554"):
         read_mail(TOP + b"\r\nx")
 

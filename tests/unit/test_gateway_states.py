@@ -6,8 +6,8 @@ import pytest
 
 from gateway.states import (
     AWAITING_DECISION,
-    NOT_LET_IN,
-    PUT_AWAY,
+    HIDDEN,
+    WITHHELD,
     Change,
     Decision,
     Direction,
@@ -70,8 +70,8 @@ def test_words_are_those_that_clients_know():
     assert (" ".join(Status), " ".join(Change)) == (STATUSES, CHANGES)
     assert (list(Direction), list(Decision)) == (["inbound", "outbound"], ["approved", "rejected"])
     assert AWAITING_DECISION == ("pending_send_approval", "pending_inbound_approval")
-    assert NOT_LET_IN == ("pending_scan", "pending_inbound_approval", "rejected", "cancelled")
-    assert PUT_AWAY == ("spam_quarantined", "deleted")
+    assert WITHHELD == ("pending_scan", "pending_inbound_approval", "rejected", "cancelled")
+    assert HIDDEN == ("spam_quarantined", "deleted")
 
 
 def test_effective_mode_is_the_stricter_unless_the_mailbox_allows_looser():

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from gateway.domains.registration import clean_domain, give_domain
+from gateway.domains.registration import assign_domain, clean_domain
 from gateway.errors import Conflict
 from gateway.models import Account
 
@@ -25,7 +25,7 @@ class Command(BaseCommand):
             known = ", ".join(Account.objects.order_by("slug").values_list("slug", flat=True)[:20])
             raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
         try:
-            given = give_domain(account=owner, name=clean_domain(domain), now=timezone.now())
+            given = assign_domain(account=owner, name=clean_domain(domain), now=timezone.now())
         except ValueError as error:
             raise CommandError(f"{domain!a} {error}") from None
         except Conflict as error:

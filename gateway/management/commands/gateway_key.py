@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management import BaseCommand, CommandError, CommandParser
 from pydantic import ValidationError
 
-from gateway.accounts.keys import hand_out_key
+from gateway.accounts.keys import make_operator_key
 from gateway.api.bodies import sentence_of
 from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
@@ -34,7 +34,7 @@ class Command(BaseCommand):
             raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
         wanted = _checked(options)
         try:
-            made, text = hand_out_key(
+            made, text = make_operator_key(
                 account=owner,
                 name=wanted.name,
                 scopes=wanted.scopes or [],

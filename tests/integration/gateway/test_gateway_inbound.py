@@ -233,7 +233,7 @@ def test_message_for_which_there_is_no_room_is_put_off(world: World, listener: L
 def test_one_connection_too_many_is_told_to_come_later(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(listening, "MOST_SESSIONS", 1)
+    monkeypatch.setattr(listening, "MAX_SESSIONS", 1)
     with connected(listener), pytest.raises(smtplib.SMTPConnectError, match="421"):
         smtplib.SMTP("127.0.0.1", listener.port)
     wait_for(lambda: smtplib.SMTP("127.0.0.1", listener.port), 60, "room again")

@@ -122,8 +122,8 @@ def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
 
 
 def test_thread_too_long_shows_the_newest_and_counts_all(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(messages, "MOST", 3)
-    monkeypatch.setattr(messages, "MOST_BODIES", 2)
+    monkeypatch.setattr(messages, "MAX_MESSAGES", 3)
+    monkeypatch.setattr(messages, "MAX_MESSAGES_WITH_BODIES", 2)
     made = [make_inbound(world).pk for _ in range(4)]
     for query, shown in (("", made[1:]), ("?bodies=true", made[2:])):
         told = read(world, query)

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from gateway.messages.admission import admit
-from gateway.messages.drafts import Letter
+from gateway.messages.drafts import Draft
 from gateway.models import ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
 from tests.integration.gateway.world import World, add_key, add_sandbox_keys
 
@@ -42,7 +42,7 @@ def test_refusal_stores_who_and_why_and_no_word_of_the_message(strict: World):
 
 
 def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World):
-    key, letter = ApiKey.objects.get(name="Key agent"), Letter(to=[EVE], subject="x", markdown="y")
+    key, letter = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         admit(key=key, mailbox=strict.mailbox, letter=letter, now=timezone.now())
 

@@ -117,12 +117,12 @@ def test_mail_that_does_not_get_through_is_mailed_by_the_sweep(mail_server: Mail
     wish(caller)
     waiting = Signup.objects.get()
     assert signup.mail_code(signup_id=waiting.pk) == "not mailed"
-    assert signup.nudge_unmailed(timezone.now()) == 0, "not at once again"
+    assert signup.enqueue_unmailed(timezone.now()) == 0, "not at once again"
     Signup.objects.update(next_try_at=timezone.now() - timedelta(seconds=1))
-    assert signup.nudge_unmailed(timezone.now()) == 1
+    assert signup.enqueue_unmailed(timezone.now()) == 1
     mail_server.mood = "ok"
     assert post("confirm", caller, code=mailed(mail_server)).status_code == 200
-    assert signup.nudge_unmailed(timezone.now()) == 0
+    assert signup.enqueue_unmailed(timezone.now()) == 0
 
 
 def test_address_that_does_not_exist_ends_the_wish_and_one_that_waits_gets_no_second_mail(

@@ -147,7 +147,7 @@ def test_asking_what_is_due_meets_each_row_of_a_backlog_a_few_times_only(world: 
     assert rows_met(explained["Plan"]) < 20 * len(rows)
 
 
-def left_unscanned(world: World) -> str:
+def stuck_before_scan(world: World) -> str:
     """An email whose request ended right after it was stored."""
     email_id, long_ago = world.held(), timezone.now() - timedelta(minutes=1)
     Email.objects.filter(pk=email_id).update(status=Status.PENDING_SCAN, created_at=long_ago)
@@ -155,7 +155,7 @@ def left_unscanned(world: World) -> str:
 
 
 def test_email_that_cannot_be_moved_on_keeps_no_other_from_it(world: World, other: World):
-    stuck, fine = left_unscanned(world), left_unscanned(other)
+    stuck, fine = stuck_before_scan(world), stuck_before_scan(other)
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"

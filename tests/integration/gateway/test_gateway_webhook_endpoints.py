@@ -48,7 +48,7 @@ def fail_for_good(world: World) -> None:
 
 def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
     """Let an attempt have taken so long, and failed if there is an error."""
-    outcome = endpoints.Outcome(seconds=seconds, error=error)
+    outcome = endpoints.AttemptResult(seconds=seconds, error=error)
     endpoints.judge(webhook=webhook, outcome=outcome, lost=lost, now=timezone.now())
     webhook.refresh_from_db()
 
