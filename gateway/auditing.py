@@ -2,30 +2,52 @@
 
 from typing import Any
 
-from gateway.models import ApiKey, AuditLogEntry, Email
+from django.db.models import Model
+
+from gateway.models import (
+    Account,
+    Allowlist,
+    ApiKey,
+    ApprovalRequest,
+    AuditLogEntry,
+    Contact,
+    Domain,
+    Email,
+    Mailbox,
+    Suppression,
+    Webhook,
+    WebhookDelivery,
+)
+
+_RESOURCE_TYPES: dict[type[Model], str] = {
+    Account: "account",
+    Allowlist: "allowlist",
+    ApiKey: "api_key",
+    ApprovalRequest: "approval",
+    Contact: "contact",
+    Domain: "domain",
+    Email: "email",
+    Mailbox: "mailbox",
+    Suppression: "suppression",
+    Webhook: "webhook",
+    WebhookDelivery: "webhook_delivery",
+}
 
 
-def note(action: str, *, email: Email, key: ApiKey | None = None, **facts: Any) -> None:
-    """Record an act on an email; `facts` never hold text that a person wrote, but for a decision's reason."""
+def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) -> None:
+    """Record an act on `about`, a row. `facts` never hold text that a person wrote, except a decision's reason."""
+    if isinstance(about, Email):
+        facts = {"mailbox_id": about.mailbox_id, "status": about.status, **facts}
+    elif isinstance(about, Mailbox):
+        facts["mailbox_id"] = about.pk
+    elif isinstance(about, Domain):
+        facts["domain"] = about.domain
     AuditLogEntry.objects.create(
-        account_id=email.account_id,
+        account_id=key.account_id if key else getattr(about, "account_id", about.pk),
         action=action,
-        resource_type="email",
-        resource_id=email.pk,
-        actor_key=key,
-        metadata={"mailbox_id": email.mailbox_id, "status": email.status, **facts},
-    )
-
-
-def note_thing(
-    action: str, *, account_id: str, kind: str, thing_id: str, key: ApiKey | None = None, **facts: Any
-) -> None:
-    """Record an act on anything else: `kind` is webhook, mailbox, api_key, domain, allowlist and so on."""
-    AuditLogEntry.objects.create(
-        account_id=account_id,
-        action=action,
-        resource_type=kind,
-        resource_id=thing_id[:40],
+        resource_type=_RESOURCE_TYPES[type(about)],
+        # An allowlist is known by its mailbox.
+        resource_id=about.mailbox_id if isinstance(about, Allowlist) else about.pk,
         actor_key=key,
         metadata=facts,
     )

@@ -25,6 +25,7 @@ from gateway.models import Account, ApiKey, Email, UsageDay
 from gateway.states import Direction
 
 log = logging.getLogger(__name__)
+
 TIMEOUT = 0.2
 # How long Redis is left alone after it failed, so that not every request waits for it.
 REST = 5.0
@@ -39,6 +40,7 @@ return calls
 """
 Day = tuple[str, date]
 T = TypeVar("T")
+_DAY = timedelta(days=1)
 
 
 class _Health:
@@ -131,9 +133,6 @@ def _name(account_id: str, day: date) -> str:
 def _read(counted: dict[Any, Any]) -> dict[Day, int]:
     named = ((name.decode().rpartition(":"), int(number)) for name, number in counted.items())
     return {(account_id, date.fromisoformat(day)): number for (account_id, _, day), number in named}
-
-
-_DAY = timedelta(days=1)
 
 
 def check_rate(*, key: ApiKey, now: datetime) -> None:

@@ -12,6 +12,9 @@ from gateway.models.accounts import Scope
 from gateway.models.emails import EmailQuerySet
 from gateway.states import WITHHELD, Change, Direction, Status
 
+LASTS = 3600
+_SALT = "gateway.file_links"
+
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     """Return the mailbox with this id or address. Raises NotFound."""
@@ -94,10 +97,6 @@ def open_email(key: ApiKey, email: Email) -> None:
     check_may_read(key, email)
     if email.status == Status.UNREAD:
         Email.objects.move(email, Change.OPEN)
-
-
-LASTS = 3600
-_SALT = "gateway.file_links"
 
 
 def link_token(*, key: ApiKey, file: Attachment) -> str:

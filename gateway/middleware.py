@@ -21,6 +21,22 @@ from common.logs import traced
 
 MAX_NAMES = 10
 _LONGEST_NAME = 80
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_NOT_JSON = ("/docs", "/static/")
+_SENTENCES = {
+    404: (
+        "There is nothing at this path. What there is stands at /docs and /openapi.json.",
+        "not_found",
+    ),
+    405: ("This path does not take this method.", "method_not_allowed"),
+    413: ("The body is too large.", "too_large"),
+}
+# What people get wrong about paths, and how to mend it.
+_NEAR_MISSES = (
+    (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
+    (re.compile(r"./$"), "it ends with a slash."),
+)
+_BROKEN = ("Something went wrong here. It has been logged.", "internal")
 
 
 def remember(request: HttpRequest, names: set[str]) -> None:
@@ -42,22 +58,6 @@ def named_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
 
 
 log = logging.getLogger(__name__)
-_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
-_NOT_JSON = ("/docs", "/static/")
-_SENTENCES = {
-    404: (
-        "There is nothing at this path. What there is stands at /docs and /openapi.json.",
-        "not_found",
-    ),
-    405: ("This path does not take this method.", "method_not_allowed"),
-    413: ("The body is too large.", "too_large"),
-}
-# What people get wrong about paths, and how to mend it.
-_NEAR_MISSES = (
-    (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
-    (re.compile(r"./$"), "it ends with a slash."),
-)
-_BROKEN = ("Something went wrong here. It has been logged.", "internal")
 
 
 def problem(status: int, error: str, code: str) -> JsonResponse:

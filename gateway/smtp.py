@@ -25,6 +25,10 @@ ANSWER_TIMEOUT = 30
 _SIGN_IN = frozenset({530, 534, 535, 538})
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
 Replies = dict[str, tuple[int, str]]
+# Shorter failures (nobody listens, a refusal) cost nothing to try again.
+SLOW = 2.0
+# As long as no attempt of another mail is made after a slow failure.
+REST = 30.0
 
 
 class HandoverFailed(Exception):
@@ -155,12 +159,6 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     with suppress(smtplib.SMTPException, OSError):
         smtp.putcmd("QUIT")
     return text.decode("utf-8", "replace")[:500]
-
-
-# Shorter failures (nobody listens, a refusal) cost nothing to try again.
-SLOW = 2.0
-# As long as no attempt of another mail is made after a slow failure.
-REST = 30.0
 
 
 class State:

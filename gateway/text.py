@@ -8,6 +8,15 @@ from collections.abc import Iterator
 from html import unescape
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+_BLOCKS = frozenset({"address", "blockquote", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "table"})
+_BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "td", "th", "tr", "ul"}
+_UNSEEN = frozenset({"head", "template"})
+# What stands in these is no markup: only their own end tag ends them.
+_RAW = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title")}
+_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
+_NAME = re.compile(r"/?[A-Za-z][A-Za-z0-9]{0,20}")
+# Only a quote right after = begins a value that may hold >.
+_TAG_STEP = re.compile(r">|=\s*[\"']")
 
 
 def check_header_text(text: str) -> str:
@@ -33,17 +42,6 @@ def _has_encoded_word(text: str) -> bool:
     _, _, word = text.partition("=?")
     encoded = word.partition("?")[2].partition("?")[2]
     return "?=" in encoded
-
-
-_BLOCKS = frozenset({"address", "blockquote", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "table"})
-_BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "td", "th", "tr", "ul"}
-_UNSEEN = frozenset({"head", "template"})
-# What stands in these is no markup: only their own end tag ends them.
-_RAW = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title")}
-_MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
-_NAME = re.compile(r"/?[A-Za-z][A-Za-z0-9]{0,20}")
-# Only a quote right after = begins a value that may hold >.
-_TAG_STEP = re.compile(r">|=\s*[\"']")
 
 
 def text_of_html(html: str) -> str:

@@ -17,8 +17,10 @@ from gateway.models import Account, ApiKey, Domain, Email, Mailbox
 from gateway.states import Mode
 
 log = logging.getLogger(__name__)
+
 # How much is nudged at once when mail may go again; the sweep finds the rest.
 _BATCH = 200
+LIVE_PREFIX = "mm_live_"
 
 
 def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None, now: datetime) -> Account:
@@ -31,7 +33,7 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
             setattr(account, name, value)
         if changes:
             account.save(update_fields=list(changes))
-            _note("account.updated", key, fields=sorted(changes))
+            auditing.record("account.updated", account, key=key, fields=sorted(changes))
         if hold_all is not None:
             _hold_all(key, account, hold_all, now)
     return account
@@ -45,7 +47,7 @@ def close_account(*, key: ApiKey) -> None:
         Account.objects.filter(pk=key.account_id).update(is_active=False)
         # The addresses stay taken for good, but whose the domain is can be proved anew.
         Domain.objects.active().filter(account_id=key.account_id).update(status=Domain.Status.PENDING)
-        _note("account.deleted", key)
+        auditing.record("account.deleted", key.account, key=key)
     log.warning("account deleted", extra={"account": key.account_id, "key": key.pk})
 
 
@@ -55,19 +57,12 @@ def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
     account.hold_all_at = now if on else None
     account.save(update_fields=["hold_all_at"])
     if on or was_on:
-        _note(f"account.hold_all_{'on' if on else 'off'}", key)
+        auditing.record(f"account.hold_all_{'on' if on else 'off'}", account, key=key)
         log.warning("hold all", extra={"account": account.pk, "on": on, "key": key.pk})
     if was_on and not on:
         due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
         for email_id in due.values_list("pk", flat=True)[:_BATCH]:
             nudge("gateway.tasks.send_email", email_id)
-
-
-def _note(action: str, key: ApiKey, **facts: Any) -> None:
-    auditing.note_thing(action, account_id=key.account_id, kind="account", thing_id=key.account_id, key=key, **facts)
-
-
-LIVE_PREFIX = "mm_live_"
 
 
 def new_key_text(*, sandbox: bool = False) -> str:

@@ -17,9 +17,10 @@ from common.fingerprint import canonical_json
 from gateway import auditing
 from gateway.errors import Forbidden, GatewayError, NotFound, TooManyRequests
 from gateway.models import Account, ApiKey, ApprovalRequest
-from gateway.models.codes import LIFETIME, matches, new_code
+from gateway.models.codes import LIFETIME, new_code
 
 log = logging.getLogger(__name__)
+
 # Each wish gives five tries at its code; together too few to guess one.
 MAX_AN_HOUR = 20
 
@@ -83,7 +84,7 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
             "tries. Ask again without approval_code.",
             code="no_pending_approval",
         )
-    if not matches(code, request):
+    if not request.matches(code):
         return Forbidden("The approval_code is wrong.", code="wrong_code")
     request.used_at = now
     request.save(update_fields=["used_at"])
@@ -106,14 +107,7 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
                 requested_by_key=key,
                 expires_at=now + LIFETIME,
             )
-            auditing.note_thing(
-                "approval.requested",
-                account_id=account.pk,
-                kind="approval",
-                thing_id=request.pk,
-                key=key,
-                wanted=action,
-            )
+            auditing.record("approval.requested", request, key=key, wanted=action)
             log.info("approval requested", extra={"approval": request.pk, "action": action, "key": key.pk})
     return ConfirmationRequired(
         "An operator has to confirm this. Repeat the same request with the approval_code that the operator gives you.",

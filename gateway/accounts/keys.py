@@ -37,7 +37,7 @@ def create_key(
     text = new_key_text(sandbox=sandbox)
     with transaction.atomic():
         made = register_key(account=key.account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
-        _note("api_key.created", key, made, scopes=scopes, mailboxes=limits, sandbox=sandbox)
+        auditing.record("api_key.created", made, key=key, scopes=scopes, mailboxes=limits, sandbox=sandbox)
     made.refresh_from_db(fields=["created_at"])
     return made, text
 
@@ -54,7 +54,7 @@ def make_operator_key(
     facts: dict[str, Any] = {"scopes": scopes, "mailboxes": limits, "sandbox": sandbox, "by": "operator"}
     with transaction.atomic():
         made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
-        auditing.note_thing("api_key.created", account_id=account.pk, kind="api_key", thing_id=made.pk, **facts)
+        auditing.record("api_key.created", made, **facts)
     log.info("key handed out", extra={"made": made.pk, "account": account.pk})
     return made, text
 
@@ -73,7 +73,7 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
         for name, value in fields.items():
             setattr(changed, name, value)
         changed.save(update_fields=list(fields))
-        _note("api_key.updated", key, changed, **{n: v for n, v in fields.items() if n != "name"})
+        auditing.record("api_key.updated", changed, key=key, **{n: v for n, v in fields.items() if n != "name"})
     log.info("key changed", extra={"changed": changed.pk, "fields": sorted(fields), "key": key.pk})
     return changed
 
@@ -87,7 +87,7 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
         _check_another_admin(revoked)
         revoked.revoked_at = now
         revoked.save(update_fields=["revoked_at"])
-        _note("api_key.revoked", key, revoked)
+        auditing.record("api_key.revoked", revoked, key=key)
     log.info("key revoked", extra={"revoked": revoked.pk, "key": key.pk})
 
 
@@ -133,7 +133,3 @@ def _check_another_admin(key: ApiKey) -> None:
         raise Conflict(
             "This is the last key that can administer the whole account. Make another one first.", code="last_admin"
         )
-
-
-def _note(action: str, key: ApiKey, about: ApiKey, **facts: Any) -> None:
-    auditing.note_thing(action, account_id=key.account_id, kind="api_key", thing_id=about.pk, key=key, **facts)

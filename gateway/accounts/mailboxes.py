@@ -14,11 +14,13 @@ from gateway import auditing
 from gateway.errors import BadRequest, Conflict, Forbidden, GatewayError, Invalid, NotFound, TooManyRequests
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
-from gateway.models.codes import LIFETIME, MAX_WRONG, matches, new_code
+from gateway.models.codes import LIFETIME, MAX_WRONG, new_code
 from gateway.recipients.allowlists import judge
 from gateway.states import Mode, stricter
 
 log = logging.getLogger(__name__)
+
+MAX_AN_HOUR = 3
 
 
 def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]) -> Mailbox:
@@ -36,7 +38,9 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         mailbox = _insert(
             account, address, {**settings, "oversight_mode": stricter(mode or Mode.GATED_SEND, Mode.GATED_SEND)}
         )
-        _note("mailbox.created", key, mailbox, oversight_mode=mailbox.oversight_mode, settings=sorted(settings))
+        auditing.record(
+            "mailbox.created", mailbox, key=key, oversight_mode=mailbox.oversight_mode, settings=sorted(settings)
+        )
     mailbox.refresh_from_db(fields=["created_at"])
     return mailbox
 
@@ -57,7 +61,9 @@ def change_mailbox(
         for name, value in changes.items():
             setattr(mailbox, name, value)
         mailbox.save(update_fields=list(changes))
-        _note("mailbox.updated", key, mailbox, oversight_mode=mailbox.oversight_mode, fields=sorted(changes))
+        auditing.record(
+            "mailbox.updated", mailbox, key=key, oversight_mode=mailbox.oversight_mode, fields=sorted(changes)
+        )
     log.info("mailbox changed", extra={"mailbox": mailbox.pk, "fields": sorted(changes), "key": key.pk})
     return mailbox
 
@@ -72,7 +78,7 @@ def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
         raise Forbidden("A sandbox key cannot delete a mailbox, because live mail shares it.", code="sandbox_key")
     with transaction.atomic():
         if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
-            _note("mailbox.deleted", key, mailbox)
+            auditing.record("mailbox.deleted", mailbox, key=key)
     log.info("mailbox deleted", extra={"mailbox": mailbox.pk, "key": key.pk})
 
 
@@ -144,15 +150,6 @@ def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
     return mode
 
 
-def _note(action: str, key: ApiKey, mailbox: Mailbox, **facts: Any) -> None:
-    auditing.note_thing(
-        action, account_id=key.account_id, kind="mailbox", thing_id=mailbox.pk, key=key, mailbox_id=mailbox.pk, **facts
-    )
-
-
-MAX_AN_HOUR = 3
-
-
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
     """Store the wish for a looser mode with its code; an older wish of the mailbox ends.
 
@@ -166,7 +163,9 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
         request = UpgradeRequest.objects.create(
             mailbox=mailbox, target_mode=target, code=new_code(), requested_by_key=key, expires_at=now + LIFETIME
         )
-        _note_upgrade("mailbox.upgrade_requested", key, request)
+        auditing.record(
+            "mailbox.upgrade_requested", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode
+        )
     log.info("upgrade requested", extra={"mailbox": mailbox.pk, "target": target, "key": key.pk})
     return request
 
@@ -186,7 +185,9 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
             mailbox.save(update_fields=["oversight_mode"])
             request.used_at = now
             request.save(update_fields=["used_at"])
-            _note_upgrade("mailbox.upgraded", key, request, was=was)
+            auditing.record(
+                "mailbox.upgraded", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode, was=was
+            )
     if refusal is not None:
         log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": refusal.code, "key": key.pk})
         raise refusal
@@ -197,7 +198,7 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
 def _refusal(request: UpgradeRequest | None, code: str) -> GatewayError | None:
     if request is None:
         return NotFound("No upgrade waits for a code. Call request-upgrade first.", code="no_pending_upgrade")
-    if matches(code, request):
+    if request.matches(code):
         return None
     if request.wrong_attempts >= MAX_WRONG:
         return Forbidden("The code is wrong, and was so too often: ask for the upgrade again.", code="wrong_code")
@@ -226,17 +227,3 @@ def _check_rate(mailbox: Mailbox, now: datetime) -> None:
             code="too_many_upgrade_requests",
             retry_after=max(1, round(free_in.total_seconds())),
         )
-
-
-def _note_upgrade(action: str, key: ApiKey, request: UpgradeRequest, **facts: str) -> None:
-    auditing.note_thing(
-        action,
-        account_id=key.account_id,
-        kind="mailbox",
-        thing_id=request.mailbox_id,
-        key=key,
-        mailbox_id=request.mailbox_id,
-        request_id=request.pk,
-        target_mode=request.target_mode,
-        **facts,
-    )

@@ -32,14 +32,18 @@ from gateway.domains.dkim import signed
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.models import Account, Mailbox, Signup
 from gateway.models.accounts import Scope
+from gateway.models.codes import ALPHABET
 from gateway.states import Mode, stricter
 
 log = logging.getLogger(__name__)
+
 LIFETIME = timedelta(hours=24)
 RESEND_AFTER = timedelta(minutes=5)
 _MAIL = "gateway.tasks.mail_signup_code"
-# Without what looks alike: 0 and O, 1 and I and L.
-_LETTERS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+MAX_NUMBER = 100_000
+CHALLENGE_LIFETIME = timedelta(minutes=5)
+# The end is marked: else digits of the number could be moved into the time, which leaves the hash as it is.
+_EXPIRES = re.compile(r"\?expires=(\d{1,12})&$")
 
 
 def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
@@ -97,7 +101,7 @@ def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
         text = new_key_text()
         scopes = [str(Scope.READ), str(Scope.SEND)]
         register_key(account=account, name="First key", scopes=scopes, text=text)
-        auditing.note_thing("account.signed_up", account_id=account.pk, kind="account", thing_id=account.pk)
+        auditing.record("account.signed_up", account)
     log.warning("account made by sign-up", extra={"account": account.pk})
     return signup, mailbox, text
 
@@ -185,7 +189,7 @@ def _code_message(signup: Signup, sender: str) -> bytes:
 def _code(signup: Signup) -> str:
     """Return the code of a wish, such as SKP-7D2-4V8."""
     drawn = salted_hmac("gateway.signup.code", f"{signup.pk}:{signup.codes}", algorithm="sha256").digest()
-    letters = "".join(_LETTERS[byte % len(_LETTERS)] for byte in drawn[:9])
+    letters = "".join(ALPHABET[byte % len(ALPHABET)] for byte in drawn[:9])
     return f"{letters[:3]}-{letters[3:6]}-{letters[6:]}"
 
 
@@ -203,12 +207,6 @@ def _slug(name: str) -> str:
 
 def _is_taken(slug: str) -> bool:
     return Account.objects.filter(slug=slug).exists()
-
-
-MAX_NUMBER = 100_000
-CHALLENGE_LIFETIME = timedelta(minutes=5)
-# The end is marked: else digits of the number could be moved into the time, which leaves the hash as it is.
-_EXPIRES = re.compile(r"\?expires=(\d{1,12})&$")
 
 
 def new_challenge(*, now: datetime) -> dict[str, Any]:

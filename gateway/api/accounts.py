@@ -13,7 +13,7 @@ from gateway.accounts import accounts
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
-from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress, example, none_if_empty
 from gateway.auth import KeyedRequest, needs
 from gateway.limits import Counts, emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
@@ -23,12 +23,16 @@ from gateway.models.accounts import Scope
 from gateway.timestamps import epoch_milliseconds, iso
 
 _CLEARABLE = ("oversight_email", "physical_address")
+MAX_DAYS = 366
+# The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
+_LATEST = 253_370_764_799_999
+_PLAN = "self-hosted"
 
 
 class AccountPatch(Confirmable):
     """What to change. Null clears the address of the overseer and the postal one."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "oversight_email": "boss@example.com"}})
+    model_config = example({"name": "Acme", "oversight_email": "boss@example.com"})
 
     name: Annotated[Line, Field(min_length=1, max_length=200)] | None = None
     oversight_email: OptionalAddress = None
@@ -42,27 +46,18 @@ class AccountPatch(Confirmable):
         return changes | {name: values[name] or "" for name in _CLEARABLE if name in values}
 
 
-MAX_DAYS = 366
-# The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
-_LATEST = 253_370_764_799_999
-
-
-def _none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-def _lower(value: object) -> object:
+def _lower_or_none(value: object) -> object:
     return (value.strip().lower() or None) if isinstance(value, str) else value
 
 
-_Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(_none_if_empty)]
+_Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)]
 
 
 class UsageFilters(BaseModel):
     """Which period, and whether by day. MCP clients say `period`, others `breakdown`."""
 
-    period: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower)] = None
-    breakdown: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower)] = None
+    period: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)] = None
+    breakdown: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)] = None
     begin: _Milliseconds = Field(None, alias="from", description="Milliseconds since 1970; default: this month.")
     end: _Milliseconds = Field(None, alias="to", description="Milliseconds since 1970; default: now.")
 
@@ -153,9 +148,6 @@ def audit_entry_json(row: AuditLogEntry) -> dict[str, Any]:
         "metadata": row.metadata,
         "created_at": iso(row.created_at),
     }
-
-
-_PLAN = "self-hosted"
 
 
 def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
@@ -300,8 +292,5 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    if before := lists.read_cursor(cursor):
-        rows = rows.filter(pk__lt=before)
-    size = lists.clamp(limit, default=100, most=500)
-    page, following = lists.cut(list(rows[: size + 1]), size)
+    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=100, most=500)
     return answer({"entries": [audit_entry_json(entry) for entry in page], "cursor": following})

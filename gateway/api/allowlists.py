@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from common.mail_addresses import clean_addresses
 from common.patterns import read_pattern
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, PendingApproval, answer, documented
-from gateway.api.bodies import Body, Confirmable, Line, Moment
+from gateway.api.bodies import Body, Confirmable, Line, Moment, example, lower
 from gateway.auth import KeyedRequest, needs
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, Refusal
@@ -23,10 +23,7 @@ from gateway.recipients.allowlists import Entry, facts_of, judge
 from gateway.timestamps import iso
 
 MAX_ENTRIES = 5000
-
-
-def _word(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+_PATH = "/mailboxes/{mailbox}/allowlist"
 
 
 def _pattern(value: object) -> str:
@@ -47,8 +44,8 @@ def _few(value: object) -> object:
 
 
 # Words and not the model's classes: the API's document knows a class by its bare name, and has another `Mode`.
-KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(_word)]
-ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(_word)]
+KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(lower)]
+ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(lower)]
 
 
 class EntryIn(Body):
@@ -66,17 +63,15 @@ class EntryIn(Body):
 class AllowlistIn(Confirmable):
     """A whole list. `version` is the one that the change is made to; a list that was never written is at 0."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "kind": "restriction",
-                "mode": "monitor",
-                "version": 0,
-                "entries": [
-                    "example.org",
-                    {"pattern": "jane@example.com", "expires_at": "2099-01-01T00:00:00Z", "note": "until the fair"},
-                ],
-            }
+    model_config = example(
+        {
+            "kind": "restriction",
+            "mode": "monitor",
+            "version": 0,
+            "entries": [
+                "example.org",
+                {"pattern": "jane@example.com", "expires_at": "2099-01-01T00:00:00Z", "note": "until the fair"},
+            ],
         }
     )
 
@@ -143,7 +138,6 @@ class Refusals(Answer):
 
 
 router = Router(tags=["allowlists"])
-_PATH = "/mailboxes/{mailbox}/allowlist"
 
 
 @router.get(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer))
@@ -190,10 +184,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")
-    if before := lists.read_cursor(cursor):
-        rows = rows.filter(pk__lt=before)
-    size = lists.clamp(limit, default=50, most=100)
-    page, following = lists.cut(list(rows[: size + 1]), size)
+    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=50, most=100)
     return answer({"refusals": [_refusal(refusal) for refusal in page], "cursor": following})
 
 

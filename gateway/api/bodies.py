@@ -7,11 +7,12 @@ import json
 import math
 import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from django.http import HttpRequest
 from ninja.parser import Parser
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from common.mail_addresses import clean_address, clean_addresses
@@ -29,6 +30,33 @@ MAX_KEY = 200
 # The kind of error of text that would begin another header; whoever answers for it also notes who tried.
 INJECTION = "header_injection"
 _GOES_ON = re.compile(r"[\r\n]")
+_PLAIN = {
+    "missing": "is missing.",
+    "bool_type": "must be true or false.",
+    "bool_parsing": "must be true or false.",
+    "string_type": "must be text.",
+    "dict_type": "must be an object.",
+    "list_type": "must be a list.",
+    "model_type": "must be an object.",
+    "model_attributes_type": "must be an object.",
+    "int_type": "must be a whole number.",
+    "int_parsing": "must be a whole number.",
+    "int_parsing_size": "must be a smaller number.",
+    "int_from_float": "must be a whole number.",
+    "string_pattern_mismatch": "has not the form that it must have: {pattern}",
+    "enum": "must be one of {expected}.",
+    "literal_error": "must be one of {expected}.",
+    "greater_than_equal": "must be at least {ge}.",
+    "less_than_equal": "must be at most {le}.",
+    "string_too_long": "at most {max_length} {unit}.",
+    "string_too_short": "at least {min_length} {unit}.",
+    "too_long": "at most {max_length} {unit}.",
+    "too_short": "at least {min_length} {unit}.",
+}
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: application/json."
 
 
 def _few(value: object) -> object:
@@ -53,8 +81,14 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _lower(value: object) -> object:
+def lower(value: object) -> object:
+    """Return a word in lower case; anything else as it is."""
     return value.strip().lower() if isinstance(value, str) else value
+
+
+def none_if_empty(value: Any) -> Any:
+    """Return None for an empty text."""
+    return None if value == "" else value
 
 
 def _time(value: object) -> datetime:
@@ -90,8 +124,13 @@ Text = Annotated[str, Field(max_length=MAX_BODY)]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 Moment = Annotated[datetime, BeforeValidator(_time)]
-ModeWord = Annotated[Mode, BeforeValidator(_lower)]
-TimingWord = Annotated[GateTiming, BeforeValidator(_lower)]
+ModeWord = Annotated[Mode, BeforeValidator(lower)]
+TimingWord = Annotated[GateTiming, BeforeValidator(lower)]
+
+
+def example(value: JsonDict) -> ConfigDict:
+    """Return the settings of a body that the document shows with this example."""
+    return ConfigDict(json_schema_extra={"example": value})
 
 
 class Body(BaseModel):
@@ -121,6 +160,28 @@ class NamesEmail(Body):
         return self.email_id or self.message_id or self.id
 
 
+class MustNameEmail(NamesEmail):
+    """A body that has to name a message."""
+
+    @model_validator(mode="after")
+    def _must_name_email(self) -> Self:
+        if not self.names_email():
+            raise ValueError("email_id: say which message.")
+        return self
+
+
+class NamesMailbox(Body):
+    """A body that names a mailbox under any of its three names."""
+
+    sender: str = Field("", alias="from", max_length=320)
+    mailbox: str = Field("", max_length=320)
+    mailbox_id: str = Field("", max_length=320)
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox as the body names it, or an empty text."""
+        return self.sender or self.mailbox or self.mailbox_id
+
+
 class Confirmable(Body):
     """A request that may have to be repeated with a code."""
 
@@ -134,32 +195,7 @@ class Confirmable(Body):
 class ConfirmIn(Confirmable):
     """A request that names nothing else."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {}})
-
-
-_PLAIN = {
-    "missing": "is missing.",
-    "bool_type": "must be true or false.",
-    "bool_parsing": "must be true or false.",
-    "string_type": "must be text.",
-    "dict_type": "must be an object.",
-    "list_type": "must be a list.",
-    "model_type": "must be an object.",
-    "model_attributes_type": "must be an object.",
-    "int_type": "must be a whole number.",
-    "int_parsing": "must be a whole number.",
-    "int_parsing_size": "must be a smaller number.",
-    "int_from_float": "must be a whole number.",
-    "string_pattern_mismatch": "has not the form that it must have: {pattern}",
-    "enum": "must be one of {expected}.",
-    "literal_error": "must be one of {expected}.",
-    "greater_than_equal": "must be at least {ge}.",
-    "less_than_equal": "must be at most {le}.",
-    "string_too_long": "at most {max_length} {unit}.",
-    "string_too_short": "at least {min_length} {unit}.",
-    "too_long": "at most {max_length} {unit}.",
-    "too_short": "at least {min_length} {unit}.",
-}
+    model_config = example({})
 
 
 def sentence_of(error: dict[str, Any]) -> str:
@@ -173,12 +209,6 @@ def sentence_of(error: dict[str, Any]) -> str:
     # "'a', 'b' or 'c'" reads better without its signs.
     facts["expected"] = str(facts.get("expected", "")).replace("'", "")
     return plain.format(**facts)
-
-
-MAX_DEPTH = 32
-MAX_VALUES = 100_000
-_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
-_NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: application/json."
 
 
 class StrictParser(Parser):

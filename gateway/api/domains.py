@@ -5,10 +5,10 @@ from typing import Annotated, Any
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from gateway.api.answers import Answer, Changed, answer, documented
-from gateway.api.bodies import Body
+from gateway.api.bodies import Body, example
 from gateway.auth import KeyedRequest, needs
 from gateway.domains import registration
 from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
@@ -23,7 +23,7 @@ from gateway.timestamps import iso
 class DomainIn(Body):
     """A domain to claim."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"domain": "mail.example.com"}})
+    model_config = example({"domain": "mail.example.com"})
 
     domain: Annotated[str, AfterValidator(clean_domain), Field(max_length=300)]
 

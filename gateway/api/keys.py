@@ -5,12 +5,12 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts import keys
 from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
-from gateway.api.bodies import Confirmable, ConfirmIn, Line
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, example
 from gateway.auth import KeyedRequest, needs
 from gateway.models import ApiKey
 from gateway.models.accounts import Scope
@@ -36,7 +36,7 @@ KeyName = Annotated[Line, Field(min_length=1, max_length=100)]
 class KeyIn(Confirmable):
     """A key to make. Without `mailboxes` it is good for all of them."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"name": "Support bot", "scopes": ["read", "send"]}})
+    model_config = example({"name": "Support bot", "scopes": ["read", "send"]})
 
     name: KeyName
     scopes: Scopes | None = None
@@ -47,7 +47,7 @@ class KeyIn(Confirmable):
 class KeyPatch(Confirmable):
     """What to change about a key. `mailboxes` null: all of them."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"name": "Support bot 2"}})
+    model_config = example({"name": "Support bot 2"})
 
     name: KeyName | None = None
     scopes: Scopes | None = None

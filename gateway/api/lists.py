@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Protocol, TypeVar
 
+from django.db.models import QuerySet
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
+from gateway.api.bodies import none_if_empty
 from gateway.errors import Invalid
 from gateway.models.emails import EmailQuerySet
 from gateway.states import Direction, Status
@@ -57,15 +59,21 @@ def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
     return rows[:limit], str(rows[limit - 1].pk)
 
 
+def page_of(
+    rows: QuerySet[Any], *, limit: str, cursor: str, default: int, most: int, numbered: bool = False
+) -> tuple[Sequence[Any], str | None]:
+    """Return one page of `rows`, newest first, and the cursor of the next; ids of `numbered` rows are integers."""
+    if before := read_cursor(cursor):
+        rows = rows.filter(pk__lt=as_number(before) if numbered else before)
+    size = clamp(limit, default=default, most=most)
+    return cut(list(rows[: size + 1]), size)
+
+
 def as_number(cursor: str) -> int:
     """Return the id in a cursor of a list that counts its rows. Raises Invalid."""
     if not cursor.isdecimal() or len(cursor) > 18:
         raise Invalid("cursor: is not one that this list gave.", field="cursor")
     return int(cursor)
-
-
-def _none_if_empty(value: Any) -> Any:
-    return None if value == "" else value
 
 
 def _filterable(status: Status | None) -> Status | None:
@@ -79,9 +87,9 @@ def _moment(value: Any) -> datetime | None:
     return parse_loosely(value) if value else None
 
 
-_MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValidator(_none_if_empty)]
-_MaybeDirection = Annotated[Direction | None, BeforeValidator(_none_if_empty)]
-_MaybeFlag = Annotated[bool | None, BeforeValidator(_none_if_empty)]
+_MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValidator(none_if_empty)]
+_MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
+_MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
 _MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
 _Text = Annotated[str, Field(max_length=200)]
 

@@ -5,12 +5,12 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
-from gateway.api.bodies import Addresses, Body, Confirmable, Line, ModeWord, TimingWord
+from gateway.api.bodies import Addresses, Body, Confirmable, Line, ModeWord, TimingWord, example
 from gateway.auth import KeyedRequest, needs
 from gateway.lookups import mailbox_named
 from gateway.messages import decisions
@@ -62,9 +62,7 @@ class MailboxSettings(Body):
 class MailboxIn(MailboxSettings, Confirmable):
     """A mailbox to make: a whole address, or the part before the @ of the account's own domain."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"address_local": "outreach", "display_name": "Outreach", "auto_cc": None}}
-    )
+    model_config = example({"address_local": "outreach", "display_name": "Outreach", "auto_cc": None})
 
     address: Annotated[str, Field(max_length=320)] | None = None
     address_local: Annotated[str, Field(max_length=64)] | None = None
@@ -83,9 +81,7 @@ class MailboxIn(MailboxSettings, Confirmable):
 class MailboxPatch(MailboxSettings, Confirmable):
     """What to change about a mailbox."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"display_name": "Support", "signature_block": "The support team"}}
-    )
+    model_config = example({"display_name": "Support", "signature_block": "The support team"})
 
 
 class MailboxAnswer(Answer):

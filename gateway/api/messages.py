@@ -7,12 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
 from ninja import Query, Router
-from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator, model_validator
 
 from gateway import lookups
 from gateway.api import lists, shapes
 from gateway.api.answers import Changed, answer, documented
-from gateway.api.bodies import Body, NamesEmail
+from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
 from gateway.api.shapes import FileLink, Message, Messages, TagDeleted, Tags, Thread
@@ -28,12 +28,20 @@ from gateway.states import AWAITING_DECISION, Direction, Status
 from gateway.timestamps import iso
 
 _TagMap = Annotated[dict[str, str], BeforeValidator(parse_tags)]
+_EMAIL = "/mailboxes/{mailbox}/emails/{email}"
+MAX_MESSAGES = 500
+# Each of these may be as long as a message can be.
+MAX_MESSAGES_WITH_BODIES = 50
+# What was written as an answer and will never be one.
+_NEVER_SENT = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
+_TAGS = "/mailboxes/{mailbox}/emails/{email}/tags"
+_FILE = "/mailboxes/{mailbox}/emails/{email}/attachments/{path:name}"
 
 
 class TagsIn(Body):
     """Tags to add or to overwrite: an object, or words."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"tags": {"priority": "high"}}})
+    model_config = example({"tags": {"priority": "high"}})
 
     tags: _TagMap
 
@@ -41,9 +49,7 @@ class TagsIn(Body):
 class FlatTagsIn(NamesEmail):
     """Tags to add to the message that the body names."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"id": "01JD0000000000000000000000", "tags": ["follow-up"]}}
-    )
+    model_config = example({"id": "01JD0000000000000000000000", "tags": ["follow-up"]})
 
     tags: _TagMap
 
@@ -55,7 +61,6 @@ class FlatTagsIn(NamesEmail):
 
 
 router = Router(tags=["messages"])
-_EMAIL = "/mailboxes/{mailbox}/emails/{email}"
 
 
 @router.get("/mailboxes/{mailbox}/emails", auth=needs(Scope.READ), response=documented(Messages))
@@ -127,13 +132,6 @@ def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
 
 
-MAX_MESSAGES = 500
-# Each of these may be as long as a message can be.
-MAX_MESSAGES_WITH_BODIES = 50
-# What was written as an answer and will never be one.
-_NEVER_SENT = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
-
-
 @router.get("/mailboxes/{mailbox}/threads/{thread}", auth=needs(Scope.READ), response=documented(Thread))
 def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
     """List a thread, oldest first; with `bodies` the newest messages, and what they say. Nothing is marked read."""
@@ -184,9 +182,6 @@ def _waits_for_an_answer(emails: list[Email]) -> bool:
     return bool(words) and words[-1].direction == Direction.INBOUND
 
 
-_TAGS = "/mailboxes/{mailbox}/emails/{email}/tags"
-
-
 @router.get(_TAGS, auth=needs(Scope.READ), response=documented(Tags))
 def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Get the tags of a message."""
@@ -222,9 +217,6 @@ def tag_by_id(request: KeyedRequest, email: str, body: TagsIn | FlatTagsIn) -> H
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
     return email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
-
-
-_FILE = "/mailboxes/{mailbox}/emails/{email}/attachments/{path:name}"
 
 
 # Before the route of the bytes, which would take this suffix for a part of the name.

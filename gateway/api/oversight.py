@@ -6,12 +6,12 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
 from gateway.api.answers import Answer, Problem, answer, documented
-from gateway.api.bodies import Body, Line, ModeWord, NamesEmail
+from gateway.api.bodies import Body, Line, ModeWord, MustNameEmail, example
 from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
@@ -24,12 +24,16 @@ from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
 _ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+_ASKED = (
+    "An operator has the code for this and decides whether to give it to you. It is good once, for 24 hours: pass it "
+    "on with upgrade."
+)
 
 
 class Verdict(Body):
     """A decision about a message that the path names."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"decision": "approve"}})
+    model_config = example({"decision": "approve"})
 
     action: str = ""
     decision: str = ""
@@ -50,24 +54,16 @@ class Verdict(Body):
         return _ACTIONS[(self.action or self.decision).strip().lower()]
 
 
-class DecideIn(Verdict, NamesEmail):
+class DecideIn(Verdict, MustNameEmail):
     """A decision about a held message, in any dialect."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"email_id": "01JD0000000000000000000000", "action": "approve"}}
-    )
-
-    @model_validator(mode="after")
-    def _names_message(self) -> Self:
-        if not self.names_email():
-            raise ValueError("email_id: say which message.")
-        return self
+    model_config = example({"email_id": "01JD0000000000000000000000", "action": "approve"})
 
 
 class UpgradeWish(Body):
     """Which mode is wanted."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"target_mode": "monitored"}})
+    model_config = example({"target_mode": "monitored"})
 
     target_mode: ModeWord
 
@@ -75,7 +71,7 @@ class UpgradeWish(Body):
 class UpgradeCode(Body):
     """The code that an operator gave out."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"code": "A7X-29K"}})
+    model_config = example({"code": "A7X-29K"})
 
     code: Annotated[str, Field(min_length=1, max_length=40)]
 
@@ -209,12 +205,6 @@ def _leaves_now(email: Email) -> bool:
 
 def _word(email: Email, *, flat: bool) -> str:
     return "approved_and_sent" if _leaves_now(email) and not flat else email.decision
-
-
-_ASKED = (
-    "An operator has the code for this and decides whether to give it to you. It is good once, for 24 hours: pass it "
-    "on with upgrade."
-)
 
 
 @router.post(

@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway.api import lists
 from gateway.api.answers import Answer, answer, documented
-from gateway.api.bodies import Address, Body, Line
+from gateway.api.bodies import Address, Body, Line, example
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, mailbox_named
@@ -38,9 +38,7 @@ def _few(tags: list[str]) -> list[str]:
 class ContactIn(Body):
     """Somebody to know. Without a name the address is the name."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]}}
-    )
+    model_config = example({"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]})
 
     email: Address
     name: Annotated[Line, Field(max_length=200)] | None = None
@@ -120,10 +118,6 @@ class ContactFilters(BaseModel):
         """Return what to search for; a whole address in the form in which contacts keep it."""
         return comparable_text((self.q or self.query).strip())
 
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return lists.clamp(self.limit, default=500, most=1000)
-
 
 @router.get("/contacts", auth=needs(Scope.READ), response=documented(Contacts))
 def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> HttpResponse:
@@ -133,10 +127,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
     if text := filters.text():
         rows = rows.matching(text)
-    if before := lists.read_cursor(filters.cursor):
-        rows = rows.filter(pk__lt=before)
-    size = filters.page_size()
-    page, following = lists.cut(list(rows[: size + 1]), size)
+    page, following = lists.page_of(rows, limit=filters.limit, cursor=filters.cursor, default=500, most=1000)
     return answer({"contacts": [_contact(contact) for contact in page], "cursor": following})
 
 
@@ -177,10 +168,7 @@ def _contact(contact: Contact) -> dict[str, Any]:
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
-    if before := lists.read_cursor(cursor):
-        rows = rows.filter(pk__lt=before)
-    size = lists.clamp(limit, default=500, most=1000)
-    page, following = lists.cut(list(rows[: size + 1]), size)
+    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=500, most=1000)
     return answer({"suppressions": [_suppression(row) for row in page], "cursor": following})
 
 

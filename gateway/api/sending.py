@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.api import shapes
 from gateway.api.answers import answer, documented
@@ -17,11 +17,14 @@ from gateway.api.bodies import (
     Metadata,
     ModeWord,
     Moment,
+    MustNameEmail,
     NamesEmail,
+    NamesMailbox,
     OptionalAddress,
     Subject,
     Text,
     TimingWord,
+    example,
 )
 from gateway.api.shapes import Message, Sent
 from gateway.attachments import check_number, read_files
@@ -42,6 +45,19 @@ from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Mode
 from gateway.text import text_of_html
+
+_WORDS = "Dear Jane,\n\nit left this morning."
+_CONTENT = ("to", "cc", "bcc", "subject", "markdown")
+_HELD = (
+    "Held for review: a person decides whether this message leaves. Being held is not an error. Do not send it again; "
+    "read the message, or wait for the webhook, to learn the decision."
+)
+_LEAVING = "Accepted: this message leaves without review."
+_AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
+_MISMATCH = (
+    "This idempotency key was used before, for a message with other content. This is that message; the message of this "
+    "request was not taken. Give each message its own key."
+)
 
 
 class FileIn(Body):
@@ -108,55 +124,37 @@ class Composed(Body):
         )
 
 
-class SendIn(Composed):
+class SendIn(Composed, NamesMailbox):
     """A message to send, in any dialect."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "from": "support@example.com",
-                "to": ["jane@example.org"],
-                "subject": "Your order",
-                "markdown": "Dear Jane,\n\nit is on its way.",
-                "metadata": {"discord_user": "ana"},
-            }
+    model_config = example(
+        {
+            "from": "support@example.com",
+            "to": ["jane@example.org"],
+            "subject": "Your order",
+            "markdown": "Dear Jane,\n\nit is on its way.",
+            "metadata": {"discord_user": "ana"},
         }
     )
 
-    sender: str = Field("", alias="from", max_length=320)
-    mailbox: str = Field("", max_length=320)
-    mailbox_id: str = Field("", max_length=320)
     to: Addresses = Field(min_length=1)
     subject: Subject
-
-    def names_mailbox(self) -> str:
-        """Return the mailbox as the body names it, or an empty text."""
-        return self.sender or self.mailbox or self.mailbox_id
 
     def draft(self, *, header_key: str) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
         return self.written(to=self.to, subject=self.subject, header_key=header_key)
 
 
-class CancelIn(NamesEmail):
+class CancelIn(MustNameEmail):
     """Which message to cancel, where the path does not say."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"email_id": "01JD0000000000000000000000"}})
-
-    @model_validator(mode="after")
-    def _is_clear(self) -> Self:
-        if not self.names_email():
-            raise ValueError("email_id: say which message.")
-        return self
-
-
-_WORDS = "Dear Jane,\n\nit left this morning."
+    model_config = example({"email_id": "01JD0000000000000000000000"})
 
 
 class ReplyIn(Composed):
     """An answer; who gets it, its subject and its thread follow from the message that it answers."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"markdown": _WORDS}})
+    model_config = example({"markdown": _WORDS})
 
     def draft(self, *, parent: Email, header_key: str) -> Draft:
         """Return what is to be sent. Raises Invalid or TooLarge."""
@@ -165,24 +163,14 @@ class ReplyIn(Composed):
         )
 
 
-class ReplyFromIn(ReplyIn):
+class ReplyFromIn(ReplyIn, NamesMailbox):
     """An answer that may name the mailbox that it is from."""
-
-    sender: str = Field("", alias="from", max_length=320)
-    mailbox: str = Field("", max_length=320)
-    mailbox_id: str = Field("", max_length=320)
-
-    def names_mailbox(self) -> str:
-        """Return the mailbox as the body names it, or an empty text."""
-        return self.sender or self.mailbox or self.mailbox_id
 
 
 class FlatReplyIn(ReplyFromIn, NamesEmail):
     """An answer that names the message, or only the thread, in its body."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"thread_id": "01JD0000000000000000000000", "body": _WORDS}}
-    )
+    model_config = example({"thread_id": "01JD0000000000000000000000", "body": _WORDS})
 
     thread_id: str = Field("", max_length=64)
 
@@ -193,13 +181,10 @@ class FlatReplyIn(ReplyFromIn, NamesEmail):
         return self
 
 
-_CONTENT = ("to", "cc", "bcc", "subject", "markdown")
-
-
 class EditIn(Body):
     """What to change; what is left out, or null, stays."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"send_at": "2099-01-01T09:00:00Z"}})
+    model_config = example({"send_at": "2099-01-01T09:00:00Z"})
 
     send_at: Moment | None = None
     scheduled_at: Moment | None = None
@@ -234,18 +219,6 @@ class EditIn(Body):
         if spelled:
             content["markdown"] = getattr(self, spelled)
         return Edit(send_at=self.send_at or self.scheduled_at, content=content)
-
-
-_HELD = (
-    "Held for review: a person decides whether this message leaves. Being held is not an error. Do not send it again; "
-    "read the message, or wait for the webhook, to learn the decision."
-)
-_LEAVING = "Accepted: this message leaves without review."
-_AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
-_MISMATCH = (
-    "This idempotency key was used before, for a message with other content. This is that message; the message of this "
-    "request was not taken. Give each message its own key."
-)
 
 
 def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:

@@ -12,6 +12,12 @@ from gateway.models import ApiKey, Email
 from gateway.states import Decision, Direction, Status
 from gateway.timestamps import iso
 
+_VERDICTS: dict[str, str] = {Status.SPAM_FLAGGED: "flagged", Status.SPAM_QUARANTINED: "quarantined"}
+# Every text in a row that whoever wrote the message chose freely, but for the one address that it is from: lists of
+# addresses can hold whole sentences, too.
+_WITHHELD: dict[str, Any] = {"subject": "", "from_name": "", "message_id_header": None, "in_reply_to": None}
+_WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
+
 
 def address_list(addresses: list[str], *, flat: bool) -> str | list[str]:
     """Return recipients as this dialect shows them in lists: the flat one as text."""
@@ -78,9 +84,6 @@ def _oversight(email: Email) -> dict[str, Any]:
     }
 
 
-_VERDICTS: dict[str, str] = {Status.SPAM_FLAGGED: "flagged", Status.SPAM_QUARANTINED: "quarantined"}
-
-
 def delivery(email: Email) -> dict[str, Any]:
     """Return how the sending of an email went."""
     return {
@@ -142,12 +145,6 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
     }
-
-
-# Every text in a row that whoever wrote the message chose freely, but for the one address that it is from: lists of
-# addresses can hold whole sentences, too.
-_WITHHELD: dict[str, Any] = {"subject": "", "from_name": "", "message_id_header": None, "in_reply_to": None}
-_WITHHELD |= {"reply_to": None, "cc": [], "cc_addresses": [], "metadata": {}}
 
 
 def row(key: ApiKey, email: Email, *, flat: bool = False) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from pydantic import ConfigDict, Field
+from pydantic import Field
 from pydantic.config import JsonDict
 
 from common.addresses import client_address
@@ -14,16 +14,26 @@ from gateway.accounts import signup
 from gateway.accounts.signup import check_solution, new_challenge
 from gateway.api.accounts import router
 from gateway.api.answers import Answer, answer, documented
-from gateway.api.bodies import Address, Body, Line, ModeWord
+from gateway.api.bodies import Address, Body, Line, ModeWord, example
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.models import Account, Signup
 from gateway.states import Mode
+
+_WISH: JsonDict = {
+    "operator_name": "Acme",
+    "oversight_email": "a@acme.example",
+    "accepted_tos": True,
+    "accepted_operator_agreement": True,
+    "accepted_anti_spam_policy": True,
+    "pow_solution": {"challenge": "0" * 64, "number": 4711, "salt": "9f?expires=1", "signature": "0" * 64},
+}
+CLOSED = {"responses": {501: {"description": "Accounts are made by the operator here."}}}
 
 
 class ChallengeIn(Body):
     """Whom the account will be for; it changes nothing here."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"oversight_email": "a@acme.example"}})
+    model_config = example({"oversight_email": "a@acme.example"})
 
     oversight_email: Annotated[str, Field(max_length=320)] = ""
 
@@ -38,20 +48,10 @@ class Solution(Body):
     signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-_WISH: JsonDict = {
-    "operator_name": "Acme",
-    "oversight_email": "a@acme.example",
-    "accepted_tos": True,
-    "accepted_operator_agreement": True,
-    "accepted_anti_spam_policy": True,
-    "pow_solution": {"challenge": "0" * 64, "number": 4711, "salt": "9f?expires=1", "signature": "0" * 64},
-}
-
-
 class SignupIn(Body):
     """A wish for an account."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _WISH})
+    model_config = example(_WISH)
 
     # It stands in the mail with the code, which may go to a stranger: no place for an advertisement.
     operator_name: Annotated[Line, Field(min_length=1, max_length=80, pattern=r"^[^:/@]*$")]
@@ -69,7 +69,7 @@ class SignupIn(Body):
 class ConfirmSignupIn(Body):
     """The code that was mailed."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"code": "SKP-7D2-4V8"}})
+    model_config = example({"code": "SKP-7D2-4V8"})
 
     code: Annotated[str, Field(min_length=1, max_length=40)]
 
@@ -77,7 +77,7 @@ class ConfirmSignupIn(Body):
 class ResendIn(Body):
     """To whom the code was mailed."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"oversight_email": "a@acme.example"}})
+    model_config = example({"oversight_email": "a@acme.example"})
 
     oversight_email: Annotated[str, Field(min_length=3, max_length=320)]
 
@@ -121,7 +121,6 @@ class SlugAvailability(Answer):
 
 # Of one address, within an hour: guesses at a code, and wishes for an account.
 _MOST_CODES, _MOST_WISHES = 5, 20
-CLOSED = {"responses": {501: {"description": "Accounts are made by the operator here."}}}
 
 
 class NoSignup(GatewayError):

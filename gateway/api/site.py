@@ -233,9 +233,7 @@ def _note_injection(request: HttpRequest, field: str) -> None:
     if key is None:
         return
     log.warning("header injection refused", extra={"key": key.pk, "field": field})
-    auditing.note_thing(
-        "header_injection.refused", account_id=key.account_id, kind="api_key", thing_id=key.pk, key=key, field=field
-    )
+    auditing.record("header_injection.refused", key, key=key, field=field)
 
 
 @api.exception_handler(HttpError)

@@ -8,12 +8,12 @@ from courier.models import Delivery
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
-from gateway.api.bodies import Body, Confirmable, Line
+from gateway.api.bodies import Body, Confirmable, Line, example
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_unlimited, mailbox_named
@@ -23,13 +23,19 @@ from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from gateway.webhooks.subscriptions import replay_delivery
 
+# The published words, and the states that they stand for.
+STATUS_WORDS = {
+    "pending": (Delivery.State.DUE, Delivery.State.SENDING),
+    "delivered": (Delivery.State.DELIVERED,),
+    "failed": (Delivery.State.FAILED,),
+}
+_WORD_OF = {state: word for word, states in STATUS_WORDS.items() for state in states}
+
 
 class WebhookIn(Confirmable):
     """A subscription to make."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"example": {"url": "https://example.com/hook", "events": ["oversight.pending"]}}
-    )
+    model_config = example({"url": "https://example.com/hook", "events": ["oversight.pending"]})
 
     url: Annotated[Line, Field(min_length=1, max_length=2000)]
     events: Annotated[list[str], Field(min_length=1, max_length=40)]
@@ -42,7 +48,7 @@ class WebhookIn(Confirmable):
 class WebhookChange(Confirmable):
     """What to change of a subscription; what is not named stays."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"events": ["oversight.pending", "email.decided"]}})
+    model_config = example({"events": ["oversight.pending", "email.decided"]})
 
     url: Annotated[Line, Field(min_length=1, max_length=2000)] = ""
     events: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(default_factory=list)
@@ -53,7 +59,7 @@ class WebhookChange(Confirmable):
 class RotateIn(Body):
     """How long the old secret goes on signing beside the new one; 0 ends it at once."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"overlap_s": 3600}})
+    model_config = example({"overlap_s": 3600})
 
     overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
     secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
@@ -121,15 +127,6 @@ class Deliveries(Answer):
 
     deliveries: list[DeliveryAnswer]
     cursor: str | None
-
-
-# The published words, and the states that they stand for.
-STATUS_WORDS = {
-    "pending": (Delivery.State.DUE, Delivery.State.SENDING),
-    "delivered": (Delivery.State.DELIVERED,),
-    "failed": (Delivery.State.FAILED,),
-}
-_WORD_OF = {state: word for word, states in STATUS_WORDS.items() for state in states}
 
 
 def webhook_json(row: Webhook) -> dict[str, Any]:
@@ -273,10 +270,7 @@ def list_deliveries(
     """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
     rows = WebhookDelivery.objects.visible_to(request.auth)
     rows = rows.matching(webhook_id=webhook_id, states=_states(status), email_id=email_id)
-    if before := lists.read_cursor(cursor):
-        rows = rows.filter(pk__lt=lists.as_number(before))
-    size = lists.clamp(limit, default=50, most=100)
-    page, following = lists.cut(list(rows[: size + 1]), size)
+    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=50, most=100, numbered=True)
     return answer({"deliveries": [delivery_json(delivery) for delivery in page], "cursor": following})
 
 

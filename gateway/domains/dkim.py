@@ -19,6 +19,7 @@ from common.mail_addresses import domain_of
 from gateway.models import DkimKey, Domain
 
 log = logging.getLogger(__name__)
+
 _BITS = 2048
 # Named twice, also where they are missing or stand once: nobody can add another without breaking the signature.
 _SIGNED = 2 * (

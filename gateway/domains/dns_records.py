@@ -30,6 +30,9 @@ _MOST_RECORDS, _MOST_TEXT = 50, 4_000
 # A process has few threads, and whoever owns a domain decides how long its questions take.
 asking = threading.Lock()
 Question = tuple[str, str]
+PROOF = "countersign-domain="
+# A record of a key that signs no more is needed while mail that it signed may still be on its way.
+OVERLAP = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -83,10 +86,7 @@ def _resolver(seconds: float) -> dns.resolver.Resolver:
     return resolver
 
 
-PROOF = "countersign-domain="
 OWNERSHIP, SPF, DMARC, MX = "ownership", "spf", "dmarc", "mx"
-# A record of a key that signs no more is needed while mail that it signed may still be on its way.
-OVERLAP = timedelta(days=7)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,10 @@ from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
 
 log = logging.getLogger(__name__)
+
 _MOST_KEYS = 5
+# Names that mean something else than a domain somebody owns (RFC 6761 and its followers), but for `example`.
+_SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
         with transaction.atomic():
             domain = Domain.objects.create(account_id=key.account_id, domain=name, token=secrets.token_hex(16))
             make_key(domain, now=now)
-            _note("domain.added", key.account_id, domain, key)
+            auditing.record("domain.added", domain, key=key)
     except IntegrityError:
         raise Conflict(f"{name} is a domain of this account already.", code="domain_exists") from None
     domain.refresh_from_db()
@@ -87,7 +90,7 @@ def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
         old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
         DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
         made = make_key(domain, now=now)
-        _note("domain.dkim_rotated", key.account_id, domain, key, selector=made.selector)
+        auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
     log.info("dkim key made", extra={"domain": domain.pk, "selector": made.selector})
     return domain
 
@@ -105,7 +108,7 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
                 code="domain_in_use",
                 mailbox_id=living.pk,
             )
-        _note("domain.removed", key.account_id, domain, key)
+        auditing.record("domain.removed", domain, key=key)
         domain.delete()
 
 
@@ -125,7 +128,7 @@ def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime
         with transaction.atomic():
             pending = Domain.objects.filter(pk=domain.pk, status=Domain.Status.PENDING)
             if pending.update(status=Domain.Status.ACTIVE, verified_at=now):
-                _note("domain.verified", account_id, domain, key, by="dns" if key else "operator")
+                auditing.record("domain.verified", domain, key=key, by="dns" if key else "operator")
     except IntegrityError:
         # The index that lets only one account have it decided.
         raise _taken(domain.domain) from None
@@ -140,16 +143,6 @@ def _sentence(domain: Domain, problems: dict[str, str]) -> str:
 
 def _taken(name: str) -> Conflict:
     return Conflict(f"{name} belongs to another account.", code="domain_taken")
-
-
-def _note(action: str, account_id: str, domain: Domain, key: ApiKey | None, **facts: str) -> None:
-    auditing.note_thing(
-        action, account_id=account_id, kind="domain", thing_id=domain.pk, key=key, domain=domain.domain, **facts
-    )
-
-
-# Names that mean something else than a domain somebody owns (RFC 6761 and its followers), but for `example`.
-_SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
 
 
 def clean_domain(text: str) -> str:

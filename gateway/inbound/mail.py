@@ -20,6 +20,7 @@ from gateway.inbound.reports import Report, read_report
 from gateway.text import text_of_html
 
 log = logging.getLogger(__name__)
+
 MAX_HEADERS_BYTES = 256 * 1024
 # The library keeps an object for each line: 25 MB of empty ones would fill a gigabyte.
 MAX_LINES = 500_000
@@ -32,6 +33,24 @@ _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
 # What tells two messages apart that say the same.
 _MARK = re.compile(rb"^(message-id|date|received)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
+T = TypeVar("T")
+# What is longer travels whole as a file beside its beginning. As much as a message of ours may have.
+MAX_BODY = 262_144
+MAX_FILE_NAME = 150
+_CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
+# Python knows these as character sets, but no mail is written in them, and reading some takes quadratic time.
+_NO_CHARSETS = frozenset({"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
+_EXTENSIONS = {
+    "text/plain": ".txt",
+    "text/html": ".html",
+    "text/calendar": ".ics",
+    "image/png": ".png",
+    "image/jpeg": ".jpg",
+    "image/gif": ".gif",
+    "application/pdf": ".pdf",
+    "message/rfc822": ".eml",
+    "message/delivery-status": ".txt",
+}
 
 
 class NotAccepted(Exception):
@@ -143,26 +162,6 @@ def _automatic(value: str) -> str:
     if word in ("", "no"):
         return ""
     return word if word in _AUTOMATIC else "auto-generated"
-
-
-T = TypeVar("T")
-# What is longer travels whole as a file beside its beginning. As much as a message of ours may have.
-MAX_BODY = 262_144
-MAX_FILE_NAME = 150
-_CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
-# Python knows these as character sets, but no mail is written in them, and reading some takes quadratic time.
-_NO_CHARSETS = frozenset({"ascii", "idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"})
-_EXTENSIONS = {
-    "text/plain": ".txt",
-    "text/html": ".html",
-    "text/calendar": ".ics",
-    "image/png": ".png",
-    "image/jpeg": ".jpg",
-    "image/gif": ".gif",
-    "application/pdf": ".pdf",
-    "message/rfc822": ".eml",
-    "message/delivery-status": ".txt",
-}
 
 
 @dataclass

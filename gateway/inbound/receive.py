@@ -56,7 +56,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
         with transaction.atomic():
             email.save(force_insert=True)
             Attachment.objects.attach(email, mail.files)
-            auditing.note("email.received", email=email, automatic=mail.automatic, cut=list(mail.cut))
+            auditing.record("email.received", email, automatic=mail.automatic, cut=list(mail.cut))
             events.announce(events.PENDING if email.gated else events.RECEIVED, email=email, now=now)
     except IntegrityError:
         if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():

@@ -37,6 +37,11 @@ _COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
 _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE)
 Fields = dict[str, list[str]]
+FAILED = "failed"
+# Nothing more will come: the mail is where it should be, or was handed to servers that do not report.
+_ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
+# Of two reports of one recipient the one with more weight counts, in whatever order they come.
+_WEIGHT = {"delayed": 1, "relayed": 2, "expanded": 2, "delivered": 3, FAILED: 4, COMPLAINT: 5}
 
 
 @dataclass(frozen=True)
@@ -145,11 +150,6 @@ def _address(text: str) -> str:
 
 
 log = logging.getLogger(__name__)
-FAILED = "failed"
-# Nothing more will come: the mail is where it should be, or was handed to servers that do not report.
-_ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
-# Of two reports of one recipient the one with more weight counts, in whatever order they come.
-_WEIGHT = {"delayed": 1, "relayed": 2, "expanded": 2, "delivered": 3, FAILED: 4, COMPLAINT: 5}
 
 
 class ForgedReport(Exception):
@@ -224,9 +224,9 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
         return
     email.reported[address] = {"action": result.action, "status": result.status, "at": now.isoformat()}
     email.save(update_fields=["reported"])
-    auditing.note(
+    auditing.record(
         "email.reported",
-        email=email,
+        email,
         recipient=address,
         reported=result.action,
         code=result.status,

@@ -29,6 +29,7 @@ from gateway.messages.verp import ForgedAddress, email_id_in
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
 # A session may take five minutes, so there must be more places than a few slow clients take.
 MAX_SESSIONS = 300
 # All messages that are being received or stored, together.
@@ -40,6 +41,19 @@ AWAY = "451 4.3.0 The mail cannot be stored at the moment, try again later"
 LOOP = "554 5.4.6 The message was sent from this mailbox: this is a loop"
 FORGED = "550 5.7.1 This is no report about mail that was sent from here"
 TAKEN = "250 2.0.0 The mail is stored"
+MAX_MESSAGE = 25 * 1024 * 1024
+MAX_RECIPIENTS = 100
+# Who guesses addresses is sent away.
+MAX_UNKNOWN = 20
+# For a command, and for a whole message; RFC 5321 asks for five minutes.
+TIMEOUT = 300
+# How often each command may come in a session; a pool of connections of a busy server stays well below.
+_CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
+_TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
+_TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
+_TOO_MANY_LINES = f"554 5.6.0 The message has more than {MAX_LINES} lines"
+_LONG_LINE = "500 5.5.2 A line is too long"
+_BACKLOG = 100
 
 
 @dataclass
@@ -140,20 +154,6 @@ def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     return receive_mail(
         mailbox=mailbox, mail=mail, digest=digest, recipient=recipient, sender=sender, now=timezone.now()
     )
-
-
-MAX_MESSAGE = 25 * 1024 * 1024
-MAX_RECIPIENTS = 100
-# Who guesses addresses is sent away.
-MAX_UNKNOWN = 20
-# For a command, and for a whole message; RFC 5321 asks for five minutes.
-TIMEOUT = 300
-# How often each command may come in a session; a pool of connections of a busy server stays well below.
-_CALLS = {"*": 50, "MAIL": 1_000, "RCPT": 5_000, "DATA": 1_000, "RSET": 1_000}
-_TOO_LARGE = "552 5.3.4 The message is larger than 25 MB"
-_TOO_BUSY = "452 4.3.1 Too much mail at this moment, try again later"
-_TOO_MANY_LINES = f"554 5.6.0 The message has more than {MAX_LINES} lines"
-_LONG_LINE = "500 5.5.2 A line is too long"
 
 
 class Commands:
@@ -291,9 +291,6 @@ class BusyProtocol(asyncio.Protocol):
         assert isinstance(transport, asyncio.WriteTransport)
         transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
         transport.close()
-
-
-_BACKLOG = 100
 
 
 class Listener:

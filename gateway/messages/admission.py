@@ -20,6 +20,7 @@ from gateway.recipients.allowlists import Ruling, judge, record_refusal
 from gateway.states import Mode, effective_mode, is_gated
 
 log = logging.getLogger(__name__)
+
 # How many addresses a sentence names, and how many an audit entry.
 _NAMED = 3
 _RECORDED = 50
@@ -96,7 +97,7 @@ def _would_wait(email: Email, ruling: Ruling) -> bool:
 def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
     """Record what the lists did to an email, or would have done, in the transaction that stores it."""
     for action, facts in admission.records:
-        auditing.note(action, email=email, key=key, **facts)
+        auditing.record(action, email, key=key, **facts)
         log.info(action, extra={"email": email.pk, "mailbox": email.mailbox_id, "rule": facts["rule"]})
 
 

@@ -35,6 +35,11 @@ from gateway.timestamps import iso
 AI_DISCLOSURE = "This message was written by an AI agent."
 # What of the additions names recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
+# 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
+_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
+ALGORITHM = "ES256"
+# A longer word would be written as an encoded one.
+_LINE = 120
 
 
 def additions_of(email: Email) -> dict[str, str]:
@@ -100,10 +105,6 @@ def content_digest(
     return hashlib.sha256(canonical_json(parts)).hexdigest()
 
 
-# 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
-_POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
-
-
 @dataclass(frozen=True)
 class Outgoing:
     """A message as the mail server takes it: who it is from, who gets it, and its bytes."""
@@ -165,11 +166,6 @@ def _set_bodies(message: EmailMessage, email: Email, signature: str) -> None:
         html = f"{email.html}\n<p>-- <br>{lines}</p>" if lines else email.html
     message.set_content(text, charset="utf-8")
     message.add_alternative(html, subtype="html", charset="utf-8")
-
-
-ALGORITHM = "ES256"
-# A longer word would be written as an encoded one.
-_LINE = 120
 
 
 def statement(email: Email, *, at: int) -> str:

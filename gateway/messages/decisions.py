@@ -23,6 +23,8 @@ from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
 
+BATCH = 200
+
 
 def decide_email(
     *,
@@ -53,8 +55,8 @@ def decide_email(
             )
         _check_may_reach(email, outcome, now)
         _write(key, email, Decision(outcome), reason, decided_by or key.name, now)
-        auditing.note(
-            f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
+        auditing.record(
+            f"email.{outcome}", email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
         )
         name = events.APPROVED if outcome == Decision.APPROVED else events.REJECTED
         events.announce(name, email=email, now=now)
@@ -85,7 +87,7 @@ def take_back(
         free = (Email.objects.all() if among is None else among).unclaimed()
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
             return False
-        auditing.note("email.cancelled", email=email, key=key, **because)
+        auditing.record("email.cancelled", email, key=key, **because)
         events.announce(events.CANCELLED, email=email, now=now)
     log.info("email cancelled", extra={"email": email.pk, "key": key.pk if key else None, **because})
     return True
@@ -159,9 +161,6 @@ def _already_cancelled(email: Email) -> Email:
     if email.status == Status.SCHEDULED:
         sentence = "This message is being sent at this moment."
     raise Conflict(sentence, code="not_cancellable", **email.outcome())
-
-
-BATCH = 200
 
 
 def cancel_in_closed_mailboxes(*, now: datetime, key: ApiKey | None = None) -> int:

@@ -13,6 +13,12 @@ from gateway.models import Email
 from gateway.states import Direction, GateTiming, Mode
 from gateway.text import one_plain_line
 
+# As long as a line of ours may be without being folded: a folded or encoded id is no id any more.
+_MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
+MAX_REFERENCES = 20
+_MOST_SUBJECT = 998
+_ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -53,13 +59,6 @@ class Draft:
             bodies=[self.markdown, self.html],
             files=[file.sha256 for file in self.files],
         )
-
-
-# As long as a line of ours may be without being folded: a folded or encoded id is no id any more.
-_MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
-MAX_REFERENCES = 20
-_MOST_SUBJECT = 998
-_ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
 
 
 def recipients_of(email: Email) -> list[str]:

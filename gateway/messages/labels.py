@@ -40,7 +40,7 @@ def add_tags(*, key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, st
             raise Invalid(f"tags: a message has at most {MAX_TAGS} tags; this would make {len(merged)}.", field="tags")
         if merged != held:
             Email.objects.filter(pk=email.pk).update(tags=merged)
-            auditing.note("email.tagged", email=email, key=key, tags=len(tags))
+            auditing.record("email.tagged", email, key=key, tags=len(tags))
     return merged
 
 
@@ -52,7 +52,7 @@ def drop_tag(*, key: ApiKey, email: Email, name: str) -> bool:
             return False
         del held[name]
         Email.objects.filter(pk=email.pk).update(tags=held)
-        auditing.note("email.untagged", email=email, key=key)
+        auditing.record("email.untagged", email, key=key)
     return True
 
 
@@ -82,6 +82,7 @@ def _text(name: object, value: object) -> str:
 
 
 log = logging.getLogger(__name__)
+
 SPAM, NOT_SPAM = "spam", "not_spam"
 _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 
@@ -100,7 +101,7 @@ def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
         if not moved:
             raise Conflict(f"This message cannot be called {user_label}: it is {email.status}.", code="not_possible")
         email.user_label = user_label
-        auditing.note(f"email.{user_label}", email=email, key=key)
+        auditing.record(f"email.{user_label}", email, key=key)
     log.info("email labelled", extra={"email": email.pk, "label": user_label, "key": key.pk})
     return email
 

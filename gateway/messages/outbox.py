@@ -31,6 +31,7 @@ from gateway.webhooks import events
 from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
+
 # About two days, as mail servers do among themselves; then the author is told.
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
 # So many attempts wait for recipients that are refused only for now; then the others get it without them.
@@ -137,7 +138,7 @@ def _simulate(email: Email, now: datetime) -> str:
             .move(email, Change.SEND, sent_at=now, delivered_at=now, lease_until=None, last_error="")
         )
         if moved:
-            auditing.note("email.sent", email=email, simulated=True)
+            auditing.record("email.sent", email, simulated=True)
             events.announce(events.SENT, email=email, now=now)
             events.announce(events.DELIVERED, email=email, now=now)
         else:
@@ -161,7 +162,7 @@ def _taken(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
             if not Email.objects.written_off(email).update(**fields):
                 return
             email.status = Status.SENT
-        auditing.note("email.sent", email=email, refused=len(taken.refused))
+        auditing.record("email.sent", email, refused=len(taken.refused))
         events.announce(events.SENT, email=email, now=now)
         if is_delivered:
             events.announce(events.DELIVERED, email=email, now=now)
@@ -197,7 +198,7 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
     with transaction.atomic():
         if not _mine(email).move(email, Change.FAIL, **fields):
             return
-        auditing.note("email.send_failed", email=email, attempts=email.attempts, permanent=error.permanent)
+        auditing.record("email.send_failed", email, attempts=email.attempts, permanent=error.permanent)
         if error.permanent:
             suppression.suppress_gone(email=email, refused=refused, now=now)
             _announce_bounce(email, refused, now)
@@ -212,7 +213,7 @@ def _unknown(email: Email, reason: str, now: datetime) -> bool:
             email, Change.SEND, fate_unknown=True, lease_until=None, due_at=None, last_error=reason[:2000]
         )
         if moved:
-            auditing.note("email.fate_unknown", email=email, reason=reason[:200])
+            auditing.record("email.fate_unknown", email, reason=reason[:200])
     log.error("email fate unknown", extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]})
     return moved
 

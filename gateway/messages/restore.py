@@ -47,11 +47,11 @@ def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
     for email in due.with_mailbox():
         fields = {"fate_unknown": True, "lease_until": None, "due_at": None, "last_error": reason}
         if Email.objects.move(email, Change.SEND, **fields):
-            auditing.note("email.fate_unknown", email=email, reason=reason)
+            auditing.record("email.fate_unknown", email, reason=reason)
             written_off.append(f"{email.pk} ({email.mailbox.address})")
-    accounts = list(Account.objects.filter(is_active=True).values_list("pk", flat=True))
-    Account.objects.filter(pk__in=accounts).update(hold_all_at=now)
+    accounts = list(Account.objects.filter(is_active=True))
+    Account.objects.filter(is_active=True).update(hold_all_at=now)
     for account in accounts:
-        auditing.note_thing("account.hold_all_on", account_id=account, kind="account", thing_id=account, reason=reason)
+        auditing.record("account.hold_all_on", account, reason=reason)
     log.warning("held back after a restore", extra={"written_off": len(written_off), "accounts": len(accounts)})
     return HoldBackResult(tuple(written_off), scheduled.count(), len(accounts))

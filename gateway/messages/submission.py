@@ -24,6 +24,7 @@ from gateway.states import Change, Direction, GateTiming, Mode, Status
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
+
 KEY_WINDOW = timedelta(hours=24)
 CONTENT_WINDOW = timedelta(seconds=60)
 
@@ -57,7 +58,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
         limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
         email.save(force_insert=True)
         Attachment.objects.attach(email, draft.files)
-        auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
+        auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
         note_admission(admission, email=email, key=key)
     log.info(
         "email accepted",
@@ -238,7 +239,7 @@ def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
     with transaction.atomic():
         if not Email.objects.editable_as(email).update(send_at=send_at, due_at=send_at):
             raise _changed_meanwhile(email)
-        auditing.note("email.rescheduled", email=email, key=key)
+        auditing.record("email.rescheduled", email, key=key)
     log.info("email rescheduled", extra={"email": email.pk, "key": key.pk})
 
 
@@ -252,7 +253,7 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **stored):
             raise _changed_meanwhile(email)
-        auditing.note("email.edited", email=email, key=key, fields=sorted(fields))
+        auditing.record("email.edited", email, key=key, fields=sorted(fields))
         note_admission(admission, email=email, key=key)
     log.info("email edited", extra={"email": email.pk, "key": key.pk})
     try_move_on(email=email, now=now)

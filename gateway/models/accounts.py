@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Self
+from typing import Any, Self, TypeVar
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import connection, models
@@ -15,11 +15,21 @@ from common.identifiers import ulid
 from gateway.models.sql import build, columns, rows
 from gateway.states import GateTiming, Mode
 
+Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
-class Account(models.Model):
-    """A tenant: nothing of one account is ever visible to another."""
+
+class UlidModel(models.Model):
+    """A row whose id is a ULID: opaque to clients, and in order of creation."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+class Account(UlidModel):
+    """A tenant: nothing of one account is ever visible to another."""
+
     name = models.CharField(max_length=200)
     slug = models.SlugField(max_length=60, unique=True)
     oversight_email = models.CharField(max_length=254, blank=True)
@@ -86,10 +96,9 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return self.filter(scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None)
 
 
-class ApiKey(models.Model):
+class ApiKey(UlidModel):
     """A credential. Only a hash is kept; the text is shown once, when the key is made."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="keys")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=20)
@@ -115,6 +124,10 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix})"
+
+    def limited(self, rows: Rows, column: str = "mailbox_id") -> Rows:
+        """Return those of `rows` whose `column` is a mailbox of the key, which may have all of them."""
+        return rows.filter(**{f"{column}__in": self.mailbox_ids}) if self.mailbox_ids else rows
 
     def may(self, *scopes: str) -> bool:
         """Whether the key has one of `scopes`; `admin` includes `read`."""
@@ -147,8 +160,7 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """The live mailboxes of the key's account that the key is not limited away from."""
-        mine = self.filter(account_id=key.account_id, is_active=True)
-        return mine.filter(pk__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(self.filter(account_id=key.account_id, is_active=True), "pk")
 
     def closed(self) -> Self:
         """Deleted ones, and those of deleted accounts."""
@@ -169,10 +181,9 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         return None
 
 
-class Mailbox(models.Model):
+class Mailbox(UlidModel):
     """An address that agents send from, and how closely people look at it."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="mailboxes")
     # Kept for ever, also when the mailbox is gone: an address must not come back under another owner.
     address = models.CharField(max_length=254, unique=True)
@@ -208,10 +219,9 @@ class Mailbox(models.Model):
         return self.address
 
 
-class Signup(models.Model):
+class Signup(UlidModel):
     """One wish for an account. Its code is made from the row and the server's secret, and kept as a hash alone."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     # A solved challenge is good for one wish.
     challenge = models.CharField(max_length=64, unique=True)
     operator_name = models.CharField(max_length=80)
@@ -256,10 +266,9 @@ class AuditLogQuerySet(models.QuerySet["AuditLogEntry"]):
         return mine.filter(themselves | Q(metadata__mailbox_id__in=key.mailbox_ids))
 
 
-class AuditLogEntry(models.Model):
+class AuditLogEntry(UlidModel):
     """One act. `metadata` holds facts, never bodies."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     # The index below begins with it.
     account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
     action = models.CharField(max_length=40)

@@ -13,43 +13,29 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
-from common.identifiers import ulid
-from gateway.models.accounts import Account, ApiKey, Mailbox
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import Mode
 
 LIFETIME = timedelta(hours=24)
 MAX_WRONG = 5
 # Without what looks alike: 0 and O, 1 and I and L.
-_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 _NOT_PART = re.compile(r"[\s\-\u2010-\u2015]")
 
 
 def new_code() -> str:
     """Return a code such as A7X-29K."""
-    letters = "".join(secrets.choice(_ALPHABET) for _ in range(6))
+    letters = "".join(secrets.choice(ALPHABET) for _ in range(6))
     return f"{letters[:3]}-{letters[3:]}"
-
-
-def matches(given: str, waiting: OneTimeCode) -> bool:
-    """Whether `given` is the code that is waited for; a wrong one is counted. The caller holds the row's lock.
-
-    Dashes, blanks and case do not matter; the comparison takes the same time wherever the first difference is.
-    """
-    if hmac.compare_digest(_plain(given), _plain(waiting.code)):
-        return True
-    waiting.wrong_attempts += 1
-    waiting.save(update_fields=["wrong_attempts"])
-    return False
 
 
 def _plain(code: str) -> bytes:
     return _NOT_PART.sub("", code).upper().encode()
 
 
-class OneTimeCode(models.Model):
+class OneTimeCode(UlidModel):
     """A code that is good once, for a while, and not for ever to guess at."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     code = EncryptedTextField()
     requested_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
@@ -59,6 +45,17 @@ class OneTimeCode(models.Model):
 
     class Meta:
         abstract = True
+
+    def matches(self, code: str) -> bool:
+        """Whether `code` is the right one; a wrong one is counted. The caller holds the row's lock.
+
+        Dashes, blanks and case do not matter; the comparison takes the same time wherever the first difference is.
+        """
+        if hmac.compare_digest(_plain(code), _plain(self.code)):
+            return True
+        self.wrong_attempts += 1
+        self.save(update_fields=["wrong_attempts"])
+        return False
 
 
 def _open() -> dict[str, Any]:
@@ -74,8 +71,7 @@ class UpgradeRequestQuerySet(models.QuerySet["UpgradeRequest"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those of live mailboxes that the key may see."""
-        mine = self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True)
-        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True))
 
     def void(self, mailbox: Mailbox) -> None:
         """End what waits: a newer wish, or another mode, has overtaken it."""

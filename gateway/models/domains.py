@@ -9,8 +9,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
-from common.identifiers import ulid
-from gateway.models.accounts import Account, ApiKey
+from gateway.models.accounts import Account, ApiKey, UlidModel
 
 
 class DomainQuerySet(models.QuerySet["Domain"]):
@@ -25,14 +24,13 @@ class DomainQuerySet(models.QuerySet["Domain"]):
         return self.filter(status="active")
 
 
-class Domain(models.Model):
+class Domain(UlidModel):
     """A domain, once its owner has proved to be the account (by DNS) or the operator has said so."""
 
     class Status(models.TextChoices):
         PENDING = "pending"
         ACTIVE = "active"
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="domains")
     domain = models.CharField(max_length=253)
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)

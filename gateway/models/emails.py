@@ -11,9 +11,8 @@ from django.db import connection, models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
-from common.identifiers import ulid
 from gateway.attachments import File
-from gateway.models.accounts import Account, ApiKey, Mailbox
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import (
     AWAITING_DECISION,
     HIDDEN,
@@ -43,8 +42,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
         A sandbox key knows of sandbox mail alone, and a live one that sees what waits knows of both.
         """
-        mine = self.filter(account_id=key.account_id, **key.mail_filter())
-        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()))
 
     def awaiting_decision(self) -> Self:
         """Held mail of both directions, oldest first; relies on the partial index email_awaiting_decision."""
@@ -254,10 +252,9 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
         return self.filter(expires_at__lt=Now())
 
 
-class Email(models.Model):
+class Email(UlidModel):
     """One email, in or out. `status` is written only through EmailQuerySet.move."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     # Both have indexes below that begin with them; every message pays for every index.
     account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="emails", db_index=False)

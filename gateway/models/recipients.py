@@ -11,9 +11,8 @@ from django.db import connection, models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from common.identifiers import ulid
 from common.patterns import comparable
-from gateway.models.accounts import Account, ApiKey, Mailbox
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.sql import rows
 
 # Kind, mode and version of a list, and an entry of it or None.
@@ -52,8 +51,7 @@ class MailRefusalQuerySet(models.QuerySet["Refusal"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Of the key's account, its mailboxes and the mail that it knows of; newest first."""
-        mine = self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id")
-        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id"))
 
 
 class Allowlist(models.Model):
@@ -111,10 +109,9 @@ class AllowlistEntry(models.Model):
         return self.pattern
 
 
-class Refusal(models.Model):
+class Refusal(UlidModel):
     """A message that a restriction kept out before anything was queued. It has no body and no subject."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+")
     key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
@@ -172,8 +169,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those that the key may lift: of a key limited to mailboxes, what bounced from these."""
-        mine = self.applying_to(key)
-        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(self.applying_to(key))
 
     def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:
         """Those of `addresses` that the account sends nothing to; by the index suppression_once_an_account."""
@@ -183,10 +179,9 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         return {address for address, compared in wanted.items() if compared in found}
 
 
-class Contact(models.Model):
+class Contact(UlidModel):
     """Somebody the account knows. `email` is kept as addresses are compared: lower case, domain in ASCII."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="contacts")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     name = models.CharField(max_length=200)
@@ -205,7 +200,7 @@ class Contact(models.Model):
         return self.email
 
 
-class Suppression(models.Model):
+class Suppression(UlidModel):
     """An address that bounced or complained: nothing is sent to it until somebody takes it off."""
 
     class Reason(models.TextChoices):
@@ -213,7 +208,6 @@ class Suppression(models.Model):
         COMPLAINT = "complaint"
         MANUAL = "manual"
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="suppressions")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     email_address = models.CharField(max_length=254)

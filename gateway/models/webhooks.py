@@ -12,8 +12,7 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 
 from common.encryption import EncryptedTextField
-from common.identifiers import ulid
-from gateway.models.accounts import Account, ApiKey, Mailbox
+from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import Email
 from gateway.models.sql import rows
 from outgoing.models import Delivery, DeliveryQuerySet
@@ -27,6 +26,8 @@ _TURNS = 20
 RETENTION = timedelta(days=30)
 # How long an event waits for a paused endpoint.
 PATIENCE = timedelta(days=3)
+# A paused endpoint may be tried for days with one delivery.
+_KEPT_ATTEMPTS = 20
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -39,8 +40,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
     def visible_to(self, key: ApiKey) -> Self:
         """The account's; a key that is limited, to mailboxes or to the sandbox, knows of none that hears of others."""
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
-        mine = mine.filter(sandbox=True) if key.sandbox else mine
-        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+        return key.limited(mine.filter(sandbox=True) if key.sandbox else mine)
 
     def listening(self, *, account_id: str, mailbox_id: str | None, sandbox: bool) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
@@ -183,14 +183,9 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return Q(Exists(slow)) & Q(Exists(in_hands))
 
 
-# A paused endpoint may be tried for days with one delivery.
-_KEPT_ATTEMPTS = 20
-
-
-class Webhook(models.Model):
+class Webhook(UlidModel):
     """A subscription: an address that gets signed events. Deleting one keeps its row for the delivery log."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     url = models.CharField(max_length=2000)

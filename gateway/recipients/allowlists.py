@@ -18,6 +18,7 @@ from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox, 
 from gateway.webhooks import events
 
 log = logging.getLogger(__name__)
+
 # How many entries an audit entry names; it counts the others.
 _NAMED = 50
 
@@ -115,11 +116,9 @@ def replace_list(
             _refuse_stale(mailbox, kind)
         changed = Allowlist.objects.get(mailbox=mailbox, kind=kind)
         facts = _write(changed, entries)
-        auditing.note_thing(
+        auditing.record(
             "allowlist.replaced",
-            account_id=mailbox.account_id,
-            kind="allowlist",
-            thing_id=mailbox.pk,
+            changed,
             key=key,
             **{"list": kind, "mode": mode, "version": changed.version, **facts},
         )
@@ -197,14 +196,7 @@ def record_refusal(
             metadata=metadata,
             created_at=now,
         )
-        events.announce_apart(
-            events.REFUSED,
-            account_id=mailbox.account_id,
-            mailbox=mailbox,
-            sandbox=key.sandbox,
-            facts=facts_of(refusal),
-            now=now,
-        )
+        events.announce_refusal(refusal, facts=facts_of(refusal), now=now)
     log.warning(
         "message refused", extra={"refusal": refusal.pk, "mailbox": mailbox.pk, "key": key.pk, "refused": len(refused)}
     )

@@ -19,9 +19,7 @@ def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox:
     try:
         with transaction.atomic():
             contact.save(force_insert=True)
-            auditing.note_thing(
-                "contact.created", account_id=key.account_id, kind="contact", thing_id=contact.pk, key=key
-            )
+            auditing.record("contact.created", contact, key=key)
     except IntegrityError:
         known = Contact.objects.filter(account_id=key.account_id, email=email).values_list("pk", flat=True).first()
         raise Conflict(f"{email} is a contact already.", code="contact_exists", contact_id=known) from None
@@ -34,7 +32,5 @@ def remove_contact(*, key: ApiKey, contact: Contact) -> None:
     """Remove somebody."""
     with transaction.atomic():
         if Contact.objects.filter(pk=contact.pk).delete()[0]:
-            auditing.note_thing(
-                "contact.deleted", account_id=key.account_id, kind="contact", thing_id=contact.pk, key=key
-            )
+            auditing.record("contact.deleted", contact, key=key)
     log.info("contact removed", extra={"contact": contact.pk, "key": key.pk})

@@ -16,6 +16,7 @@ from gateway import auditing, smtp
 from gateway.models import ApiKey, Email, Suppression
 
 log = logging.getLogger(__name__)
+
 # Stands in place of the server's code where the server was not asked.
 NOT_ASKED = 0
 _KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced or was called spam, so it was not offered again")
@@ -59,11 +60,9 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: dat
     )
     # Another message to the same address may bounce at this moment.
     Suppression.objects.bulk_create([row], ignore_conflicts=True)
-    auditing.note_thing(
+    auditing.record(
         "suppression.added",
-        account_id=email.account_id,
-        kind="suppression",
-        thing_id=row.pk,
+        row,
         email_address=row.email_address,
         reason=row.reason,
         email_id=email.pk,
@@ -92,11 +91,9 @@ def lift(*, key: ApiKey, suppression: Suppression) -> None:
     """Take an address off the list, so that it is written to again."""
     with transaction.atomic():
         if Suppression.objects.filter(pk=suppression.pk).delete()[0]:
-            auditing.note_thing(
+            auditing.record(
                 "suppression.removed",
-                account_id=key.account_id,
-                kind="suppression",
-                thing_id=suppression.pk,
+                suppression,
                 key=key,
                 email_address=suppression.email_address,
             )

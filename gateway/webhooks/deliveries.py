@@ -21,12 +21,18 @@ from outgoing.backoff import retry_after_attempt
 from outgoing.guarded import DeliveryError, request
 
 log = logging.getLogger(__name__)
+
 RETRIES = (10, 60, 300)
 # An event that ends its worker must not do so for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
 # Of all of an attempt, whatever the endpoint does.
 TIMEOUT = 10.0
 _GONE = 410
+# Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
+MOMENT = 0.25
+_AT_ONCE = 20
+HEADER = "X-MultiMail-Signature"
+NEXT_HEADER = "X-MultiMail-Signature-Next"
 
 
 def deliver(*, delivery_id: int) -> int | None:
@@ -130,11 +136,6 @@ def _log(delivery: WebhookDelivery, outcome: AttemptResult) -> None:
         log.info("webhook delivered", extra=facts)
 
 
-# Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
-MOMENT = 0.25
-_AT_ONCE = 20
-
-
 def drain(*, delivery_id: int) -> int | None:
     """Deliver this and then what is due longest, for a moment. Returns the one to go on with, None to leave it.
 
@@ -153,10 +154,6 @@ def drain(*, delivery_id: int) -> int | None:
                 # An endpoint that does not take its events is not asked for more at this pace.
                 return None
     return None
-
-
-HEADER = "X-MultiMail-Signature"
-NEXT_HEADER = "X-MultiMail-Signature-Next"
 
 
 def sign(secret: str, body: bytes) -> str:

@@ -15,6 +15,7 @@ from gateway import auditing
 from gateway.models import Email, Webhook, WebhookDelivery
 
 log = logging.getLogger(__name__)
+
 # So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
 ENOUGH = 10
 # Minutes until the tries of a paused endpoint, each after the one before; the last one for ever.
@@ -86,9 +87,7 @@ def give_up_waiting() -> int:
 
 def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
     if webhook.paused_at is not None:
-        auditing.note_thing(
-            "webhook.resumed", account_id=webhook.account_id, kind="webhook", thing_id=webhook.pk, probes=webhook.probes
-        )
+        auditing.record("webhook.resumed", webhook, probes=webhook.probes)
         log.info("webhook resumed", extra={"webhook": webhook.pk})
     # Most attempts go well, and change nothing here.
     if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
@@ -129,7 +128,5 @@ def _pause(webhook: Webhook, reason: str, now: datetime) -> None:
     webhook.paused_at = now
     webhook.probes = 0
     webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
-    auditing.note_thing(
-        "webhook.paused", account_id=webhook.account_id, kind="webhook", thing_id=webhook.pk, reason=reason
-    )
+    auditing.record("webhook.paused", webhook, reason=reason)
     log.warning("webhook paused", extra={"webhook": webhook.pk, "reason": reason})

@@ -11,7 +11,7 @@ from typing import Any
 
 from common.identifiers import ulid
 from common.nudge import nudge
-from gateway.models import Email, Mailbox, Webhook, WebhookDelivery
+from gateway.models import Email, Refusal, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 
 RECEIVED = "message.received"
@@ -57,52 +57,27 @@ def wants_text_to(events: Iterable[str]) -> bool:
 
 
 def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
-    """Plan the event `name` about `email` for everyone who listens, and nudge the worker on commit."""
-    _plan(
-        name,
-        account_id=email.account_id,
-        mailbox_id=email.mailbox_id,
-        email=email,
-        sandbox=email.sandbox,
-        facts=lambda text_to: _facts(email, text_to=text_to) | details,
-        now=now,
-    )
+    """Add a delivery of the event `name` for each subscription that wants it, and wake the worker on commit."""
+    _add_deliveries(name, email, lambda text_to: _facts(email, text_to=text_to) | details, now)
 
 
-def announce_apart(
-    name: str, *, account_id: str, mailbox: Mailbox, sandbox: bool, facts: dict[str, Any], now: datetime
-) -> None:
-    """Plan an event that is about no email. Its facts name none: a receiver would take any `id` for a message's."""
-    _plan(
-        name,
-        account_id=account_id,
-        mailbox_id=mailbox.pk,
-        email=None,
-        sandbox=sandbox,
-        facts=lambda text_to: facts,
-        now=now,
-    )
+def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) -> None:
+    """Announce a refusal. Its facts hold no id of a message: there is none, and a receiver would look for it."""
+    _add_deliveries(REFUSED, refusal, lambda text_to: facts, now)
 
 
-def _plan(
-    name: str,
-    *,
-    account_id: str,
-    mailbox_id: str,
-    email: Email | None,
-    sandbox: bool,
-    facts: Callable[[bool], dict[str, Any]],
-    now: datetime,
-) -> None:
+def _add_deliveries(name: str, about: Email | Refusal, facts: Callable[[bool], dict[str, Any]], now: datetime) -> None:
     event_id = ulid()
+    email = about if isinstance(about, Email) else None
+    listening = Webhook.objects.listening(
+        account_id=about.account_id, mailbox_id=about.mailbox_id, sandbox=about.sandbox
+    )
     rows = []
-    for webhook_id, events in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id, sandbox=sandbox):
-        spelling = spelling_for(events, name)
-        if spelling is None:
-            continue
-        body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
-        same = {"email": email, "event_id": event_id, "trace": event_id}
-        rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
+    for webhook_id, events in listening:
+        if spelling := spelling_for(events, name):
+            body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
+            same = {"email": email, "event_id": event_id, "trace": event_id}
+            rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
     for delivery in WebhookDelivery.objects.bulk_create(rows):
         nudge("gateway.tasks.deliver_webhook", delivery.pk)
 

@@ -24,6 +24,10 @@ from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
 
 log = logging.getLogger(__name__)
 
+_NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
+_DISPUTED = re.compile(r"[\s\\]")
+_LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
+
 
 def add_webhook(
     *, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None, include_sandbox: bool
@@ -41,7 +45,7 @@ def add_webhook(
             events=list(dict.fromkeys(events)),
             secret=secret or new_secret(),
         )
-        auditing.note_thing("webhook.created", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+        auditing.record("webhook.created", webhook, key=key)
     webhook.refresh_from_db(fields=["created_at"])
     log.info("webhook created", extra={"webhook": webhook.pk, "events": webhook.events})
     return webhook
@@ -67,11 +71,9 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
         webhook.save(update_fields=list(changes))
         if moved:
             endpoints.wake(webhook)
-        auditing.note_thing(
+        auditing.record(
             "webhook.updated",
-            account_id=key.account_id,
-            kind="webhook",
-            thing_id=webhook.pk,
+            webhook,
             key=key,
             fields=sorted(changes),
         )
@@ -85,7 +87,7 @@ def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
         Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
         waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
         waiting.update(state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted.")
-        auditing.note_thing("webhook.deleted", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+        auditing.record("webhook.deleted", webhook, key=key)
     log.info("webhook deleted", extra={"webhook": webhook.pk})
 
 
@@ -100,11 +102,9 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
         webhook.previous_secret = known if overlap else ""
         webhook.previous_until = now + overlap if overlap else None
         webhook.save(update_fields=["secret", "previous_secret", "previous_until"])
-        auditing.note_thing(
+        auditing.record(
             "webhook.rotated",
-            account_id=key.account_id,
-            kind="webhook",
-            thing_id=webhook.pk,
+            webhook,
             key=key,
             overlap_s=int(overlap.total_seconds()),
         )
@@ -125,7 +125,7 @@ def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDeli
         delivery = WebhookDelivery.objects.create(
             webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id
         )
-        auditing.note_thing("webhook.tested", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
+        auditing.record("webhook.tested", webhook, key=key)
         nudge("gateway.tasks.deliver_webhook", delivery.pk)
     delivery.refresh_from_db()
     return delivery
@@ -140,11 +140,6 @@ def _check_events(events: list[str]) -> None:
     if unknown := [name for name in events if name not in KNOWN]:
         names = ", ".join([*SPELLINGS, "email.decided"])
         raise Invalid(f"events: there is no event named {unknown[0][:60]!a}; there are {names}.", field="events")
-
-
-_NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
-_DISPUTED = re.compile(r"[\s\\]")
-_LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
 def check_url(url: str) -> None:
@@ -197,26 +192,20 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
         again = WebhookDelivery.objects.filter(pk=delivery.pk, state__in=finished)
         if not again.update(state=WebhookDelivery.State.DUE, attempts=0, next_attempt_at=Now(), lease_until=None):
             raise Conflict("This delivery is still on its way; only a finished one is sent again.", code="not_finished")
-        _note(key, delivery)
+        auditing.record(
+            "webhook.replayed",
+            delivery,
+            key=key,
+            webhook_id=delivery.webhook_id,
+            event_id=delivery.event_id,
+            was=delivery.state,
+            attempts=delivery.attempts,
+            response_status=delivery.response_status,
+        )
         _enqueue(webhook, delivery)
     delivery.refresh_from_db()
     log.info("webhook replayed", extra={"delivery": delivery.pk, "event": delivery.event})
     return delivery
-
-
-def _note(key: ApiKey, delivery: WebhookDelivery) -> None:
-    auditing.note_thing(
-        "webhook.replayed",
-        account_id=key.account_id,
-        kind="webhook_delivery",
-        thing_id=str(delivery.pk),
-        key=key,
-        webhook_id=delivery.webhook_id,
-        event_id=delivery.event_id,
-        was=delivery.state,
-        attempts=delivery.attempts,
-        response_status=delivery.response_status,
-    )
 
 
 def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from gateway.domains.registration import assign_domain, clean_domain
 from gateway.errors import Conflict
+from gateway.management.accounts import account_named
 from gateway.models import Account
 
 
@@ -20,10 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("domain", help="such as example.com")
 
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
-        owner = Account.objects.filter(slug=account).first()
-        if owner is None:
-            known = ", ".join(Account.objects.order_by("slug").values_list("slug", flat=True)[:20])
-            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
+        owner = account_named(account, Account.objects.all())
         try:
             given = assign_domain(account=owner, name=clean_domain(domain), now=timezone.now())
         except ValueError as error:

@@ -9,6 +9,7 @@ from gateway.accounts.keys import make_operator_key
 from gateway.api.bodies import sentence_of
 from gateway.api.keys import KeyIn
 from gateway.errors import NotFound
+from gateway.management.accounts import account_named
 from gateway.models import Account
 from gateway.models.accounts import Scope
 
@@ -26,12 +27,7 @@ class Command(BaseCommand):
         parser.add_argument("--sandbox", action="store_true", help="for trying out: nothing it sends leaves")
 
     def handle(self, *args: Any, account: str, sandbox: bool, **options: Any) -> None:
-        owner = Account.objects.filter(slug=account, is_active=True).first()
-        if owner is None:
-            known = ", ".join(
-                Account.objects.filter(is_active=True).order_by("slug").values_list("slug", flat=True)[:20]
-            )
-            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
+        owner = account_named(account, Account.objects.filter(is_active=True))
         wanted = _checked(options)
         try:
             made, text = make_operator_key(

@@ -3,10 +3,11 @@
 from argparse import ArgumentTypeError
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from gateway import auditing
+from gateway.management.accounts import account_named
 from gateway.models import Account
 
 # Option, column, what it limits.
@@ -36,14 +37,11 @@ class Command(BaseCommand):
 
     @transaction.atomic
     def handle(self, *args: Any, account: str, **options: Any) -> None:
-        found = Account.objects.select_for_update(no_key=True).filter(slug=account).first()
-        if found is None:
-            known = ", ".join(Account.objects.order_by("slug").values_list("slug", flat=True)[:20])
-            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
+        found = account_named(account, Account.objects.select_for_update(no_key=True))
         changes = _changes(options)
         if changes:
             Account.objects.filter(pk=found.pk).update(**changes)
-            auditing.note_thing("account.limits", account_id=found.pk, kind="account", thing_id=found.pk, **changes)
+            auditing.record("account.limits", found, **changes)
             found.refresh_from_db()
         self._show(found)
 

@@ -42,9 +42,9 @@ def test_refusal_stores_who_and_why_and_no_word_of_the_message(strict: World):
 
 
 def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World):
-    key, letter = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
+    key, draft = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
-        admit(key=key, mailbox=strict.mailbox, letter=letter, now=timezone.now())
+        admit(key=key, mailbox=strict.mailbox, draft=draft, now=timezone.now())
 
 
 def test_refusal_names_three_of_many_and_lists_all(strict: World):
