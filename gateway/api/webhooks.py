@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from courier.models import Delivery
+from outgoing.models import Delivery
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
