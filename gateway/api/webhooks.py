@@ -4,7 +4,6 @@ from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Annotated, Any
 
-from outgoing.models import Delivery
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
@@ -22,6 +21,7 @@ from gateway.models.accounts import Scope
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from gateway.webhooks.subscriptions import replay_delivery
+from outgoing.models import Delivery
 
 # The published words, and the states that they stand for.
 STATUS_WORDS = {
