@@ -16,11 +16,18 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from audit.export.download import Handout
-from audit.export.exports import NotExported, ask_again, begin_export, note_lost_exports, start_export
-from audit.export.formats import FORMATS
-from audit.export.forms import ExportForm
-from audit.export.snapshot import entries_of, no_longer_than, take_cut
+from audit.export.download import Download
+from audit.export.exports import (
+    NotExported,
+    begin_export,
+    entries_of,
+    no_longer_than,
+    note_lost_exports,
+    request_again,
+    start_export,
+    take_cut,
+)
+from audit.export.formats import FORMATS, ExportForm
 from audit.models import Export
 from audit.search.filters import Filters
 from common.listening import let_go_of_stalled_readers
@@ -116,7 +123,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     let_go_of_stalled_readers()
     # Not the lazy one of the request, which ends before the file does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
-    handout = Handout(begun, actor=actor, stays=_stays(request, actor))
+    handout = Download(begun, actor=actor, stays=_stays(request, actor))
     return StreamingHttpResponse(
         handout,
         content_type=FORMATS[found.format].content_type,
@@ -132,7 +139,7 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
     found = _found(request, export_id, own=True)
     if found.state != Export.State.ASKED:
         try:
-            ask_again(actor=request.actor, export=found.pk)
+            request_again(actor=request.actor, export=found.pk)
         except NotExported as refused:
             messages.warning(request, refused.sentence, extra_tags="desk")
             return redirect("export-one", export_id=export_id)

@@ -1,7 +1,7 @@
 """Hands an export out, some entries at a time: a file that is written nowhere but at its reader's.
 
 Streaming keeps nothing at rest that would have to be guarded and deleted, and works on any number of hosts. It costs a
-thread of the web process for as long as it runs, so that only a few run at once (running.MOST), a reader who takes
+thread of the web process for as long as it runs, so that only a few run at once (exports.MOST), a reader who takes
 nothing loses the connection (common.listening), and one who takes too little is broken off here.
 """
 
@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 
 from django.db import DatabaseError
 
-from audit.export.exports import break_off, end_export, note_progress
+from audit.export.exports import Cut, break_off, end_export, entries_of, no_longer_than, note_progress, seals_of
 from audit.export.formats import FORMATS
-from audit.export.snapshot import Cut, entries_of, no_longer_than, seals_of
 from audit.models import EntryQuerySet, Export
 from audit.recording import ActorLike
 from audit.search.filters import Filters
@@ -43,7 +42,7 @@ class _BrokenOff(Exception):
         self.sentence = sentence
 
 
-class Handout:
+class Download:
     """The parts of one export as a server asks for them. Whoever ends it early says so by `close`, also unasked."""
 
     def __init__(self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]) -> None:

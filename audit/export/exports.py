@@ -1,27 +1,36 @@
-"""What becomes of an export: asked for, running, done or broken off. Each step is one transaction with its entry."""
+"""What becomes of an export: asked for, running, done or broken off. Each step is one transaction with its entry.
 
+An export holds the entries that were there when it was asked for, however long it runs. PostgreSQL's snapshot of that
+moment is stored as text, so no transaction is held open.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Self
 from uuid import UUID
 
-from django.db import OperationalError, connection, transaction
-from django.db.models import QuerySet
+from django.db import OperationalError, transaction
+from django.db.models import BooleanField, CharField, F, Func, Q, QuerySet, Value
 from django.db.models.functions import Now
 
 from audit.export.formats import FORMATS, Format
-from audit.export.snapshot import entries_of, no_longer_than, take_cut
-from audit.models import Export
-from audit.recording import ActorLike, record
+from audit.models import EntryQuerySet, Export
+from audit.recording import ActorLike, SystemActor, record
 from audit.search.filters import Filters
+from audit.search.results import readable
 from common.postgres.anew import atomic_anew
+from common.postgres.rows import run
 
 # Of a person, and in all: each holds one of the web process's four threads.
 MOST_OF_ONE, MOST = 1, 2
-# What has not moved for so long has lost its process. Longer than a reader may take for one part (handing_out.SLOWEST).
+# An export without progress for so long has lost its process; longer than download.SLOWEST.
 LOST_AFTER = timedelta(minutes=5)
 # Seconds for counting what there is.
 COUNTED_WITHIN = 30
 _LOCK = (0x5EA1, 7)
+_EXPORTER = SystemActor("worker", "exporter", "the exporter")
 LOST = "The process that wrote it ended."
 
 
@@ -31,18 +40,6 @@ class NotExported(Exception):
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.sentence = sentence
-
-
-@dataclass(frozen=True)
-class Exporter:
-    """The desk itself, where nobody else can tell what became of an export."""
-
-    kind: str = "worker"
-    id: str = "exporter"
-    label: str = "the exporter"
-    surface: str = "worker"
-    address: str = ""
-    proof: tuple[tuple[str, str], ...] = ()
 
 
 @atomic_anew
@@ -67,21 +64,20 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
 
 
 @atomic_anew
-def ask_again(*, actor: ActorLike, export: UUID) -> None:
+def request_again(*, actor: ActorLike, export: UUID) -> None:
     """Let an export that was broken off begin once more, over the same entries. Raises NotExported."""
     _note_lost()
-    anew = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
-    if not anew.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
+    broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
+    if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
         raise NotExported("This export is not one that was broken off.")
     record("ledger.exported", actor=actor, details={**_details(Export.objects.get(pk=export)), "again": "yes"})
 
 
 @atomic_anew
 def start_export(export: UUID) -> Export:
-    """Take an export up that was asked for. Raises NotExported where it is none, or too many run."""
-    with connection.cursor() as cursor:
-        # Held to the end of this transaction: of two that look at once, one sees the other.
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    """Start an export that was asked for. Raises NotExported where it is none, or too many run."""
+    # Held to the end of this transaction: of two that start at once, one sees the other.
+    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
     _note_lost()
     running = list(Export.objects.running())
     found = Export.objects.get(pk=export)
@@ -106,8 +102,8 @@ def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> boo
     done = {"state": Export.State.DONE, "rows_done": rows, "sha256": sha256, "changed_at": Now()}
     if not _running(export).update(**done):
         return False
-    told = {**_details(Export.objects.get(pk=export)), "rows": str(rows), "sha256": sha256}
-    record("ledger.export_ended", actor=actor, details=told)
+    details = {**_details(Export.objects.get(pk=export)), "rows": str(rows), "sha256": sha256}
+    record("ledger.export_ended", actor=actor, details=details)
     return True
 
 
@@ -116,8 +112,8 @@ def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None
     """Note that only a part of it was handed out."""
     broken = {"state": Export.State.BROKEN_OFF, "rows_done": rows, "changed_at": Now()}
     if _running(export).update(**broken):
-        told = {**_details(Export.objects.get(pk=export)), "handed_out": str(rows), "reason": reason}
-        record("ledger.export_broken_off", actor=actor, details=told)
+        details = {**_details(Export.objects.get(pk=export)), "handed_out": str(rows), "reason": reason}
+        record("ledger.export_broken_off", actor=actor, details=details)
 
 
 @transaction.atomic
@@ -128,7 +124,7 @@ def note_lost_exports() -> None:
 
 def _note_lost() -> None:
     for lost in Export.objects.running().idle_for(LOST_AFTER):
-        break_off(actor=Exporter(), export=lost.pk, rows=lost.rows_done, reason=LOST)
+        break_off(actor=_EXPORTER, export=lost.pk, rows=lost.rows_done, reason=LOST)
 
 
 def _running(export: UUID) -> QuerySet[Export]:
@@ -143,3 +139,69 @@ def _details(export: Export) -> dict[str, str]:
         "format": FORMATS[export.format].label,
         "rows": str(export.rows_total),
     }
+
+
+# --- Which entries it holds ------------------------------------------------------------------------------------------
+
+# After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
+# being there although the snapshot does not see them. Relies on entry_to_seal.
+_CUT = """
+SELECT pg_current_snapshot()::text, coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM audit_entry)
+  FROM audit_entry
+ WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(xid, pg_current_snapshot())
+"""
+
+
+class _VisibleIn(Func):
+    """Whether a snapshot sees what a transaction wrote."""
+
+    template = "pg_visible_in_snapshot(%(expressions)s::pg_snapshot)"
+    output_field = BooleanField()
+
+    def __init__(self, snapshot: str) -> None:
+        super().__init__(F("xid"), Value(snapshot, output_field=CharField()))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A moment of the ledger. Entries up to `after_id` are of earlier epochs, and were there; none is after `last`."""
+
+    snapshot: str
+    after_id: int
+    last: int
+
+    @classmethod
+    def read(cls, stored: str) -> Self:
+        """Return the cut that was written down."""
+        after_id, last, snapshot = stored.split(" ")
+        return cls(snapshot, int(after_id), int(last))
+
+    def __str__(self) -> str:
+        return f"{self.after_id} {self.last} {self.snapshot}"
+
+
+@contextmanager
+def no_longer_than(seconds: int) -> Iterator[None]:
+    """Let no statement of the block take longer. Raises OperationalError."""
+    with transaction.atomic():
+        run(f"SET LOCAL statement_timeout = '{seconds}s'")
+        yield
+        # What comes after the block has its own limit.
+        run("SET LOCAL statement_timeout = DEFAULT")
+
+
+def take_cut() -> Cut:
+    """Return the ledger's present moment. Whoever asks has written nothing yet in this transaction."""
+    return Cut(*run(_CUT).row())
+
+
+def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
+    """Return what the filters showed to the actor at that moment."""
+    there = Q(id__lte=cut.after_id) | Q(_VisibleIn(cut.snapshot))
+    return readable(actor, filters).filter(there, id__lte=cut.last)
+
+
+def seals_of(entries: list[int]) -> dict[int, int]:
+    """Return under which seals these entries stand. They travel as one value, however many they are."""
+    keys = "{" + ",".join(map(str, entries)) + "}"
+    return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows or ())

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
 
+from django import forms
+
 from audit.trail import Line
 from common.csv_rows import csv_row
 from common.fingerprint import FINGERPRINT, short_fingerprint
@@ -45,17 +47,17 @@ class Format:
         """Return one entry, with the end of its line."""
         if self.kind == "csv":
             return csv_row(_cells(line, seal))
-        told = line.as_json()
-        # Left out here says nothing about what the ledger still has.
-        return _json_line({name: told[name] for name in told if self.has_details or not name.startswith("details")})
+        columns = line.as_json()
+        # Leaving details out here says nothing about what the ledger still has.
+        return _json_line({name: columns[name] for name in columns if self.has_details or "details" not in name})
 
     def broken(self, sentence: str) -> str:
         """Return the last line of a file that is not whole, which no reader takes for an entry."""
-        told = f"BROKEN OFF, this file is not whole: {sentence}"
-        return csv_row((told,)) if self.kind == "csv" else _json_line({"broken_off": told})
+        notice = f"BROKEN OFF, this file is not whole: {sentence}"
+        return csv_row((notice,)) if self.kind == "csv" else _json_line({"broken_off": notice})
 
 
-# The name is what the row of the export keeps.
+# The name is stored in the row of the export.
 FORMATS: Mapping[str, Format] = {
     one.name: one
     for one in (
@@ -67,24 +69,31 @@ FORMATS: Mapping[str, Format] = {
 }
 
 
-def format_of(kind: str, *, has_details: bool) -> Format:
-    """Return the format that was chosen."""
-    return next(one for one in FORMATS.values() if (one.kind, one.has_details) == (kind, has_details))
-
-
 def _json_line(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
 
 
 def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
-    entry, told = line.entry, line.details
-    others = {name: text for name, text in told.items() if name not in _OWN}
+    entry, details = line.entry, line.details
+    others = {name: text for name, text in details.items() if name not in _OWN}
     whole = entry.fingerprint
     return (
         *(entry.pk, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.action, entry.sentence),
-        *(line.actor, entry.actor_kind, entry.actor_id, entry.surface, told.get("address", "")),
+        *(line.actor, entry.actor_kind, entry.actor_id, entry.surface, details.get("address", "")),
         *(entry.connection or "", entry.message or "", line.subject),
         *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
-        *(told.get("reason", ""), json.dumps(others, ensure_ascii=False, sort_keys=True) if others else ""),
+        *(details.get("reason", ""), json.dumps(others, ensure_ascii=False, sort_keys=True) if others else ""),
         *(entry.leaf_hash, seal or ""),
     )
+
+
+class ExportForm(forms.Form):
+    """The format, and whether names, addresses, subjects and reasons are in it."""
+
+    format = forms.ChoiceField(choices=[("csv", "CSV"), ("jsonl", "JSON Lines")])
+    details = forms.BooleanField(required=False)
+
+    def wanted(self) -> Format:
+        """Return what was chosen."""
+        chosen = (self.cleaned_data["format"], self.cleaned_data["details"])
+        return next(one for one in FORMATS.values() if (one.kind, one.has_details) == chosen)

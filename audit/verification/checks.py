@@ -1,7 +1,7 @@
-"""The desk's own look through the whole ledger: once a day, and whenever somebody asks.
+"""The desk's own check of the whole ledger: once a day, and whenever somebody asks.
 
-Rows of Check say what is to be done and how far it is. Whoever looks works in a process of its own, because a look
-takes longer than any task may; one that dies leaves a row that moves no more, and the look is begun anew.
+Rows of Check say what is to be done and how far it is. A check runs in a process of its own, because it takes longer
+than any task may; a process that dies leaves a row that makes no progress, and the check is started again.
 """
 
 import logging
@@ -20,24 +20,24 @@ from django.db.models.functions import Now
 from audit.models import Check
 from audit.recording import SystemActor, record
 from audit.sealing.preconditions import BROKEN, latest_seal
-from audit.verification.database import Result, check_database
+from audit.verification.database import CheckResult, check_database
 from common.nudge import nudge
 
 log = logging.getLogger(__name__)
 
 CHECKER = SystemActor(kind="worker", id="checker", label="the ledger's check")
 EVERY = timedelta(days=1)
-# A look of which nothing was heard for so long has nobody who looks.
-STILL = timedelta(minutes=10)
-# Seconds between two words on how far it is.
+# A check without progress for so long has lost its process.
+LOST_AFTER = timedelta(minutes=10)
+# Seconds between two reports of progress.
 _PAUSE = 1.0
-# Of what does not hold, so much is kept: the first tells where to look.
+# So many findings are stored: the first tells where to look.
 _FINDINGS = 100
 _TASK = "audit.tasks.check"
 
 
 class CheckRefused(Exception):
-    """Nothing is looked through; the sentence says why."""
+    """No check is started; the sentence says why."""
 
     def __init__(self, sentence: str, *, is_denied: bool) -> None:
         super().__init__(sentence)
@@ -46,18 +46,18 @@ class CheckRefused(Exception):
 
 
 def may_ask(actor: Any) -> bool:
-    """Whether the actor may have the whole ledger looked through: auditors and admins of everything."""
+    """Whether the actor may have the whole ledger checked: auditors and admins of everything."""
     return bool(actor.acting_as("admin", "auditor").sees_all())
 
 
 @transaction.atomic
 def ask_for_check(actor: Any) -> Check:
-    """Have the whole ledger looked through now; return the look that is under way, which may be another's."""
+    """Have the whole ledger checked now; return the running check, which may be another's."""
     if not may_ask(actor):
         raise CheckRefused("Only an auditor or an admin of everything can have the ledger checked.", is_denied=True)
     if latest_seal() is None:
         raise CheckRefused("Nothing is sealed yet, so there is nothing to check against.", is_denied=False)
-    _end_still()
+    _end_lost()
     check = _begin(asked_by=int(actor.id))
     record("ledger.check_asked", actor=actor, details={"check": str(check.pk)})
     return check
@@ -65,8 +65,8 @@ def ask_for_check(actor: Any) -> Check:
 
 @transaction.atomic
 def begin_daily_check() -> str:
-    """Begin a look where the last is a day old, anew where nobody looks any more, and nudge where nobody began."""
-    ended = _end_still()
+    """Start a check where the last is a day old, again where one was lost, and wake a worker where none began."""
+    ended = _end_lost()
     running = Check.objects.running().first()
     if running is None and ended is not None:
         return f"anew as {_begin(asked_by=ended.asked_by).pk}"
@@ -80,16 +80,16 @@ def begin_daily_check() -> str:
 
 
 def start_check(check_id: int) -> str:
-    """Look in a process of its own, which gives way to all others; return at once."""
+    """Check in a process of its own, which gives way to all others; return at once."""
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "audit_check", str(check_id)]
-    looking = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    # Whoever started a process has to take its end in.
-    threading.Thread(target=looking.wait, daemon=True, name="ledger-check").start()
-    return f"process {looking.pid}"
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    # The parent has to wait for it, or it stays as a zombie.
+    threading.Thread(target=process.wait, daemon=True, name="ledger-check").start()
+    return f"process {process.pid}"
 
 
 def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str:
-    """Look through the whole ledger for one row, which one caller gets; `alive` is called with each word on it."""
+    """Check the whole ledger for one row, which one caller gets; `alive` is called with each report of progress."""
     last = latest_seal()
     mine = Check.objects.running().filter(pk=check_id, up_to=None)
     if not mine.update(up_to=last.number if last else 0, moved_at=Now()):
@@ -103,7 +103,7 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
 
 
 class _Progress:
-    """Says now and then how far a look is, beside the transaction in which it reads."""
+    """Reports progress now and then, on a connection beside the transaction in which the check reads."""
 
     def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
         self._check_id, self._alive = check_id, alive
@@ -113,24 +113,24 @@ class _Progress:
         if time.monotonic() < self._next:
             return
         self._alive()
-        beside = connection.copy()
+        second = connection.copy()
         try:
-            with beside.cursor() as cursor:
+            with second.cursor() as cursor:
                 cursor.execute(
                     "UPDATE audit_check SET entries = %s, moved_at = clock_timestamp() WHERE id = %s AND state = %s",
                     [entries, self._check_id, Check.State.RUNNING],
                 )
         finally:
-            beside.close()
+            second.close()
         self._next = time.monotonic() + _PAUSE
 
 
 @transaction.atomic
-def _settle(check_id: int, result: Result) -> str:
-    """Write down what was found, unless the look was given up meanwhile."""
+def _settle(check_id: int, result: CheckResult) -> str:
+    """Store what was found, unless the check was given up meanwhile."""
     state = Check.State.HOLDS if result.holds else Check.State.BROKEN
-    told = {"state": state, "entries": result.entries, "seals": result.seals, "findings": result.findings[:_FINDINGS]}
-    if not Check.objects.running().filter(pk=check_id).update(**told, moved_at=Now(), ended_at=Now()):
+    values = {"state": state, "entries": result.entries, "seals": result.seals, "findings": result.findings[:_FINDINGS]}
+    if not Check.objects.running().filter(pk=check_id).update(**values, moved_at=Now(), ended_at=Now()):
         return "given up meanwhile"
     counts = {"check": str(check_id), "entries": str(result.entries), "seals": str(result.seals)}
     if result.holds:
@@ -150,9 +150,9 @@ def _begin(*, asked_by: int | None) -> Check:
     return check
 
 
-def _end_still() -> Check | None:
-    """End the look of which nothing was heard for long, and return it. One that nobody began is only nudged again."""
-    still = Check.objects.running().exclude(up_to=None).idle_for(STILL).first()
+def _end_lost() -> Check | None:
+    """End a check without progress, and return it. One that no process began only wakes a worker again."""
+    still = Check.objects.running().exclude(up_to=None).idle_for(LOST_AFTER).first()
     if still and Check.objects.running().filter(pk=still.pk).update(state=Check.State.ENDED, ended_at=Now()):
         log.warning("a check did not end", extra={"check": still.pk})
         return still

@@ -1,33 +1,135 @@
-"""Checks the whole ledger as it stands in the database, with the code that checks a bundle."""
+"""Reads the whole ledger of the database as one moment saw it, and checks it with the code that checks a bundle."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
+from django.db import connection, transaction
 from django.db.models import Max
 
 from audit.models import BLOCK, Anchor, Block, Seal
 from audit.recording import canonical_entry
 from audit.sealing import signing
-from audit.sealing.signing import head_line
 from audit.sealing.tree import fold
-from audit.verification.rows import Row, one_moment, sealed_rows, unsealed_rows
 from audit.verifier import countersign_verify as verifier
+
+# --- Rows, in the order of the tree and some at a time --------------------------------------------------------------
+
+AT_ONCE = 1000
+
+_ENTRY = (
+    "entry.id, entry.xid::text AS xid, entry.at, entry.actor_kind, entry.actor_id, entry.surface, entry.action,"
+    " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.outcome, entry.mac,"
+    " entry.leaf_hash, detail.salt, detail.fields"
+)
+# Both follow primary keys, and entry_to_seal for the order of what is not sealed.
+_SEALED = f"""
+SELECT leaf.position, leaf.entry, leaf.seal, leaf.hash, {_ENTRY}
+  FROM audit_leaf leaf LEFT JOIN audit_entry entry ON entry.id = leaf.entry
+  LEFT JOIN audit_entrydetail detail ON detail.entry_id = leaf.entry ORDER BY leaf.position
+"""  # noqa: S608
+_UNSEALED = f"""
+SELECT NULL, NULL, NULL, NULL, {_ENTRY}
+  FROM audit_entry entry LEFT JOIN audit_entrydetail detail ON detail.entry_id = entry.id
+ WHERE NOT EXISTS (SELECT FROM audit_leaf leaf WHERE leaf.entry = entry.id) ORDER BY entry.xid, entry.id
+"""  # noqa: S608
+
+
+class Row(NamedTuple):
+    """One leaf with its entry and what is left of the details. Without `id` the entry is gone; without `leaf`, new."""
+
+    position: int | None
+    leaf_entry: int | None
+    leaf_seal: int | None
+    leaf: bytes | None
+    id: int | None
+    xid: str
+    at: datetime
+    actor_kind: str
+    actor_id: str
+    surface: str
+    action: str
+    connection: int | None
+    message: UUID | None
+    fingerprint: str
+    trace: str
+    detail_hashes: dict[str, str]
+    outcome: str
+    mac: str
+    leaf_hash: str
+    salt: bytes | None
+    fields: dict[str, str] | None
+
+
+@contextmanager
+def one_moment() -> Iterator[None]:
+    """See the database as it is now until the end, and write nothing. Must not be within a transaction."""
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            # It takes as long as the ledger is large.
+            cursor.execute("SET LOCAL statement_timeout = 0")
+        yield
+
+
+def sealed_rows() -> Iterator[Row]:
+    """Yield every leaf with its entry."""
+    return _rows("sealed", _SEALED)
+
+
+def unsealed_rows() -> Iterator[Row]:
+    """Yield every entry that has no leaf, in the order in which the next seal would take them."""
+    return _rows("unsealed", _UNSEALED)
+
+
+def _rows(name: str, sql: str) -> Iterator[Row]:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}")
+        while True:
+            cursor.execute(f"FETCH {AT_ONCE} FROM {name}")
+            found = cursor.fetchall()
+            yield from (_row(values) for values in found)
+            if len(found) < AT_ONCE:
+                break
+        cursor.execute(f"CLOSE {name}")
+
+
+def _row(values: tuple[Any, ...]) -> Row:
+    row = Row(*values)
+    return row._replace(
+        leaf=None if row.leaf is None else bytes(row.leaf),
+        detail_hashes=_json(row.detail_hashes),
+        salt=None if row.salt is None else bytes(row.salt),
+        fields=None if row.fields is None else _json(row.fields),
+    )
+
+
+def _json(value: Any) -> Any:
+    """The driver gives JSON of raw queries as text."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+# --- The check ------------------------------------------------------------------------------------------------------
 
 # Of the file of heads its end is read: each head speaks of all before it.
 _TAIL = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Result:
-    """What a look through the whole ledger found: sentences, the first bad entry first."""
+class CheckResult:
+    """What a check of the whole ledger found: sentences, the first bad entry first."""
 
     entries: int
     seals: int
     findings: list[str] = field(default_factory=list)
-    # What is told beside them, and does not speak against the ledger.
+    # Remarks that do not speak against the ledger.
     notes: list[str] = field(default_factory=list)
     # Entries that no seal covers yet.
     unsealed: int = 0
@@ -40,17 +142,17 @@ class Result:
         return not self.findings
 
 
-def check_database(progress: Callable[[int], None] | None = None) -> Result:
-    """Look through all entries and seals in one snapshot; must not be called within a transaction.
+def check_database(progress: Callable[[int], None] | None = None) -> CheckResult:
+    """Check all entries and seals in one snapshot; must not be called within a transaction.
 
-    `progress` is called now and then with the number of entries that were looked at.
+    `progress` is called now and then with the number of entries that were checked.
     """
     report = verifier.Report(progress)
     # Read first: what is written there later may be of seals that the snapshot does not see.
     heads = _heads(report)
     with one_moment():
         chain = verifier.Chain(report, verifier.Trust(key.hex() for key in signing.public_keys()))
-        seals = (chain.read(head_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
+        seals = (chain.read(signing.head_line(seal).strip()) for seal in Seal.objects.order_by("number").iterator())
         leaves = _Leaves(report)
         items = _items(leaves, report)
         verifier.check_ledger(report, items, (seal for seal in seals if seal), heads, excuse_restored=True)
@@ -59,7 +161,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> Result:
             chain.end()
         leaves.end(report.last.size if report.last else 0)
         _check_anchors(report)
-    return Result(
+    return CheckResult(
         entries=report.entries,
         seals=report.seals,
         findings=[*report.findings, *([f"And {report.more} more."] if report.more else [])],
@@ -112,7 +214,7 @@ class _Leaves:
         self._next = 0
         self._block: list[bytes] = []
         self._blocks = Block.objects.order_by("number").values_list("number", "hash").iterator()
-        self._kept = next(self._blocks, None)
+        self._stored = next(self._blocks, None)
         self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
         self._seal = next(self._seals, None)
 
@@ -140,10 +242,10 @@ class _Leaves:
             self._end_block(row.position // BLOCK)
 
     def _end_block(self, number: int) -> None:
-        if self._kept is not None and self._kept[0] < number:
-            self._kept = next(self._blocks, None)
-        kept = self._kept[1] if self._kept is not None and self._kept[0] == number else None
-        if len(self._block) == BLOCK and (kept is None or bytes(kept) != fold(self._block)):
+        if self._stored is not None and self._stored[0] < number:
+            self._stored = next(self._blocks, None)
+        stored = self._stored[1] if self._stored is not None and self._stored[0] == number else None
+        if len(self._block) == BLOCK and (stored is None or bytes(stored) != fold(self._block)):
             self._report.find(f"The kept hash over the leaves {number * BLOCK} to {self._next - 1} is not theirs.")
         self._block = []
 

@@ -1,4 +1,4 @@
-"""How the ledger stands, for the page that says so: how far it is sealed, where heads are kept, what checks found."""
+"""The ledger's status for its page: how far it is sealed, where heads are stored, what checks found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,22 +16,22 @@ from audit.sealing.status import COUNTED, SealingState, sealing_state
 SEALS = 25
 
 
-class Stand(StrEnum):
+class Condition(StrEnum):
     """What is most urgent to say."""
 
     BROKEN = "broken"
     STOPPED = "stopped"
     OFF = "off"
     LATE = "late"
-    # Sealed, and not all of it is kept outside.
+    # Sealed, but not all heads are stored outside the database.
     INSIDE = "inside"
     EMPTY = "empty"
     WELL = "well"
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where heads are kept outside the database, with the newest that is there."""
+class HeadLocation:
+    """Where heads are stored outside the database, with the newest that is there."""
 
     kind: str
     place: str
@@ -41,30 +41,30 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Standing:
+class LedgerStatus:
     """The ledger at one moment."""
 
     sealing: SealingState
-    # The last that came to an end, the one under way, and one that was given up after both.
+    # The last finished check, the running one, and one that was given up after both.
     check: Check | None
     running: Check | None
     given_up: Check | None
-    places: list[Place]
+    locations: list[HeadLocation]
 
     @property
-    def stand(self) -> Stand:
+    def condition(self) -> Condition:
         state = self.sealing
         if self.is_broken:
-            return Stand.BROKEN
+            return Condition.BROKEN
         if not state.is_on:
-            return Stand.OFF
+            return Condition.OFF
         if state.is_stopped:
-            return Stand.STOPPED
+            return Condition.STOPPED
         if state.is_late:
-            return Stand.LATE
+            return Condition.LATE
         if state.last is None:
-            return Stand.EMPTY
-        return Stand.INSIDE if state.why else Stand.WELL
+            return Condition.EMPTY
+        return Condition.INSIDE if state.why else Condition.WELL
 
     @property
     def is_broken(self) -> bool:
@@ -89,15 +89,15 @@ class Standing:
         return f"more than {COUNTED:,}" if number > COUNTED else f"{number:,}"
 
     @property
-    def to_look_at(self) -> int:
-        """About how many entries a look that is under way has before it."""
+    def to_check(self) -> int:
+        """About how many entries a running check has to go through."""
         last = self.sealing.last
         size = (last.size if last else 0) + self.sealing.unsealed
         return max(size, self.running.entries if self.running else 0)
 
     @cached_property
     def asked_by(self) -> str:
-        """Who asked for the look that is told of; empty where the desk looked by itself."""
+        """Who asked for the check that is shown; empty for the daily one."""
         asked = self.running or self.check
         if asked is None or asked.asked_by is None:
             return ""
@@ -121,13 +121,13 @@ class SealRow:
         return signing.key_fingerprint(bytes.fromhex(self.seal.next_key)) if self.seal.next_key else ""
 
 
-def standing(now: datetime) -> Standing:
-    """Return how the ledger stands now, by the database's clock."""
+def ledger_status(now: datetime) -> LedgerStatus:
+    """Return the ledger's status, by the database's clock."""
     checks = Check.objects.newest_first()
-    check = checks.finished().first()
     newest = checks.first()
     given_up = newest if newest and newest.state == Check.State.ENDED else None
-    return Standing(sealing_state(now), check, checks.running().first(), given_up, _places())
+    finished, running = checks.finished().first(), checks.running().first()
+    return LedgerStatus(sealing_state(now), finished, running, given_up, _head_locations())
 
 
 def seals_before(number: int | None) -> tuple[list[SealRow], int | None]:
@@ -139,8 +139,8 @@ def seals_before(number: int | None) -> tuple[list[SealRow], int | None]:
     return rows[:SEALS], found[SEALS - 1].number if len(found) > SEALS else None
 
 
-# Each place is found by one step in anchor_place, however many heads it holds.
-_PLACES = """
+# Each location is found by one step in anchor_place, however many heads it holds.
+_LOCATIONS = """
 WITH RECURSIVE place AS (
   (SELECT kind, place FROM audit_anchor ORDER BY kind, place LIMIT 1)
   UNION ALL
@@ -155,7 +155,7 @@ SELECT place.kind, place.place, newest.seal, newest.reference, newest.at FROM pl
 """
 
 
-def _places() -> list[Place]:
+def _head_locations() -> list[HeadLocation]:
     with connection.cursor() as cursor:
-        cursor.execute(_PLACES)
-        return [Place(*row) for row in cursor.fetchall()]
+        cursor.execute(_LOCATIONS)
+        return [HeadLocation(*row) for row in cursor.fetchall()]

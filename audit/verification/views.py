@@ -1,43 +1,86 @@
-"""How the ledger stands: its seals, what checks found, and how a head that was kept outside compares with it."""
+"""The ledger's status: its seals, what checks found, and how a saved head compares with it."""
 
 from pathlib import Path
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.sealing.preconditions import latest_seal
 from audit.sealing.signing import head_json
 from audit.verification.checks import CheckRefused, ask_for_check, may_ask
-from audit.verification.comparison import compare_with
-from audit.verification.forms import KeptHeadForm, SealsForm
-from audit.verification.status import seals_before, standing
+from audit.verification.comparison import NoHead, SavedHead, compare_with, read_head
+from audit.verification.status import ledger_status, seals_before
 from audit.verifier import countersign_verify
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres import clock
 
 
+class SealsForm(forms.Form):
+    """Before which seal a page of the list begins."""
+
+    before = forms.IntegerField(required=False, min_value=1, max_value=2**62)
+
+    def number(self) -> int | None:
+        """Return the number, None for the newest page or what is no number."""
+        return self.cleaned_data["before"] if self.is_valid() else None
+
+
+class HeadForm(forms.Form):
+    """A head that somebody saved, and whether the proof is wanted as a file."""
+
+    # A head is about a thousand characters; of a file, its last lines.
+    head = forms.CharField(
+        max_length=20_000,
+        error_messages={
+            "required": "Put in the head that you kept.",
+            "max_length": "This is longer than any head. Of a file of seals, put in one line.",
+        },
+    )
+    wanted = forms.ChoiceField(choices=[("file", "The proof as a file")], required=False)
+
+    def clean_head(self) -> SavedHead:
+        """Return the head, or say why it is none."""
+        try:
+            return read_head(self.cleaned_data["head"])
+        except NoHead as why:
+            raise forms.ValidationError(str(why)) from None
+
+
+def _page(request: DeskRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+    """Show the ledger's status; the part that a check changes is asked for alone while one is running."""
+    before = SealsForm(request.GET).number()
+    rows, next_before = seals_before(before)
+    context |= {
+        "now": ledger_status(clock()),
+        "rows": rows,
+        "next_before": next_before,
+        "is_first_page": before is None,
+        "may_check": may_ask(request.actor),
+    }
+    page, fragment = "audit/verify.html", "audit/_ledger_state.html"
+    return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
+
+
 @login_required
 @require_safe
 def ledger_state(request: DeskRequest) -> HttpResponse:
-    """Show how the ledger stands; the part that a check moves is asked for alone while one is under way."""
-    return page_or_fragment(
-        request, page="audit/verify.html", fragment="audit/_ledger_state.html", context=_context(request)
-    )
+    """Show the ledger's status."""
+    return _page(request)
 
 
 @login_required
 @require_POST
 def check_ledger(request: DeskRequest) -> HttpResponse:
-    """Have the whole ledger looked through."""
+    """Have the whole ledger checked."""
     try:
         ask_for_check(request.actor)
     except CheckRefused as refused:
-        status = 403 if refused.is_denied else 409
-        return render(request, "audit/verify.html", {**_context(request), "problem": refused.sentence}, status=status)
+        return _page(request, problem=refused.sentence, status=403 if refused.is_denied else 409)
     messages.info(request, "The whole ledger is being looked through.", extra_tags="desk")
     return redirect("ledger-state")
 
@@ -45,27 +88,25 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def compare_ledger(request: DeskRequest) -> HttpResponse:
-    """Compare the ledger with a head that somebody kept; the proof is handed out as a file where it is asked for."""
-    form = KeptHeadForm(request.POST)
+    """Compare the ledger with a head that somebody saved; the proof is handed out as a file where it is asked for."""
+    form = HeadForm(request.POST)
     if not form.is_valid():
-        told = {"problem_with_head": form.problem, "head": str(request.POST.get("head", ""))[:2000]}
-        return render(request, "audit/verify.html", {**_context(request), **told}, status=422)
+        error = next((str(errors[0]) for errors in form.errors.values()), "")
+        return _page(request, problem_with_head=error, head=str(request.POST.get("head", ""))[:2000], status=422)
     compared = compare_with(form.cleaned_data["head"], actor=request.actor)
     if compared.is_same and form.cleaned_data["wanted"] == "file":
-        first, second = compared.kept.number, compared.last.number if compared.last else 0
+        first, second = compared.head.number, compared.last.number if compared.last else 0
         return _as_file(compared.proof(), f"countersign-consistency-{first}-{second}.json")
-    answer = {"compared": compared, "head": request.POST["head"]}
-    return render(request, "audit/verify.html", {**_context(request), **answer})
+    return _page(request, compared=compared, head=request.POST["head"])
 
 
 @login_required
 @require_safe
 def newest_head(request: DeskRequest) -> HttpResponse:
-    """Hand out the newest head, to be kept where nobody of the desk can change it."""
+    """Hand out the newest head, to be saved where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
-        told = {"problem": "Nothing is sealed yet, so there is no head."}
-        return render(request, "audit/verify.html", {**_context(request), **told}, status=409)
+        return _page(request, problem="Nothing is sealed yet, so there is no head.", status=409)
     return _as_file(head_json(last), f"countersign-head-{last.number}.json")
 
 
@@ -82,15 +123,3 @@ def _as_file(content: dict[str, Any], name: str) -> HttpResponse:
     answer = JsonResponse(content, json_dumps_params={"ensure_ascii": False})
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
     return answer
-
-
-def _context(request: DeskRequest) -> dict[str, Any]:
-    before = SealsForm(request.GET).place()
-    rows, next_before = seals_before(before)
-    return {
-        "now": standing(clock()),
-        "rows": rows,
-        "next_before": next_before,
-        "is_first_page": before is None,
-        "may_check": may_ask(request.actor),
-    }

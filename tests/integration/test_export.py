@@ -18,10 +18,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from audit.export import download as handing_out
-from audit.export.download import Handout
-from audit.export.exports import NotExported, begin_export, start_export
+from audit.export.download import Download
+from audit.export.exports import Cut, NotExported, begin_export, start_export, take_cut
 from audit.export.formats import COLUMNS, FORMATS
-from audit.export.snapshot import Cut, take_cut
 from audit.models import Entry, Export, Leaf
 from audit.recording import record
 from audit.search.filters import Filters
@@ -58,7 +57,7 @@ def begin(person, query="action=message.opened", name="jsonl"):
 
 def hand_out(person, export):
     """Return the parts of an export as a server asks for them."""
-    return Handout(start_export(export.pk), actor=person.actor(surface="web"), stays=lambda: True)
+    return Download(start_export(export.pk), actor=person.actor(surface="web"), stays=lambda: True)
 
 
 def whole(person, *asked):

@@ -13,7 +13,7 @@ from approvals.operations.attention import attention_count, attention_for
 from audit.models import Check, Entry
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
-from audit.verification import checks as checking
+from audit.verification import checks
 from audit.verification.checks import begin_daily_check, run_check
 from dashboard.metrics import exposition
 from tests.ledger import another_session, append, as_superuser, seal_here
@@ -28,7 +28,7 @@ committed = pytest.mark.django_db(transaction=True)
 def nudged(monkeypatch):
     """What workers were told of: task and row, in order."""
     told = []
-    monkeypatch.setattr(checking, "nudge", lambda task, row: told.append((task, row)))
+    monkeypatch.setattr(checks, "nudge", lambda task, row: told.append((task, row)))
     return told
 
 
@@ -38,14 +38,14 @@ def sealed(db):
     seal_here()
 
 
-_HOLDS = checking.Result(entries=40, seals=2)
+_HOLDS = checks.CheckResult(entries=40, seals=2)
 
 
 @pytest.fixture
 def looks(monkeypatch):
     """What is done, once it is put in here, instead of reading the ledger; by itself the ledger holds."""
     found = []
-    monkeypatch.setattr(checking, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
+    monkeypatch.setattr(checks, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
     return found
 
 
@@ -203,7 +203,7 @@ def test_worker_that_wakes_up_late_writes_nothing_and_one_that_breaks_down_ends_
 @committed
 def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypatch, looks):
     seen, beats = [], []
-    monkeypatch.setattr(checking, "_PAUSE", 0.0)
+    monkeypatch.setattr(checks, "_PAUSE", 0.0)
 
     def reading(progress):
         with transaction.atomic():

@@ -13,8 +13,8 @@ from audit.sealing import signing
 from audit.sealing.anchors import note_anchor, write_anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.signing import head_json, head_line, signed_bytes
-from audit.verification import status as standing
-from audit.verification.comparison import NoHead, compare_with, read_kept
+from audit.verification import status
+from audit.verification.comparison import NoHead, compare_with, read_head
 from tests.ledger import append, as_superuser, new_key, seal_here
 
 pytestmark = pytest.mark.django_db
@@ -44,8 +44,8 @@ def saved(seal):
 
 def compared(person, text):
     """What the comparison says, and its verdict."""
-    found = compare_with(read_kept(text), actor=person.actor(surface="web"))
-    return " ".join(sentence for _, sentence in found.steps), found.verdict
+    found = compare_with(read_head(text), actor=person.actor(surface="web"))
+    return " ".join(sentence for _, sentence in found.steps), found.outcome
 
 
 def words(answer):
@@ -68,7 +68,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(
 ):
     seals = seal_five_times(seal_all)
     note_anchor(seals[2], "discord", "#proofs", "1190")
-    monkeypatch.setattr(standing, "SEALS", 3)
+    monkeypatch.setattr(status, "SEALS", 3)
     client = signed_in(reviewer)
     with django_assert_max_num_queries(24):
         page = words(client.get(PATH))
@@ -144,7 +144,7 @@ def test_saved_head_is_found_with_everything_under_it(signed_in, reviewer, seale
     assert "none went that far yet" in page
     Check.objects.create(state="holds", up_to=4)
     Check.objects.update(ended_at=sealed[-1].at)
-    checks = [compare_with(read_kept(saved(seal)), actor=reviewer.actor(surface="web")).check for seal in sealed[3:]]
+    checks = [compare_with(read_head(saved(seal)), actor=reviewer.actor(surface="web")).check for seal in sealed[3:]]
     assert checks == [Check.objects.get(), None]
     noted = Entry.objects.of_action("ledger.consistency_asked").select_related("detail").newest_first()
     results = [("5", "same"), ("4", "same"), ("5", "same"), ("2", "differs"), ("2", "same")]
@@ -205,7 +205,7 @@ def test_what_is_no_head_is_refused_in_words(signed_in, reviewer):
     changes = ({"size": "7"}, {"number": True}, {"at": "yesterday"}, {"root": "ab"}, {"horizon": "x"}, {"more": 1})
     for text in (*texts, *(json.dumps({**head, **change}) for change in changes)):
         with pytest.raises(NoHead, match="This is no"):
-            read_kept(text)
+            read_head(text)
     client = signed_in(reviewer)
     for text in ("hello", "x" * 20_001):
         answer = client.post(f"{PATH}compare/", {"head": text})

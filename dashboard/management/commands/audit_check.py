@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
 
-from audit.verification.checks import STILL, run_check
+from audit.verification.checks import LOST_AFTER, run_check
 from launcher.pdeathsig import die_with_parent
 
 
@@ -28,4 +28,4 @@ class Command(BaseCommand):
 
 
 def _wait_for_a_sign() -> None:
-    signal.alarm(int(STILL.total_seconds()))
+    signal.alarm(int(LOST_AFTER.total_seconds()))
