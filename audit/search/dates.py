@@ -65,25 +65,23 @@ def _midnight(day: date, zone: tzinfo) -> datetime:
 
 def _calendar(found: re.Match[str]) -> tuple[date, date, str]:
     year, month, day = int(found[1]), int(found[2] or 0), int(found[3] or 0)
+    _check_year(year)
+    first, last = date(year, int(found[2] or 1), day or 1), date(year, int(found[2] or 12), day or 1)
+    if not day:
+        last = (last.replace(day=1) + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return first, last, "-".join([f"{year:04d}", *(f"{one:02d}" for one in (month, day) if one)])
+
+
+def _check_year(year: int) -> None:
     if not 1970 <= year <= 9000:
-        raise ValueError(found[0])
-    if day:
-        one = date(year, month, day)
-        return one, one, one.isoformat()
-    if not found[2]:
-        return date(year, 1, 1), date(year, 12, 31), f"{year:04d}"
-    first = date(year, month, 1)
-    return first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1), f"{year:04d}-{month:02d}"
+        raise ValueError(year)
 
 
 def _moment(found: re.Match[str], zone: tzinfo) -> Span:
     """A moment begins and ends at once: what is asked for begins with it, or stops before it."""
     text = f"{found[1]}T{found[2]}{found[3] or ':00'}"
-    part = found[4] or ""
-    at = datetime.fromisoformat(text + (part.ljust(7, "0") if part else ""))
-    if not 1970 <= at.year <= 9000:
-        raise ValueError(found[0])
-    if found[5]:
-        return Span(at.replace(tzinfo=UTC), at.replace(tzinfo=UTC), spelled(at.replace(tzinfo=UTC)))
-    there = at.replace(tzinfo=zone).astimezone(UTC)
-    return Span(there, there, text + (part.rstrip(".") if part else ""))
+    fraction = found[4] or ""
+    at = datetime.fromisoformat(text + (fraction.ljust(7, "0") if fraction else ""))
+    _check_year(at.year)
+    at = at.replace(tzinfo=UTC if found[5] else zone).astimezone(UTC)
+    return Span(at, at, spelled(at) if found[5] else text + fraction)

@@ -14,7 +14,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from audit.actions import ACTIONS, SETTINGS
-from audit.search.dates import EXAMPLES, read_span, spelled
+from audit.search.dates import EXAMPLES, Span, read_span, spelled
 from common.identifiers import CROCKFORD
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.words import words_of
@@ -237,9 +237,7 @@ class _Reader:
         self.read_span = partial(read_span, zone=zone, now=now)
 
     def filters(self) -> Filters:
-        since, until = self._read("since", self.read_span, EXAMPLES), self._read("until", self.read_span, EXAMPLES)
-        on = None if since and until else self._read("on", self.read_span, EXAMPLES)
-        since, until = since or on, until or on
+        since, until = (self._span(name) or self._span("on") for name in ("since", "until"))
         before = _page_key(self.asked["before"])
         found = Filters(
             text=self._words(" ".join(self.typed.words)),
@@ -262,6 +260,9 @@ class _Reader:
         if found.begins and found.ends and found.begins >= found.ends:
             self.remarks.append("This time ends before it begins, so nothing can be in it.")
         return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
+
+    def _span(self, name: str) -> Span | None:
+        return self._read(name, self.read_span, EXAMPLES)
 
     def _value(self, name: str) -> str:
         return self.typed.values.get(name) or self.asked[name]

@@ -6,17 +6,14 @@ It is written to a temporary folder beside the target and moved when it is whole
 import errno
 import json
 import os
-import shutil
-import tempfile
 import tomllib
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from tempfile import TemporaryDirectory
 
 from django.conf import settings
 
@@ -43,7 +40,6 @@ class BundleSummary:
 
     made_at: datetime
     entries: int = 0
-    sealed: int = 0
     seals: int = 0
     root: str = verifier.EMPTY.hex()
     size: int = 0
@@ -67,30 +63,19 @@ def write_bundle(target: Path, *, details: bool = True, progress: Callable[[int]
     """
     if os.path.lexists(target):
         raise BundleFailed(f"{target} is there already, and is not written over.")
+    if not target.parent.is_dir():
+        raise BundleFailed(f"There is no folder {target.parent}.")
+    prefix = f".{target.name}."
     try:
-        with _temporary_folder(target) as part:
-            folder = part / "bundle"
+        with TemporaryDirectory(prefix=prefix, suffix=".part", dir=target.parent, ignore_cleanup_errors=True) as name:
+            folder = Path(name, "bundle")
             folder.mkdir(mode=0o700)
             summary = _fill(folder, details=details, progress=progress)
-            whole = _zipped(folder, part / "bundle.zip") if target.suffix == ".zip" else folder
-            _sync(part)
-            _move(whole, target)
+            _put(_zipped(folder) if target.suffix == ".zip" else folder, target)
     except OSError as error:
         why = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
         raise BundleFailed(f"{target} could not be written, and nothing of it was left: {why}.") from None
     return summary
-
-
-@contextmanager
-def _temporary_folder(target: Path) -> Iterator[Path]:
-    """Give a folder of its own next to the target, and remove it with all that is left in it."""
-    if not target.parent.is_dir():
-        raise BundleFailed(f"There is no folder {target.parent}.")
-    part = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
-    try:
-        yield part
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
 
 
 def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None) -> BundleSummary:
@@ -103,9 +88,16 @@ def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None
     keys = [
         {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number} for key, number in summary.keys
     ]
-    _write_json(folder / "keys.json", {"keys": keys})
-    manifest = _manifest(summary) | {"details": "included" if details else "left out"}
-    _write_json(folder / "manifest.json", manifest)
+    manifest = {
+        "v": 1,
+        "product": "Countersign",
+        "version": product_version(),
+        "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
+        **{name: getattr(summary, name) for name in ("entries", "seals", "size", "root", "unsealed")},
+        "details": "included" if details else "left out",
+    }
+    for name, value in (("keys.json", {"keys": keys}), ("manifest.json", manifest)):
+        (folder / name).write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
     return summary
 
 
@@ -120,9 +112,7 @@ def _write_seals(folder: Path, summary: BundleSummary) -> None:
 
 
 def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress: Callable[[int], None] | None) -> None:
-    with ExitStack() as files:
-        entries: IO[bytes] = files.enter_context((folder / "entries.jsonl").open("wb"))
-        listed: IO[bytes] = files.enter_context((folder / "details.jsonl").open("wb"))
+    with (folder / "entries.jsonl").open("wb") as entries, (folder / "details.jsonl").open("wb") as listed:
         for row in chain(sealed_rows(), unsealed_rows()):
             # An entry that is gone stays listed by its leaf, so that a verifier names it.
             listed.write(_detail_line(row, details=details))
@@ -135,41 +125,23 @@ def _write_rows(folder: Path, summary: BundleSummary, *, details: bool, progress
 
 
 def _detail_line(row: Row, *, details: bool) -> bytes:
-    is_included = details and row.salt is not None
+    salt = row.salt if details else None
     listed = {
         "id": row.leaf_entry if row.id is None else row.id,
         "leaf": row.leaf_hash if row.leaf is None else row.leaf.hex(),
-        "salt": row.salt.hex() if is_included and row.salt is not None else None,
-        "fields": row.fields if is_included else {},
+        "salt": None if salt is None else salt.hex(),
+        "fields": {} if salt is None else row.fields,
     }
     return canonical_json(listed) + b"\n"
 
 
-def _manifest(summary: BundleSummary) -> dict[str, Any]:
-    return {
-        "v": 1,
-        "product": "Countersign",
-        "version": product_version(),
-        "made_at": summary.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
-        "entries": summary.entries,
-        "seals": summary.seals,
-        "size": summary.size,
-        "root": summary.root,
-        "unsealed": summary.unsealed,
-    }
-
-
 def product_version() -> str:
-    """Return the product's version, as its own file says it."""
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
-    return str(project["project"]["version"])
+    """Return the product's version from pyproject.toml."""
+    return str(tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]["version"])
 
 
-def _write_json(path: Path, value: Any) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="ascii")
-
-
-def _zipped(folder: Path, path: Path) -> Path:
+def _zipped(folder: Path) -> Path:
+    path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         for one in sorted(folder.iterdir()):
             packed.write(one, one.name)
@@ -177,16 +149,11 @@ def _zipped(folder: Path, path: Path) -> Path:
     return path
 
 
-def _sync(part: Path) -> None:
-    """Have everything on the disk before it gets its name."""
-    for path in part.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-
-
-def _move(whole: Path, target: Path) -> None:
-    """Give it its name, unless somebody else took that meanwhile."""
+def _put(whole: Path, target: Path) -> None:
+    """Write it to the disk and give it its name, unless somebody else took that meanwhile."""
+    for path in [whole] if whole.is_file() else whole.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
     if whole.is_dir():
         # Fails on a folder that holds something, or on a file.
         whole.rename(target)
