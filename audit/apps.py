@@ -7,7 +7,7 @@ class AuditConfig(AppConfig):
     name = "audit"
 
     def ready(self) -> None:
-        # A key that is none is said at the start of every process, not at the first seal.
+        # A wrong key stops every process at its start, not at the first seal.
         from audit.sealing import signing
 
         signing.check_keys()

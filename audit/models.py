@@ -103,7 +103,7 @@ class Entry(models.Model):
             # The trace of one message, in order.
             models.Index(fields=["message", "id"], name="entry_message"),
             # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
-            # the few that stand elsewhere are found at once.
+            # the few out of order are found at once.
             BrinIndex(fields=["at", "id"], name="entry_at_brin"),
             # What is to be sealed next, in the order in which it is.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
@@ -138,7 +138,7 @@ class EntryDetail(models.Model):
     entry = models.OneToOneField(Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail")
     salt = models.BinaryField()
     fields = models.JSONField(default=dict)
-    # The words that it is found by: its own, and those of the message it tells of.
+    # The words that it is found by: its own, and those of the message it is about.
     words = SearchVectorField(null=True)
 
     class Meta:

@@ -18,7 +18,7 @@ from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
 
-# Details of so many entries go in one transaction, with one entry that tells of it: no seal may wait for it long.
+# Details of so many entries are removed in one transaction: no seal may wait for it long.
 STEP = 2000
 # Seconds after which the rest is left to the next run.
 LONGEST = 30.0
@@ -65,7 +65,7 @@ def _remove_some(until: datetime) -> int:
 def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connection: int | None = None) -> ErasureResult:
     """Remove the details of all sealed entries of one message, whatever their age, and note that with the reason.
 
-    Why details were removed earlier stays: it tells of the removal, not of the message.
+    Why details were removed earlier stays: it is about the removal, not about the message.
     """
     _lock_removals()
     mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action__in=_REMOVALS)
@@ -81,7 +81,7 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
 def name_earlier_removals() -> int:
     """Write once whose details were removed before entries named them; return how many entries that are.
 
-    Verifiers call details that are missing a breach where no entry tells of their removal.
+    Verifiers report missing details as a breach where no entry names their removal.
     """
     removals = EntryDetail.objects.filter(entry__action__in=_REMOVALS)
     if not removals.exists() or removals.filter(fields__has_key="numbers").exists():

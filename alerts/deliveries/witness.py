@@ -17,7 +17,7 @@ from alerts.channels.outcomes import CardGone, CardRefused, DestinationGone, Lat
 from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
-from audit.sealing.anchors import note_anchor
+from audit.sealing.anchors import add_anchor
 from audit.sealing.preconditions import latest_seal
 from audit.sealing.signing import key_fingerprint
 
@@ -83,6 +83,6 @@ def _done(destination: Destination, seal: Seal, posted: Posted) -> bool:
     told = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
     Destination.objects.filter(pk=destination.pk).update(**told)
     # Two channels may bear one name: the end of the address tells them apart.
-    note_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {masked(destination.url)}", posted.message_id)
+    add_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {masked(destination.url)}", posted.message_id)
     log.info("head posted", extra={"destination": destination.pk, "seal": seal.number})
     return True

@@ -20,7 +20,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, OpenedPart
 from approvals.querysets.messages import desk_messages
 from audit.recording import record
-from audit.trail import versions_told
+from audit.trail import recorded_versions
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -119,7 +119,7 @@ def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, wi
 
     Each once a person and version, as when it is opened by itself.
     """
-    told = versions_told(messages=[one.public_id for one in messages], action="message.opened", actor_id=actor.id)
+    told = recorded_versions(messages=[one.public_id for one in messages], action="message.opened", actor_id=actor.id)
     for one in messages:
         version = one.revision.fingerprint if one.revision else ""
         if (one.public_id, version) not in told:

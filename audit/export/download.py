@@ -1,8 +1,8 @@
-"""Hands an export out, some entries at a time: a file that is written nowhere but at its reader's.
+"""Streams an export to the browser, some entries at a time; the file is never stored on the server.
 
-Streaming keeps nothing at rest that would have to be guarded and deleted, and works on any number of hosts. It costs a
-thread of the web process for as long as it runs, so that only a few run at once (exports.MOST), a reader who takes
-nothing loses the connection (common.listening), and one who takes too little is broken off here.
+So nothing has to be guarded and deleted, and it works on any number of hosts. It costs a thread of the web process for
+as long as it runs, so only a few run at once (exports.MOST), a reader who reads nothing loses the connection
+(common.listening), and one who reads too slowly is broken off here.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from common.logs import trace_id, traced
 log = logging.getLogger(__name__)
 
 AT_ONCE = 1_000
-# Seconds in which a reader takes one part.
+# Seconds that a reader may take for one part.
 SLOWEST = 120.0
-# In which the database reads one part.
+# Seconds that the database may take for one part.
 READ_WITHIN = 30
 
 GONE = "The reader went away."
@@ -131,5 +131,5 @@ class Download:
         try:
             break_off(actor=self._actor, export=self._export.pk, rows=self._rows, reason=sentence)
         except DatabaseError as error:
-            # It is noted later, as one that nobody writes any more.
+            # It is recorded later, as one that lost its process.
             log.warning("end of an export not noted", extra={"reason": type(error).__name__})

@@ -1,7 +1,7 @@
 """Writes heads outside the database, where whoever alters it does not reach.
 
-The file's last line says how far the ledger was. A database that does not know that head is older than what was
-sealed, and nothing is sealed before somebody has said why.
+The file's last line says how far the ledger was. A database that does not know that head is older than what was sealed;
+then nothing more is sealed until an operator has said why.
 """
 
 import fcntl
@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from itertools import takewhile
+from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,17 +26,17 @@ from audit.sealing.signing import head_line
 
 log = logging.getLogger(__name__)
 
-# What is read of the end of the file: far more than seals can come between two writes.
+# Read from the end of the file: far more than the seals between two writes.
 _TAIL = 1024 * 1024
 # Heads that are written in one go.
 _AT_ONCE = 500
-# For how long a seal may be missing in the file before anybody is told.
+# How long a seal may be missing in the file before the status page says so.
 PATIENCE = timedelta(minutes=1)
 _FAILED = "ledger.anchor_failed"
 
 
-def note_anchor(seal: Seal, kind: str, place: str, reference: str = "") -> Anchor:
-    """Note where a seal was written outside."""
+def add_anchor(seal: Seal, kind: str, place: str, reference: str = "") -> Anchor:
+    """Store where a seal was written outside the database."""
     return Anchor.objects.create(seal=seal.number, kind=kind, place=place[-200:], reference=reference)
 
 
@@ -47,16 +47,16 @@ def write_anchors() -> int:
         return 0
     path = Path(settings.SEAL_FILE)
     try:
-        with _held(path) as file:
+        with _locked(path) as file:
             heads = list(_heads_at_end(file))
-            wanted = list(_since_last_break(pending, heads[0] if heads else None))
+            wanted = _since_last_break(pending, heads[0] if heads else None)
             there = {(head["number"], head["signature"]) for head in heads}
             _append(file, [seal for seal in wanted if (seal.number, seal.signature) not in there])
     except OSError as error:
-        _tell_failure(f"The seals' file {path} cannot be written: {error.strerror}.", pending[0])
+        _record_failure(f"The seals' file {path} cannot be written: {error.strerror}.", pending[0])
         return 0
     for seal in wanted:
-        note_anchor(seal, Anchor.Kind.FILE, str(path))
+        add_anchor(seal, Anchor.Kind.FILE, str(path))
     return len(wanted)
 
 
@@ -69,7 +69,7 @@ def last_head() -> dict[str, Any] | None:
         return None
 
 
-def heads_not_here() -> list[dict[str, Any]]:
+def unknown_heads() -> list[dict[str, Any]]:
     """Return the heads at the end of the file, the newest first, up to the first that the database knows."""
     try:
         with Path(settings.SEAL_FILE).open("rb") as file:
@@ -78,7 +78,7 @@ def heads_not_here() -> list[dict[str, Any]]:
         return []
 
 
-def check_not_played_back(last: Seal | None) -> None:
+def check_not_rolled_back(last: Seal | None) -> None:
     """Raise SealingRefused where the file knows of a seal that the database does not."""
     head = last_head()
     if head is None or _is_known(head):
@@ -94,9 +94,14 @@ def check_not_played_back(last: Seal | None) -> None:
 
 def _is_known(head: dict[str, Any]) -> bool:
     """Whether the head is in the database, or a restore was sealed after it was written."""
-    if Seal.objects.filter(number=head["number"], signature=head["signature"]).exists():
-        return True
-    return Seal.objects.filter(kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])).exists()
+    return (
+        _is_stored(head)
+        or Seal.objects.filter(kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])).exists()
+    )
+
+
+def _is_stored(head: dict[str, Any]) -> bool:
+    return Seal.objects.filter(number=head["number"], signature=head["signature"]).exists()
 
 
 def _after_newest_anchor() -> Any:
@@ -104,20 +109,17 @@ def _after_newest_anchor() -> Any:
     return Seal.objects.filter(number__gt=newest).order_by("number")
 
 
-def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> Iterator[Seal]:
-    """Yield what may follow the file's end: all of it, or, where that is not known here, what a restore began."""
-    if head is None or Seal.objects.filter(number=head["number"], signature=head["signature"]).exists():
-        yield from pending
-        return
+def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> list[Seal]:
+    """Return what may follow the file's end: all of it, or, where that is not known here, what a restore began."""
+    if head is None or _is_stored(head):
+        return pending
     at = datetime.fromisoformat(head["at"])
-    restored = [seal.number for seal in pending if seal.kind == Seal.Kind.RESTORED and seal.at > at]
-    if restored:
-        yield from (seal for seal in pending if seal.number >= restored[0])
+    return list(dropwhile(lambda seal: seal.kind != Seal.Kind.RESTORED or seal.at <= at, pending))
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[IO[bytes]]:
-    """Open the file for its only writer. Only its owner may read it."""
+def _locked(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file and lock it against other writers. Only its owner may read it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     with open(descriptor, "rb+") as file:
@@ -126,9 +128,9 @@ def _held(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _append(file: IO[bytes], seals: list[Seal]) -> None:
-    """Add a line a seal, and have it on the disk before anybody hears of it.
+    """Add a line for each seal and sync the file, before the anchors are stored.
 
-    Cut off what a crash left of a line: its seal has no anchor, and comes again.
+    An incomplete line that a crash left is cut off: its seal has no anchor, and is written again.
     """
     if not seals:
         return
@@ -149,7 +151,7 @@ def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
 
 
 def _heads_at_end(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Yield the heads at the end of the file, the newest first. What is no whole line is none."""
+    """Yield the heads at the end of the file, the newest first. Incomplete lines are skipped."""
     for line in reversed(_read_tail(file)[1].splitlines(keepends=True)):
         try:
             head = json.loads(line)
@@ -159,8 +161,8 @@ def _heads_at_end(file: IO[bytes]) -> Iterator[dict[str, Any]]:
             yield head
 
 
-def _tell_failure(sentence: str, first: Seal) -> None:
-    """Write the trouble into the ledger once for each time that it begins."""
+def _record_failure(sentence: str, first: Seal) -> None:
+    """Write the failure into the ledger, once until a seal is written again."""
     log.error("no anchor", extra={"reason": sentence})
     with transaction.atomic():
         if not Entry.objects.of_action(_FAILED).filter(at__gt=first.at).exists():
@@ -168,6 +170,6 @@ def _tell_failure(sentence: str, first: Seal) -> None:
 
 
 def oldest_without_file(now: datetime) -> Seal | None:
-    """Return the oldest seal that should long stand in the file and does not."""
+    """Return the oldest seal that is overdue in the file."""
     found: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
     return found

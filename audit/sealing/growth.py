@@ -61,20 +61,20 @@ class Growth:
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO audit_leaf (position, entry, seal, hash)"
-                " SELECT %s + place - 1, entry, %s, decode(hash, 'hex')"
-                "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, place)",
+                " SELECT %s + rank - 1, entry, %s, decode(hash, 'hex')"
+                "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, rank)",
                 [self.size, self.number, [entry.pk for entry in entries], [entry.leaf_hash for entry in entries]],
             )
         self.size += len(entries)
 
     def _write_blocks(self) -> None:
-        new = [fold(self._rest[place : place + BLOCK]) for place in range(0, len(self._rest) - BLOCK + 1, BLOCK)]
+        new = [fold(self._rest[first : first + BLOCK]) for first in range(0, len(self._rest) - BLOCK + 1, BLOCK)]
         if not new:
             return
         with connection.cursor() as cursor:
             cursor.execute(
                 "INSERT INTO audit_block (number, hash)"
-                " SELECT %s + place - 1, hash FROM unnest(%s::bytea[]) WITH ORDINALITY AS new (hash, place)",
+                " SELECT %s + rank - 1, hash FROM unnest(%s::bytea[]) WITH ORDINALITY AS new (hash, rank)",
                 [len(self._blocks), new],
             )
         self._blocks += new
@@ -168,14 +168,14 @@ def _in_order(where: str, parameters: list[Any], at_once: int) -> Iterator[Seque
 def end_of_step(horizon: int, until: int, *, after_id: int, at_most: int) -> int | None:
     """Return the horizon of a seal over about so many entries, None where there is nothing to seal.
 
-    Transactions are never parted: one with more entries than that is taken whole.
+    Transactions are never split: one with more entries than that is sealed whole.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH new AS (SELECT xid, row_number() OVER (ORDER BY xid, id) AS place FROM audit_entry"
+            "WITH new AS (SELECT xid, row_number() OVER (ORDER BY xid, id) AS rank FROM audit_entry"
             "  WHERE xid >= %(from)s AND xid < %(until)s AND id > %(after)s ORDER BY xid, id LIMIT %(most)s + 1)"
-            " SELECT (SELECT xid FROM new WHERE place = 1)::text,"
-            "  (SELECT xid FROM new WHERE place = %(most)s + 1)::text",
+            " SELECT (SELECT xid FROM new WHERE rank = 1)::text,"
+            "  (SELECT xid FROM new WHERE rank = %(most)s + 1)::text",
             {"from": str(horizon), "until": str(until), "after": after_id, "most": at_most},
         )
         first, beyond = cursor.fetchone()

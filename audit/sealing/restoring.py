@@ -15,29 +15,29 @@ from audit.sealing.growth import AT_ONCE, Growth, not_sealed_up_to
 from audit.sealing.preconditions import SealingRefused, TreeBase, check_base, read_database_state
 from audit.sealing.tree import fold
 
-ELSEWHERE = "The database came from a backup: the cluster it is in is another one."
+OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
 LONGEST_IN_TASK = 1_500_000
 # Seconds to wait for transactions that were open when the restore was noticed.
 PATIENCE, LOOK_EVERY = 10.0, 0.05
 
 
-def is_elsewhere(last: Seal, cluster: str) -> bool:
+def is_other_cluster(last: Seal, cluster: str) -> bool:
     """Whether the database is in another cluster than when it was last sealed, as far as that may be read."""
     return bool(last.cluster and cluster and last.cluster != cluster)
 
 
-def why_not_by_itself(last: Seal, cluster: str) -> str:
+def why_not_automatic(last: Seal, cluster: str) -> str:
     """Return why the ledger is not continued by itself: a long one is left to a command, which has the time."""
-    if not is_elsewhere(last, cluster) or last.size <= LONGEST_IN_TASK:
+    if not is_other_cluster(last, cluster) or last.size <= LONGEST_IN_TASK:
         return ""
     return (
-        f"{ELSEWHERE} With {last.size:,} sealed entries the comparison takes longer than a task may run; do it with "
-        './run manage audit_restored --because "...".'
+        f"{OTHER_CLUSTER} With {last.size:,} sealed entries the comparison takes longer than a task may run; do it "
+        'with ./run manage audit_restored --because "...".'
     )
 
 
-def take_up(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = None) -> int:
+def begin_epoch(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = None) -> int:
     """Seal every entry that is there and in no seal, and begin the next epoch; return how many there were.
 
     What was sealed is compared with the entries first, all of it, whose time is the ledger's length.
@@ -48,8 +48,8 @@ def take_up(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = N
     begin, last_id = _close_epoch()
     growth = Growth(base)
     growth.take(not_sealed_up_to(last_id, at_once=AT_ONCE))
-    says = {"epoch": last.epoch + 1, "after_id": last_id, "note": because} | ({"key": key} if key else {})
-    seal = growth.seal(read_database_state(), kind=Seal.Kind.RESTORED, horizon=begin, **says)
+    fields = {"epoch": last.epoch + 1, "after_id": last_id, "note": because} | ({"key": key} if key else {})
+    seal = growth.seal(read_database_state(), kind=Seal.Kind.RESTORED, horizon=begin, **fields)
     details = {"seal": str(seal.number), "epoch": str(seal.epoch), "entries": str(growth.added), "reason": because}
     record("ledger.restored", actor=actor, details=details)
     return growth.added
@@ -93,10 +93,10 @@ def _check_entries(base: TreeBase) -> None:
     for start in range(0, base.size, BLOCK * _AT_ONCE):
         end = min(start + BLOCK * _AT_ONCE, base.size)
         hashes = _hashes(start, end)
-        for place in range(start, end - BLOCK + 1, BLOCK):
-            block = hashes[place - start : place - start + BLOCK]
-            if fold(block) != base.blocks[place // BLOCK]:
-                raise SealingRefused(f"The leaves from {place} to {place + BLOCK - 1} are not those of their block.")
+        for first in range(start, end - BLOCK + 1, BLOCK):
+            block = hashes[first - start : first - start + BLOCK]
+            if fold(block) != base.blocks[first // BLOCK]:
+                raise SealingRefused(f"The leaves from {first} to {first + BLOCK - 1} are not those of their block.")
 
 
 def _hashes(start: int, end: int) -> list[bytes]:

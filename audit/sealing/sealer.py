@@ -38,7 +38,7 @@ _LOCK = (0x5EA1, 1)
 def seal_all() -> int:
     """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
     sealed, ends = 0, time.monotonic() + LONGEST
-    # What is written meanwhile waits for the next run, or a busy desk is sealed without end.
+    # What is written meanwhile waits for the next run, or a busy desk would keep this loop running.
     wanted = read_database_state().horizon
     while signing.public_keys() and time.monotonic() < ends:
         try:
@@ -73,16 +73,16 @@ def _seal_next() -> int | None:
     """Make one seal; return over how many new entries, None where there is nothing to do."""
     state = read_database_state()
     last = latest_seal()
-    anchors.check_not_played_back(last)
+    anchors.check_not_rolled_back(last)
     if last is None:
         return _seal_step(last, state)
     signer = expected_key(last)
     if signer not in signing.public_keys():
         raise SealingRefused(signing.missing_key(signer), is_breach=False)
-    if why := restoring.why_not_by_itself(last, state.cluster):
+    if why := restoring.why_not_automatic(last, state.cluster):
         raise SealingRefused(why, is_breach=False)
-    if restoring.is_elsewhere(last, state.cluster):
-        return restoring.take_up(last, because=restoring.ELSEWHERE, actor=SEALER)
+    if restoring.is_other_cluster(last, state.cluster):
+        return restoring.begin_epoch(last, because=restoring.OTHER_CLUSTER, actor=SEALER)
     if signer != signing.public_key():
         return _change_key(last, state)
     return _seal_step(last, state)
@@ -104,7 +104,7 @@ def _seal_step(last: Seal | None, state: DatabaseState) -> int | None:
 
 
 def _change_key(last: Seal, state: DatabaseState) -> int:
-    """Let the key that leaves name the one that comes."""
+    """Seal, with the old key, which key comes next."""
     new = signing.public_key()
     seal = Growth(check_base(last)).seal(state, kind=Seal.Kind.KEY, horizon=last.horizon, next_key=new.hex())
     before, after = signing.key_fingerprint(expected_key(last)), signing.key_fingerprint(new)

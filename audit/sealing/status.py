@@ -68,10 +68,10 @@ def _why_stopped(last: Seal | None) -> str:
         return str(detail.fields.get("reason", "")) if detail else "The ledger does not hold; why was removed since."
     if last and expected_key(last) not in signing.public_keys():
         return signing.missing_key(expected_key(last))
-    return restoring.why_not_by_itself(last, read_cluster()) if last else ""
+    return restoring.why_not_automatic(last, read_cluster()) if last else ""
 
 
-# By age: of sessions of other roles their beginning is not told to everybody, and their id is.
+# By age: PostgreSQL hides when sessions of other roles began, and shows the age of their transaction.
 _HOLDERS = """
 SELECT who, program, place, since FROM (
   SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), xact_start, age(backend_xid)

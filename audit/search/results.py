@@ -250,7 +250,7 @@ class Facets:
 
 
 # The columns by which a search can be narrowed, grouped by one statement over the newest that match. Of each value the
-# newest entry tells its name, where retention has left it.
+# newest entry has its name, unless its details were removed.
 _COUNTED = """
 WITH newest AS MATERIALIZED ({newest}),
 counted AS (
@@ -286,7 +286,7 @@ def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets
             total = number
         elif value:
             counts[_FIELDS[kind]].append(Count(value, number, label or ""))
-    # Where there is only one, nobody needs its name.
+    # A single connection needs no name.
     keys = [one.value for one in counts["connection"]]
     names = _names_of_connections(actor, keys) if len(keys) > 1 or filters.connection else {}
     counts["connection"] = [replace(one, label=names[one.value]) for one in counts["connection"] if one.value in names]

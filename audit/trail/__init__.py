@@ -4,6 +4,6 @@
 `views.message_trail`, then `summary`.
 """
 
-from audit.trail.entries import Line, acts_told, first_at, last_of, lines, versions_told, with_subjects
+from audit.trail.entries import Line, first_at, last_of, lines, recorded_actions, recorded_versions, with_subjects
 
-__all__ = ["Line", "acts_told", "first_at", "last_of", "lines", "versions_told", "with_subjects"]
+__all__ = ["Line", "first_at", "last_of", "lines", "recorded_actions", "recorded_versions", "with_subjects"]

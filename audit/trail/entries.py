@@ -62,14 +62,14 @@ class Line:
         }
 
 
-def acts_told(*, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str) -> set[str]:
+def recorded_actions(*, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str) -> set[str]:
     """Return which of these acts the ledger already tells of the actor and this version of the message."""
     parts = {one: _done()["any"].naming(_named(message, one, actor_id, fingerprint)) for one in actions}
     told = told_together(parts)
     return {one for one in actions if told[one]}
 
 
-def versions_told(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
+def recorded_versions(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
     """Return of which versions of these messages the ledger says that the actor did this, in one query."""
     done = Entry.objects.of_messages(set(messages)).filter(action=action, actor_id=actor_id)
     return set(done.values_list("message", "fingerprint"))

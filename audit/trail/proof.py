@@ -81,37 +81,43 @@ class Proof:
 
 
 def prove(message: UUID, *, actor: ActorLike, form: str, with_details: bool = True) -> Proof:
-    """Return the proof of one message as it is now, and note who took it. Raises NothingSealed."""
-    told = lines(Entry.objects.of_message(message).oldest_first()[: MOST + 1])
-    if len(told) > MOST:
+    """Return the proof of one message as it is now, and record who took it. Raises NothingSealed."""
+    found = lines(Entry.objects.of_message(message).oldest_first()[: MOST + 1])
+    if len(found) > MOST:
         raise NothingSealed(f"This message has more than {MOST:,} entries: take a bundle of the ledger instead.")
     seal = latest_seal()
-    places = _places(told, seal) if seal else {}
-    if seal is None or not places:
+    leaves = Leaf.objects.filter(entry__in=[line.entry.pk for line in found], position__lt=seal.size if seal else 0)
+    positions = dict(leaves.order_by("position").values_list("entry", "position"))
+    if seal is None or not positions:
         raise NothingSealed("Nothing of this message is sealed yet, so there is nothing to prove. Try again soon.")
-    sealed = sorted((line for line in told if line.entry.pk in places), key=lambda line: places[line.entry.pk])
-    not_sealed = tuple(line.entry.pk for line in told if line.entry.pk not in places)
-    nodes = proof_nodes(places.values(), seal.size)
+    by_number = {line.entry.pk: line for line in found}
+    sealed = {position: by_number[number] for number, position in positions.items()}
+    not_sealed = tuple(number for number in by_number if number not in positions)
     data = {
         "v": VERSION,
         "kind": "message",
         "message": str(message),
         "made_at": clock().astimezone(UTC).isoformat(timespec="microseconds"),
         "product": "Countersign",
-        "entries": [_entry(line, places[line.entry.pk], with_details=with_details) for line in sealed],
+        "entries": [_entry(line, position, with_details=with_details) for position, line in sealed.items()],
         "not_sealed": list(not_sealed),
-        "nodes": [[level, index, found.hex()] for level, index, found in nodes],
+        "nodes": [[level, index, digest.hex()] for level, index, digest in proof_nodes(sealed, seal.size)],
         "seal": head_json(seal),
     }
-    proof = Proof(data, seal, tuple(sealed), not_sealed)
-    _note_taken(proof, message, actor=actor, form=form, with_details=with_details)
-    return proof
-
-
-def _places(told: list[Line], seal: Seal) -> dict[int, int]:
-    """Return where these entries stand in the tree, of those that this seal covers."""
-    leaves = Leaf.objects.filter(entry__in=[line.entry.pk for line in told], position__lt=seal.size)
-    return dict(leaves.values_list("entry", "position"))
+    with transaction.atomic():
+        record(
+            "ledger.proof_taken",
+            actor=actor,
+            connection=next((line.entry.connection for line in sealed.values() if line.entry.connection), None),
+            message=message,
+            details={
+                "format": form,
+                "entries": str(len(sealed)),
+                "seal": str(seal.number),
+                "personal details": "with" if with_details else "without",
+            },
+        )
+    return Proof(data, seal, tuple(sealed.values()), not_sealed)
 
 
 def _entry(line: Line, position: int, *, with_details: bool) -> dict[str, Any]:
@@ -122,19 +128,3 @@ def _entry(line: Line, position: int, *, with_details: bool) -> dict[str, Any]:
         "salt": bytes(detail.salt).hex() if detail else None,
         "fields": dict(detail.fields) if detail else None,
     }
-
-
-@transaction.atomic
-def _note_taken(proof: Proof, message: UUID, *, actor: ActorLike, form: str, with_details: bool) -> None:
-    record(
-        "ledger.proof_taken",
-        actor=actor,
-        connection=next((line.entry.connection for line in proof.lines if line.entry.connection), None),
-        message=message,
-        details={
-            "format": form,
-            "entries": str(len(proof.lines)),
-            "seal": str(proof.seal.number),
-            "personal details": "with" if with_details else "without",
-        },
-    )

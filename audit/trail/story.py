@@ -32,7 +32,7 @@ _KINDS = {
     "after": ("ledger.proof_taken", "ledger.seen_again", "ledger.details_erased"),
 }
 _KIND_OF = {action: kind for kind, actions in _KINDS.items() for action in actions}
-# Technical steps, which are folded: another entry of the same act tells it, or nobody acted.
+# Technical steps, which are folded: another entry of the same act says the same, or no person acted.
 STEPS = frozenset(
     {
         *("message.served", "message.asked_about", "webhook.late", "alert.delivered", "decision.recorded"),

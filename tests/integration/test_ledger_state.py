@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 
 from audit.models import Check, Entry, Seal
 from audit.sealing import signing
-from audit.sealing.anchors import note_anchor, write_anchors
+from audit.sealing.anchors import add_anchor, write_anchors
 from audit.sealing.sealer import seal_all
 from audit.sealing.signing import head_json, head_line, signed_bytes
 from audit.verification import status
@@ -67,7 +67,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(
     signed_in, reviewer, monkeypatch, django_assert_max_num_queries
 ):
     seals = seal_five_times(seal_all)
-    note_anchor(seals[2], "discord", "#proofs", "1190")
+    add_anchor(seals[2], "discord", "#proofs", "1190")
     monkeypatch.setattr(status, "SEALS", 3)
     client = signed_in(reviewer)
     with django_assert_max_num_queries(24):

@@ -253,7 +253,7 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
         cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
         assert preconditions.read_cluster() == ""
         cursor.execute("RESET ROLE")
-    assert restoring.is_elsewhere(Seal(cluster="1"), "2")
-    assert not restoring.is_elsewhere(Seal(cluster="1"), "1")
-    assert not restoring.is_elsewhere(Seal(cluster="1"), "")
-    assert not restoring.is_elsewhere(Seal(cluster=""), "2")
+    assert restoring.is_other_cluster(Seal(cluster="1"), "2")
+    assert not restoring.is_other_cluster(Seal(cluster="1"), "1")
+    assert not restoring.is_other_cluster(Seal(cluster="1"), "")
+    assert not restoring.is_other_cluster(Seal(cluster=""), "2")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from audit.recording import record
-from audit.trail import acts_told
+from audit.trail import recorded_actions
 from common.postgres.anew import atomic_anew
 from mirror.models import Message
 from people.actors import Actor
@@ -31,7 +31,7 @@ def note_served_and_opened(message: Message, *, actor: Actor) -> None:
 @atomic_anew
 def _note(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
     found = shown or (message.revision.fingerprint if message.revision else "")
-    told = acts_told(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=found)
+    told = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=found)
     for action in actions:
         if action in told:
             continue

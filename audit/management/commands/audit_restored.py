@@ -52,4 +52,4 @@ class Command(BaseCommand):
         key = signing.public_key() if new_key else expected_key(last)
         if key not in signing.public_keys():
             raise CommandError(signing.missing_key(key))
-        return restoring.take_up(last, because=because, actor=OPERATOR, key=key)
+        return restoring.begin_epoch(last, because=because, actor=OPERATOR, key=key)

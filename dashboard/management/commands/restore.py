@@ -88,7 +88,7 @@ def _lost_since(*, is_outside: bool) -> str:
     """Return in a sentence what the seals outside know of that this database does not. Raises BackupError."""
     if not is_outside:
         return "Nothing that was kept outside tells what was written after it, and is lost."
-    heads, last = anchors.heads_not_here(), latest_seal()
+    heads, last = anchors.unknown_heads(), latest_seal()
     assert last is not None
     if not heads:
         return "The seals that were kept outside know of nothing after it: no entry that was sealed is lost."
