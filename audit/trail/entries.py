@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from audit.models import Entry
-from common.postgres.statements import ANY_ID, Part, any_of, first_of, told_together
+from audit.models import Entry, EntryQuerySet
 
 
 @dataclass(frozen=True)
@@ -26,17 +24,17 @@ class Line:
 
     @property
     def subject(self) -> str:
-        """What the message was called, by this entry or by another that told it."""
+        """The subject of the message, from this entry or from another about it."""
         return self.details.get("subject") or self.about
 
     @property
     def actor(self) -> str:
-        """Who did it, by name where the details still tell."""
+        """Who did it, by name unless the details were removed."""
         return self.details.get("actor", f"{self.entry.actor_kind} {self.entry.actor_id}")
 
     @property
     def trigger(self) -> dict[str, str]:
-        """What the sender said of who started the message."""
+        """What the sender wrote about who started the message."""
         return {
             name.removeprefix("trigger."): value for name, value in self.details.items() if name.startswith("trigger.")
         }
@@ -63,46 +61,31 @@ class Line:
 
 
 def recorded_actions(*, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str) -> set[str]:
-    """Return which of these acts the ledger already tells of the actor and this version of the message."""
-    parts = {one: _done()["any"].naming(_named(message, one, actor_id, fingerprint)) for one in actions}
-    told = told_together(parts)
-    return {one for one in actions if told[one]}
+    """Return which of these actions of the actor on this version of the message are recorded already."""
+    done = _of_actor(message, actor_id, fingerprint).filter(action__in=actions)
+    return set(done.values_list("action", flat=True).distinct())
 
 
 def recorded_versions(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
-    """Return of which versions of these messages the ledger says that the actor did this, in one query."""
+    """Return for which versions of these messages this action of the actor is recorded, in one query."""
     done = Entry.objects.of_messages(set(messages)).filter(action=action, actor_id=actor_id)
     return set(done.values_list("message", "fingerprint"))
 
 
 def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:
     """Return when the actor first did this to this version of the message."""
-    told = told_together({"first": _done()["first"]}, _named(message, action, actor_id, fingerprint))
-    first: datetime | None = told["first"]
-    return first
+    done = _of_actor(message, actor_id, fingerprint).of_action(action)
+    return done.oldest_first().values_list("at", flat=True).first()
 
 
-@cache
-def _done() -> dict[str, Part]:
-    """Return how to ask what an actor did to a version of a message, by values that are named later."""
-    done = Entry.objects.of_message(ANY_ID).filter(action="{action}", actor_id="{actor}", fingerprint="{fingerprint}")
-    return {"any": any_of(done), "first": first_of(done.oldest_first().values_list("at"))}
-
-
-def _named(message: UUID, action: str, actor_id: str, fingerprint: str) -> dict[Any, Any]:
-    return {ANY_ID: message, "{action}": action, "{actor}": actor_id, "{fingerprint}": fingerprint}
+def _of_actor(message: UUID, actor_id: str, fingerprint: str) -> EntryQuerySet:
+    return Entry.objects.of_message(message).filter(actor_id=actor_id, fingerprint=fingerprint)
 
 
 def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
-    """Return which of these acts was the last on the message; by the order of entries, not by any clock."""
-    return (
-        Entry.objects.of_message(message)
-        .filter(action__in=actions)
-        .newest_first()
-        .values_list("action", flat=True)
-        .first()
-        or ""
-    )
+    """Return the last of these actions on the message, by the order of entries and not by any clock; empty for none."""
+    done = Entry.objects.of_message(message).filter(action__in=actions)
+    return done.newest_first().values_list("action", flat=True).first() or ""
 
 
 def lines(entries: Any) -> list[Line]:
@@ -114,8 +97,7 @@ def lines(entries: Any) -> list[Line]:
 def with_subjects(shown: list[Line]) -> list[Line]:
     """Return the lines with the subjects of their messages, which most entries do not repeat, in one more query."""
     wanted = {line.entry.message for line in shown if line.entry.message and not line.details.get("subject")}
-    telling = Entry.objects.of_messages(wanted).filter(
-        action__in=("message.held", "message.fetched", "message.changed", "message.named")
-    )
-    known = {line.entry.message: line.details.get("subject", "") for line in lines(telling.oldest_first())}
+    actions = ("message.held", "message.fetched", "message.changed", "message.named")
+    naming = Entry.objects.of_messages(wanted).filter(action__in=actions)
+    known = {line.entry.message: line.details.get("subject", "") for line in lines(naming.oldest_first())}
     return [replace(line, about=known.get(line.entry.message, "")) for line in shown]

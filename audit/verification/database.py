@@ -213,13 +213,12 @@ class _Leaves:
         self._report = report
         self._next = 0
         self._block: list[bytes] = []
-        self._blocks = Block.objects.order_by("number").values_list("number", "hash").iterator()
-        self._stored = next(self._blocks, None)
+        self._blocks = dict(Block.objects.values_list("number", "hash"))
         self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
         self._seal = next(self._seals, None)
 
     def missing_before(self, row: Row) -> Iterator[verifier.Item]:
-        """Yield a place for each leaf that is gone."""
+        """Yield an empty item for each leaf that is gone."""
         assert row.position is not None
         for position in range(self._next, row.position):
             self._report.find(f"The leaf at position {position} is not there any more.")
@@ -228,7 +227,7 @@ class _Leaves:
             yield verifier.Item(None)
 
     def take(self, row: Row) -> None:
-        """Check one leaf's place."""
+        """Check one leaf's position, seal and block."""
         assert row.position is not None
         while self._seal is not None and row.position >= self._seal[1]:
             self._seal = next(self._seals, None)
@@ -242,15 +241,13 @@ class _Leaves:
             self._end_block(row.position // BLOCK)
 
     def _end_block(self, number: int) -> None:
-        if self._stored is not None and self._stored[0] < number:
-            self._stored = next(self._blocks, None)
-        stored = self._stored[1] if self._stored is not None and self._stored[0] == number else None
+        stored = self._blocks.get(number)
         if len(self._block) == BLOCK and (stored is None or bytes(stored) != fold(self._block)):
             self._report.find(f"The kept hash over the leaves {number * BLOCK} to {self._next - 1} is not theirs.")
         self._block = []
 
     def end(self, size: int) -> None:
-        """Check that no leaf stands behind those that the last seal speaks of."""
+        """Check that there are no more leaves than the last seal covers."""
         if self._next > size:
             self._report.find(f"The tree has {self._next} leaves, and the last seal says {size}: seals were removed.")
 

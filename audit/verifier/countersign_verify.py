@@ -43,19 +43,19 @@ from typing import Any, BinaryIO, NamedTuple
 LONGEST_LINE = 4 * 1024 * 1024
 LARGEST_FILE = 64 * 1024 * 1024
 A_READ = 256 * 1024
-# Findings that are kept; the rest is counted. Entries of one seal that are held, to name the one that is wrong.
+# Findings that are stored; the rest is counted. Entries of one seal that are held in memory, to name the wrong one.
 MOST_FINDINGS, MOST_HELD, MOST_TRIED = 200, 50_000, 1500
 
 
 class Unreadable(Exception):
-    """What was given is not what can be checked: exit code 2."""
+    """The input cannot be checked: exit code 2."""
 
 
 class Ranges:
-    """Numbers, as the runs that they make."""
+    """A set of numbers, as ranges."""
 
     def __init__(self, text: str = "") -> None:
-        """Take what a removal names, such as `3-7 12`. Raises ValueError for anything else."""
+        """Parse what a removal names, such as `3-7 12`. Raises ValueError for anything else."""
         self.runs: list[tuple[int, int]] = []
         for part in text.split():
             found = re.fullmatch("([1-9][0-9]{0,18})(?:-([1-9][0-9]{0,18}))?", part)
@@ -65,7 +65,7 @@ class Ranges:
 
     @classmethod
     def over(cls, numbers: Iterable[int]) -> Ranges:
-        """Take these in."""
+        """Return the ranges of these numbers."""
         made = cls()
         for number in sorted(numbers):
             made.add(number)
@@ -75,14 +75,14 @@ class Ranges:
         return " ".join("%d-%d" % run if run[0] < run[1] else str(run[0]) for run in self.runs)
 
     def add(self, number: int) -> None:
-        """Take a number in."""
+        """Add a number larger than all before."""
         if self.runs and self.runs[-1][1] + 1 == number:
             self.runs[-1] = (self.runs[-1][0], number)
         else:
             self.runs.append((number, number))
 
     def without(self, others: Ranges) -> Ranges:
-        """Return those that do not stand in the others."""
+        """Return the numbers that are not in the others."""
         left, gone = Ranges(), collections.deque(sorted(others.runs))
         for first, last in sorted(self.runs):
             while gone and gone[0][1] < first:
@@ -99,38 +99,38 @@ class Ranges:
 
 
 class Report:
-    """What is found, the first of it first, what else is to be told, and what was counted."""
+    """Findings in order, notes, and counts."""
 
     def __init__(self, progress: Callable[[int], None] | None = None) -> None:
         self.findings: list[str] = []
         self.more = 0
         self.notes: list[str] = []
         self.entries = self.sealed = self.unsealed = self.seals = self.without_details = 0
-        # Of which entries the details are missing, and of which a removal says that they were removed.
+        # Entries whose details are missing, and entries whose removal of details is recorded.
         self.missing, self.removed = Ranges(), Ranges()
         # The bundle says that it leaves all details out, and when it was made.
         self.left_out = False
         self.made_at = ""
-        # Heads kept outside that came after the bundle, of which it cannot tell.
+        # Heads saved elsewhere that are younger than the bundle, so that it cannot have them.
         self.younger: list[str] = []
         self.signatures = True
         self.last: Seal | None = None
         self._progress, self._told = progress, 0
 
     def find(self, sentence: str) -> None:
-        """Note one thing that does not hold."""
+        """Add a finding: something that does not hold."""
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(sentence)
         else:
             self.more += 1
 
     def note(self, sentence: str) -> None:
-        """Note what does not speak against the ledger, and should be known."""
+        """Add a note: something to know that is no finding."""
         if len(self.notes) < MOST_FINDINGS and sentence not in self.notes:
             self.notes.append(sentence)
 
     def count(self) -> None:
-        """Count one entry, and say so now and then."""
+        """Count one entry, and report progress now and then."""
         self.entries += 1
         if self._progress and self.entries - self._told >= 10_000:
             self._told = self.entries
@@ -138,7 +138,7 @@ class Report:
 
 
 def shown(value: Any) -> str:
-    """Return text of others so that it can not play with a terminal."""
+    """Return foreign text with control characters escaped, so that it cannot manipulate a terminal."""
     text = str(value)
     text = "".join(sign if sign.isprintable() else "\\x%02x" % ord(sign) for sign in text[:500])
     return text + ("..." if len(str(value)) > 500 else "")
@@ -170,7 +170,7 @@ _DECODER = json.JSONDecoder(
 
 
 def read_json(data: bytes) -> Any:
-    """Return what the JSON says. Raises ValueError for keys that stand twice, floats, NaN, deep nesting, no UTF-8."""
+    """Parse JSON strictly. Raises ValueError for duplicate keys, floats, NaN, deep nesting and invalid UTF-8."""
     try:
         return _DECODER.decode(data.decode("utf-8"))
     except UnicodeDecodeError:
@@ -202,7 +202,7 @@ Point = tuple[int, int, int, int]
 
 
 def add(p: Point, q: Point) -> Point:
-    """Return the sum of two points in extended coordinates; right for all points of the curve."""
+    """Return the sum of two points in extended coordinates; complete for all points of the curve."""
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
     e, f, g, h = b - a, d - c, d + c, b + a
@@ -210,7 +210,7 @@ def add(p: Point, q: Point) -> Point:
 
 
 def point_of(data: bytes) -> Point | None:
-    """Return the point that 32 bytes stand for; None where they stand for none, or not in the one way they should."""
+    """Decode 32 bytes into a point; None where they encode none, or not in the canonical way."""
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
     if y >= P:
@@ -227,7 +227,7 @@ def point_of(data: bytes) -> Point | None:
 
 
 def bytes_of(point: Point) -> bytes:
-    """Return the 32 bytes that stand for a point."""
+    """Encode a point as 32 bytes."""
     inverse = pow(point[2], P - 2, P)
     x, y = point[0] * inverse % P, point[1] * inverse % P
     return (y | (x & 1) << 255).to_bytes(32, "little")
@@ -235,7 +235,7 @@ def bytes_of(point: Point) -> bytes:
 
 @functools.lru_cache(maxsize=4)
 def _multiples(data: bytes, negative: bool) -> list[list[Point]] | None:
-    """Return the multiples of a point by each byte of a number, so that multiplying is 32 additions. None: no key."""
+    """Return the multiples of a point for each byte of a scalar, so that multiplying is 32 additions. None: no key."""
     point = point_of(data)
     if point is None:
         return None
@@ -256,7 +256,7 @@ BASE = (4 * pow(5, P - 2, P) % P).to_bytes(32, "little")
 
 
 def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
-    """Whether the Ed25519 signature is that key's over exactly this. Keys of small order sign nothing."""
+    """Whether this is the Ed25519 signature of that key over exactly this data. Keys of small order are refused."""
     if len(signature) != 64 or len(key) != 32:
         return False
     number = int.from_bytes(signature[32:], "little")
@@ -273,14 +273,14 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
 
 
 def fingerprint_of(key: str) -> str:
-    """Return how people see a key given in hex: three groups of four."""
+    """Return the short fingerprint of a key given in hex: three groups of four."""
     number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
     digits = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31] for place in range(11, -1, -1))
     return "-".join((digits[:4], digits[4:8], digits[8:]))
 
 
 class Trust:
-    """The keys that whoever checks has from elsewhere: fingerprints, short or whole, or the keys themselves."""
+    """The keys that the auditor trusts: fingerprints, short or whole, or the keys themselves."""
 
     def __init__(self, given: Iterable[str] = ()) -> None:
         self._given = {self._plain(one) for one in given}
@@ -320,7 +320,7 @@ def node(left: bytes, right: bytes) -> bytes:
 
 
 class Edge:
-    """A tree that grows: of what is before it keeps one hash for each power of two."""
+    """A tree that grows at its right edge: of all leaves so far it stores one hash for each power of two."""
 
     def __init__(self, size: int = 0, kept: Iterable[bytes] = ()) -> None:
         self.size, self._kept = size, list(kept)
@@ -375,9 +375,9 @@ def is_consistent(first: int, second: int, first_root: str, second_root: str, pa
 
 
 def root_from(leaves: dict[int, bytes], nodes: dict[tuple[int, int], bytes], size: int) -> tuple[str, int]:
-    """Return the root that leaves by position and nodes by level and index lead to, and how many nodes were needed.
+    """Return the root computed from leaves by position and nodes by level and index, and how many nodes were used.
 
-    Raises ValueError where one is missing, or two speak of the same leaves.
+    Raises ValueError where a node is missing.
     """
     used = 0
 
@@ -419,7 +419,7 @@ _SEAL_NUMBERS = {"v": 1, "number": 1, "epoch": 1, "size": 0, "after_id": 0}
 
 
 class Seal:
-    """One seal, with what it signs. Raises ValueError where a field is missing, too much, or not what it must be."""
+    """One seal, with what it signs. Raises ValueError where a field is missing, unknown or malformed."""
 
     def __init__(self, fields: Any) -> None:
         if not isinstance(fields, dict) or fields.keys() != _SEAL_TEXTS.keys() | _SEAL_NUMBERS.keys():
@@ -456,7 +456,7 @@ class Seal:
 
 
 class Chain:
-    """Checks each seal against the one before it, and notes the keys in the order of their use."""
+    """Checks each seal against the one before it, and collects the keys in the order of their use."""
 
     def __init__(self, report: Report, trust: Trust, signatures: bool = True) -> None:
         self.report, self.trust, self.signatures = report, trust, signatures
@@ -466,7 +466,7 @@ class Chain:
         self._is_last_sound = True
 
     def read(self, line: bytes) -> Seal | None:
-        """Return the seal of a line and check it; None, told of, where the line holds none."""
+        """Parse and check the seal of a line; None, with a finding, where the line holds none."""
         expected = self.last.number + 1 if self.last else 1
         try:
             fields = read_json(line)
@@ -481,7 +481,7 @@ class Chain:
         return seal
 
     def check(self, seal: Seal) -> None:
-        """Find what does not hold of this seal by itself and beside the one before."""
+        """Check this seal by itself and against the one before."""
         told = len(self.report.findings)
         is_signed = not self.signatures or seal.is_signed()
         if not is_signed:
@@ -561,7 +561,7 @@ class Chain:
             )
 
     def end(self) -> None:
-        """Check what was asked to be trusted against the keys that signed."""
+        """Check that one of the trusted keys signed."""
         if self.trust and not any(self.trust.has(key) for key, _ in self.keys):
             last = "by %s" % fingerprint_of(self.keys[-1][0]) if self.keys else "by nobody"
             self.report.find("None of the seals is signed by the key that you trust; they are signed %s." % last)
@@ -571,7 +571,7 @@ class Chain:
 
 _T = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be]|0f|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
 _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# An entry in the one spelling that is hashed: each name once, in this order, without a space.
+# An entry in its canonical form, which is hashed: each name once, in this order, without spaces.
 _ENTRY = re.compile(
     rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"(' + _TIME.encode() + rb')"'
     rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
@@ -587,13 +587,13 @@ _ENTRY = re.compile(
     + _T
     + rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
 )
-# Details went, and the entry says of which others.
+# Entries that record a removal, and name the entries whose details were removed.
 _REMOVAL = (b'{"action":"ledger.details_removed"', b'{"action":"ledger.details_erased"')
 _HASHED = re.compile(rb"(" + _T + rb'):"([0-9a-f]{64})"')
 
 
 class Item(NamedTuple):
-    """One place of the ledger, as it is listed: `line` is None where only the list still tells of the entry."""
+    """One position of the ledger, as it is listed: `line` is None where only the list still has the entry."""
 
     line: bytes | None
     # Number and leaf hash by the list (details.jsonl, or the leaves of a database); None where it has none.
@@ -603,8 +603,8 @@ class Item(NamedTuple):
     fields: dict[str, str] | None = None
 
 
-# The same forms without any escape in a text, which nearly all lines have: what these find is strictly of the form once
-# no sign stands there that would need an escape.
+# The same forms for texts without escapes, which nearly all lines have. A match is strictly of the form if the line has
+# no character that would need an escape.
 _P = rb'"[^"]*"'
 _PLAIN_ENTRY = re.compile(
     rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"(' + _TIME.encode() + rb')"'
@@ -614,35 +614,35 @@ _PLAIN_ENTRY = re.compile(
     + rb'")(?:,"outcome":"[a-z_]{1,16}")?'
     rb',"surface":"[^"]*","trace":"[^"]*","xid":"(0|[1-9][0-9]{0,19})"\}'
 )
-# What stands behind the details themselves, from where these end.
+# What follows the details on a line of the list.
 _PLAIN_END = re.compile(rb'\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}')
 _PLAIN_BEGIN = b'{"fields":{'
 _ESCAPED = bytes(range(32)) + b"\\"
 
 
 class Record(NamedTuple):
-    """What is held of an entry until its seal has been checked."""
+    """What is held in memory of an entry until its seal has been checked."""
 
     number: int
     xid: int
     hash: bytes | None
     leaf: bytes | None
-    # Its time, in the one spelling that is hashed, which sorts as time does; empty where it cannot be read.
+    # Its time in canonical form, which sorts as time does; empty where it cannot be read.
     at: bytes = b""
 
     @property
     def best(self) -> bytes:
-        """Its leaf hash as it is listed, or else as it is."""
+        """Its leaf hash as listed, or else as computed."""
         return self.leaf or self.hash or EMPTY
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is there, and is what the list says."""
+        """Whether it is there and matches the list."""
         return self.hash is not None and self.leaf in (None, self.hash)
 
 
 def details_of(line: bytes, place: str, report: Report) -> re.Match[bytes] | None:
-    """Return the match of an entry's line, None where it is not in the one form; tell why."""
+    """Match an entry's line; None, with a finding, where it is not in canonical form."""
     found = _ENTRY.fullmatch(line)
     if found is not None and (line.isascii() or _is_utf8(line)):
         return found
@@ -666,7 +666,7 @@ def _is_utf8(line: bytes) -> bool:
 
 
 def check_details(number: int, hashes: bytes, item: Item, report: Report) -> None:
-    """Compare the details of an entry, where they are still there, with the hashes in the entry."""
+    """Compare the details of an entry, where they were not removed, with the hashes in the entry."""
     committed = _HASHED.findall(hashes)
     if len(committed) > 1 and any(one[0] >= other[0] for one, other in zip(committed, committed[1:])):
         report.find("Entry %d names its details twice or in another order than it must." % number)
@@ -691,16 +691,16 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
 
 
 def is_unescaped(lines: bytes) -> bool:
-    """Whether no sign but the ends of lines stands there that a text would have to escape, and all is UTF-8."""
+    """Whether no character but line ends would have to be escaped in a text, and all is UTF-8."""
     kept = len(lines.translate(None, _ESCAPED)) + lines.count(b"\n")
     return kept == len(lines) and (lines.isascii() or _is_utf8(lines))
 
 
 @functools.lru_cache(maxsize=1024)
 def _form_of(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bytes], str] | None:
-    """Return what stands between and around names and values, how names go into hashes, and the text of the hashes.
+    """Return the separators around names and values, the names as they are hashed, and a format string of the hashes.
 
-    None where the names are not in order, each once.
+    None where the names are not sorted, each once.
     """
     if any(map(operator.ge, names, names[1:])):
         return None
@@ -710,10 +710,10 @@ def _form_of(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bytes], str] |
 
 
 def plain(line: bytes, listed: bytes) -> Record | None:
-    """Return what a line of entries.jsonl and one of details.jsonl say, where all is plainly in order.
+    """The fast path: return what a line of entries.jsonl and one of details.jsonl say, where all is in order.
 
-    Both must be `is_unescaped`. Where anything is not in order it returns None, and the lines are looked at anew, in a
-    way that names what is wrong.
+    Both must be `is_unescaped`. Where anything is not in order it returns None, and the lines are checked again in a
+    slower way that names what is wrong.
     """
     if line.startswith(_REMOVAL):
         return None
@@ -739,26 +739,26 @@ def plain(line: bytes, listed: bytes) -> Record | None:
 
 
 class Numbers:
-    """Which numbers came, a bit each."""
+    """Which numbers were seen, a bit each."""
 
     def __init__(self) -> None:
         self._pages: collections.defaultdict[int, int] = collections.defaultdict(int)
 
     def add(self, number: int) -> bool:
-        """Note a number; return whether it was there already."""
+        """Add a number; return whether it was there already."""
         page, bit = number >> 8, 1 << (number & 255)
         before = self._pages[page]
         self._pages[page] = before | bit
         return before & bit != 0
 
 
-# An entry is sealed seconds after it was written. A transaction that was open when a seal was made, and a clock that
-# was put right, may part them by this much.
+# An entry is sealed seconds after it was written; this much later if its transaction was still open when a seal was
+# made, or if the clock was corrected.
 TOLERANCE = datetime.timedelta(minutes=10)
 
 
 def window(before: str, after: str) -> tuple[bytes, bytes]:
-    """Return the first and the last time of an entry between two seals; the time of each, or empty for none."""
+    """Return the earliest and the latest time of an entry between two seals, given their times; empty for none."""
     times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
     first = min(times) - TOLERANCE if before else None
     last = max(times) + TOLERANCE if after else None
@@ -769,7 +769,7 @@ def window(before: str, after: str) -> tuple[bytes, bytes]:
 
 
 class Ledger:
-    """Takes seals and entries in the order of the tree, and finds what does not fit. Holds the entries of one seal."""
+    """Compares seals and entries in the order of the tree. Holds the entries of one seal in memory."""
 
     def __init__(self, report: Report, items: Iterable[Item | Record]) -> None:
         self.report = report
@@ -778,7 +778,7 @@ class Ledger:
         self._edge = Edge()
         self._place = 0
         self._numbers = Numbers()
-        # The seal from which roots can not be compared, because nobody knows what is wrong before; 0: none.
+        # The seal from which on roots cannot be compared, because of an unexplained difference before it; 0: none.
         self._lost_since = 0
         self._highest = 0
         self._before: Seal | None = None
@@ -800,7 +800,7 @@ class Ledger:
             self.report.find("Entry %d stands there twice." % item.number)
 
     def _record(self, item: Item) -> Record:
-        """Look at an entry with all that may be wrong with it."""
+        """Check an entry for everything that may be wrong with it."""
         number, xid, digest, at = item.number or 0, -1, None, b""
         if item.line is None:
             who = "Entry %d" % number if number else "The entry at position %d" % (self._place - 1)
@@ -821,7 +821,7 @@ class Ledger:
         return Record(number, xid, digest, item.leaf, at)
 
     def _take_removal(self, number: int, text: str) -> None:
-        """Note of which entries this one says that their details were removed."""
+        """Collect the entries whose removal of details this one records."""
         try:
             named = Ranges(text)
         except ValueError:
@@ -859,7 +859,7 @@ class Ledger:
         self._before = seal
 
     def _put_away(self, edge: Edge, group: list[Record]) -> Edge:
-        """Let go of entries of a seal that covers more than may be held; return the tree with them."""
+        """Release entries of a seal that covers more than fit in memory; return the tree with them."""
         self._tell_altered(group)
         return edge.grown(record.best for record in group)
 
@@ -882,9 +882,9 @@ class Ledger:
         return record.xid < seal.horizon and following is not None and following.kind != "restored"
 
     def _check_times(self, group: list[Record], last: Seal | None, seal: Seal | None) -> None:
-        """Find entries whose time does not lie between the seal before and the one over them, if there is one yet."""
+        """Find entries whose time is not between the seal before and the one over them, if there is one yet."""
         if not group or (seal is not None and seal.kind == "restored"):
-            # What a restore takes may have waited for long.
+            # Entries under a `restored` seal may be much older.
             return
         first, end = window(last.at if last else "", seal.at if seal else "")
         for record in group:
@@ -917,7 +917,7 @@ class Ledger:
                 )
 
     def _end(self, seal: Seal, group: list[Record], over: int) -> None:
-        """Compare the root of a seal; where it does not fit, find out which entry is the reason."""
+        """Compare the root of a seal; where it differs, find out which entry is the reason."""
         before = self._edge
         if not self._is_explained(seal, group, over):
             self._tell_altered(group)
@@ -941,7 +941,7 @@ class Ledger:
         if self._lost_since:
             return False
         in_order = sorted(group, key=lambda record: (record.xid, record.number))
-        # The order itself is told of already.
+        # The wrong order is a finding already.
         if fits([record.best for record in group]) or fits([record.best for record in in_order]):
             self._tell_altered(group)
             return True
@@ -1015,7 +1015,7 @@ class Ledger:
         self.report.find("%s: %d removed%s." % (covers, -over, named))
 
     def _gaps(self, numbers: list[int], missing: int) -> list[int]:
-        """Return the numbers that are missing in between, where they are just so many."""
+        """Return the numbers that are missing in between, if exactly so many are."""
         around = [*numbers, self._next.number] if self._next else numbers
         first = self._highest + 1
         if not around or max(around) - first > len(around) + missing + 100:
@@ -1025,7 +1025,7 @@ class Ledger:
         return gone if len(gone) == missing else []
 
     def end(self) -> int:
-        """Take what is not sealed yet; return how many these are."""
+        """Check what is not sealed yet; return how many entries these are."""
         last, unsealed, before = self._before, 0, (-1, -1)
         while self._next is not None:
             record = self._next
@@ -1051,7 +1051,7 @@ class Ledger:
         return unsealed
 
     def _tell_missing(self) -> None:
-        """Tell whose details are missing, those that a removal explains apart from the others."""
+        """Find entries whose details are missing although no removal is recorded."""
         report = self.report
         if report.left_out:
             return
@@ -1072,7 +1072,7 @@ def check_ledger(
     *,
     excuse_restored: bool = False,
 ) -> None:
-    """Compare entries with seals, in the order of the tree, and seals with the heads kept outside."""
+    """Compare entries with seals, in the order of the tree, and seals with the heads saved elsewhere."""
     ledger = Ledger(report, items)
     pending = None
     for seal in seals:
@@ -1090,7 +1090,7 @@ def check_ledger(
 
 
 class Heads:
-    """What somebody kept of earlier: each must be met among the seals."""
+    """Heads that somebody saved earlier: each must be among the seals."""
 
     def __init__(self, heads: Iterable[Seal] = ()) -> None:
         self._wanted: dict[int, dict[str, Seal]] = {}
@@ -1102,7 +1102,7 @@ class Heads:
 
     @classmethod
     def read(cls, data: bytes) -> Heads:
-        """Return those of a file or a text: one JSON, or a line each. Half a line at the end is none."""
+        """Parse a file or a text: one JSON object, or one a line. An incomplete last line is ignored."""
         if b"\n" not in data.strip():
             return cls([cls._one(data.strip())])
         whole = data if data.endswith(b"}") else data[: data.rfind(b"\n") + 1]
@@ -1119,7 +1119,7 @@ class Heads:
             raise Unreadable("The head kept outside cannot be read: %s." % error) from None
 
     def meet(self, seal: Seal) -> None:
-        """Cross off a head that is this seal."""
+        """Mark a head that is this seal as found."""
         self._last = seal
         if seal.kind == "restored":
             self._restores.append(seal)
@@ -1127,7 +1127,7 @@ class Heads:
             self._wanted[seal.number].pop(seal.hash, None)
 
     def end(self, report: Report, *, excuse_restored: bool = False) -> None:
-        """Tell of those that were not met."""
+        """Report the heads that were not found."""
         for head in [head for number in sorted(self._wanted) for head in self._wanted[number].values()]:
             named = "The head kept outside, seal %d of %s" % (head.number, head.at[:19])
             restored = next((seal for seal in self._restores if seal.at > head.at), None)
@@ -1175,7 +1175,7 @@ class Bundle:
         self._root = roots.pop()
 
     def open(self, name: str) -> BinaryIO:
-        """Open one of the files. Whatever else lies beside them is never looked at."""
+        """Open one of the files. Other files in the bundle are never read."""
         try:
             if self._zip is not None:
                 return self._zip.open(self._root + name)  # type: ignore[return-value]
@@ -1210,7 +1210,7 @@ class Bundle:
             yield [rest]
 
     def json(self, name: str, report: Report) -> dict[str, Any]:
-        """Return what a small file says; nothing, and told of, where that is no object."""
+        """Parse a small file; return nothing, with a finding, where it is no JSON object."""
         with self.open(name) as file:
             data = file.read(LONGEST_LINE)
         try:
@@ -1229,7 +1229,7 @@ _DETAILS = re.compile(
 
 
 def _listed(line: bytes, place: int, report: Report) -> Item:
-    """Return what a line of details.jsonl says."""
+    """Parse a line of details.jsonl."""
     found = _DETAILS.fullmatch(line)
     try:
         if found is None:
@@ -1251,24 +1251,24 @@ _NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
 def _number_in(line: bytes) -> int | None:
-    """Return the number of an entry, from the place where it stands in an honest line."""
+    """Return the number of an entry, read without parsing all of the line."""
     found = _NUMBER_IN.search(line)
     return int(found[1]) if found else None
 
 
 def _name_of(line: bytes, report: Report) -> str:
-    """Return how people find an entry: by its number, or where a line has none, by where it stands."""
+    """Name an entry by its number, or where a line has none, by the number of the line."""
     number = _number_in(line)
     return "Entry %d" % number if number else "Line %d of entries.jsonl" % (report.entries + 1)
 
 
-# Lines that are looked at in one go, and goes after which other processors are asked to help.
+# Lines in a block, and blocks after which other processes help.
 A_BLOCK, FEW_BLOCKS = 1000, 5
 Plain = tuple[Any, Any, bytes, bytes]
 
 
 def plain_block(lines: bytes, listed: bytes) -> Plain | None:
-    """Return numbers, transactions, leaf hashes and times of so many entries, None where not all is in order."""
+    """Return numbers, transactions, leaf hashes and times of a block of entries, None where not all is in order."""
     numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
     is_plain = is_unescaped(lines) and is_unescaped(listed)
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
@@ -1283,7 +1283,7 @@ def plain_block(lines: bytes, listed: bytes) -> Plain | None:
 
 
 def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list[bytes], list[bytes], Plain | None]]:
-    """Yield the lines of entries and details in blocks, each with what is plainly in order."""
+    """Yield the lines of entries and details in blocks, each with the result of the fast path."""
     lines, listed = bundle.lines("entries.jsonl", report), bundle.lines("details.jsonl", report)
 
     def read() -> tuple[list[bytes], list[bytes]]:
@@ -1309,7 +1309,7 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list
 
 
 def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item | Record]:
-    """Yield entries with their details; where these do not go together, say whose is missing."""
+    """Yield entries with their details; where the two files do not match, find whose line is missing."""
     lines: collections.deque[bytes] = collections.deque()
     listed: collections.deque[bytes] = collections.deque()
     for one, other, found in _looked(bundle, report, workers):
@@ -1328,11 +1328,11 @@ def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item 
 def _one_by_one(
     lines: collections.deque[bytes], listed: collections.deque[bytes], report: Report, *, ahead: int
 ) -> Iterator[Item | Record]:
-    """Yield entries with their details line by line, as long as there are so many to look ahead at."""
+    """Yield entries with their details line by line, as long as `ahead` more lines are there."""
     seen: dict[bytes, Item] = {}
 
     def item_of(details: bytes) -> Item:
-        """Look at a line of the list once, though it may be looked at ahead."""
+        """Parse a line of the list once, though it may be read ahead."""
         if details not in seen:
             if len(seen) > 3:
                 seen.clear()
@@ -1386,7 +1386,7 @@ def check_bundle(
     progress: Callable[[int], None] | None = None,
     workers: int = 1,
 ) -> Report:
-    """Check one bundle; raise Unreadable where it is none."""
+    """Check one bundle. Raises Unreadable where it is none."""
     bundle, report = Bundle(path), Report(progress)
     report.signatures = signatures
     manifest = bundle.json("manifest.json", report)
@@ -1461,13 +1461,13 @@ _IN_PAGE = re.compile(rb'<script type="application/json" id="countersign-proof">
 
 
 def unpack(data: bytes) -> bytes:
-    """Return the JSON of a proof: as it is, of a page that checks itself, or of the block in a text or an e-mail."""
+    """Return the JSON of a proof: of a JSON file, a page that checks itself, or the block in a text or an e-mail."""
     if data.lstrip()[:1] == b"{":
         return data
     in_page = _IN_PAGE.search(data)
     if in_page is not None:
         return in_page[1]
-    # As it stands there, or else as the parts of an e-mail say it.
+    # In the file as it is, or else in the decoded parts of an e-mail.
     parts = (part for part in email.message_from_bytes(data, policy=email.policy.default).walk())
     texts = (part.get_payload(decode=True) or b"" for part in parts if not part.is_multipart())
     is_damaged = False
@@ -1507,7 +1507,7 @@ def _head_of(value: Any, report: Report, trust: Trust, signatures: bool) -> Seal
 
 
 class Proof(NamedTuple):
-    """What a proof says once it was checked."""
+    """A checked proof: its kind, the report, and lines that describe it."""
 
     kind: str
     report: Report
@@ -1601,7 +1601,7 @@ def _check_message(said: dict[str, Any], report: Report, trust: Trust, signature
 
 
 def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[str]:
-    """Return how it went, what was checked, and what was not."""
+    """Return the lines of the result: findings, notes, and what was not checked."""
     lines = ["NOT AS IT WAS: " + shown(sentence) for sentence in report.findings]
     if report.more:
         lines.append("... and %d more." % report.more)
@@ -1658,7 +1658,7 @@ def _run(options: argparse.Namespace) -> int:
     signatures = not options.no_signatures
     head_given = bool(options.head)
     progress = _progress(time.monotonic())
-    # More would wait for the one that puts it all together.
+    # More would only wait for the process that puts the results together.
     workers = min(os.cpu_count() or 1, 4)
     if options.same:
         first, report = check_same(
