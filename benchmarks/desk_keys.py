@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.desk_queue import fill, make_desk
 from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare, web_process
-from launcher.chromium import find_chromium
+from launcher.quality import find_chromium
 
 FEW, MANY = sized(100, smoke=20), sized(100_000, smoke=40)
 PRESSES = sized(50, smoke=3)

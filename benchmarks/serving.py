@@ -15,7 +15,7 @@ import psycopg
 import redis
 from psycopg.conninfo import make_conninfo
 
-from launcher.programs import postgres_programs
+from launcher.postgres import postgres_programs
 
 CLIENTS = 8
 

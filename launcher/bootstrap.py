@@ -16,10 +16,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from launcher.errors import LaunchError
+from launcher.console import LaunchError, say
 from launcher.paths import PYTHON, ROOT, SERVERS, VENV
 from launcher.pdeathsig import die_with_parent
-from launcher.screen import say
 
 RUNTIME = ROOT / "requirements.txt"
 DEVELOPMENT = ROOT / "requirements-dev.txt"

@@ -1,21 +1,62 @@
-"""One running process of the table: starts it, starts it again with a growing pause, and ends it with its family."""
+"""A process of the launcher's: starts it, starts it again with a growing pause, and ends it with its family."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from launcher import orphans
+from launcher.paths import ROOT
+from launcher.pdeathsig import die_with_parent
 from launcher.processes import Process
-from launcher.spawn import spawn
 
 # A life shorter than this counts as a failed start.
 _SHORT = 10.0
 _LONGEST_PAUSE = 10.0
 # So many questions in a row without any answer mean that it hangs.
 _PATIENCE = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """As whom a program runs: a wrapper in front of the command, or arguments for Popen."""
+
+    wrapper: tuple[str, ...] = ()
+    popen: Mapping[str, Any] = field(default_factory=dict)
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    log: Path,
+    death_signal: int,
+    folder: Path = ROOT,
+    identity: Identity = Identity(),
+) -> "subprocess.Popen[bytes]":
+    """A session of its own (a terminal's Ctrl-C reaches the launcher only), a log, and death with the launcher."""
+    launcher = os.getpid()
+    # Appending, because the log is emptied in place when it has grown too long.
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        return subprocess.Popen(
+            [*identity.wrapper, *command],
+            cwd=folder,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(death_signal, parent=launcher),
+            **identity.popen,
+        )
+    finally:
+        os.close(descriptor)
 
 
 class Child:

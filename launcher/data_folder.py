@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from launcher.errors import LaunchError
+from launcher.console import LaunchError
 
 LOCK = "run.lock"
 STATE = "run.json"

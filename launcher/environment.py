@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from launcher.errors import LaunchError
+from launcher.console import LaunchError
 from launcher.paths import ROOT
 from launcher.ports import pick_free_ports
 

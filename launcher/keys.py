@@ -1,17 +1,24 @@
-"""The three keys of an installation: made once, kept in DATA_DIR/secrets.env for its owner's eyes only."""
+"""Secrets of an installation, made once and stored in DATA_DIR for its owner only.
+
+The three keys are in secrets.env; the demo has an application of its own on its stand-in for Discord.
+"""
 
 import base64
 import os
 import shlex
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from launcher.environment import Environment
-from launcher.errors import LaunchError
+from common.demo_discord import APPLICATION_FILE
+from launcher.console import LaunchError
+from launcher.environment import DISCORD, Environment
+from launcher.paths import PYTHON, ROOT
 
 _SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
 NAMES = tuple(_SIZES)
 FILE = "secrets.env"
+_APPLICATION = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 
 
 def load_or_make(environment: Environment) -> dict[str, str]:
@@ -68,3 +75,24 @@ def _write(file: Path, values: Mapping[str, str]) -> None:
         target.flush()
         os.fsync(target.fileno())
     partial.replace(file)
+
+
+def demo_application(environment: Environment) -> dict[str, str]:
+    """The desk's variables of the stand-in's application; none without the demo, or where an application is given."""
+    if environment.demo == "0" or any(name in environment.outside for name in DISCORD):
+        return {}
+    file = environment.data / APPLICATION_FILE
+    if not file.exists():
+        # Its key is made where the library for it is loaded anyway: the launcher stays in memory.
+        made = subprocess.run(
+            [str(PYTHON), "-m", "demo.discord.application", str(file)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if made.returncode:
+            raise LaunchError("The demo's Discord application could not be made.", details=made.stderr)
+    known = read_assignments(file)
+    url = f"http://127.0.0.1:{environment.ports['DISCORD_PORT']}/api/v10"
+    return {name: known.get(name, "") for name in _APPLICATION} | {"DISCORD_API_URL": url}

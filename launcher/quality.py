@@ -1,6 +1,7 @@
-"""`./run check` and `./run test`: what has to hold before a change is good."""
+"""`./run check`, `./run test` and more: what has to hold before a change is good, and the tools that this needs."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -10,14 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from launcher import environment, keys
-from launcher.chromium import ensure_chromium
-from launcher.errors import LaunchError
+from launcher.bootstrap import install_debian_packages
+from launcher.console import LaunchError, say
 from launcher.paths import PYTHON, ROOT, VENV
-from launcher.screen import say
 from launcher.servers import fleeting_servers
-from launcher.spin import ensure_spin
 
 _RARE = "not slow and not soak"
+# Chromium without the windows and menus around its pages, which cost half of the processor time.
+_SHELL = "chromium-headless-shell"
+_CHROMIUM = (_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +57,8 @@ def test(arguments: list[str]) -> int:
     """The tests, and among them the checks; with arguments for pytest only those. Ends with pytest's closing line."""
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
-    ensure_chromium()
-    ensure_spin()
+    _ensure_chromium()
+    _ensure_spin()
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
     return _pytest([*_spread(chosen), *([] if everything else ["-m", _RARE]), *chosen])
 
@@ -77,7 +79,7 @@ def _pytest(options: Sequence[str]) -> int:
 
 def screenshots(arguments: list[str]) -> int:
     """Pictures of every page and state, of a product of its own that is taken away again."""
-    ensure_chromium()
+    _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
     return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
@@ -154,3 +156,37 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
         if name not in environment.OURS and not name.startswith("DJANGO_")
     }
     return kept | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)
+
+
+def find_chromium() -> str | None:
+    """The path of the browser, if there is one."""
+    return next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
+
+
+def has_spin() -> bool:
+    """Whether the model of decisions can be checked: Spin writes a program in C that visits every state."""
+    return all(shutil.which(name) for name in ("spin", "gcc"))
+
+
+def _ensure_chromium() -> None:
+    """Without it the browser tests skip and say why; everything else is tested all the same."""
+    # Fonts, because a bare machine has none and every text would be boxes.
+    packages = [_SHELL, "fonts-dejavu-core", "fonts-noto-color-emoji"]
+    if not (shutil.which(_SHELL) or _installed(packages) or find_chromium()):
+        say(
+            "Chromium is missing, so the browser tests will be skipped: install the package "
+            f"{_SHELL} (Debian: apt install {_SHELL}) and run again."
+        )
+
+
+def _ensure_spin() -> None:
+    """Without it the test of the model skips and says why; everything else is tested all the same."""
+    if not (has_spin() or (_installed(["spin", "gcc", "libc6-dev"]) and has_spin())):
+        say(
+            "Spin or gcc is missing, so the model of decisions will not be checked: install the packages spin and gcc "
+            "(Debian: apt install spin gcc) and run again."
+        )
+
+
+def _installed(packages: list[str]) -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None and install_debian_packages(packages)

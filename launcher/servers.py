@@ -5,18 +5,17 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from launcher.embedded import EmbeddedServer, socket_folder
 from launcher.environment import Environment
 from launcher.postgres import OWNER, Postgres
 from launcher.redis import Redis
-from launcher.sockets import socket_folder
 
 
 class Servers:
     """PostgreSQL and Redis, as far as they are not given from outside."""
 
     def __init__(self, *, data: Path, database: bool = True, redis: bool = True, durable: bool = True) -> None:
-        sockets = socket_folder(data)
-        logs = log_folder(data)
+        sockets, logs = socket_folder(data), log_folder(data)
         self.postgres = (
             Postgres(data=data / "postgres", sockets=sockets, log=logs / "postgres.log", durable=durable)
             if database
@@ -32,7 +31,7 @@ class Servers:
         return cls(data=environment.data, database=environment.own_database, redis=environment.own_redis)
 
     @property
-    def all(self) -> list[Postgres | Redis]:
+    def all(self) -> list[EmbeddedServer]:
         """In the order in which they start."""
         return [server for server in (self.postgres, self.redis) if server]
 

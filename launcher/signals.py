@@ -7,9 +7,15 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
-from launcher.errors import StopRequested
-
 _STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class StopRequested(Exception):
+    """A signal asked the launcher to stop; raised only at places where stopping is safe."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(f"signal {signum}")
+        self.signum = signum
 
 
 class Signals:

@@ -10,16 +10,14 @@ import time
 from collections.abc import Callable
 
 from common import disk
-from launcher import data_folder, keys, logs, orphans, standin
+from launcher import data_folder, keys, logs, orphans
 from launcher.child import Child, pause_before_start
+from launcher.console import LaunchError, say
+from launcher.embedded import EmbeddedServer
 from launcher.environment import PASSED_ON, Environment
-from launcher.errors import LaunchError
 from launcher.paths import PYTHON, ROOT
 from launcher.ports import refuse_taken
-from launcher.postgres import Postgres
 from launcher.processes import Process, table
-from launcher.redis import Redis
-from launcher.screen import say
 from launcher.servers import Servers, log_folder
 from launcher.signals import Signals
 
@@ -80,7 +78,7 @@ class Supervisor:
             | dict(self.environment.variables)
             | self.servers.variables()
             | keys.load_or_make(self.environment)
-            | standin.application(self.environment)
+            | keys.demo_application(self.environment)
             | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
             # Else six processes would compile the same modules anew at every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}
@@ -237,7 +235,7 @@ class Supervisor:
             say(f"{child.name} cannot be started: {error.strerror}. {self._about_disk()}Trying again.")
         return True
 
-    def _look_after_server(self, server: Postgres | Redis) -> bool:
+    def _look_after_server(self, server: EmbeddedServer) -> bool:
         """A server that does not come back is tried for ever, in growing pauses: the others wait for it."""
         if server.process is not None and server.process.poll() is None:
             return False

@@ -11,7 +11,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, sync_playwright
 
-from launcher.chromium import find_chromium
+from launcher.quality import find_chromium
 from tests.browser.looking import settled
 from tests.browser.pages import MORE, PAGES
 from tests.desk import Browser as Reader

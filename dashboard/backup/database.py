@@ -15,8 +15,8 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from dashboard.backup.archive import BackupError, CountedFile
-from launcher.errors import LaunchError
-from launcher.programs import postgres_clients
+from launcher.console import LaunchError
+from launcher.postgres import postgres_clients
 
 # Stands in the database from the first row of a dump until everything after it is done: nothing starts over it.
 MARKER = "countersign_restoring"

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect, sync_playwright
 
-from launcher.chromium import find_chromium
+from launcher.quality import find_chromium
 from tests.desk import Product
 
 CHROMIUM = find_chromium()

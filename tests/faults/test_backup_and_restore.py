@@ -21,10 +21,9 @@ from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import MARKER, load
 from dashboard.management.commands import backup as backup_command
 from launcher import environment, postgres
-from launcher.errors import LaunchError
+from launcher.console import LaunchError
 from launcher.paths import ROOT
-from launcher.postgres import APPLICATION, OWNER
-from launcher.programs import postgres_clients, postgres_programs
+from launcher.postgres import APPLICATION, OWNER, postgres_clients, postgres_programs
 from launcher.servers import fleeting_servers
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide

@@ -14,8 +14,7 @@ from audit.sealing.preconditions import read_cluster
 from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from common.postgres import clock
-from launcher.postgres import DATABASE, OWNER
-from launcher.programs import postgres_programs
+from launcher.postgres import DATABASE, OWNER, postgres_programs
 from launcher.servers import fleeting_servers
 from tests.ledger import append, as_superuser, check_chain
 from tests.moved import moved_to

@@ -22,9 +22,8 @@ from dashboard.backup.database import MARKER
 from dashboard.foundations import examine_postgresql, pending_migrations
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email
-from launcher.errors import LaunchError
-from launcher.postgres import OWNER, Postgres
-from launcher.programs import postgres_programs
+from launcher.console import LaunchError
+from launcher.postgres import OWNER, Postgres, postgres_programs
 from mirror.models import Message
 from tests.moved import moved_to
 from tests.releases.make import FOLDER, KEYS

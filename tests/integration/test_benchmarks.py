@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from benchmarks.__main__ import names
-from launcher.chromium import find_chromium
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, DATABASE, OWNER
+from launcher.quality import find_chromium
 
 pytestmark = pytest.mark.slow
 

@@ -20,10 +20,10 @@ from approvals.models import Decision
 from common import disk
 from launcher import environment
 from launcher.child import Child
-from launcher.errors import LaunchError, StopRequested
+from launcher.console import LaunchError
 from launcher.processes import Process
 from launcher.redis import Redis
-from launcher.signals import Signals
+from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
 from people.session_store import IDLE
 from tests.factories import event_body, make_message, post_event

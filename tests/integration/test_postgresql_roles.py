@@ -12,8 +12,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from launcher.keys import new_keys
-from launcher.postgres import OWNER
-from launcher.programs import postgres_programs
+from launcher.postgres import OWNER, postgres_programs
 from tests.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]

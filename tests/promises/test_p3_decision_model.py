@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from launcher.paths import ROOT
-from launcher.spin import has_spin
+from launcher.quality import has_spin
 
 MODEL = ROOT / "docs" / "model" / "decision.pml"
 SMALL, LARGE = {"ROWS": 1, "ATTEMPTS": 2}, {"ROWS": 2, "ATTEMPTS": 1, "EXPIRY": 1}

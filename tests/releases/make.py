@@ -15,8 +15,7 @@ from pathlib import Path
 
 from launcher import environment
 from launcher.paths import ROOT
-from launcher.postgres import OWNER
-from launcher.programs import postgres_programs
+from launcher.postgres import OWNER, postgres_programs
 from launcher.servers import Servers
 
 FOLDER = Path(__file__).parent

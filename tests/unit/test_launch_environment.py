@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from launcher import environment, processes, standin
-from launcher.errors import LaunchError
+from launcher import environment, keys, processes
+from launcher.console import LaunchError
 from launcher.paths import ROOT
 
 # The desk and the gateway of one run.
@@ -136,10 +136,10 @@ def test_every_variable_of_ours_is_known_as_such() -> None:
 
 def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path) -> None:
     given = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
-    first = standin.application(environment.read(given))
+    first = keys.demo_application(environment.read(given))
     assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
     assert len(bytes.fromhex(first["DISCORD_PUBLIC_KEY"])) == 32
-    assert standin.application(environment.read(given)) == first
+    assert keys.demo_application(environment.read(given)) == first
     file = tmp_path / "discord.env"
     assert file.stat().st_mode & 0o777 == 0o600
     # What signs as Discord is told to nobody.
@@ -149,5 +149,5 @@ def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path)
 
 def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(tmp_path) -> None:
     for given in ({"DEMO": "0"}, {"DISCORD_APP_ID": "4711"}, {"DISCORD_BOT_TOKEN": "x"}):
-        assert standin.application(environment.read({"DATA_DIR": str(tmp_path), **given})) == {}, given
+        assert keys.demo_application(environment.read({"DATA_DIR": str(tmp_path), **given})) == {}, given
     assert not (tmp_path / "discord.env").exists()

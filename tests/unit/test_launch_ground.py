@@ -10,10 +10,9 @@ import pytest
 
 from launcher import data_folder, environment, keys, logs, ports
 from launcher.child import Child, pause_before_start
-from launcher.errors import LaunchError
-from launcher.processes import Process, table
-from launcher.readiness import Check
-from launcher.sockets import socket_folder
+from launcher.console import LaunchError
+from launcher.embedded import socket_folder
+from launcher.processes import Check, Process, table
 
 
 def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> None:

@@ -1,19 +1,27 @@
-"""The verbs that start, stop and empty a run: `./run`, `./run gateway`, `./run stop`, `./run reset`."""
+"""The commands of `./run` that start, stop or use a run: start, gateway, stop, reset; manage, backup, bench, restore.
+
+Where a run holds the data folder, manage, backup and bench use its servers; else servers are started for as long as the
+command takes.
+"""
 
 import contextlib
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from launcher import data_folder, environment, orphans
+from launcher.console import LaunchError, complain, say
+from launcher.data_folder import HeldByAnother
 from launcher.environment import Environment
-from launcher.errors import LaunchError, StopRequested
-from launcher.screen import complain, say
+from launcher.paths import PYTHON, ROOT
+from launcher.pdeathsig import die_with_parent
 from launcher.servers import log_folder
-from launcher.signals import Signals
+from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
 from launcher.welcome import welcome
 
@@ -25,11 +33,15 @@ _READY = b"\0"
 def start(arguments: list[str], *, product: str | None = None) -> int:
     """Starts everything; stays until a signal comes, or with --detach until everything is ready."""
     detach = "--detach" in arguments
-    if unknown := [argument for argument in arguments if argument != "--detach"]:
-        raise LaunchError(f"./run does not know {unknown[0]!r}; ./run help lists what it does.", status=2)
+    _refuse_unknown("", arguments, known=("--detach",))
     asked = environment.read(os.environ, product=product)
     verb = "gateway" if asked.product == "gateway" else "start"
     return _start_detached(asked, verb) if detach else _supervise(asked, verb)
+
+
+def gateway(arguments: list[str]) -> int:
+    """Starts the gateway alone, with its worker."""
+    return start(arguments, product="gateway")
 
 
 def _allow_many_connections() -> None:
@@ -117,7 +129,7 @@ def _let_go(asked: Environment, pipe: int) -> None:
 
 def stop(arguments: list[str]) -> int:
     """Ends whatever run holds the data folder, and returns when nothing of it is left."""
-    _refuse_arguments("stop", arguments, known=())
+    _refuse_unknown(" stop", arguments)
     data = environment.read_data_folder(os.environ)
     if not data_folder.is_held(data):
         say("Nothing runs.")
@@ -151,7 +163,7 @@ def _signal(pid: int, signum: int, data: Path) -> None:
 
 def reset(arguments: list[str]) -> int:
     """Deletes the data folder's contents after asking; whatever runs there is stopped first."""
-    _refuse_arguments("reset", arguments, known=("--yes",))
+    _refuse_unknown(" reset", arguments, known=("--yes",))
     asked = environment.read(os.environ, pick=lambda count: [1] * count)
     data = asked.data
     if not asked.own_database:
@@ -185,6 +197,112 @@ def _confirmed(data: Path) -> bool:
         return False
 
 
-def _refuse_arguments(verb: str, arguments: list[str], *, known: tuple[str, ...]) -> None:
+def _refuse_unknown(verb: str, arguments: list[str], *, known: tuple[str, ...] = ()) -> None:
     if unknown := [argument for argument in arguments if argument not in known]:
-        raise LaunchError(f"./run {verb} does not know {unknown[0]!r}.", status=2)
+        raise LaunchError(f"./run{verb} does not know {unknown[0]!r}; ./run help lists what it does.", status=2)
+
+
+def manage(arguments: list[str]) -> int:
+    """Django's command line."""
+    return _call([str(PYTHON), str(ROOT / "manage.py"), *arguments], verb="manage")
+
+
+def backup(arguments: list[str]) -> int:
+    """A backup, of a desk that runs or of one at rest."""
+    return _call([str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments], verb="backup")
+
+
+def bench(arguments: list[str]) -> int:
+    """The benchmarks, all or by name."""
+    return _call([str(PYTHON), "-m", "benchmarks", *arguments], verb="bench")
+
+
+def _call(command: Sequence[str], *, verb: str) -> int:
+    # A manage command needs no ports of its own, so a free one is only looked for where a URL must name one.
+    asked = environment.read(os.environ)
+    try:
+        with data_folder.held(asked.data):
+            return _with_own_servers(command, asked, verb)
+    except HeldByAnother as error:
+        variables = error.state.get("environment")
+        if not isinstance(variables, dict):
+            sentence = "A run is just being started or stopped; try again in a moment."
+            # As the doctor says that it could not look.
+            raise LaunchError(sentence, status=3) from error
+    # Nothing of the launcher is needed any more: the run that holds the folder has what the command uses.
+    os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
+
+
+def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> int:
+    """Start servers, run the command, and stop them again. The caller holds the data folder."""
+    signals = Signals()
+    supervisor = Supervisor(asked, signals=signals, verb=verb)
+    with signals.caught():
+        try:
+            supervisor.sweep()
+            variables = supervisor.start_servers()
+            supervisor.write_state()
+            return _in_foreground(command, {name: value for name, value in variables.items() if name != orphans.MARKER})
+        finally:
+            supervisor.stop()
+
+
+def _in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Runs it at this terminal. Ctrl-C reaches it directly, and it decides what that means; then the servers stop."""
+    launcher = os.getpid()
+    process = subprocess.Popen(
+        command, env=dict(variables), preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher)
+    )
+
+    def pass_on(signum: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signum)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
+    status = process.wait()
+    return status if status >= 0 else 128 - status
+
+
+def restore(arguments: list[str]) -> int:
+    """Checks the backup, takes its keys, starts the servers, and lets Django do the rest."""
+    file, seals = _files_in(arguments)
+    asked = environment.read(os.environ)
+    with data_folder.held(asked.data):
+        if used := data_folder.content(asked.data):
+            raise LaunchError(
+                f"DATA_DIR: {asked.data} is in use ({', '.join(used[:3])}). A backup is restored into an empty folder: "
+                "DATA_DIR=/new/folder ./run restore FILE."
+            )
+        restored = False
+        try:
+            (asked.data / data_folder.RESTORING).touch(mode=0o600)
+            restored = _restored(asked, file, seals)
+        finally:
+            if restored:
+                (asked.data / data_folder.RESTORING).unlink()
+            else:
+                data_folder.empty(asked.data)
+        if not restored:
+            say("Nothing was restored, and nothing is left of the attempt.")
+            return 1
+    say(f"\nStart it with DATA_DIR={asked.data} and the settings of before: ./run")
+    return 0
+
+
+def _restored(asked: Environment, file: Path, seals: Path | None) -> bool:
+    # Asked at the terminal, and before anything else is made.
+    unpack = [str(PYTHON), "-m", "dashboard.backup.unpack", str(file), str(asked.data)]
+    if subprocess.run(unpack, cwd=ROOT, check=False).returncode:
+        return False
+    command = [str(PYTHON), str(ROOT / "manage.py"), "restore", str(file)]
+    return _with_own_servers(command + (["--seals", str(seals)] if seals else []), asked, "restore") == 0
+
+
+def _files_in(arguments: list[str]) -> tuple[Path, Path | None]:
+    match arguments:
+        case [file] if not file.startswith("-"):
+            return Path(file).expanduser().absolute(), None
+        case [file, "--seals", seals] | ["--seals", seals, file]:
+            return Path(file).expanduser().absolute(), Path(seals).expanduser().absolute()
+    raise LaunchError("./run restore FILE [--seals FILE]: FILE is what ./run backup wrote.", status=2)

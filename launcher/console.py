@@ -1,9 +1,16 @@
-"""What the launcher prints. A terminal that has gone away must never stop it."""
+"""What the person at the terminal reads: the launcher's errors, and its lines."""
 
 import contextlib
 import sys
 
-from launcher.errors import LaunchError
+
+class LaunchError(Exception):
+    """Something that stops the launcher; its text says what, and what to do about it. It is never a traceback."""
+
+    def __init__(self, sentence: str, *, details: str = "", status: int = 1) -> None:
+        super().__init__(sentence)
+        self.details = details
+        self.status = status
 
 
 def say(text: str = "") -> None:
