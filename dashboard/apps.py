@@ -13,6 +13,6 @@ class DashboardConfig(AppConfig):
         from dashboard import celery  # noqa: F401
 
         if settings.SERVE != "gateway":
-            from dashboard import hints
+            from dashboard.live import hints
 
             hints.connect()

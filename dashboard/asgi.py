@@ -8,8 +8,8 @@ from importlib import import_module
 
 from django.conf import settings
 
+from dashboard.serving.bridge import Receive, Scope, Send, WsgiBridge
 from dashboard.wsgi import application as wsgi_application
-from dashboard.wsgi_bridge import Receive, Scope, Send, WsgiBridge
 
 # For so long a client may take nothing of what was sent to it.
 UNREAD_MILLISECONDS = 60_000

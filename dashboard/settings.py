@@ -90,7 +90,7 @@ DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 REQUEST_BODY_SECONDS = env_int("REQUEST_BODY_SECONDS", 30)
 REQUEST_BODY_RATE = env_int("REQUEST_BODY_RATE", 10_000)
 # How large a body each address takes, and from whom.
-BODY_RULES = "gateway.body_rules" if SERVE == "gateway" else "dashboard.body_rules"
+BODY_RULES = "gateway.body_rules" if SERVE == "gateway" else "dashboard.serving.body_rules"
 # Read by the live process, which knows no settings.
 LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
 CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
@@ -131,22 +131,22 @@ if SERVE == "gateway":
     APPEND_SLASH = False
 else:
     MIDDLEWARE = [
-        "dashboard.middleware.TraceMiddleware",
-        "dashboard.middleware.CompressMiddleware",
-        "dashboard.middleware.SecurityHeadersMiddleware",
+        "dashboard.frame.middleware.TraceMiddleware",
+        "dashboard.frame.middleware.CompressMiddleware",
+        "dashboard.frame.middleware.SecurityHeadersMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
         "django.middleware.common.CommonMiddleware",
         "django.middleware.csrf.CsrfViewMiddleware",
         "django.contrib.auth.middleware.AuthenticationMiddleware",
-        "dashboard.middleware.ActorMiddleware",
-        "dashboard.middleware.WordsMiddleware",
+        "dashboard.frame.middleware.ActorMiddleware",
+        "dashboard.frame.middleware.WordsMiddleware",
         "django.contrib.messages.middleware.MessageMiddleware",
         "django_htmx.middleware.HtmxMiddleware",
         "allauth.account.middleware.AccountMiddleware",
         "people.sign_in.middleware.SessionsMiddleware",
         "people.gate.SecondFactorMiddleware",
-        "dashboard.denials.DenialsMiddleware",
+        "dashboard.frame.denials.DenialsMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"
@@ -162,7 +162,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "dashboard.context.desk",
+                "dashboard.frame.context.desk",
             ],
         },
     },
@@ -247,7 +247,7 @@ SESSION_COOKIE_AGE = 12 * 60 * 60
 SESSION_ENGINE = "people.session_store"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
-CSRF_FAILURE_VIEW = "dashboard.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "dashboard.frame.errors.csrf_failure"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
 # Redirects to https and HSTS are sent by SecurityHeadersMiddleware, which also covers errors and static files.
 SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W004", "security.W008"]
@@ -264,7 +264,7 @@ STATICFILES_DIRS = [BASE_DIR / "static", ("ninja", Path(_NINJA).parent / "static
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "dashboard.bundles.BundlingStorage"},
+    "staticfiles": {"BACKEND": "dashboard.frame.bundles.BundlingStorage"},
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 TIME_ZONE = "UTC"

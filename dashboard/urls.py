@@ -2,7 +2,8 @@
 
 from django.urls import include, path
 
-from dashboard import first_run, views
+from dashboard import views
+from dashboard.first_run import views as first_run
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -28,9 +29,9 @@ urlpatterns = [
     path("", include("alerts.channels.discord.interactions.urls")),
 ]
 
-handler400 = "dashboard.errors.bad_request"
-handler403 = "dashboard.errors.forbidden"
-handler404 = "dashboard.errors.not_found"
+handler400 = "dashboard.frame.errors.bad_request"
+handler403 = "dashboard.frame.errors.forbidden"
+handler404 = "dashboard.frame.errors.not_found"
 # django-allauth asks for it by this name.
-handler429 = "dashboard.errors.too_many_tries"
-handler500 = "dashboard.errors.server_error"
+handler429 = "dashboard.frame.errors.too_many_tries"
+handler500 = "dashboard.frame.errors.server_error"

@@ -23,13 +23,13 @@ from common.addresses import client_address, comes_from_this_host
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from connections.accounts.views import connection_rows
-from dashboard.body_rules import MOST_OF_REPORT
-from dashboard.csp_reports import seconds_to_wait
-from dashboard.foundations import disk_has_room, postgresql_answers, redis_answers
-from dashboard.metrics import exposition
-from dashboard.middleware import live_origin
+from dashboard.frame.csp_reports import seconds_to_wait
+from dashboard.frame.middleware import live_origin
+from dashboard.health.checks import disk_has_room, postgresql_answers, redis_answers
+from dashboard.health.metrics import exposition
+from dashboard.home.overview import overview_of
 from dashboard.models import Tick
-from dashboard.overview import overview_of
+from dashboard.serving.body_rules import MOST_OF_REPORT
 from mirror.states import Outcome
 from people.actors import Actor
 

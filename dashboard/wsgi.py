@@ -17,7 +17,7 @@ Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def _with_intake(desk: Application) -> Application:
-    from dashboard.intake import PATH, Intake
+    from dashboard.serving.webhooks import PATH, Intake
 
     intake = Intake()
 

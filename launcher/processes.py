@@ -120,7 +120,7 @@ def live(port: int) -> Process:
         name="live",
         command=(
             *(str(PYTHON), "-m", "uvicorn", "--http=dashboard.live_connections:LiveConnection"),
-            *(*options, "--log-level=warning", "dashboard.live:application"),
+            *(*options, "--log-level=warning", "dashboard.live.stream:application"),
         ),
         checks=(Check(port=port, path="/live/health"),),
     )

@@ -1,1 +1,4 @@
-"""Backups: one file with the dump of the database, the seals and the keys, and how it is brought back."""
+"""Everything in one file, and back: `archive` is the file, `database` dumps and loads, `unpack` takes the keys out.
+
+`archive` and `unpack` know no Django, because a backup is opened before there are settings.
+"""

@@ -7,7 +7,7 @@ from django.contrib.staticfiles.storage import staticfiles_storage
 from django.template.base import FilterExpression, NodeList, Parser, Token
 from django.utils.html import format_html
 
-from dashboard.bundles import bundled
+from dashboard.frame.bundles import bundled
 
 register = template.Library()
 

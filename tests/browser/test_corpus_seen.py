@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dashboard.middleware import _FRAME_POLICY
+from dashboard.frame.middleware import _FRAME_POLICY
 from rendering import show_letter
 from tests.corpus import all_mails
 from tests.serving import Handler, serving

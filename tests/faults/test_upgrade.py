@@ -19,7 +19,7 @@ from audit.sealing.status import sealing_state
 from audit.verification.database import check_database
 from common.postgres import clock
 from dashboard.backup.database import MARKER
-from dashboard.foundations import examine_postgresql, pending_migrations
+from dashboard.health.checks import examine_postgresql, pending_migrations
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email
 from launcher.console import LaunchError

@@ -19,7 +19,7 @@ from alerts.models import Destination
 from approvals.intake import unsigned
 from approvals.models import Decision
 from audit.models import Entry
-from dashboard import foundations
+from dashboard.health import checks as foundations
 from dashboard.models import Tick
 from launcher import data_folder
 from mirror.models import Connection, Message
@@ -144,7 +144,7 @@ FOUNDATIONS = [
     ("DELETE FROM django_migrations WHERE app = 'policy'", None, True, "migrations have not been made: policy.0001"),
     ("SELECT 1", ("shutil.disk_usage", lambda path: (10 * 1024**3, 0, 100 * 1024**2)), True,
      "The disk of DATA_DIR is nearly full: 100 MB are free."),
-    ("SELECT 1", ("dashboard.foundations.time.time", lambda: time.time_ns() / 1e9 - 3600), False,
+    ("SELECT 1", ("dashboard.health.checks.time.time", lambda: time.time_ns() / 1e9 - 3600), False,
      "The clock of this host is 3600 s behind the database's."),
 ]  # fmt: skip
 

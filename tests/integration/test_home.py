@@ -16,7 +16,7 @@ from approvals.decisions.execute import run_decision
 from approvals.decisions.refusals import note_refusal
 from approvals.models import Decision, Verdict
 from approvals.querysets import figures
-from dashboard.overview import overview_of
+from dashboard.home.overview import overview_of
 from mirror.errors import DeskError
 from mirror.models import Message
 from policy.models import KillSwitch
@@ -70,7 +70,7 @@ def test_what_waits_is_told_by_its_age_and_a_count_that_was_cut_says_so(reviewer
     )  # fmt: skip
     assert "2 under 5 min; 3 5 min to 1 h" in card.summary
     monkeypatch.setattr(figures, "COUNTED", 2)
-    monkeypatch.setattr("dashboard.overview.COUNTED", 2)
+    monkeypatch.setattr("dashboard.home.overview.COUNTED", 2)
     assert rows(reviewer)["waits"][:2] == [("under 5 min", "2"), ("5 min to 1 h", "2+")]
 
 

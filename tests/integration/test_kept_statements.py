@@ -11,7 +11,7 @@ from approvals.message_page.content import origin
 from approvals.models import Snooze
 from approvals.queue import views as listing
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
-from dashboard import context
+from dashboard.frame import context
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from tests.factories import make_message
 

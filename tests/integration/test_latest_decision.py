@@ -38,7 +38,7 @@ def test_hint_says_that_a_withdrawn_approval_may_leave_although_a_reject_was_giv
     Verdict.objects.update(live=False)
     decide(message, reviewer, "reject")
     sent = []
-    monkeypatch.setattr("dashboard.hints.send", lambda *words: sent.append(words))
+    monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
     with django_capture_on_commit_callbacks(execute=True):
         undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
     last = [json.loads(hint) for verb, channel, hint in sent if (verb, channel) == ("PUBLISH", CHANNEL)][-1]

@@ -15,7 +15,7 @@ from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from audit.verification import checks
 from audit.verification.checks import begin_daily_check, run_check
-from dashboard.metrics import exposition
+from dashboard.health.metrics import exposition
 from tests.ledger import another_session, append, as_superuser, seal_here
 
 pytestmark = pytest.mark.django_db

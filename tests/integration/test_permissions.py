@@ -103,7 +103,7 @@ def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, mo
     # Recovery codes are hashed slowly on purpose; test_recovery_codes.py sees how slowly.
     monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
     # Nor is each refusal noted here; test_denied_access.py holds that it is.
-    monkeypatch.setattr("dashboard.denials.note_denied", lambda request, status: None)
+    monkeypatch.setattr("dashboard.frame.denials.note_denied", lambda request, status: None)
     wrong = {}
     for name, persona, minutes, walk in tries(client, signed_in, who_try):
         if found := [one for one in what_is_wrong(walk, name, persona, minutes) if one]:

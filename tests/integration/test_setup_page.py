@@ -10,7 +10,7 @@ from aiosmtpd.smtp import AuthResult
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from dashboard.setup import set_up
+from dashboard.first_run.steps import set_up
 from launcher.ports import pick_free_ports
 from mirror.models import Connection, Mailbox, Message
 from people.models import Invitation

@@ -2,8 +2,8 @@
 
 import pytest
 
-from dashboard import body_rules
-from dashboard.csp_reports import seconds_to_wait
+from dashboard.frame.csp_reports import seconds_to_wait
+from dashboard.serving import body_rules
 from upstream.signatures import HEADER
 
 TOKEN = "a-token-of-a-monitor"

@@ -382,7 +382,7 @@ def test_what_an_error_holds_cannot_forge_a_line(client, connection, logged, mon
 
 
 def test_short_way_answers_with_the_same_rules_and_without_its_last_slash(connection):
-    from dashboard.intake import Intake
+    from dashboard.serving.webhooks import Intake
 
     body = event_body()
     environ = {

@@ -5,7 +5,7 @@ import gzip
 import pytest
 from django.conf import settings
 
-from dashboard import bundles
+from dashboard.frame import bundles
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

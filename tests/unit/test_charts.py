@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.charts import BOTTOM, LEFT, TOP, bars, days, spoken
-from dashboard.overview import cause_of
+from dashboard.home.overview import cause_of
 
 FRIDAY = date(2026, 11, 20)
 TIMES = st.none() | st.floats(min_value=-10, max_value=10_000_000)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dashboard import live
+from dashboard.live import stream as live
 
 EVERYTHING = [(None, None)]
 

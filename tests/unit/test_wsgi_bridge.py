@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from dashboard import wsgi_bridge
-from dashboard.wsgi_bridge import THREADS, WsgiBridge, seconds_allowed
+from dashboard.serving import bridge as wsgi_bridge
+from dashboard.serving.bridge import THREADS, WsgiBridge, seconds_allowed
 
 MANY = 3 * THREADS
 

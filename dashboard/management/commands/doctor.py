@@ -21,9 +21,9 @@ from approvals.operations.items import Group, grouped
 from approvals.querysets.messages import desk_messages
 from audit.sealing.status import sealing_state
 from common.postgres import clock
-from dashboard import foundations
-from dashboard.beats import has_just_begun, silences
-from dashboard.foundations import Finding
+from dashboard.health import checks as foundations
+from dashboard.health.checks import Finding
+from dashboard.health.heartbeat import has_just_begun, silences
 from mirror.models import Connection
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch

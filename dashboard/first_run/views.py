@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import DeskRequest
-from dashboard.setup import left, may_set_up, set_up
+from dashboard.first_run.steps import left, may_set_up, set_up
 from mirror.models import Connection
 
 PUT_AWAY = "setup_put_away"

@@ -5,7 +5,7 @@ from typing import Any
 from alerts.channels.discord.interactions import view as interactions
 from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP
 from approvals.intake import webhooks
-from dashboard.intake import PATH
+from dashboard.serving.webhooks import PATH
 from upstream.signatures import HEADER
 
 MOST_OF_REPORT = 16 * 1024

@@ -11,7 +11,7 @@ from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, HttpResponseBase
 
 from approvals.intake.webhooks import multimail_webhook
-from dashboard.middleware import SecurityHeadersMiddleware, TraceMiddleware
+from dashboard.frame.middleware import SecurityHeadersMiddleware, TraceMiddleware
 
 PATH = "/webhooks/multimail/"
 

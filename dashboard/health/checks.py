@@ -19,7 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from audit.guards import examine_guards
 from common.disk import is_full
 from common.postgres import clock
-from dashboard.schema import applied_migrations, named, unknown_migrations
+from dashboard.health.migrations import applied_migrations, named, unknown_migrations
 from launcher import data_folder
 
 OLDEST_POSTGRESQL = 140_000

@@ -117,6 +117,6 @@ def _starter(message: Message) -> str:
 
 def connect() -> None:
     """Listen to the ledger, to who reads what, and to whose sessions end."""
-    recorded.connect(on_recorded, dispatch_uid="dashboard.hints")
-    reported.connect(on_reported, dispatch_uid="dashboard.hints.readers")
-    reach_changed.connect(on_reach_changed, dispatch_uid="dashboard.hints.reach")
+    recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
+    reported.connect(on_reported, dispatch_uid="dashboard.live.hints.readers")
+    reach_changed.connect(on_reach_changed, dispatch_uid="dashboard.live.hints.reach")

@@ -14,7 +14,7 @@ from django.utils.functional import SimpleLazyObject
 from common.addresses import client_address
 from common.logs import traced
 from common.time_zones import somebodys_time, use_zone
-from dashboard import errors
+from dashboard.frame import errors
 from people.actors import Actor
 from people.models import Person
 
