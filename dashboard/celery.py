@@ -14,7 +14,7 @@ from celery.signals import task_postrun, task_prerun, worker_before_create_proce
 from django.db import close_old_connections
 
 from common.logs import trace_id
-from dashboard.beat import BeatStep
+from dashboard.periodic import PeriodicStep
 from launcher.pdeathsig import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -96,4 +96,4 @@ def _catch_up(**_: Any) -> None:
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 
 
-app.steps["worker"].add(BeatStep)
+app.steps["worker"].add(PeriodicStep)

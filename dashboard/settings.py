@@ -23,9 +23,6 @@ from dashboard.env import (
     env_str,
     env_url,
 )
-from dashboard.queues import *  # noqa: F403 - what of Celery never varies
-from dashboard.sign_in import *  # noqa: F403 - what of signing in never varies
-from dashboard.sign_in import provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -202,8 +199,36 @@ CACHES = {
     },
 }
 
-# --- Celery: its messages are nudges to look at rows; the rows are the truth (dashboard.queues) --------------------
+# --- Celery: its messages are wake-ups to look at rows; the rows are the truth -------------------------------------
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SOFT_TIME_LIMIT = 60
+CELERY_TASK_TIME_LIMIT = 90
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Publishing must cost a request at most a second when Redis is away; the sweep finds what nothing woke up for.
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 0.5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+    "visibility_timeout": 180,
+}
+CELERY_TASK_ROUTES = {
+    "approvals.tasks.execute_*": {"queue": "decisions"},
+    "approvals.*": {"queue": "sync"},
+    "audit.*": {"queue": "sync"},
+    "alerts.*": {"queue": "alerts"},
+    "gateway.*": {"queue": "gateway"},
+}
 
 # --- people -------------------------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = (
@@ -227,9 +252,43 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user,20/h/user",
     "accept_invitation": "20/m/ip",
 }
-SOCIALACCOUNT_PROVIDERS = provider(
-    issuer=OIDC_ISSUER, client_id=OIDC_CLIENT_ID, client_secret=OIDC_CLIENT_SECRET, name=OIDC_NAME
-)
+MFA_ADAPTER = "people.adapter.FactorAdapter"
+# Recovery codes are our own: allauth would keep what they are made from (people/recovery.py).
+MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
+MFA_FORMS = {
+    "authenticate": "people.second_step.StepForm",
+    "reauthenticate": "people.second_step.AgainForm",
+    "login_webauthn": "people.passkeys.SignInForm",
+    "authenticate_webauthn": "people.passkeys.StepPasskeyForm",
+    "reauthenticate_webauthn": "people.passkeys.AgainPasskeyForm",
+}
+MFA_PASSKEY_LOGIN_ENABLED = True
+# A passkey counts as two factors, so the device must have asked for a finger, a face or a number.
+MFA_WEBAUTHN_USER_VERIFICATION = "required"
+SOCIALACCOUNT_ADAPTER = "people.provider.ProviderAdapter"
+# A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
+SOCIALACCOUNT_LOGIN_ON_GET = True
+# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
+# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "people.passwords.GuessablePasswordValidator"},
+]
+_PROVIDER = {
+    "provider_id": "desk",
+    "name": OIDC_NAME,
+    "client_id": OIDC_CLIENT_ID,
+    "secret": OIDC_CLIENT_SECRET,
+    "settings": {"server_url": OIDC_ISSUER},
+}
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [_PROVIDER] if OIDC_ISSUER else []},
+}
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"

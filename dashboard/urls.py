@@ -2,19 +2,22 @@
 
 from django.urls import include, path
 
-from dashboard import views
 from dashboard.first_run import views as first_run
+from dashboard.frame.csp_reports import csp_report
+from dashboard.health import views as health
+from dashboard.home.views import home
+from dashboard.live import views as live
 
 urlpatterns = [
-    path("", views.home, name="home"),
+    path("", home, name="home"),
     path("setup/", first_run.setup, name="setup"),
     path("setup/away/", first_run.put_away, name="setup-away"),
-    path("healthz", views.healthz, name="healthz"),
-    path("readyz", views.readyz, name="readyz"),
-    path("metrics", views.metrics, name="metrics"),
-    path("live/", views.live, name="live"),
-    path("live/reach/", views.live_reach, name="live-reach"),
-    path("csp-report/", views.csp_report, name="csp-report"),
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("metrics", health.metrics, name="metrics"),
+    path("live/", live.live, name="live"),
+    path("live/reach/", live.live_reach, name="live-reach"),
+    path("csp-report/", csp_report, name="csp-report"),
     path("accounts/", include("people.urls")),
     path("people/me/", include("people.own_urls")),
     path("people/", include("people.admin_urls")),

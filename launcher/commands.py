@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from launcher import data_folder, environment, orphans
 from launcher.console import LaunchError, complain, say
@@ -229,7 +230,11 @@ def _call(command: Sequence[str], *, verb: str) -> int:
             sentence = "A run is just being started or stopped; try again in a moment."
             # As the doctor says that it could not look.
             raise LaunchError(sentence, status=3) from error
-    # Nothing of the launcher is needed any more: the run that holds the folder has what the command uses.
+    return _become(command, variables)
+
+
+def _become(command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
+    """Nothing of the launcher is needed any more: the run that holds the folder has what the command uses."""
     os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
 
 

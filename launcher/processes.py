@@ -119,7 +119,7 @@ def live(port: int) -> Process:
     return Process(
         name="live",
         command=(
-            *(str(PYTHON), "-m", "uvicorn", "--http=dashboard.live_connections:LiveConnection"),
+            *(str(PYTHON), "-m", "uvicorn", "--http=dashboard.live.stream:LiveConnection"),
             *(*options, "--log-level=warning", "dashboard.live.stream:application"),
         ),
         checks=(Check(port=port, path="/live/health"),),

@@ -16,8 +16,8 @@ from approvals.querysets.messages import desk_messages
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.first_run.views import reminder
-from dashboard.frame.middleware import live_origin
 from dashboard.health.heartbeat import silences
+from dashboard.live.views import live_origin
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from mirror.sync.freshness import freshness_for
 from people.actors import Actor

@@ -1,16 +1,45 @@
-"""Counts the reports of browsers, which anybody can send: beyond some a minute nobody reads another one.
+"""Takes in what browsers report that the policy blocked, which anybody can send.
 
-Each process counts for itself, and nothing is stored.
+Each process counts for itself, and beyond some reports a minute nobody reads another one. Nothing is stored.
 """
 
+import json
+import logging
+import time
 from collections import Counter
 
 from django.conf import settings
+from django.http import HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
 
+from common.addresses import client_address
+from common.pages import DeskRequest
+
+log = logging.getLogger(__name__)
+
+MOST_OF_REPORT = 16 * 1024
 # So many addresses may report as often as one may.
 _ADDRESSES = 10
 _counted: Counter[str] = Counter()
 _minute = 0
+
+
+@csrf_exempt
+@require_POST
+def csp_report(request: DeskRequest) -> HttpResponse:
+    """Log what a browser's policy blocked: the directive and the address without its query."""
+    if wait := seconds_to_wait(client_address(request), at=time.time()):
+        return HttpResponse(status=429, headers={"Retry-After": str(wait)})
+    try:
+        report = json.loads(request.read(MOST_OF_REPORT)).get("csp-report", {})
+        blocked = str(report.get("blocked-uri", ""))[:200].partition("?")[0]
+        log.warning(
+            "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}
+        )
+    except (ValueError, AttributeError, RecursionError):
+        log.warning("policy report unreadable")
+    return HttpResponse(status=204)
 
 
 def seconds_to_wait(address: str, *, at: float) -> int:

@@ -43,13 +43,14 @@ def is_denied(request: HttpRequest, status: int) -> bool:
     match = request.resolver_match
     if match is None or status not in (403, 404) or (status == 404 and not match.kwargs):
         return False
-    return _actor_of(request).kind == "person"
+    return bool(request.actor.kind == "person")  # type: ignore[attr-defined]
 
 
 @transaction.atomic
 def note_denied(request: HttpRequest, status: int) -> None:
     """Write down who asked for what, unless another entry of this request says it, or the same was asked just now."""
-    actor, path = _actor_of(request), request.path[:MAX_PATH]
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    path = request.path[:MAX_PATH]
     lately = Entry.objects.of_person(int(actor.id)).of_action("access.denied").since(ONCE_A).newest_first()[:100]
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
     if refused.exists() or any(_said(line.details) == (request.method, path) for line in lines(lately)):
@@ -67,11 +68,6 @@ def note_denied(request: HttpRequest, status: int) -> None:
 
 def _said(details: dict[str, str]) -> tuple[str, str]:
     return details.get("method", ""), details.get("path", "")
-
-
-def _actor_of(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return actor
 
 
 def _message_in(request: HttpRequest) -> Message | None:

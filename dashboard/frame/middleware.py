@@ -2,12 +2,10 @@
 
 import uuid
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponseBase
-from django.http.request import split_domain_port
 from django.middleware.gzip import GZipMiddleware
 from django.utils.functional import SimpleLazyObject
 
@@ -15,6 +13,7 @@ from common.addresses import client_address
 from common.logs import traced
 from common.time_zones import somebodys_time, use_zone
 from dashboard.frame import errors
+from dashboard.live.views import live_origin
 from people.actors import Actor
 from people.models import Person
 
@@ -25,15 +24,6 @@ _FRAME_POLICY = (
     "frame-ancestors 'self'; sandbox"
 )
 ONE_YEAR = 365 * 24 * 60 * 60
-
-
-def live_origin(request: HttpRequest) -> str:
-    """Return the origin of the live stream as this browser must name it: cookies and policies go by host name."""
-    if settings.LIVE_URL:
-        parts = urlsplit(settings.LIVE_URL)
-        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
-    host, _ = split_domain_port(request.get_host())
-    return f"http://{host}:{settings.LIVE_PORT}"
 
 
 class CompressMiddleware(GZipMiddleware):
@@ -98,7 +88,7 @@ def _actor_of(request: HttpRequest) -> Actor:
 
 
 class SecurityHeadersMiddleware:
-    """Adds the browser's rules to every answer, errors and static files included (docs/proofs.md, security 51, 52)."""
+    """Adds the browser's rules to every answer, errors and static files included."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response

@@ -5,7 +5,7 @@ Nothing here prints, and no finding holds a secret.
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,19 +15,21 @@ import redis
 from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from audit.guards import examine_guards
 from common.disk import is_full
 from common.postgres import clock
-from dashboard.health.migrations import applied_migrations, named, unknown_migrations
 from launcher import data_folder
 
 OLDEST_POSTGRESQL = 140_000
 CLOCK_OFF = 2.0
 LEAST_FREE = 1024**3
-MANY_NUDGES = 1000
+MANY_WAITING = 1000
 IDLE = timedelta(minutes=1)
 _RUNS = ("start", "gateway")
+_NAMED = 3
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 
@@ -106,7 +108,7 @@ def examine_redis() -> tuple[list[Finding], str]:
         sentence = f"Redis throws things away when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
         found.append(Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False))
     for queue, length in lengths.items():
-        if length > MANY_NUDGES:
+        if length > MANY_WAITING:
             sentence = f"{length} tasks wait in the queue {queue}."
             found.append(Finding(sentence, "Its worker does not keep up, or does not run."))
     told = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
@@ -151,6 +153,25 @@ def _clock() -> Iterator[Finding]:
         sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
         advice = "What decides goes by the database's, but ages on pages will be wrong. Let NTP set both."
         yield Finding(sentence, advice, is_stuck=False)
+
+
+def applied_migrations() -> list[tuple[str, str]]:
+    """Return app and name of every migration that was made in the database; none in an empty one."""
+    recorder = MigrationRecorder(connection)
+    return sorted(recorder.applied_migrations()) if recorder.has_table() else []
+
+
+def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
+    """Return those that this code does not have. Whoever takes an app out of the code takes its rows out too."""
+    known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
+    replaced = {name for migration in known.values() for name in migration.replaces}
+    return [f"{app}.{name}" for app, name in applied if (app, name) not in known.keys() | replaced]
+
+
+def named(migrations: list[str]) -> str:
+    """Return the first few for a sentence."""
+    more = len(migrations) - _NAMED
+    return ", ".join(migrations[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def pending_migrations() -> list[str]:

@@ -2,3 +2,6 @@
 
 Nothing depends on them; pages without a stream poll. `stream` knows neither Django nor the database.
 """
+
+# The name under which hints pass through Redis.
+CHANNEL = "countersign:hints"

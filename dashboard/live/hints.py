@@ -17,7 +17,7 @@ from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send
-from dashboard.channel import CHANNEL
+from dashboard.live import CHANNEL
 from mirror.models import Message
 from people.sign_in.sessions import reach_changed
 from rendering import named

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import logging
+import socket
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
@@ -16,11 +17,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import redis.asyncio
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.logs import JsonFormatter
-from dashboard.at_it import Readers
-from dashboard.channel import CHANNEL
 from dashboard.env import env_int, env_list, env_url
+from dashboard.live import CHANNEL
 
 _handler = logging.StreamHandler()
 _handler.setFormatter(JsonFormatter())
@@ -44,6 +45,13 @@ RECHECK = 30.0
 MAX_WAITING = 100
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
 WATCH = 2.0
+# As long as Redis keeps it (approvals.desk.presence), so that a page that was loaded anew shows the same.
+LASTS = 42.0
+MOST = 5000
+_HERE, _LEFT = "presence.here", "presence.left"
+# Within which the headers must be complete, and for which a client may take nothing of what is sent to it.
+HEADER_SECONDS = 30
+UNREAD_MILLISECONDS = 60_000
 
 
 @dataclass(eq=False)
@@ -83,6 +91,34 @@ class Page:
         ):
             with contextlib.suppress(asyncio.QueueFull):
                 self.hints.put_nowait(text)
+
+
+class Readers:
+    """Who has which message on screen, by what their pages say every twenty seconds: only what changes is passed on."""
+
+    def __init__(self) -> None:
+        self._until: dict[tuple[str, str], float] = {}
+        self._last: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def is_news(self, hint: dict[str, Any], *, at: float) -> bool:
+        """Whether open pages do not know this yet; whatever is not about reading always is."""
+        if hint["action"] not in (_HERE, _LEFT):
+            return True
+        key = (hint["message"], hint["person"])
+        if hint["action"] == _LEFT:
+            self._until.pop(key, None)
+            return self._last.pop(key, None) is not None
+        is_known = key in self._until
+        if is_known or len(self._until) < MOST:
+            self._until[key], self._last[key] = at + LASTS, hint
+        return not is_known
+
+    def gone(self, *, at: float) -> list[dict[str, Any]]:
+        """Return a hint for each that has said nothing for too long, once."""
+        over = [key for key, until in self._until.items() if until <= at]
+        for key in over:
+            del self._until[key]
+        return [{**self._last.pop(key), "action": _LEFT} for key in over]
 
 
 _pages: set[Page] = set()
@@ -293,3 +329,19 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
         raise OSError("the dashboard's answer cannot be read") from error
     finally:
         connection.close()
+
+
+class LiveConnection(H11Protocol):  # type: ignore[misc]
+    """One connection. uvicorn limits neither how slowly headers come nor how slowly answers are read."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        own: Any = transport.get_extra_info("socket")
+        own.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
+        self.loop.call_later(HEADER_SECONDS, self._end_without_request)
+
+    def _end_without_request(self) -> None:
+        # Each answer of this process ends its connection, so one request is all there is.
+        if self.cycle is None:
+            self.transport.abort()

@@ -5,10 +5,10 @@ from typing import Any
 from alerts.channels.discord.interactions import view as interactions
 from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP
 from approvals.intake import webhooks
+from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH
 from upstream.signatures import HEADER
 
-MOST_OF_REPORT = 16 * 1024
 # Forms, and a list of allowed recipients as a file, which may have a megabyte.
 _MOST = 4 * 1024 * 1024
 # The beginning of a path, what a body may have there, and the headers without which it is worth nothing.

@@ -6,7 +6,7 @@ from kombu import Connection, Queue
 from redis import TimeoutError as RedisTimeout
 from redis.connection import AbstractConnection
 
-from dashboard.broker import PatientQoS, be_patient
+from dashboard.worker import PatientQoS, be_patient
 
 QUEUE = Queue("test-broker")
 

@@ -9,7 +9,7 @@ from approvals.decisions.decide import undo_decision
 from approvals.decisions.status import status_of
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
-from dashboard.channel import CHANNEL
+from dashboard.live import CHANNEL
 from tests.factories import NOW, make_message
 from tests.integration.deciding import decide
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from audit.models import Entry
 from common import nudge
-from dashboard.channel import CHANNEL
+from dashboard.live import CHANNEL
 from people.devices import UNKNOWN, device_in_words
 from people.session_store import BEGAN, IDLE, LONGEST, NOTED_EVERY, SessionStore
 from people.sign_in.sessions import end_sessions

@@ -1,6 +1,6 @@
 """What the live process passes on of who reads: arrivals, departures, and silence; never the same twice."""
 
-from dashboard.at_it import LASTS, Readers
+from dashboard.live.stream import LASTS, Readers
 
 
 def hint(action="presence.here", person="3", message="m"):

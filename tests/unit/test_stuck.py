@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 
-from dashboard.stuck import Watch
+from dashboard.worker import Watch
 
 
 def test_task_that_outlasts_all_looks_is_stuck_and_one_that_ends_is_not():
@@ -21,7 +21,7 @@ def test_task_that_outlasts_all_looks_is_stuck_and_one_that_ends_is_not():
 def test_worker_with_a_stuck_task_is_killed_and_says_which():
     program = (
         "import logging, threading; logging.basicConfig()\n"
-        "from dashboard.stuck import Watch\n"
+        "from dashboard.worker import Watch\n"
         "watch = Watch(every=0.01, looks=3); watch._note_begin('1', type('T', (), {'name': 'tasks.hydrate'}))\n"
         "watch.begin(); threading.Event().wait(20)"
     )

@@ -17,7 +17,7 @@ from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_
 from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
 from dashboard.backup.unpack import DEMO_FILES
 from dashboard.env import env_str
-from dashboard.health.migrations import applied_migrations
+from dashboard.health.checks import applied_migrations
 from launcher.keys import NAMES
 
 OPERATOR = SystemActor(kind="command", id="backup", label="an operator")

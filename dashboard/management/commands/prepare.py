@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from audit.guards import APPEND_ONLY
 from audit.retention import name_earlier_removals
 from dashboard.backup.database import MARKER
-from dashboard.health.migrations import applied_migrations, named, unknown_migrations
+from dashboard.health.checks import applied_migrations, named, unknown_migrations
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 

@@ -22,7 +22,7 @@ from audit.sealing.preconditions import latest_seal
 from audit.verification.database import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
-from dashboard.health.migrations import named, unknown_migrations
+from dashboard.health.checks import named, unknown_migrations
 
 
 class Command(BaseCommand):

@@ -1,6 +1,6 @@
-"""Beats in a thread of a worker: nudges each job of a table once a period, by a clock that nobody can set.
+"""Sends the task of each periodic job once a period, from a thread of a worker, by the monotonic clock.
 
-It decides nothing: what is due stands in rows, and of several beats one is heard in a period (dashboard.tasks).
+It decides nothing: what is due stands in rows, and of several senders one is heard in a period (dashboard.tasks).
 """
 
 import logging
@@ -16,19 +16,19 @@ from celery import Celery, bootsteps
 log = logging.getLogger(__name__)
 
 
-class Beat(threading.Thread):
-    """The thread. Celery's own beat goes by the time of day: put back by an hour, it would be silent for that hour."""
+class PeriodicThread(threading.Thread):
+    """Celery's own beat goes by the time of day: put back by an hour, it would be silent for that hour."""
 
     def __init__(self, app: Celery, table: Mapping[str, Mapping[str, Any]]) -> None:
-        super().__init__(name="beat", daemon=True)
+        super().__init__(name="periodic", daemon=True)
         self._app = app
         self._table = table
         self._ending = threading.Event()
 
     def run(self) -> None:
-        """Nudge until told to end. Should it break, its worker ends, and the launcher starts both again."""
+        """Send until told to end. Should it break, its worker ends, and the launcher starts both again."""
         try:
-            self._beat()
+            self._send_due()
         finally:
             if not self._ending.is_set():
                 os.kill(os.getpid(), signal.SIGTERM)
@@ -36,36 +36,36 @@ class Beat(threading.Thread):
     def end(self) -> None:
         self._ending.set()
 
-    def _beat(self) -> None:
+    def _send_due(self) -> None:
         due = dict.fromkeys(self._table, time.monotonic())
         while not self._ending.wait(min(due.values()) - time.monotonic()):
             for job, at in due.items():
                 if at <= time.monotonic():
-                    self._nudge(job)
-                    # From now, not from when it was due: a beat that slept has nothing to make up for.
+                    self._send(job)
+                    # From now, not from when it was due: a thread that slept has nothing to make up for.
                     due[job] = time.monotonic() + self._table[job]["schedule"]
 
-    def _nudge(self, job: str) -> None:
+    def _send(self, job: str) -> None:
         entry = self._table[job]
         try:
             self._app.send_task(entry["task"], args=entry["args"], **entry["options"])
-        except Exception as error:  # noqa: BLE001 - the broker's client raises of many kinds; the next beat tries again
+        except Exception as error:  # noqa: BLE001 - the broker's client raises of many kinds; the next period tries again
             log.warning("no beat", extra={"job": job, "reason": type(error).__name__})
 
 
-class BeatStep(bootsteps.StartStopStep):
+class PeriodicStep(bootsteps.StartStopStep):
     """Starts the thread where BEAT names a product: a process of its own would be of a worker's size."""
 
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
         self.enabled = "BEAT" in os.environ
-        self.beat: Beat | None = None
+        self.thread: PeriodicThread | None = None
 
     def start(self, worker: Any) -> None:
-        self.beat = Beat(worker.app, worker.app.conf.beat_schedule)
-        self.beat.start()
+        self.thread = PeriodicThread(worker.app, worker.app.conf.beat_schedule)
+        self.thread.start()
 
     def stop(self, worker: Any) -> None:
-        if self.beat:
-            self.beat.end()
+        if self.thread:
+            self.thread.end()

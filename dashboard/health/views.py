@@ -1,0 +1,53 @@
+"""What monitors ask: whether this process answers, whether the desk can do its work, and its figures."""
+
+import hmac
+
+from django.conf import settings
+from django.db.models.functions import Now
+from django.http import HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from common.addresses import comes_from_this_host
+from common.grace import STUCK_AFTER
+from common.pages import DeskRequest
+from dashboard.health.checks import disk_has_room, postgresql_answers, redis_answers
+from dashboard.health.metrics import exposition
+from dashboard.models import Tick
+
+
+@require_safe
+def healthz(request: DeskRequest) -> HttpResponse:
+    """Say that this process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: DeskRequest) -> HttpResponse:
+    """Say whether everything that the desk needs is there: PostgreSQL, Redis, room on the disk, a worker and a beat."""
+    parts = {
+        "postgresql": postgresql_answers(),
+        "redis": redis_answers(),
+        "disk": disk_has_room(),
+        "beat and worker": False,
+    }
+    if parts["postgresql"]:
+        parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - STUCK_AFTER).exists()
+    missing = [name for name, is_there in parts.items() if not is_there]
+    return JsonResponse(
+        {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200
+    )
+
+
+@require_safe
+def metrics(request: DeskRequest) -> HttpResponse:
+    """Answer Prometheus: on this host, or with the token."""
+    if not (comes_from_this_host(request) or _has_metrics_token(request)):
+        sentence = "This is for a monitor on the same host, or with METRICS_TOKEN as its bearer token."
+        return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8")
+    return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _has_metrics_token(request: DeskRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given, wanted = token.strip().encode("utf-8", "surrogateescape"), settings.METRICS_TOKEN.encode()
+    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(given, wanted)

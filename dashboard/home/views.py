@@ -1,0 +1,44 @@
+"""The home page's view."""
+
+from datetime import timedelta
+from typing import Any
+
+from approvals.states import Outcome
+from approvals.views.connections import connection_rows
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from approvals.models import Decision, Message
+from audit.models import Entry
+from audit.trail import lines, with_subjects
+from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from dashboard.home.overview import overview_of
+from people.actors import Actor
+
+
+@login_required
+@require_safe
+def home(request: DeskRequest) -> HttpResponse:
+    """Show what waits, how the connections are, and what happened last; the connections alone to an open page."""
+    connections, fragment = connection_rows(request.actor, now=timezone.now()), "dashboard/_home_connections.html"
+    context = {"connections": connections} | ({} if wants_fragment(request) else _today(request.actor))
+    return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)
+
+
+def _today(actor: Actor) -> dict[str, Any]:
+    visible = Message.objects.visible_to(actor)
+    today = timezone.now() - timedelta(hours=24)
+    decisions = Decision.objects.visible_to(actor).recorded_since(today)
+    return {
+        "waiting": visible.awaiting_review()[:1001].count(),
+        "oldest": visible.awaiting_review().oldest_first().first(),
+        "approved": decisions.applied_as(Outcome.APPROVE).count(),
+        "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
+        "in_doubt": visible.in_doubt().count(),
+        "failed": visible.failed().changed_since(today).count(),
+        "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
+        "panels": overview_of(actor, now=timezone.now()),
+        "now": timezone.now(),
+    }

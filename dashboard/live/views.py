@@ -1,0 +1,40 @@
+"""What the desk answers about live updates: where the stream is, and what a reader of it may hear of."""
+
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.request import split_domain_port
+from django.views.decorators.http import require_safe
+
+from common.pages import DeskRequest
+
+
+def live_origin(request: HttpRequest) -> str:
+    """Return the origin of the live stream as this browser must name it: cookies and policies go by host name."""
+    if settings.LIVE_URL:
+        parts = urlsplit(settings.LIVE_URL)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    host, _ = split_domain_port(request.get_host())
+    return f"http://{host}:{settings.LIVE_PORT}"
+
+
+@require_safe
+def live(request: DeskRequest) -> HttpResponse:
+    """Lead to the live stream, which has a port of its own; behind a proxy that is the proxy's work."""
+    if settings.LIVE_URL.startswith("/"):
+        sentence = "The proxy before this desk must pass this path on to LIVE_PORT. Pages ask for news by themselves."
+        return JsonResponse({"error": sentence}, status=404)
+    response = HttpResponseRedirect(settings.LIVE_URL or f"{live_origin(request)}/live/")
+    response.status_code = 307
+    return response
+
+
+@require_safe
+def live_reach(request: DeskRequest) -> HttpResponse:
+    """Tell the live process which connections and mailboxes the signed-in person may hear of."""
+    actor = request.actor
+    if actor.kind != "person":
+        return JsonResponse({"error": "Nobody is signed in."}, status=401)
+    reach = [{"connection": scope.connection, "mailbox": scope.mailbox} for scope in actor.scopes]
+    return JsonResponse({"person": actor.id, "reach": reach})
