@@ -46,11 +46,11 @@ class Door:
     def who(self) -> str:
         """In words, who may go through."""
         if self.reach == "public":
-            return "whoever knows the address"
+            return "anybody who knows the address"
         if self.reach == "host":
             return "programs on the same host, or with `METRICS_TOKEN`"
         if self.roles == EVERYBODY:
-            named = "whoever is signed in" if self.reach == "own" else "whoever has a role"
+            named = "anybody who is signed in" if self.reach == "own" else "anybody with a role"
         else:
             named = " or ".join(role.value for role in self.roles)
         return named + _HOW_FAR[self.reach]

@@ -8,22 +8,22 @@ from typing import Any
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "permissions.md"
 _HEAD = """# Who may do what
 
-Roles are given for everything, for a connection, or for one mailbox. A **reviewer** decides, an **admin** sets the
-desk up, an **auditor** looks everything up. What is outside somebody's reach does not exist for them (404); what they
-see and may not do is refused with a sentence (403). "Confirms" marks what asks to prove once more who one is, where
-that was more than ten minutes ago.
+Roles are given for everything, for a connection, or for one mailbox. A **reviewer** decides, an **admin** sets up the
+desk, an **auditor** reads everything. What is outside somebody's scope answers 404, as if it did not exist; what they
+see but may not do is refused with a sentence (403). "Confirms" marks actions that ask for reauthentication if the last
+one was more than ten minutes ago.
 
-A test goes through each address as somebody who may and somebody who may not, and with `--all` as everybody: signed
-out, without a role, with each role for everything, for the connection, for the mailbox, and for another connection. An
+A test visits each address as somebody who may and somebody who may not, and with `--all` as everybody: signed out,
+without a role, with each role for everything, for the connection, for the mailbox, and for another connection. An
 address without a line here fails it: `./run test --all tests/integration/test_permissions.py`
 
 """
 _DOORS = "## Pages and buttons\n\n| address | what it does | who may | confirms |\n|---|---|---|---|\n"
 _TASKS = """
-## What works by itself
+## Background tasks
 
-Workers act for nobody. What a person decided they carry out only while that person still may, and while the ruling
-still carries it; each of these was tried with decisions that do not hold any more, and none left.
+Workers act for nobody. They carry out a person's decision only while that person still may decide and the ruling still
+allows it; a test tries each task with decisions that are not allowed any more, and none is sent.
 
 | task | what it does |
 |---|---|
