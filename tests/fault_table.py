@@ -33,7 +33,7 @@ NAMES = {
     13: "The executor is killed before, during or after its call",
     14: "The executor is stopped past its lease and wakes up late",
     15: "The executor loses its database while it calls",
-    16: "Two executors, or a nudge that comes twice",
+    16: "Two executors, or a wake-up that comes twice",
     17: "Two reviewers, two tabs, a double click, a browser that repeats",
     18: "One webhook a hundred times at once",
     19: "Webhooks come in another order",
@@ -65,13 +65,12 @@ NAMES = {
     45: "The database is restored into another cluster",
     46: "The sealer is killed, or two of them run",
     47: "The live stream is lost, held up, or slept through",
-    50: "A session or a role is taken while a decision waits to leave",
+    50: "A session or a role is removed while a decision waits",
 }
-_HEAD = """# What was broken on purpose
+_HEAD = """# Faults that the tests inject
 
-Each line is a fault that tests inject into the running product, and what held. The lines are written by the run that
-saw it: `./run test --all tests -m fault --write-faults`. The tests stand in `tests/faults`, those of pages in
-`tests/browser`.
+Each line is a fault that tests inject into the running product, and what held. A run of all of them writes this page:
+`./run test --all tests -m fault --write-faults`. The tests are in `tests/faults`, those of pages in `tests/browser`.
 
 | | fault | how it is injected | what held |
 |---|---|---|---|

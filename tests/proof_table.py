@@ -16,16 +16,16 @@ PAGE = ROOT / "docs" / "proofs.md"
 RARE = {"slow", "soak"}
 
 PROMISES = {
-    1: "Nothing that is held leaves without a recorded decision.",
-    2: "What was read is what goes.",
+    1: "A held message is never sent without a recorded decision.",
+    2: "The message that is sent is the one that was reviewed.",
     3: "A decision takes effect at most once and is never lost.",
     4: "Opening, prefetching or unfurling a link never decides.",
-    5: "One decision from any surface; the second person learns who was first.",
-    6: "The queue is complete, and says as of when.",
-    7: "History cannot be altered unseen.",
-    8: "Hostile mail cannot act on the reviewer.",
-    9: "Doubt fails closed: the message is not sent.",
-    10: "Alerts are respectful: one card a message, nobody is pinged, limits are obeyed.",
+    5: "One message, one decision from any surface; the second person learns who was first.",
+    6: "The queue is complete, and shows as of when.",
+    7: "History cannot be altered without detection.",
+    8: "Hostile mail cannot harm the reviewer.",
+    9: "When in doubt, nothing is sent.",
+    10: "Alerts stay quiet: one card per message, nobody is pinged, limits are obeyed.",
 }
 SECURITY = {
     1: "A webhook's signature is checked over the raw bytes, before anything is parsed.",
@@ -190,7 +190,7 @@ LINES = {
     }.items()
     for number, sentence in sentences.items()
 }
-_HEAD = """# What is proven by which test
+_HEAD = """# Which test proves what
 
 Each line has at least one test in the ordinary run; tests marked * run with `./run test --all` only. Faults have a page
 of their own, [faults.md](faults.md). `python -m tests.proof_table` writes this page from the marks in the tests.
