@@ -33,6 +33,13 @@ def test_links_between_pages_lead_to_a_heading():
             assert anchor in anchors(other), f"{page.name}: {target}#{anchor}"
 
 
+def test_every_page_is_in_the_index_of_its_folder():
+    for index in (ROOT / "docs" / "README.md", ROOT / "docs" / "operators" / "README.md"):
+        listed = re.findall(r"\]\(([^)#:]+)\)", index.read_text())
+        missing = [page.name for page in index.parent.glob("*.md") if page != index and page.name not in listed]
+        assert missing == [], index.relative_to(ROOT)
+
+
 def test_pages_that_the_code_cites_exist():
     for path, text in sources():
         missing = [cited for cited in CITED.findall(text) if not (ROOT / cited).exists()]
