@@ -3,14 +3,15 @@
 from datetime import timedelta
 from typing import Any
 
-from approvals.states import Outcome
-from approvals.views.connections import connection_rows
+from mirror.states import Outcome
+from connections.accounts.views import connection_rows
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.models import Decision, Message
+from approvals.models import Decision
+from mirror.models import Message
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.pages import DeskRequest, page_or_fragment, wants_fragment

@@ -45,7 +45,7 @@ RECHECK = 30.0
 MAX_WAITING = 100
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
 WATCH = 2.0
-# As long as Redis keeps it (approvals.desk.presence), so that a page that was loaded anew shows the same.
+# As long as Redis keeps it (approvals.collaboration.presence), so that a page that was loaded anew shows the same.
 LASTS = 42.0
 MOST = 5000
 _HERE, _LEFT = "presence.here", "presence.left"
