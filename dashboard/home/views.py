@@ -3,19 +3,19 @@
 from datetime import timedelta
 from typing import Any
 
-from mirror.states import Outcome
-from connections.accounts.views import connection_rows
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.models import Decision
-from mirror.models import Message
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from connections.accounts.views import connection_rows
 from dashboard.home.overview import overview_of
+from mirror.models import Message
+from mirror.states import Outcome
 from people.actors import Actor
 
 
