@@ -1,9 +1,9 @@
 /* The notice over the message: what was decided, how long it can be undone, and what became of it. */
 (() => {
   "use strict";
+  const { emit, getPage } = window.desk;
   const TRIES = 12;
   const notice = () => document.getElementById("decided");
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   let ticker = 0;
   let timer = 0;
   let tries = 0;
@@ -32,9 +32,9 @@
     if (!url || tries++ > TRIES) return;
     const known = hints;
     try {
-      const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-      if (!response.ok || response.redirected) return;
-      const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("just");
+      const page = await getPage(url);
+      if (!page) return;
+      const fresh = page.getElementById("just");
       if (notice()?.dataset.message === message) put(fresh);
       // What was told while the answer was on its way may not be in it.
       if (hints !== known) timer = setTimeout(look, 250);

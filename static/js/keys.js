@@ -2,6 +2,7 @@
    when it is held down, or on what is not on screen. What an act does belongs to whoever draws its button. */
 (() => {
   "use strict";
+  const { emit, say, post } = window.desk;
   const { keys, keysUrl } = document.body.dataset;
   const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
   const dialog = document.getElementById("keys");
@@ -10,7 +11,6 @@
   const NAMES = Object.fromEntries(Object.entries(JSON.parse(keys)).map(([name, place]) => [place, name]));
   const find = (selector) => document.querySelector(selector);
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const isOver = () => getComputedStyle(find("#list")).position === "absolute";
   /* A letter that means nothing, or one that leads into a field, is the beginning of words: what is typed right after
      it, before that field has the focus, decides nothing. */
@@ -21,17 +21,15 @@
   let isGoing = false;
 
   off.addEventListener("change", async () => {
-    const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
-    const body = new URLSearchParams({ do: off.checked ? "off" : "on" });
-    const headers = { "X-CSRFToken": token, "HX-Request": "true" };
-    const answer = await fetch(keysUrl, { method: "POST", body, headers, credentials: "same-origin" }).catch(() => null);
+    const wanted = { do: off.checked ? "off" : "on" };
+    const answer = await post(keysUrl, wanted, { headers: { "HX-Request": "true" } }).catch(() => null);
     if (answer?.status === 204) {
       document.body.toggleAttribute("data-keys-off", off.checked);
       // Whoever ticks this types no words.
       wordsUntil = 0;
     } else {
       off.checked = !off.checked;
-      emit("desk:say", "That could not be saved.");
+      say("That could not be saved.");
     }
   });
 
@@ -77,7 +75,7 @@
 
   function jump(id, words) {
     const place = document.getElementById(id);
-    if (!isVisible(place)) return emit("desk:say", words);
+    if (!isVisible(place)) return say(words);
     if (place.matches("details")) place.open = true;
     if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
     place.focus({ preventScroll: true });

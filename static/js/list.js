@@ -2,14 +2,13 @@
    Also keeps what every page shows of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
+  const { all, emit, getPage, say } = window.desk;
   const PLACE = "countersign-place";
   const known = new Set();
   const news = new Set();
   let heard = performance.now();
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const list = () => document.getElementById("list");
   const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
-  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
   // What each act does to the number that waits, until the next pulse tells it exactly.
   const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 
@@ -56,10 +55,8 @@
 
   /* The content of one row has come: that row is painted again where it stands. */
   async function repaint(id) {
-    const response = await fetch(list().dataset.url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-    if (!response.ok || response.redirected) return;
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    const fresh = page.querySelector(`.item[data-message="${CSS.escape(id)}"]`)?.closest("li");
+    const page = await getPage(list().dataset.url);
+    const fresh = page?.querySelector(`.item[data-message="${CSS.escape(id)}"]`)?.closest("li");
     const old = row(id)?.closest("li");
     if (!fresh || !old) return;
     const hadFocus = old.contains(document.activeElement);
@@ -79,7 +76,7 @@
       text: "The oldest come first.",
       link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
     };
-    document.dispatchEvent(new CustomEvent("desk:note", { detail }));
+    emit("desk:note", detail);
   }
 
   function setTabs(counts) {
@@ -185,7 +182,7 @@
 
   document.addEventListener("desk:hint", ({ detail: hint }) => {
     if (hint.kind === "standing") {
-      document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
+      emit("desk:ask-pulse");
       return;
     }
     if (hint.action === "message.opened" || hint.action === "message.served") return;
@@ -196,7 +193,7 @@
     if (item) mark(item, hint);
     if (item && (item.hasAttribute("data-fetching") || hint.action === "message.changed")) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
-    document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
+    emit("desk:ask-pulse");
   });
   document.addEventListener("visibilitychange", () => { heard = performance.now(); });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {

@@ -3,6 +3,7 @@
    neither has answered for half a minute; paints nothing itself. */
 (() => {
   "use strict";
+  const { emit } = window.desk;
   const { live, pulse, signIn } = document.body.dataset;
   if (!live || !window.EventSource) return;
   const NAME = "countersign-live";
@@ -24,7 +25,6 @@
   let isUnheard = false;
   let watch = 0;
 
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const tell = (message) => channel?.postMessage(message);
   const between = (low, high) => low + Math.random() * (high - low);
 

@@ -1,6 +1,7 @@
 /* What went wrong, said on the page: answers of the server that are not the fragment that was asked for. */
 (() => {
   "use strict";
+  const { parse } = window.desk;
   const body = document.body;
   const toasts = document.getElementById("toasts");
   const announce = document.getElementById("announce");
@@ -57,7 +58,7 @@
 
   /* A whole page came where a fragment was expected: sign-in, or an error page. It is told, never swapped in. */
   function tellPage(text) {
-    const page = new DOMParser().parseFromString(text, "text/html");
+    const page = parse(text);
     const title = page.querySelector("h1")?.textContent ?? "That did not work";
     note({ title, text: page.querySelector("[data-sentence]")?.textContent ?? "Reload the page and try again." });
   }

@@ -2,6 +2,7 @@
    message is called and who wants to send it: nothing else of a letter leaves the page. */
 (() => {
   "use strict";
+  const { emit } = window.desk;
   const STORE = "countersign-tell";
   const NAME = "countersign-in-sight";
   const GRACE = 200;
@@ -19,7 +20,7 @@
     }
   };
   const isOn = () => stored() === "on" && Notification.permission === "granted";
-  const note = (detail) => document.dispatchEvent(new CustomEvent("desk:note", { detail: { id: "tell", tone: "blue", ...detail } }));
+  const note = (detail) => emit("desk:note", { id: "tell", tone: "blue", ...detail });
 
   function show() {
     const button = document.getElementById("tell-me");

@@ -1,11 +1,10 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
+  const { emit, get, parse, post, say } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
-  const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   let news = null;
   let isMine = false;
   let isAsking = false;
@@ -29,8 +28,7 @@
   function reportOpened() {
     const { opened, fingerprint } = pane()?.dataset ?? {};
     if (!opened || !fingerprint) return;
-    const body = new URLSearchParams({ fingerprint });
-    fetch(opened, { method: "POST", body, headers: { "X-CSRFToken": token() }, credentials: "same-origin" });
+    post(opened, { fingerprint });
   }
 
   function painted() {
@@ -71,7 +69,7 @@
     asked += 1;
     const mine = asked;
     try {
-      const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+      const response = await get(url);
       if (response.redirected) emit("desk:signed-out");
       else if (response.ok) {
         const text = await response.text();
@@ -103,7 +101,7 @@
 
      A letter that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
   function paint(text, { keeps = false } = {}) {
-    const next = new DOMParser().parseFromString(text, "text/html").getElementById("message");
+    const next = parse(text).getElementById("message");
     const isThis = next?.dataset.message === pane().dataset.message;
     const same = isThis && next.dataset.fingerprint === pane().dataset.fingerprint;
     if (isThis && !same && pane().dataset.fingerprint && !next.querySelector("#changed")) {
@@ -154,7 +152,7 @@
     const text = "This message changed while you had it open";
     news = { text, tone: "amber", since: pane().dataset.fingerprint, more: "What stands here is the version that you opened, and it cannot be decided any more." };
     showNews();
-    emit("desk:say", text);
+    say(text);
   }
 
   function loadChanges(since) {
@@ -224,7 +222,7 @@
       const said = detail && detail !== pane().dataset.detail ? detail : word;
       news = { text: `${said} just now`, tone, waits: isInHand() };
       showNews();
-      emit("desk:say", news.text);
+      say(news.text);
     }
     refreshWhenFree();
   }

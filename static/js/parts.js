@@ -2,7 +2,7 @@
    thread that has grown, copies a hash. The page works without any of it. */
 (() => {
   "use strict";
-  const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+  const { emit, post } = window.desk;
   const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
   let ticked = "";
 
@@ -10,8 +10,7 @@
     for (const { isIntersecting, target } of entries) {
       if (!isIntersecting || document.hidden || !target.dataset.part) continue;
       onScreen.unobserve(target);
-      const body = new URLSearchParams({ part: "links" });
-      fetch(target.dataset.part, { method: "POST", body, headers: { "X-CSRFToken": token() }, credentials: "same-origin" }).then(changed, () => {});
+      post(target.dataset.part, { part: "links" }).then(changed, () => {});
       delete target.dataset.part;
     }
   }, { threshold: 0.5 });
@@ -69,7 +68,7 @@
     if (elt.id === "attachments" && !elt.hasAttribute("hx-get")) {
       const { message, word, tone, detail: said, state } = document.getElementById("message").dataset;
       const hint = { kind: "changed", action: "message.fetched", message, word, tone, detail: said, state };
-      document.dispatchEvent(new CustomEvent("desk:hint", { detail: hint }));
+      emit("desk:hint", hint);
     }
     prepare();
   });

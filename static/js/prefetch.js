@@ -3,11 +3,10 @@
    One press is one decision: what was not on screen for a moment is not decided by the rest of a double press. */
 (() => {
   "use strict";
+  const { emit, getPage, parse, say } = window.desk;
   const GUARD = 400;
   const IDS = "data-id-ahead";
   const pane = () => document.getElementById("message");
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
-  const parse = (text) => new DOMParser().parseFromString(text, "text/html");
   let ahead = null;
   let asked = 0;
   let guarded = 0;
@@ -42,10 +41,7 @@
     if (!url || ahead) return;
     const mine = ++asked;
     try {
-      const headers = { "HX-Request": "true", "X-Purpose": "prefetch" };
-      const response = await fetch(url, { headers, credentials: "same-origin" });
-      if (!response.ok || response.redirected) return;
-      const article = parse(await response.text()).getElementById("message");
+      const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
       if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
       putAside(article);
       article.querySelector("iframe")?.addEventListener("load", () => { article.dataset.letter = "here"; }, { once: true });
@@ -81,7 +77,7 @@
 
   async function decide(form) {
     const from = pane();
-    if (performance.now() < guarded) return emit("desk:say", "One press decides one message. Read this one, then press again.");
+    if (performance.now() < guarded) return say("One press decides one message. Read this one, then press again.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
     const body = new URLSearchParams(new FormData(form));
@@ -136,7 +132,7 @@
     undo.addEventListener("click", () => {
       box.dataset.undo = "";
       undo.disabled = true;
-      emit("desk:say", "It is undone as soon as it is recorded.");
+      say("It is undone as soon as it is recorded.");
     });
     box.append(words, undo);
     return box;

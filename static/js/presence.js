@@ -2,6 +2,7 @@
    by the pulse where there is no stream. Who only passes by a message is not announced. */
 (() => {
   "use strict";
+  const { emit, getPage, post, say } = window.desk;
   const BEAT = 20000;
   const PASSING = 700;
   const me = document.body.dataset.me;
@@ -15,16 +16,13 @@
   let isKnown = false;
   let current = "";
   const pane = () => document.getElementById("message");
-  const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
-  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const item = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
   const isOpen = (id) => pane()?.dataset.message === id;
   const address = (name) => pane().dataset.opened.replace(/opened\/$/, `${name}/`);
 
-  function post(url, left) {
-    const body = new URLSearchParams(left ? { left: "on" } : {});
-    // Kept alive: the last word of a page is said while it is being left.
-    fetch(url, { method: "POST", body, keepalive: true, headers: { "X-CSRFToken": token() }, credentials: "same-origin" }).catch(() => {});
+  function send(url, left) {
+    // Kept alive: the last request of a page is made while that page is being left.
+    post(url, left ? { left: "on" } : {}, { keepalive: true }).catch(() => {});
   }
 
   function onScreen() {
@@ -35,8 +33,8 @@
 
   function report() {
     const now = onScreen();
-    if (said && said !== now) post(said, true);
-    if (now) post(now, false);
+    if (said && said !== now) send(said, true);
+    if (now) send(now, false);
     said = now;
     plan(BEAT);
   }
@@ -47,7 +45,7 @@
   }
 
   function leave() {
-    if (said) post(said, true);
+    if (said) send(said, true);
     said = "";
   }
 
@@ -106,10 +104,8 @@
     if (!id) return;
     // The answer to one's own press paints, and finds its place only while what was pressed is still there.
     if (asking) { late = true; return; }
-    const response = await fetch(address("beside") + location.search, { headers: { "HX-Request": "true" }, credentials: "same-origin" }).catch(() => null);
-    if (!response?.ok || response.redirected || !isOpen(id)) return;
-    const page = new DOMParser().parseFromString(await response.text(), "text/html");
-    if (!isOpen(id)) return;
+    const page = await getPage(address("beside") + location.search).catch(() => null);
+    if (!page || !isOpen(id)) return;
     if (asking) { late = true; return; }
     for (const name of ["claim", "beside-acts", "story"]) {
       const [old, fresh] = [document.getElementById(name), page.getElementById(name)];
@@ -145,7 +141,7 @@
     heardAt.set(message, performance.now());
     paint(message);
     if (!isOpen(message)) return;
-    if (has && person !== me) emit("desk:say", `${name} has this message now`);
+    if (has && person !== me) say(`${name} has this message now`);
     if (shownHolder() !== (holders.get(message)?.person ?? "")) refresh();
   }
 
@@ -170,7 +166,7 @@
     else if (hint.action === "claim.taken") setHolder(hint, true);
     else if (hint.action === "claim.released") setHolder(hint, false);
     else if (hint.action === "comment.added" && isOpen(hint.message)) refresh();
-    if (hint.action === "comment.added" && hint.asked.includes(me)) emit("desk:say", `${hint.name} asks you something`);
+    if (hint.action === "comment.added" && hint.asked.includes(me)) say(`${hint.name} asks you something`);
     const isMine = hint.person === me && /^(claim|snooze|comment)\./.test(hint.action);
     if (isMine && hint.action === "snooze.set") putOff(hint.message, true);
     if (isMine && hint.action === "snooze.ended") comeBack(hint.message);

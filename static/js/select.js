@@ -1,10 +1,9 @@
 /* Choosing messages in the list to decide together, and ticking them on the sheet. It decides nothing by itself. */
 (() => {
   "use strict";
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const { all, say } = window.desk;
   const list = () => document.getElementById("list");
   const picks = () => all("#list .pick");
-  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
   const chosen = new Set();
   let last = null;
 

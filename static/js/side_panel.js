@@ -1,6 +1,7 @@
 /* Putting a message off, and commenting on it: the small comforts of forms that work without this. */
 (() => {
   "use strict";
+  const { emit } = window.desk;
   const typed = new Map();
   const find = (selector) => document.querySelector(selector);
   const open = () => document.getElementById("message")?.dataset.message;
@@ -44,7 +45,7 @@
       event.preventDefault();
       event.target.closest(".ask").remove();
       document.getElementById("claim-button")?.focus();
-      document.dispatchEvent(new CustomEvent("desk:refresh-beside"));
+      emit("desk:refresh-beside");
     } else {
       const menu = find("#snooze[open]");
       if (menu && !menu.contains(event.target)) menu.open = false;

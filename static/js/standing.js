@@ -2,13 +2,11 @@
    notices. Also paints again the lists that follow the desk (data-refresh), but never under somebody's hands. */
 (() => {
   "use strict";
+  const { all, emit, getPage, say } = window.desk;
   const { banner } = document.body.dataset;
-  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
 
   async function fragment(url) {
-    const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
-    if (!response.ok || response.redirected) return null;
-    return new DOMParser().parseFromString(await response.text(), "text/html").body.firstElementChild;
+    return (await getPage(url))?.body.firstElementChild;
   }
 
   function setStuck(number) {
@@ -26,7 +24,7 @@
     document.querySelector(".to-stop")?.classList.toggle("is-pulled", isStopped);
     document.querySelector("[data-pulled]")?.replaceChildren(isStopped ? "on" : "");
     say(isStopped ? "The kill switch is pulled." : "The kill switch is released.");
-    document.dispatchEvent(new CustomEvent("desk:stopped"));
+    emit("desk:stopped");
   }
 
   /* Nothing is taken away that somebody reads, types or is about to press. */
@@ -58,7 +56,7 @@
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     setStuck(pulse.stuck);
     setStopped(pulse.stopped);
-    document.querySelectorAll("[data-refresh]").forEach(refresh);
+    all("[data-refresh]").forEach(refresh);
   });
-  setTimeout(() => document.querySelectorAll("[data-passing]").forEach((notice) => notice.remove()), 8000);
+  setTimeout(() => all("[data-passing]").forEach((notice) => notice.remove()), 8000);
 })();
