@@ -20,6 +20,8 @@ _RARE = "not slow and not soak"
 # Chromium without the windows and menus around its pages, which cost half of the processor time.
 _SHELL = "chromium-headless-shell"
 _CHROMIUM = (_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Style sheets and scripts, in the form that CONTRIBUTING.md names.
+_ASSETS = ("static/**/*.css", "static/**/*.js", "demo/assets/*.css", "demo/assets/*.js", "tests/browser/*.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +112,16 @@ def steps(servers: Mapping[str, str]) -> list[Step]:
             name="format",
             command=[python, "-m", "ruff", "format", "--check", "--output-format=concise", "."],
             environment=_environment({}),
+        ),
+        Step(
+            name="templates",
+            command=[str(VENV / "bin" / "djangofmt"), "--check", "templates", "demo/assets"],
+            environment=_environment({}),
+        ),
+        Step(
+            name="assets",
+            command=[str(VENV / "bin" / "deno"), "fmt", "--check", "--no-config", "--line-width=120", *_ASSETS],
+            environment=_environment({"DENO_DIR": str(VENV / "deno"), "DENO_NO_UPDATE_CHECK": "1"}),
         ),
         Step(
             name="lint",

@@ -16,11 +16,13 @@ from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.http import HttpRequest
+from django.test import Client
 
 from launcher.postgres import DATABASE
 from people.session_store import SessionStore
 from tests import factories
 from tests.desk import Browser, Product
+from tests.markup import compact
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -159,6 +161,22 @@ def admin(db: None) -> Any:
 @pytest.fixture
 def auditor(db: None) -> Any:
     return factories.make_person("max@yourteam.example", "Max Weber", "auditor")
+
+
+class PageClient(Client):
+    """Django's test client; what it gets of templates is told without their indentation."""
+
+    def request(self, **request: Any) -> Any:
+        answer = super().request(**request)
+        is_page = answer.headers.get("Content-Type", "").startswith("text/html") and not answer.streaming
+        if is_page and answer.templates and not answer.headers.get("Content-Encoding"):
+            answer.content = compact(answer.content.decode()).encode()
+        return answer
+
+
+@pytest.fixture
+def client() -> Client:
+    return PageClient()
 
 
 @pytest.fixture

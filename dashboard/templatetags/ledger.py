@@ -6,10 +6,15 @@ Like those of the desk, they turn values into words, and never decide what a per
 from typing import TYPE_CHECKING
 
 from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from dashboard import words
+from dashboard.templatetags.desk import dated, ink
 
 if TYPE_CHECKING:
+    from audit.tracing.sentences import Piece, Sentence
+
     from audit.trail import Line
 
 register = template.Library()
@@ -56,3 +61,17 @@ def _named(told: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
     parts = [part.partition(": ") for part in told.split("; ")] if told not in ("", NOTHING) else []
     return {name: value for name, _, value in parts} if all(colon for _, colon, _ in parts) else None
+
+
+@register.simple_tag
+def sentence(one: "Sentence") -> SafeString:
+    """Return a sentence, each piece shown as its kind is: a tag, because no white space may come between them."""
+    return format_html_join("", "{}", ((_piece(piece),) for piece in one.pieces))
+
+
+def _piece(piece: "Piece") -> SafeString | str:
+    if piece.kind == "moment":
+        return dated(piece.at)
+    if piece.kind == "code":
+        return format_html('<span class="mono">{}</span>', ink(piece.text))
+    return ink(piece.text) if piece.kind == "theirs" else piece.text

@@ -5,10 +5,11 @@ They turn values into words; they never query, and never decide what a person ma
 
 import re
 from datetime import UTC, datetime
+from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common.time_zones import there, zone_word
@@ -56,3 +57,15 @@ def begun(text: str, length: int) -> str:
     """Return the beginning of a text; what is left out is said in its place."""
     left = len(text) - length
     return f"{text[:length]}… ({left:,} more characters)" if left > 0 else text
+
+
+@register.simple_tag
+def parts(piece: Any, empty: str = "") -> SafeString:
+    """Return a stretch of text with its marks, or words where it is empty. A tag, because white space shows in it."""
+    if empty and not piece.total:
+        return format_html('<span class="quiet">{}</span>', empty)
+    return format_html_join("", "{}", ((_marked(is_mark, text),) for is_mark, text in piece.parts))
+
+
+def _marked(is_mark: bool, text: str) -> SafeString | str:
+    return format_html('<span class="ghost">{}</span>', text) if is_mark else text

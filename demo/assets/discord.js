@@ -22,7 +22,9 @@
 
   function toEnd() {
     const box = document.querySelector("[data-newest-last]");
-    setTimeout(() => { box.scrollTop = box.scrollHeight; }, SETTLED_MS);
+    setTimeout(() => {
+      box.scrollTop = box.scrollHeight;
+    }, SETTLED_MS);
   }
 
   async function press(button) {

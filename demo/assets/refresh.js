@@ -18,7 +18,9 @@
     }
   }
 
-  function toEnd(box) { box.scrollTop = box.scrollHeight; }
+  function toEnd(box) {
+    box.scrollTop = box.scrollHeight;
+  }
 
   async function refresh() {
     const address = new URL(live.dataset.live, location.href);

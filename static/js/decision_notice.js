@@ -58,9 +58,17 @@
     if (message) emit("desk:status", { id: message, word, tone, detail });
   }
 
-  document.addEventListener("desk:just", ({ detail }) => { tries = 0; put(detail); });
-  document.addEventListener("desk:painted", () => { tries = 0; start(); });
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "message") start(); });
+  document.addEventListener("desk:just", ({ detail }) => {
+    tries = 0;
+    put(detail);
+  });
+  document.addEventListener("desk:painted", () => {
+    tries = 0;
+    start();
+  });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "message") start();
+  });
   document.addEventListener("desk:hint", ({ detail: hint }) => {
     if (hint.message !== notice()?.dataset.message) return;
     [hints, tries] = [hints + 1, 0];

@@ -20,7 +20,13 @@ window.desk = (() => {
   function post(url, fields, { headers = {}, ...options } = {}) {
     const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
     const body = new URLSearchParams(fields);
-    return fetch(url, { method: "POST", body, headers: { "X-CSRFToken": token, ...headers }, credentials: "same-origin", ...options });
+    return fetch(url, {
+      method: "POST",
+      body,
+      headers: { "X-CSRFToken": token, ...headers },
+      credentials: "same-origin",
+      ...options,
+    });
   }
 
   return Object.freeze({ all, emit, say, parse, get, getPage, post });

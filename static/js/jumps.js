@@ -1,12 +1,15 @@
-/* Takes the reader from a finding to its mark in the letter's frame, without a new page. Without it, or where the letter
-   is not laid out just now, the link's own address opens the letter at the mark. */
+/* Takes the reader from a finding to its mark in the message's frame, without a new page. Without it, or where the
+   frame is not shown at the moment, the link's own address opens the message at the mark. */
 (() => {
   "use strict";
   document.addEventListener("click", (event) => {
     const jump = event.target.closest?.("a[data-mark]");
     // Not just any: the next letter is fetched ahead, with a frame of its own.
     const frame = document.querySelector("#sheet iframe[name=letter]");
-    if (!jump || !frame || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    if (
+      !jump || !frame || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey ||
+      event.altKey
+    ) return;
     event.preventDefault();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     document.getElementById("sheet").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });

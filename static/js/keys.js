@@ -35,7 +35,8 @@
 
   function inField(element) {
     if (element.matches("input[type=radio], input[type=checkbox]")) return Boolean(element.closest(".why[open]"));
-    return element.isContentEditable || element.matches("input, textarea, select") || Boolean(element.closest(".why[open] .reason"));
+    return element.isContentEditable || element.matches("input, textarea, select") ||
+      Boolean(element.closest(".why[open] .reason"));
   }
 
   function move(by) {
@@ -84,7 +85,8 @@
 
   /* What is selected is the row that has the focus, or else the message that is open. */
   function rowOf() {
-    const item = document.activeElement?.closest?.("#list li")?.querySelector(".item") ?? find("#list .item[aria-current]");
+    const item = document.activeElement?.closest?.("#list li")?.querySelector(".item") ??
+      find("#list .item[aria-current]");
     return item?.dataset.message ?? "";
   }
 
@@ -106,13 +108,16 @@
     tab: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
     links: () => jump("links", "This letter has no links."),
     thread: () => jump("thread", "This letter belongs to no thread."),
-    go: () => { isGoing = true; },
+    go: () => {
+      isGoing = true;
+    },
     search,
     help: () => dialog.showModal(),
   };
 
   /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
-  const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) => ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
+  const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) =>
+    ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);

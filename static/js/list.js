@@ -88,16 +88,21 @@
 
   /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
   function keepPlace() {
-    const item = document.activeElement?.closest?.("#list .item") ?? document.querySelector("#list .item[aria-current]");
+    const item = document.activeElement?.closest?.("#list .item") ??
+      document.querySelector("#list .item[aria-current]");
     if (!list() || !item) return;
     const place = { url: list().dataset.url, id: item.dataset.message, top: scroller().scrollTop };
-    try { sessionStorage.setItem(PLACE, JSON.stringify(place)); } catch { /* without a store, back leads to the top */ }
+    try {
+      sessionStorage.setItem(PLACE, JSON.stringify(place));
+    } catch { /* without a store, back leads to the top */ }
   }
 
   function returnToPlace() {
     if (document.querySelector("#list .item[aria-current]") || location.hash) return;
     let place = null;
-    try { place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null"); } catch { /* nothing was kept */ }
+    try {
+      place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null");
+    } catch { /* nothing was kept */ }
     if (!list() || place?.url !== list().dataset.url || !row(place.id)) return;
     scroller().scrollTop = place.top;
     row(place.id).focus({ preventScroll: true });
@@ -111,7 +116,9 @@
 
   function setWaiting(number) {
     const text = number.toLocaleString("en");
-    all("[data-waiting]").forEach((place) => { place.textContent = place.closest(".rail") && !number ? "" : text; });
+    all("[data-waiting]").forEach((place) => {
+      place.textContent = place.closest(".rail") && !number ? "" : text;
+    });
     document.querySelector("[data-oldest]")?.toggleAttribute("hidden", !number);
     const title = document.title.replace(/^\([\d,]+\+?\) /, "");
     document.title = number ? `(${text}) ${title}` : title;
@@ -150,7 +157,11 @@
     const minutes = Math.floor((performance.now() - heard) / 60000);
     if (document.hidden || minutes < 2) return;
     const reason = `This page has heard nothing from the desk for ${minutes} minutes.`;
-    setFresh({ level: minutes < 10 ? "amber" : "red", as_of: document.querySelector(".as-of time")?.dateTime ?? null, reason });
+    setFresh({
+      level: minutes < 10 ? "amber" : "red",
+      as_of: document.querySelector(".as-of time")?.dateTime ?? null,
+      reason,
+    });
   }
 
   function timeOf(at) {
@@ -159,7 +170,11 @@
     const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
     const local = new Date(+new Date(at) + minutes * 60000).toISOString();
     const said = `${local.slice(11, 19)} ${zone}`;
-    Object.assign(time, { dateTime: new Date(at).toISOString(), title: `${local.slice(0, 10)} ${said}`, textContent: said });
+    Object.assign(time, {
+      dateTime: new Date(at).toISOString(),
+      title: `${local.slice(0, 10)} ${said}`,
+      textContent: said,
+    });
     return time;
   }
 
@@ -175,7 +190,9 @@
     for (const time of all("time[data-live]")) {
       const seconds = Math.abs(now - Date.parse(time.dateTime)) / 1000;
       const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([length]) => seconds >= length) ?? [0, ""];
-      const words = size ? `${Math.floor(seconds / size)} ${unit}` : { lasting: "under a minute" }[time.dataset.live] ?? "just now";
+      const words = size
+        ? `${Math.floor(seconds / size)} ${unit}`
+        : { lasting: "under a minute" }[time.dataset.live] ?? "just now";
       time.textContent = size && time.dataset.live === "ago" ? `${words} ago` : words;
     }
   }
@@ -195,7 +212,9 @@
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     emit("desk:ask-pulse");
   });
-  document.addEventListener("visibilitychange", () => { heard = performance.now(); });
+  document.addEventListener("visibilitychange", () => {
+    heard = performance.now();
+  });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     heard = performance.now();
     if (list()) pulse.newest.forEach(arrive);
@@ -211,7 +230,9 @@
     mark(item, status);
   });
   // What was decided a moment ago is not the message on screen any more.
-  document.addEventListener("desk:status", ({ detail: { id, ...status } }) => { if (row(id)) mark(row(id), status); });
+  document.addEventListener("desk:status", ({ detail: { id, ...status } }) => {
+    if (row(id)) mark(row(id), status);
+  });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "list") return;
     learn();
@@ -228,7 +249,10 @@
   });
   // A menu is over once something else is looked at.
   const menus = () => all("#list .menu[open]");
-  document.addEventListener("click", ({ target }) => menus().forEach((menu) => { if (!menu.contains(target)) menu.open = false; }));
+  document.addEventListener("click", ({ target }) =>
+    menus().forEach((menu) => {
+      if (!menu.contains(target)) menu.open = false;
+    }));
   document.addEventListener("keydown", (event) => {
     const menu = event.key === "Escape" && event.target.closest?.("#list .menu[open]");
     if (!menu) return;
@@ -237,10 +261,19 @@
   });
   // An address says what was asked for, and nothing of what was not.
   document.addEventListener("submit", ({ target }) => {
-    if (target.id === "search") [...target.elements].forEach((field) => { field.disabled ||= Boolean(field.name) && !field.value; });
+    if (target.id === "search") {
+      [...target.elements].forEach((field) => {
+        field.disabled ||= Boolean(field.name) && !field.value;
+      });
+    }
   });
-  window.addEventListener("pageshow", () => all("#search :disabled, [form=search]:disabled").forEach((field) => { field.disabled = false; }));
-  document.addEventListener("click", ({ target }) => { if (target.closest?.("#list .item")) keepPlace(); }, true);
+  window.addEventListener("pageshow", () =>
+    all("#search :disabled, [form=search]:disabled").forEach((field) => {
+      field.disabled = false;
+    }));
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("#list .item")) keepPlace();
+  }, true);
   window.addEventListener("pagehide", keepPlace);
 
   learn();

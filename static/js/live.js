@@ -119,7 +119,9 @@
     if (isLeader || !channel) return;
     const asked = performance.now();
     tell({ type: "ask" });
-    setTimeout(() => { if (!isLeader && answered < asked) setOpen(false); }, GRACE);
+    setTimeout(() => {
+      if (!isLeader && answered < asked) setOpen(false);
+    }, GRACE);
   }
 
   function plan(delay) {
@@ -141,7 +143,12 @@
   async function beat() {
     const [askedAt, planned] = [performance.now(), due];
     try {
-      const response = await fetch(address(), { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(10000) });
+      const response = await fetch(address(), {
+        headers: etag ? { "If-None-Match": etag } : {},
+        credentials: "same-origin",
+        cache: "no-store",
+        signal: AbortSignal.timeout(10000),
+      });
       if (response.redirected && new URL(response.url).pathname === signIn) {
         isSignedOut = true;
         emit("desk:signed-out");
@@ -174,7 +181,9 @@
     if (left < 0 || left > 700) plan(between(300, 700));
   });
   document.body.dataset.stream = "waiting";
-  setTimeout(() => { if (!isOpen) setOpen(false); }, GRACE);
+  setTimeout(() => {
+    if (!isOpen) setOpen(false);
+  }, GRACE);
   if (navigator.locks && channel) navigator.locks.request(NAME, lead);
   else lead();
   ask();

@@ -9,7 +9,9 @@
   document.addEventListener("desk:say", ({ detail }) => {
     announce.textContent = detail;
     // Said once; what stays on the page stands elsewhere.
-    setTimeout(() => { if (announce.textContent === detail) announce.textContent = ""; }, 1500);
+    setTimeout(() => {
+      if (announce.textContent === detail) announce.textContent = "";
+    }, 1500);
   });
   document.addEventListener("desk:note", (event) => note(event.detail));
   document.addEventListener("desk:signed-out", signedOut);

@@ -34,12 +34,22 @@
     // Asked for only by this press.
     if (wanted && Notification.permission === "default") await Notification.requestPermission();
     if (wanted && Notification.permission !== "granted") {
-      note({ tone: "amber", title: "Your browser does not let this desk notify you.", text: "Allow it in the browser's settings for this page, then switch it on again." });
+      note({
+        tone: "amber",
+        title: "Your browser does not let this desk notify you.",
+        text: "Allow it in the browser's settings for this page, then switch it on again.",
+      });
     } else {
       stored(wanted ? "on" : "off");
-      note(wanted
-        ? { title: "You are told when something waits.", text: "While no page of the desk is in sight, on this device. A notification holds the subject and who wants to send, nothing of the letter." }
-        : { title: "You are not told any more.", text: "" });
+      note(
+        wanted
+          ? {
+            title: "You are told when something waits.",
+            text: "On this device, while no page of the desk is in sight. " +
+              "A notification holds the subject and who wants to send, nothing else of the message.",
+          }
+          : { title: "You are not told any more.", text: "" },
+      );
     }
     show();
   }
@@ -54,15 +64,25 @@
     if (!document.hidden) return Promise.resolve(true);
     const asked = performance.now();
     channel?.postMessage("ask");
-    return new Promise((tell) => { setTimeout(() => tell(seen >= asked), GRACE); });
+    return new Promise((tell) => {
+      setTimeout(() => tell(seen >= asked), GRACE);
+    });
   }
 
   async function tell(message, title, body) {
     if (!isOn() || (await inSight())) return;
     try {
       // Of the same message only one stands there, whichever page said it.
-      const told = new Notification(title, { body, tag: `countersign-${message}`, icon: document.querySelector("link[rel=icon]").href });
-      told.addEventListener("click", () => { window.focus(); location.assign(`/queue/${message}/`); told.close(); });
+      const told = new Notification(title, {
+        body,
+        tag: `countersign-${message}`,
+        icon: document.querySelector("link[rel=icon]").href,
+      });
+      told.addEventListener("click", () => {
+        window.focus();
+        location.assign(`/queue/${message}/`);
+        told.close();
+      });
     } catch {
       // Some phones show none from a page.
     }
@@ -70,12 +90,22 @@
 
   document.addEventListener("desk:hint", ({ detail: hint }) => {
     if (hint.kind !== "new" || hint.action !== "message.held") return;
-    tell(hint.message, hint.subject || "A message waits", hint.starter ? `${hint.starter} wants to send it` : "It waits for a decision");
+    tell(
+      hint.message,
+      hint.subject || "A message waits",
+      hint.starter ? `${hint.starter} wants to send it` : "It waits for a decision",
+    );
   });
   document.addEventListener("desk:beside", ({ detail: hint }) => {
-    if (hint.action === "comment.added" && hint.asked.includes(me)) tell(hint.message, `${hint.name} asks you`, hint.subject || "About a message that waits");
+    if (hint.action === "comment.added" && hint.asked.includes(me)) {
+      tell(hint.message, `${hint.name} asks you`, hint.subject || "About a message that waits");
+    }
   });
-  document.addEventListener("click", ({ target }) => { if (target.closest?.("#tell-me")) turn(); });
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "list") show(); });
+  document.addEventListener("click", ({ target }) => {
+    if (target.closest?.("#tell-me")) turn();
+  });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "list") show();
+  });
   show();
 })();

@@ -16,7 +16,8 @@
   let missed = false;
 
   /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
-  const isTyped = (field) => Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
+  const isTyped = (field) =>
+    Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
   const reasons = () => [...document.querySelectorAll("#decide textarea")];
 
   /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
@@ -50,7 +51,11 @@
   function tick(countdown, ends) {
     const left = Math.ceil((ends - performance.now()) / 1000);
     // The button stays: whether it is too late is not for this clock to say.
-    countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : countdown.textContent.startsWith("Leaves") ? "Leaving now" : "Going back now";
+    countdown.textContent = left > 0
+      ? countdown.textContent.replace(/\d+ s$/, `${left} s`)
+      : countdown.textContent.startsWith("Leaves")
+      ? "Leaving now"
+      : "Going back now";
     if (left <= 0) clearInterval(ticker);
   }
 
@@ -77,7 +82,9 @@
         const isCurrent = mine === asked && pane().dataset.message === message;
         // Somebody may have begun to write while the answer was on its way.
         if (isCurrent && !isWished && isInHand()) missed = true;
-        else if (isCurrent && !paint(text, { keeps: true })) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+        else if (isCurrent && !paint(text, { keeps: true })) {
+          window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+        }
       }
     } catch {
       follow();
@@ -116,7 +123,8 @@
       pane().querySelectorAll("details[name]").forEach((one) => one.removeAttribute("name"));
       return false;
     }
-    const had = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement)) && document.activeElement;
+    const had = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement)) &&
+      document.activeElement;
     // What was only under way is over once the message has moved.
     const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-said]" : "[data-kept]";
     const wasRead = document.getElementById("read-again")?.checked;
@@ -139,8 +147,12 @@
 
   /* Who goes through the page by keys stands where they stood, if that is still there. */
   function focusAgain(was) {
-    const is = (one) => ["id", "name", "href"].every((name) => one.getAttribute(name) === was.getAttribute(name)) && one.textContent.trim() === was.textContent.trim();
-    const again = PARTS.flatMap((id) => [...(document.getElementById(id)?.querySelectorAll(was.localName) ?? [])]).find(is);
+    const is = (one) =>
+      ["id", "name", "href"].every((name) => one.getAttribute(name) === was.getAttribute(name)) &&
+      one.textContent.trim() === was.textContent.trim();
+    const again = PARTS.flatMap((id) => [...(document.getElementById(id)?.querySelectorAll(was.localName) ?? [])]).find(
+      is,
+    );
     again?.focus({ preventScroll: true });
     return Boolean(again);
   }
@@ -150,7 +162,12 @@
     follow();
     if (news?.since) return;
     const text = "This message changed while you had it open";
-    news = { text, tone: "amber", since: pane().dataset.fingerprint, more: "What stands here is the version that you opened, and it cannot be decided any more." };
+    news = {
+      text,
+      tone: "amber",
+      since: pane().dataset.fingerprint,
+      more: "What stands here is the version that you opened, and it cannot be decided any more.",
+    };
     showNews();
     say(text);
   }
@@ -198,7 +215,12 @@
     if (news.more) words.append(`. ${news.more}`);
     box.append(words);
     if (news.since) box.append(offer("Show what changed", () => loadChanges(news.since)));
-    else if (news.waits) box.append(offer("Show it", () => { news.waits = false; refresh({ isWished: true }); }));
+    else if (news.waits) {
+      box.append(offer("Show it", () => {
+        news.waits = false;
+        refresh({ isWished: true });
+      }));
+    }
     notes.prepend(box);
   }
 
@@ -243,15 +265,20 @@
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
-  document.addEventListener("desk:deciding", () => { isMine = isAsking = true; });
+  document.addEventListener("desk:deciding", () => {
+    isMine = isAsking = true;
+  });
   document.addEventListener("desk:answered", ({ detail: { isDone } }) => {
     isAsking = false;
     isMine &&= isDone;
   });
   document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, xhr } }) => {
-    isMine = requestConfig.verb === "post" && /\/(undo|send-again)\/$/.test(new URL(requestConfig.path, location.href).pathname);
+    isMine = requestConfig.verb === "post" &&
+      /\/(undo|send-again)\/$/.test(new URL(requestConfig.path, location.href).pathname);
     isAsking = true;
-    xhr.addEventListener("loadend", () => { isAsking = false; });
+    xhr.addEventListener("loadend", () => {
+      isAsking = false;
+    });
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -268,7 +295,10 @@
 
   /* Another message stands in the pane. */
   function shown() {
-    document.body.classList.toggle("is-reading", Boolean(pane().dataset.message) || pane().classList.contains("finished"));
+    document.body.classList.toggle(
+      "is-reading",
+      Boolean(pane().dataset.message) || pane().classList.contains("finished"),
+    );
     putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
     reportOpened();
@@ -276,7 +306,8 @@
     // Who was quicker than this already writes: the next letters typed must not become commands.
     if (document.activeElement.matches("#message :is(input, textarea, select)")) return;
     const decided = document.getElementById("decided");
-    const notice = decided ?? document.querySelector("#message .notice[data-focus]") ?? document.getElementById("changed");
+    const notice = decided ?? document.querySelector("#message .notice[data-focus]") ??
+      document.getElementById("changed");
     (notice ?? document.getElementById("subject") ?? pane()).focus({ preventScroll: !notice || notice === decided });
   }
 
@@ -284,7 +315,9 @@
     if (elt.id !== "message") return;
     // An undo, say, leads to a message whose address is another than the one that stands above.
     const { page } = elt.dataset;
-    if (page && new URL(page, location.href).pathname !== location.pathname) history.pushState({ htmx: true }, "", page);
+    if (page && new URL(page, location.href).pathname !== location.pathname) {
+      history.pushState({ htmx: true }, "", page);
+    }
     shown();
   });
   document.addEventListener("desk:leave", () => {
@@ -301,9 +334,13 @@
     if (paint(text)) focusNotice();
     else window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
   });
-  document.addEventListener("desk:repaint", ({ detail: text }) => { if (!isInHand()) paint(text, { keeps: true }); });
+  document.addEventListener("desk:repaint", ({ detail: text }) => {
+    if (!isInHand()) paint(text, { keeps: true });
+  });
   document.addEventListener("desk:recheck", refreshWhenFree);
-  document.addEventListener("toggle", ({ target }) => { if (missed && !target.open && target.closest?.("#decide")) refreshWhenFree(); }, true);
+  document.addEventListener("toggle", ({ target }) => {
+    if (missed && !target.open && target.closest?.("#decide")) refreshWhenFree();
+  }, true);
 
   if (pane()?.dataset.message) {
     painted();

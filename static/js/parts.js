@@ -42,7 +42,9 @@
       // Outside of a secure page the selection is there to be copied by hand.
       const copied = await navigator.clipboard?.writeText(hash.textContent).then(() => true, () => false);
       button.textContent = copied ? "Copied" : "Selected";
-      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+      setTimeout(() => {
+        button.textContent = "Copy";
+      }, 2000);
     });
     hash.after(" ", button);
   }

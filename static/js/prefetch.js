@@ -44,7 +44,9 @@
       const article = (await getPage(url, { "X-Purpose": "prefetch" }))?.getElementById("message");
       if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
       putAside(article);
-      article.querySelector("iframe")?.addEventListener("load", () => { article.dataset.letter = "here"; }, { once: true });
+      article.querySelector("iframe")?.addEventListener("load", () => {
+        article.dataset.letter = "here";
+      }, { once: true });
       pane().after(article);
       ahead = { url, article, id: article.dataset.message };
     } catch {
@@ -93,7 +95,9 @@
     document.getElementById("busy").classList.add("on");
     emit("desk:deciding");
     const sent = post(body, action);
-    const shown = ahead && ahead.url === from.dataset.next && isSaid(body) ? paintAhead(from, body.get("outcome")) : null;
+    const shown = ahead && ahead.url === from.dataset.next && isSaid(body)
+      ? paintAhead(from, body.get("outcome"))
+      : null;
     underWay = sent.then((answer) => settle(answer, from, shown)).finally(() => {
       document.getElementById("busy").classList.remove("on");
       delete from.dataset.deciding;
@@ -125,9 +129,16 @@
     const words = document.createElement("p");
     const verb = { approve: "Approved", reject: "Rejected", send_back: "Sent back" }[outcome];
     const subject = from.querySelector(".subject-line")?.textContent.trim() ?? "";
-    words.append("Recording … ", Object.assign(document.createElement("span"), { className: "quiet", textContent: `${verb}: ${subject}` }));
+    words.append(
+      "Recording … ",
+      Object.assign(document.createElement("span"), { className: "quiet", textContent: `${verb}: ${subject}` }),
+    );
     words.className = "whole";
-    const undo = Object.assign(document.createElement("button"), { type: "button", className: "btn", textContent: "Undo" });
+    const undo = Object.assign(document.createElement("button"), {
+      type: "button",
+      className: "btn",
+      textContent: "Undo",
+    });
     undo.dataset.key = "z";
     undo.addEventListener("click", () => {
       box.dataset.undo = "";

@@ -27,7 +27,8 @@
 
   function onScreen() {
     const { opened, state } = pane()?.dataset ?? {};
-    const isShown = opened && state === "held" && !document.hidden && !document.prerendering && pane().getClientRects().length;
+    const isShown = opened && state === "held" && !document.hidden && !document.prerendering &&
+      pane().getClientRects().length;
     return isShown ? address("presence") : "";
   }
 
@@ -85,7 +86,13 @@
     const marks = item(id)?.querySelector(".marks");
     if (marks) {
       chip(marks, "reading", "blue", "eye", reading);
-      chip(marks, "held-by", "violet", "person", holder ? (holder.person === me ? "You have it" : `${holder.name} has it`) : "");
+      chip(
+        marks,
+        "held-by",
+        "violet",
+        "person",
+        holder ? (holder.person === me ? "You have it" : `${holder.name} has it`) : "",
+      );
     }
     const place = isOpen(id) && document.getElementById("claim");
     if (place) chip(place, "reading", "blue", "eye", reading && `${reading} this`);
@@ -103,10 +110,16 @@
     const id = pane()?.dataset.message;
     if (!id) return;
     // The answer to one's own press paints, and finds its place only while what was pressed is still there.
-    if (asking) { late = true; return; }
+    if (asking) {
+      late = true;
+      return;
+    }
     const page = await getPage(address("beside") + location.search).catch(() => null);
     if (!page || !isOpen(id)) return;
-    if (asking) { late = true; return; }
+    if (asking) {
+      late = true;
+      return;
+    }
     for (const name of ["claim", "beside-acts", "story"]) {
       const [old, fresh] = [document.getElementById(name), page.getElementById(name)];
       if (!old || !fresh) continue;
@@ -173,7 +186,10 @@
     else if (isMine || hint.asked?.includes(me)) emit("desk:ask-pulse");
   });
 
-  document.addEventListener("desk:put-off", ({ detail }) => { putOff(detail.message, true); emit("desk:ask-pulse"); });
+  document.addEventListener("desk:put-off", ({ detail }) => {
+    putOff(detail.message, true);
+    emit("desk:ask-pulse");
+  });
 
   /* An answer does not take back what was heard after it was asked for. */
   function learn(known, { askedAt }, told) {
@@ -216,16 +232,23 @@
   }
 
   document.addEventListener("toggle", ({ target }) => {
-    if (late && target.closest?.("#beside-acts") && !target.open) { late = false; refresh(); }
+    if (late && target.closest?.("#beside-acts") && !target.open) {
+      late = false;
+      refresh();
+    }
   }, true);
   document.addEventListener("desk:refresh-beside", refresh);
   document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr } }) => {
     if (!elt.closest("#beside-acts")) return;
     asking += 1;
-    xhr.addEventListener("loadend", () => setTimeout(() => {
-      asking -= 1;
-      if (late && !asking) { late = false; refresh(); }
-    }));
+    xhr.addEventListener("loadend", () =>
+      setTimeout(() => {
+        asking -= 1;
+        if (late && !asking) {
+          late = false;
+          refresh();
+        }
+      }));
   });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "list" && isKnown) everywhere();

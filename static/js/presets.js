@@ -1,5 +1,5 @@
-/* Reasons with a number: after the key that opens them a digit chooses one, Enter sends it, and a letter begins to write.
-   Without it they are choices like any others. */
+/* Reasons with a number: after the key that opens them a digit chooses one, Enter sends it, and any letter starts
+   writing. Without it they are choices like any others. */
 (() => {
   "use strict";
   const why = (element) => element.closest?.("#decide .why[open]");
@@ -45,7 +45,9 @@
       if (!sends) return;
       event.preventDefault();
       details.querySelector(".reason .row button").click();
-    } else if (isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")) {
+    } else if (
+      isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")
+    ) {
       return;
     } else if (/^[1-9]$/.test(event.key)) {
       if (choose(details, Number(event.key))) event.preventDefault();

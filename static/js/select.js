@@ -9,7 +9,8 @@
 
   /* The row that a key means: where the focus is, else the one that is open. */
   function pickHere() {
-    const row = document.activeElement?.closest?.("#rows li") ?? document.querySelector("#list .item[aria-current]")?.closest("li");
+    const row = document.activeElement?.closest?.("#rows li") ??
+      document.querySelector("#list .item[aria-current]")?.closest("li");
     return row?.querySelector(".pick") ?? null;
   }
 
@@ -53,32 +54,47 @@
 
   /* The browser may have ticked what was ticked before; a list that came anew has to be told. */
   function learn() {
-    picks().forEach((pick) => { if (chosen.has(pick.value)) pick.checked = true; else if (pick.checked) chosen.add(pick.value); });
+    picks().forEach((pick) => {
+      if (chosen.has(pick.value)) pick.checked = true;
+      else if (pick.checked) chosen.add(pick.value);
+    });
     shown();
   }
 
   document.addEventListener("change", ({ target }) => {
     if (target.id === "pick-all") picks().forEach((pick) => set(pick, target.checked));
-    else if (target.matches("#list .pick")) { set(target, target.checked); last = target.value; }
-    else return;
+    else if (target.matches("#list .pick")) {
+      set(target, target.checked);
+      last = target.value;
+    } else return;
     shown();
   });
   document.addEventListener("click", (event) => {
     // With Shift, as in every list: all from the last one to this one.
     if (!event.shiftKey || !event.target.matches?.("#list .pick") || !last) return;
     const from = last;
-    setTimeout(() => { last = from; upTo(event.target); });
+    setTimeout(() => {
+      last = from;
+      upTo(event.target);
+    });
   });
   document.addEventListener("reset", ({ target }) => {
     // The form has fields named `id`, so its own property `id` is those fields.
     if (!target.matches("#bulk")) return;
     chosen.clear();
     last = null;
-    setTimeout(() => { shown(); (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus(); });
+    setTimeout(() => {
+      shown();
+      (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus();
+    });
   });
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "list") learn(); });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "list") learn();
+  });
   document.addEventListener("desk:select", () => (sheet() ? tickHere() : toggle(pickHere())));
-  document.addEventListener("desk:select-range", () => { if (!sheet() && pickHere()) upTo(pickHere()); });
+  document.addEventListener("desk:select-range", () => {
+    if (!sheet() && pickHere()) upTo(pickHere());
+  });
   document.addEventListener("desk:bulk", () => {
     if (!list()) return;
     if (picks().some((pick) => pick.checked)) document.getElementById("bulk").requestSubmit();
@@ -104,7 +120,11 @@
   /* What approving does, to how many of each kind. */
   function effect(counts) {
     const { send = 0, schedule = 0, release = 0 } = counts;
-    const parts = [send && `send ${send}`, schedule && `schedule ${schedule}`, release && `release ${release} to the agent`].filter(Boolean);
+    const parts = [
+      send && `send ${send}`,
+      schedule && `schedule ${schedule}`,
+      release && `release ${release} to the agent`,
+    ].filter(Boolean);
     if (!send && !schedule) return release ? `Release ${release} to the agent` : "Approve nothing";
     return `Approve and ${parts.join(", ")}`;
   }
@@ -157,9 +177,15 @@
   }
 
   if (sheet()) {
-    all("[data-scripted]", sheet()).forEach((part) => { part.hidden = false; });
+    all("[data-scripted]", sheet()).forEach((part) => {
+      part.hidden = false;
+    });
     sheet().addEventListener("change", ({ target }) => {
-      if (target.dataset.all !== undefined) ticks(target.closest("section")).forEach((tick) => { tick.checked = target.checked; });
+      if (target.dataset.all !== undefined) {
+        ticks(target.closest("section")).forEach((tick) => {
+          tick.checked = target.checked;
+        });
+      }
       tally();
     });
     sheet().addEventListener("submit", (event) => {
@@ -169,14 +195,25 @@
       const button = event.submitter ?? sheet().querySelector(".why[open] .reason button");
       if (isSent || !event.submitter) event.preventDefault();
       if (isSent) return;
-      if (event.submitter) { isSent = true; document.getElementById("busy").classList.add("on"); } else if (button && !button.disabled) sheet().requestSubmit(button);
+      if (event.submitter) {
+        isSent = true;
+        document.getElementById("busy").classList.add("on");
+      } else if (button && !button.disabled) sheet().requestSubmit(button);
     });
-    window.addEventListener("pageshow", () => { isSent = false; document.getElementById("busy").classList.remove("on"); });
+    window.addEventListener("pageshow", () => {
+      isSent = false;
+      document.getElementById("busy").classList.remove("on");
+    });
     document.addEventListener("desk:step", ({ detail }) => move(detail));
-    if (sheet().querySelector(".tick")) { watch(); tally(); }
+    if (sheet().querySelector(".tick")) {
+      watch();
+      tally();
+    }
   }
   // What was refused, or what became of it, is where reading goes on.
-  if (sheet() || document.getElementById("bulk-done")) document.querySelector("[data-focus]")?.focus({ preventScroll: true });
+  if (sheet() || document.getElementById("bulk-done")) {
+    document.querySelector("[data-focus]")?.focus({ preventScroll: true });
+  }
 
   // How long a batch can still be undone; the button stays, whether it is too late is not for this clock to say.
   function count() {
@@ -189,7 +226,9 @@
       if (left <= 0 || !place.isConnected) clearInterval(ticker);
     }, 250);
   }
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "bulk-done") count(); });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "bulk-done") count();
+  });
   count();
   learn();
 })();

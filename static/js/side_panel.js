@@ -9,11 +9,17 @@
   /* Times are meant in the zone that somebody chose, else in the one that they are in. */
   function tellZone() {
     let zone = "";
-    try { zone = Intl.DateTimeFormat().resolvedOptions().timeZone; } catch { return; }
+    try {
+      zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    } catch {
+      return;
+    }
     const place = find("#snooze [data-zone]");
     if (!zone || !place || "own" in place.dataset) return;
     place.textContent = zone;
-    document.querySelectorAll("#snooze [data-zone-field]").forEach((field) => { field.value = zone; });
+    document.querySelectorAll("#snooze [data-zone-field]").forEach((field) => {
+      field.value = zone;
+    });
   }
 
   function putBack() {
@@ -53,7 +59,10 @@
   });
 
   document.addEventListener("keydown", (event) => {
-    if (event.target.id === "comment-text" && event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat && !event.isComposing) {
+    if (
+      event.target.id === "comment-text" && event.key === "Enter" && (event.ctrlKey || event.metaKey) &&
+      !event.repeat && !event.isComposing
+    ) {
       event.target.form.requestSubmit();
       return;
     }
@@ -82,7 +91,9 @@
     const known = [...document.querySelectorAll("#comment-people option")].some((one) => one.value === target.value);
     const field = document.getElementById("comment-text");
     if (!known || !field) return;
-    if (!field.value.includes(`@${target.value}`)) field.value = `${field.value.trimEnd()}${field.value ? " " : ""}@${target.value} `;
+    if (!field.value.includes(`@${target.value}`)) {
+      field.value = `${field.value.trimEnd()}${field.value ? " " : ""}@${target.value} `;
+    }
     typed.set(open(), field.value);
     target.value = "";
     field.focus();
@@ -97,6 +108,9 @@
   document.addEventListener("desk:beside-painted", prepare);
   document.addEventListener("desk:painted", prepare);
   // What was put off stands in Mine as well: the word about it need not stay.
-  document.addEventListener("desk:put-off", () => setTimeout(() => document.getElementById("put-off")?.remove(), 10000));
+  document.addEventListener(
+    "desk:put-off",
+    () => setTimeout(() => document.getElementById("put-off")?.remove(), 10000),
+  );
   prepare();
 })();

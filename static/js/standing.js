@@ -29,7 +29,8 @@
 
   /* Nothing is taken away that somebody reads, types or is about to press. */
   function isInUse(element) {
-    return element.contains(document.activeElement) || element.querySelector("details[open]") || element.matches(":hover");
+    return element.contains(document.activeElement) || element.querySelector("details[open]") ||
+      element.matches(":hover");
   }
 
   async function refresh(element) {
@@ -45,7 +46,9 @@
     const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
     const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
     place.hidden = false;
-    place.lastElementChild.textContent = `Nothing was heard from the desk since ${time} ${zone}: what stands here may be out of date. It goes on by itself when the desk answers.`;
+    place.lastElementChild.textContent =
+      `Nothing was heard from the desk since ${time} ${zone}: what stands here may be out of date. ` +
+      "It goes on by itself when the desk answers.";
   });
   document.addEventListener("desk:heard", () => {
     const place = document.getElementById("unheard");

@@ -69,10 +69,12 @@
   }
 
   function moving() {
-    return [...document.querySelectorAll("*")].filter((one) => ["", "::before", "::after"].some((part) => {
-      const { animationName, transitionDuration } = getComputedStyle(one, part || null);
-      return animationName !== "none" || transitionDuration.split(",").some((time) => parseFloat(time) > 0);
-    })).map(shape).slice(0, 8);
+    return [...document.querySelectorAll("*")].filter((one) =>
+      ["", "::before", "::after"].some((part) => {
+        const { animationName, transitionDuration } = getComputedStyle(one, part || null);
+        return animationName !== "none" || transitionDuration.split(",").some((time) => parseFloat(time) > 0);
+      })
+    ).map(shape).slice(0, 8);
   }
 
   /* What a reader of the screen goes by: one heading of the page, its main part and its ways, a first link that leads
@@ -83,7 +85,9 @@
     const [skip, rail] = [all(".skip")[0], all(".rail").length];
     const target = skip && document.querySelector(skip.getAttribute("href"));
     const wanted = document.querySelector("#decide:not(:empty)") ?? target;
-    const times = all("time").filter((one) => !Date.parse(one.dateTime) || !/\d\d:\d\d/.test(one.title + one.textContent));
+    const times = all("time").filter((one) =>
+      !Date.parse(one.dateTime) || !/\d\d:\d\d/.test(one.title + one.textContent)
+    );
     return [
       headings === 1 || `${headings} headings of the first level`,
       mains === 1 || `${mains} main parts`,

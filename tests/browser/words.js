@@ -1,4 +1,4 @@
-// Where a page draws its words, and which of them can be read. Called by layout_oracle.py; the page itself runs nothing.
+// Where a page draws its words, and which of them can be read. Called by layout_oracle.py; the page runs nothing.
 ({
   /** Add a style sheet of ours to the page. */
   restyle(text) {
@@ -7,7 +7,7 @@
     document.documentElement.append(style);
   },
 
-  /** Every word of the page in the order in which it is written: its text, its rectangles, and whether a line is through it. */
+  /** Every word of the page in the order of the source: its text, its rectangles, and whether a line is through it. */
   words() {
     const found = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -18,7 +18,12 @@
         range.setStart(node, match.index);
         range.setEnd(node, match.index + match[0].length);
         const rects = [...range.getClientRects()].map((r) => [r.left, r.top, r.right, r.bottom]);
-        found.push({ text: match[0], rects, cut: this.cutOf(node.parentElement), struck: this.isStruck(node.parentElement) });
+        found.push({
+          text: match[0],
+          rects,
+          cut: this.cutOf(node.parentElement),
+          struck: this.isStruck(node.parentElement),
+        });
       }
     }
     return found;
@@ -31,7 +36,14 @@
       const look = getComputedStyle(one), box = one.getBoundingClientRect();
       const cuts = /strict|content|paint/.test(look.contain) || !/^(visible ?)+$/.test(look.overflow);
       if (cuts && look.display !== "inline" && look.display !== "contents") {
-        cut.splice(0, 4, Math.max(cut[0], box.left), Math.max(cut[1], box.top), Math.min(cut[2], box.right), Math.min(cut[3], box.bottom));
+        cut.splice(
+          0,
+          4,
+          Math.max(cut[0], box.left),
+          Math.max(cut[1], box.top),
+          Math.min(cut[2], box.right),
+          Math.min(cut[3], box.bottom),
+        );
       }
       // What has a place of its own is cut by the boxes around that place only.
       if (/absolute|fixed/.test(look.position)) {
@@ -46,7 +58,8 @@
       const look = getComputedStyle(one);
       const isSeen = !/^rgba\(.*, 0\)$/.test(look.textDecorationColor);
       if (look.textDecorationLine.includes("line-through") && isSeen) return true;
-      const isApart = look.float !== "none" || /absolute|fixed/.test(look.position) || look.display.startsWith("inline-");
+      const isApart = look.float !== "none" || /absolute|fixed/.test(look.position) ||
+        look.display.startsWith("inline-");
       if (isApart) return false;
     }
     return false;
@@ -80,10 +93,13 @@
         for (let x = x0; x < x1; x++) {
           const at = 4 * (y * first.width + x);
           const differs = [0, 1, 2].some((i) => Math.abs(first.data[at + i] - second.data[at + i]) > 24);
-          if (differs) { columns.add(x); rows.add(y); }
+          if (differs) {
+            columns.add(x);
+            rows.add(y);
+          }
         }
       }
       return [columns.size / Math.max(1, right - left), rows.size / Math.max(1, bottom - top)];
     });
   },
-})
+});

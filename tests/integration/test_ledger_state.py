@@ -16,6 +16,7 @@ from audit.sealing.signing import head_json, head_line, signed_bytes
 from audit.verification import status
 from audit.verification.comparison import NoHead, compare_with, read_head
 from tests.ledger import append, as_superuser, new_key, seal_here
+from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -108,14 +109,14 @@ def test_page_says_why_sealing_stopped(signed_in, reviewer):
 
 def test_page_and_the_line_on_audit_pages_follow_a_check(signed_in, reviewer, sealed):
     client = signed_in(reviewer)
-    assert "not checked yet" in render_to_string("audit/_seal_line.html")
+    assert "not checked yet" in compact(render_to_string("audit/_seal_line.html"))
     Check.objects.create(up_to=5, entries=12)
     part = words(client.get(PATH, headers={"HX-Request": "true"}))
     assert "<html" not in part
     assert 'hx-trigger="every 2s"' in part
     assert '<progress class="how-far" value="12" max="' in part
     Check.objects.update(state="holds", ended_at=sealed[-1].at)
-    line = render_to_string("audit/_seal_line.html")
+    line = compact(render_to_string("audit/_seal_line.html"))
     assert "Sealed up to" in line
     assert "checked <time" in line
     Check.objects.update(state="broken", findings=["Entry 3 is not what was sealed."])
@@ -123,7 +124,7 @@ def test_page_and_the_line_on_audit_pages_follow_a_check(signed_in, reviewer, se
     assert "hx-trigger" not in page.partition('id="ledger-state"')[2].partition("</section>")[0]
     assert "The ledger does not hold." in page
     assert "Entry 3 is not what was sealed." in page
-    assert "The ledger does not hold" in render_to_string("audit/_seal_line.html")
+    assert "The ledger does not hold" in compact(render_to_string("audit/_seal_line.html"))
 
 
 def test_saved_head_is_found_with_everything_under_it(signed_in, reviewer, sealed):

@@ -16,6 +16,7 @@ from audit.models import Entry
 from mirror.models import Mailbox, Message
 from mirror.store import stored_content
 from tests.factories import MAILBOX, event_body, make_connection, make_message, make_person, post_event, show_row
+from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -53,7 +54,8 @@ def recipients(message, person):
     """What the page says of each recipient, by address."""
     content, findings = stored_content(message.revision), message.revision.findings
     fields = address_lines(message, content, actor=person.actor(surface="web"), findings=findings)
-    page = render_to_string("approvals/_addresses.html", {"fields": fields, "message": message, "content": content})
+    context = {"fields": fields, "message": message, "content": content}
+    page = compact(render_to_string("approvals/_addresses.html", context))
     to = re.sub("</?bdi>", "", page).partition("<dt>To</dt>")[2].partition("</dd>")[0]
     people = [words(one) for one in re.findall(r'<span class="person".*?(?=<span class="person"|$)', to, re.DOTALL)]
     return {re.search(r"\S+@\S+", one)[0]: one for one in people}

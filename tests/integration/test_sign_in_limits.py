@@ -12,6 +12,7 @@ from django.test import Client
 
 from people.sign_in.limits import LimitedAdapter
 from tests.factories import make_person
+from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +45,7 @@ def test_account_is_closed_for_a_while_whichever_address_tries(signed_in, review
     assert tried[-1] == 429
     answer = try_to(from_address(99), password=PASSWORD)
     assert (answer.status_code, answer["Retry-After"]) == (429, "300")
-    page = answer.content.decode()
+    page = compact(answer.content.decode())
     assert "Wait 5 minutes" in page
     assert 'href="/accounts/login/"' in page
     # Another account is not meant, nor whoever is signed in.

@@ -1,0 +1,35 @@
+"""Pages without the indentation of their templates, which no browser shows, so that tests read the rest."""
+
+import re
+
+_ATTRIBUTES = r"(?:[^<>\"']|\"[^\"]*\"|'[^']*')*"
+_BLOCKS = (
+    "html head title meta link body main header footer nav section article aside div p h1 h2 h3 h4 h5 h6 ul ol li "
+    "dl dt dd form fieldset legend table caption thead tbody tfoot tr th td details summary figure figcaption hr "
+    "iframe option datalist svg desc g rect path"
+).replace(" ", "|")
+# White space counts inside these.
+_VERBATIM = "pre|textarea|script|style"
+_KEPT = re.compile(rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL)
+_TAG = re.compile(rf"<[a-zA-Z/]{_ATTRIBUTES}>")
+_AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
+_IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
+
+
+def compact(html: str) -> str:
+    """Return the page with white space only where a browser shows it."""
+    pieces, end = [], 0
+    for kept in _KEPT.finditer(html):
+        pieces += [_compacted(html[end : kept.end(1)]), kept[2]]
+        end = kept.end()
+    return "".join([*pieces, _compacted(html[end:])])
+
+
+def _compacted(text: str) -> str:
+    text = _TAG.sub(lambda tag: _one_tag(tag[0]), re.sub(r"[ \t\r\n]+", " ", text))
+    text = _AROUND_BLOCK.sub(r"\1", text)
+    return _IN_BUTTON.sub(r"\1\2\3", text)
+
+
+def _one_tag(tag: str) -> str:
+    return re.sub(r" (?=/?>$)", "", re.sub(r'class=" ?(.*?) ?"', r'class="\1"', tag))
