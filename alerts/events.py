@@ -20,7 +20,7 @@ EVENTS: tuple[Event, ...] = (
     Event(
         "email.decided", "mail is approved or rejected", ("message.approved", "message.released", "message.rejected")
     ),
-    Event("email.sent", "mail is handed over to delivery", ("message.sent",)),
+    Event("email.sent", "mail is sent", ("message.sent",)),
     Event("email.delivered", "mail is delivered", ("message.delivered",)),
     Event("email.bounced", "mail bounces", ("message.bounced",)),
     Event("email.complained", "a recipient calls mail spam", ("message.complained",)),

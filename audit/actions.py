@@ -28,7 +28,7 @@ ACTIONS: dict[str, str] = {
     "message.named": "told what a message is that was past the desk before the desk heard of it",
     "message.unreadable": "left a content alone that could not be stored in several tries",
     "message.fetch_again": "asked for the content once more",
-    "message.served": "was given the content, perhaps ahead of reading",
+    "message.served": "loaded the message (not opened yet)",
     "message.opened": "opened the message",
     "message.asked_about": "had MultiMail asked about the message",
     "message.file_differs": "found that an attached file is not the one that the fingerprint names",
@@ -54,10 +54,10 @@ ACTIONS: dict[str, str] = {
     "decision.left_after_all": "found that a withdrawn approval had left after all",
     "decision.found_again": "found the message held again",
     # what people leave at a message while it waits
-    "claim.taken": "took the message on",
-    "claim.released": "gave the message free",
-    "snooze.set": "put the message off",
-    "snooze.ended": "brought the message back",
+    "claim.taken": "claimed the message",
+    "claim.released": "unclaimed the message",
+    "snooze.set": "snoozed the message",
+    "snooze.ended": "unsnoozed the message",
     "comment.added": "commented",
     # how people look at the queue
     "view.saved": "saved a view of the queue",

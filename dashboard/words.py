@@ -86,7 +86,7 @@ STUCK = {
     "ledger_broken": ("Ledger altered", "rose"),
 }
 
-OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
+OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "requested changes"}
 
 SURFACES = {
     "web": "the web",

@@ -17,7 +17,7 @@ class MessageState(models.TextChoices):
     APPROVED = "approved", "Approved"
     RELEASED = "released", "Released"
     SCHEDULED_APPROVED = "scheduled_approved", "Approved, scheduled"
-    SENT = "sent", "Handed over"
+    SENT = "sent", "Sent"
     DELIVERED = "delivered", "Delivered"
     BOUNCED = "bounced", "Bounced"
     COMPLAINED = "complained", "Complained of"
@@ -118,7 +118,7 @@ def implied_event(before: str, event: str) -> str:
 class DecisionState(models.TextChoices):
     """Where one of our decisions is on its way."""
 
-    RECORDED = "recorded", "Leaving"
+    RECORDED = "recorded", "Sending"
     UNDONE = "undone", "Undone"
     CALLING = "calling", "Being carried out"
     APPLIED = "applied", "Carried out"
@@ -199,7 +199,7 @@ class Outcome(models.TextChoices):
 
     APPROVE = "approve", "Approve"
     REJECT = "reject", "Reject"
-    SEND_BACK = "send_back", "Send back"
+    SEND_BACK = "send_back", "Request changes"
 
 
 def upstream_action(outcome: str) -> str:

@@ -36,7 +36,7 @@ def answer_body(message: Message, entry: Entry, destination: Destination) -> dic
     decision = _decision(message) if entry.action in _DECIDED else None
     word, tone, means = _ACTS.get(entry.action) or _as_it_stands(message)
     if decision and decision.outcome == Outcome.SEND_BACK:
-        word, means = "Sent back", "Nothing was sent: change it, and send it again."
+        word, means = "Changes requested", "Nothing was sent: change it, and send it again."
     reason = _reason(message, entry, decision)
     title = "A message" if minimal else message.subject.strip() or "(no subject)"
     fields = [text.field("Message ID", message.upstream_id, MAX_SHORT, inline=True)]
@@ -64,7 +64,7 @@ def answer_word(message: Message, entry: Entry) -> str:
     """Return in a word or two what the answer says."""
     decision = _decision(message) if entry.action in _DECIDED else None
     if decision and decision.outcome == Outcome.SEND_BACK:
-        return "Sent back"
+        return "Changes requested"
     return (_ACTS.get(entry.action) or _as_it_stands(message))[0]
 
 

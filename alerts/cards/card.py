@@ -145,14 +145,14 @@ def _waiting(facts: CardFacts) -> list[dict[str, Any]]:
     fields = [{"name": "Held", "value": stamp(facts.held_at), "inline": True}]
     if facts.expires_at:
         fields.append({"name": "Expires", "value": stamp(facts.expires_at), "inline": True})
-    fields.append(text.field("Taken on by", facts.claimed_by or "nobody yet", MAX_NAME, inline=True))
+    fields.append(text.field("Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True))
     return fields
 
 
 def _content(facts: CardFacts) -> list[dict[str, Any]]:
     fields = []
     if facts.risk:
-        name = "Seen in it · high risk" if facts.risk_level == "high" else "Seen in it"
+        name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
         fields.append(text.field(name, facts.risk, MAX_SEEN))
     if facts.privacy == "full" and facts.letter.strip():
         fields.append(text.field("Letter", facts.letter.strip(), MAX_EXCERPT))

@@ -42,7 +42,7 @@ def post_heads(*, only: int | None = None) -> int:
 
 
 def head_post(seal: Seal) -> dict[str, Any]:
-    """Return the post for Discord. The page “How the ledger stands” takes its words to compare with."""
+    """Return the post for Discord. The page “Ledger status” takes its words to compare with."""
     words = (
         f"**Ledger of Countersign: seal {seal.number}**\n"
         f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC\n"

@@ -34,7 +34,7 @@ class TogetherForm(forms.Form):
 
     outcome = forms.ChoiceField(
         choices=Outcome.choices,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose approve, reject or send back."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose approve, reject or request changes."),
     )
     sheet = forms.CharField(max_length=20_000, required=False)
     reject_reason = WordsField(required=False)

@@ -113,7 +113,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "seconds": max(0, round((due - now).total_seconds())),
         "is_moving": any(one.standing.is_moving for one in done),
         "is_approval": batch.outcome == Outcome.APPROVE,
-        "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Sent back"}[batch.outcome],
+        "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],
         "queue_query": batch.query,
         "pause": max(2, round(max(due - now, timedelta(0)).total_seconds()) + 2) if waiting else 3,
     }

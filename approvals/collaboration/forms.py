@@ -34,7 +34,7 @@ class SnoozeForm(forms.Form):
 
     wait = forms.ChoiceField(
         choices=list(WAITS.items()),
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose until when it is put off."),
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose until when it is snoozed."),
     )
     at = forms.DateTimeField(
         required=False,

@@ -37,7 +37,7 @@ def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> P
     """
     locked = lock_visible(message, actor=actor)
     if not awaits_review(locked.pk):
-        raise ActNotAllowed("This message does not wait any more, so it cannot be put off.")
+        raise ActNotAllowed("This message does not wait any more, so it cannot be snoozed.")
     at = clock()
     latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None
     if latest is not None and latest <= at:

@@ -24,27 +24,27 @@ _STATES: dict[str, Status] = {
     MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
     MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Leaves at its scheduled time"),
     MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
-    MessageState.SENT: Status("Handed over", "green", "The mail server has taken it"),
+    MessageState.SENT: Status("Sent", "green", "The mail server has taken it"),
     MessageState.DELIVERED: Status(
         "Delivered", "green", "Accepted by the mail server; nobody knows whether it was read"
     ),
     MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
     MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient marked it as spam"),
     MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
-    MessageState.CANCELLED: Status("Cancelled", "plain", "The sender took it back; nothing was sent"),
+    MessageState.CANCELLED: Status("Cancelled", "plain", "Withdrawn by the sender; nothing was sent"),
     MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),
     MessageState.GONE: Status("Decided elsewhere", "violet", "Not held any more; how it was decided is not known"),
 }
 _DECISIONS: dict[str, tuple[str, str]] = {
-    DecisionState.RECORDED: ("Leaving", "blue"),
-    DecisionState.CALLING: ("Leaving", "blue"),
+    DecisionState.RECORDED: ("Sending", "blue"),
+    DecisionState.CALLING: ("Sending", "blue"),
     DecisionState.UNKNOWN: ("Outcome unknown", "violet"),
     DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
     DecisionState.WITHDRAWN: ("May still leave", "violet"),
 }
 LEFT = "Left after all, although it was withdrawn"
 _TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
-_REJECTING = {"reject": "Rejecting", "send_back": "Sending back"}
+_REJECTING = {"reject": "Rejecting", "send_back": "Requesting changes"}
 
 
 def status_of(message: Message, decision: Decision | None) -> Status:
@@ -70,7 +70,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
             return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
         return plain
     if decision.state == DecisionState.APPLIED:
-        word = "Sent back" if decision.outcome == "send_back" else plain.word
+        word = "Changes requested" if decision.outcome == "send_back" else plain.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
@@ -96,7 +96,7 @@ def _done(decision: Decision) -> str:
 
 def _under_way(decision: Decision, who: str) -> Status:
     word, tone = _DECISIONS[decision.state]
-    if word == "Leaving":
+    if word == "Sending":
         word = _REJECTING.get(decision.outcome, word)
     if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
         word = "May still be rejected"

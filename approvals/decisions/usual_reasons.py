@@ -17,13 +17,13 @@ class Preset:
 
 REJECT = (
     Preset("recipient", "Wrong recipient", "This must not go to this recipient."),
-    Preset("untrue", "Not true, or not known", "It says something that is not true, or that nobody has confirmed."),
+    Preset("untrue", "Inaccurate or unverified", "It says something that is not true, or that nobody has confirmed."),
     Preset("promise", "Promises too much", "It promises something that nobody here has agreed to."),
-    Preset("private", "Says what must stay inside", "It gives away what must stay inside."),
+    Preset("private", "Confidential information", "It gives away what must stay inside."),
     Preset("misled", "The agent was misled", "It follows instructions from somebody who may not give any."),
     Preset("double", "Already answered", "This was already answered."),
     Preset("late", "No longer needed", "It is not needed any more."),
-    Preset("person", "A person answers this", "A person will answer this. Do not write again."),
+    Preset("person", "A person will answer", "A person will answer this. Do not write again."),
 )
 SEND_BACK = (
     Preset("facts", "Check the facts", "Check names, dates and sums against the thread."),

@@ -135,7 +135,7 @@ def _typed(request: DeskRequest) -> dict[str, str]:
 def _words_of(done: PutOff, form: SnoozeForm) -> str:
     at = done.until.astimezone(form.zone_name)
     why = ", an hour before it expires" if done.is_earlier else ""
-    return f"Put off until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
+    return f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
 
 
 def _go_on(request: DeskRequest, message: Message, said: str) -> HttpResponse:

@@ -59,7 +59,7 @@ def _fragment(request: DeskRequest, message: Message, more: dict[str, object], *
 
 def _words_of(said: Said) -> str:
     if not said.asked:
-        return "Said. Whoever opens this message reads it."
+        return "Comment posted. Whoever opens this message sees it."
     names = [str(one) for one in said.asked]
     told = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-    return f"Said. It stands in Mine for {told} until they answer."
+    return f"Comment posted. {told} will see it under Mine."

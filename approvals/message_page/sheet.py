@@ -115,7 +115,7 @@ def _tabs(
         number = comparison.differences
         marks["parts"] = (f"{number:,}", f"{number:,} difference{'' if number == 1 else 's'}")
     if sent_back and sent_back.changes:
-        marks["changes"] = (str(len(sent_back.changes)), "changed since it was sent back")
+        marks["changes"] = (str(len(sent_back.changes)), "changed since changes were requested")
     tabs = []
     for name, label in WAYS.items():
         asked = "&".join(part for part in (query.lstrip("?"), f"view={name}") if part)

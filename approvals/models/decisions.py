@@ -123,12 +123,12 @@ class Decision(models.Model):
     @property
     def word(self) -> str:
         """The outcome as a past participle, for sentences."""
-        return {"approve": "approved", "reject": "rejected", "send_back": "sent back"}[self.outcome]
+        return {"approve": "approved", "reject": "rejected", "send_back": "returned for changes"}[self.outcome]
 
     @property
     def deed(self) -> str:
         """The outcome as what its giver did with the message: "sent it back"."""
-        return "sent it back" if self.outcome == "send_back" else f"{self.word} it"
+        return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
 
 
 class DecisionAttempt(models.Model):

@@ -13,8 +13,8 @@ from common.search_field import Grammar, Typed, read_typed
 TABS = {
     "waiting": "Waiting",
     "mine": "Mine",
-    "leaving": "Leaving",
-    "unknown": "Unknown",
+    "leaving": "Sending",
+    "unknown": "Unconfirmed",
     "failed": "Failed",
     "done": "Done",
 }

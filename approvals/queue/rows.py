@@ -99,7 +99,7 @@ class Row:
     @property
     def shape(self) -> str:
         """The shape and the colour of its word."""
-        ended = " ended" if self.status.word in ("Rejected", "Sent back", "Expired") else ""
+        ended = " ended" if self.status.word in ("Rejected", "Changes requested", "Expired") else ""
         return f"{self.status.tone}{ended}"
 
     @property

@@ -16,7 +16,12 @@ from people.models import Person
 
 ELSEWHERE = "elsewhere"
 # Columns in the order in which they are shown; the first four add up to the fifth, the others are parts of it.
-SUMMED = {"approved": "Approved", "rejected": "Rejected", "sent_back": "Sent back", ELSEWHERE: "Decided elsewhere"}
+SUMMED = {
+    "approved": "Approved",
+    "rejected": "Rejected",
+    "sent_back": "Changes requested",
+    ELSEWHERE: "Decided elsewhere",
+}
 PARTS = {
     "by_rule": "By a rule",
     "undone": "Undone",

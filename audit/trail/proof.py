@@ -67,7 +67,7 @@ class Proof:
             f"Proof of {entries} {'entry' if entries == 1 else 'entries'} about the message {self.data['message']},",
             f"made {self.data['made_at'][:16]} UTC under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
             f"The seal is signed with the key {self.key_fingerprint}: compare it with what the desk shows",
-            "under Audit, How the ledger stands, or with what you were told otherwise.",
+            "under Audit, Ledger status, or with what you were told otherwise.",
             *self._left_out(),
             "Check it: python3 countersign_verify.py THIS-FILE",
         ]

@@ -1,4 +1,4 @@
-"""The ledger's status for its page: how far it is sealed, where heads are stored, what checks found."""
+"""Ledger status, for the page that says so: how far it is sealed, where heads are kept, what checks found."""
 
 from dataclasses import dataclass
 from datetime import datetime

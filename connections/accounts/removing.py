@@ -74,7 +74,7 @@ def _problem(connection: Connection) -> str:
     are = "1 decision is" if live == 1 else f"{live} decisions are"
     return (
         f"{are} still on the way to MultiMail, and what becomes of them could not be learned any more. Wait until they "
-        "are carried out, or undo them on their pages; what is in doubt stands under Attention."
+        "are carried out, or undo them on their pages; what is in doubt stands under Needs attention."
     )
 
 

@@ -160,7 +160,7 @@ def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
 
 
 def _webhook(account: Account) -> Step:
-    connection, title = account.connection, "Let MultiMail call"
+    connection, title = account.connection, "Receive webhooks"
     url = _to(_page_of(connection), "webhook")
     if forged := unsigned.lately([connection.pk]).get(connection.pk, 0):
         said = (
@@ -258,7 +258,7 @@ def _people() -> Step:
 
 
 def _letter(account: Account | None) -> Step:
-    title = "Try it with a first letter"
+    title = "Send a first message"
     if account is None:
         said = "Once MultiMail is connected, a line stands here that writes a letter."
         return Step("letter", title, "later", said, is_needed=False)
@@ -284,7 +284,7 @@ _LATER = tuple(
     Step(name, title, "later", "Comes once MultiMail is connected.")
     for name, title in (
         ("keys", "Check what its keys may do"),
-        ("webhook", "Let MultiMail call"),
+        ("webhook", "Receive webhooks"),
         ("queue", "Read what is held"),
     )
 )

@@ -112,10 +112,10 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
         name="times",
         title="How long it takes",
         lead="From being held to a person's decision, in the last 7 days (UTC).",
-        head=("Day", "Decisions", "Half within", "95 of 100 within"),
+        head=("Day", "Decisions", "Median", "95th percentile"),
         rows=tuple(told),
         empty="Nobody has decided anything in the last 7 days. Once somebody has, this shows how long senders waited.",
-        summary=_listed(f"{day}: half within {half}, 95 of 100 within {most}" for day, _, half, most in told),
+        summary=_listed(f"{day}: median {half}, 95th percentile {most}" for day, _, half, most in told),
         days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in week]),
     )
 
@@ -125,13 +125,13 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
     rows = [_person(row) for row in found]
     return Panel(
         name="people",
-        title="Who decides",
+        title="Decisions by reviewer",
         lead="In the last 7 days, and how long the letter was open before. Letters differ: this compares nobody.",
-        head=("Who", "Decisions", "Approved", "Half within"),
+        head=("Who", "Decisions", "Approved", "Median"),
         rows=tuple((name, str(number), str(approved), half) for name, number, approved, half in rows),
         empty="Nobody has decided anything in the last 7 days. Each reviewer's number stands here once they have.",
-        summary=_listed(f"{name}: {number}, half within {half}" for name, number, _, half in rows),
-        bars=bars([(name, f"{number} · half within {half}", [(number, "blue")]) for name, number, _, half in rows]),
+        summary=_listed(f"{name}: {number}, median {half}" for name, number, _, half in rows),
+        bars=bars([(name, f"{number} · median {half}", [(number, "blue")]) for name, number, _, half in rows]),
     )
 
 
@@ -144,11 +144,11 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     told += [("No rule saw anything", rejected, back) for rule, rejected, back in found if not rule]
     return Panel(
         name="caught",
-        title="What was caught",
-        lead="Rejected or sent back by people in the last 7 days. A letter counts under each of its findings.",
-        head=("Finding", "Rejected", "Sent back"),
+        title="Rejections by finding",
+        lead="Rejected by people, or changes requested, in the last 7 days. A letter counts under each of its findings.",
+        head=("Finding", "Rejected", "Changes requested"),
         rows=tuple((words, str(rejected), str(back)) for words, rejected, back in told),
-        empty="Nothing was rejected or sent back in the last 7 days. What people stop is told here by its findings.",
+        empty="Nothing was rejected in the last 7 days, and no changes were requested. What people stop is told here by its findings.",
         summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in told),
         bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in told]),
     )
@@ -159,7 +159,7 @@ def refused(causes: Counter[str]) -> Panel:
     told = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
     return Panel(
         name="refused",
-        title="What the desk refused",
+        title="Blocked attempts",
         lead="Presses and decisions of the last 7 days that it did not let through.",
         head=("Why", "How often"),
         rows=tuple((words, _number(value)) for words, value in told),
@@ -200,7 +200,7 @@ def _words(rule: str) -> str:
 
 def _both(rejected: int, back: int) -> str:
     parts = [f"{rejected} rejected"] if rejected or not back else []
-    return ", ".join([*parts, *([f"{back} sent back"] if back else [])])
+    return ", ".join([*parts, *([f"{back} changes requested"] if back else [])])
 
 
 def _number(value: int) -> str:

@@ -27,7 +27,7 @@ KEYS = (
     Key("new", "n", "Load what is new", GROUPS[0]),
     Key("approve", "a", "Approve", GROUPS[1]),
     Key("reject", "r", "Reject", GROUPS[1]),
-    Key("send_back", "b", "Send back for changes", GROUPS[1]),
+    Key("send_back", "b", "Request changes", GROUPS[1]),
     Key("undo", "z", "Undo, while it has not left", GROUPS[1]),
     Key("snooze", "s", "Put off until later", GROUPS[1]),
     Key("claim", "c", "Take it on, or give it back", GROUPS[1]),

@@ -14,18 +14,18 @@ class ModeWords:
     means: str
 
 
-KINDS: Mapping[str, str] = {"restriction": "Who may be written to", "bypass": "Whose mail need not wait"}
+KINDS: Mapping[str, str] = {"restriction": "Allowed recipients", "bypass": "Whose mail need not wait"}
 
 _RESTRICTION = (
     ModeWords("off", "Off", "plain", "Refuses nobody; its entries do not count."),
-    ModeWords("monitor", "Watch only", "blue", "Refuses nobody, and notes who would be refused."),
+    ModeWords("monitor", "Monitor", "blue", "Refuses nobody, and notes who would be refused."),
     ModeWords("contacts", "Contacts and entries", "green", "Lets through who is a contact of the account, or named."),
-    ModeWords("enforce", "In force", "green", "Lets through only who is named. Without an entry that is nobody."),
+    ModeWords("enforce", "Enforce", "green", "Lets through only who is named. An empty list blocks everyone."),
 )
 _BYPASS = (
     ModeWords("off", "Off", "plain", "Everything waits for a decision."),
-    ModeWords("monitor", "Watch only", "blue", "Everything waits; what would not have waited is noted."),
-    ModeWords("enforce", "In force", "rose", "Mail leaves unread where all of its recipients are named."),
+    ModeWords("monitor", "Monitor", "blue", "Everything waits; what would not have waited is noted."),
+    ModeWords("enforce", "Enforce", "rose", "Mail leaves unread where all of its recipients are named."),
 )
 
 

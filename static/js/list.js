@@ -37,7 +37,7 @@
   function mark(item, { word, tone, detail = "", action = "" }) {
     const chip = item.querySelector("[data-chip]");
     const isHeld = word === "Held";
-    const hasEnded = word === "Rejected" || word === "Sent back";
+    const hasEnded = word === "Rejected" || word === "Changes requested";
     const isBack = isHeld && (action === "decision.refused" || chip.textContent.trim() === "Held again");
     const said = item.querySelector("[data-detail]");
     const words = isHeld ? "" : detail;

@@ -53,8 +53,8 @@
     // The button stays: whether it is too late is not for this clock to say.
     countdown.textContent = left > 0
       ? countdown.textContent.replace(/\d+ s$/, `${left} s`)
-      : countdown.textContent.startsWith("Leaves")
-      ? "Leaving now"
+      : countdown.textContent.startsWith("Sends")
+      ? "Sending now"
       : "Going back now";
     if (left <= 0) clearInterval(ticker);
   }

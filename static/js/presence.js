@@ -162,7 +162,7 @@
     const row = item(id);
     const mark = row?.querySelector("[data-chip]");
     if (!mark || document.getElementById("list").dataset.tab !== "waiting") return;
-    if (isOff) Object.assign(mark, { textContent: "Put off", className: "chip shape violet" });
+    if (isOff) Object.assign(mark, { textContent: "Snoozed", className: "chip shape violet" });
     mark.hidden = !isOff;
     row.classList.toggle("done", isOff);
   }

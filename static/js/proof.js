@@ -191,7 +191,7 @@
         const line = make("p");
         line.append(bdi(one.text));
         if (one.standing) {
-          line.append(" ", make("span", one.standing === "says" ? "says; not proved" : one.standing, "tag"));
+          line.append(" ", make("span", one.standing === "says" ? "claimed; not verified" : one.standing, "tag"));
         }
         told.append(line);
       }
@@ -206,7 +206,7 @@
     const head = document.createElement("head"), body = document.createElement("body");
     const main = document.createElement("main"), style = document.createElement("style");
     main.id = "page";
-    main.append(make("h1", "Trace of one message, with its proof"), outcome, told);
+    main.append(make("h1", "Audit trail of one message, with its proof"), outcome, told);
     body.append(main);
     if (hex(await sha256(encoder.encode(styleText))) === HASH_OF_THE_STYLE) style.textContent = styleText;
     else findings.push("How this file looks was edited after it was made.");
@@ -217,7 +217,7 @@
       Object.assign(meta, { name, content });
       head.append(meta);
     }
-    head.append(make("title", "Trace of one message, with its proof · Countersign"), style);
+    head.append(make("title", "Audit trail of one message, with its proof · Countersign"), style);
     const root = document.documentElement;
     for (const { name } of [...root.attributes]) root.removeAttribute(name);
     root.lang = "en";
@@ -286,7 +286,7 @@
       make(
         "p",
         "Whether this is the desk's key, no file can say of itself. Compare it with the desk's own page " +
-          "(Audit, How the ledger stands), with the file or the Discord channel where the desk keeps its seals, " +
+          "(Audit, Ledger status), with the file or the Discord channel where the desk keeps its seals, " +
           "or with what you were given earlier.",
       ),
     );

@@ -61,7 +61,7 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     if scripts:
         assert too_wide(page) == []
         assert violations(page) == []
-    page.get_by_role("link", name="Do nothing, go back").click()
+    page.get_by_role("link", name="Cancel").click()
     page.wait_for_url("**/stop/")
     release.click()
     expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()

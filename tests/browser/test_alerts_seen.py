@@ -30,7 +30,7 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, prod
     assert faults(admin) == []
     admin.get_by_role("link", name="Add a route").click()
     admin.get_by_label("mail is delivered").check()
-    admin.get_by_role("button", name="Show what it would tell").click()
+    admin.get_by_role("button", name="Preview").click()
     expect(admin.get_by_text("events would have gone there")).to_be_visible()
     expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
         '"type": "email.delivered"'

@@ -27,15 +27,15 @@ def lists(open_as, product):
     set_mode(page, "Off")
     for box in page.locator(".allow-entries input[name=remove]").all():
         box.check()
-    if page.get_by_role("button", name="Take out those ticked").count():
-        page.get_by_role("button", name="Take out those ticked").click()
+    if page.get_by_role("button", name="Remove selected").count():
+        page.get_by_role("button", name="Remove selected").click()
         page.get_by_role("button", name="Save").click()
     wait_for_gate(page)
 
 
 def set_mode(page, name):
     page.get_by_role("radio", name=name).check()
-    page.get_by_role("button", name="Show what that changes").click()
+    page.get_by_role("button", name="Preview changes").click()
     if page.get_by_role("button", name="Save").count():
         page.get_by_role("button", name="Save").click()
     else:
@@ -63,12 +63,12 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
     long = f"{'a' * 60}@{'b' * 60}.example"
     page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n{long}\n*.com")
     page.get_by_role("textbox", name="Note").fill("The fair")
-    page.get_by_role("button", name="Show what that does").click()
+    page.get_by_role("button", name="Preview changes").click()
     expect(page.get_by_text("'*.com' is none of name@domain")).to_be_visible()
     expect(page.locator("#rehearsal")).to_contain_text("In the last 30 days")
     page.get_by_role("button", name="Save").click()
     expect(page.locator(".toasts")).to_contain_text("Saved: version")
-    set_mode(page, "In force")
+    set_mode(page, "Enforce")
     wait_for_gate(page)
     assert send(product, LEE).status_code == 202
     assert send(product, MALLORY).status_code == 403
@@ -87,5 +87,5 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
     for width in (1440, 768, 360):
         page.set_viewport_size({"width": width, "height": 800})
         assert is_narrow(page), width
-        page.get_by_role("radio", name="Watch only").check()
+        page.get_by_role("radio", name="Monitor").check()
         page.locator(".allow-entries input[name=remove]").first.check()

@@ -134,7 +134,7 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, p
     expect(desk.locator("#send_back")).to_have_attribute("open", "")
     desk.keyboard.type("Name the order, please")
     desk.keyboard.press("Control+Enter")
-    expect(desk.get_by_role("heading", name="Sent back: 4 of 5")).to_be_visible()
+    expect(desk.get_by_role("heading", name="Changes requested: 4 of 5")).to_be_visible()
     failed = desk.locator(".ends .failed")
     expect(failed).to_have_count(1)
     expect(failed).to_contain_text("changed after you opened it")
@@ -174,7 +174,7 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     plain.get_by_role("button", name="Review together").click()
     plain.locator(".tick").nth(1).uncheck()
     plain.locator(".tick").nth(0).press("Enter")
-    expect(plain.get_by_role("alert").first).to_contain_text("Choose approve, reject or send back.")
+    expect(plain.get_by_role("alert").first).to_contain_text("Choose approve, reject or request changes.")
     assert states_of(product, ids) == ["undone"] * 2
     plain.get_by_role("button", name="Approve and send what is ticked").click()
     expect(plain.get_by_role("heading", name="Approved: 1 of 1")).to_be_visible()

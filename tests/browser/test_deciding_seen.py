@@ -17,7 +17,7 @@ PAUSE = "new Promise((done) => setTimeout(done, 450))"
 # Tells the page twice what became of the message, the second time while the answer to the first is on its way.
 TELL_TWICE = """message => {
   const tell = () => document.dispatchEvent(
-    new CustomEvent("desk:hint", { detail: { message, action: "message.sent", word: "Handed over" } }));
+    new CustomEvent("desk:hint", { detail: { message, action: "message.sent", word: "Sent" } }));
   const ask = window.fetch;
   let asked = 0;
   window.fetch = async (url, options) => {
@@ -71,7 +71,7 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     expect(notice).to_contain_text(re.compile(r"Leaves in [1-5]\d s"))
     assert on_screen(desk) == second["id"]
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
     assert on_screen(desk) == first["id"]
     desk.wait_for_url(product.page(first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
@@ -142,7 +142,7 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     expect(desk.locator("#message").get_by_label("Another tone")).to_be_checked()
     desk.unroute("**/verdict/")
     decide_after_a_pause(desk, "Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Sent back. Goes back in")
+    expect(desk.locator("#decided")).to_contain_text("Changes requested. Goes back in")
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
@@ -190,7 +190,9 @@ def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_p
     plain.wait_for_url(f"**/queue/{third['id']}/?decided={second['id']}")
     expect(plain.get_by_text("Goes back in").first).to_be_visible()
     plain.get_by_role("button", name="Undo").click()
-    expect(plain.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    expect(
+        plain.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")
+    ).to_be_visible()
 
 
 def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empty_state(desk, product, make):
@@ -213,5 +215,5 @@ def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empt
     ids = [row["upstream_id"] for row in rows]
     assert product.sql(f"{query} WHERE d.outcome = 'approve' AND m.upstream_id = ANY(%s)", ids) == [(20,)]
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
     assert on_screen(desk) == rows[-1]["id"]

@@ -60,7 +60,7 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo")).to_be_visible()
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
 
 
 def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(open_page, signed_in, product, ana):
@@ -101,7 +101,7 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     again = LETTER.replace("Friday", "30 November")
     second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
-    expect(desk.locator("#message").get_by_text("Sent back by Ana Ferreira at")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Changes requested by Ana Ferreira at")).to_be_visible()
     expect(desk.locator("#message").get_by_text("“Say 30 November”")).to_be_visible()
     expect(desk.locator("#sent-back-before ins").last).to_contain_text("30 November")
     expect(desk.locator(f".item[data-message='{second['id']}']").get_by_text("Second try")).to_be_visible()
@@ -149,7 +149,9 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
         ).to_be_visible()
         product.sql("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
         desk.get_by_role("button", name="Undo").click()
-        expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+        expect(
+            desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")
+        ).to_be_visible()
         assert product.mails(subject) == []
     finally:
         product.sql("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")

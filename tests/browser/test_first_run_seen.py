@@ -199,7 +199,7 @@ def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
     desk.wait_for(lambda: reviewer.reload() and row.count(), 120, "the letter in the queue")
     row.click()
     reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
-    expect(reviewer.get_by_text(re.compile("Leaving|Approved|approved")).first).to_be_visible()
+    expect(reviewer.get_by_text(re.compile("Sending|Approved|approved")).first).to_be_visible()
     cards = lambda: [post["embeds"][0] for post in discord.posts if "embeds" in post]  # noqa: E731
     desk.wait_for(lambda: any("Hello from the first run" in one["title"] for one in cards()), 120, "the card")
     desk.wait_for(lambda: "Held" not in cards()[-1]["description"], 120, "the card to turn")

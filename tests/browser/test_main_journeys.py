@@ -92,7 +92,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     # Counting down says nothing more: only what is outside of the count is read out.
     expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
     expect(desk.get_by_role("alert").filter(has_text="Approved.")).to_be_visible()
-    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Leaving")
+    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Sending")
     assert len(asked) == 1
     product.wait_for(lambda: opened(ana, second), timeout=TIMEOUT, what="the second to be noted as opened")
     assert opened(ana, third) == [], "fetched ahead is not read"
@@ -187,7 +187,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     desk.keyboard.press("Control+Enter")
     expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
     desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
     desk.evaluate(PAUSE)
     desk.keyboard.press("a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")

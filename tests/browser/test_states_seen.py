@@ -17,15 +17,15 @@ SAID = {
     "test message": ("Held", "Test"),
     "fetching": ("Fetching", "The content is being fetched from MultiMail."),
     "unreadable": ("", "The content could not be read."),
-    "leaving": ("Leaving", "Approved by Ben Okafor."),
-    "calling": ("Leaving", "Being carried out"),
+    "leaving": ("Sending", "Approved by Ben Okafor."),
+    "calling": ("Sending", "Being carried out"),
     "unknown": ("Outcome unknown", "The outcome is not known yet."),
     "confirm": ("Outcome unknown", "Seen held twice"),
     "unattributed": ("Outcome unknown", "It was decided, and nothing says how."),
     "withdrawn": ("May still leave", "This message may still leave."),
     "refused": ("Held", "Held again."),
-    "undone": ("Held", "Undone, and held again."),
-    "sent back": ("Sent back", "Say 30 November"),
+    "undone": ("Held", "Undone. The message is held again; nothing was sent."),
+    "sent back": ("Changes requested", "Say 30 November"),
     "rejected": ("Rejected", "Rejected by Ben Okafor"),
     "expired": ("Expired", "Never sent."),
     "delivered": ("Delivered", "Approved by Ben Okafor"),
@@ -37,10 +37,10 @@ SAID = {
 EMPTY = {
     "waiting": ("Nothing is waiting", "appears here"),
     "mine": ("Nothing is yours", "See what waits"),
-    "leaving": ("Nothing is leaving", "can be undone"),
-    "unknown": ("No outcome is unknown", "until the desk has found out"),
+    "leaving": ("Nothing is being sent", "can be undone"),
+    "unknown": ("Nothing is unconfirmed", "until the desk has found out"),
     "failed": ("Nothing has failed", "stand here"),
-    "done": ("Nothing is past the desk yet", "Messages come here"),
+    "done": ("Nothing was decided or sent yet", "Messages come here"),
 }
 
 
@@ -89,7 +89,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
         expect(box).to_contain_text(advice)
         expect(box.get_by_role("link").last).to_be_visible()
     for path, title in (
-        ("history", "Nothing is past the desk yet"),
+        ("history", "Nothing was decided or sent yet"),
         ("audit", "No entry"),
         ("attention", "Nothing needs you"),
     ):

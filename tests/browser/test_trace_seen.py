@@ -57,11 +57,11 @@ def test_trace_is_read_its_past_decision_opened_and_its_proof_checks_itself_offl
 ):
     desk.goto(product.known["DASHBOARD_URL"] + decided)
     answers = desk.locator(".answers")
-    for told in ("dana", "#sales", "Northwind", "99001", "Ana", "Sums agree", "handed over to delivery", "sealed"):
+    for told in ("dana", "#sales", "Northwind", "99001", "Ana", "Sums agree", "It was sent", "sealed"):
         expect(answers).to_contain_text(told)
     assert (too_wide(desk), violations(desk)) == ([], [])
     with desk.expect_download() as download:
-        desk.get_by_role("button", name="Page that checks itself").click()
+        desk.get_by_role("button", name="Self-verifying page (HTML)").click()
     file = Path(tmp_path / "taken.html")
     download.value.save_as(file)
     desk.get_by_role("link", name="as it was seen").first.click()

@@ -95,7 +95,7 @@ def test_preview_says_what_would_change_and_saving_it_does_that_and_tells_the_ga
 def test_mode_is_set_the_same_way_and_an_empty_list_in_force_is_warned_of(signed_in, admin, connection):
     client = signed_in(admin)
     shown = preview(client, mode="enforce")
-    assert missing(shown, "No entry would be live: everybody is refused", "Off → In force") == []
+    assert missing(shown, "No entry would be live: everybody is refused", "Off → Enforce") == []
     save(client, shown)
     assert Allowlist.objects.get().mode == "enforce"
     assert Entry.objects.filter(action="allowlist.mode_set").count() == 1

@@ -61,10 +61,10 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
     fields = told(card_of(message, destination, expires_at=ends))
     assert fields["Held"] == f"<t:{int(message.held_at.timestamp())}:R>"
     assert fields["Expires"] == f"<t:{int(ends.timestamp())}:R>"
-    assert fields["Taken on by"] == "nobody yet"
+    assert fields["Claimed by"] == "nobody"
     assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
     Claim.objects.create(message=message, person=reviewer)
-    assert told(card_of(message, destination))["Taken on by"] == str(reviewer)
+    assert told(card_of(message, destination))["Claimed by"] == str(reviewer)
     # In the last tenth of its time it says so in words and colour, as the desk does.
     ends = now + timedelta(minutes=20)
     assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
@@ -84,7 +84,7 @@ def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connect
         card = card_of(message, destination, state=state)
         assert card["color"] == COLOURS[tone], state
         assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
-        asks = ("Read it and decide" in card["description"], "Taken on by" in told(card))
+        asks = ("Read it and decide" in card["description"], "Claimed by" in told(card))
         assert asks == (state == "held",) * 2, state
         assert find_errors({"embeds": [card]}) == {}
 
@@ -98,7 +98,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
     for mode, word in (("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")):
         connection.mailboxes.update(oversight_mode=mode)
         said = card_of(message, destination)["description"]
-        assert said.startswith(f"**Handed over · {word}.**")
+        assert said.startswith(f"**Sent · {word}.**")
         assert "nobody was asked" in said
 
 
@@ -192,7 +192,7 @@ def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(con
     decision = decide(message, reviewer).decision
     for outcome, action, repeated, said in (
         ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
-        ("send_back", "rejected", "", "**Sent back** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
+        ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is on its way."),
         ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is on its way.\n> Looks fine."),
         ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is on its way.\n> Theirs."),
@@ -210,11 +210,11 @@ def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewe
     message = make_message(connection)
     decide(message, reviewer, "send_back", reason="Please add the amount.")
     said = card_of(message, destination)["description"]
-    assert said.startswith("**Sending back.**")
+    assert said.startswith("**Requesting changes.**")
     assert str(reviewer) in said
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
-        ("send_back", "rejected", "**Sent back** by Ana Ferreira."),
+        ("send_back", "rejected", "**Changes requested** by Ana Ferreira."),
         ("approve", "bounced", "**Bounced.** The recipient's server refused it; approved by Ana Ferreira."),
     ):
         message.decisions.update(state="applied", outcome=outcome, reason="" if outcome == "approve" else "No")

@@ -213,7 +213,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
     ):  # fmt: skip
         with pytest.raises(VerdictNotAllowed, match=sentence):
             decide(message, person)
-    for state, word in (("rejected", "rejected"), ("gone", "decided elsewhere"), ("sent", "handed over")):
+    for state, word in (("rejected", "rejected"), ("gone", "decided elsewhere"), ("sent", "sent")):
         Message.objects.update(state=state)
         with pytest.raises(AlreadyDecided) as caught:
             decide(message, reviewer)

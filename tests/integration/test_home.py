@@ -82,7 +82,7 @@ def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(revi
     card = panels(reviewer)["times"]
     ((day, *row),) = card.rows
     assert row == ["5", "30 s", "54 min"]
-    assert f"{day}: half within 30 s, 95 of 100 within 54 min" in card.summary
+    assert f"{day}: median 30 s, 95th percentile 54 min" in card.summary
     # What is held again in the future has waited for no time.
     Message.objects.update(held_at=F("held_at") + timedelta(days=2))
     assert rows(reviewer)["times"][0][2] == "0 s"
@@ -164,7 +164,7 @@ def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(sig
     decided(reviewer, "reject", rule="expiry", given_by=None)
     page = signed_in(reviewer).get("/").content.decode()
     assert "<script>alert(1)" not in page
-    assert re.search(r"<b>2</b><span>rejected or sent back", page)
+    assert re.search(r"<b>2</b><span>rejected, or changes requested", page)
     for name in ("waits", "times", "people", "caught", "refused"):
         card = re.search(rf'<section[^>]*id="panel-{name}".*?</section>', page, re.DOTALL)[0]
         title, description = re.search(r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card).groups()

@@ -56,7 +56,7 @@ def test_keys_are_listed_with_what_they_may_and_whose_they_are(signed_in, admin,
     assert KeyOwner.objects.get().person == reviewer
     answer = client.get("/keys/")
     page = text_of(answer)
-    for words in ("Key agent", "send", "Ana Ferreira", "never used", "this desk's oversight key, it seems"):
+    for words in ("Key agent", "send", "Ana Ferreira", "never used", "This desk's oversight key"):
         assert words in page, words
     for hidden in (account.world.keys["agent"], "<script>x", "\u202e"):
         assert hidden not in answer.content.decode(), hidden

@@ -213,7 +213,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
     write("comment.added", by=SEALER, details={"text": "refund"})
     page = desk.get("/audit/?q=refund")
     groups = {label: [(one.label, one.number) for one in shown] for label, shown, _ in page.context["facet_groups"]}
-    assert groups["Kinds of act"] == [("Verdict given", 5), ("Comment added", 1)]
+    assert groups["Actions"] == [("Verdict given", 5), ("Comment added", 1)]
     assert groups["Who"] == [("Ben Okafor", 4), ("the seal worker", 1), ("Ana Ferreira", 1)]
     assert "6 entries" in page.content.decode()
     # It is counted exactly up to a limit, and said where it is cut.

@@ -261,7 +261,7 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
     send_back(first, second_reviewer)
     later = next_one(connection, **THREAD, markdown="The refund takes 14 days.")
     page = read(desk, later)
-    told = ("Second try", "Sent back by Ben Okafor at 10:01:00 UTC", "removed: 10 </del>", 'id="sheet"')
+    told = ("Second try", "Changes requested by Ben Okafor at 10:01:00 UTC", "removed: 10 </del>", 'id="sheet"')
     at = [page.index(words) for words in told]
     assert at == sorted(at)
     assert "“Please name the order, and say 14 days.”" in page
@@ -275,7 +275,7 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
 
 
 STATES = {
-    "leaving": ({}, ["Leaving", "Approved by Ana Ferreira"], ["Undo Z"]),
+    "leaving": ({}, ["Sending", "Approved by Ana Ferreira"], ["Undo Z"]),
     "tried again": (
         {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429.", "due_at": NOW},
         ["It is tried again. MultiMail answered 429."],
@@ -300,12 +300,12 @@ STATES = {
     "withdrawn": (
         {"state": "withdrawn", "may_have_left": True, "explanation": "Withdrawn by Ana Ferreira."},
         ["This message may still leave.", "Reject at MultiMail", "this must not be sent.</textarea>"],
-        ["Reject with this reason", "Send back with this note", "Look again"],
+        ["Reject with this reason", "Request changes with this note", "Look again"],
     ),
     "refused": (
         {"state": "refused", "explanation": "The content changed after the decision."},
         ["Held again.", "The content changed after the decision."],
-        ["Approve and send to 1 person outside A", "Reject with this reason", "Send back with this note"],
+        ["Approve and send to 1 person outside A", "Reject with this reason", "Request changes with this note"],
     ),
     "superseded": (
         {"state": "superseded", "explanation": "The message was rejected by lee outside this desk first."},

@@ -89,7 +89,7 @@ SAID = {
     "additions": ("The mailbox's signature Mila", "A blind copy (Bcc) to lee@northwind.example"),
     "origin": ("ana#1 in #outreach, Acme says", "user 77 interaction 1180", "Sent with the key “Invoices <b>”"),
     "ruling": ("One approval is needed, and you may give it.",),
-    "decide": ("Approve with care…", "Reject", "Send back"),
+    "decide": ("Approve with care…", "Reject", "Request changes"),
 }
 
 
@@ -307,6 +307,6 @@ def test_inbound_mail_has_words_of_its_own(desk, connection):
     assert "From outside, by email. Your agent gets it only when somebody releases it." in words(page)
     assert "Release to the agent" in page
     for outbound in (
-        *("As it arrives", "as its recipient gets it", "Approve", "What should change?", "Send back", "An agent"),
+        *("As it arrives", "as its recipient gets it", "Approve", "What should change?", "Request changes", "An agent"),
     ):
         assert outbound not in page

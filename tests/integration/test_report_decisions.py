@@ -85,7 +85,7 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
     people = {row.label: figures(row) for row in found.people}
     assert people == {
         "Ana Ferreira": {
-            "Approved": 2, "Rejected": 1, "Sent back": 1, "All": 4, "Undone": 1, "Refused by the desk": 1,
+            "Approved": 2, "Rejected": 1, "Changes requested": 1, "All": 4, "Undone": 1, "Refused by the desk": 1,
         },
         "Ben Okafor": {"Approved": 1, "All": 1, "Somebody else was first": 1, "High risk": 1},
         "The expiry rule": {"Rejected": 1, "All": 1, "By a rule": 1},

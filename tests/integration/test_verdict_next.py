@@ -133,7 +133,7 @@ def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, message
     answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)
     assert shown(answer) == str(message.public_id)
     assert Decision.objects.get().state == "undone"
-    assert "Undone, and held again." in answer.content.decode()
+    assert "Undone. The message is held again; nothing was sent." in answer.content.decode()
 
 
 @pytest.mark.proves("case 7")
@@ -263,7 +263,7 @@ def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, rev
 IMPOSSIBLE = [
     ("approve", "z", "“Z” would be two keys: “Approve” and “Undo, while it has not left”."),
     ("reject", "7", "“7” cannot be the key for “Reject”: digits choose a reason."),
-    ("send_back", "", "Give “Send back for changes” a key: one letter or sign."),
+    ("send_back", "", "Give “Request changes” a key: one letter or sign."),
     ("comment", " ", "Give “Comment” a key: one letter or sign."),
     ("next", "jj", "Give “Next message in the list” a key: one letter or sign."),
 ]

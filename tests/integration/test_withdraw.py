@@ -291,7 +291,7 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(messa
 SETTLED = [
     ("approve", True, "applied", "Approved", "green"),
     ("reject", True, "applied", "Rejected", "rose"),
-    ("send_back", True, "applied", "Sent back", "rose"),
+    ("send_back", True, "applied", "Changes requested", "rose"),
     ("approve", False, "superseded", "Not carried out", "violet"),
     ("reject", False, "superseded", "Not carried out", "violet"),
 ]

@@ -95,12 +95,12 @@ def strings_of(value):
 
 def test_what_is_over_says_no_times():
     over = bot_body("Refund", "green")["embeds"][0]
-    assert not {"Held", "Expires", "Taken on by"} & {one["name"] for one in over["fields"]}
+    assert not {"Held", "Expires", "Claimed by"} & {one["name"] for one in over["fields"]}
 
 
 def test_risk_and_minimal_privacy_are_told_in_words_that_give_nothing_away():
     risky = card_of(risk="look-alike, [x](y)")
-    assert {"name": "Seen in it", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in risky["fields"]
+    assert {"name": "Findings", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in risky["fields"]
 
     minimal = str(card_of(privacy="minimal"))
     assert "refund" not in minimal

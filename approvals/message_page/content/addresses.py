@@ -32,7 +32,7 @@ _ENDS: Mapping[str, str] = {
     MessageState.BOUNCED: "last bounced",
     MessageState.COMPLAINED: "last called spam",
     MessageState.REJECTED: "last rejected here",
-    MessageState.SENT: "last handed over",
+    MessageState.SENT: "last sent",
     MessageState.APPROVED: "last approved",
     MessageState.SCHEDULED_APPROVED: "last approved",
 }
