@@ -15,7 +15,7 @@ class Event:
 
 
 EVENTS: tuple[Event, ...] = (
-    Event("email.held", "mail is held and waits for a decision", ("message.held",)),
+    Event("email.held", "a message is held for review", ("message.held",)),
     Event("email.expiring", "the time to approve mail is nearly over", ("message.expiring",)),
     Event(
         "email.decided", "mail is approved or rejected", ("message.approved", "message.released", "message.rejected")

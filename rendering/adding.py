@@ -88,6 +88,6 @@ class Added:
             )
         if self.has_font:
             yield (
-                Hidden("", "a font that the letter brings along", certain=False),
-                "the letter brings a font along, which may draw other letters than these",
+                Hidden("", "a font that the message brings along", certain=False),
+                "the message brings a font along, which may draw other letters than these",
             )

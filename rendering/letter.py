@@ -24,12 +24,12 @@ MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
 
 _DOCUMENT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Letter</title>'
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
     '<body class="{paper}"><div class="letter">{body}</div></body></html>'
 )
-_EMPTY = '<p><span class="blocked">This letter has no text.</span></p>'
+_EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
 def show_letter(content: Content) -> ShownLetter:

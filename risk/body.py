@@ -32,7 +32,7 @@ _FIELD_NAMES = {
     "bcc": "Bcc",
     "html": "HTML",
     "markdown": "text",
-    "in_reply_to": "the letter it answers",
+    "in_reply_to": "the message it answers",
     "send_at": "sending time",
     "from": "From",
     "from_name": "the sender's name",
@@ -96,12 +96,14 @@ def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         words = sum(len(h.text.split()) for h in found)
         ways = ", ".join(dict.fromkeys(h.how for h in found[:20]))
         are = "is" if words == 1 else "are"
-        sentence = f"{counted(words, 'word')} {are} {'hidden' if certain else 'shown to some recipients only'}."
+        sentence = f"{counted(words, 'hidden word')}."
+        if not certain:
+            sentence = f"{counted(words, 'word')} {are} shown to some recipients only."
         if not words:
             sentence = "A part of the text is not shown as it is written."
         evidence = (f"{h.text} ({h.how})" for h in found)
         anchor = marked(next((h.mark for h in found if h.mark), ""))
-        yield finding("hidden_text", sentence, f"By {ways}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
+        yield finding("hidden_text", sentence, f"{ways[:1].upper()}{ways[1:]}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
 
 
 def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -178,7 +180,7 @@ def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         return
     hosts = list(dict.fromkeys(b.host for b in shown.blocked if b.host))
     kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in shown.blocked).most_common())
-    sentence = f"The letter would load {counted(len(shown.blocked), 'thing')} from elsewhere."
+    sentence = f"The message would load {counted(len(shown.blocked), 'thing')} from elsewhere."
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
     anchor = marked(next((b.mark for b in shown.blocked if b.mark), ""))
     evidence = (f"{b.kind}: {b.url}" for b in shown.blocked)
@@ -188,7 +190,7 @@ def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
 def shown_as_source(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     """The letter could not be laid out, so nobody has seen it as its recipient will."""
     if shown.doubt:
-        sentence = "The letter is shown as its source."
+        sentence = "The message is shown as its source."
         yield finding("shown_as_source", sentence, f"Because {shown.doubt}.", anchor=SHEET)
 
 
@@ -197,6 +199,6 @@ def not_visible(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     missing = [name for name in FIELDS if name not in content.coverage]
     if missing:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
-        sentence = "Some of this letter is not visible with this key."
+        sentence = "Some of this message is not visible with this key."
         anchor = next((_PLACES[name] for name in missing if name in _PLACES), SHEET)
         yield finding("not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor)

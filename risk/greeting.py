@@ -95,7 +95,7 @@ def greets_another(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     if any(_may_be(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
-    sentence = "The letter greets somebody else than it goes to."
+    sentence = "The message greets somebody else than it goes to."
     evidence = (greeting.line, *map(bare_address, people))
     yield finding("greeting_differs", sentence, f"{quoted(greeting.line)} goes to {whom}.", evidence, anchor=SHEET)
 

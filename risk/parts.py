@@ -38,14 +38,14 @@ def differing(content: Content, shown: ShownLetter) -> Iterator[Finding]:
             if found
         )
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
-        sentence = "The HTML and the text of this letter give different numbers."
+        sentence = "The HTML and the text of this message give different numbers."
         yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
     elif only_there := _named_in(signed) - _named_in(shown):
-        sentence = "The text of this letter names addresses that its HTML does not."
+        sentence = "The text of this message names addresses that its HTML does not."
         detail = f"Only the text says {', '.join(map(one_word, sorted(only_there)[:5]))}."
         yield finding("parts_differ", sentence, detail, sorted(only_there), "notice", anchor=PARTS)
     elif overlap(shown.plain, signed.plain) < ALIKE:
-        sentence = "The HTML and the text of this letter are worded differently."
+        sentence = "The HTML and the text of this message are worded differently."
         yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
 
 

@@ -72,10 +72,10 @@ def off_allowlist(content: Content, context: RiskContext) -> Iterator[Finding]:
     level: Level | None = None if context.off_list else "notice"
     named = [bare_address(address) for address in off]
     if len(named) == 1:
-        sentence, anchor = "This recipient was on no allowlist when the letter was read.", at_address(named[0])
+        sentence, anchor = "This recipient was on no allowlist when the message was read.", at_address(named[0])
         yield finding("off_allowlist", sentence, f"{one_word(named[0])}.", named, level, anchor=anchor)
     elif named:
-        sentence = f"{len(named):,} recipients were on no allowlist when the letter was read."
+        sentence = f"{len(named):,} recipients were on no allowlist when the message was read."
         yield finding("off_allowlist", sentence, f"{_some(named)}.", named, level, anchor=ADDRESSES)
 
 
@@ -120,7 +120,7 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
         sentence = f"A {who}'s domain has {whose} inside it, but is another one."
     else:
         sentence = f"A {who}'s domain is almost {whose}."
-    known = f", {counted(times, 'letter')} so far" if times else ""
+    known = f", {counted(times, 'message')} so far" if times else ""
     detail = f"{one_word(address)} is not {one_word(kin)}{known}."
     return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=at_address(address))
 

@@ -11,7 +11,7 @@ def rejected_before(context: RiskContext) -> Iterator[Finding]:
     if before is None:
         return
     alike = "that says the same" if before.is_same else "that differs in a few words"
-    sentence = f"A letter {alike} was rejected {_by(before)}{before.at}."
+    sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
     evidence = (before.public_id,) if before.in_same_mailbox else ()
     level = None if before.is_same else "notice"
     yield finding("rejected_before", sentence, _reason(before), evidence, level)  # type: ignore[arg-type]

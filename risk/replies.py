@@ -19,8 +19,8 @@ def reply_elsewhere(content: Content, context: RiskContext) -> Iterator[Finding]
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(
             "reply_elsewhere",
-            "Answers go to another domain than the letter comes from.",
-            f"The letter is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
+            "Answers go to another domain than the message comes from.",
+            f"The message is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
             (address,),
             "notice" if is_known else None,
             anchor=at_address(address),

@@ -51,7 +51,7 @@ RULES = {
         ),
         Rule(
             "hidden_text", 3, "high", 60, "hidden text",
-            "The letter holds text that its recipient would not see.",
+            "The message holds text that its recipient would not see.",
             "Finds text in the colour of its ground, of no size, off screen, clipped, not displayed or written in "
             "invisible or encoded characters. Milder: what only some mail programs hide, cut off or add, and what may "
             "be hidden by styles that the desk does not follow.",
@@ -64,13 +64,13 @@ RULES = {
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",
-            "The letter seems to hold a key or password.",
+            "The message seems to hold a key or password.",
             "Looks for the shapes of well-known keys and tokens, private keys, passwords in addresses, and values that "
             "the text calls a password or key and that look made by a machine. Evidence is masked.",
         ),
         Rule(
             "parts_differ", 2, "high", 60, "parts differ",
-            "The HTML and the text of the letter say different things.",
+            "The HTML and the text of the message say different things.",
             "Compares the numbers of both parts: one says 100, the other 1000. Milder: the text names an "
             "address that the HTML does not, or most of the words differ.",
         ),
@@ -90,19 +90,19 @@ RULES = {
         ),
         Rule(
             "off_allowlist", 2, "high", 60, "off the list",
-            "A recipient was on no allowlist when the letter was read.",
+            "A recipient was on no allowlist when the message was read.",
             "Asks the allowlists in force about each recipient; they are asked anew when it is decided. Milder: the "
             "lists only watch.",
         ),
         Rule(
             "reply_elsewhere", 1, "high", 50, "reply elsewhere",
-            "Answers go to another domain than the letter comes from.",
+            "Answers go to another domain than the message comes from.",
             "Compares the domain of Reply-To with that of the sender and your own. Milder: the address is known.",
         ),
         Rule(
             "rejected_before", 1, "high", 50, "rejected before",
-            "A letter like this one was rejected.",
-            "Compares the letter with what was rejected on the same connection in the last 90 days: the same but for "
+            "A message like this one was rejected.",
+            "Compares the message with what was rejected on the same connection in the last 90 days: the same but for "
             "names, numbers and dates. Milder: it differs in a few words. What was sent back, or ran out of time, does "
             "not count.",
         ),
@@ -114,12 +114,12 @@ RULES = {
         ),
         Rule(
             "shown_as_source", 1, "high", 50, "not laid out",
-            "The letter could not be laid out: its source is shown.",
-            "Says so where a letter is too deep, too large or too broken to be laid out with certainty.",
+            "The message could not be laid out: its source is shown.",
+            "Says so where a message is too deep, too large or too broken to be laid out with certainty.",
         ),
         Rule(
             "invisible_characters", 1, "high", 50, "invisible marks",
-            "The letter holds characters that show nothing.",
+            "The message holds characters that show nothing.",
             "Finds characters that join, part or turn text round unseen, in body, subject, addresses and file names. "
             "Milder: those that ordinary writing needs.",
         ),
@@ -131,18 +131,18 @@ RULES = {
         ),
         Rule(
             "many_recipients", 2, "high", 50, "many people",
-            "The letter goes to many people.",
+            "The message goes to many people.",
             "Counts everybody who gets it, added copies included: more than 50. Milder: more than 10.",
         ),
         Rule(
             "payment_details", 2, "high", 50, "payment",
-            "The letter holds a bank account or card number.",
+            "The message holds a bank account or card number.",
             "Finds card numbers by their check digit. Milder: bank accounts (IBAN), by country, length and check "
             "digits. Evidence is masked.",
         ),
         Rule(
             "greeting_differs", 1, "notice", 30, "greets another",
-            "The letter greets somebody else than it goes to.",
+            "The message greets somebody else than it goes to.",
             "Reads the salutation in a dozen languages and compares its name with the recipients' names and addresses. "
             "Silent where either may not be a name.",
         ),
@@ -153,8 +153,8 @@ RULES = {
         ),
         Rule(
             "remote_content", 1, "notice", 5, "remote content",
-            "The letter would load something from elsewhere.",
-            "Counts pictures, style sheets and the like that tell their host when the letter is opened.",
+            "The message would load something from elsewhere.",
+            "Counts pictures, style sheets and the like that tell their host when the message is opened.",
         ),
         Rule(
             "not_visible", 1, "notice", 5, "parts unseen",

@@ -73,10 +73,10 @@ def keys(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     if not found:
         return
     kinds = Counter(found.values())
-    sentence = f"The letter seems to hold {_a(next(iter(kinds)))}."
+    sentence = f"The message seems to hold {_a(next(iter(kinds)))}."
     if len(found) > 1:
         most = "+" if len(found) >= MAX_FOUND else ""
-        sentence = f"The letter seems to hold {len(found)}{most} keys or passwords."
+        sentence = f"The message seems to hold {len(found)}{most} keys or passwords."
     evidence = [f"{kind}: {masked(value)}" for value, kind in found.items()]
     yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence, anchor=SHEET)
 
@@ -103,12 +103,12 @@ def payments(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
         yield finding(
-            "payment_details", f"The letter holds {bank}.", f"{evidence[0]}.", evidence, "notice", anchor=SHEET
+            "payment_details", f"The message holds {bank}.", f"{evidence[0]}.", evidence, "notice", anchor=SHEET
         )
     if cards:
         number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
         evidence = [f"ends in {card[-4:]}" for card in cards]
-        yield finding("payment_details", f"The letter holds {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET)
+        yield finding("payment_details", f"The message holds {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET)
 
 
 def _a(kind: str) -> str:

@@ -46,7 +46,7 @@ _FACTS: Mapping[str, Any] = {
     "recipients": (RECIPIENT,),
     "trigger": {"run_id": RUN},
     "fingerprint": "7F3A-19C2-K0QD",
-    "risk": "first letter to this address",
+    "risk": "first message to this address",
     "letter": LETTER,
 }
 _TONES = {colour: tone for tone, colour in COLOURS.items()}

@@ -80,7 +80,7 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _find(message: Message, place: int) -> AttachedFile:
     file = AttachedFile.objects.filter(revision=message.revision_id, place=place).first()
     if file is None:
-        raise Http404("This letter has no such file.")
+        raise Http404("This message has no such file.")
     return file
 
 

@@ -105,7 +105,7 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
     if waiting is None:
         return "", ""
     return (
-        f"Seal {waiting.number} and those after it are not in the seals' file, so that deleted entries would not be found.",
+        f"Seal {waiting.number} and those after it are not in the seals' file: deleted entries would not be found.",
         "SEAL_FILE must lead to a file that the worker can write.",
     )
 

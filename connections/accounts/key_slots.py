@@ -64,8 +64,8 @@ def problem_in(slot: Slot, scopes: Sequence[str] | None) -> str:
         return ""
     if slot.name == "oversight" and "send" in scopes:
         return (
-            "This key may also send mail, so that one program could write a letter and approve it. Make a key with the "
-            "scope oversight alone, and put that in."
+            "This key may also send mail, so that one program could write a message and approve it. Make a key with "
+            "the scope oversight alone, and put that in."
         )
     missing = [scope for scope in slot.needs if scope not in _with_implied(scopes)]
     if not missing:

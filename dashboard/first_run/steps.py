@@ -260,11 +260,11 @@ def _people() -> Step:
 def _letter(account: Account | None) -> Step:
     title = "Send a first message"
     if account is None:
-        said = "Once MultiMail is connected, a line stands here that writes a letter."
+        said = "Once MultiMail is connected, a line stands here that writes a message."
         return Step("letter", title, "later", said, is_needed=False)
     latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
     if latest:
-        said = "The first letter has come in. Read it, and decide."
+        said = "The first message has come in. Read it, and decide."
         return Step("letter", title, "done", said, "Open the queue", reverse("queue"), is_needed=False)
     said = "Let an agent write one. It is held, and appears in the queue."
     return Step("letter", title, "todo", said, "Open the queue", reverse("queue"), is_needed=False)

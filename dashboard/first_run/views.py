@@ -56,7 +56,7 @@ def first_letter(connection: Connection | None) -> dict[str, str]:
         "from": mailbox.address if mailbox else "agent@your-team.example",
         "to": "dana@northwind.example",
         "subject": "Hello from the first run",
-        "body": "Hello **Dana**, this is the first letter.",
+        "body": "Hello **Dana**, this is the first message.",
     }
     line = (
         f"curl -s {connection.api_url}/v1/send_email \\\n"

@@ -126,7 +126,7 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
     return Panel(
         name="people",
         title="Decisions by reviewer",
-        lead="In the last 7 days, and how long the letter was open before. Letters differ: this compares nobody.",
+        lead="In the last 7 days, and how long the message was open before. Messages differ: this compares nobody.",
         head=("Who", "Decisions", "Approved", "Median"),
         rows=tuple((name, str(number), str(approved), half) for name, number, approved, half in rows),
         empty="Nobody has decided anything in the last 7 days. Each reviewer's number stands here once they have.",
@@ -145,10 +145,10 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     return Panel(
         name="caught",
         title="Rejections by finding",
-        lead="Rejected by people, or changes requested, in the last 7 days. A letter counts under each of its findings.",
+        lead="Rejected, or changes requested, in the last 7 days. A message counts under each of its findings.",
         head=("Finding", "Rejected", "Changes requested"),
         rows=tuple((words, str(rejected), str(back)) for words, rejected, back in told),
-        empty="Nothing was rejected in the last 7 days, and no changes were requested. What people stop is told here by its findings.",
+        empty="Nothing was rejected in the last 7 days. What people reject is counted here by its findings.",
         summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in told),
         bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in told]),
     )
@@ -163,7 +163,7 @@ def refused(causes: Counter[str]) -> Panel:
         lead="Presses and decisions of the last 7 days that it did not let through.",
         head=("Why", "How often"),
         rows=tuple((words, _number(value)) for words, value in told),
-        empty="Nothing in the last 7 days: no letter changed after it was read, and none ran out of time.",
+        empty="Nothing in the last 7 days: no message changed after it was read, and none ran out of time.",
         summary=_listed(f"{words}: {_number(value)}" for words, value in told),
         bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in told]),
     )

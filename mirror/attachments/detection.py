@@ -200,7 +200,7 @@ def _listed(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
 def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     unpacked = sum(member.size for member in members)
     if len(members) == MAX_ENTRIES or (unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size):
-        yield Flag("high", "It would unpack to far more than any letter needs. It was not opened.")
+        yield Flag("high", "It would unpack to far more than any message needs. It was not opened.")
     if any(member.is_locked for member in members):
         yield Flag("high", "It is locked with a password, so that no scanner can look inside.")
     for member in members[:MAX_LISTED]:

@@ -66,18 +66,18 @@ class Conversation:
         if problem:
             only = " Only what went through this desk stands here." if self.letters else ""
             return f"{_WORDS[problem]}{only}"
-        return "Only its newest letters are shown here." if self.thread and self.thread.is_cut else ""
+        return "Only its newest messages are shown here." if self.thread and self.thread.is_cut else ""
 
     def check_read(self, *, upto: int) -> None:
         """Raise ThreadMovedOn where a letter came after the draft that is newer than the one of this key."""
         if self.is_catching_up:
-            raise ThreadMovedOn("A letter of this thread came in this moment. Wait until it stands here, and read it.")
+            raise ThreadMovedOn("A message of this thread came in this moment. Wait until it stands here, and read it.")
         unread = [letter for letter in self.late if letter.pk > upto]
         if not unread:
             return
         newest = unread[0]
         who = named(newest.sender) or "Somebody"
-        wrote = "wrote" if newest.direction == "inbound" else "sent a letter"
+        wrote = "wrote" if newest.direction == "inbound" else "sent a message"
         others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
         raise ThreadMovedOn(
             f"{who} {wrote} in this thread on {newest.at:%-d %b at %H:%M} UTC, after this draft{others}. "

@@ -35,7 +35,7 @@ KEYS = (
     Key("select", "x", "Select the message", GROUPS[2]),
     Key("select_range", "X", "Select all up to this one", GROUPS[2]),
     Key("bulk", "A", "Decide what is selected, on one sheet", GROUPS[2]),
-    Key("tab", "v", "Next way to look at the letter", GROUPS[3]),
+    Key("tab", "v", "Next way to look at the message", GROUPS[3]),
     Key("links", "l", "Its links", GROUPS[3]),
     Key("thread", "t", "Its thread", GROUPS[3]),
     Key("go", "g", "Go: then Q queue, H history, A audit", GROUPS[4]),

@@ -106,8 +106,8 @@
     select_range: () => emit("desk:select-range", { message: rowOf() }),
     bulk: () => emit("desk:bulk"),
     tab: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
-    links: () => jump("links", "This letter has no links."),
-    thread: () => jump("thread", "This letter belongs to no thread."),
+    links: () => jump("links", "This message has no links."),
+    thread: () => jump("thread", "This message belongs to no thread."),
     go: () => {
       isGoing = true;
     },

@@ -1,5 +1,5 @@
 /* Notifications of the browser, for whoever switched them on and has no page of the desk in sight. They say what a
-   message is called and who wants to send it: nothing else of a letter leaves the page. */
+   message is called and who wants to send it: nothing else of a message leaves the page. */
 (() => {
   "use strict";
   const { emit } = window.desk;
@@ -44,11 +44,11 @@
       note(
         wanted
           ? {
-            title: "You are told when something waits.",
+            title: "Notifications are on.",
             text: "On this device, while no page of the desk is in sight. " +
               "A notification holds the subject and who wants to send, nothing else of the message.",
           }
-          : { title: "You are not told any more.", text: "" },
+          : { title: "Notifications are off.", text: "" },
       );
     }
     show();
@@ -92,8 +92,8 @@
     if (hint.kind !== "new" || hint.action !== "message.held") return;
     tell(
       hint.message,
-      hint.subject || "A message waits",
-      hint.starter ? `${hint.starter} wants to send it` : "It waits for a decision",
+      hint.subject || "A message is waiting for review",
+      hint.starter ? `${hint.starter} wants to send it` : "Waiting for review",
     );
   });
   document.addEventListener("desk:beside", ({ detail: hint }) => {

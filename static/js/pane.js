@@ -106,7 +106,7 @@
 
   /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
 
-     A letter that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
+     A message that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
   function paint(text, { keeps = false } = {}) {
     const next = parse(text).getElementById("message");
     const isThis = next?.dataset.message === pane().dataset.message;

@@ -196,7 +196,7 @@ def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
     row = reviewer.locator("#list .item", has_text="Hello from the first run")
     reviewer.goto(f"{desk.url}/queue/")
     # One that comes while the list is open waits above it until it is asked for.
-    desk.wait_for(lambda: reviewer.reload() and row.count(), 120, "the letter in the queue")
+    desk.wait_for(lambda: reviewer.reload() and row.count(), 120, "the message in the queue")
     row.click()
     reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
     expect(reviewer.get_by_text(re.compile("Sending|Approved|approved")).first).to_be_visible()

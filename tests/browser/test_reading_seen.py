@@ -55,14 +55,14 @@ def test_letter_has_most_of_the_pane_and_key_v_goes_through_its_tabs_which_stay_
 
 def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, letter):
     desk.goto(product.page(letter, "?view=text"))
-    desk.get_by_role("button", name="Always open letters as text").click()
-    expect(desk.get_by_role("button", name="Open letters laid out")).to_be_visible()
+    desk.get_by_role("button", name="Always open messages as text").click()
+    expect(desk.get_by_role("button", name="Open messages rendered")).to_be_visible()
     try:
         desk.goto(product.page(letter))
         expect(desk.locator("#tab-text[aria-current=true]")).to_be_visible()
         expect(desk.locator("#message iframe.face")).to_have_count(0)
     finally:
-        desk.get_by_role("button", name="Open letters laid out").click()
+        desk.get_by_role("button", name="Open messages rendered").click()
     expect(desk.locator("#message iframe.face")).to_be_visible()
 
 

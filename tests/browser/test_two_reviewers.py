@@ -223,7 +223,7 @@ def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_
     product.send("Seen while it came")
     expect(page.locator("#new")).to_be_visible()
     hide(page)
-    product.send("Came while nobody looked", body="The word of the letter is heliotrope.")
+    product.send("Came while nobody looked", body="The word of the message is heliotrope.")
     product.wait_for(lambda: page.evaluate("window.told.length"), timeout=60, what="the notification")
     told = page.evaluate("window.told")
     assert [one["title"] for one in told] == ["Came while nobody looked"]

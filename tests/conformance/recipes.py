@@ -75,7 +75,7 @@ def receive(product: Product, subject: str, *, sender: str = "dana@northwind.exa
         rows = product.call("GET", path, params={"direction": "inbound", "subject_contains": subject}).json()["emails"]
         return rows[0] if rows else None
 
-    return product.wait_for(arrived, timeout=60, what=f"the letter {subject!r}")
+    return product.wait_for(arrived, timeout=60, what=f"the message {subject!r}")
 
 
 @contextlib.contextmanager

@@ -204,17 +204,17 @@ def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(con
 
 def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
     place = make_place(name="#reviews", kind="discord_webhook", url=HOOK)
-    make_message(connection, subject="A first letter")
+    make_message(connection, subject="A first message")
     make_message(make_connection("other"), subject="Of others")
     client, path = signed_in(admin), f"/alerts/{place.pk}/routes/add/"
     fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
     page = client.post(path, {**fields, "do": "preview"}).content.decode()
-    assert "A first letter" in page
+    assert "A first message" in page
     assert "Of others" not in page
     assert 'class="discord-card amber"' in page
     assert not Route.objects.exists()
     with django_assert_num_queries(1):
-        assert {act.subject for act in newest_acts()} == {"A first letter", "Of others"}
+        assert {act.subject for act in newest_acts()} == {"A first message", "Of others"}
 
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()

@@ -190,7 +190,7 @@ HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 
 
 def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstream, receiver):
-    metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the letter"}
+    metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the message"}
     message = make_message(connection, metadata=metadata, subject="Secret subject")
     decided(message, reviewer, upstream, "reject", HOSTILE)
     for privacy in ("minimal", "headers", "full"):
@@ -200,7 +200,7 @@ def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstr
         assert (data["privacy"], data["metadata"]["run_id"]) == (privacy, "refund-7")
         assert ("your refund is on its way" in raw) == (privacy == "full")
         if privacy == "minimal":
-            hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the letter")
+            hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the message")
             assert [one for one in hidden if one in raw] == []
             assert (data["to"], data["decided_by"]) == (["d…@northwind.example"], "a reviewer")
         else:

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 LETTER = (
     "Dear {name},\n\nyour invoice {number} over EUR {amount} is due on {day} May. Please transfer it to the account "
-    "that you know, and answer this letter when you have done so, because our books are closed soon after.\n\nBilling"
+    "that you know, and answer this message when you have done so, because our books are closed soon after.\n\nBilling"
 )
 
 
@@ -89,7 +89,7 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
     assert post_event(client, connection, event_body("message.sent", **told)).status_code == 200
     message = make_message(connection, to_addresses=["billing@northwlnd.example", "billing@northwind.example"])
     [found] = findings(message, "lookalike_recipient")
-    assert found["detail"] == "billing@northwlnd.example is not northwind.example, 2 letters so far."
+    assert found["detail"] == "billing@northwlnd.example is not northwind.example, 2 messages so far."
     assert [one["evidence"] for one in findings(message, "first_contact")] == [["billing@northwlnd.example"]]
 
 
@@ -126,7 +126,7 @@ def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_kno
     before = rejected(connection, reviewer)
     [found] = rejections_found(connection, letter("Bob", 99, "99,000.00", 30))
     assert found["level"] == "high"
-    assert found["sentence"].startswith(f"A letter that says the same was rejected by {reviewer} on ")
+    assert found["sentence"].startswith(f"A message that says the same was rejected by {reviewer} on ")
     assert found["sentence"].endswith(" UTC.")
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]

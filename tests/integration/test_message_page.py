@@ -406,7 +406,7 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         assert re.search(rf"<dt>{label}</dt><dd>[^/]*Not visible with this key", shown), label
     for words in (
         "Subject not visible with this key", "Name not visible with this key",
-        "The letter is not visible with this key", "Copies, a signature or a footer may be added.",
+        "The message is not visible with this key", "Copies, a signature or a footer may be added.",
     ):  # fmt: skip
         assert words in shown
     assert "(no subject)" not in shown

@@ -151,7 +151,7 @@ def test_list_tells_what_each_rule_counts_and_saw_in_30_days(connection, admin, 
     Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
     weigh(admin, 80)
     page = plain(signed_in(admin).get("/rules/findings/"))
-    what = "Greets another The letter greets somebody else than it goes to. 80 high published 30"
+    what = "Greets another The message greets somebody else than it goes to. 80 high published 30"
     assert f"{what} 1 message in 30 days" in page
     # Sorted by what they count: it is the heaviest now.
     assert page.index("Greets another") < page.index("Look-alike")

@@ -54,7 +54,7 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, given
     for told in ("Ana Ferreira", "Not like this", "One approval is needed", "the links", one["rule"].replace("_", " ")):
         assert told in page
     assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (True, False)
-    assert 'sandbox title="The letter of that version' in page
+    assert 'sandbox title="The message of that version' in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 

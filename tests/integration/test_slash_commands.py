@@ -300,7 +300,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     desk.gateway.lost.add(lost)
     row = given("sendemail", **{**LETTER, "subject": "Silence"})
     run_to_the_end(row)
-    assert "It is not known whether MultiMail took the letter" in discord.said
+    assert "It is not known whether MultiMail took the message" in discord.said
     assert Email.objects.count() == 2
     # Nor does a refusal after a lost answer say that nothing left.
     row = given("sendemail", **{**LETTER, "subject": "Left before"})

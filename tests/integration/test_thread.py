@@ -106,7 +106,7 @@ def late(draft):
 
 def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstream):
     make_message(gateway, thread_id="T0")
-    assert Thread.objects.count() == 0, "a first letter has none"
+    assert Thread.objects.count() == 0, "a first message has none"
     draft = make_draft(gateway)
     assert Thread.objects.get().upstream_id == "T1"
     hostile = "<p>Hello<script>alert(1)</script><img src=https://evil.example/x> \u202edne</p>"
@@ -363,7 +363,7 @@ def test_page_asks_for_the_tick_keeps_what_was_typed_without_it_and_takes_it(des
         f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
     ):  # fmt: skip
         assert told in page
-    assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a letter that comes"
+    assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a message that comes"
     assert Decision.objects.count() == 0
     for nonsense in ("", "-1", "x", "9" * 30, "1 OR 1=1"):
         form = VerdictForm({"outcome": "approve", "fingerprint": draft.revision.fingerprint, "thread_read": nonsense})

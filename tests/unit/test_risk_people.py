@@ -217,7 +217,7 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
     [two] = found("off_allowlist", RiskContext(off_list=(eve, "bo@evil.io")), to=(eve, "bo@evil.io"))
-    assert two.sentence == "2 recipients were on no allowlist when the letter was read."
+    assert two.sentence == "2 recipients were on no allowlist when the message was read."
 
 
 # what was rejected before
@@ -231,7 +231,7 @@ def rejected_before(**before):
 
 def test_repeated_letter_names_who_when_and_why():
     one = rejected_before()
-    assert one.sentence == "A letter that says the same was rejected by Ana on 20 November 2026, 10:42 UTC."
+    assert one.sentence == "A message that says the same was rejected by Ana on 20 November 2026, 10:42 UTC."
     assert (one.level, one.detail, one.evidence) == ("high", "“Wrong account”", ("0193",))
     # One of another mailbox names nobody.
     other = str(rejected_before(reason="Secret", in_same_mailbox=False))
@@ -241,7 +241,7 @@ def test_repeated_letter_names_who_when_and_why():
 def test_letter_that_is_nearly_the_same_is_milder():
     one = rejected_before(by="", reason="", is_same=False)
     assert (one.level, one.detail) == ("notice", "No reason was given.")
-    assert one.sentence == "A letter that differs in a few words was rejected on 20 November 2026, 10:42 UTC."
+    assert one.sentence == "A message that differs in a few words was rejected on 20 November 2026, 10:42 UTC."
 
 
 # places

@@ -63,7 +63,7 @@ class Inspector(HTMLParser):
 def body_of(shown: ShownLetter) -> str:
     """Return what lies inside our own frame of the document."""
     _, opening, body = shown.document.partition('<div class="letter">')
-    assert opening, "the document has no letter"
+    assert opening, "the document has no message"
     return body.removesuffix("</div></body></html>")
 
 

@@ -32,7 +32,9 @@ def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
 
 def test_document_is_whole_and_carries_its_style():
     shown = show_letter(Content(markdown="Hello"))
-    assert shown.document.startswith('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Letter</title>')
+    assert shown.document.startswith(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
+    )
     assert STYLE.read_text() in shown.document
     assert "</" not in STYLE.read_text()
     assert "://" not in STYLE.read_text()
@@ -68,7 +70,7 @@ def test_lone_surrogates_and_nulls_do_not_stop_it():
 def test_letter_without_any_text_says_so():
     for content in (Content(), Content(markdown=""), Content(html=""), Content(html="<p> </p>", markdown=None)):
         assert not show_letter(content).doubt
-    assert "This letter has no text." in show_letter(Content()).document
+    assert "This message has no text." in show_letter(Content()).document
 
 
 def test_picture_of_absurd_size_is_named_instead_of_drawn():

@@ -123,7 +123,7 @@ def test_bomb_and_lock_are_announced_by_the_directory_alone():
     entry = packed.find(b"PK\x01\x02")
     # Whoever unpacked it would find a single byte.
     packed[entry + 24 : entry + 28] = struct.pack("<I", 200_000_000)
-    assert "high: It would unpack to far more than any letter needs." in sentences(bytes(packed), "a.zip")
+    assert "high: It would unpack to far more than any message needs." in sentences(bytes(packed), "a.zip")
     packed[entry + 8] |= 1
     assert "locked with a password" in sentences(bytes(packed), "a.zip")
 

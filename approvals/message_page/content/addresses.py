@@ -270,7 +270,7 @@ def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str])
         why = f": {named(contact.suppressed)}" if contact.suppressed else ""
         return Standing("refused", f"Suppressed at MultiMail{why}")
     end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
-    number = f"{contact.left:,}{'+' if contact.is_cut else ''} letter{'' if contact.left == 1 else 's'}"
+    number = f"{contact.left:,}{'+' if contact.is_cut else ''} message{'' if contact.left == 1 else 's'}"
     if contact.left:
         is_bad = not contact.is_cut and contact.last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
         first = None if contact.is_cut else contact.first_at

@@ -20,7 +20,7 @@ _LABELS = {
     "bcc": "Bcc",
     "subject": "Subject",
     "markdown": "Letter",
-    "html": "Letter as HTML",
+    "html": "Message as HTML",
     "in_reply_to": "Answers",
     "attachments": "Attachments",
     "additions": "Added on sending",

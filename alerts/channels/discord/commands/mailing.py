@@ -29,7 +29,7 @@ def send_email(given: Given) -> str:
     to = [one for one in _BETWEEN.split(given.option("to")) if one]
     subject, body = given.option("subject"), given.option("body")
     if not to or not subject or not body:
-        raise CommandRefused("A letter needs `to`, `subject` and `body`.", why="incomplete")
+        raise CommandRefused("A message needs `to`, `subject` and `body`.", why="incomplete")
     mailbox = mailbox_for(given, to_write=True)
 
     def ask(agent: Agent) -> dict[str, Any]:

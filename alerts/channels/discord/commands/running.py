@@ -36,7 +36,7 @@ COMMANDS: dict[str, Callable[[Given], str]] = {
     "pending": pending,
 }
 WRITING = ("sendemail", "reply")
-NOT_KNOWN = "It is not known whether MultiMail took the letter: look into the queue before you send it again."
+NOT_KNOWN = "It is not known whether MultiMail took the message: look into the queue before you send it again."
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MOST_TRIES = 5
 # How far it came: nothing was asked; MultiMail was, and its answer did not come.

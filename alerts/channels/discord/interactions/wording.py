@@ -18,7 +18,7 @@ def sentence_of(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, 
         )
     if isinstance(error, ThreadMovedOn):
         return "thread moved on", (
-            "A letter of this thread came after the draft. Read it first, on the desk. Nothing was decided."
+            "A message of this thread came after the draft. Read it first, on the desk. Nothing was decided."
         )
     if isinstance(error, ContentChanged):
         was, now = short_fingerprint(error.shown), short_fingerprint(error.current) if error.current else "not known"
