@@ -103,7 +103,8 @@ RULES = {
             "rejected_before", 1, "high", 50, "rejected before",
             "A message like this one was rejected.",
             "Compares the message with what was rejected on the same connection in the last 90 days: the same but for "
-            "names, numbers and dates. Milder: it differs in a few words. What was sent back, or ran out of time, does "
+            "names, numbers and dates. Milder: it differs in a few words. "
+            "What was returned for changes, or ran out of time, does "
             "not count.",
         ),
         Rule(

@@ -22,7 +22,7 @@ _STATES: dict[str, Status] = {
     MessageState.SCHEDULED: Status("Scheduled", "blue", "Waits for its time"),
     MessageState.RECEIVED: Status("Received", "plain"),
     MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
-    MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Leaves at its scheduled time"),
+    MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Sends at its scheduled time"),
     MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
     MessageState.SENT: Status("Sent", "green", "The mail server has taken it"),
     MessageState.DELIVERED: Status(

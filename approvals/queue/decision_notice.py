@@ -46,7 +46,7 @@ class JustDecided:
         """What happens when the time is over: a mail leaves, everything else goes back to its writer."""
         if self.decision.outcome != Outcome.APPROVE:
             return "Goes back"
-        return "Goes to the agent" if self.message.direction == "inbound" else "Leaves"
+        return "Goes to the agent" if self.message.direction == "inbound" else "Sends"
 
     @property
     def is_under_way(self) -> bool:

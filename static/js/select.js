@@ -222,7 +222,7 @@
     const ends = performance.now() + Number(place.dataset.seconds) * 1000;
     const ticker = setInterval(() => {
       const left = Math.ceil((ends - performance.now()) / 1000);
-      place.textContent = left > 0 ? place.textContent.replace(/\d+ s$/, `${left} s`) : "They are leaving now";
+      place.textContent = left > 0 ? place.textContent.replace(/\d+ s$/, `${left} s`) : "They are being sent now";
       if (left <= 0 || !place.isConnected) clearInterval(ticker);
     }, 250);
   }

@@ -68,7 +68,7 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     wait_for_ahead(desk)
     notice = desk.locator("#decided")
     desk.keyboard.press("a")
-    expect(notice).to_contain_text(re.compile(r"Leaves in [1-5]\d s"))
+    expect(notice).to_contain_text(re.compile(r"Sends in [1-5]\d s"))
     assert on_screen(desk) == second["id"]
     desk.keyboard.press("z")
     expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
@@ -76,7 +76,7 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     desk.wait_for_url(product.page(first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
     decide_after_a_pause(desk, "a")
-    expect(notice).to_contain_text("Approved. Leaves in")
+    expect(notice).to_contain_text("Approved. Sends in")
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
     expect(notice).to_contain_text("Delivered")
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
@@ -91,13 +91,13 @@ def test_key_held_down_and_a_double_click_decide_one_message_each(desk, product,
     for _ in range(6):
         desk.keyboard.down("a")
     desk.keyboard.up("a")
-    expect(desk.locator(f"#decided[data-message='{first['id']}']")).to_contain_text("Approved. Leaves in")
+    expect(desk.locator(f"#decided[data-message='{first['id']}']")).to_contain_text("Approved. Sends in")
     assert on_screen(desk) == second["id"]
     assert ana.find(second["upstream_id"])["decision"] is None
     wait_for_ahead(desk)
     desk.evaluate(PAUSE)
     desk.locator("#decide button.go").dblclick()
-    expect(desk.locator(f"#decided[data-message='{second['id']}']")).to_contain_text("Approved. Leaves in")
+    expect(desk.locator(f"#decided[data-message='{second['id']}']")).to_contain_text("Approved. Sends in")
     assert on_screen(desk) == third["id"]
     leaving = [one["upstream_id"] for one in ana.queue("leaving")]
     assert [leaving.count(row["upstream_id"]) for row in (first, second, third)] == [1, 1, 0]
@@ -142,7 +142,7 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     expect(desk.locator("#message").get_by_label("Another tone")).to_be_checked()
     desk.unroute("**/verdict/")
     decide_after_a_pause(desk, "Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Changes requested. Goes back in")
+    expect(desk.locator("#decided")).to_contain_text("Returned for changes. Goes back in")
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
@@ -162,7 +162,7 @@ def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana):
     desk.get_by_label("What is the recipient's domain?").focus()
     desk.keyboard.type("northwind.example")
     desk.keyboard.press("Enter")
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
     assert ana.find(row["upstream_id"], tab="leaving")
 
 
@@ -209,7 +209,7 @@ def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empt
         decide_after_a_pause(desk, "a")
     expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
     assert desk.evaluate("window.presses") <= 22
-    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Approved. Leaves in")
+    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Approved. Sends in")
     assert desk.url.endswith("/queue/")
     query = "SELECT count(*) FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
     ids = [row["upstream_id"] for row in rows]

@@ -87,7 +87,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     product.wait_for(lambda: asked, timeout=TIMEOUT, what="one request")
     asked[0].continue_()
     notice = desk.locator("#decided")
-    expect(notice).to_contain_text("Approved. Leaves in")
+    expect(notice).to_contain_text("Approved. Sends in")
     expect(notice).to_be_focused()
     # Counting down says nothing more: only what is outside of the count is read out.
     expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
@@ -190,7 +190,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
     desk.evaluate(PAUSE)
     desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Sends in")
     desk.keyboard.press("g")
     desk.keyboard.press("h")
     desk.wait_for_url("**/history/")
@@ -228,7 +228,7 @@ def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open
     row = held(product, ana)
     ana.decide(row["id"], "approve", row["fingerprint"])
     page.goto(product.page(row))
-    expect(page.locator("#decide [data-seconds]")).to_have_text(re.compile(r"Leaves in \d+ s"))
+    expect(page.locator("#decide [data-seconds]")).to_have_text(re.compile(r"Sends in \d+ s"))
     assert moving(page) == []
 
 

@@ -184,7 +184,7 @@ def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, me
 @pytest.mark.proves("security 24")
 def test_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
     decision = decided(message, reviewer)
-    assert re.search(r"Leaves in \d s", pane(message, reviewer))
+    assert re.search(r"Sends in \d s", pane(message, reviewer))
     assert buttons(pane(message, reviewer)) == ["Undo Z"]
     assert not Decision.objects.due().exists()
     Decision.objects.filter(pk=decision.pk).update(state="calling", may_have_left=True, lease_until=Now())

@@ -90,14 +90,14 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert shown(answer) == str(three[1].public_id), "the riskier one stands before the one decided, not after it"
     assert f'data-next="/queue/{three[2].public_id}/?q=Letter&amp;order=riskiest"' in page
     assert f'action="/queue/{three[1].public_id}/verdict/?q=Letter&amp;order=riskiest"' in page
-    assert re.match(r"Approved\. Leaves in [1-5]\d s", notice(answer)), notice(answer)
+    assert re.match(r"Approved\. Sends in [1-5]\d s", notice(answer)), notice(answer)
     assert f'action="/queue/{three[0].public_id}/undo/' in page
 
     # A preset goes with the words that were written.
     Message.objects.filter(pk=three[1].pk).update(state="gone")
     answer = post(desk, three[2], outcome="send_back", preset="shorter", reason="To Dana, too.", headers=HTMX)
     assert shown(answer) == ""
-    assert re.match(r"Sent back\. Goes back in [1-5]\d s", notice(answer)), notice(answer)
+    assert re.match(r"Returned for changes\. Goes back in [1-5]\d s", notice(answer)), notice(answer)
     assert Decision.objects.latest("pk").reason == "Say it in half as many words.\nTo Dana, too."
     assert "Nothing is waiting" in answer.content.decode()
     assert "<html" not in answer.content.decode()
@@ -109,7 +109,7 @@ def test_without_scripts_the_next_message_is_led_to_with_the_same_notice(desk, t
     assert answer.status_code == 302
     assert answer["Location"] == f"/queue/{three[1].public_id}/?order=soonest&decided={three[0].public_id}"
     page = desk.get(answer["Location"])
-    assert re.match(r"Approved\. Leaves in [1-5]\d s", notice(page))
+    assert re.match(r"Approved\. Sends in [1-5]\d s", notice(page))
     assert shown(page) == str(three[1].public_id)
     for one in three[1:]:
         answer = post(desk, one)
