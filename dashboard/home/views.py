@@ -9,12 +9,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.models import Decision
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from connections.accounts.views import connection_rows
 from dashboard.home.overview import overview_of
-from mirror.models import Message
 from mirror.states import Outcome
 from people.actors import Actor
 
@@ -29,7 +29,7 @@ def home(request: DeskRequest) -> HttpResponse:
 
 
 def _today(actor: Actor) -> dict[str, Any]:
-    visible = Message.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
     decisions = Decision.objects.visible_to(actor).recorded_since(today)
     return {
@@ -39,7 +39,7 @@ def _today(actor: Actor) -> dict[str, Any]:
         "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().changed_since(today).count(),
-        "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
+        "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
     }

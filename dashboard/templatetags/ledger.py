@@ -13,9 +13,8 @@ from dashboard import words
 from dashboard.templatetags.desk import dated, ink
 
 if TYPE_CHECKING:
-    from audit.tracing.sentences import Piece, Sentence
-
     from audit.trail import Line
+    from audit.trail.sentences import Piece, Sentence
 
 register = template.Library()
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alerts.commands.register import COMMANDS
-from alerts.planning import CARD_ACTIONS
 from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
+from alerts.channels.discord.commands.register import COMMANDS
 from alerts.channels.signed_webhook.channel import make_secret
+from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.events import EVENTS
 from alerts.models import Destination, Route
 from common.credentials import read_credentials, update_credentials
