@@ -252,20 +252,20 @@ ACCOUNT_RATE_LIMITS = {
     "change_password": "5/m/user,20/h/user",
     "accept_invitation": "20/m/ip",
 }
-MFA_ADAPTER = "people.adapter.FactorAdapter"
-# Recovery codes are our own: allauth would keep what they are made from (people/recovery.py).
+MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
+# Recovery codes are our own: allauth would keep what they are made from (people/sign_in/recovery_codes.py).
 MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
 MFA_FORMS = {
-    "authenticate": "people.second_step.StepForm",
-    "reauthenticate": "people.second_step.AgainForm",
-    "login_webauthn": "people.passkeys.SignInForm",
-    "authenticate_webauthn": "people.passkeys.StepPasskeyForm",
-    "reauthenticate_webauthn": "people.passkeys.AgainPasskeyForm",
+    "authenticate": "people.sign_in.second_step.StepForm",
+    "reauthenticate": "people.sign_in.second_step.AgainForm",
+    "login_webauthn": "people.sign_in.passkeys.SignInForm",
+    "authenticate_webauthn": "people.sign_in.passkeys.StepPasskeyForm",
+    "reauthenticate_webauthn": "people.sign_in.passkeys.AgainPasskeyForm",
 }
 MFA_PASSKEY_LOGIN_ENABLED = True
 # A passkey counts as two factors, so the device must have asked for a finger, a face or a number.
 MFA_WEBAUTHN_USER_VERIFICATION = "required"
-SOCIALACCOUNT_ADAPTER = "people.provider.ProviderAdapter"
+SOCIALACCOUNT_ADAPTER = "people.sign_in.provider.ProviderAdapter"
 # A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
 # Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
@@ -277,7 +277,7 @@ PASSWORD_HASHERS = [
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "people.passwords.GuessablePasswordValidator"},
+    {"NAME": "people.sign_in.passwords.GuessablePasswordValidator"},
 ]
 _PROVIDER = {
     "provider_id": "desk",

@@ -136,7 +136,7 @@ class MessageQuerySet(SentReads):
     def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
         """Lock the message of this id, for statements that travel together; the cursor has a row where it is known.
 
-        Without the key, as `mirror.lock_message` does it (relies on message_once).
+        Without the key, as `store.lock_message` does it (relies on message_once).
         """
         sql = "SELECT id FROM mirror_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
         return run(sql, [connection, upstream_id])

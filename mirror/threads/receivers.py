@@ -23,4 +23,4 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 def connect() -> None:
     """Listen to the ledger."""
-    recorded.connect(on_recorded, dispatch_uid="approvals.reading")
+    recorded.connect(on_recorded, dispatch_uid="mirror.threads")
