@@ -18,6 +18,7 @@ from django.db.models.functions import Lower, Now
 
 from audit.actions import ACTIONS
 from audit.fields import TransactionIdField
+from audit.verifier.countersign_verify import fingerprint_of
 
 # --- Entries --------------------------------------------------------------------------------------------------------
 
@@ -189,6 +190,16 @@ class Seal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.number} over {self.size}"
+
+    @property
+    def key_fingerprint(self) -> str:
+        """The key that signed it, as people compare it."""
+        return fingerprint_of(self.key)
+
+    @property
+    def expected_key(self) -> str:
+        """The public key that the seal after this one is signed with, in hex."""
+        return self.next_key or self.key
 
 
 class Leaf(models.Model):

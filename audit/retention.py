@@ -30,16 +30,16 @@ _RETENTION = SystemActor("worker", "retention", "the retention worker")
 
 @dataclass(frozen=True)
 class ErasureResult:
-    """What became of the details of one message: of how many entries they are gone, and of how many not sealed yet."""
+    """How many entries of one message lost their details, and how many did not because they are not sealed yet."""
 
     removed: int
     not_sealed: int
 
 
 def remove_old_details() -> int:
-    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS; return of how many.
+    """Remove the details of sealed entries that are older than AUDIT_DETAILS_DAYS; return how many entries that were.
 
-    Any number may run at once: each counts what it removed itself.
+    Several may run at once: each counts what it removed itself.
     """
     days = settings.AUDIT_DETAILS_DAYS
     removed, ends = 0, time.monotonic() + LONGEST

@@ -10,24 +10,24 @@ from audit.verification.checks import begin_daily_check, start_check
 
 @shared_task
 def seal() -> str:
-    """Seal what no open transaction can come before any more, and write the newest seals outside the database."""
+    """Seal the entries of all transactions that have ended, and write the newest seals outside the database."""
     sealed = seal_all()
     return f"{sealed} sealed, {write_anchors()} anchored"
 
 
 @shared_task
 def check(check_id: int) -> str:
-    """Have the whole ledger looked through for one row of Check, beside this worker."""
+    """Check the whole ledger for one row of Check, in a process beside this worker."""
     return start_check(check_id)
 
 
 @shared_task
 def check_daily() -> str:
-    """Begin a look through the whole ledger where the last is a day old, and take up one that was broken off."""
+    """Start a check of the whole ledger where the last is a day old, or where one was lost."""
     return begin_daily_check()
 
 
 @shared_task
 def forget_details() -> str:
-    """Remove personal details that are older than they may be kept, some at a time."""
+    """Remove personal details that are older than AUDIT_DETAILS_DAYS, some at a time."""
     return f"{remove_old_details()} forgotten"

@@ -19,7 +19,6 @@ from alerts.models import Destination
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import add_anchor
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import key_fingerprint
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,7 @@ def head_post(seal: Seal) -> dict[str, Any]:
         f"**Ledger of Countersign: seal {seal.number}**\n"
         f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC\n"
         f"root `{seal.root}`\n"
-        f"key `{key_fingerprint(bytes.fromhex(seal.key))}`"
+        f"key `{seal.key_fingerprint}`"
     )
     return {"content": words, "allowed_mentions": {"parse": []}}
 

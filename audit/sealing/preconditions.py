@@ -92,7 +92,7 @@ def read_cluster() -> str:
 
 def expected_key(last: Seal) -> bytes:
     """Return the public key that the seal after this one is signed with."""
-    return bytes.fromhex(last.next_key or last.key)
+    return bytes.fromhex(last.expected_key)
 
 
 def check_base(last: Seal | None) -> TreeBase:
@@ -126,5 +126,5 @@ def _check_link(last: Seal) -> None:
             raise SealingRefused("The first seal names one before it.")
     elif before is None or head_hash(before) != last.previous:
         raise SealingRefused(f"Seal {last.number} does not follow the seal before it.")
-    elif last.kind != Seal.Kind.RESTORED and expected_key(before).hex() != last.key:
+    elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
         raise SealingRefused(f"Seal {last.number} is signed with a key that the seal before it does not name.")

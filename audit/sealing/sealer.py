@@ -23,7 +23,7 @@ from audit.sealing.preconditions import (
     read_database_state,
     record_refusal,
 )
-from audit.verifier.countersign_verify import Ranges
+from audit.verifier.countersign_verify import Ranges, fingerprint_of
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,6 @@ def _change_key(last: Seal, state: DatabaseState) -> int:
     """Seal, with the old key, which key comes next."""
     new = signing.public_key()
     seal = Growth(check_base(last)).seal(state, kind=Seal.Kind.KEY, horizon=last.horizon, next_key=new.hex())
-    before, after = signing.key_fingerprint(expected_key(last)), signing.key_fingerprint(new)
-    record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), "before": before, "after": after})
+    details = {"before": fingerprint_of(last.expected_key), "after": fingerprint_of(new.hex())}
+    record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), **details})
     return 0

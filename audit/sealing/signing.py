@@ -16,7 +16,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from audit.models import Seal
-from common.fingerprint import canonical_json, short_fingerprint
+from audit.verifier.countersign_verify import fingerprint_of
+from common.fingerprint import canonical_json
 
 _SIZE = 32
 
@@ -70,7 +71,7 @@ def missing_key(key: bytes) -> str:
 
 def key_fingerprint(raw_public_key: bytes) -> str:
     """Return how people see a key: three groups of four, like the fingerprint of a message."""
-    return short_fingerprint(hashlib.sha256(raw_public_key).hexdigest())
+    return fingerprint_of(raw_public_key.hex())
 
 
 @cache

@@ -1,4 +1,4 @@
-"""What pages of the ledger say of its seals in one line."""
+"""The line about the newest seal on the ledger's pages."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ register = template.Library()
 
 @dataclass(frozen=True)
 class SealLine:
-    """The newest seal, and the last look through the whole ledger that came to an end."""
+    """The newest seal, and the last finished check of the whole ledger."""
 
     seal: Seal | None
     check: Check | None
@@ -24,5 +24,5 @@ class SealLine:
 
 @register.simple_tag
 def seal_line() -> SealLine:
-    """Return what the line tells, in two small queries."""
+    """Return what the line says, in two small queries."""
     return SealLine(latest_seal(), Check.objects.finished().newest_first().first())

@@ -17,7 +17,7 @@ from django.db import transaction
 from audit.models import Entry, Leaf, Seal
 from audit.recording import ActorLike, canonical_entry, record
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import head_json, key_fingerprint
+from audit.sealing.signing import head_json
 from audit.sealing.tree import proof_nodes
 from audit.trail import Line, lines
 from common.postgres import clock
@@ -46,11 +46,6 @@ class Proof:
     lines: tuple[Line, ...]
     not_sealed: tuple[int, ...]
 
-    @property
-    def key_fingerprint(self) -> str:
-        """The key that signed the head, as people compare it."""
-        return key_fingerprint(bytes.fromhex(self.seal.key))
-
     def as_json(self) -> str:
         """Return the proof as a file."""
         return json.dumps(self.data, ensure_ascii=False, indent=1) + "\n"
@@ -66,7 +61,7 @@ class Proof:
         return [
             f"Proof of {entries} {'entry' if entries == 1 else 'entries'} about the message {self.data['message']},",
             f"made {self.data['made_at'][:16]} UTC under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
-            f"The seal is signed with the key {self.key_fingerprint}: compare it with what the desk shows",
+            f"The seal is signed with the key {self.seal.key_fingerprint}: compare it with what the desk shows",
             "under Audit, Ledger status, or with what you were told otherwise.",
             *self._left_out(),
             "Check it: python3 countersign_verify.py THIS-FILE",

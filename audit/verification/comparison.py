@@ -10,7 +10,7 @@ from django.db import transaction
 from audit.models import Check, Seal
 from audit.recording import record
 from audit.sealing.preconditions import latest_seal
-from audit.sealing.signing import SEAL_FIELDS, head_json, is_signed, key_fingerprint
+from audit.sealing.signing import SEAL_FIELDS, head_json, is_signed
 from audit.sealing.tree import TreeIncomplete, consistency_path, stored_root
 from audit.verifier import countersign_verify as verifier
 
@@ -126,11 +126,10 @@ def _check_signature(made: Comparison) -> bool:
     seal = made.head.seal
     if seal is None:
         return made.add(None, "A post holds no signature, so its numbers alone are compared.")
-    key = bytes.fromhex(seal.key)
-    if not is_signed(seal.signed, seal.signature, key):
+    if not is_signed(seal.signed, seal.signature, bytes.fromhex(seal.key)):
         sentence = "Its signature does not fit what it says: it was altered, or not copied whole. It proves nothing."
         return made.add(False, sentence, Outcome.UNSIGNED)
-    named = key_fingerprint(key)
+    named = verifier.fingerprint_of(seal.key)
     if not Seal.objects.filter(key=seal.key).exists():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"
         return made.add(False, f"{sentence} is not the one that it was.")

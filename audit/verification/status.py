@@ -9,9 +9,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection
 
 from audit.models import Check, Seal
-from audit.sealing import signing
-from audit.sealing.preconditions import expected_key
 from audit.sealing.status import COUNTED, SealingState, sealing_state
+from audit.verifier.countersign_verify import fingerprint_of
 
 SEALS = 25
 
@@ -74,13 +73,13 @@ class LedgerStatus:
     def key(self) -> str:
         """The fingerprint of the key that the newest seal is signed with."""
         last = self.sealing.last
-        return signing.key_fingerprint(bytes.fromhex(last.key)) if last else ""
+        return last.key_fingerprint if last else ""
 
     @property
     def next_key(self) -> str:
         """The fingerprint of the key that signs from now on, where it is another."""
         last = self.sealing.last
-        return signing.key_fingerprint(expected_key(last)) if last and last.next_key else ""
+        return fingerprint_of(last.next_key) if last and last.next_key else ""
 
     @property
     def unsealed(self) -> str:
@@ -114,11 +113,11 @@ class SealRow:
 
     @property
     def key(self) -> str:
-        return signing.key_fingerprint(bytes.fromhex(self.seal.key))
+        return self.seal.key_fingerprint
 
     @property
     def next_key(self) -> str:
-        return signing.key_fingerprint(bytes.fromhex(self.seal.next_key)) if self.seal.next_key else ""
+        return fingerprint_of(self.seal.next_key) if self.seal.next_key else ""
 
 
 def ledger_status(now: datetime) -> LedgerStatus:

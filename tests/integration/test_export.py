@@ -17,7 +17,7 @@ from django.urls import reverse
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from audit.export import download as handing_out
+from audit.export import download
 from audit.export.download import Download
 from audit.export.exports import Cut, NotExported, begin_export, start_export, take_cut
 from audit.export.formats import COLUMNS, FORMATS
@@ -179,7 +179,7 @@ def test_csv_row_tells_subject_fingerprint_and_seal_and_without_details_nobody_i
 
 
 def test_entries_that_come_meanwhile_are_not_in_it(auditor, monkeypatch):
-    monkeypatch.setattr(handing_out, "AT_ONCE", 3)
+    monkeypatch.setattr(download, "AT_ONCE", 3)
     made = [entry.pk for entry in append(8)]
     export = begin(auditor)
     # Written after it was asked for, and while it runs.
@@ -203,7 +203,7 @@ def test_entries_of_before_a_restore_are_in_it(auditor):
 
 
 def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
-    monkeypatch.setattr(handing_out, "AT_ONCE", 2)
+    monkeypatch.setattr(download, "AT_ONCE", 2)
     append(6)
     for end in (
         lambda: Person.objects.update(is_active=False),
@@ -219,14 +219,14 @@ def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
             # Nobody takes the file for a whole one.
             assert (len(rows), set(json.loads(last))) == (2, {"broken_off"})
             ((_, broken),) = recorded("ledger.export_broken_off")
-            assert (broken["handed_out"], broken["reason"]) == ("2", handing_out.NO_LONGER)
+            assert (broken["handed_out"], broken["reason"]) == ("2", download.NO_LONGER)
             export.refresh_from_db()
             assert (export.state, export.sha256) == ("broken_off", "")
 
 
 @pytest.mark.parametrize("parts_read", [2, pytest.param(0, marks=pytest.mark.slow)])
 def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor, monkeypatch, parts_read):
-    monkeypatch.setattr(handing_out, "AT_ONCE", 2)
+    monkeypatch.setattr(download, "AT_ONCE", 2)
     made = [entry.pk for entry in append(6)]
     client, export = signed_in(auditor), begin(auditor)
     answer = take(client, export)
@@ -237,7 +237,7 @@ def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor,
         close()
     export.refresh_from_db()
     assert export.state == "broken_off"
-    assert recorded("ledger.export_broken_off")[0][1]["reason"] == handing_out.GONE
+    assert recorded("ledger.export_broken_off")[0][1]["reason"] == download.GONE
     assert "The file is not whole" in client.get(f"{PATH}{export.pk}/").content.decode()
     assert client.post(reverse("export-again", args=[export.pk])).status_code == 302
     assert ids(b"".join(hand_out(auditor, export)).decode()) == made
@@ -245,15 +245,15 @@ def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor,
 
 
 def test_error_or_a_slow_reader_breaks_it_off_in_the_file_too(auditor, monkeypatch):
-    monkeypatch.setattr(handing_out, "AT_ONCE", 2)
+    monkeypatch.setattr(download, "AT_ONCE", 2)
     append(4)
     with monkeypatch.context() as patched:
-        patched.setattr(handing_out, "SLOWEST", -1.0)
+        patched.setattr(download, "SLOWEST", -1.0)
         assert len(whole(auditor).splitlines()) == 3
         assert Export.objects.get().state == "broken_off"
     parts = hand_out(auditor, begin(auditor, "", "csv"))
     got = [next(parts), next(parts)]
-    monkeypatch.setattr(handing_out, "READ_WITHIN", -1)
+    monkeypatch.setattr(download, "READ_WITHIN", -1)
     *_, last = csv.reader(io.StringIO(b"".join([*got, *parts]).decode()[1:], newline=""))
     assert last[0].startswith("BROKEN OFF, this file is not whole")
 
@@ -325,7 +325,7 @@ def shown(client, query):
 def test_file_is_what_the_pages_show_on_random_filters(signed_in, auditor, monkeypatch):
     # Many pages and many batches of little.
     monkeypatch.setattr("audit.search.results.PAGE", 15)
-    monkeypatch.setattr(handing_out, "AT_ONCE", 5)
+    monkeypatch.setattr(download, "AT_ONCE", 5)
     connections = [make_connection("one"), make_connection("two")]
     messages = [make_message(one, subject=f"About a refund, {one}") for one in connections]
     of_one = make_person("paula@yourteam.example", "Paula", "auditor", connection=connections[0])

@@ -57,7 +57,7 @@ def test_proof_holds_before_the_verifier_as_json_and_as_an_email(message):
     for mail in (proof.as_text(), f"Hello,\n\n{proof.as_text()}\nGreetings", quoted):
         assert findings(mail) == []
     assert max(map(len, proof.as_text().splitlines())) <= 110
-    assert proof.key_fingerprint in proof.as_text()
+    assert proof.seal.key_fingerprint in proof.as_text()
     # Without details it tells nothing personal.
     proof = proof_of(message, with_details=False)
     assert findings(proof.as_json()) == []

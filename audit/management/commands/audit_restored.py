@@ -40,7 +40,7 @@ class Command(BaseCommand):
         self.stdout.write(
             f"Seal {seal.number} begins epoch {seal.epoch}: the ledger goes on from here. "
             f"{entries} entries that no seal covered are under it. "
-            f"It is signed with {signing.key_fingerprint(bytes.fromhex(seal.key))}."
+            f"It is signed with {seal.key_fingerprint}."
         )
 
     def _take_up(self, because: str, *, new_key: bool) -> int:
