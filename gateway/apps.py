@@ -12,7 +12,7 @@ class GatewayConfig(AppConfig):
     verbose_name = "Gateway"
 
     def ready(self) -> None:
-        """Have mail received in the one process that the process table chose for it."""
+        """Add the SMTP listener to the worker that the process table chose for it."""
         if "INBOUND" not in os.environ:
             return
         from celery import current_app

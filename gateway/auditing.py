@@ -1,7 +1,13 @@
-"""Writes the gateway's audit log, always in the transaction of the act itself."""
+"""Writes the gateway's audit log, always in the transaction of the act itself.
 
+Acts of keys and operators also go to the log of the process once they are committed; those on emails are logged where
+they happen.
+"""
+
+import logging
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Model
 
 from gateway.models import (
@@ -19,6 +25,15 @@ from gateway.models import (
     WebhookDelivery,
 )
 
+log = logging.getLogger(__name__)
+
+# What stops or loosens something, or tells of an attack.
+_WARNINGS = frozenset(
+    {
+        *("account.deleted", "account.hold_all_on", "account.hold_all_off", "account.signed_up"),
+        *("header_injection.refused", "mailbox.upgraded", "suppression.added", "webhook.paused"),
+    }
+)
 _RESOURCE_TYPES: dict[type[Model], str] = {
     Account: "account",
     Allowlist: "allowlist",
@@ -42,12 +57,17 @@ def record(action: str, about: Any, *, key: ApiKey | None = None, **facts: Any) 
         facts["mailbox_id"] = about.pk
     elif isinstance(about, Domain):
         facts["domain"] = about.domain
+    # An allowlist is known by its mailbox.
+    kind, pk = _RESOURCE_TYPES[type(about)], about.mailbox_id if isinstance(about, Allowlist) else about.pk
     AuditLogEntry.objects.create(
         account_id=key.account_id if key else getattr(about, "account_id", about.pk),
         action=action,
-        resource_type=_RESOURCE_TYPES[type(about)],
-        # An allowlist is known by its mailbox.
-        resource_id=about.mailbox_id if isinstance(about, Allowlist) else about.pk,
+        resource_type=kind,
+        resource_id=pk,
         actor_key=key,
         metadata=facts,
     )
+    if kind != "email":
+        level = logging.WARNING if action in _WARNINGS else logging.INFO
+        ids = {kind: pk, "key": key.pk if key else None}
+        transaction.on_commit(lambda: log.log(level, action, extra=ids))

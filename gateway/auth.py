@@ -36,7 +36,7 @@ def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     if key is None or key.revoked_at is not None:
         log.info("key refused", extra={"reason": "unknown" if key is None else "revoked"})
         raise InvalidKey("The API key is not valid. Check that it is complete and has not been revoked.")
-    # Known from here on, also to those who log and answer, whether it may do this or not.
+    # Set before the checks, so that refusals are logged with the key, too.
     request.auth = key  # type: ignore[attr-defined]
     if not key.account.is_active:
         raise Forbidden("The account is switched off.", code="account_inactive")

@@ -26,7 +26,7 @@ def most_of_sender(environ: dict[str, Any]) -> int:
     try:
         key = ApiKey.objects.by_hash(hash_key(_key(environ)))
     except AnyDatabaseError:
-        # Nobody can tell; the API itself answers, with the body or without a database.
+        # The key cannot be checked; the API answers 503 if the database stays away.
         return most_body(environ)
     return most_body(environ) if key is not None and key.revoked_at is None else 0
 

@@ -30,7 +30,7 @@ TIMEOUT = 0.2
 # How long Redis is left alone after it failed, so that not every request waits for it.
 REST = 5.0
 _CALLS = "gateway:calls"
-# A call that is over the limit is not one that was made. One round trip; the minute's counter goes by itself.
+# A call over the limit does not count as usage. One round trip; the counter of the minute expires by itself.
 _HIT = """
 local calls = redis.call('INCR', KEYS[1])
 if calls == 1 then redis.call('EXPIRE', KEYS[1], 120) end
@@ -44,21 +44,21 @@ _DAY = timedelta(days=1)
 
 
 class _Health:
-    """Whether Redis is worth asking. Threads share it; a moment of disagreement does no harm."""
+    """Whether Redis answers. Threads share it without a lock: a stale value costs one call."""
 
     asked_again_at = 0.0
     away = False
 
 
 def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
-    """Count one call of a key, and return how many it made in this minute: 0 when nobody can say."""
+    """Count one call of a key, and return its calls in this minute; 0 while Redis is away."""
     minute = int(now.timestamp()) // 60
     keys = [f"gateway:rate:{key_id}:{minute}", _CALLS]
     return _ask(lambda: int(_hit()(keys=keys, args=[limit, _name(account_id, now.date())])), 0)
 
 
 def within_hour(name: str) -> int:
-    """Count one try, and return how many there were within an hour of the first: 0 when nobody can say."""
+    """Count one try, and return the tries within an hour of the first; 0 while Redis is away."""
 
     def count() -> int:
         pipeline = _redis().pipeline(transaction=True)
@@ -69,7 +69,7 @@ def within_hour(name: str) -> int:
 
 
 def take_calls() -> dict[Day, int]:
-    """Take out what was counted, for whoever writes it down; nobody else gets the same calls."""
+    """Remove the counted calls from Redis and return them, for writing them into rows."""
 
     def take() -> dict[Any, Any]:
         pipeline = _redis().pipeline(transaction=True)
@@ -80,7 +80,7 @@ def take_calls() -> dict[Day, int]:
 
 
 def put_back(calls: dict[Day, int]) -> None:
-    """Count again what could not be written down."""
+    """Return calls to Redis that could not be written into rows."""
 
     def put() -> None:
         pipeline = _redis().pipeline(transaction=True)
@@ -92,7 +92,7 @@ def put_back(calls: dict[Day, int]) -> None:
 
 
 def calls_not_moved(account_id: str) -> dict[date, int]:
-    """Return the calls of an account that are not written down yet, by day."""
+    """Return the calls of an account that are still in Redis, by day."""
     counted = _read(_ask(lambda: _redis().hgetall(_CALLS), {}))
     return {day: number for (account, day), number in counted.items() if account == account_id}
 
@@ -116,7 +116,7 @@ def _ask(question: Callable[[], T], otherwise: T) -> T:
 
 @cache
 def _redis() -> Redis:
-    # The client would else try again for seconds.
+    # By default the client would retry for seconds.
     retry = Retry(NoBackoff(), 1)
     return Redis.from_url(settings.REDIS_URL, socket_timeout=TIMEOUT, socket_connect_timeout=TIMEOUT, retry=retry)
 
@@ -152,7 +152,7 @@ def check_rate(*, key: ApiKey, now: datetime) -> None:
 def check_quota(*, account: Account, sandbox: bool, now: datetime) -> None:
     """Check that one more email may be stored, within the transaction that stores it. Raises TooManyRequests.
 
-    The account is locked where it has a quota, so that two requests never share its last place.
+    The account is locked where it has a quota, so that two requests never both take its last message.
     """
     if sandbox or not (account.monthly_email_quota is not None or _warms_up(account)):
         return

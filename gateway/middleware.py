@@ -31,7 +31,7 @@ _SENTENCES = {
     405: ("This path does not take this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
-# What people get wrong about paths, and how to mend it.
+# Common mistakes in paths, and what to tell about them.
 _NEAR_MISSES = (
     (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
     (re.compile(r"./$"), "it ends with a slash."),
@@ -40,14 +40,14 @@ _BROKEN = ("Something went wrong here. It has been logged.", "internal")
 
 
 def remember(request: HttpRequest, names: set[str]) -> None:
-    """Keep the names until the answer is made."""
+    """Store the names on the request until the answer is made."""
     if names:
         known: set[str] = getattr(request, "ignored_fields", set())
         request.ignored_fields = known | names  # type: ignore[attr-defined]
 
 
 def named_in(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """Return the answer, with `ignored_fields` where it went well although there were any."""
+    """Return the answer; a successful one gets `ignored_fields` where the body had any."""
     names: set[str] = getattr(request, "ignored_fields", set())
     if not names or response.status_code >= 300 or not isinstance(response, JsonResponse):
         return response
@@ -71,7 +71,7 @@ def too_large() -> str:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer for what has no path, in place of the page that the desk's templates would give."""
+    """Answer 404 in JSON, in place of Django's HTML page."""
     sentence, code = _SENTENCES[404]
     for mistake, mending in _NEAR_MISSES:
         if mistake.search(request.path_info):
@@ -85,7 +85,7 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 
 def broken(request: HttpRequest) -> HttpResponse:
-    """Answer for a mistake of ours outside the API's own handlers."""
+    """Answer for an error outside the API's own handlers."""
     return problem(500, *_BROKEN)
 
 
@@ -120,7 +120,7 @@ class JsonOnlyMiddleware:
             return problem(400, "This host name is not in ALLOWED_HOSTS.", "unknown_host")
         if not _body_fits(request):
             return problem(413, too_large(), "too_large")
-        # PostgreSQL keeps no U+0000, so no id and no filter can hold one.
+        # PostgreSQL cannot store U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
             return problem(404, *_SENTENCES[404])
         if "%00" in request.META.get("QUERY_STRING", ""):
@@ -165,7 +165,7 @@ def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> No
 
 
 def _code_of(response: HttpResponseBase) -> str | None:
-    """Return the word for what was wrong, so that the log tells why somebody was refused."""
+    """Return the `code` of an error, for the log."""
     if response.status_code < 400 or not isinstance(response, JsonResponse):
         return None
     code = json.loads(response.content).get("code")

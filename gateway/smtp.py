@@ -21,13 +21,13 @@ OPENING_TIMEOUT = 25
 MESSAGE_TIMEOUT = 60
 # Servers scan and store before they answer.
 ANSWER_TIMEOUT = 30
-# The server wants us to sign in, or to do it otherwise.
+# Replies that ask for a sign-in, or for another kind of it.
 _SIGN_IN = frozenset({530, 534, 535, 538})
 _ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
 Replies = dict[str, tuple[int, str]]
 # Shorter failures (nobody listens, a refusal) cost nothing to try again.
 SLOW = 2.0
-# As long as no attempt of another mail is made after a slow failure.
+# For how long no message is tried after a slow failure.
 REST = 30.0
 
 
@@ -45,7 +45,7 @@ class FateUnknown(Exception):
 
 
 class LeaseLost(Exception):
-    """Somebody else has taken the message over; nothing was offered."""
+    """Another worker has claimed the message; nothing was offered."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
         smtp = connect(server)
         yield smtp
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
-        # Also a refused sign-in: that is for the operator to mend, and the mail waits meanwhile.
+        # Includes a refused sign-in: the operator has to repair it, and the message waits.
         raise HandoverFailed(f"{type(error).__name__}: {error}") from error
     finally:
         if smtp is not None:
@@ -128,7 +128,7 @@ def _step(command: Callable[[str], tuple[int, bytes]], argument: str, *, wanted:
 
 
 def _is_for_the_operator(code: int, text: str) -> bool:
-    """Whether a refusal is of us and not of the mail, as while EMAIL_URL lacks a password: then the mail waits."""
+    """Whether a refusal is about our sign-in and not about the message, which then waits for the operator."""
     relays_not = code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
     return code in _SIGN_IN or relays_not
 
@@ -174,7 +174,7 @@ def rests_for() -> float:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Watch one attempt: one that took long and led to nothing lets the server rest."""
+    """Run one attempt; a slow failure makes the server rest."""
     began = time.monotonic()
     try:
         yield

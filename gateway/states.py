@@ -87,14 +87,14 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.SPAM_QUARANTINED, Change.NOT_SPAM): Status.UNREAD,
 }
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
-# Received mail that nobody has let in: what it says is kept from agents, also after a no.
+# Received mail that no person has approved: its content is withheld from agents, also after a rejection.
 WITHHELD = (Status.PENDING_SCAN, Status.PENDING_INBOUND_APPROVAL, Status.REJECTED, Status.CANCELLED)
-# Out of sight unless asked for by name.
+# Not listed unless the status is named.
 HIDDEN = (Status.SPAM_QUARANTINED, Status.DELETED)
 
 
 class InvalidTransition(Exception):
-    """The table has no way from this state by this change."""
+    """The table has no transition from this state by this change."""
 
 
 def allows(status: str, change: Change) -> bool:

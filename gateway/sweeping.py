@@ -1,6 +1,6 @@
-"""Finds what nobody nudged, and finishes what a crash left half done: the gateway's part of every beat.
+"""The gateway's periodic sweep: enqueues due rows whose wake-up was lost, and finishes what a crash interrupted.
 
-One duty that fails is logged and keeps none of the others from being done.
+A duty that fails is logged; the others are done all the same.
 """
 
 import logging
@@ -18,7 +18,7 @@ from gateway.webhooks import endpoints, subscriptions
 
 log = logging.getLogger(__name__)
 
-# How many rows one sweep nudges or clears; the next one comes in seconds.
+# How many rows one sweep enqueues or clears; the next one comes in seconds.
 BATCH = 200
 _SEND = "gateway.tasks.send_email"
 _DELIVER, _DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
@@ -34,7 +34,7 @@ def _do(name: str, duty: Callable[[datetime], int], now: datetime) -> int:
     try:
         return duty(now)
     except Exception:
-        # Whatever it is: mail and events that are due must not wait for it.
+        # Due messages and events must not wait for a duty that fails.
         log.exception("duty of the sweep failed", extra={"duty": name})
         return 0
 
@@ -49,7 +49,7 @@ def _move_on(now: datetime) -> int:
 
 
 def _moved_on(email: Email, now: datetime) -> bool:
-    # Each by itself: one that cannot be moved on is no reason for the others to stay.
+    # One at a time: a message that fails must not stop the others.
     return bool(_do(f"moving on {email.pk}", lambda now: int(submission.move_on(email=email, now=now)), now))
 
 
@@ -58,7 +58,7 @@ def _enqueue_emails(now: datetime) -> int:
         return 0
     outbox_now = Email.objects.in_outbox()
     if not settings.EMAIL_URL:
-        # Live mail waits for a mail server, and must not stand before what needs none.
+        # Without a mail server live mail waits; sandbox mail needs none.
         outbox_now = outbox_now.filter(sandbox=True)
     due = list(outbox_now.order_by("due_at").values_list("pk", flat=True)[:BATCH])
     for email_id in due:
@@ -84,7 +84,7 @@ def _probe(now: datetime) -> int:
 
 
 def _clear(now: datetime) -> int:
-    """Clear what has served its time."""
+    """Delete expired secrets, idempotency records and old deliveries."""
     subscriptions.clear_previous_secrets()
     keys = IdempotencyRecord.objects.expired().delete()[0]
     return keys + WebhookDelivery.objects.past_retention(BATCH).delete()[0]

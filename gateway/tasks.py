@@ -1,4 +1,4 @@
-"""Celery's part: nudges that carry an id, and the sweep that finds the rows nobody nudged. No logic of its own."""
+"""Celery tasks: each takes an id and calls one command; `sweep` finds rows whose wake-up was lost."""
 
 from celery import shared_task
 from django.utils import timezone
@@ -25,7 +25,7 @@ def mail_signup_code(signup_id: str) -> str:
 
 @shared_task
 def deliver_webhook(delivery_id: int) -> str:
-    """Make one attempt at one webhook delivery, and nudge the one behind it."""
+    """Make one attempt at one webhook delivery, and enqueue the next one of the same message."""
     following = deliveries.deliver(delivery_id=delivery_id)
     if following is not None:
         deliver_webhook.delay(following)
@@ -34,7 +34,7 @@ def deliver_webhook(delivery_id: int) -> str:
 
 @shared_task
 def drain_webhook(delivery_id: int) -> str:
-    """Work for a moment on what has piled up for one subscription, and nudge itself to go on after what else waits."""
+    """Work on one subscription's backlog for a moment, then enqueue itself behind other work."""
     following = deliveries.drain(delivery_id=delivery_id)
     if following is not None:
         nudge(drain_webhook.name, following)
@@ -49,5 +49,5 @@ def probe_webhook(webhook_id: str) -> str:
 
 @shared_task
 def sweep() -> str:
-    """Nudge everything that is due, and finish what a crash left half done."""
+    """Enqueue everything that is due, and finish what a crash interrupted."""
     return sweeping.sweep(now=timezone.now())

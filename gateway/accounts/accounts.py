@@ -1,6 +1,5 @@
 """Makes, changes and closes accounts. `hold_all` stops all mail of an account, and is a change like any other."""
 
-import logging
 import secrets
 from datetime import datetime
 from typing import Any
@@ -16,9 +15,7 @@ from gateway.errors import Forbidden
 from gateway.models import Account, ApiKey, Domain, Email, Mailbox
 from gateway.states import Mode
 
-log = logging.getLogger(__name__)
-
-# How much is nudged at once when mail may go again; the sweep finds the rest.
+# How many messages are enqueued when hold_all ends; the sweep finds the rest.
 _BATCH = 200
 LIVE_PREFIX = "mm_live_"
 
@@ -45,10 +42,9 @@ def close_account(*, key: ApiKey) -> None:
         raise Forbidden("A sandbox key cannot delete the account.", code="sandbox_key")
     with transaction.atomic():
         Account.objects.filter(pk=key.account_id).update(is_active=False)
-        # The addresses stay taken for good, but whose the domain is can be proved anew.
+        # The addresses stay taken, but another account may verify the domain.
         Domain.objects.active().filter(account_id=key.account_id).update(status=Domain.Status.PENDING)
         auditing.record("account.deleted", key.account, key=key)
-    log.warning("account deleted", extra={"account": key.account_id, "key": key.pk})
 
 
 def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
@@ -58,7 +54,6 @@ def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
     account.save(update_fields=["hold_all_at"])
     if on or was_on:
         auditing.record(f"account.hold_all_{'on' if on else 'off'}", account, key=key)
-        log.warning("hold all", extra={"account": account.pk, "on": on, "key": key.pk})
     if was_on and not on:
         due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
         for email_id in due.values_list("pk", flat=True)[:_BATCH]:
@@ -87,7 +82,7 @@ def make_mailbox(
         "mcp_configured": True,
     }
     address = clean_address(address).lower()
-    # Who may run commands is the operator, whose word is proof enough that the domain is the account's.
+    # Only operators run commands, so the domain needs no proof.
     Domain.objects.get_or_create(
         domain=domain_of(address),
         status=Domain.Status.ACTIVE,

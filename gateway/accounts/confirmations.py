@@ -4,7 +4,6 @@ The code is shown to an operator (`./run manage gateway_codes`) and never to the
 """
 
 import hashlib
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -19,14 +18,12 @@ from gateway.errors import Forbidden, GatewayError, NotFound, TooManyRequests
 from gateway.models import Account, ApiKey, ApprovalRequest
 from gateway.models.codes import LIFETIME, new_code
 
-log = logging.getLogger(__name__)
-
-# Each wish gives five tries at its code; together too few to guess one.
+# Each request allows five tries at its code; together too few to guess one.
 MAX_AN_HOUR = 20
 
 
 class ConfirmationRequired(GatewayError):
-    """Not refused and not done: a person has to confirm it."""
+    """The act waits for a person to confirm it."""
 
     status = 202
     code = "pending_approval"
@@ -71,7 +68,7 @@ def confirmed(
 
 
 def _digest(key: ApiKey, action: str, what: dict[str, Any]) -> str:
-    """Return what binds a code to this act of this key, and no other."""
+    """Return the hash that binds a code to this act of this key."""
     return hashlib.sha256(canonical_json([key.account_id, key.pk, action, what])).hexdigest()
 
 
@@ -108,7 +105,6 @@ def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> 
                 expires_at=now + LIFETIME,
             )
             auditing.record("approval.requested", request, key=key, wanted=action)
-            log.info("approval requested", extra={"approval": request.pk, "action": action, "key": key.pk})
     return ConfirmationRequired(
         "An operator has to confirm this. Repeat the same request with the approval_code that the operator gives you.",
         id=request.pk,

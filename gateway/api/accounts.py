@@ -254,7 +254,7 @@ def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approva
 def _frees_own_mail(body: AccountPatch, account: Account) -> bool:
     """Whether a key that sends would let its own mail go by this, or choose itself who watches it."""
     lets_go = body.hold_all is False and account.hold_all_at is not None
-    # No list of allowed recipients is asked about the copies.
+    # Copies are not checked against the list of allowed recipients.
     return lets_go or body.changes().get("oversight_email", account.oversight_email) != account.oversight_email
 
 

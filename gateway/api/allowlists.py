@@ -37,7 +37,7 @@ def _pattern_as_entry(value: object) -> object:
 
 
 def _few(value: object) -> object:
-    # Before each entry is read: five thousand good ones are enough, whatever comes after them.
+    # Counted before any entry is parsed, so that a huge list costs nothing.
     if isinstance(value, list) and len(value) > MAX_ENTRIES:
         raise ValueError(f"at most {MAX_ENTRIES} entries.")
     return value
@@ -164,7 +164,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
         summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
         code=body.approval_code,
         now=now,
-        # Who sends would be letting itself write to others.
+        # A key that sends would be widening its own list of recipients.
         needed=True if key.has_conflict_of_interest() else None,
     )
     with asked:

@@ -77,7 +77,7 @@ def as_number(cursor: str) -> int:
 
 
 def _filterable(status: Status | None) -> Status | None:
-    # A state of moments, and no business of clients; MultiMail does not take it here either.
+    # An internal state that lasts a moment; MultiMail does not accept it here either.
     if status == Status.PENDING_SCAN:
         raise ValueError("messages cannot be listed by pending_scan.")
     return status
@@ -105,7 +105,7 @@ class ListFilters(BaseModel):
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
     since_id: _Text = ""
-    # Texts, because clients send what they like here and expect it to be clamped.
+    # Text, because clients send anything here and expect it to be clamped.
     limit: str = ""
     cursor: str = ""
     offset: str = ""

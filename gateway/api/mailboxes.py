@@ -24,7 +24,7 @@ MAX_ADDITIONS = 2000
 
 
 class MailboxSettings(Body):
-    """What a mailbox can be told. Null clears a text; for anything else it says nothing."""
+    """Settings of a mailbox. Null clears a text, and leaves anything else as it is."""
 
     display_name: Annotated[Line, Field(max_length=200)] | None = None
     oversight_mode: ModeWord | None = None

@@ -32,7 +32,7 @@ _EMAIL = "/mailboxes/{mailbox}/emails/{email}"
 MAX_MESSAGES = 500
 # Each of these may be as long as a message can be.
 MAX_MESSAGES_WITH_BODIES = 50
-# What was written as an answer and will never be one.
+# Replies that were never sent.
 _NEVER_SENT = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
 _TAGS = "/mailboxes/{mailbox}/emails/{email}/tags"
 _FILE = "/mailboxes/{mailbox}/emails/{email}/attachments/{path:name}"
@@ -123,7 +123,7 @@ def _cancel(key: ApiKey, email: Email) -> HttpResponse:
 
 def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
     emails = Email.objects.visible_to(key)
-    # What may not be read may not be guessed by searching either.
+    # A key must not learn withheld text by searching for it.
     return emails.readable_by(key) if filters.subject_contains else emails
 
 

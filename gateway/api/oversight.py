@@ -154,7 +154,7 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool)
 def _one(email: Email, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if email.status in AWAITING_DECISION:
         return _rows([email], None, filters, flat=flat)
-    # Closed or not yet at the gate: nothing to decide, and what became of it.
+    # Decided, closed or not yet held: nothing to decide, but its outcome is shown.
     return _rows([], None, filters, flat=flat, outcome=email.outcome() | shapes.delivery(email))
 
 

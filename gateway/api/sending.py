@@ -224,7 +224,7 @@ class EditIn(Body):
 def accept(request: KeyedRequest, mailbox: Mailbox, draft: Draft, *, flat: bool) -> HttpResponse:
     """Store the message, answer for it, and move it on."""
     accepted = submission.accept_draft(key=request.auth, mailbox=mailbox, draft=draft, now=timezone.now())
-    # The answer is settled before the message moves on: its first status is always the same.
+    # The answer is built before the message moves on, so that its status is always the first one.
     result = _result(accepted, flat=flat)
     if not accepted.repeated:
         result["message"] += _overruled(draft.mode, accepted.email)

@@ -60,7 +60,7 @@ GROUPS = {
     "usage": "How much was sent and received.",
     "health": "Whether the gateway works; needs no key.",
 }
-# What goes wrong with any call, and what the status means here, in place of its name in HTTP.
+# The errors that every call can give, and what their status means here.
 STATUSES = {
     400: "The body cannot be read, or the request makes no sense.",
     401: "No key, or not a good one.",
@@ -76,7 +76,7 @@ EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.i
 
 
 class Document(OpenAPISchema):
-    """Opens each call with what it does, and says which scope its key needs."""
+    """Describes each call by its docstring, and names the scope that its key needs."""
 
     def operation_details(self, operation: Operation) -> dict[str, Any]:
         """Return one call of the document."""
@@ -91,7 +91,7 @@ class Document(OpenAPISchema):
     def responses(self, operation: Operation) -> dict[int, Any]:
         """Return the answers of one call, by status: its good ones, and the errors that every call can give."""
         result: dict[int, Any] = super().responses(operation)
-        # Declared with each route, they would cost the process a model a status a route: some 25 MB.
+        # Declared on each route they would make one model per status and route, 25 MB in all.
         problem = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
         return result | {status: {"description": meaning, **problem} for status, meaning in STATUSES.items()}
 
@@ -169,7 +169,7 @@ api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
 
 
-# What watches a service often asks with HEAD.
+# Monitors often use HEAD.
 @api.api_operation(["HEAD"], "/health", include_in_schema=False)
 @api.get("/health", response=documented(Health), tags=["health"])
 def health(request: HttpRequest) -> HttpResponse:
@@ -218,7 +218,7 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     if not path and first["type"] == "missing":
         sentence = "The request needs a JSON object as its body."
     if not path:
-        # Rules about several fields name the one to blame in their sentence.
+        # A rule about several fields begins its sentence with the field to blame.
         named, colon, _ = sentence.partition(": ")
         return _problem(Invalid(sentence, field=named if colon else ""))
     field = ".".join(path)
@@ -228,11 +228,10 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
 
 
 def _note_injection(request: HttpRequest, field: str) -> None:
-    """Record whose key tried to write a header of its own, without what it tried to write."""
+    """Record the key that tried a header injection, without the text it tried."""
     key: ApiKey | None = getattr(request, "auth", None)
     if key is None:
         return
-    log.warning("header injection refused", extra={"key": key.pk, "field": field})
     auditing.record("header_injection.refused", key, key=key, field=field)
 
 

@@ -5,7 +5,6 @@ its way can still be checked.
 """
 
 import base64
-import logging
 import secrets
 from datetime import datetime
 
@@ -18,10 +17,8 @@ from django.db import transaction
 from common.mail_addresses import domain_of
 from gateway.models import DkimKey, Domain
 
-log = logging.getLogger(__name__)
-
 _BITS = 2048
-# Named twice, also where they are missing or stand once: nobody can add another without breaking the signature.
+# Each is signed once more than it occurs, so that adding one breaks the signature (RFC 6376, section 8.15).
 _SIGNED = 2 * (
     *(b"from", b"to", b"cc", b"subject", b"date", b"message-id", b"reply-to", b"in-reply-to", b"references"),
     *(b"mime-version", b"content-type", b"content-transfer-encoding", b"x-ai-generated", b"x-multimail-identity"),
@@ -46,7 +43,7 @@ def make_key(domain: Domain, *, now: datetime) -> DkimKey:
 
 
 def activate_published(domain: Domain, published: list[str], *, now: datetime) -> bool:
-    """Note which keys DNS has, by their selectors, and let the newest of them sign alone; whether any signs."""
+    """Mark the published keys as verified and retire all but the newest; return whether any signs."""
     with transaction.atomic():
         keys = list(domain.dkim_keys.select_for_update().filter(retired_at=None).order_by("-pk"))
         seen = [key for key in keys if key.selector in published]

@@ -1,6 +1,5 @@
 """Domains of an account: added, verified by DNS or by the operator's word, and removed."""
 
-import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,8 +16,6 @@ from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
 
-log = logging.getLogger(__name__)
-
 _MOST_KEYS = 5
 # Names that mean something else than a domain somebody owns (RFC 6761 and its followers), but for `example`.
 _SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
@@ -26,14 +23,14 @@ _SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onio
 
 @dataclass(frozen=True)
 class VerificationResult:
-    """A domain after it was looked at, and a sentence that says what was found."""
+    """A domain after its DNS records were looked up, and a sentence with the result."""
 
     domain: Domain
     message: str
 
 
 def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
-    """Add a domain, which is pending until it is proved. Raises Conflict, or Forbidden for a limited key."""
+    """Add a domain, which is pending until it is verified. Raises Conflict, or Forbidden for a limited key."""
     check_unlimited(key)
     if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
         raise Conflict(f"{name} is a domain of this account already.", code="domain_exists", id=earlier.pk)
@@ -65,7 +62,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verification
     found = look_up([(record.name, record.type) for record in records])
     problems = {record.key: problem_of(record, found[record.name, record.type]) for record in records}
     result = dict(problems)
-    # What could not be asked stays as it was seen last.
+    # Records that could not be looked up keep their last result.
     unasked = [record.key for record in records if found[record.name, record.type].problem]
     problems |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
     if domain.status == Domain.Status.PENDING and not problems[OWNERSHIP] and OWNERSHIP not in unasked:
@@ -78,7 +75,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verification
 
 
 def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
-    """Make another DKIM key, which takes over once DNS has it. Raises Conflict where one waits for that already."""
+    """Make another DKIM key, which signs once it is in DNS. Raises Conflict while an earlier one waits for that."""
     check_unlimited(key)
     with transaction.atomic():
         domain = Domain.objects.select_for_update().get(pk=domain.pk)
@@ -91,7 +88,6 @@ def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
         DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
         made = make_key(domain, now=now)
         auditing.record("domain.dkim_rotated", domain, key=key, selector=made.selector)
-    log.info("dkim key made", extra={"domain": domain.pk, "selector": made.selector})
     return domain
 
 
@@ -113,7 +109,7 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
 
 
 def assign_domain(*, account: Account, name: str, now: datetime) -> Domain:
-    """Make a domain the account's on the operator's word. Raises Conflict when another account has it."""
+    """Give a domain to an account without proof. Raises Conflict when another account has it."""
     domain, _ = Domain.objects.get_or_create(account=account, domain=name, defaults={"token": secrets.token_hex(16)})
     if not domain.dkim_keys.exists():
         make_key(domain, now=now)
@@ -130,9 +126,8 @@ def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime
             if pending.update(status=Domain.Status.ACTIVE, verified_at=now):
                 auditing.record("domain.verified", domain, key=key, by="dns" if key else "operator")
     except IntegrityError:
-        # The index that lets only one account have it decided.
+        # The unique index refused it: another account has the domain.
         raise _taken(domain.domain) from None
-    log.info("domain verified", extra={"domain": domain.pk})
 
 
 def _sentence(domain: Domain, problems: dict[str, str]) -> str:
@@ -150,7 +145,7 @@ def clean_domain(text: str) -> str:
     domain = ascii_domain(text.strip())
     if not is_domain(domain) or not _can_be_read_back(domain):
         raise ValueError("must be a domain such as example.com.")
-    # DNS itself would give the proof that a public suffix is nobody's; this says so at once.
+    # A public suffix could never be verified in DNS; this says so at once.
     if domain.rpartition(".")[2] in _SPECIAL or is_public_suffix(domain):
         raise ValueError("is not a domain that one owner can have.")
     return domain

@@ -1,6 +1,6 @@
-"""Headers of received mail, read with the standard library's modern policy but never at its mercy.
+"""Headers of received mail, read by the standard library within limits of time and size.
 
-Whatever a stranger wrote, reading it ends soon, raises nothing, and gives text that the database can keep.
+Reading never raises, ends soon, and gives text that the database can store.
 """
 
 import re
@@ -29,7 +29,7 @@ _ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,19
 
 
 class HeaderCache:
-    """What was read of the headers of one message so far, and how much time the thread has spent on it."""
+    """The headers of one message that were parsed so far, and the time spent on them."""
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], Any] = {}
@@ -37,7 +37,7 @@ class HeaderCache:
 
 
 class BoundedPolicy(EmailPolicy):
-    """The modern policy over headers of any kind. What was received stays as it is; what is read of it is bounded."""
+    """The library's modern policy, with bounds on what is parsed. The received bytes stay as they are."""
 
     reading: Any = None
 

@@ -25,16 +25,16 @@ MAX_HEADERS_BYTES = 256 * 1024
 # The library keeps an object for each line: 25 MB of empty ones would fill a gigabyte.
 MAX_LINES = 500_000
 MAX_PARTS = 100
-# As many servers as other systems allow a message to pass before they call it a loop.
+# The usual limit of hops before other servers call it a loop.
 MAX_HOPS = 30
 _PIECE = 64 * 1024
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-# What tells two messages apart that say the same.
+# Headers that differ between two messages of the same content.
 _MARK = re.compile(rb"^(message-id|date|received)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
 T = TypeVar("T")
-# What is longer travels whole as a file beside its beginning. As much as a message of ours may have.
+# A longer body is stored whole as an attachment. The limit is that of sent messages.
 MAX_BODY = 262_144
 MAX_FILE_NAME = 150
 _CONTENT_TYPE = re.compile(r"[a-z0-9][\w.+-]{0,62}/[a-z0-9][\w.+-]{0,62}", re.ASCII)
@@ -59,7 +59,7 @@ class NotAccepted(Exception):
 
 @dataclass(frozen=True)
 class Mail:
-    """One received message, as far as anybody here wants to know it."""
+    """One received message."""
 
     message_id: str
     in_reply_to: list[str]
@@ -89,7 +89,7 @@ def read_mail(content: bytes) -> Mail:
     except _TooManyParts:
         raise NotAccepted(f"554 5.6.0 The message has more than {MAX_PARTS} parts") from None
     except Exception as error:
-        # Nothing is known to come here; mail that does must neither be lost unsaid nor stop the mail behind it.
+        # No case is known; such mail must be refused aloud and must not stop the mail behind it.
         log.exception("mail not understood")
         raise NotAccepted("554 5.6.0 The message cannot be read") from error
 
@@ -241,7 +241,7 @@ def _file(part: Message, kind: str, name: str, others: list[File]) -> File:
 
 
 def file_name(name: str, kind: str) -> str:
-    """Return a name that leads nowhere and looks like what it is: no path, no invisible or turning characters."""
+    """Return a safe file name: no path, no invisible or bidirectional control characters."""
     last = re.split(r"[/\\]", storable(name))[-1]
     shown = "".join(
         one for one in unicodedata.normalize("NFC", last) if unicodedata.category(one)[0] not in "CZ" or one == " "

@@ -29,7 +29,7 @@ def mailbox_for(address: str) -> Mailbox | None:
     local, _, domain = whole.rpartition("@")
     plain = f"{local.partition('+')[0]}@{domain}"
     known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
-    # An address of its own wins over the tag, also when it is closed: it must not come back as somebody else's.
+    # The exact address wins over the tag, also when its mailbox is closed: its mail must not reach another.
     mailbox = max(known, key=lambda one: one.address == whole, default=None)
     return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
 
@@ -132,7 +132,7 @@ def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
 
 
 def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, object]:
-    """Return what the envelope and the reading say. No text of the sender's: clients trust what stands here."""
+    """Return facts of the envelope. No text of the sender's: clients trust metadata."""
     facts = {
         "envelope_from": sender,
         "envelope_to": recipient,

@@ -38,9 +38,9 @@ _STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
 _MESSAGE_ID = re.compile(r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE)
 Fields = dict[str, list[str]]
 FAILED = "failed"
-# Nothing more will come: the mail is where it should be, or was handed to servers that do not report.
+# Final: delivered, or handed to servers that do not report.
 _ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
-# Of two reports of one recipient the one with more weight counts, in whatever order they come.
+# Of two reports about one recipient the one with more weight counts, in any order.
 _WEIGHT = {"delayed": 1, "relayed": 2, "expanded": 2, "delivered": 3, FAILED: 4, COMPLAINT: 5}
 
 
@@ -153,11 +153,11 @@ log = logging.getLogger(__name__)
 
 
 class ForgedReport(Exception):
-    """The report claims to be about mail of ours, and cannot be."""
+    """The report claims to be about our mail, and cannot be."""
 
 
 class ReportTooEarly(Exception):
-    """The report is about mail whose mail server has not been heard to the end yet: it should come again."""
+    """The report came before the mail server's answer was stored: the sender should retry."""
 
 
 def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, sender: str, now: datetime) -> bool:
@@ -212,7 +212,7 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
 
 
 def _is_ours(report: Report, is_proved: bool) -> bool:
-    """Say what becomes of a report that speaks of nobody whom the mail went to."""
+    """Whether a report that names no recipient of the mail is dropped here. Raises ForgedReport."""
     if is_proved and report.result:
         raise ForgedReport
     return is_proved
@@ -233,7 +233,7 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
         reason=result.diagnostic,
     )
     if result.action != "delayed" and email.fate_unknown:
-        # A mail server has it: that is known now.
+        # The report shows that a mail server has the message.
         _write(email, fate_unknown=False, sent_at=now, last_error="")
         events.announce(events.SENT, email=email, now=now)
     if result.action == FAILED:
@@ -244,7 +244,7 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
 
 
 def _mark_delivered(email: Email, now: datetime) -> None:
-    """Call the email delivered once it has arrived at all whom it did not come back from."""
+    """Mark the email delivered once every recipient who did not bounce is reported as delivered."""
     waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
     arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
     if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):

@@ -43,7 +43,7 @@ FORGED = "550 5.7.1 This is no report about mail that was sent from here"
 TAKEN = "250 2.0.0 The mail is stored"
 MAX_MESSAGE = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
-# Who guesses addresses is sent away.
+# A client that guesses addresses is disconnected.
 MAX_UNKNOWN = 20
 # For a command, and for a whole message; RFC 5321 asks for five minutes.
 TIMEOUT = 300
@@ -58,7 +58,7 @@ _BACKLOG = 100
 
 @dataclass
 class Capacity:
-    """Who is here, and how much more may be taken in."""
+    """The open connections, and how many more bytes may be received."""
 
     connections: set[asyncio.WriteTransport] = field(default_factory=set)
     bytes: int = MAX_BYTES
@@ -123,7 +123,7 @@ class Reception:
             self._idle = loop.call_later(IDLE_SECONDS, self._storing.submit, connections.close_all)
 
     def close(self) -> None:
-        """Let what has begun come to its end, and give the connection back."""
+        """Finish the work that was begun, and close the database connection."""
         if self._idle:
             self._idle.cancel()
         self._storing.submit(connections.close_all)
@@ -232,7 +232,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
         try:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             content, problem = await self._read_message()
-            # From here on the time is ours, and no reason to hang up.
+            # Storing may take longer than the client's time limit.
             self._reset_timeout()
             self._set_post_data_state()
             await self.push(
@@ -284,10 +284,10 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
 
 class BusyProtocol(asyncio.Protocol):
-    """For whom there is no room."""
+    """Answers a connection over the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say so, and hang up."""
+        """Send 421 and close."""
         assert isinstance(transport, asyncio.WriteTransport)
         transport.write(b"421 4.3.2 Too many connections, try again later\r\n")
         transport.close()

@@ -21,7 +21,7 @@ class InboundStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to listen. A port that is taken ends the worker, with the reason in its log."""
-        # Only now: what the listener needs should not be in the memory of every child.
+        # Imported late, so that pool children do not hold it in memory.
         from gateway.inbound.smtp_server import Listener
 
         self.listener = Listener(host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker)
@@ -34,5 +34,5 @@ class InboundStep(bootsteps.StartStopStep):
 
 
 def _end_worker() -> None:
-    # Whoever started the worker starts another; one that only looks alive would never be noticed.
+    # The supervisor starts another worker; a worker without its listener would go unnoticed.
     os.kill(os.getpid(), signal.SIGTERM)

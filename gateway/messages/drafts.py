@@ -22,7 +22,7 @@ _ANSWER = re.compile(r"\s*re\s*(\[\d+\])?\s*:", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Parent:
-    """What a reply takes over from the message that it answers; `message_id` is empty where that cannot be told."""
+    """What a reply takes from the message that it answers; `message_id` is empty where that one's is unusable."""
 
     email_id: str
     thread_id: str

@@ -35,7 +35,7 @@ class Account(UlidModel):
     oversight_email = models.CharField(max_length=254, blank=True)
     physical_address = models.CharField(max_length=300, blank=True)
     is_active = models.BooleanField(default=True)
-    # While this is set, nothing leaves that was not approved after it.
+    # While set, only messages approved later leave.
     hold_all_at = models.DateTimeField(null=True, blank=True)
     # Limits; none: unlimited, and for requests what the operator has set for all.
     monthly_email_quota = models.PositiveIntegerField(null=True, blank=True)
@@ -61,7 +61,7 @@ class Scope(models.TextChoices):
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Looking up credentials."""
+    """Queries of API keys."""
 
     def by_hash(self, sha256: str) -> ApiKey | None:
         """Return the key, with its account, also when it is revoked; by the unique index of its hash."""
@@ -77,13 +77,13 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         return None
 
     def used(self, key: ApiKey) -> None:
-        """Note the use, at most once a minute, so that reading does not mean writing."""
+        """Store the time of use, at most once a minute, so that most reads write nothing."""
         self.filter(pk=key.pk).filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))).update(
             last_used_at=Now()
         )
 
     def manageable_by(self, key: ApiKey) -> Self:
-        """The keys that `key` may look after: none that reaches further than itself."""
+        """The keys that `key` may manage: none with more mailboxes than its own."""
         keys = self.filter(account_id=key.account_id)
         if key.sandbox:
             keys = keys.filter(sandbox=True)
@@ -104,7 +104,7 @@ class ApiKey(UlidModel):
     prefix = models.CharField(max_length=20)
     sha256 = models.CharField(max_length=64, unique=True)
     scopes = ArrayField(models.CharField(max_length=20, choices=Scope))
-    # Ids of the mailboxes this key is limited to; empty: all. No join on the way of every request.
+    # Ids of the mailboxes this key is limited to; empty: all. An array, so that requests need no join.
     mailbox_ids = ArrayField(models.CharField(max_length=26), default=list, blank=True)
     sandbox = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -139,7 +139,7 @@ class ApiKey(UlidModel):
         return Scope.ADMIN in self.scopes and not self.mailbox_ids and not self.sandbox and self.revoked_at is None
 
     def has_conflict_of_interest(self) -> bool:
-        """Whether less oversight would be in its own favour: it sends, or is made only for trying out.
+        """Whether the key would profit from less oversight: it sends, or is a sandbox key.
 
         Such a key loosens nothing by itself, whatever else it may do.
         """
@@ -159,7 +159,7 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
     """Mailboxes as a key sees them."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The live mailboxes of the key's account that the key is not limited away from."""
+        """The active mailboxes of the account that the key may use."""
         return key.limited(self.filter(account_id=key.account_id, is_active=True), "pk")
 
     def closed(self) -> Self:
@@ -185,7 +185,7 @@ class Mailbox(UlidModel):
     """An address that agents send from, and how closely people look at it."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="mailboxes")
-    # Kept for ever, also when the mailbox is gone: an address must not come back under another owner.
+    # Unique for ever, also after deletion: an address must not come back under another owner.
     address = models.CharField(max_length=254, unique=True)
     display_name = models.CharField(max_length=200, blank=True)
     oversight_mode = models.CharField(max_length=12, choices=Mode, default=Mode.GATED_SEND)
@@ -220,7 +220,7 @@ class Mailbox(UlidModel):
 
 
 class Signup(UlidModel):
-    """One wish for an account. Its code is made from the row and the server's secret, and kept as a hash alone."""
+    """A request for an account. Its code is derived from the row and the server's secret, and stored as a hash."""
 
     # A solved challenge is good for one wish.
     challenge = models.CharField(max_length=64, unique=True)
@@ -311,7 +311,7 @@ class UsageDayQuerySet(models.QuerySet["UsageDay"]):
 
 
 class UsageDay(models.Model):
-    """Calls of one account on one day (UTC). Mail is counted where it lies."""
+    """Calls of one account on one day (UTC). Emails are counted from their own rows."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     day = models.DateField()

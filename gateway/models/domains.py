@@ -13,14 +13,14 @@ from gateway.models.accounts import Account, ApiKey, UlidModel
 
 
 class DomainQuerySet(models.QuerySet["Domain"]):
-    """Domains, claimed and proved."""
+    """Queries of domains."""
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those of the key's account, oldest first."""
         return self.filter(account_id=key.account_id).order_by("id")
 
     def active(self) -> Self:
-        """Those that were proved."""
+        """Verified ones."""
         return self.filter(status="active")
 
 

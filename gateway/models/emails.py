@@ -101,15 +101,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return True
 
     def stuck_before_scan(self) -> Self:
-        """Accepted, but the request ended before they moved on."""
+        """Accepted by a request that ended before they were released or held."""
         return self.filter(status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)).order_by(
             "created_at"
         )
 
     def in_outbox(self) -> Self:
-        """Due, and in nobody's hands, or in those of a worker that died before it offered the message.
+        """Due and unclaimed, or claimed by a worker that died before it offered the message.
 
-        Not what is kept back although it is approved: until that ends nobody can do anything with it.
+        Without approved messages that are blocked by hold_all or read_only: no worker could send them.
         """
         due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).unclaimed()
         return due.filter(~_approved_but_blocked(), ~_closed())
@@ -158,7 +158,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(waiting, mailbox_id__in=closed).unclaimed()
 
     def editable_as(self, email: Email) -> Self:
-        """The row, if it still waits for its time, in nobody's hands, as `email` was read."""
+        """The row, if it is still scheduled, unclaimed and as `email` was read."""
         same = {name: getattr(email, name) for name in ("to", "cc", "bcc", "send_at", "gated", "decision")}
         return self.unclaimed().filter(pk=email.pk, status=Status.SCHEDULED, **same)
 
@@ -172,7 +172,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.exclude(just_due & ~_approved_but_blocked())
 
     def unclaimed(self) -> Self:
-        """No worker is about to send it, nor may have sent it."""
+        """No worker holds it, and none may have sent it."""
         return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
 
@@ -192,7 +192,7 @@ def _read_only() -> Exists:
 
 
 def _approved_but_blocked() -> Q:
-    """Approved, and still not to leave: the account was held since, or the mailbox is read_only by now."""
+    """Approved but blocked: by a later hold_all, or because the mailbox is read_only now."""
     return Q(decision=Decision.APPROVED) & (Q(_approved_before_hold()) | Q(_read_only()))
 
 
@@ -222,7 +222,7 @@ class AttachmentQuerySet(models.QuerySet["Attachment"]):
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
-    """Who comes first with a key."""
+    """Which request was first with an idempotency key."""
 
     def remember(self, **row: Any) -> bool:
         """Store the record, or take over an expired one; False when a live one exists.
@@ -427,7 +427,7 @@ class IdempotencyRecord(models.Model):
 
     class Meta:
         constraints = [
-            # The one thing that decides between two requests with the same key: the second waits for the first here.
+            # Decides between two requests with the same key: the second waits for the first here.
             models.UniqueConstraint(fields=["mailbox", "sandbox", "operation", "key"], name="idempotency_key_once"),
             models.CheckConstraint(
                 condition=Q(operation__in=["send", "reply", "content"]), name="idempotency_operation_known"

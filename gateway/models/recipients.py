@@ -70,7 +70,7 @@ class Allowlist(models.Model):
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="allowlists")
     kind = models.CharField(max_length=12, choices=Kind)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
-    # Raised by each change: who writes on the strength of an older one is refused.
+    # Raised by each change; a change based on an older version is refused.
     version = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(null=True)
 
@@ -158,7 +158,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 
 
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
-    """Addresses that get nothing any more."""
+    """Suppressed addresses."""
 
     def applying_to(self, key: ApiKey) -> Self:
         """What mail of this key is kept back from, newest first: from whichever mailbox it bounced.

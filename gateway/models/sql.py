@@ -24,7 +24,7 @@ def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
 @cache
 def columns(model: type[models.Model], alias: str) -> str:
     """Return all columns of a table as a SELECT names them, in the order in which `build` takes them."""
-    # What Django converts on the way would come out raw.
+    # Fields with conversions would come out unconverted.
     assert not any(hasattr(field, "from_db_value") for field in model._meta.concrete_fields), model
     return ", ".join(f'{alias}."{field.column}"' for field in model._meta.concrete_fields)
 

@@ -20,7 +20,7 @@ from outgoing.models import Delivery, DeliveryQuerySet
 # The event of a delivery that somebody sends to try a subscription.
 TEST_EVENT = "webhook.test"
 _OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
-# How many deliveries of one subscription a sweep hands out, so that a long backlog of one is no delay for others.
+# Deliveries of one subscription per sweep, so that one long backlog does not delay others.
 _TURNS = 20
 # How long finished deliveries are kept, for the log and for a replay.
 RETENTION = timedelta(days=30)
@@ -53,11 +53,11 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return [(webhook_id, events) for webhook_id, events in found]
 
     def awake(self) -> Self:
-        """Those whose endpoint is tried: neither paused nor at rest."""
+        """Those whose endpoint is neither paused nor resting."""
         return self.filter(paused_at=None).filter(Q(rests_until=None) | Q(rests_until__lte=Now()))
 
     def to_probe(self) -> Self:
-        """The paused ones that something waits for, and whose time for another try has come."""
+        """Paused ones with a waiting delivery whose next probe is due."""
         waiting = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=Delivery.State.DUE)
         return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
 

@@ -90,7 +90,7 @@ def _missed(restriction: _ListStatus, mailbox: Mailbox, recipients: list[str]) -
     if not missed or restriction.mode != Allowlist.Mode.CONTACTS:
         return missed
     known = Contact.objects.known(account_id=mailbox.account_id, addresses=missed)
-    # What no entry could name, being a contact does not let through either.
+    # An address that no pattern can match is refused, contact or not.
     return tuple(one for one in missed if one not in known or not patterns_for(one))
 
 
@@ -108,7 +108,7 @@ def replace_list(
 ) -> Allowlist:
     """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at."""
     with transaction.atomic():
-        # There is always a row to compare with: of two who make the first version at once the second waits here.
+        # Makes sure that a row exists, so that two first versions written at once are compared, too.
         Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
         if not Allowlist.objects.raise_version(
             mailbox_id=mailbox.pk, kind=kind, version=version, mode=mode, updated_at=now
@@ -122,7 +122,6 @@ def replace_list(
             key=key,
             **{"list": kind, "mode": mode, "version": changed.version, **facts},
         )
-    log.info("allowlist replaced", extra={"mailbox": mailbox.pk, "kind": kind, "mode": mode, "entries": len(entries)})
     return changed
 
 
@@ -179,7 +178,7 @@ def record_refusal(
     metadata: dict[str, Any],
     now: datetime,
 ) -> Refusal:
-    """Store a refusal and tell who asked to be told.
+    """Store a refusal and announce it to subscribers.
 
     In a transaction of its own, and an error inside of another: nothing else of the message is stored, and what
     rolls back because of the refusal must not take it along.

@@ -1,15 +1,11 @@
 """Adds and removes contacts. A list of contacts is no allowlist; see Allowlist.Mode.CONTACTS."""
 
-import logging
-
 from django.db import IntegrityError, transaction
 
 from common.patterns import comparable
 from gateway import auditing
 from gateway.errors import Conflict
 from gateway.models import ApiKey, Contact, Mailbox
-
-log = logging.getLogger(__name__)
 
 
 def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox: Mailbox | None) -> Contact:
@@ -24,13 +20,11 @@ def add_contact(*, key: ApiKey, email: str, name: str, tags: list[str], mailbox:
         known = Contact.objects.filter(account_id=key.account_id, email=email).values_list("pk", flat=True).first()
         raise Conflict(f"{email} is a contact already.", code="contact_exists", contact_id=known) from None
     contact.refresh_from_db(fields=["created_at"])
-    log.info("contact added", extra={"contact": contact.pk, "key": key.pk})
     return contact
 
 
 def remove_contact(*, key: ApiKey, contact: Contact) -> None:
-    """Remove somebody."""
+    """Remove a contact."""
     with transaction.atomic():
         if Contact.objects.filter(pk=contact.pk).delete()[0]:
             auditing.record("contact.deleted", contact, key=key)
-    log.info("contact removed", extra={"contact": contact.pk, "key": key.pk})

@@ -5,7 +5,6 @@ sender or has a policy says nothing about the address, or one wrong setting woul
 mail neither makes entries nor obeys them: it reaches no server.
 """
 
-import logging
 import re
 from datetime import datetime
 
@@ -15,9 +14,7 @@ from common.patterns import comparable
 from gateway import auditing, smtp
 from gateway.models import ApiKey, Email, Suppression
 
-log = logging.getLogger(__name__)
-
-# Stands in place of the server's code where the server was not asked.
+# Used in place of the server's reply code where the server was not asked.
 NOT_ASKED = 0
 _KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced or was called spam, so it was not offered again")
 # RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken; mailbox disabled.
@@ -67,7 +64,6 @@ def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: dat
         reason=row.reason,
         email_id=email.pk,
     )
-    log.warning("address suppressed", extra={"suppression": row.pk, "email": email.pk})
 
 
 def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replies:
@@ -77,7 +73,7 @@ def suppressed_recipients(*, email: Email, recipients: list[str]) -> smtp.Replie
 
 
 def suppresses_everyone(*, email: Email, suppressed: smtp.Replies) -> bool:
-    """Whether all whom the author named are suppressed back; what the mailbox adds is no reason to send."""
+    """Whether all recipients of the author are suppressed; copies that the mailbox adds are no reason to send."""
     return bool(suppressed) and suppressed.keys() >= {*email.to, *email.cc, *email.bcc}
 
 
@@ -97,4 +93,3 @@ def lift(*, key: ApiKey, suppression: Suppression) -> None:
                 key=key,
                 email_address=suppression.email_address,
             )
-    log.info("suppression lifted", extra={"suppression": suppression.pk, "key": key.pk})

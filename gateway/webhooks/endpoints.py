@@ -4,7 +4,6 @@ Events for a paused endpoint wait in their rows. One of them is tried from time 
 Nothing here delivers.
 """
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,8 +12,6 @@ from django.db.models.functions import Now
 from common.nudge import nudge
 from gateway import auditing
 from gateway.models import Email, Webhook, WebhookDelivery
-
-log = logging.getLogger(__name__)
 
 # So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
 ENOUGH = 10
@@ -88,7 +85,6 @@ def give_up_waiting() -> int:
 def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
     if webhook.paused_at is not None:
         auditing.record("webhook.resumed", webhook, probes=webhook.probes)
-        log.info("webhook resumed", extra={"webhook": webhook.pk})
     # Most attempts go well, and change nothing here.
     if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
         wake(webhook)
@@ -108,7 +104,7 @@ def _rest(webhook: Webhook, seconds: float) -> None:
 
 
 def _others_wait(webhook: Webhook) -> bool:
-    """Whether a mail, or an event for somebody else, could go at this moment."""
+    """Whether a message, or an event for another subscription, is due now."""
     return Email.objects.in_outbox().exists() or WebhookDelivery.objects.due().exclude(webhook=webhook).exists()
 
 
@@ -129,4 +125,3 @@ def _pause(webhook: Webhook, reason: str, now: datetime) -> None:
     webhook.probes = 0
     webhook.probe_at = Now() + timedelta(minutes=PROBES[0])
     auditing.record("webhook.paused", webhook, reason=reason)
-    log.warning("webhook paused", extra={"webhook": webhook.pk, "reason": reason})

@@ -1,6 +1,5 @@
 """Subscriptions to events: adding, changing, deleting and testing them, and replaying a delivery."""
 
-import logging
 import re
 import secrets
 import socket
@@ -21,8 +20,6 @@ from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.models.webhooks import TEST_EVENT
 from gateway.webhooks import endpoints
 from gateway.webhooks.events import KNOWN, SPELLINGS, envelope
-
-log = logging.getLogger(__name__)
 
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
 _DISPUTED = re.compile(r"[\s\\]")
@@ -47,7 +44,6 @@ def add_webhook(
         )
         auditing.record("webhook.created", webhook, key=key)
     webhook.refresh_from_db(fields=["created_at"])
-    log.info("webhook created", extra={"webhook": webhook.pk, "events": webhook.events})
     return webhook
 
 
@@ -77,7 +73,6 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
             key=key,
             fields=sorted(changes),
         )
-    log.info("webhook updated", extra={"webhook": webhook.pk, "fields": sorted(changes)})
     return webhook
 
 
@@ -88,7 +83,6 @@ def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
         waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
         waiting.update(state=WebhookDelivery.State.FAILED, last_error="The subscription was deleted.")
         auditing.record("webhook.deleted", webhook, key=key)
-    log.info("webhook deleted", extra={"webhook": webhook.pk})
 
 
 def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta, now: datetime) -> Webhook:
@@ -108,7 +102,6 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
             key=key,
             overlap_s=int(overlap.total_seconds()),
         )
-    log.info("webhook secret rotated", extra={"webhook": webhook.pk})
     return webhook
 
 
@@ -204,7 +197,6 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
         )
         _enqueue(webhook, delivery)
     delivery.refresh_from_db()
-    log.info("webhook replayed", extra={"delivery": delivery.pk, "event": delivery.event})
     return delivery
 
 

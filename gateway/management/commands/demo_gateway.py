@@ -63,7 +63,7 @@ def _keys(account: Account, known: dict[str, str]) -> dict[str, str]:
 
 
 def _working_key(account: Account, name: str, scopes: list[str], text: str) -> str:
-    """Register a key and return its text; another one where it was revoked, which it stays for good."""
+    """Register a key and return its text; make another one where it was revoked."""
     if register_key(account=account, name=name, scopes=scopes, text=text).revoked_at is None:
         return text
     fresh = new_key_text()
@@ -80,7 +80,7 @@ def _mailboxes(account: Account) -> dict[str, str]:
 
 
 def _webhook(account: Account, url: str, secret: str) -> None:
-    """Subscribe the desk to everything. Its port may be another at every start, its path never is."""
+    """Subscribe the desk to everything. Its port may change at every start, its path does not."""
     path = urlsplit(url).path
     ours = [one for one in Webhook.objects.alive().filter(account=account) if urlsplit(one.url).path == path]
     webhook = ours[0] if ours else Webhook(account=account)
@@ -88,5 +88,5 @@ def _webhook(account: Account, url: str, secret: str) -> None:
     # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
     webhook.events, webhook.include_sandbox = sorted(SPELLINGS), True
     webhook.save()
-    # The desk starts together with the gateway: whatever kept it away is over.
+    # The desk starts together with the gateway, so a paused endpoint is back.
     endpoints.wake(webhook)

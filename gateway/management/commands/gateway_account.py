@@ -25,7 +25,7 @@ _KEYS = (
 
 
 class Command(BaseCommand):
-    """Refuses a name or an address that is taken, so that nobody gets keys to what is somebody else's."""
+    """Refuses a name or an address that is taken, so that nobody gets keys to another account."""
 
     help = "Makes an account of the gateway with its first mailbox and its keys, and prints the keys once."
 

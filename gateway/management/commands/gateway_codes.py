@@ -9,7 +9,7 @@ from gateway.models import ApprovalRequest, UpgradeRequest
 
 
 class Command(BaseCommand):
-    """For whoever has the machine; the API shows codes of upgrades to admin keys, and those of approvals to nobody."""
+    """For operators. The API shows upgrade codes to admin keys, and approval codes to nobody."""
 
     help = "Shows what waits for a one-time code at the gateway, with the codes to pass on."
 

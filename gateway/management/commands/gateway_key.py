@@ -1,4 +1,4 @@
-"""Makes one more API key on the operator's word: for a new bot, or when the last admin key is lost."""
+"""Makes another API key for an account: for a new bot, or when the last admin key is lost."""
 
 from typing import Any
 

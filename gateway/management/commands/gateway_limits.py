@@ -1,4 +1,4 @@
-"""Sets and shows what an account of the gateway may do: emails a month and a day, mailboxes, requests a minute."""
+"""Sets and shows the limits of a gateway account: emails a month and a day, mailboxes, requests a minute."""
 
 from argparse import ArgumentTypeError
 from typing import Any
@@ -20,7 +20,7 @@ _MOST = 2**31 - 1
 
 
 class Command(BaseCommand):
-    """Changes only what is named; without a change it shows what holds."""
+    """Changes only the options given; without any it shows the limits."""
 
     help = __doc__
 

@@ -12,7 +12,7 @@ _NAMED = 20
 
 
 class Command(BaseCommand):
-    """Tells what it did in sentences, for whoever restores."""
+    """Prints what it did, for the person who restores."""
 
     help = __doc__
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
-        """Hold it back, and tell what."""
+        """Hold mail back and print the result."""
         held = hold_back(made_at=made_at, now=timezone.now())
         if held.written_off:
             self.stdout.write(
