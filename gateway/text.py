@@ -11,7 +11,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
 _BLOCKS = frozenset({"address", "blockquote", "br", "dd", "div", "dl", "dt", "hr", "li", "ol", "p", "pre", "table"})
 _BLOCKS |= {"h1", "h2", "h3", "h4", "h5", "h6", "td", "th", "tr", "ul"}
 _UNSEEN = frozenset({"head", "template"})
-# What stands in these is no markup: only their own end tag ends them.
+# The content of these is no markup: only their own end tag ends them.
 _RAW = {name: re.compile(rf"</{name}\b", re.IGNORECASE) for name in ("script", "style", "title")}
 _MARKUP = re.compile(r"<(?=[A-Za-z/!?])")
 _NAME = re.compile(r"/?[A-Za-z][A-Za-z0-9]{0,20}")
@@ -55,7 +55,7 @@ def text_of_html(html: str) -> str:
         if name in _UNSEEN:
             unseen = max(0, unseen - 1) if tag.startswith("/") else unseen + 1
         elif name == "body":
-            # A page whose head was never closed has a body all the same.
+            # Also where the head was never closed.
             unseen = 0
         elif name in _BLOCKS and not unseen:
             parts.append("\n")
@@ -78,7 +78,7 @@ def _pieces(html: str) -> Iterator[tuple[str, str]]:
 
 
 def _end_of_tag(html: str, place: int) -> int:
-    # Where an end is missing, all the rest is inside: nothing is searched for twice.
+    # Without an end the rest of the text is inside the tag, so nothing is searched twice.
     while step := _TAG_STEP.search(html, place):
         if step[0] == ">":
             return step.end()

@@ -27,7 +27,7 @@ MAX_SUBJECT = 998
 MAX_BODY = 262_144
 MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
-# The kind of error of text that would begin another header; whoever answers for it also notes who tried.
+# The type of validation error for a header injection; `api.site` also records the key.
 INJECTION = "header_injection"
 _GOES_ON = re.compile(r"[\r\n]")
 _PLAIN = {
@@ -60,7 +60,7 @@ _NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: applicat
 
 
 def _few(value: object) -> object:
-    """Count before anything else is done: the list may be as long as a body can be."""
+    """Count before parsing: the list may be as long as a body can be."""
     number = (
         len(value) if isinstance(value, list) else sum(map(bool, value.split(","))) if isinstance(value, str) else 0
     )
@@ -109,7 +109,7 @@ def _keeps_its_header(value: object) -> object:
     return value
 
 
-# Those before run from the last to the first.
+# BeforeValidators run from the last to the first.
 Addresses = Annotated[
     list[str],
     BeforeValidator(clean_addresses),
@@ -231,14 +231,14 @@ class StrictParser(Parser):
 
 
 def _where(error: ValueError) -> str:
-    """Return what is wrong and where, without a word of the body itself."""
+    """Return what is wrong and where, without text of the body."""
     if not isinstance(error, json.JSONDecodeError):
         return "it is not UTF-8, or holds a number that is too long"
     return f"{error.msg[:1].lower()}{error.msg[1:]}, at line {error.lineno}, column {error.colno}"
 
 
 class _Walk:
-    """Looks at every value of a body. What is nested too deeply, readers further on could not read again."""
+    """Checks every value of a body for what cannot be stored, and its depth and size."""
 
     def __init__(self) -> None:
         self.values = 0

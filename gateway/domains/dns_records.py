@@ -21,17 +21,17 @@ from django.db.models.functions import Now
 
 from gateway.models import DkimKey, Domain
 
-# Of each question, all servers and repetitions together; and of all questions: a client waits for the answer meanwhile.
+# Seconds for one question with its retries, and for all questions together: a client waits for the answer.
 LIMIT = 3.0
 LIMIT_OF_ALL = 8.0
 _TRY = 1.0
-# Whoever owns a domain decides how much its answers say.
+# The owner of a domain decides how long its answers are.
 _MOST_RECORDS, _MOST_TEXT = 50, 4_000
-# A process has few threads, and whoever owns a domain decides how long its questions take.
+# A process has few threads, and the owner of a domain decides how long its answers take.
 asking = threading.Lock()
 Question = tuple[str, str]
 PROOF = "countersign-domain="
-# A record of a key that signs no more is needed while mail that it signed may still be on its way.
+# The record of a retired key is needed while mail that it signed may still be on its way.
 OVERLAP = timedelta(days=7)
 
 
@@ -44,7 +44,7 @@ class DnsAnswer:
 
 
 def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
-    """Return what DNS says to each name and kind, TXT or MX; who comes while others ask is told to come again."""
+    """Return what DNS says to each name and kind, TXT or MX; a second caller at the same time gets a problem."""
     questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
         busy = DnsAnswer(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
@@ -153,7 +153,7 @@ def _dkim(domain: str, key: DkimKey) -> Record:
 
 def _spf(domain: str) -> Record:
     host = _public_host(settings.EMAIL_URL)
-    # Where the mail server has no public name, those that take the domain's mail may send it too.
+    # Without a public name of the mail server, the domain's MX hosts are named as senders.
     sender = _as_sender(host) if host else "mx"
 
     def problem_with(found: tuple[str, ...]) -> str:

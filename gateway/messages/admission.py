@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 # How many addresses a sentence names, and how many an audit entry.
 _NAMED = 3
 _RECORDED = 50
-# In these modes everybody waits, whoever is on a bypass list.
+# In these modes bypass lists do not count.
 _NEVER_SKIPPED = (Mode.READ_ONLY, Mode.GATED_ALL)
-# Where each recipient is named: to, cc, bcc, and what the mailbox adds by itself.
+# Recipients by field: to, cc, bcc, and the mailbox's auto_cc and auto_bcc.
 Recipients = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Admission:
-    """How a message may come in: the mode that holds for it, whether it waits, and what there is to record of that."""
+    """How a draft is accepted: its mode, whether it is gated, and the audit entries of the lists."""
 
     mode: Mode
     gated: bool
@@ -41,16 +41,16 @@ class Admission:
 
 @dataclass(frozen=True)
 class Recheck:
-    """Whether an accepted message may go now: why not, or that a person has to be asked after all."""
+    """Whether an accepted message may still leave: a refusal, or that a person has to approve it after all."""
 
     refusal: str = ""
-    asks: bool = False
+    needs_approval: bool = False
 
 
 def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admission:
-    """Return how `message` comes in. Raises Forbidden or Invalid.
+    """Return how `draft` is accepted. Raises Forbidden or Invalid.
 
-    Not to be called inside a transaction: a refusal is stored in one of its own.
+    Must not be called inside a transaction: a refusal is stored in one of its own.
     """
     recipients = {"to": draft.to, "cc": draft.cc, "bcc": draft.bcc}
     everyone = recipients | _added(mailbox.auto_cc, mailbox.auto_bcc)
@@ -64,10 +64,10 @@ def admit(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) -> Admi
     return _admission(mailbox, mode, draft.mode, ruling)
 
 
-def may_leave(*, email: Email, now: datetime) -> Recheck:
-    """Return whether an accepted email may still go to everyone whom it would reach, as the lists stand now.
+def recheck(*, email: Email, now: datetime) -> Recheck:
+    """Return whether an accepted email may still go to all its recipients, by the lists as they are now.
 
-    The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
+    The copy of monitored mail is not checked: it goes to the account's own overseer.
     """
     additions = additions_of(email)
     everyone = {"to": email.to, "cc": email.cc, "bcc": email.bcc}
@@ -75,13 +75,13 @@ def may_leave(*, email: Email, now: datetime) -> Recheck:
     ruling = judge(mailbox=email.mailbox, recipients=_flat(everyone), now=now)
     if ruling.outsiders:
         return Recheck(refusal=_sentence(everyone, ruling.outsiders))
-    return Recheck(asks=not email.gated and _would_wait(email, ruling))
+    return Recheck(needs_approval=not email.gated and _would_wait(email, ruling))
 
 
 def _would_wait(email: Email, ruling: Ruling) -> bool:
-    """Whether mail that nobody was asked about would have to wait if it came in now.
+    """Whether ungated mail would be gated if it were submitted now.
 
-    Its mailbox may be stricter by now, or calls may not loosen it any more, or the bypass that it skipped by has ended.
+    Its mailbox may have become stricter, calls may not loosen it any more, or its bypass has ended.
     """
     mailbox = email.mailbox
     if ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED:
@@ -95,7 +95,7 @@ def _would_wait(email: Email, ruling: Ruling) -> bool:
 
 
 def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
-    """Record what the lists did to an email, or would have done, in the transaction that stores it."""
+    """Record what the lists did or would have done, in the transaction that stores the email."""
     for action, facts in admission.records:
         auditing.record(action, email, key=key, **facts)
         log.info(action, extra={"email": email.pk, "mailbox": email.mailbox_id, "rule": facts["rule"]})
@@ -129,7 +129,7 @@ def _mode_for(mailbox: Mailbox, draft: Draft) -> Mode:
 
 def _admission(mailbox: Mailbox, mode: Mode, asked: Mode | None, ruling: Ruling) -> Admission:
     gated = is_gated(mode) or mailbox.account.hold_all_at is not None
-    # Who asks for the gate by name gets it, and nothing skips it while the account holds everything back.
+    # A call that asks for gated_send is always gated, and nothing skips the gate under hold_all.
     may_skip = mode is Mode.GATED_SEND and asked is None and mailbox.account.hold_all_at is None
     records: list[tuple[str, dict[str, Any]]] = []
     if ruling.strangers:

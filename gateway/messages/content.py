@@ -31,19 +31,19 @@ from gateway.models import Email
 from gateway.states import Decision, Direction, Mode
 from gateway.timestamps import iso
 
-# The mail says so in headers of its own, where the mailbox says so.
+# Added as the header X-AI-Generated where the mailbox has ai_disclosure.
 AI_DISCLOSURE = "This message was written by an AI agent."
-# What of the additions names recipients.
+# Additions that hold recipients.
 _COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
 # 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
 _POLICY = SMTP.clone(cte_type="7bit", max_line_length=200)
 ALGORITHM = "ES256"
-# A longer word would be written as an encoded one.
+# A longer word would be folded or encoded.
 _LINE = 120
 
 
 def additions_of(email: Email) -> dict[str, str]:
-    """Return what the mailbox adds: as fixed at approval or sending, else as the mailbox stands now."""
+    """Return what the mailbox adds: as fixed at approval or sending, before that as the mailbox is now."""
     if email.additions is not None or email.direction == Direction.INBOUND:
         return dict(email.additions or {})
     mailbox = email.mailbox
@@ -59,14 +59,14 @@ def additions_of(email: Email) -> dict[str, str]:
 
 
 def all_recipients(email: Email) -> list[str]:
-    """Return whom an outgoing email goes to: its recipients, and those that the mailbox adds."""
+    """Return all recipients of an outgoing email, those that the mailbox adds included."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
     return list(dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)]))
 
 
 def reaches_a_recipient(email: Email) -> bool:
-    """Whether anybody whom its author named has not refused the email; copies of the mailbox count for nobody."""
+    """Whether a recipient of the author has not refused the email; the mailbox's own copies do not count."""
     return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
 
 
@@ -126,7 +126,7 @@ def build(email: Email) -> Outgoing:
     _set_bodies(message, email, additions.get("signature", ""))
     for file in email.attachments.all() if email.has_attachments else ():
         main, _, sub = file.content_type.partition("/")
-        # A file that is itself mail, or of several parts, travels as plain bytes: it must arrive byte for byte.
+        # A file that is itself a message is sent as plain bytes: it must arrive byte for byte.
         if main in ("message", "multipart"):
             main, sub = "application", "octet-stream"
         message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
@@ -149,7 +149,7 @@ def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:
 
 
 def _written_at(email: Email) -> datetime:
-    """Return the moment from which it could leave: the same at every attempt, and not days old after a long review."""
+    """Return the time from which it could leave: the same at every attempt, also after a long review."""
     return max(filter(None, (email.created_at, email.decided_at, email.send_at)))
 
 
@@ -192,7 +192,7 @@ def public_key() -> dict[str, Any]:
 
 @cache
 def _key(secret: str) -> ec.EllipticCurvePrivateKey:
-    # More bits than the curve has, so that each key is as probable as any other.
+    # More bits than the order of the curve, so that the remainder is not biased.
     drawn = HKDF(SHA256(), 48, salt=None, info=b"gateway.identity").derive(secret.encode())
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     return ec.derive_private_key(int.from_bytes(drawn) % (order - 1) + 1, ec.SECP256R1())

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from common.nudge import nudge
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, NotFound
-from gateway.messages.admission import may_leave
+from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.emails import EmailQuerySet
@@ -61,7 +61,7 @@ def decide_email(
         name = events.APPROVED if outcome == Decision.APPROVED else events.REJECTED
         events.announce(name, email=email, now=now)
         if email.status == Status.UNREAD:
-            # Received mail can be read from now on, and not before.
+            # Received mail can be read only now.
             events.announce(events.RECEIVED, email=email, now=now)
         if email.status == Status.SCHEDULED and not _waits(email, now):
             nudge("gateway.tasks.send_email", email.pk)
@@ -70,7 +70,7 @@ def decide_email(
 
 
 def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
-    """Take back an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
+    """Cancel an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
     if email.status == Status.CANCELLED:
         return email
     if take_back(key=key, email=email, now=now, among=Email.objects.not_leaving()):
@@ -81,9 +81,9 @@ def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
 def take_back(
     *, key: ApiKey | None, email: Email, now: datetime, among: EmailQuerySet | None = None, **because: Any
 ) -> bool:
-    """Cancel an email that is in nobody's hands; False when it cannot be, or somebody was faster."""
+    """Cancel an unclaimed email; False when its state does not allow it, or another process was faster."""
     with transaction.atomic():
-        # A worker that holds the row may be handing it to the mail server at this moment.
+        # A worker that claimed the row may be sending it at this moment.
         free = (Email.objects.all() if among is None else among).unclaimed()
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
             return False
@@ -116,10 +116,10 @@ def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
 
 
 def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
-    """Refuse to approve what the mailbox's restriction keeps in by now: its list or its additions have changed."""
+    """Refuse to approve what the mailbox's restriction refuses now: its list or its additions have changed."""
     if email.direction == Direction.INBOUND or outcome != Decision.APPROVED:
         return
-    if refusal := may_leave(email=email, now=now).refusal:
+    if refusal := recheck(email=email, now=now).refusal:
         raise Conflict(
             f"{refusal} Nothing was decided.",
             code="recipient_not_allowed",

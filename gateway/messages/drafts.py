@@ -13,7 +13,7 @@ from gateway.models import Email
 from gateway.states import Direction, GateTiming, Mode
 from gateway.text import one_plain_line
 
-# As long as a line of ours may be without being folded: a folded or encoded id is no id any more.
+# Short enough to stay on one header line: a folded or encoded id would not match.
 _MESSAGE_ID = re.compile(r"<(?![^>]*=\?)[!-;=?-~]{1,180}>", re.ASCII)
 MAX_REFERENCES = 20
 _MOST_SUBJECT = 998
@@ -32,7 +32,7 @@ class Parent:
 
 @dataclass(frozen=True)
 class Draft:
-    """An email as its author wants it."""
+    """A message as its author wants it sent."""
 
     to: list[str]
     subject: str
@@ -50,7 +50,7 @@ class Draft:
     parent: Parent | None = None
 
     def digest(self) -> str:
-        """Return a hash that tells whether two messages are the same message."""
+        """Return a hash of the content, by which a repeated message is recognized."""
         return content_digest(
             to=self.to,
             cc=self.cc,
@@ -62,7 +62,7 @@ class Draft:
 
 
 def recipients_of(email: Email) -> list[str]:
-    """Return who gets an answer: the author of received mail, the recipients of our own. Raises Invalid."""
+    """Return the recipients of a reply: the author of received mail, or those of our own mail. Raises Invalid."""
     wanted = email.to if email.direction == Direction.OUTBOUND else [email.reply_to or email.from_address]
     try:
         addresses = clean_addresses(wanted)
@@ -74,13 +74,13 @@ def recipients_of(email: Email) -> list[str]:
 
 
 def subject_of(email: Email) -> str:
-    """Return the subject of an answer: with one `Re:`, and as safe in a header as one that a caller gives."""
+    """Return the subject of a reply: with one `Re:`, and safe in a header."""
     subject = one_plain_line(email.subject)
     return (subject if _ANSWER.match(subject) else f"Re: {subject}")[:_MOST_SUBJECT].rstrip()
 
 
 def parent_of(email: Email) -> Parent:
-    """Return where an answer stands. The first message of the thread and the latest ones are referred to."""
+    """Return the parent of a reply. References keep the first message of the thread and the latest ones."""
     own = _MESSAGE_ID.fullmatch(email.message_id_header.strip())
     known = _MESSAGE_ID.findall(email.references or email.in_reply_to)
     line = list(dict.fromkeys([*known, *([own[0]] if own else [])]))

@@ -19,7 +19,7 @@ MAX_VALUE = 1000
 
 
 def parse_tags(value: object) -> dict[str, str]:
-    """Return tags out of an object, or out of words, each of which is then true. Raises ValueError."""
+    """Return tags from an object, or from words, whose value is then "true". Raises ValueError."""
     if isinstance(value, str):
         value = [word for word in value.split(",") if word.strip()]
     if isinstance(value, list):
@@ -45,7 +45,7 @@ def add_tags(*, key: ApiKey, email: Email, tags: dict[str, str]) -> dict[str, st
 
 
 def drop_tag(*, key: ApiKey, email: Email, name: str) -> bool:
-    """Take one tag away; False when there was none of that name."""
+    """Remove one tag; False when there was none of that name."""
     with transaction.atomic():
         held = _locked(email)
         if name not in held:
@@ -88,7 +88,7 @@ _CHANGES = {SPAM: Change.REPORT_SPAM, NOT_SPAM: Change.NOT_SPAM}
 
 
 def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
-    """Write down what the agent says of a message, and move it; twice is no error. Raises Conflict."""
+    """Label a message as spam or not, and move it; twice is no error. Raises Conflict."""
     if email.direction != Direction.INBOUND:
         raise Conflict("This message was written here: only received mail can be spam.", code="not_received")
     with transaction.atomic():
@@ -106,5 +106,5 @@ def label(*, key: ApiKey, email: Email, user_label: str) -> Email:
     return email
 
 
-# Where a message is already as the label says.
+# States in which a message already is as the label says.
 _AT_HOME = {SPAM: ("spam_quarantined",), NOT_SPAM: ("unread", "read", "archived")}

@@ -20,7 +20,7 @@ from common.smtp import Server
 from gateway import auditing, smtp
 from gateway.domains.dkim import signed
 from gateway.messages import content, submission
-from gateway.messages.admission import may_leave
+from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, reaches_a_recipient
 from gateway.messages.verp import envelope_id, return_address
 from gateway.models import Email
@@ -32,11 +32,11 @@ from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
 
-# About two days, as mail servers do among themselves; then the author is told.
+# About two days, as mail servers retry; then the message fails.
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
-# So many attempts wait for recipients that are refused only for now; then the others get it without them.
+# After so many attempts a message leaves without recipients that are refused temporarily.
 ATTEMPTS_FOR_ALL = 8
-# Attempts that end with the worker's death count too: an email that kills workers must not do so for ever.
+# Attempts that end with the worker's death count too, so that no email kills workers for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
 _ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 
@@ -52,15 +52,15 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if email is None:
         return "not due"
     if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
-        return "asked" if submission.ask(email=email, now=now) else "not due"
+        return "asked" if submission.request_approval(email=email, now=now) else "not due"
     if email.attempts > MAX_ATTEMPTS:
         _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
         return "failed"
-    leave = may_leave(email=email, now=now)
-    if leave.asks:
-        return "asked" if submission.ask(email=email, now=now) else "not due"
-    if leave.refusal:
-        _fail(email, smtp.HandoverFailed(leave.refusal), now)
+    checked = recheck(email=email, now=now)
+    if checked.needs_approval:
+        return "asked" if submission.request_approval(email=email, now=now) else "not due"
+    if checked.refusal:
+        _fail(email, smtp.HandoverFailed(checked.refusal), now)
         return "failed"
     _fix_additions(email)
     if email.sandbox:
@@ -71,7 +71,7 @@ def send_due(*, email_id: str, now: datetime) -> str:
 def settle_lost(*, now: datetime) -> int:
     """Mark the emails whose worker died while the mail server may have taken them; they are not sent again."""
     lost = list(Email.objects.lost().with_mailbox()[:100])
-    return sum(_unknown(email, "the worker died", now) for email in lost)
+    return sum(_write_off(email, "the worker died", now) for email in lost)
 
 
 def _attempt(email: Email) -> str:
@@ -101,13 +101,13 @@ def _attempt(email: Email) -> str:
         _give_back(email)
         return "lease lost"
     except smtp.FateUnknown as error:
-        _unknown(email, str(error), timezone.now())
+        _write_off(email, str(error), timezone.now())
         return "unknown"
     except smtp.HandoverFailed as error:
         if error.refused:
             error.refused.update(suppressed)
-        return _not_taken(email, error, timezone.now())
-    _taken(email, replace(taken, refused=taken.refused | suppressed), timezone.now())
+        return _retry_or_fail(email, error, timezone.now())
+    _record_sent(email, replace(taken, refused=taken.refused | suppressed), timezone.now())
     return "sent"
 
 
@@ -126,7 +126,7 @@ def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
 
 
 def _give_back(email: Email) -> None:
-    """End the lease, if it is still held: what was stopped at the checkpoint may be free to leave in a moment."""
+    """End the lease, if it is still held, so that another attempt can follow at once."""
     Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
 
 
@@ -146,19 +146,19 @@ def _simulate(email: Email, now: datetime) -> str:
     return "pretended" if moved else "lease lost"
 
 
-def _taken(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
+def _record_sent(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
     if taken.refused:
         email.refused_recipients = taken.refused
         kind = suppression.bounce_type(taken.refused)
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
-    # Where nobody will report of it, more will never be known: the mail server has it.
+    # Without delivery reports the mail server's acceptance counts as delivery.
     is_delivered = not taken.reports_delivery and reaches_a_recipient(email)
     if is_delivered:
         fields["delivered_at"] = now
     with transaction.atomic():
-        # This attempt may have been written off meanwhile: the server's answer is better knowledge than that.
-        if not _mine(email).move(email, Change.SEND, **fields):
+        # This attempt may have been written off meanwhile; the server's answer corrects that.
+        if not _own_attempt(email).move(email, Change.SEND, **fields):
             if not Email.objects.written_off(email).update(**fields):
                 return
             email.status = Status.SENT
@@ -173,11 +173,11 @@ def _taken(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
     log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
 
 
-def _not_taken(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
+def _retry_or_fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
     wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=RETRIES, jitter=0.2)
     if wait is not None:
         later = Now() + timedelta(seconds=wait)
-        _mine(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
+        _own_attempt(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
         log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
         return "put off"
     _fail(email, error, now)
@@ -196,7 +196,7 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
         kind = suppression.bounce_type(refused) if refused else "message_refused"
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
     with transaction.atomic():
-        if not _mine(email).move(email, Change.FAIL, **fields):
+        if not _own_attempt(email).move(email, Change.FAIL, **fields):
             return
         auditing.record("email.send_failed", email, attempts=email.attempts, permanent=error.permanent)
         if error.permanent:
@@ -206,10 +206,10 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
     log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
 
 
-def _unknown(email: Email, reason: str, now: datetime) -> bool:
-    """Write the email off as sent or not, nobody knows; no event says that it was sent."""
+def _write_off(email: Email, reason: str, now: datetime) -> bool:
+    """Write the email off as sent with an unknown fate; no event announces it."""
     with transaction.atomic():
-        moved = _mine(email).move(
+        moved = _own_attempt(email).move(
             email, Change.SEND, fate_unknown=True, lease_until=None, due_at=None, last_error=reason[:2000]
         )
         if moved:
@@ -218,8 +218,8 @@ def _unknown(email: Email, reason: str, now: datetime) -> bool:
     return moved
 
 
-def _mine(email: Email) -> EmailQuerySet:
-    # Not by the lease's end: nobody else claims a row whose checkpoint is set, and a newer claim has another number.
+def _own_attempt(email: Email) -> EmailQuerySet:
+    # Ignores the lease's end: no other worker claims a row after its checkpoint, and a newer claim has another number.
     return Email.objects.filter(pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED)
 
 

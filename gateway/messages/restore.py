@@ -37,7 +37,7 @@ def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
     """
     reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have left since."
     scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
-    # What nobody has decided yet, here, may have been decided: whoever does so again is told by its pending row.
+    # Pending messages may have been decided after the backup: their rows in the pending list show it.
     to_ask = Q(gated=True) & ~Q(decision=Decision.APPROVED)
     unfinished = (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
     live = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished)

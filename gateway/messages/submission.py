@@ -31,7 +31,7 @@ CONTENT_WINDOW = timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class SubmissionResult:
-    """An email that is stored; `repeated` when an earlier request with the same key made it."""
+    """The stored email; `repeated` when an earlier request with the same key made it."""
 
     email: Email
     repeated: bool = False
@@ -44,7 +44,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
     Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
     nothing is stored.
     """
-    # What a key has made stays made, whatever the lists, the mode or the quota have become since.
+    # A repeated key is answered first, whatever the lists, the mode or the quota are now.
     if draft.idempotency_key and (made := _made_before(key, mailbox, draft)):
         return made
     admission = admit(key=key, mailbox=mailbox, draft=draft, now=now)
@@ -68,7 +68,7 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
 
 
 def move_on(*, email: Email, now: datetime) -> bool:
-    """Bring an accepted email to the gate or into the outbox; False when somebody else has done so.
+    """Hold an accepted email at the gate or put it into the outbox; False when another process did.
 
     There is no scanner yet: this is where its verdict will be asked for.
     """
@@ -85,17 +85,17 @@ def move_on(*, email: Email, now: datetime) -> bool:
 
 
 def try_move_on(*, email: Email, now: datetime) -> None:
-    """Move an email on, for a caller whose own work is done: what fails here is left for the sweep."""
+    """Move an email on; a database error is logged and the sweep tries again."""
     try:
         move_on(email=email, now=now)
     except DatabaseError as error:
         log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
 
 
-def ask(*, email: Email, now: datetime) -> bool:
-    """Bring a scheduled email, whose time has come before anybody was asked, to the gate.
+def request_approval(*, email: Email, now: datetime) -> bool:
+    """Hold a scheduled email at the gate: it is due, and nobody has decided yet.
 
-    Under `hold_all` that is also mail which its mailbox would have let go: from here on it needs an approval.
+    Under `hold_all` this includes ungated mail, which needs an approval from here on.
     """
     with transaction.atomic():
         return _hold(email, Change.ASK, now, gated=True, due_at=None, lease_until=None)
@@ -143,14 +143,14 @@ def _email_of(key: ApiKey, mailbox: Mailbox, draft: Draft, admission: Admission,
 
 
 def _thread_fields(parent: Parent | None) -> dict[str, str]:
-    """Return where the email stands: in a thread of its own, or behind the one that it answers."""
+    """Return the fields of the thread: a new one, or the parent's."""
     if parent is None:
         return {"thread_id": ulid()}
     return {"thread_id": parent.thread_id, "in_reply_to": parent.message_id, "references": parent.references}
 
 
 def _made_before(key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResult | None:
-    """Return what a request of the same key made, once that has ended; two at once meet in _remember."""
+    """Return the email of an earlier request with this key; two requests at once meet in _remember."""
     slot = _slot(Email(mailbox=mailbox, sandbox=key.sandbox), draft, "")
     record = IdempotencyRecord.objects.live().select_related("email").filter(**slot).first()
     if record is None:
@@ -159,7 +159,7 @@ def _made_before(key: ApiKey, mailbox: Mailbox, draft: Draft) -> SubmissionResul
 
 
 def _slot(email: Email, draft: Draft, digest: str) -> dict[str, Any]:
-    """Return what a second request for the same email would have in common with this one."""
+    """Return the columns that identify a request: the same for a repetition."""
     operation = IdempotencyRecord.Operation.CONTENT
     if draft.idempotency_key:
         operation = IdempotencyRecord.Operation.REPLY if draft.parent else IdempotencyRecord.Operation.SEND
@@ -245,10 +245,10 @@ def _move_time(key: ApiKey, email: Email, send_at: datetime) -> None:
 
 def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> None:
     admission = _admit_again(key, email, fields, now)
-    # Once it had to wait for a person, no change of its own makes it free of that.
+    # A message that had to wait for a person stays gated after a change.
     stored = {"oversight_mode": admission.mode, "gated": email.gated or admission.gated, "due_at": None}
     if "markdown" in fields:
-        # An HTML body of its own would still say the old words.
+        # The HTML body would still hold the old text.
         stored["html"] = None
     with transaction.atomic():
         if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **stored):
@@ -260,8 +260,8 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
 
 
 def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> Admission:
-    """Ask admission as if the message were new, and by the mode that it came in by."""
-    # Mail of this mode that does not wait was let through by a bypass, which may let it through again.
+    """Ask admission as if the message were new, with the mode that it was accepted in."""
+    # Ungated mail of this mode skipped the gate by a bypass, and may do so again.
     bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     draft = Draft(
         to=email.to,

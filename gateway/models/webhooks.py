@@ -38,7 +38,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return self.filter(deleted_at=None)
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's; a key that is limited, to mailboxes or to the sandbox, knows of none that hears of others."""
+        """The account's; a limited or sandbox key sees only subscriptions to its own mailboxes or the sandbox."""
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
         return key.limited(mine.filter(sandbox=True) if key.sandbox else mine)
 
@@ -62,7 +62,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
 
     def locked(self, pk: str) -> Webhook:
-        """The row, locked against others that judge this endpoint or take a delivery to it."""
+        """The row, locked against other workers that judge or claim for this endpoint."""
         return self.select_for_update(no_key=True).get(pk=pk)
 
     def after_overlap(self) -> Self:
@@ -73,7 +73,7 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
 class WebhookDeliveryQuerySet(DeliveryQuerySet):
     """Deliveries, with the promise that events of one message arrive in order.
 
-    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a row looks at its own columns again.
+    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a lock rechecks only its own row.
     """
 
     def visible_to(self, key: ApiKey) -> Self:
@@ -81,7 +81,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         mine = self.filter(webhook__account_id=key.account_id)
         mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
         if key.mailbox_ids:
-            # A subscription may have heard of other mailboxes before it was given to this one.
+            # A subscription may have had events of other mailboxes before it was limited to this one.
             about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
             mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")
@@ -145,7 +145,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return ready.order_by("pk").values_list("pk", flat=True).first()
 
     def waiting_too_long(self) -> Self:
-        """What has waited for a paused endpoint as long as anything may."""
+        """What has waited for a paused endpoint longer than PATIENCE."""
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
         old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
         return old.filter(Exists(paused))
@@ -157,7 +157,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         return finished.filter(created_at__lt=Now() - RETENTION)
 
     def _take(self, webhook_id: str, rows: Self) -> WebhookDelivery | None:
-        # Judging whose turn it is and taking it are one step: each claim of a subscription waits for the one before.
+        # Choosing and claiming are one step: claims of a subscription are serialized by its lock.
 
         Webhook.objects.locked(webhook_id)
         pk = rows.order_by("pk").values_list("pk", flat=True).first()
@@ -189,9 +189,9 @@ class Webhook(UlidModel):
     account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     url = models.CharField(max_length=2000)
-    # Made by a sandbox key: it hears of sandbox mail only.
+    # Made by a sandbox key: it gets events of sandbox mail only.
     sandbox = models.BooleanField(default=False)
-    # Made by a live key that asked for it: it hears of live mail and of sandbox mail.
+    # Made by a live key that asked for it: it gets events of live and sandbox mail.
     include_sandbox = models.BooleanField(default=False, db_default=False)
     # As the subscriber spelled them: events are sent under the first spelling that matches.
     events = ArrayField(models.CharField(max_length=60))
@@ -218,7 +218,7 @@ class Webhook(UlidModel):
 
     class Meta:
         indexes = [
-            # Every event asks who listens.
+            # Every event looks up its subscriptions.
             models.Index(fields=["account"], condition=Q(deleted_at=None), name="webhook_listening"),
         ]
 
@@ -261,7 +261,7 @@ class WebhookDelivery(Delivery):
         return f"{self.event} {self.event_id}"
 
     def waits(self, *, error: str, status: int | None) -> bool:
-        """Put the row back as it was: the attempt only tried whether its paused endpoint is there again."""
+        """Put the row back as it was: the attempt was only a probe of a paused endpoint."""
         return self._finish(
             state=self.State.DUE, attempts=F("attempts") - 1, response_status=status, last_error=error[:2000]
         )

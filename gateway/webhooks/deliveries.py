@@ -23,9 +23,9 @@ from outgoing.guarded import DeliveryError, request
 log = logging.getLogger(__name__)
 
 RETRIES = (10, 60, 300)
-# An event that ends its worker must not do so for ever.
+# Bounds the attempts of an event that kills its worker.
 MAX_ATTEMPTS = len(RETRIES) + 3
-# Of all of an attempt, whatever the endpoint does.
+# Seconds for the whole of an attempt, whatever the endpoint does.
 TIMEOUT = 10.0
 _GONE = 410
 # Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
@@ -44,7 +44,7 @@ def deliver(*, delivery_id: int) -> int | None:
 
 
 def probe(*, webhook_id: str) -> bool:
-    """Try a paused endpoint with the oldest delivery that waits for it; True when it is there again."""
+    """Try a paused endpoint with its oldest waiting delivery; True when it is resumed."""
     if not endpoints.begin_probe(webhook_id=webhook_id):
         return False
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
@@ -54,7 +54,7 @@ def probe(*, webhook_id: str) -> bool:
 
 
 def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
-    """Make one attempt at what was claimed; True when it is finished, so that later events of the message may go."""
+    """Make one attempt at a claimed delivery; True when it is finished, so that later events of the message may go."""
     with traced(delivery.trace):
         return _attempt(delivery, probing)
 
@@ -68,11 +68,11 @@ def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     now = timezone.now()
     milliseconds = round(outcome.seconds * 1000)
     delivery.remember(at=iso(now), status=outcome.status, error=outcome.error, milliseconds=milliseconds)
-    # The subscription is locked first, as by those who claim: in the other order the two could wait for each other.
+    # The subscription is locked first, as in a claim: another order could deadlock.
     with transaction.atomic():
         webhook = Webhook.objects.locked(delivery.webhook_id)
         finished = _record(delivery, outcome, probing=probing)
-        # What the old address did says nothing of one that it was moved to meanwhile.
+        # The result says nothing about a new address that was set meanwhile.
         if webhook.url == delivery.webhook.url:
             endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
     _log(delivery, outcome)
@@ -104,7 +104,7 @@ def _post(delivery: WebhookDelivery) -> AttemptResult:
 
 
 def _record(delivery: WebhookDelivery, outcome: AttemptResult, *, probing: bool) -> bool:
-    """Write what became of the attempt into its row; True when no other attempt follows."""
+    """Write the result of the attempt into its row; True when no other attempt follows."""
     if not outcome.error:
         return delivery.delivered(status=outcome.status or 0)
     error, status = outcome.error, outcome.status
@@ -113,7 +113,7 @@ def _record(delivery: WebhookDelivery, outcome: AttemptResult, *, probing: bool)
         return False
     wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
     if outcome.gone:
-        # The endpoint is paused for it, so this one waits like all others.
+        # A 410 pauses the endpoint, so this delivery waits like all others.
         wait = 0 if wait is None else wait
     if wait is None:
         return delivery.failed(error=error, status=status)
@@ -137,9 +137,9 @@ def _log(delivery: WebhookDelivery, outcome: AttemptResult) -> None:
 
 
 def drain(*, delivery_id: int) -> int | None:
-    """Deliver this and then what is due longest, for a moment. Returns the one to go on with, None to leave it.
+    """Deliver this one and then the longest due, for a moment. Returns the delivery to continue with, or None.
 
-    Whoever finds its first delivery taken leaves too: somebody else is at work on the same subscription.
+    Also None when the first one is claimed: another worker is busy with this subscription.
     """
     until = time.monotonic() + MOMENT
     first = WebhookDelivery.objects.claim(delivery_id)
@@ -151,7 +151,7 @@ def drain(*, delivery_id: int) -> int | None:
                 return key
             delivery = WebhookDelivery.objects.claim(key)
             if delivery is not None and not attempt(delivery):
-                # An endpoint that does not take its events is not asked for more at this pace.
+                # An endpoint that refuses events is not sent more at this pace.
                 return None
     return None
 

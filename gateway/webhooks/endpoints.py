@@ -15,11 +15,11 @@ from gateway.models import Email, Webhook, WebhookDelivery
 
 # So many deliveries that failed for good, or attempts that ran into the time limit, one after the other: paused.
 ENOUGH = 10
-# Minutes until the tries of a paused endpoint, each after the one before; the last one for ever.
+# Minutes between probes of a paused endpoint; the last value repeats.
 PROBES = (5, 10, 20, 40, 60)
-# Seconds that an endpoint rests after attempts in a row that were slow and failed.
+# Seconds that an endpoint rests after slow failures in a row.
 RESTS = (10, 30, 60, 120, 300, 600)
-# Whoever takes longer than this (in seconds) while something else waits rests as long as it took, so that it gets no
+# An endpoint that takes longer than SLOW seconds while other work waits rests as long as it took, so that it gets no
 # more than half of a worker's time; a failure that took longer than SLOW_FAILURE rests by the table above.
 SLOW = 0.1
 SLOW_FAILURE = 3.0
@@ -33,9 +33,9 @@ class AttemptResult:
     seconds: float
     status: int | None = None
     error: str = ""
-    # Trying again cannot help.
+    # A retry cannot help.
     hopeless: bool = False
-    # The endpoint says itself that it is no more.
+    # The endpoint answered 410 Gone.
     gone: bool = False
 
 
@@ -58,18 +58,18 @@ def judge(*, webhook: Webhook, outcome: AttemptResult, lost: bool, now: datetime
 
 
 def begin_probe(*, webhook_id: str) -> bool:
-    """Take the turn of trying a paused endpoint, and set the next one; False when it is not due or somebody has it."""
+    """Claim a due probe of a paused endpoint, and schedule the next; False when it is not due or claimed."""
     webhook = Webhook.objects.to_probe().filter(pk=webhook_id).first()
     if webhook is None:
         return False
     wait = timedelta(minutes=PROBES[min(webhook.probes + 1, len(PROBES) - 1)])
     mine = Webhook.objects.to_probe().filter(pk=webhook_id, probes=webhook.probes)
-    # Set before the attempt: one that ends its worker is not tried again at once.
+    # Set before the attempt, so that one that kills its worker is not repeated at once.
     return bool(mine.update(probes=webhook.probes + 1, probe_at=Now() + wait))
 
 
 def wake(webhook: Webhook) -> None:
-    """Forget what is held against the endpoint. The caller says why in the audit log."""
+    """Resume the endpoint with no failures. The caller writes the audit entry."""
     webhook.paused_at = webhook.probe_at = webhook.rests_until = None
     webhook.failures = webhook.slow_attempts = webhook.probes = 0
     webhook.last_error = ""
@@ -85,7 +85,7 @@ def give_up_waiting() -> int:
 def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
     if webhook.paused_at is not None:
         auditing.record("webhook.resumed", webhook, probes=webhook.probes)
-    # Most attempts go well, and change nothing here.
+    # Most attempts succeed and change nothing.
     if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
         wake(webhook)
     if outcome.seconds > SLOW:
@@ -94,7 +94,7 @@ def _record_success(webhook: Webhook, outcome: AttemptResult) -> None:
 
 
 def _rest(webhook: Webhook, seconds: float) -> None:
-    """Let the endpoint rest as long as it took, if others wait, and nudge what comes next for when the rest is over."""
+    """Let the endpoint rest as long as it took, if other work waits, and enqueue its next delivery after the rest."""
     if seconds <= SLOW or not _others_wait(webhook):
         webhook.rests_until = None
         return

@@ -23,7 +23,7 @@ PENDING = "oversight.pending"
 APPROVED = "oversight.approved"
 REJECTED = "oversight.rejected"
 OPENED = "message.opened"
-# These have no public name upstream: only who names them gets them.
+# These have no public name at MultiMail: only subscribers that name them get them.
 CANCELLED = "message.cancelled"
 FAILED = "message.failed"
 REFUSED = "message.refused"

@@ -29,7 +29,7 @@ _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 def add_webhook(
     *, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None, include_sandbox: bool
 ) -> Webhook:
-    """Subscribe an address to events. Raises Invalid for an address or a name that is not taken."""
+    """Subscribe an address to events. Raises Invalid for an address or an event name that is not accepted."""
     check_url(url)
     _check_events(events)
     with transaction.atomic():
@@ -48,7 +48,7 @@ def add_webhook(
 
 
 def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
-    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; another address begins anew.
+    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; a new address starts without failures.
 
     Raises Invalid.
     """
@@ -77,7 +77,7 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
 
 
 def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
-    """End a subscription; what is still on its way to it is given up."""
+    """Delete a subscription; its open deliveries fail."""
     with transaction.atomic():
         Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
         waiting = WebhookDelivery.objects.filter(webhook=webhook, state=WebhookDelivery.State.DUE)
@@ -86,11 +86,11 @@ def delete_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
 
 
 def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap: timedelta, now: datetime) -> Webhook:
-    """Give a subscription another secret, which takes over when the overlap is over (`signatures`)."""
+    """Give a subscription another secret, which signs when the overlap is over (`signatures`)."""
     with transaction.atomic():
         webhook = Webhook.objects.locked(webhook.pk)
         overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
-        # Rotated again before the overlap was over: the secret that receivers certainly know is still the oldest one.
+        # Rotated again before the overlap was over: receivers are sure to know only the oldest secret.
         known = webhook.previous_secret if overlapping else webhook.secret
         webhook.secret = secret or new_secret()
         webhook.previous_secret = known if overlap else ""
@@ -111,7 +111,7 @@ def clear_previous_secrets() -> int:
 
 
 def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDelivery:
-    """Send one signed event that is about no message; also to a paused endpoint, which wakes when it takes it."""
+    """Send one signed event about no message; a paused endpoint that accepts it is resumed."""
     event_id = ulid()
     body = envelope(TEST_EVENT, event_id=event_id, now=now, facts={"webhook_id": webhook.pk})
     with transaction.atomic():
@@ -125,7 +125,7 @@ def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDeli
 
 
 def new_secret() -> str:
-    """Return a secret of our own making."""
+    """Return a random secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
@@ -150,7 +150,7 @@ def check_url(url: str) -> None:
 
 
 def _split(url: str) -> tuple[SplitResult, str]:
-    # Readers of URLs do not agree about these, so that one might check another host than the next one connects to.
+    # URL parsers disagree about these, so the host checked could differ from the host connected to.
     if _DISPUTED.search(url):
         raise Invalid("url: holds a blank or a backslash.", field="url")
     try:
@@ -161,7 +161,7 @@ def _split(url: str) -> tuple[SplitResult, str]:
 
 
 def _is_private(host: str) -> bool:
-    """Whether the host is written as a private address or name; also in the odd forms that resolvers take for IPv4."""
+    """Whether the host is a private address or name, also in the unusual forms that resolvers accept for IPv4."""
     try:
         return not is_public(host)
     except ValueError:
@@ -204,7 +204,7 @@ def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
     if webhook.paused_at is None:
         nudge("gateway.tasks.deliver_webhook", delivery.pk)
         return
-    # Somebody thinks that the endpoint is there again: it is tried at once, with what has waited longest.
+    # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
     webhook.probe_at = Now()
     webhook.probes = 0
     webhook.save(update_fields=["probe_at", "probes"])

@@ -253,7 +253,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
     # Its answer comes after all.
-    outbox._taken(worker, smtp.HandoverResult("250 OK"), timezone.now())
+    outbox._record_sent(worker, smtp.HandoverResult("250 OK"), timezone.now())
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
@@ -270,9 +270,9 @@ def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
     assert outbox._attempt(asleep) == "lease lost"
     assert logged(caplog, "attempt given up, not its to send")["attempt"] == 1
     assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
-    outbox._taken(asleep, smtp.HandoverResult("250 OK"), timezone.now())
+    outbox._record_sent(asleep, smtp.HandoverResult("250 OK"), timezone.now())
     outbox._fail(asleep, smtp.HandoverFailed("too late"), timezone.now())
-    assert not outbox._unknown(asleep, "too late", timezone.now())
+    assert not outbox._write_off(asleep, "too late", timezone.now())
     told = ["message.sent", "message.delivered"]
     assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, told, 1)
 
