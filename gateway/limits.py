@@ -59,36 +59,21 @@ def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
 
 def within_hour(name: str) -> int:
     """Count one try, and return the tries within an hour of the first; 0 while Redis is away."""
-
-    def count() -> int:
-        pipeline = _redis().pipeline(transaction=True)
-        key = f"gateway:tries:{name}"
-        return int(pipeline.set(key, 0, ex=3600, nx=True).incr(key).execute()[1])
-
-    return _ask(count, 0)
+    key = f"gateway:tries:{name}"
+    return _ask(lambda: int(_redis().pipeline().set(key, 0, ex=3600, nx=True).incr(key).execute()[1]), 0)
 
 
 def take_calls() -> dict[Day, int]:
     """Remove the counted calls from Redis and return them, for writing them into rows."""
-
-    def take() -> dict[Any, Any]:
-        pipeline = _redis().pipeline(transaction=True)
-        counted: dict[Any, Any] = pipeline.hgetall(_CALLS).delete(_CALLS).execute()[0]
-        return counted
-
-    return _read(_ask(take, {}))
+    return _read(_ask(lambda: _redis().pipeline().hgetall(_CALLS).delete(_CALLS).execute()[0], {}))
 
 
 def put_back(calls: dict[Day, int]) -> None:
     """Return calls to Redis that could not be written into rows."""
-
-    def put() -> None:
-        pipeline = _redis().pipeline(transaction=True)
-        for (account_id, day), number in calls.items():
-            pipeline.hincrby(_CALLS, _name(account_id, day), number)
-        pipeline.execute()
-
-    _ask(put, None)
+    pipeline = _redis().pipeline()
+    for (account_id, day), number in calls.items():
+        pipeline.hincrby(_CALLS, _name(account_id, day), number)
+    _ask(pipeline.execute, None)
 
 
 def calls_not_moved(account_id: str) -> dict[date, int]:
@@ -232,14 +217,15 @@ def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, C
     first, last = begin.astimezone(UTC).date(), (end - timedelta(milliseconds=1)).astimezone(UTC).date()
     days = {first + timedelta(days=number): Counts() for number in range(max(0, (last - first).days) + 1)}
     emails = Email.objects.visible_to(key)
-    for day, number in emails.filter(direction=Direction.OUTBOUND).by_day("sent_at", begin, end):
-        days[day].emails_sent = number
-    for day, number in emails.received().by_day("created_at", begin, end):
-        days[day].emails_received = number
-    for day, number in emails.by_day("decided_at", begin, end):
-        days[day].oversight_actions = number
-    for day, number in _calls(key.account_id, first, last):
-        days[day].api_calls += number
+    by_day = {
+        "emails_sent": emails.filter(direction=Direction.OUTBOUND).by_day("sent_at", begin, end),
+        "emails_received": emails.received().by_day("created_at", begin, end),
+        "oversight_actions": emails.by_day("decided_at", begin, end),
+        "api_calls": _calls(key.account_id, first, last),
+    }
+    for name, numbers in by_day.items():
+        for day, number in numbers:
+            setattr(days[day], name, getattr(days[day], name) + number)
     return days
 
 

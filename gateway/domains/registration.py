@@ -52,8 +52,6 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verification
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
     """
-    # Loaded where it is needed: the library is large, and domains are verified seldom.
-
     check_unlimited(key)
     if not domain.dkim_keys.exists():
         # Made before domains had keys, or by the operator's command.
