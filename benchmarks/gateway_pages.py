@@ -51,7 +51,9 @@ def fill() -> str:
     """Hold the messages, and return a key that lists them."""
     from django.db import connection
 
-    from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
+    from gateway.accounts.accounts import make_account
+    from gateway.accounts.keys import new_key_text, register_key
+    from gateway.accounts.mailboxes import make_mailbox
     from gateway.models import Email
 
     account = make_account(name="Bench pages", slug=SLUG)

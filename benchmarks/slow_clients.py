@@ -59,7 +59,8 @@ def desk() -> tuple[float, float, float]:
 
 def gateway() -> tuple[float, float, float]:
     """Return the same of a call of the gateway."""
-    from gateway.accounts.accounts import make_account, new_key_text, register_key
+    from gateway.accounts.accounts import make_account
+    from gateway.accounts.keys import new_key_text, register_key
 
     account, key = make_account(name="Bench slow", slug="bench-slow"), new_key_text()
     register_key(account=account, name="Bench", scopes=["read", "send"], text=key)

@@ -1,5 +1,6 @@
 """Makes, changes and revokes API keys. No key can make or reach one with more mailboxes than its own."""
 
+import secrets
 from collections.abc import Collection
 from datetime import datetime
 from typing import Any
@@ -8,11 +9,13 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway import auditing
-from gateway.accounts.accounts import new_key_text, register_key
+from gateway.auth import SANDBOX_PREFIX, hash_key
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.lookups import mailbox_named
 from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope
+
+LIVE_PREFIX = "mm_live_"
 
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:
@@ -127,3 +130,24 @@ def _check_another_admin(key: ApiKey) -> None:
         raise Conflict(
             "This is the last key that can administer the whole account. Make another one first.", code="last_admin"
         )
+
+
+def new_key_text(*, sandbox: bool = False) -> str:
+    """Return the text of a new key."""
+    return (SANDBOX_PREFIX if sandbox else LIVE_PREFIX) + secrets.token_hex(20)
+
+
+def register_key(
+    *, account: Account, name: str, scopes: list[str], text: str, mailbox_ids: list[str] | None = None
+) -> ApiKey:
+    """Return the key of this text, made if there is none."""
+    defaults = {
+        "account": account,
+        "name": name,
+        "scopes": scopes,
+        "prefix": f"{text[:11]}...",
+        "sandbox": text.startswith(SANDBOX_PREFIX),
+        "mailbox_ids": mailbox_ids or [],
+    }
+    with transaction.atomic():
+        return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=defaults)[0]

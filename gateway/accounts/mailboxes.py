@@ -4,10 +4,12 @@
 """
 
 import logging
+import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from common.mail_addresses import clean_address, clean_addresses, domain_of
 from gateway import auditing
@@ -19,7 +21,6 @@ from gateway.recipients.allowlists import judge
 from gateway.states import Mode, stricter
 
 log = logging.getLogger(__name__)
-
 MAX_AN_HOUR = 3
 
 
@@ -223,3 +224,24 @@ def _check_rate(mailbox: Mailbox, now: datetime) -> None:
             code="too_many_upgrade_requests",
             retry_after=max(1, round(free_in.total_seconds())),
         )
+
+
+def make_mailbox(
+    *, account: Account, address: str, display_name: str, mode: Mode = Mode.GATED_SEND, looser: bool = False
+) -> Mailbox:
+    """Return the account's mailbox of this address, made if there is none."""
+    defaults = {
+        "account": account,
+        "display_name": display_name,
+        "oversight_mode": mode,
+        "allow_looser_per_call": looser,
+        "mcp_configured": True,
+    }
+    address = clean_address(address).lower()
+    # Only operators run commands, so the domain needs no proof.
+    Domain.objects.get_or_create(
+        domain=domain_of(address),
+        status=Domain.Status.ACTIVE,
+        defaults={"account": account, "token": secrets.token_hex(16), "verified_at": timezone.now()},
+    )
+    return Mailbox.objects.get_or_create(address=address, defaults=defaults)[0]

@@ -27,7 +27,8 @@ from django.utils.text import slugify
 from common.nudge import nudge
 from common.smtp import Server
 from gateway import auditing, smtp
-from gateway.accounts.accounts import make_mailbox, new_key_text, register_key
+from gateway.accounts.keys import new_key_text, register_key
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.domains.dkim import signed
 from gateway.errors import BadRequest, Conflict, NotFound
 from gateway.models import Account, Mailbox, Signup

@@ -13,7 +13,9 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
-from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
+from gateway.accounts.accounts import make_account
+from gateway.accounts.keys import new_key_text, register_key
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import Account, Webhook
 from gateway.models.accounts import Scope
 from gateway.webhooks import endpoints

@@ -8,7 +8,9 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.mail_addresses import clean_address, domain_of
-from gateway.accounts.accounts import make_account, make_mailbox, new_key_text, register_key
+from gateway.accounts.accounts import make_account
+from gateway.accounts.keys import new_key_text, register_key
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import Account, Domain, Mailbox
 from gateway.models.accounts import Scope
 from gateway.states import Mode

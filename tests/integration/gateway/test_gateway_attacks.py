@@ -8,7 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from gateway import body_rules
-from gateway.accounts.accounts import make_mailbox
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.auth import hash_key
 from gateway.domains import dns_records
 from gateway.models import ApiKey, Mailbox, Suppression

@@ -8,7 +8,7 @@ from django.db import IntegrityError, OperationalError
 from django.test import Client
 
 from common.logs import JsonFormatter
-from gateway.accounts.accounts import make_mailbox
+from gateway.accounts.mailboxes import make_mailbox
 from tests.integration.gateway.world import World, add_key
 
 LEFT_OUT = ("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token")

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from django.db import connection as database
 
-from gateway.accounts.accounts import make_mailbox
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.inbound import smtp_server
 from gateway.inbound import smtp_server as listening
 from gateway.inbound.receive import digest_of

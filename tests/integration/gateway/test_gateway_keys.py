@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.accounts.accounts import make_mailbox
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import ApiKey, ApprovalRequest, AuditLogEntry, Email
 from tests.integration.gateway.world import World, add_key, add_sandbox_keys, at_once, make_inbound, make_world, undone
 

@@ -11,7 +11,7 @@ from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway.accounts.accounts import make_mailbox
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.webhooks import deliveries, subscriptions
 from tests.integration.gateway.servers import HookServer

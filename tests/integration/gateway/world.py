@@ -13,7 +13,9 @@ from django.test import Client, TestCase
 from django.utils import timezone
 
 from gateway import sweeping
-from gateway.accounts.accounts import make_account, make_mailbox, register_key
+from gateway.accounts.accounts import make_account
+from gateway.accounts.keys import register_key
+from gateway.accounts.mailboxes import make_mailbox
 from gateway.auth import hash_key
 from gateway.messages import outbox, submission
 from gateway.models import Account, Allowlist, ApiKey, Email, Mailbox, Webhook, WebhookDelivery
