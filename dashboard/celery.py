@@ -1,6 +1,6 @@
-"""The Celery app and the beat table. Beat only nudges; what is due is decided by rows.
+"""The Celery app and the periodic jobs. Its messages are wake-ups; what is due is decided by rows.
 
-Any number of beats may run: each tick first inserts a unique (job, period) row (dashboard.ticks).
+Any number of senders may run: each tick first inserts a unique (job, period) row (dashboard.tasks).
 """
 
 import gc
@@ -25,7 +25,7 @@ app.autodiscover_tasks()
 # Celery would close each thread's database connection before and after each task; Django's own rule for kept
 # connections is enough, and its look at them costs no round trip (common.postgres).
 app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
-# What beats for the desk and for the gateway: (task, period in seconds, queue). Named by text, because nothing may
+# The periodic jobs of the desk and of the gateway: (task, period in seconds, queue). Named by text, because nothing may
 # import the gateway.
 _JOBS = {
     "dashboard": [
@@ -61,7 +61,7 @@ app.conf.beat_schedule = {
 
 @task_prerun.connect
 @task_postrun.connect
-def _let_go_of_broken_connections(**_: Any) -> None:
+def _close_broken_connections(**_: Any) -> None:
     close_old_connections()
 
 
@@ -91,7 +91,7 @@ def _end_with_the_worker(**_: Any) -> None:
 
 @worker_ready.connect
 def _catch_up(**_: Any) -> None:
-    # What was missed while nothing ran should not wait for the beat's first round.
+    # What was missed while nothing ran should not wait for the first period.
     for entry in app.conf.beat_schedule.values():
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 

@@ -1,4 +1,4 @@
-"""Finds every secret that the database keeps, and encrypts each anew with the newest key, a row at a time."""
+"""Finds every secret that the database keeps, and encrypts each with the newest key, a row at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -59,7 +59,9 @@ class _Kind:
         }
         if self.json:
             content = dict(getattr(row, self.json) or {})
-            values[self.json] = content | {name: _anew(content[name]) for name in self.names if content.get(name)}
+            values[self.json] = content | {
+                name: _reencrypted(content[name]) for name in self.names if content.get(name)
+            }
         return values
 
 
@@ -121,5 +123,5 @@ def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
         tally.unreadable.append(f"{kind.model._meta.label} {key}")
 
 
-def _anew(stored: Any) -> Any:
-    return [_anew(one) for one in stored] if isinstance(stored, list) else encrypt(decrypt(stored))
+def _reencrypted(stored: Any) -> Any:
+    return [_reencrypted(one) for one in stored] if isinstance(stored, list) else encrypt(decrypt(stored))

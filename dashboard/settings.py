@@ -269,7 +269,7 @@ SOCIALACCOUNT_ADAPTER = "people.sign_in.provider.ProviderAdapter"
 # A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
 # Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
-# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
+# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them again at the next sign-in.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

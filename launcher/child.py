@@ -16,10 +16,10 @@ from launcher.pdeathsig import die_with_parent
 from launcher.processes import Process
 
 # A life shorter than this counts as a failed start.
-_SHORT = 10.0
+_SHORT_LIFE = 10.0
 _LONGEST_PAUSE = 10.0
 # So many questions in a row without any answer mean that it hangs.
-_PATIENCE = 3
+_UNANSWERED_LIMIT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,18 +100,18 @@ class Child:
 
     def end_if_hanging(self) -> bool:
         """Asks whether it still answers, and kills it when it has not for long; then it is due to start again."""
-        if self.running is None or time.monotonic() - self.started < _SHORT:
+        if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
             return False
         silent = any(check.is_silent() for check in self.plan.checks)
         self._unanswered = self._unanswered + 1 if silent else 0
-        if self._unanswered < _PATIENCE:
+        if self._unanswered < _UNANSWERED_LIMIT:
             return False
         orphans.end_group(self.running.pid)
         return True
 
     def _plan_next_start(self) -> None:
         lived = time.monotonic() - self.started
-        self.short_lives = self.short_lives + 1 if lived < _SHORT else 0
+        self.short_lives = self.short_lives + 1 if lived < _SHORT_LIFE else 0
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)
 
     def ask_to_end(self) -> None:

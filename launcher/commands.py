@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from launcher import data_folder, environment, orphans
 from launcher.console import LaunchError, complain, say
-from launcher.data_folder import HeldByAnother
+from launcher.data_folder import DataFolderInUse
 from launcher.environment import Environment
 from launcher.paths import PYTHON, ROOT
 from launcher.pdeathsig import die_with_parent
@@ -182,7 +182,7 @@ def reset(arguments: list[str]) -> int:
         orphans.end_in_folder(comm="postgres", folder=data / "postgres")
         orphans.end_in_folder(comm="redis-server", folder=data / "redis")
         data_folder.empty(data)
-    say(f"{data} is empty; the next ./run begins anew.")
+    say(f"{data} is empty; the next ./run starts from nothing.")
     return 0
 
 
@@ -224,7 +224,7 @@ def _call(command: Sequence[str], *, verb: str) -> int:
     try:
         with data_folder.held(asked.data):
             return _with_own_servers(command, asked, verb)
-    except HeldByAnother as error:
+    except DataFolderInUse as error:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
             sentence = "A run is just being started or stopped; try again in a moment."

@@ -21,7 +21,7 @@ STATE = "run.json"
 RESTORING = "restoring"
 
 
-class HeldByAnother(LaunchError):
+class DataFolderInUse(LaunchError):
     """Another launcher holds the data folder; `state` is what it wrote about itself, perhaps nothing yet."""
 
     def __init__(self, data: Path) -> None:
@@ -59,7 +59,7 @@ def claim(data: Path) -> None:
 
 @contextlib.contextmanager
 def held(data: Path) -> Iterator[None]:
-    """Holds the folder as long as the block runs; raises HeldByAnother at once where somebody else does."""
+    """Holds the folder as long as the block runs; raises DataFolderInUse at once where somebody else does."""
     claim(data)
     # Not inherited by any child (Python's default), or an orphan would go on holding the folder.
     try:
@@ -68,7 +68,7 @@ def held(data: Path) -> Iterator[None]:
         raise LaunchError(f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}.") from error
     try:
         if not _lock(descriptor):
-            raise HeldByAnother(data)
+            raise DataFolderInUse(data)
         yield
     finally:
         os.close(descriptor)

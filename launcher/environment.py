@@ -28,7 +28,7 @@ DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
 DISCORD = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "DISCORD_API_URL")
 # Read by the processes alone; named here so that a later ./run manage gets what the run was given.
-PASSED_ON = (
+PROCESS_VARIABLES = (
     *("TRUSTED_PROXIES", "LOG_FORMAT", "DEBUG"),
     *DISCORD,
     *("GATEWAY_APPROVAL_CODES", "GATEWAY_OVERSIGHT_CODES", "GATEWAY_RATE_LIMIT"),
@@ -43,12 +43,15 @@ PASSED_ON = (
 
 
 # All that steers the product, so that tests and checks can begin without any of it.
-OURS = frozenset(
-    {*PORTS, *PASSED_ON, "DATA_DIR", "DEMO", "SERVE", "PUBLIC_URL", "LIVE_URL", "ALLOWED_HOSTS", "OUTGOING_ALLOW"}
-    | {"INBOUND_HOST"}
-    | {"DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL", "MULTIMAIL_API_URL"}
-    | {"DATABASE_URL_FILE", "DATABASE_OWNER_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY"}
-    | {"BACKUP_PASSPHRASE", "BACKUP_PASSPHRASE_FILE"}
+PRODUCT_VARIABLES = frozenset(
+    (
+        *PORTS,
+        *PROCESS_VARIABLES,
+        *("DATA_DIR", "DEMO", "SERVE", "PUBLIC_URL", "LIVE_URL", "ALLOWED_HOSTS", "OUTGOING_ALLOW", "INBOUND_HOST"),
+        *("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL", "MULTIMAIL_API_URL"),
+        *("DATABASE_URL_FILE", "DATABASE_OWNER_URL_FILE", "REDIS_URL_FILE"),
+        *("SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY", "BACKUP_PASSPHRASE", "BACKUP_PASSPHRASE_FILE"),
+    )
 )
 
 

@@ -36,7 +36,7 @@ def tail(log: Path, *, lines: int = 15) -> str:
         return ""
 
 
-def essence(log: Path) -> str:
+def last_error(log: Path) -> str:
     """The end of a log; of a traceback only its last sentence, since that is what was written for people."""
     text = tail(log, lines=400)
     if "Traceback (most recent call last):" not in text:

@@ -35,7 +35,7 @@ _SETTINGS = {
     "log_checkpoints": "off",
 }
 # For tests only: nothing of theirs has to survive the machine, and no table lives long enough to be vacuumed.
-_FLEETING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+_NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 # May be interrupted anywhere and run again. The owner migrates; what the application may do, migrations grant.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
@@ -70,12 +70,12 @@ class Postgres(EmbeddedServer):
 
     def start(self) -> None:
         """Starts the server and returns when it accepts connections. A crash before is recovered from."""
-        _let_through(self._identity, self.data.parent)
-        _must_reach(self._identity, self._programs, self.data.parent)
+        _allow_to_enter(self._identity, self.data.parent)
+        _check_can_enter(self._identity, self._programs, self.data.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._refuse_another_version()
-        _hand_to(self._identity, self.data, self.sockets)
+        _chown_to(self._identity, self.data, self.sockets)
         self._clear_remains()
         self.process = spawn(
             [str(self._programs / "postgres"), "-D", str(self.data), *self._options()],
@@ -91,7 +91,7 @@ class Postgres(EmbeddedServer):
             self._ensure_spare_log()
 
     def _options(self) -> list[str]:
-        settings = _SETTINGS | ({} if self.durable else _FLEETING) | {"unix_socket_directories": str(self.sockets)}
+        settings = _SETTINGS | ({} if self.durable else _NOT_DURABLE) | {"unix_socket_directories": str(self.sockets)}
         if self._major() >= 18:
             settings["io_method"] = "sync"  # the default starts three more processes
         return [f"--{name}={value}" for name, value in settings.items()]
@@ -119,7 +119,7 @@ class Postgres(EmbeddedServer):
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)
-        _hand_to(self._identity, partial)
+        _chown_to(self._identity, partial)
         options = ["--auth=trust", "--encoding=UTF8", "--no-instructions", f"--username={OWNER}", "--no-sync"]
         result = subprocess.run(
             [*self._identity.wrapper, str(self._programs / "initdb"), f"--pgdata={partial}", *options, *self._locale()],
@@ -238,7 +238,7 @@ def _unprivileged() -> Identity:
     return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
 
 
-def _hand_to(identity: Identity, *folders: Path) -> None:
+def _chown_to(identity: Identity, *folders: Path) -> None:
     """Gives folders to the account that will use them: nobody, or inside a user namespace root, who is that there."""
     if os.geteuid() != 0:
         return
@@ -250,14 +250,14 @@ def _hand_to(identity: Identity, *folders: Path) -> None:
                     os.chown(entry, user, user, follow_symlinks=False)
 
 
-def _let_through(identity: Identity, folder: Path) -> None:
+def _allow_to_enter(identity: Identity, folder: Path) -> None:
     """Lets the account nobody walk through our own folder to its own; what is in it stays closed to others."""
     status = folder.stat()
     if "user" in identity.popen and status.st_uid == os.geteuid():
         folder.chmod(status.st_mode | 0o011)
 
 
-def _must_reach(identity: Identity, *paths: Path) -> None:
+def _check_can_enter(identity: Identity, *paths: Path) -> None:
     """Without user namespaces the account nobody must be able to enter the folders; a sentence if it cannot."""
     if "user" not in identity.popen:
         return

@@ -14,9 +14,9 @@ from launcher import environment, keys
 from launcher.bootstrap import install_debian_packages
 from launcher.console import LaunchError, say
 from launcher.paths import PYTHON, ROOT, VENV
-from launcher.servers import fleeting_servers
+from launcher.servers import temporary_servers
 
-_RARE = "not slow and not soak"
+_FAST = "not slow and not soak"
 # Chromium without the windows and menus around its pages, which cost half of the processor time.
 _SHELL = "chromium-headless-shell"
 _CHROMIUM = (_SHELL, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -48,7 +48,7 @@ def check(arguments: list[str]) -> int:
     if arguments:
         raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
     started = time.monotonic()
-    with fleeting_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
+    with temporary_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
         outcomes = list(pool.map(_report, steps(servers.variables())))
     failed = [outcome for outcome in outcomes if outcome.status != 0]
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} checks hold ({time.monotonic() - started:.0f} s)")
@@ -62,10 +62,10 @@ def test(arguments: list[str]) -> int:
     _ensure_chromium()
     _ensure_spin()
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    return _pytest([*_spread(chosen), *([] if everything else ["-m", _RARE]), *chosen])
+    return _pytest([*_worker_options(chosen), *([] if everything else ["-m", _FAST]), *chosen])
 
 
-def _spread(chosen: Sequence[str]) -> list[str]:
+def _worker_options(chosen: Sequence[str]) -> list[str]:
     """How many test processes: one more than processors, as some tests wait; a single file is quicker without any."""
     files = [argument for argument in chosen if (ROOT / argument.partition("::")[0]).is_file()]
     return [] if len(files) == 1 else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
@@ -74,7 +74,7 @@ def _spread(chosen: Sequence[str]) -> list[str]:
 def _pytest(options: Sequence[str]) -> int:
     sys.stdout.flush()
     command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
-    # Else every test process would compile all tests anew, also where the caller keeps Python from keeping them.
+    # Else every test process would compile all tests again, also where the caller has Python store no bytecode.
     environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
     return subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
 
@@ -165,7 +165,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if name not in environment.OURS and not name.startswith("DJANGO_")
+        if name not in environment.PRODUCT_VARIABLES and not name.startswith("DJANGO_")
     }
     return kept | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)
 

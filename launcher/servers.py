@@ -63,7 +63,7 @@ def log_folder(data: Path) -> Path:
 
 
 @contextlib.contextmanager
-def fleeting_servers() -> Iterator[Servers]:
+def temporary_servers() -> Iterator[Servers]:
     """Servers in a temporary folder, quick because nothing in them has to last. For tests and checks only."""
     with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as folder:
         servers = Servers(data=Path(folder), durable=False)

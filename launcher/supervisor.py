@@ -14,7 +14,7 @@ from launcher import data_folder, keys, logs, orphans
 from launcher.child import Child, pause_before_start
 from launcher.console import LaunchError, say
 from launcher.embedded import EmbeddedServer
-from launcher.environment import PASSED_ON, Environment
+from launcher.environment import PROCESS_VARIABLES, Environment
 from launcher.paths import PYTHON, ROOT
 from launcher.ports import refuse_taken
 from launcher.processes import Process, table
@@ -27,7 +27,7 @@ _PREPARE_SECONDS = 300
 _END_SECONDS = 2.6
 _HOUSEKEEPING_SECONDS = 20
 # A process that fails this often before everything was ready will not get better by itself.
-_HOPELESS = 5
+_MOST_FAILED_STARTS = 5
 
 
 class Supervisor:
@@ -80,7 +80,7 @@ class Supervisor:
             | keys.load_or_make(self.environment)
             | keys.demo_application(self.environment)
             | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
-            # Else six processes would compile the same modules anew at every start.
+            # Else six processes would compile the same modules again at every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}
         )
         return self._variables
@@ -117,7 +117,7 @@ class Supervisor:
         names = {
             *self.environment.variables,
             *keys.NAMES,
-            *PASSED_ON,
+            *PROCESS_VARIABLES,
             "DATABASE_URL",
             "DATABASE_OWNER_URL",
             "REDIS_URL",
@@ -164,7 +164,7 @@ class Supervisor:
         if not ended_well:
             raise LaunchError(
                 f"The database could not be prepared; the whole report is in {child.log}.",
-                details=logs.essence(child.log),
+                details=logs.last_error(child.log),
             )
 
     def _wait_until_ready(self) -> None:
@@ -173,7 +173,7 @@ class Supervisor:
         def all_ready() -> bool:
             self._look_after()
             for child in self.children:
-                if child.short_lives >= _HOPELESS:
+                if child.short_lives >= _MOST_FAILED_STARTS:
                     raise self._not_ready(child)
             waiting[:] = [(child, check) for child, check in waiting if not check.passes()]
             return not waiting
@@ -182,7 +182,7 @@ class Supervisor:
             raise self._not_ready(waiting[0][0])
 
     def _not_ready(self, child: Child) -> LaunchError:
-        details = logs.essence(child.log)
+        details = logs.last_error(child.log)
         return LaunchError(f"{child.name} does not become ready; its whole log is {child.log}.", details=details)
 
     def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
@@ -201,7 +201,7 @@ class Supervisor:
             self._try_to_write_state()
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
-            self._keep_house()
+            self._housekeep()
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
 
@@ -215,7 +215,7 @@ class Supervisor:
                 say(f"What runs cannot be written down: {error.strerror}. Trying again.")
             self._is_state_written = False
 
-    def _keep_house(self) -> None:
+    def _housekeep(self) -> None:
         for log in self._logs.glob("*.log"):
             logs.rotate(log)
         for child in self.children:

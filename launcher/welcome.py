@@ -21,7 +21,7 @@ def welcome(environment: Environment) -> list[str]:
         is_first = (environment.data / FIRST_RUN).exists()
         return lines + (_first_run(environment) if is_first else _aligned(_logs(environment)))
     credentials = read_assignments(environment.data / CREDENTIALS)
-    return lines + _aligned(_people(credentials) + _places(environment, credentials))
+    return lines + _aligned(_people(credentials) + _addresses(environment, credentials))
 
 
 def _first_run(environment: Environment) -> list[str]:
@@ -61,7 +61,7 @@ def _people(credentials: dict[str, str]) -> list[tuple[str, str]]:
     ]
 
 
-def _places(environment: Environment, credentials: dict[str, str]) -> list[tuple[str, str]]:
+def _addresses(environment: Environment, credentials: dict[str, str]) -> list[tuple[str, str]]:
     discord = credentials.get("DISCORD_URL")
     return [
         *([("Discord stand-in", discord)] if discord else []),

@@ -42,7 +42,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if not _GIVEN and _runs_tests(early_config):
         folder = tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True)
         _servers = Servers(data=Path(_open_servers.enter_context(folder)), durable=False)
-    for name in environment.OURS & os.environ.keys():
+    for name in environment.PRODUCT_VARIABLES & os.environ.keys():
         del os.environ[name]
     os.environ.update(_variables(_servers))
     yield

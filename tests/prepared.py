@@ -61,7 +61,7 @@ def _digest() -> str:
 
 
 def _environment() -> dict[str, str]:
-    ours = environment.OURS | {"DJANGO_SETTINGS_MODULE"}
+    ours = environment.PRODUCT_VARIABLES | {"DJANGO_SETTINGS_MODULE"}
     return {name: value for name, value in os.environ.items() if name not in ours}
 
 

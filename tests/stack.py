@@ -63,7 +63,7 @@ class Stack:
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
         # Nothing that tests/cluster.py sets for this process may reach the product.
-        ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"}
+        ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"}
         outer = {
             name: value for name, value in os.environ.items() if name not in ours and not name.startswith("MALLOC_")
         }

@@ -85,7 +85,9 @@ def set_up() -> SetUp:
     Where no mail has left yet it asks the mail server whether it can be used: three seconds a step at most.
     """
     needed, account = _needed(is_asked=True)
-    found = [*needed, _alerts(), _people(), _letter(account)]
+    # The queue and programs of one's own do without Discord, and one person can work alone.
+    optional = [replace(step, is_needed=False) for step in (_discord(), _people(), _first_message(account))]
+    found = [*needed, *optional]
     first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
     return SetUp(
         [replace(step, is_next=number == first) for number, step in enumerate(found)],
@@ -222,11 +224,6 @@ def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     return [Step("mail", title, "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
 
 
-def _alerts() -> Step:
-    """Return how people are told in Discord, which nobody needs: the queue and programs of one's own do without."""
-    return replace(_discord(), is_needed=False)
-
-
 def _discord() -> Step:
     title, url = "Discord alerts", _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
@@ -248,26 +245,26 @@ def _people() -> Step:
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         said = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
-        return Step("people", title, "done", said, "See the people", _to(reverse("people")), is_needed=False)
+        return Step("people", title, "done", said, "See the people", _to(reverse("people")))
     asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
     if asked:
         said = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
-        return Step("people", title, "done", said, "See the people", _to(reverse("people")), is_needed=False)
+        return Step("people", title, "done", said, "See the people", _to(reverse("people")))
     said = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
-    return Step("people", title, "todo", said, "Invite somebody", _to(reverse("invite")), is_needed=False)
+    return Step("people", title, "todo", said, "Invite somebody", _to(reverse("invite")))
 
 
-def _letter(account: Account | None) -> Step:
+def _first_message(account: Account | None) -> Step:
     title = "Send a first message"
     if account is None:
         said = "Once MultiMail is connected, a line stands here that writes a message."
-        return Step("letter", title, "later", said, is_needed=False)
+        return Step("letter", title, "later", said)
     latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
     if latest:
         said = "The first message has come in. Read it, and decide."
-        return Step("letter", title, "done", said, "Open the queue", reverse("queue"), is_needed=False)
+        return Step("letter", title, "done", said, "Open the queue", reverse("queue"))
     said = "Let an agent write one. It is held, and appears in the queue."
-    return Step("letter", title, "todo", said, "Open the queue", reverse("queue"), is_needed=False)
+    return Step("letter", title, "todo", said, "Open the queue", reverse("queue"))
 
 
 def _page_of(connection: Connection) -> str:

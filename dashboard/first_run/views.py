@@ -35,7 +35,7 @@ def setup(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def put_away(request: DeskRequest) -> HttpResponse:
-    """Show no reminder until the person signs in anew. The page itself stays."""
+    """Show no reminder until the person signs in again. The page itself stays."""
     if not may_set_up(request.actor):
         raise PermissionDenied
     request.session[PUT_AWAY] = True

@@ -16,7 +16,7 @@ from approvals.querysets.messages import desk_messages
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.first_run.views import reminder
-from dashboard.health.heartbeat import silences
+from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
 from mirror.querysets.visible_scope import anybody_like, asked_by
 from mirror.sync.freshness import freshness_for
@@ -39,7 +39,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: _switches(actor)),
         "desk_is_full": is_full(settings.DATA_DIR),
-        "desk_silence": SimpleLazyObject(silences),
+        "desk_silence": SimpleLazyObject(silent_jobs),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_alerting": SimpleLazyObject(lambda: may_manage(actor)),

@@ -69,7 +69,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:
-    """405: the address of a button, opened as if it were a page; signing in anew can lead there."""
+    """405: the address of a button, opened as if it were a page; signing in again can lead there."""
     match = request.resolver_match
     message = match.kwargs.get("public_id") if match else None
     return _error(

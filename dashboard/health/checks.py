@@ -1,4 +1,4 @@
-"""Looks at what the desk stands on: PostgreSQL, Redis, the disk, the clock. Each finding is a sentence for an operator.
+"""Checks PostgreSQL, Redis, the disk and the clock. Each finding is a sentence for an operator.
 
 Nothing here prints, and no finding holds a secret.
 """

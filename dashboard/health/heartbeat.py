@@ -1,4 +1,4 @@
-"""Tells which background work has fallen silent, from the ticks that it leaves. What stands still hides in no page."""
+"""Says which background work has fallen silent, from the ticks that it leaves."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +17,7 @@ _WORK = {
 
 
 @dataclass(frozen=True)
-class Silence:
+class SilentJob:
     """Work that nobody does; `since` is None where it was never done."""
 
     what: str
@@ -25,15 +25,15 @@ class Silence:
     since: datetime | None
 
 
-def silences() -> list[Silence]:
+def silent_jobs() -> list[SilentJob]:
     """Return the work that was last done too long ago, by the database's clock."""
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
     seen = dict(ticks.values_list("job", "last"))
     awake = set(ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True))
-    return [Silence(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]
+    return [SilentJob(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]
 
 
-def has_just_begun() -> bool:
+def has_just_started() -> bool:
     """Whether work goes on that did not a moment ago: what was late when it began may still be on its way."""
     ticks = Tick.objects.filter(job__in=_WORK)
     before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)

@@ -1,7 +1,7 @@
 """Live updates: after commit, a tiny message to Redis. Nothing depends on it; pages without it poll."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -36,12 +36,20 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     """Send a hint about what happened to a message, once it has really happened."""
     if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
         known = about if isinstance(about, Message | Decision) else None
-        transaction.on_commit(partial(_send, entry.message, entry.action, known), robust=True)
+        _after_commit(_send, entry.message, entry.action, known)
     elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
-        transaction.on_commit(partial(_send_beside, entry, about), robust=True)
+        _after_commit(_send_beside, entry, about)
     elif entry.action.startswith(_STANDING):
         hint = {"kind": "standing", "action": entry.action, "message": None, "connection": None, "mailbox": None}
-        transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
+        _after_commit(_publish, hint)
+
+
+def _after_commit(call: Callable[..., None], *arguments: Any) -> None:
+    transaction.on_commit(partial(call, *arguments), robust=True)
+
+
+def _publish(hint: Mapping[str, Any]) -> None:
+    send("PUBLISH", CHANNEL, json.dumps(hint))
 
 
 def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
@@ -67,7 +75,7 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
     if is_new:
         # For whoever wants to be told outside of the page: nothing of the letter but what it is called.
         hint |= {"subject": _called(message), "starter": named(_starter(message))[:MAX_SUBJECT]}
-    send("PUBLISH", CHANNEL, json.dumps(hint))
+    _publish(hint)
 
 
 def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
@@ -84,13 +92,13 @@ def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
     if isinstance(about, Comment):
         asked = [str(key) for key in about.mentions.values_list("pk", flat=True)]
         hint |= {"asked": asked, "subject": _called(message)}
-    send("PUBLISH", CHANNEL, json.dumps(hint))
+    _publish(hint)
 
 
 def on_reach_changed(person: int | None, **_: Any) -> None:
     """Let the streams of somebody ask anew who is there: a session ended, or reaches less."""
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
-    transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
+    _after_commit(_publish, hint)
 
 
 def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
@@ -104,7 +112,7 @@ def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
         "person": reader.person,
         "name": reader.name,
     }
-    send("PUBLISH", CHANNEL, json.dumps(hint))
+    _publish(hint)
 
 
 def _called(message: Message) -> str:

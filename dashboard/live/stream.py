@@ -45,7 +45,6 @@ RECHECK = 30.0
 MAX_WAITING = 100
 STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
 WATCH = 2.0
-# As long as Redis keeps it (approvals.collaboration.presence), so that a page that was loaded anew shows the same.
 LASTS = 42.0
 MOST = 5000
 _HERE, _LEFT = "presence.here", "presence.left"
@@ -61,15 +60,15 @@ class Page:
     reach: Reach
     person: str = ""
     # Whether the reader's session may have ended, or may reach less: asked before anything more is told.
-    is_doubtful: bool = False
+    needs_recheck: bool = False
     # Whether a newer page of the same person has taken its place.
     is_displaced: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
 
-    def doubt(self) -> None:
-        """Have the page's reader looked up anew, at once."""
-        self.is_doubtful = True
+    def recheck(self) -> None:
+        """Have the page's reader looked up again, at once."""
+        self.needs_recheck = True
         self._wake()
 
     def displace(self) -> None:
@@ -173,7 +172,7 @@ def _hand_out(text: str) -> None:
         if hint.get("kind") == "reach":
             for page in _pages:
                 if page.person == hint["person"]:
-                    page.doubt()
+                    page.recheck()
             return
         if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
             return
@@ -255,7 +254,7 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
             if page.is_displaced:
                 await _write(send, "event: limit\ndata: 1\n\n")
                 return
-            if page.is_doubtful or clock.time() - checked > RECHECK:
+            if page.needs_recheck or clock.time() - checked > RECHECK:
                 if not await _may_go_on(page, headers):
                     return
                 checked = clock.time()
@@ -270,13 +269,13 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
 
 
 async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
-    """Look the page's reader up anew; whether somebody is signed in still."""
-    was_doubtful, page.is_doubtful = page.is_doubtful, False
+    """Look the page's reader up again; whether somebody is signed in still."""
+    was_asked, page.needs_recheck = page.needs_recheck, False
     try:
         reader = await asyncio.to_thread(_ask_reader, headers)
     except OSError:
         # While the desk itself restarts, what was known half a minute ago stands; what is doubted does not.
-        return not was_doubtful
+        return not was_asked
     if reader is None:
         return False
     page.person, page.reach = reader

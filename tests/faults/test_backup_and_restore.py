@@ -24,7 +24,7 @@ from launcher import environment, postgres
 from launcher.console import LaunchError
 from launcher.paths import ROOT
 from launcher.postgres import APPLICATION, OWNER, postgres_clients, postgres_programs
-from launcher.servers import fleeting_servers
+from launcher.servers import temporary_servers
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.ledger import append, as_superuser
@@ -46,7 +46,7 @@ def cluster(request, django_db_setup):
     older = postgres_programs().parents[1] / "pginstall" / "bin"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(postgres, "postgres_programs", lambda: older)
-        with fleeting_servers() as servers:
+        with temporary_servers() as servers:
             assert servers.postgres is not None
             yield str(servers.postgres.sockets)
 
@@ -89,7 +89,7 @@ def make_backup(folder):
 
 def restore(folder, target, path, *arguments):
     """Call `./run restore` with a data folder of its own."""
-    ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
+    ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
     outer = {name: value for name, value in os.environ.items() if name not in ours}
     given = {"DATA_DIR": str(folder), "DEMO": "0", "REDIS_URL": settings.REDIS_URL, "BACKUP_PASSPHRASE": PASSPHRASE}
     ports = dict.fromkeys(environment.PORTS, "0")

@@ -15,7 +15,7 @@ from audit.sealing.sealer import seal_all
 from audit.sealing.status import sealing_state
 from common.postgres import clock
 from launcher.postgres import DATABASE, OWNER, postgres_programs
-from launcher.servers import fleeting_servers
+from launcher.servers import temporary_servers
 from tests.ledger import append, as_superuser, check_chain
 from tests.moved import moved_to
 
@@ -34,7 +34,7 @@ def fresh_cluster(django_db_setup):
     tables = subprocess.run(
         [postgres_programs() / "pg_dump", "--schema-only", *source], capture_output=True, check=True
     ).stdout
-    with fleeting_servers() as servers:
+    with temporary_servers() as servers:
         assert servers.postgres is not None
         goal = ["--host", str(servers.postgres.sockets), "--username", OWNER, DATABASE]
         subprocess.run([postgres_programs() / "psql", "-q", *goal], input=tables, check=True, stdout=subprocess.DEVNULL)

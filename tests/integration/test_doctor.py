@@ -19,7 +19,7 @@ from alerts.models import Destination
 from approvals.intake import unsigned
 from approvals.models import Decision
 from audit.models import Entry
-from dashboard.health import checks as foundations
+from dashboard.health import checks
 from dashboard.models import Tick
 from launcher import data_folder
 from mirror.models import Connection, Message
@@ -155,7 +155,7 @@ def test_what_is_wrong_with_what_the_desk_stands_on_is_found(db, monkeypatch):
             cursor.execute(sql)
             if patch:
                 patched.setattr(*patch)
-            found = [*foundations.examine_disk(), *foundations.examine_postgresql()[0]]
+            found = [*checks.examine_disk(), *checks.examine_postgresql()[0]]
         assert [one.is_stuck for one in found if words in one.sentence] == [is_stuck], words
         assert [one.sentence for one in found if one.is_stuck and words not in one.sentence] == []
 
@@ -183,7 +183,7 @@ def test_doctor_names_a_session_that_idles_in_a_transaction():
         other.execute("SELECT 1")
         pid = other.info.backend_pid
         # A minute is long; what is asked of PostgreSQL stays the same.
-        findings = list(foundations._idle_transactions(longer_than=timedelta(0)))
+        findings = list(checks._idle_transactions(longer_than=timedelta(0)))
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 
 
@@ -193,7 +193,7 @@ def test_doctor_says_how_redis_is(settings):
     try:
         broker.rpush("sync", *["{}"] * 1001)
         broker.config_set("maxmemory-policy", "allkeys-lru")
-        said = " ".join(finding.sentence for finding in foundations.examine_redis()[0])
+        said = " ".join(finding.sentence for finding in checks.examine_redis()[0])
     finally:
         broker.config_set("maxmemory-policy", policy)
         broker.delete("sync")
@@ -201,12 +201,12 @@ def test_doctor_says_how_redis_is(settings):
     assert "maxmemory-policy allkeys-lru" in said
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
-    [down] = foundations.examine_redis()[0]
+    [down] = checks.examine_redis()[0]
     assert (down.is_stuck, "Redis does not answer:" in down.sentence, "hunter2" in down.sentence) == (True, True, False)
 
 
 def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
-    monkeypatch.setattr(foundations, "database_problem", lambda: "connection refused")
+    monkeypatch.setattr(checks, "database_problem", lambda: "connection refused")
     status, said = ask()
     assert (status, said.splitlines()[-1]) == (3, "The desk could not be examined.")
     assert "PostgreSQL does not answer: connection refused" in said
@@ -225,7 +225,7 @@ def test_doctor_starts_without_postgresql_and_tells_no_password():
 
 def test_no_driver_can_make_the_doctor_tell_a_password():
     error = OSError('cannot connect with "postgresql://desk:hunter2@db/desk"\nhunter2 again')
-    assert foundations._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
+    assert checks._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
 
 
 def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, well, reviewer):

@@ -129,7 +129,7 @@ def test_demo_needs_both_products() -> None:
 
 def test_every_variable_of_ours_is_known_as_such() -> None:
     computed = environment.read({"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}).variables
-    assert computed.keys() - environment.OURS == {
+    assert computed.keys() - environment.PRODUCT_VARIABLES == {
         *("DJANGO_SETTINGS_MODULE", "MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_"),
     }
 

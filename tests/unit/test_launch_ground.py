@@ -87,7 +87,7 @@ def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
         data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
         assert data_folder.is_held(data)
         with (
-            pytest.raises(data_folder.HeldByAnother, match=r"runs already: http://127\.0\.0\.1:8000"),
+            pytest.raises(data_folder.DataFolderInUse, match=r"runs already: http://127\.0\.0\.1:8000"),
             data_folder.held(data),
         ):
             pass
@@ -118,7 +118,7 @@ def test_essence_of_a_traceback_is_its_last_sentence(tmp_path: Path) -> None:
     log.write_text(
         'before\nTraceback (most recent call last):\n  File "x.py", line 1\nKeyError: DISCORD_APP_ID is missing.\n'
     )
-    assert logs.essence(log) == "DISCORD_APP_ID is missing."
+    assert logs.last_error(log) == "DISCORD_APP_ID is missing."
 
 
 def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:

@@ -58,7 +58,7 @@ def doubt(person, *told):
             live._hand_out(text)
     finally:
         live._pages.difference_update({theirs, hers})
-    return theirs.is_doubtful, hers.is_doubtful, hers.hints.qsize()
+    return theirs.needs_recheck, hers.needs_recheck, hers.hints.qsize()
 
 
 def test_whose_sessions_ended_is_looked_up_anew_and_woken_for_it():
@@ -98,14 +98,14 @@ def test_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypat
     # Signed out, and no answer from the desk.
     for answer in (None, OSError("away")):
         page = live.Page(EVERYTHING, "7")
-        page.doubt()
+        page.recheck()
         page.offer({"connection": 1, "mailbox": 11}, "not for them any more")
         assert feed(monkeypatch, page, [answer]) == "", answer
 
 
 def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monkeypatch):
     page = live.Page(EVERYTHING, "7")
-    page.doubt()
+    page.recheck()
     page.offer({"connection": 1, "mailbox": 11}, "for them")
     page.hints.put_nowait("last")
     take = page.hints.get
@@ -113,7 +113,7 @@ def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monke
     async def get():
         text = await take()
         # The second look at the reader ends the test.
-        page.is_doubtful = page.is_doubtful or text == "last"
+        page.needs_recheck = page.needs_recheck or text == "last"
         return text
 
     monkeypatch.setattr(page.hints, "get", get)

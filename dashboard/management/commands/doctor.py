@@ -11,7 +11,6 @@ from typing import Any
 from django.conf import settings
 from django.core.management import BaseCommand
 from django.db import DatabaseError
-from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
@@ -21,9 +20,10 @@ from approvals.operations.items import Group, grouped
 from approvals.querysets.messages import desk_messages
 from audit.sealing.status import sealing_state
 from common.postgres import clock
-from dashboard.health import checks as foundations
+from dashboard.health import checks
 from dashboard.health.checks import Finding
-from dashboard.health.heartbeat import has_just_begun, silences
+from dashboard.health.heartbeat import has_just_started, silent_jobs
+from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
@@ -57,7 +57,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found, facts = _examine()
-        if foundations.is_at_rest():
+        if checks.is_at_rest():
             found.insert(0, Finding(*_AT_REST))
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
@@ -84,38 +84,38 @@ class Command(BaseCommand):
 
 
 def _examine() -> tuple[list[Finding], list[str]]:
-    found, facts = foundations.examine_disk(), []
-    wrong, about = foundations.examine_redis()
+    found, facts = checks.examine_disk(), []
+    wrong, about = checks.examine_redis()
     found += wrong
     facts.append(about)
-    if problem := foundations.database_problem():
+    if problem := checks.database_problem():
         advice = "Nothing is taken in or decided until it is back; what is stuck beyond that cannot be told."
         return [Finding(f"PostgreSQL does not answer: {problem}", advice, hides_more=True), *found], facts
-    wrong, about = foundations.examine_postgresql()
+    wrong, about = checks.examine_postgresql()
     found += wrong
     facts.append(about)
     try:
         found += [*_of_switches(), *_of_webhooks(), *_of_alerts(), *_of_the_ledger(clock())]
-        if foundations.is_at_rest():
+        if checks.is_at_rest():
             found += _of_the_desk(clock(), without=_BY_ITSELF)
-        elif foundations.is_starting() or has_just_begun():
+        elif checks.is_starting() or has_just_started():
             found += [_JUST_BEGUN, *_of_the_desk(clock(), without=(*_BY_ITSELF, "unknown"))]
         else:
             found += [*_of_workers(), *_late_alerts(), *_of_the_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
         # Where migrations are missing that is said already, and reason enough.
-        if not foundations.pending_migrations():
+        if not checks.pending_migrations():
             sentence = f"The desk's tables cannot be read ({type(error).__name__})."
             found.append(Finding(sentence, "The log of PostgreSQL says why.", hides_more=True))
     return found, facts
 
 
 def _of_workers() -> Iterator[Finding]:
-    for silence in silences():
-        since = f"since {_moment(silence.since)}" if silence.since else "and never was"
+    for job in silent_jobs():
+        since = f"since {_moment(job.since)}" if job.since else "and never was"
         advice = "Start the desk with ./run; if it runs, its log in DATA_DIR/log says what the worker met."
-        yield Finding(f"{silence.what}: no worker has been seen {since}.", advice)
+        yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
 
 
 def _of_switches() -> Iterator[Finding]:
@@ -143,7 +143,7 @@ def _told(group: Group) -> Finding:
 
 def _page(path: str) -> str:
     """Return where a page is. At rest it is nowhere, and a port that is chosen at each start is not chosen yet."""
-    return path if foundations.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
+    return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
 
 def _of_webhooks() -> Iterator[Finding]:
@@ -191,13 +191,10 @@ def _counts() -> str:
 
 
 def _moment(at: datetime | None) -> str:
-    return f"{at:%-d %b, %H:%M:%S} UTC ({_ago(at)})" if at else "never"
-
-
-def _ago(at: datetime) -> str:
-    seconds = int((timezone.now() - at).total_seconds())
-    steps = ((86_400, "d"), (3_600, "h"), (60, "min"))
-    return next((f"{seconds // size} {unit} ago" for size, unit in steps if seconds >= size), "just now")
+    if at is None:
+        return "never"
+    age = distance(at)
+    return f"{at:%-d %b, %H:%M:%S} UTC ({age if age == 'just now' else f'{age} ago'})"
 
 
 def _plain(text: str) -> str:

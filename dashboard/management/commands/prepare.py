@@ -100,7 +100,7 @@ class Command(BaseCommand):
             )
 
     def _collect_static(self) -> None:
-        """Collect anew what an earlier time broke off, as on a full disk: a file cut short would be taken for whole."""
+        """Start over where an earlier run was cut off, as on a full disk: a file cut short would be taken for whole."""
         folder = Path(settings.STATIC_ROOT)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         if unfinished.exists():

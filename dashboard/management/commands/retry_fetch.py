@@ -24,7 +24,7 @@ class Command(BaseCommand):
         parser.add_argument("message", nargs="*", type=UUID)
 
     def handle(self, *args: Any, message: list[UUID], **options: Any) -> None:
-        """Reset the count of tries, and nudge."""
+        """Reset the count of tries, and wake the workers."""
         left_alone = list(Message.objects.unfetchable().values_list("public_id", flat=True))
         if unknown := set(message) - set(left_alone):
             raise CommandError(f"No content is left alone of: {', '.join(map(str, sorted(unknown)))}.")
