@@ -17,12 +17,12 @@ NOT_QUESTIONS = {
     "__init__",
     "__main__",
     "admin_list",
-    "channel",
+    "discord_channel",
     "load",
     "result",
     "serving",
     "slow_connections",
-    "upstream",
+    "slow_multimail",
     *_ROWS,
 }
 

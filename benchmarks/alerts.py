@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.channel import HIDDEN, PATH, Channel, allowed_within, channel
+from benchmarks.discord_channel import HIDDEN, PATH, Channel, allowed_within, channel
 from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
-from benchmarks.upstream import MAILBOX
+from benchmarks.slow_multimail import MAILBOX
 
 EVENTS, TIMES_TOO_MANY = sized(1000, smoke=10), 10
 GOAL, MOST_REFUSED = 0.9, 0.01

@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
-from benchmarks.upstream import MAILBOX, Arrivals, row, slow_upstream
+from benchmarks.slow_multimail import MAILBOX, Arrivals, row, slow_upstream
 
 LATENCY = 0.1
 # As many decisions of a connection that never answers as the worker has threads, and one more.

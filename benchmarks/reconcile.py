@@ -10,7 +10,7 @@ from django.db import transaction
 
 from benchmarks.result import Figure, Result, sized
 from benchmarks.serving import own_database, prepare
-from benchmarks.upstream import MAILBOX, row
+from benchmarks.slow_multimail import MAILBOX, row
 
 HELD, RUNS = sized(10_000, smoke=50), sized(3, smoke=1)
 

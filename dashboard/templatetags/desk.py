@@ -179,12 +179,6 @@ def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 @register.filter
-def after_colon(value: str) -> str:
-    """Return what stands behind the kind of a name: `key:Invoices` is "Invoices"."""
-    return value.partition(":")[2] or value
-
-
-@register.filter
 def flag_words(flag: str) -> str:
     """Return what a link's flag means."""
     return words.FLAGS.get(flag, flag.replace("_", " ").capitalize())

@@ -1,4 +1,4 @@
-"""A stand-in for one channel of Discord that limits as Discord does, told and untold, and counts what it answers."""
+"""A stand-in for a channel of Discord with its rate limits, announced in headers and not, which counts its answers."""
 
 import contextlib
 import json
@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-# Requests within seconds: what headers tell of, and what nothing does.
-TOLD, HIDDEN = (5, 2.0), (30, 60.0)
+# Requests within seconds: the limit that headers announce, and the one that nothing does.
+ANNOUNCED, HIDDEN = (5, 2.0), (30, 60.0)
 PATH = "/api/webhooks/1/bench"
 
 
@@ -24,7 +24,7 @@ class Limits:
 
     def take(self, now: float) -> tuple[float, dict[str, str]]:
         """Count one request, or return the seconds to wait; and the headers that Discord sends."""
-        most, window = TOLD
+        most, window = ANNOUNCED
         if now >= self._start + window:
             self._start, self._used = now, 0
         after = self._start + window - now

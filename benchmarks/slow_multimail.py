@@ -1,6 +1,6 @@
 """A stand-in for MultiMail that answers late and stamps what arrives, in a process of its own: it must not share ours.
 
-`python -m benchmarks.upstream LATENCY` prints its port; each line that follows is one decision: message and arrival.
+`python -m benchmarks.slow_multimail LATENCY` prints its port; each line that follows is one decision: message, arrival.
 """
 
 import contextlib
@@ -94,7 +94,7 @@ class Arrivals:
 @contextlib.contextmanager
 def slow_upstream(latency: float) -> Iterator[Arrivals]:
     """Run a stand-in that answers after `latency` seconds."""
-    command = [sys.executable, "-m", "benchmarks.upstream", str(latency)]
+    command = [sys.executable, "-m", "benchmarks.slow_multimail", str(latency)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         yield Arrivals(process)
