@@ -27,46 +27,25 @@ ADDITIONS = {
     "ai_disclosure": "A header that says",
 }
 
-TONES = {
-    "message.held": "amber",
-    "message.changed": "amber",
-    "message.approved": "green",
-    "message.released": "green",
-    "message.sent": "green",
-    "message.delivered": "green",
-    "message.rejected": "rose",
-    "message.bounced": "rose",
-    "message.failed": "rose",
-    "message.complained": "rose",
-    "message.gone": "violet",
-    "verdict.given": "blue",
-    "verdict.refused": "rose",
-    "decision.recorded": "blue",
-    "decision.applied": "green",
-    "decision.refused": "rose",
-    "decision.unknown": "violet",
-    "decision.unattributed": "violet",
-    "decision.superseded": "violet",
-    "decision.without_effect": "violet",
-    "decision.withdrawn": "violet",
-    "decision.found_again": "violet",
-    "decision.confirmed": "blue",
-    "decision.left_after_all": "rose",
-    "kill_switch.pulled": "rose",
-    "kill_switch.released": "green",
-    "webhook.poison": "rose",
-    "alert.failed": "rose",
-    "destination.switched_off": "rose",
-    "connection.paused": "rose",
-    "connection.failing": "amber",
-    "connection.recovered": "green",
-    "connection.stale": "amber",
-    "connection.fresh_again": "green",
-    "message.expiring": "amber",
-    "person.sign_in_failed": "rose",
-    "person.confirmation_failed": "rose",
-    "access.denied": "rose",
+# Good, bad, open, or in doubt.
+_ACTIONS_BY_TONE = {
+    "amber": ("message.held message.changed connection.failing connection.stale message.expiring"),
+    "green": (
+        "message.approved message.released message.sent message.delivered decision.applied "
+        "kill_switch.released connection.recovered connection.fresh_again"
+    ),
+    "rose": (
+        "message.rejected message.bounced message.failed message.complained verdict.refused decision.refused "
+        "decision.left_after_all kill_switch.pulled webhook.poison alert.failed destination.switched_off "
+        "connection.paused person.sign_in_failed person.confirmation_failed access.denied"
+    ),
+    "violet": (
+        "message.gone decision.unknown decision.unattributed decision.superseded decision.without_effect "
+        "decision.withdrawn decision.found_again"
+    ),
+    "blue": ("verdict.given decision.recorded decision.confirmed"),
 }
+TONES = {action: tone for tone, actions in _ACTIONS_BY_TONE.items() for action in actions.split()}
 
 STUCK = {
     "unknown": ("Outcome unknown", "violet"),

@@ -28,6 +28,16 @@ from people.models import Invitation, Person
 
 # A mail server took it.
 LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+_TITLES = {
+    "connect": "Connect MultiMail",
+    "keys": "Check what its keys may do",
+    "webhook": "Receive webhooks",
+    "queue": "Read what is held",
+    "mail": "Let approved mail leave",
+    "alerts": "Discord alerts",
+    "people": "Invite people",
+    "letter": "Send a first message",
+}
 ADMIN_KEY_MISSING = "There is no admin key, so register it by hand at MultiMail, with this address: "
 
 
@@ -36,7 +46,6 @@ class Step:
     """One step: `state` is done, todo, wrong or later; `said` how it is now, and what to do about it."""
 
     name: str
-    title: str
     state: str
     said: str
     label: str = ""
@@ -46,6 +55,11 @@ class Step:
     has_worked: bool = False
     problems: tuple[str, ...] = ()
     is_next: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is called."""
+        return _TITLES[self.name]
 
     @property
     def is_left(self) -> bool:
@@ -124,17 +138,16 @@ def _account(connection: Connection) -> Account:
 
 
 def _connected(accounts: list[Account]) -> Step:
-    title = "Connect MultiMail"
     if not accounts:
         said = "An account of MultiMail, whose held mail comes to this desk: the gateway that runs here, or hosted."
-        return Step("connect", title, "todo", said, "Add a connection", _to(reverse("add-connection")))
+        return Step("connect", "todo", said, "Add a connection", _to(reverse("add-connection")))
     names = ", ".join(f"{one.connection.name} at {one.connection.api_url}" for one in accounts[:3])
     more = f", and {len(accounts) - 3} more" if len(accounts) > 3 else ""
-    return Step("connect", title, "done", f"Connected: {names}{more}.", "See the connections", reverse("connections"))
+    return Step("connect", "done", f"Connected: {names}{more}.", "See the connections", reverse("connections"))
 
 
 def _keys(account: Account) -> Step:
-    connection, title = account.connection, "Check what its keys may do"
+    connection = account.connection
     label, url = "Check the keys", _to(_page_of(connection))
     held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
     told = connection.key_scopes
@@ -143,10 +156,10 @@ def _keys(account: Account) -> Step:
         problems = [f"{connection.paused_because} Put in a key that MultiMail takes."]
     if problems:
         said = "A key is not in its right place, or MultiMail does not take it. Put in another one."
-        return Step("keys", title, "wrong", said, "Put in another key", url, problems=tuple(problems))
+        return Step("keys", "wrong", said, "Put in another key", url, problems=tuple(problems))
     if not connection.keys_checked_at and not connection.checked_key:
-        return Step("keys", title, "todo", "MultiMail has not been asked yet what its keys may do.", label, url)
-    return Step("keys", title, "done", _in_place(connection, held), label, url)
+        return Step("keys", "todo", "MultiMail has not been asked yet what its keys may do.", label, url)
+    return Step("keys", "done", _in_place(connection, held), label, url)
 
 
 def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
@@ -162,7 +175,7 @@ def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
 
 
 def _webhook(account: Account) -> Step:
-    connection, title = account.connection, "Receive webhooks"
+    connection = account.connection
     url = _to(_page_of(connection), "webhook")
     if forged := unsigned.lately([connection.pk]).get(connection.pk, 0):
         said = (
@@ -170,39 +183,38 @@ def _webhook(account: Account) -> Step:
             "MultiMail made them, the secret here is not the one it signs with: change the secret, then test."
         )
         has_worked = account.last_event is not None
-        return Step("webhook", title, "wrong", said, "Change the secret", url, has_worked=has_worked)
+        return Step("webhook", "wrong", said, "Change the secret", url, has_worked=has_worked)
     if account.last_event or connection.webhook_tested_at:
-        return Step("webhook", title, "done", "Registered, and its events come in signed.", "See the webhook", url)
+        return Step("webhook", "done", "Registered, and its events come in signed.", "See the webhook", url)
     if because := unreachable_because(connection):
-        return Step("webhook", title, "wrong", because, "See the webhook", url)
+        return Step("webhook", "wrong", because, "See the webhook", url)
     if connection.upstream_webhook_id:
         said = "Registered, and no event has come in yet. Have a test sent: it arrives within a few seconds."
-        return Step("webhook", title, "todo", said, "Test the webhook", url)
+        return Step("webhook", "todo", said, "Test the webhook", url)
     said = "MultiMail tells this desk at once what it holds. Until it is registered, mail is found every half minute."
     by_hand = "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
-    return Step("webhook", title, "todo", said + by_hand, "Register the webhook", url)
+    return Step("webhook", "todo", said + by_hand, "Register the webhook", url)
 
 
 def _queue(account: Account) -> Step:
-    connection, title = account.connection, "Read what is held"
+    connection = account.connection
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
     label, url, has_worked = "Read it now", _to(_page_of(connection)), connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         said = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
-        return Step("queue", title, "done", said, "Open the queue", reverse("queue"), has_worked=True)
+        return Step("queue", "done", said, "Open the queue", reverse("queue"), has_worked=True)
     if connection.paused_at or connection.failing_since:
         said = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
-        return Step("queue", title, "wrong", said, label, url, has_worked=has_worked)
+        return Step("queue", "wrong", said, label, url, has_worked=has_worked)
     said = "It is read every half minute, so look again in a moment. If it stays so: ./run manage doctor."
-    return Step("queue", title, "todo", said, label, url, has_worked=has_worked)
+    return Step("queue", "todo", said, label, url, has_worked=has_worked)
 
 
 def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     """Return how approved mail leaves, for the gateway that runs here: others have mail servers of their own."""
-    title = "Let approved mail leave"
     if account is None:
-        return [Step("mail", title, "later", "Comes once MultiMail is connected.")]
+        return [Step("mail", "later", "Comes once MultiMail is connected.")]
     connection = account.connection
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
@@ -211,60 +223,58 @@ def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
             "EMAIL_URL is not set, so what you approve waits at the gateway. Start the product with the address of a "
             "mail server, such as EMAIL_URL=smtps://user:password@mail.example.com:465."
         )
-        return [Step("mail", title, "todo", said)]
+        return [Step("mail", "todo", said)]
     server = smtp.Server.from_url(settings.EMAIL_URL)
     if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
-        return [Step("mail", title, "done", f"Mail has left by {server}.", has_worked=True)]
+        return [Step("mail", "done", f"Mail has left by {server}.", has_worked=True)]
     # It counts as done where nobody looks at this page: only mail that leaves shows more than an address that is set.
     if is_asked and (problem := smtp.problem_of(settings.EMAIL_URL)):
         said = (
             "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
         )
-        return [Step("mail", title, "wrong", said, problems=(problem,), has_worked=True)]
-    return [Step("mail", title, "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
+        return [Step("mail", "wrong", said, problems=(problem,), has_worked=True)]
+    return [Step("mail", "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
 
 
 def _discord() -> Step:
-    title, url = "Discord alerts", _to(reverse("alerts"))
+    url = _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
-        return Step("alerts", title, "done", f"{proved.name} took a test or a card.", "See the alerts", url)
+        return Step("alerts", "done", f"{proved.name} took a test or a card.", "See the alerts", url)
     kept = list(Destination.objects.kept().order_by("pk"))
     off = next((one for one in kept if one.switched_off_at), None)
     if off:
         said = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
-        return Step("alerts", title, "wrong", said, "Put it right", url, has_worked=off.tested_at is not None)
+        return Step("alerts", "wrong", said, "Put it right", url, has_worked=off.tested_at is not None)
     if kept:
-        return Step("alerts", title, "todo", f"{kept[0].name} has not taken a test yet.", "Send a test", url)
+        return Step("alerts", "todo", f"{kept[0].name} has not taken a test yet.", "Send a test", url)
     said = "A channel that is told when mail waits. Without one, people look at the queue by themselves."
-    return Step("alerts", title, "todo", said, "Add a destination", _to(reverse("add-destination")))
+    return Step("alerts", "todo", said, "Add a destination", _to(reverse("add-destination")))
 
 
 def _people() -> Step:
-    title = "Invite people"
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         said = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
-        return Step("people", title, "done", said, "See the people", _to(reverse("people")))
+        return Step("people", "done", said, "See the people", _to(reverse("people")))
     asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
     if asked:
         said = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
-        return Step("people", title, "done", said, "See the people", _to(reverse("people")))
+        return Step("people", "done", said, "See the people", _to(reverse("people")))
     said = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
-    return Step("people", title, "todo", said, "Invite somebody", _to(reverse("invite")))
+    return Step("people", "todo", said, "Invite somebody", _to(reverse("invite")))
 
 
 def _first_message(account: Account | None) -> Step:
-    title = "Send a first message"
     if account is None:
         said = "Once MultiMail is connected, a line stands here that writes a message."
-        return Step("letter", title, "later", said)
+        return Step("letter", "later", said)
     latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
     if latest:
         said = "The first message has come in. Read it, and decide."
-        return Step("letter", title, "done", said, "Open the queue", reverse("queue"))
+        return Step("letter", "done", said, "Open the queue", reverse("queue"))
     said = "Let an agent write one. It is held, and appears in the queue."
-    return Step("letter", title, "todo", said, "Open the queue", reverse("queue"))
+    return Step("letter", "todo", said, "Open the queue", reverse("queue"))
 
 
 def _page_of(connection: Connection) -> str:
@@ -277,11 +287,4 @@ def _to(path: str, part: str = "") -> str:
 
 
 _OF_CONNECTION: tuple[Callable[[Account], Step], ...] = (_keys, _webhook, _queue)
-_LATER = tuple(
-    Step(name, title, "later", "Comes once MultiMail is connected.")
-    for name, title in (
-        ("keys", "Check what its keys may do"),
-        ("webhook", "Receive webhooks"),
-        ("queue", "Read what is held"),
-    )
-)
+_LATER = tuple(Step(name, "later", "Comes once MultiMail is connected.") for name in ("keys", "webhook", "queue"))
