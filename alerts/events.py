@@ -25,7 +25,7 @@ EVENTS: tuple[Event, ...] = (
     Event("email.bounced", "mail bounces", ("message.bounced",)),
     Event("email.complained", "a recipient calls mail spam", ("message.complained",)),
     Event("email.failed", "mail cannot be sent", ("message.failed",)),
-    Event("email.cancelled", "mail is taken back", ("message.cancelled",)),
+    Event("email.cancelled", "mail is cancelled", ("message.cancelled",)),
     Event("email.received", "mail comes in", ("message.received",)),
     Event("email.refused", "mail is refused at the gate", ("message.refused_at_gate",), "connection"),
     Event(
