@@ -7,7 +7,7 @@ class AlertsConfig(AppConfig):
     name = "alerts"
 
     def ready(self) -> None:
-        from alerts.deliveries.outbox import on_recorded
+        from alerts.deliveries.planning import on_recorded
         from audit.recording import recorded
 
-        recorded.connect(on_recorded, dispatch_uid="alerts.deliveries.outbox")
+        recorded.connect(on_recorded, dispatch_uid="alerts.deliveries.planning")

@@ -1,8 +1,8 @@
-"""What can go wrong when alerts are set up; each error carries a sentence for the person."""
+"""What can go wrong when alerts are set up; each error carries a sentence for people."""
 
 
 class AlertsError(Exception):
-    """Root of this app's errors; `sentence` is for people."""
+    """Root of this app's errors."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
@@ -17,17 +17,21 @@ class DestinationMissing(AlertsError):
     """The destination was removed in the meantime."""
 
 
-class SecretStillTaken(AlertsError):
-    """An earlier change of the secret is not over."""
+class SecretStillValid(AlertsError):
+    """The secret before the present one still signs."""
 
 
 class ChannelTaken(AlertsError):
     """What began in that channel is answered by another destination."""
 
 
-class RouteThere(AlertsError):
-    """There is a route that tells of the same at the same place."""
+class RouteExists(AlertsError):
+    """A route for the same events at the same place exists."""
 
 
 class RouteMissing(AlertsError):
     """The route was removed in the meantime."""
+
+
+class NotResent(AlertsError):
+    """There is nowhere to send it, or it is sent anyway."""

@@ -1,14 +1,11 @@
-"""Celery's nudges for alerts; the rows say what is due."""
+"""Celery's tasks for alerts; the rows say what is due."""
 
 from celery import shared_task
 
-from alerts.channels.discord.commands.proving import note_proved
-from alerts.channels.discord.commands.running import due_commands
-from alerts.channels.discord.commands.running import run_command as run_command_now
-from alerts.channels.discord.interactions.later import judge_press as judge_press_now
-from alerts.channels.discord.interactions.later import nudge_due
-from alerts.channels.discord.interactions.receiving import forget_answers
-from alerts.deliveries.drain import drain as drain_at
+from alerts.channels import all_channels
+from alerts.channels.discord.commands.run import run_command as run_command_now
+from alerts.channels.discord.interactions.receiving import judge_press as judge_press_now
+from alerts.deliveries.drain import drain as drain_destination
 from alerts.deliveries.drain import drain_of, with_something_due
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.witness import post_heads
@@ -17,43 +14,40 @@ from common.nudge import has_enough_to_do, nudge
 
 @shared_task
 def deliver(delivery_id: int) -> str:
-    """Tell the destination of one delivery what is due there, this delivery in its turn."""
+    """Deliver what is due at the destination of this delivery."""
     return drain_of(delivery_id=delivery_id)
 
 
 @shared_task
 def drain(destination_id: int) -> str:
-    """Tell a destination what is due there."""
-    return drain_at(destination_id=destination_id)
+    """Deliver what is due at a destination."""
+    return drain_destination(destination_id=destination_id)
 
 
 @shared_task
 def run_command(interaction_id: int) -> str:
-    """Carry out a command that somebody gave on Discord, and answer it."""
+    """Run a command that somebody gave on Discord, and answer it."""
     return run_command_now(interaction_id=interaction_id)
 
 
 @shared_task
 def judge_press(interaction_id: int) -> str:
-    """Judge a press on Discord that had to wait for others, and answer it."""
+    """Judge a press on Discord that was deferred, and answer it."""
     return judge_press_now(interaction_id=interaction_id)
 
 
 @shared_task
 def sweep() -> str:
-    """Find what no nudge told of: acts that were not planned, commands, and destinations with something due."""
+    """Find what no task was enqueued for: acts that were not planned, work of each kind, and due deliveries."""
     plan_missed()
-    note_proved()
-    nudge_due()
-    forget_answers()
-    for interaction_id in due_commands():
-        nudge(run_command.name, interaction_id)
+    for channel in all_channels().values():
+        channel.sweep()
     if has_enough_to_do(drain.name):
         return "behind"
-    places = with_something_due()
-    for destination_id in places:
+    destinations = with_something_due()
+    for destination_id in destinations:
         nudge(drain.name, destination_id)
-    return f"{len(places)} with something due"
+    return f"{len(destinations)} with something due"
 
 
 @shared_task

@@ -1,7 +1,8 @@
-"""Addresses of the alerts pages."""
+"""Addresses of the alerts pages, and of what a channel serves itself."""
 
-from django.urls import path
+from django.urls import include, path
 
+from alerts.channels import all_channels
 from alerts.views import destinations as views
 from alerts.views import log, routes
 
@@ -20,4 +21,5 @@ urlpatterns = [
     path("alerts/log/<int:alert_id>/", log.one, name="alert"),
     path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
     path("alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"),
+    *(path("", include(one.urls)) for one in all_channels().values() if one.urls),
 ]

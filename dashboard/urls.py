@@ -29,7 +29,6 @@ urlpatterns = [
     path("", include("connections.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
-    path("", include("alerts.channels.discord.interactions.urls")),
 ]
 
 handler400 = "dashboard.frame.errors.bad_request"

@@ -1,11 +1,11 @@
 """The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
 
-from alerts.channels.discord.addresses import LIKE
+from alerts.channels.discord.addresses import EXAMPLE
 from tests.doors_of import A, Door, U, nothing
 
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
-PLACE = {"name": "Ops", "url": LIKE, "privacy": "headers", "events": ["email.held"]}
+PLACE = {"name": "Ops", "url": EXAMPLE, "privacy": "headers", "events": ["email.held"]}
 
 OWN_DOORS = {
     "mfa_login_webauthn": Door("signs in with a passkey", "public"),

@@ -1,88 +1,83 @@
-"""One card that stands for many: how many there are of each kind, the newest few, and the way to all of them."""
+"""One card that stands for many: how many there are in each state, the newest few, and the way to all of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from django.db.models import Case, Count, When
 
-from alerts.cards.card import COLOURS, OPEN_TONES, payload
-from alerts.cards.facts import link_to, status_on_card
-from alerts.channels.discord.markdown import literal
+from alerts.cards.markup import OPEN_TONES, Card, Field, Markup, units
+from alerts.cards.message import card_status
 from alerts.models import Destination, Digest
 from approvals.decisions.status import status_of
 from approvals.querysets.messages import desk_messages, read_decisions
 from mirror.models import Message
 from mirror.states import MessageState
 
-MOST_LISTED, MOST_READ = 10, 200
-# The worst that is among them gives the colour.
+MAX_LISTED, MAX_READ = 10, 200
+# A field takes 1,024 units, and "and 12 more" follows.
+_MAX_LINES = 980
+# The worst of them gives the colour.
 _WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
 _RISKS = (("high", "high risk"), ("notice", "to be looked at"))
 
 
 @dataclass(frozen=True)
 class Row:
-    """One of the messages on a digest; `title` is empty where it must not be told. Without a link, so many of them."""
+    """A message on a digest, or `number` messages that are only counted; without `title` where none may be shown."""
 
     word: str
     tone: str
-    title: str
-    link: str
+    title: str = ""
     risk_level: str = ""
     number: int = 1
+    is_listed: bool = True
 
 
-def rows_of(digest: Digest, destination: Destination) -> list[Row]:
+def digest_rows(digest: Digest, destination: Destination) -> list[Row]:
     """Return the messages that a digest stands for: those that wait first, then the newest.
 
-    Of a storm the first MOST_READ are read, and the others counted: each edit of the digest asks for all of it.
+    Of a storm the first MAX_READ are read, and the others counted: each edit of the digest asks for all of it.
     """
-    there = desk_messages().filter(cards__digest=digest)
+    all_messages = desk_messages().filter(cards__digest=digest)
     is_over = Case(When(state=MessageState.HELD, then=0), default=1)
-    messages = list(there.for_rows().order_by(is_over, "-held_at", "-pk")[:MOST_READ])
+    messages = list(all_messages.for_rows().order_by(is_over, "-held_at", "-pk")[:MAX_READ])
     read_decisions(messages)
     is_minimal = destination.privacy == Destination.Privacy.MINIMAL
     rows = [_row(message, is_minimal=is_minimal) for message in messages]
-    if len(messages) < MOST_READ:
+    if len(messages) < MAX_READ:
         return rows
-    others = there.exclude(pk__in=[one.pk for one in messages]).order_by().values_list("state")
-    return rows + [_counted(state, number) for state, number in others.annotate(Count("pk"))]
+    others = all_messages.exclude(pk__in=[one.pk for one in messages]).order_by().values_list("state")
+    return rows + [_counted_row(state, number) for state, number in others.annotate(Count("pk"))]
 
 
-def digest_body(rows: Sequence[Row], link: str) -> dict[str, Any]:
-    """Return the body of a digest; it is made anew whenever one of its messages turns."""
+def digest_card(rows: Sequence[Row], link: str, markup: Markup) -> Card:
+    """Return the card of a digest, which is built again whenever one of its messages changes."""
     waiting = [row for row in rows if row.tone in OPEN_TONES]
-    listed = [row for row in waiting or rows if row.link][:MOST_LISTED]
+    listed = [row for row in waiting or rows if row.is_listed][:MAX_LISTED]
     tones = {row.tone for row in rows}
-    call = f"\n[Read them and decide]({link})" if waiting else f"\n[See them on the desk]({link})"
-    fields = [{"name": "By state", "value": _counts((row.word, row.number) for row in rows), "inline": True}]
+    fields = [Field("By state", _counts(((row.word, row.number) for row in rows), markup), inline=True)]
     risks = [(words, row.number) for row in waiting for level, words in _RISKS if row.risk_level == level]
     if risks:
-        fields.append({"name": "Risk, of those that wait", "value": _counts(risks), "inline": True})
+        fields.append(Field("Risk, of those that wait", _counts(risks, markup), inline=True))
     if listed:
-        more = _number(waiting or rows) - len(listed)
-        fields.append(
-            {
-                "name": "Newest that wait" if waiting else "Newest",
-                # Ten lines of the longest kind are more than a field takes: a description takes them all.
-                "value": _within([_line(row) for row in listed], more),
-                "inline": False,
-            }
-        )
-    card = {
-        "title": digest_words(rows),
-        "url": link,
-        "description": f"**They came faster than a channel can be read, so one card stands for all.**{call}",
-        "color": COLOURS[next((tone for tone in _WORST_FIRST if tone in tones), "plain")],
-        "fields": fields,
-        "footer": {"text": "Countersign · kept up to date"},
-    }
-    return payload(card)
+        rest = _number(waiting or rows) - len(listed)
+        name = "Newest that wait" if waiting else "Newest"
+        fields.append(Field(name, _lines_within([_line(row, markup) for row in listed], rest)))
+    title = digest_title(rows)
+    return Card(
+        title=title,
+        url=link,
+        description=markup.bold("They came faster than a channel can be read, so one card stands for all.")
+        + f"\n{markup.link('Read them and decide' if waiting else 'See them on the desk', link)}",
+        tone=next((tone for tone in _WORST_FIRST if tone in tones), "plain"),
+        fields=fields,
+        footer="Countersign · kept up to date",
+        word=title,
+    )
 
 
-def digest_words(rows: Sequence[Row]) -> str:
+def digest_title(rows: Sequence[Row]) -> str:
     """Return what a digest shows, in a few words."""
     waiting, number = _number(row for row in rows if row.tone in OPEN_TONES), _number(rows)
     messages = f"{number} message{'' if number == 1 else 's'}"
@@ -95,35 +90,35 @@ def _number(rows: Iterable[Row]) -> int:
     return sum(row.number for row in rows)
 
 
-def _counted(state: str, number: int) -> Row:
+def _counted_row(state: str, number: int) -> Row:
     status = status_of(Message(state=state), None)
-    return Row(status.word, status.tone, "", "", number=number)
+    return Row(status.word, status.tone, number=number, is_listed=False)
 
 
 def _row(message: Message, *, is_minimal: bool) -> Row:
-    status = status_on_card(message)
+    status = card_status(message)
     title = "" if is_minimal else message.subject.strip() or "(no subject)"
-    return Row(status.word, status.tone, title, link_to(message), message.risk_level)
+    return Row(status.word, status.tone, title, message.risk_level)
 
 
-def _counts(words: Iterable[tuple[str, int]]) -> str:
+def _counts(words: Iterable[tuple[str, int]], markup: Markup) -> str:
     counted: Counter[str] = Counter()
     for word, number in words:
         counted[word] += number
-    lines = [f"{number} · {literal(word, 60)}" for word, number in counted.most_common(12)]
+    lines = [f"{number} · {markup.plain(word, 60)}" for word, number in counted.most_common(12)]
     return "\n".join(lines) or "—"
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, markup: Markup) -> str:
     risk = " · high risk" if row.risk_level == "high" else ""
-    return f"{literal(row.title or 'A message', 90)} · {literal(row.word, 40)}{risk}"
+    return f"{markup.plain(row.title or 'A message', 90)} · {markup.plain(row.word, 40)}{risk}"
 
 
-def _within(lines: list[str], more: int) -> str:
-    kept: list[str] = []
+def _lines_within(lines: list[str], rest: int) -> str:
+    shown: list[str] = []
     for line in lines:
-        if sum(len(one.encode("utf-16-le")) // 2 + 1 for one in (*kept, line)) > 980:
+        if sum(units(one) + 1 for one in (*shown, line)) > _MAX_LINES:
             break
-        kept.append(line)
-    rest = more + len(lines) - len(kept)
-    return "\n".join([*kept, *([f"and {rest} more"] if rest else [])])
+        shown.append(line)
+    rest += len(lines) - len(shown)
+    return "\n".join([*shown, *([f"and {rest} more"] if rest else [])])

@@ -1,6 +1,6 @@
-"""When more cards wait than a channel takes, they become one post that stands for all of them and is edited in place.
+"""When more cards wait than a channel accepts, one digest post stands for all of them and is edited in place.
 
-A card is on its own post or on one digest, never both: one whose post may have left stays on its own.
+A card has its own post or is on one digest, never both: one whose post may have been sent keeps its own.
 """
 
 from datetime import timedelta
@@ -10,19 +10,19 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from alerts.channels.outcomes import Posted
-from alerts.deliveries.claims import Claimed
+from alerts.channels.base import Posted
+from alerts.deliveries.claims import Claim
 from alerts.models import Card, Delivery, Destination, Digest
 
 # More than these, waiting for a post of their own, become a digest.
-MOST_WAITING = 20
-# So long a digest takes more cards; a later burst gets one of its own, at the channel's end, where people look.
+MAX_WAITING = 20
+# So long a digest accepts more cards; a later burst gets one of its own, at the channel's end, where people look.
 OPEN_FOR = timedelta(minutes=15)
 
 
 def fold(destination_id: int) -> None:
     """Put cards on a digest where too many wait, and see to it that each digest will show what its cards ask for."""
-    if waiting(destination_id)[: MOST_WAITING + 1].count() > MOST_WAITING:
+    if waiting(destination_id)[: MAX_WAITING + 1].count() > MAX_WAITING:
         _collapse(destination_id)
     for digest_id in _behind(destination_id):
         _plan(digest_id)
@@ -38,28 +38,30 @@ def waiting(destination_id: int) -> QuerySet[Delivery]:
     return unposted.exclude(Exists(Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)))
 
 
-def posted(claimed: Claimed, answer: Posted) -> None:
-    """Note that a digest stands, and with it what its cards asked for."""
-    Digest.objects.filter(deliveries=claimed.delivery.pk).update(discord_message_id=answer.message_id)
-    still_ours(claimed).update(state=Delivery.State.DELIVERED, response_status=answer.status, last_error="", **_ENDED)
+def posted(claim: Claim, result: Posted) -> None:
+    """Note that a digest was posted, and with it what its cards asked for."""
+    Digest.objects.filter(deliveries=claim.delivery.pk).update(discord_message_id=result.message_id)
+    _card_deliveries(claim).update(
+        state=Delivery.State.DELIVERED, response_status=result.status, last_error="", **_ENDED
+    )
 
 
-def postponed(claimed: Claimed, *, seconds: float, error: str) -> None:
-    """Let what the digest should have told wait with it."""
+def postponed(claim: Claim, *, seconds: float, error: str) -> None:
+    """Postpone the deliveries that the digest covers."""
     later = Now() + timedelta(seconds=seconds)
-    still_ours(claimed).update(state=Delivery.State.DUE, next_attempt_at=later, last_error=error[:2000], **_ENDED)
+    _card_deliveries(claim).update(state=Delivery.State.DUE, next_attempt_at=later, last_error=error[:2000], **_ENDED)
 
 
-def failed(claimed: Claimed, *, error: str) -> list[Delivery]:
-    """Give up with the digest what it should have told, and return it."""
-    lost = list(still_ours(claimed).select_related("message").order_by("pk"))
-    still_ours(claimed).update(state=Delivery.State.FAILED, last_error=error[:2000], **_ENDED)
+def failed(claim: Claim, *, error: str) -> list[Delivery]:
+    """Give up the deliveries that the digest covers, and return them."""
+    lost = list(_card_deliveries(claim).select_related("message").order_by("pk"))
+    _card_deliveries(claim).update(state=Delivery.State.FAILED, last_error=error[:2000], **_ENDED)
     return lost
 
 
-def still_ours(claimed: Claimed) -> QuerySet[Delivery]:
-    """What the digest tells of besides itself, but for what was taken over since."""
-    return Delivery.objects.filter(pk__in=claimed.told_with_it, state="sending", lease_until=claimed.told_until)
+def _card_deliveries(claim: Claim) -> QuerySet[Delivery]:
+    """The deliveries of cards that the digest covers, except those that another worker claimed since."""
+    return Delivery.objects.filter(pk__in=claim.card_deliveries, state="sending", lease_until=claim.cards_lease)
 
 
 _ENDED: dict[str, Any] = {"lease_until": None, "last_attempt_at": Now()}
@@ -69,7 +71,7 @@ _ENDED: dict[str, Any] = {"lease_until": None, "last_attempt_at": Now()}
 def _collapse(destination_id: int) -> None:
     Destination.objects.select_for_update(no_key=True).get(pk=destination_id)
     cards = list(waiting(destination_id).values_list("card", flat=True))
-    if len(cards) <= MOST_WAITING:
+    if len(cards) <= MAX_WAITING:
         return
     taking = Digest.objects.filter(destination=destination_id, removed=False, closed_at=None)
     taking.filter(opened_at__lt=Now() - OPEN_FOR).update(closed_at=Now())

@@ -1,7 +1,7 @@
-"""Tells a destination what is due there, one after the other, until nothing is left or it must wait.
+"""Delivers what is due at a destination, one after the other, until nothing is left or it must wait.
 
-A nudge names a destination or anything that goes there: whoever comes first does all of it, and the others find
-nothing. No worker sleeps on a wait: it stands in the destination's row, and a nudge of its own comes when it ends.
+A task names a destination or one of its deliveries: the first worker does all of it, and the others find nothing. No
+worker sleeps: a wait is stored in the destination's row, and a task is enqueued for its end.
 """
 
 import threading
@@ -10,47 +10,47 @@ import time
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.digests import fold
 from alerts.models import Delivery, Destination
 from common.nudge import nudge
 
 TASK = "alerts.tasks.drain"
-# So many destinations are spoken to at once in one process: its other threads are for decisions. Who finds no room
-# gives its thread back; the sweep comes soon.
+# So many destinations are delivered to at once in one process: its other threads are for decisions. Without a free slot
+# a task ends at once; the sweep comes soon.
 AT_ONCE = 6
-_room = threading.BoundedSemaphore(AT_ONCE)
-# Then others have their turn, where there are more destinations than workers.
+_slots = threading.BoundedSemaphore(AT_ONCE)
+# After that other destinations have their turn.
 TURN_SECONDS = 10.0
-# Longer waits are left to the sweep, which comes every few seconds; a channel's minute is none of them.
+# Longer waits are left to the sweep.
 _SHORT_SECONDS = 90.0
-_TOLD = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
+_ATTEMPTED = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
 
 
 def drain(*, destination_id: int) -> str:
-    """Tell a destination what is due there for one turn at most, and return how many attempts that took."""
-    if not _room.acquire(blocking=False):
+    """Deliver what is due at a destination for one turn at most, and return how many attempts that took."""
+    if not _slots.acquire(blocking=False):
         return "no room now"
     try:
         return _drain(destination_id)
     finally:
-        _room.release()
+        _slots.release()
 
 
 def _drain(destination_id: int) -> str:
     ends, tried = time.monotonic() + TURN_SECONDS, 0
-    while (outcome := _next(destination_id)) in _TOLD:
+    while (outcome := _next(destination_id)) in _ATTEMPTED:
         tried += 1
         if time.monotonic() > ends:
             nudge(TASK, destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
-        _come_back(destination_id)
+        _enqueue_after_wait(destination_id)
     return f"{tried} tried, then {outcome or 'nothing left'}"
 
 
 def drain_of(*, delivery_id: int) -> str:
-    """Tell the destination of this delivery what is due there."""
+    """Deliver what is due at the destination of this delivery."""
     found = Delivery.objects.filter(pk=delivery_id).values_list("destination", flat=True).first()
     return drain(destination_id=found) if found else "gone"
 
@@ -66,10 +66,10 @@ def with_something_due() -> list[int]:
 def _next(destination_id: int) -> str:
     fold(destination_id)
     pk = Delivery.objects.next_at(destination_id).values_list("pk", flat=True).first()
-    return deliver_card(delivery_id=pk) if pk else ""
+    return deliver(delivery_id=pk) if pk else ""
 
 
-def _come_back(destination_id: int) -> None:
+def _enqueue_after_wait(destination_id: int) -> None:
     until = Destination.objects.filter(pk=destination_id).values_list("waits_until", Now()).first()
     if until and until[0]:
         seconds = (until[0] - until[1]).total_seconds()

@@ -1,4 +1,4 @@
-"""Removes what deliveries keep of one message, when somebody asks for its erasure. What stands in Discord stays."""
+"""Removes what deliveries store of one message, when somebody asks for its erasure. Posts in a channel stay there."""
 
 from django.db.models import Q
 from django.db.models.functions import Now

@@ -1,115 +1,198 @@
-"""Sends one act as an event to a program: to Inngest, or to a signed webhook. Every attempt sends the same body."""
+"""One act as an event for a program: what it contains at each level of privacy, and that every attempt sends the same.
+
+minimal: which message, and what became of it; no subject, no free text, addresses masked, people named by role alone.
+headers: also subject, addresses, who decided and why, and the sender's metadata. full: also the text of the message.
+"""
 
 import json
-from datetime import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
-from uuid import uuid4
+from urllib.parse import quote
 
-from alerts.channels.http import no_answer_in_words
-from alerts.channels.inngest import channel as inngest
-from alerts.channels.outcomes import CardRefused, DestinationGone, Later, Posted, Tried
-from alerts.channels.signed_webhook import channel as standard_webhooks
-from alerts.deliveries.event_data import data_of
+from django.conf import settings
+
+from alerts.channels import channel_of
+from alerts.channels.base import EventChannel, Posted
 from alerts.events import event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
-from common.postgres import clock
-from mirror.models import Message
+from common.mail_addresses import masked_address, without_addresses
+from common.references import without_references
+from mirror.event_details import NAMED
+from mirror.models import Connection, Message
+from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
 
-# Inngest's names have the product in front, as MultiMail's page on it shows.
-_FAMILY = "multimail/"
-TEST = "desk.test"
+# Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
+MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
+# RFC 5321 allows no longer address.
+MAX_ADDRESS = 320
+_DECISIONS_BY_ACTION = {
+    "message.approved": "approved",
+    "message.released": "approved",
+    "message.rejected": "rejected",
+}
+_DECISIONS_BY_STATE = {
+    MessageState.APPROVED: "approved",
+    MessageState.SCHEDULED_APPROVED: "approved",
+    MessageState.RELEASED: "approved",
+    MessageState.REJECTED: "rejected",
+}
+_OUTCOMES = {Outcome.APPROVE: "approved", Outcome.REJECT: "rejected", Outcome.SEND_BACK: "rejected"}
 
 
 def send_event(delivery: Delivery, destination: Destination) -> Posted:
-    """Post the event of this delivery once. Raises as outcomes.py says."""
+    """Post the event of this delivery once. Raises as every channel does."""
     _prepare(delivery, destination)
-    return _post(destination, delivery.request, event_id=delivery.event_id, limit=TOTAL_TIMEOUT)
+    channel, body = _event_channel(destination), delivery.request.encode()
+    return channel.post_event(destination, body, event_id=delivery.event_id, limit=TOTAL_TIMEOUT)
 
 
-def body_of(delivery: Delivery) -> dict[str, Any]:
-    """Return what this delivery tells: made at the first attempt, and kept in Delivery.request."""
-    _prepare(delivery, delivery.destination)
-    body: dict[str, Any] = json.loads(delivery.request)
-    return body
+def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
+    """Return what the destination receives for this act, as it is posted."""
+    event, event_id = event_of(entry.action), event_id or _event_id(entry)
+    name = event.name if event else entry.action
+    data = {"event_id": event_id, **event_data(entry, message, name=name, privacy=destination.privacy)}
+    return json.dumps(_event_channel(destination).envelope(name, entry.at, event_id, data), ensure_ascii=False)
 
 
-def try_event(destination: Destination, *, within: float) -> Tried:
-    """Post a test for somebody who waits for it, and tell in words what came of it and what to do."""
-    is_inngest = destination.kind == Destination.Kind.INNGEST
-    who = "Inngest" if is_inngest else "The receiver"
-    words = inngest.IN_WORDS if is_inngest else standard_webhooks.IN_WORDS
-    data = {"event": TEST, "text": "A test from Countersign. Nobody is waiting for anything."}
-    event_id = f"evt_{uuid4().hex}"
-    try:
-        posted = _post(
-            destination, _envelope(destination, TEST, clock(), event_id, data), event_id=event_id, limit=within
-        )
-    except Later as later:
-        return Tried(False, words.get(later.status or 0) or _later_in_words(later, who))
-    except (DestinationGone, CardRefused) as refused:
-        return Tried(False, words.get(refused.status or 0, str(refused)))
-    if is_inngest and not posted.message_id:
-        return Tried(False, "Something answered there, but not as Inngest does. Look whether the address is right.")
-    if is_inngest:
-        return Tried(True, f"Inngest took the test. Its event stands there as {_FAMILY}{TEST}.")
-    return Tried(True, f"The receiver took the test, an event of the type {TEST}.")
+def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str) -> dict[str, Any]:
+    """Return the data of an act, with the names of MultiMail's own events; of the message, as it is now."""
+    details = entry.detail.fields if hasattr(entry, "detail") else {}
+    data = {
+        "event": name,
+        "at": entry.at.isoformat(),
+        "connection": _slug(entry.connection) if entry.connection is not None else None,
+        "privacy": privacy,
+        **(_message_data(entry, message, privacy) if message else _details_data(details, privacy)),
+    }
+    if explanation := details.get("explanation"):
+        data["explanation"] = _words(explanation, privacy)
+    return data
 
 
-def _later_in_words(later: Later, who: str) -> str:
-    if later.seconds is not None:
-        return f"{who} asks to wait {later.seconds:.0f} seconds. The address works; test it then."
-    if later.status is None:
-        return no_answer_in_words(later, who)
-    if 300 <= later.status < 400:
-        return (
-            f"{who} sends us elsewhere ({later.status}), and nothing is posted there. Put in the address it leads to."
-        )
-    if later.status >= 500:
-        return f"{who} answered {later.status}: something is wrong on its side. Test again in a few minutes."
-    return f"{who} answered {later.status}. Look whether the address is right."
+def _slug(connection: int) -> str | None:
+    return Connection.objects.filter(pk=connection).values_list("slug", flat=True).first()
+
+
+def _event_channel(destination: Destination) -> EventChannel:
+    channel = channel_of(destination.kind)
+    assert isinstance(channel, EventChannel), "only cards are posted to the other kinds"
+    return channel
 
 
 def _prepare(delivery: Delivery, destination: Destination) -> None:
-    """Have in `delivery` what is sent, with its id: kept from before, or made and kept now."""
-    if _fits(delivery.request, destination):
+    """Make sure that `delivery` has its id and body: stored at an earlier attempt, or made and stored now."""
+    # Made for another level of privacy, it could reveal more than it may now.
+    if delivery.request and json.loads(delivery.request)["data"]["privacy"] == destination.privacy:
         return
-    assert delivery.entry is not None, "an event tells of an act"
+    assert delivery.entry is not None, "an event is about an act"
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-    known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
-    event_id = delivery.event_id or _id_of(entry)
-    request = event_body(entry, known.first() if entry.message else None, destination, event_id=event_id)
+    found = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
+    event_id = delivery.event_id or _event_id(entry)
+    request = event_body(entry, found.first() if entry.message else None, destination, event_id=event_id)
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
 
 
-def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
-    """Return what the destination is told of this act, as it is posted."""
-    event, event_id = event_of(entry.action), event_id or _id_of(entry)
-    name = event.name if event else entry.action
-    data = data_of(entry, message, name=name, privacy=destination.privacy)
-    return _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
-
-
-def _fits(request: str, destination: Destination) -> bool:
-    """Whether this was made, and for the level of privacy that holds now: no repetition tells more than may be told."""
-    return bool(request) and json.loads(request)["data"]["privacy"] == destination.privacy
-
-
-def _id_of(entry: Entry) -> str:
-    """The id of an act is the same wherever it is told, and no other desk has it: its hash holds a salt."""
+def _event_id(entry: Entry) -> str:
+    """The id of an act is the same at every destination, and unique across desks: its hash is salted."""
     return f"evt_{entry.leaf_hash[:32]}"
 
 
-def _envelope(destination: Destination, name: str, at: datetime, event_id: str, data: dict[str, Any]) -> str:
-    body: dict[str, Any] = {"type": name, "timestamp": at.isoformat(), "data": data}
-    if destination.kind == Destination.Kind.INNGEST:
-        body = {"name": f"{_FAMILY}{name}", "id": event_id, "ts": int(at.timestamp() * 1000), "data": data}
-    return json.dumps(body, ensure_ascii=False)
+def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
+    decision = _decision(entry.action, message)
+    is_minimal = privacy == Destination.Privacy.MINIMAL
+    data = {
+        # Programs on MultiMail's pages read either name.
+        "id": message.upstream_id,
+        "message_id": message.upstream_id,
+        "thread_id": message.thread_id or None,
+        "mailbox_id": message.mailbox.upstream_id if message.mailbox else None,
+        "mailbox": _address(str(message.mailbox or ""), privacy),
+        "direction": message.direction,
+        "from": _address(message.sender, privacy),
+        "to": [_address(str(one), privacy) for one in message.recipients[:MAX_RECIPIENTS]],
+        "status": message.upstream_status,
+        "state": message.state,
+        "sandbox": message.sandbox,
+        "decision": decision.decision,
+        "reason": _words(decision.reason, privacy) or None,
+        "decided_by": (decision.role if is_minimal else decision.name[:200]) or None,
+        "fingerprint": entry.fingerprint or (message.revision.fingerprint if message.revision else None),
+        "metadata": _metadata(message.trigger, privacy),
+        "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
+    }
+    if not is_minimal:
+        data["subject"] = message.subject[:MAX_WORDS]
+    if privacy == Destination.Privacy.FULL and message.revision:
+        data["text"] = _text(str(message.revision.content.get("markdown") or ""))
+    return data
 
 
-def _post(destination: Destination, body: str, *, event_id: str, limit: float) -> Posted:
-    if destination.kind == Destination.Kind.INNGEST:
-        return inngest.post(destination.url, body.encode(), limit=limit)
-    return standard_webhooks.post(destination, body.encode(), event_id=event_id, limit=limit)
+def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
+    """Return what the ledger has about no message of the mirror, such as a refusal at the gate."""
+    data: dict[str, Any] = {}
+    for name, key in (("to", "recipients"), ("refused", "refused")):
+        if details.get(key):
+            data[name] = [_address(one, privacy) for one in details[key].split(", ")[:MAX_RECIPIENTS]]
+    if details.get("mailbox"):
+        data["mailbox"] = _address(details["mailbox"], privacy)
+    if details.get("rule"):
+        data["rule"] = _words(details["rule"], privacy)
+    trigger = {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
+    if trigger:
+        data["metadata"] = _metadata(trigger, privacy)
+    return data
+
+
+@dataclass(frozen=True)
+class _DecisionData:
+    """`decision` is approved, rejected or None; `role` contains no name."""
+
+    decision: str | None = None
+    reason: str = ""
+    name: str = ""
+    role: str = ""
+
+
+def _decision(action: str, message: Message) -> _DecisionData:
+    """Return what was decided, by whom and why; our own decision says more than what MultiMail repeats of it."""
+    applied = message.decisions.filter(state=DecisionState.APPLIED).select_related("given_by").order_by("-pk").first()
+    ours = _OUTCOMES[Outcome(applied.outcome)] if applied else None
+    decision = _DECISIONS_BY_ACTION.get(action) or _DECISIONS_BY_STATE.get(MessageState(message.state)) or ours
+    if applied and decision == ours:
+        role = "a reviewer" if applied.given_by_id else applied.giver
+        return _DecisionData(decision, applied.reason, applied.giver, role)
+    if decision is None:
+        return _DecisionData()
+    reason = without_references(message.upstream_reason)
+    return _DecisionData(decision, reason, message.upstream_decided_by, "somebody elsewhere")
+
+
+def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
+    """Return what the sender claimed about the cause, by which a waiting function recognises its own message."""
+    if privacy != Destination.Privacy.MINIMAL and len(json.dumps(trigger)) <= MAX_METADATA:
+        return dict(trigger)
+    # Names that every sender uses. What else a sender puts there may be anything.
+    named = {name: trigger[name] for name in NAMED if isinstance(trigger.get(name), str | int)}
+    return {name: _words(value, privacy)[:500] if isinstance(value, str) else value for name, value in named.items()}
+
+
+def _address(address: str, privacy: str) -> str:
+    is_masked = address and privacy == Destination.Privacy.MINIMAL
+    return (masked_address(address) if is_masked else address)[:MAX_ADDRESS]
+
+
+def _words(text: str, privacy: str) -> str:
+    """Return what somebody wrote, without the addresses in it at the minimal level."""
+    return (without_addresses(text) if privacy == Destination.Privacy.MINIMAL else text)[:MAX_WORDS]
+
+
+def _text(text: str) -> str:
+    """Return as much of a message as fits, counted in bytes as it is sent."""
+    text = text[:MAX_TEXT]
+    while len(json.dumps(text, ensure_ascii=False).encode()) > MAX_TEXT:
+        text = text[: len(text) * 3 // 4]
+    return text

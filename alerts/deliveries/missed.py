@@ -7,10 +7,11 @@ from django.db.models import CharField, Exists, OuterRef, Q, Value
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce, Concat, Now
 
-from alerts.deliveries.planning import ANSWERED, ONLY_TURNS, PLANNED_ACTIONS, Planned
+from alerts.channels import card_kinds
+from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, Planned
 from alerts.events import REFUSED
 from alerts.models import Card, Delivery, Destination, Route
-from alerts.models.channel_names import OneSpelling
+from alerts.models.destinations import OneSpelling
 from audit.models import Entry
 from common.logs import traced
 from mirror.models import Message
@@ -18,7 +19,6 @@ from mirror.models import Message
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 _AT_A_TIME = 200
-_DISCORD = (Destination.Kind.DISCORD_WEBHOOK, Destination.Kind.DISCORD_BOT)
 # As alerts.events.about_of says it.
 _REFUSAL = Concat(Value("refusal/"), Cast(OuterRef("pk"), CharField()))
 _CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharField()))
@@ -28,7 +28,7 @@ def plan_missed() -> int:
     """Plan what a mistake kept from being planned when it happened; return how many acts that were."""
     lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
     planned = 0
-    for entry in lately.filter(_without_card() | _untold() | _unanswered()).order_by("id")[:_AT_A_TIME]:
+    for entry in lately.filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]:
         with transaction.atomic(), traced(entry.trace):
             planned += bool(Planned(entry).deliveries)
     return planned
@@ -40,7 +40,7 @@ def _routes() -> list[Route]:
 
 def _asked_by(route: Route) -> Q:
     """The acts that a route asks for since it is there, as the statement that plans them reads it."""
-    asked = Q(action__in=set(route.actions) - set(ONLY_TURNS))
+    asked = Q(action__in=set(route.actions) - set(UPDATES_ONLY))
     asked &= Q(at__gte=route.since) & Q(at__gte=route.destination.told_since)
     if route.connection_id is not None:
         asked &= Q(connection=route.connection_id)
@@ -53,10 +53,10 @@ def _asked_by(route: Route) -> Q:
 
 
 def _without_card() -> Q:
-    """The acts that make a card or turn one, and of whose card nothing is due or went out since."""
+    """The acts that make or change a card of which nothing is due or went out since."""
     making = Q(pk__in=[])
     for route in _routes():
-        if route.destination.is_discord:
+        if route.destination.kind in card_kinds():
             making |= _asked_by(route)
     here = Card.objects.filter(destination__switched_off_at=None, destination__told_since__lte=OuterRef("at"))
     deliveries = Delivery.objects.filter(kind=Delivery.Kind.CARD).filter(
@@ -74,41 +74,41 @@ def _without_card() -> Q:
         (Q(message=None, action=REFUSED), {"about": _REFUSAL}, {"card__about": _REFUSAL}),
         (Q(message=None) & ~Q(action=REFUSED), {"about": _CONNECTION}, {"card__about": _CONNECTION}),
     ):
-        turning = Q(Exists(here.filter(**cards)))
-        missed |= which & (making | turning) & ~Q(Exists(deliveries.filter(**planned)))
+        changing = Q(Exists(here.filter(**cards)))
+        missed |= which & (making | changing) & ~Q(Exists(deliveries.filter(**planned)))
     return missed
 
 
-def _untold() -> Q:
-    """The acts that a program should have been told of, and is not."""
-    untold = Q(pk__in=[])
+def _without_event() -> Q:
+    """The acts whose event a program should have received."""
+    missed = Q(pk__in=[])
     for route in _routes():
-        if not route.destination.is_discord:
-            told = Delivery.objects.filter(destination=route.destination, kind="event", entry=OuterRef("pk"))
-            untold |= _asked_by(route) & ~Q(Exists(told))
-    return untold
+        if route.destination.kind not in card_kinds():
+            planned = Delivery.objects.filter(destination=route.destination, kind="event", entry=OuterRef("pk"))
+            missed |= _asked_by(route) & ~Q(Exists(planned))
+    return missed
 
 
-def _unanswered() -> Q:
+def _without_answer() -> Q:
     """The acts that should have been answered in the channel whose command started the message."""
-    unanswered = Q(pk__in=[])
-    answering = Destination.objects.filter(switched_off_at=None, kind__in=_DISCORD).exclude(answers_channel="")
-    places = list(answering.order_by("pk"))
-    names = [OneSpelling(Value(place.answers_channel)) for place in places]
-    begun = Message.objects.annotate(
+    missed = Q(pk__in=[])
+    answering = Destination.objects.filter(switched_off_at=None, kind__in=card_kinds()).exclude(answers_channel="")
+    destinations = list(answering.order_by("pk"))
+    names = [OneSpelling(Value(one.answers_channel)) for one in destinations]
+    started = Message.objects.annotate(
         channel=Coalesce(OneSpelling(KT("trigger__discord_channel")), Value("")),
         channel_id=Coalesce(OneSpelling(KT("trigger__discord_channel_id")), Value("")),
     )
     known: set[str] = set()
-    for place, name in zip(places, names, strict=True):
+    for destination, name in zip(destinations, names, strict=True):
         here = Q(channel=name) | Q(channel_id=name)
         # As the statement has it: where no name fits, the first that posts there.
-        posts_in = place.channel or place.posts_in
+        posts_in = destination.channel or destination.posts_in
         if posts_in and posts_in not in known:
             known.add(posts_in)
             here |= (Q(channel=posts_in) | Q(channel_id=posts_in)) & ~Q(channel__in=names) & ~Q(channel_id__in=names)
-        mine = begun.filter(here, public_id=OuterRef("message"))
-        answered = Delivery.objects.filter(destination=place, kind="answer", entry=OuterRef("pk"))
-        due = Q(action__in=ANSWERED, at__gte=place.told_since)
-        unanswered |= due & Q(Exists(mine)) & ~Q(Exists(answered))
-    return unanswered
+        mine = started.filter(here, public_id=OuterRef("message"))
+        answered = Delivery.objects.filter(destination=destination, kind="answer", entry=OuterRef("pk"))
+        due = Q(action__in=ANSWERED, at__gte=destination.told_since)
+        missed |= due & Q(Exists(mine)) & ~Q(Exists(answered))
+    return missed

@@ -1,19 +1,28 @@
-"""Which deliveries an act asks for, and adds their rows in the caller's transaction."""
+"""Plans deliveries from what the ledger records, in the same transaction; nobody calls this app to announce things."""
 
 import json
+import logging
+from collections.abc import Mapping
 from datetime import timedelta
+from typing import Any
 
+from django.db import transaction
+
+from alerts.channels import card_kinds
 from alerts.events import ENDS, EVENTS, about_of
-from alerts.models.channel_names import one_spelling
+from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.logs import trace_id
+from common.nudge import nudge
 from common.postgres.rows import Answer, run, run_apart, travels_together
 
-# A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
+log = logging.getLogger(__name__)
+
+# A held card waits this long for the content, so that one post shows the fingerprint and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
-# Content that comes later than that gives a card that tells nothing of it, and so has no buttons, its edit.
+# Content that arrives later edits a card that shows nothing of it, and so has no buttons.
 FETCHED = "message.fetched"
-# What turns a card that is there. Which of these make a card where there is none, a destination's routes say.
+# What changes an existing card. A destination's routes say which of these make a new one.
 CARD_ACTIONS = (
     "message.held",
     FETCHED,
@@ -45,21 +54,21 @@ CARD_ACTIONS = (
     "claim.taken",
     "claim.released",
 )
-# What makes no card whatever a route says: the content, what is long past, who has taken a message on, or an end.
-ONLY_TURNS = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
-# What is looked at: whatever alerts themselves do is not among it, or each would ask for the next.
+# What makes no card whatever a route says: the content, what is long past, who claimed a message, or an end.
+UPDATES_ONLY = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
+# What alerts themselves do is not among these, or each would ask for the next.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
 # What is answered in the channel whose command started the message.
 ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
 
-_ANSWERED_IN = one_spelling("answers_channel")
-_BEGUN_IN = one_spelling("subject.trigger ->> 'discord_channel'")
-_BEGUN_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
+_ANSWERS = one_spelling("answers_channel")
+_STARTED_IN = one_spelling("subject.trigger ->> 'discord_channel'")
+_STARTED_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
 
-# Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
-# so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card,
+# Cards first, always in one order: two acts on one message lock the same deliveries. A due delivery is locked, so that
+# no worker claims it and builds the card from before this act, until this act is committed. Relies on one_card,
 # one_card_about and told_once, on the index of a card's deliveries, and on there being few destinations. A route of a
-# mailbox is told of its connection too; what was refused names its mailbox in its details alone.
+# mailbox includes acts of its connection; a refusal names its mailbox in its details alone.
 _PLAN = f"""
 WITH subject AS MATERIALIZED (
     SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
@@ -70,8 +79,8 @@ WITH subject AS MATERIALIZED (
     FROM (SELECT 1) AS one LEFT JOIN mirror_message message ON message.public_id = %(message)s::uuid
     WHERE message.id IS NOT NULL OR %(about)s <> ''
 ), destination AS MATERIALIZED (
-    SELECT place.id, kind IN ('discord_webhook', 'discord_bot') AS is_discord, EXISTS (
-        SELECT FROM alerts_route route WHERE route.destination_id = place.id
+    SELECT target.id, kind = ANY(%(card_kinds)s::text[]) AS has_cards, EXISTS (
+        SELECT FROM alerts_route route WHERE route.destination_id = target.id
         AND route.actions @> %(action_listed)s::jsonb
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
         AND (route.mailbox_id IS NULL OR route.mailbox_id = subject.mailbox_id OR (
@@ -81,13 +90,13 @@ WITH subject AS MATERIALIZED (
             )
         ))
     ) AND %(makes)s AS asks,
-        %(answered)s AND answers_channel <> '' AND {_ANSWERED_IN} IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS answers,
+        %(answered)s AND answers_channel <> '' AND {_ANSWERS} IN ({_STARTED_IN}, {_STARTED_IN_ID}) AS answers,
         %(answered)s AND answers_channel <> ''
-            AND coalesce(nullif(channel, ''), nullif(posts_in, '')) IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS posts_there
-    FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
+            AND coalesce(nullif(channel, ''), nullif(posts_in, '')) IN ({_STARTED_IN}, {_STARTED_IN_ID}) AS posts_there
+    FROM alerts_destination target, subject WHERE switched_off_at IS NULL ORDER BY target.id
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
-    SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND is_discord
+    SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND has_cards
     ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL
@@ -103,11 +112,11 @@ WITH subject AS MATERIALIZED (
 ), wanted AS (
     SELECT 'card' AS kind, destination_id, id AS card_id FROM card
     WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) UNION ALL
-    SELECT 'answer', id, NULL FROM destination WHERE is_discord AND (answers OR (
-        NOT EXISTS (SELECT FROM destination WHERE is_discord AND answers)
-        AND id = (SELECT min(id) FROM destination WHERE is_discord AND posts_there)
+    SELECT 'answer', id, NULL FROM destination WHERE has_cards AND (answers OR (
+        NOT EXISTS (SELECT FROM destination WHERE has_cards AND answers)
+        AND id = (SELECT min(id) FROM destination WHERE has_cards AND posts_there)
     )) UNION ALL
-    SELECT 'event', id, NULL FROM destination WHERE asks AND NOT is_discord
+    SELECT 'event', id, NULL FROM destination WHERE asks AND NOT has_cards
 ), made AS (
     INSERT INTO alerts_delivery (kind, destination_id, card_id, message_id, entry, action, trace, state, attempts,
         last_error, next_attempt_at, event_id, request, answer)
@@ -115,20 +124,41 @@ WITH subject AS MATERIALIZED (
         '', statement_timestamp() + %(pause)s, '', '', '' FROM wanted, subject ORDER BY card_id, destination_id
     ON CONFLICT DO NOTHING RETURNING id
 )
-SELECT EXISTS (SELECT FROM destination WHERE asks AND is_discord AND id NOT IN (SELECT destination_id FROM card)),
+SELECT EXISTS (SELECT FROM destination WHERE asks AND has_cards AND id NOT IN (SELECT destination_id FROM card)),
        ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting WHERE NOT %(content)s)
-"""  # noqa: S608 - expressions of channels.py
+"""  # noqa: S608 - expressions of one_spelling
+
+
+def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
+    """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
+    if entry.action not in PLANNED_ACTIONS:
+        return
+    try:
+        planned = Planned(entry)
+    except Exception:
+        if travels_together():
+            # Whoever batches statements repeats them one by one when something fails.
+            raise
+        log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
+    else:
+        transaction.on_commit(lambda: _enqueue(planned), robust=True)
+
+
+def _enqueue(planned: "Planned") -> None:
+    countdown = CONTENT_PAUSE.total_seconds() + 0.05 if planned.entry.action == "message.held" else None
+    for delivery in planned.deliveries:
+        nudge("alerts.tasks.deliver", delivery, countdown=countdown)
 
 
 class Planned:
-    """What an act asks for, planned in the caller's transaction; `deliveries` are the rows to nudge."""
+    """What an act asks for, planned in the caller's transaction; `deliveries` are the rows to enqueue."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._answers = [self._ask()]
         if not travels_together() and self._answers[0].row()[0]:
-            # Another act made the same card at this moment: this statement could not see it, the next one can. Acts on
-            # a message that is only just being made, which is what travels together, have no rival.
+            # Another act made the same card at this moment: this statement could not see it, the next one can. In a
+            # batch messages are only just being made, so no other act can.
             self._answers.append(self._ask())
 
     @property
@@ -140,6 +170,7 @@ class Planned:
         entry = self.entry
         parameters = {
             "entry": entry.pk,
+            "card_kinds": card_kinds(),
             "action": entry.action,
             "action_listed": json.dumps([entry.action]),
             "connection": entry.connection,
@@ -147,7 +178,7 @@ class Planned:
             "about": "" if entry.message else about_of(entry.action, entry=entry.pk, connection=entry.connection),
             "trace": trace_id.get(),
             "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
-            "makes": entry.action not in ONLY_TURNS,
+            "makes": entry.action not in UPDATES_ONLY,
             "content": entry.action == FETCHED,
             "answered": entry.action in ANSWERED,
         }

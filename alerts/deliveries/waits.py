@@ -1,4 +1,4 @@
-"""When a whole destination is left alone, kept in its row: what goes there waits with it, planned before or after."""
+"""Holds a whole destination back, or switches it off; what is due there waits in its row."""
 
 import random
 from datetime import timedelta
@@ -7,13 +7,14 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
+from alerts.channels import all_channels, channel_of
 from alerts.models import Destination
 from audit.recording import changed, record
 from people.actors import Actor, worker
 
 ACTOR = worker("alerts")
-# After so many failures in a row nothing goes there for so long: one that is down costs others no worker, and what
-# waits is not tried all at once. The first may be the fault of one card.
+# Seconds of rest by failures in a row: one that is down costs others no worker, and what waits is not tried all at
+# once. The first failure may be the fault of one card.
 REST_AFTER = (0, 5, 15, 30, 60)
 
 
@@ -22,9 +23,10 @@ def hold_back(destination_id: int, seconds: float) -> None:
     _hold(Destination.objects.filter(pk=destination_id), seconds)
 
 
-def hold_back_all_of_discord(seconds: float) -> None:
-    """Let nothing go to Discord at all for so long: it asked for that."""
-    kinds = (Destination.Kind.DISCORD_WEBHOOK, Destination.Kind.DISCORD_BOT)
+def hold_back_service(kind: str, seconds: float) -> None:
+    """Let nothing go to any destination of the same service for so long: it asked for that."""
+    service = channel_of(kind).service
+    kinds = [one.kind for one in all_channels().values() if one.service == service]
     _hold(Destination.objects.filter(kind__in=kinds), seconds)
 
 
@@ -47,8 +49,8 @@ def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) 
     """Let nothing go to a destination any more, and say so in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
-        told = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}
-        record("destination.switched_off", actor=actor, details=told)
+        details = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}
+        record("destination.switched_off", actor=actor, details=details)
 
 
 def _hold(destinations: QuerySet[Destination], seconds: float) -> None:

@@ -1,19 +1,17 @@
-"""Posts the ledger's newest head where a third party keeps it, with a time of its own: once an hour where it is newer.
+"""Posts the ledger's newest head where a third party keeps it, once an hour where it is newer.
 
-A post holds numbers and hashes only: no word of any message, nor anybody's name. It leaves no entry in the ledger, or
-each would ask for the next; where a head was posted stands in Anchor and at the destination.
+A post holds numbers and hashes only: no word of any message, nor anybody's name. It is not recorded in the ledger, or
+each would ask for the next; where a head was posted is in Anchor and at the destination.
 """
 
 import logging
 from datetime import timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.channels.discord import transport as discord
-from alerts.channels.discord.addresses import masked
-from alerts.channels.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted
+from alerts.channels import channel_of
+from alerts.channels.base import CardChannel, DestinationGone, Posted, Refused, RetryLater
 from alerts.deliveries.waits import hold_back, switch_off
 from alerts.models import Destination
 from audit.models import Anchor, Seal
@@ -23,14 +21,14 @@ from audit.sealing.preconditions import latest_seal
 log = logging.getLogger(__name__)
 
 EVERY = timedelta(hours=1)
-# Above the time limit of one attempt: after it the worker that took the turn is dead.
-_TURN = timedelta(seconds=60)
+# Longer than one attempt may take: after it, the worker that claimed the post is dead.
+_CLAIM = timedelta(seconds=60)
 # After a failure that may pass.
-_AGAIN = timedelta(minutes=5)
+_RETRY = timedelta(minutes=5)
 
 
 def post_heads(*, only: int | None = None) -> int:
-    """Post the newest head wherever it is due, or at one destination only, and return how many were taken."""
+    """Post the newest head wherever it is due, or at one destination only, and return how many were accepted."""
     seal = latest_seal()
     if seal is None:
         return 0
@@ -40,48 +38,50 @@ def post_heads(*, only: int | None = None) -> int:
     return sum(_post(destination, seal) for destination in due)
 
 
-def head_post(seal: Seal) -> dict[str, Any]:
-    """Return the post for Discord. The page “Ledger status” takes its words to compare with."""
-    words = (
-        f"**Ledger of Countersign: seal {seal.number}**\n"
-        f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC\n"
-        f"root `{seal.root}`\n"
-        f"key `{seal.key_fingerprint}`"
+def head_lines(seal: Seal) -> tuple[str, ...]:
+    """Return what is posted, a title first. The page that compares heads reads these words."""
+    return (
+        f"Ledger of Countersign: seal {seal.number}",
+        f"{seal.size:,} {'entry' if seal.size == 1 else 'entries'}, sealed {seal.at:%Y-%m-%d %H:%M:%S} UTC",
+        f"root `{seal.root}`",
+        f"key `{seal.key_fingerprint}`",
     )
-    return {"content": words, "allowed_mentions": {"parse": []}}
 
 
 def _post(destination: Destination, seal: Seal) -> bool:
-    turn = Destination.objects.due_witnesses().filter(pk=destination.pk)
-    if not turn.update(witness_due_at=Now() + _TURN):
+    due = Destination.objects.due_witnesses().filter(pk=destination.pk)
+    if not due.update(witness_due_at=Now() + _CLAIM):
         return False
+    channel = channel_of(destination.kind)
+    assert isinstance(channel, CardChannel), "the form lets no other kind keep heads"
     try:
-        posted = discord.post(destination, head_post(seal))
-    except Later as later:
-        seconds = later.seconds or _AGAIN.total_seconds()
+        posted = channel.post(destination, channel.lines_body(head_lines(seal)))
+    except RetryLater as later:
+        seconds = later.seconds or _RETRY.total_seconds()
         if later.seconds is not None:
-            # It holds for everything that goes to the same place.
+            # It holds for everything at the same destination.
             hold_back(destination.pk, seconds)
-        return _not_now(destination, timedelta(seconds=seconds), str(later))
+        return _postpone(destination, timedelta(seconds=seconds), later)
     except DestinationGone as gone:
         switch_off(destination, str(gone))
         return False
-    except (CardRefused, CardGone) as refused:
-        return _not_now(destination, EVERY, str(refused))
-    return _done(destination, seal, posted)
+    except Refused as refused:
+        return _postpone(destination, EVERY, refused)
+    return _posted(destination, seal, posted)
 
 
-def _not_now(destination: Destination, wait: timedelta, why: str) -> bool:
+def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bool:
     Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now() + wait)
-    log.warning("head not posted", extra={"destination": destination.pk, "reason": why})
+    log.warning("head not posted", extra={"destination": destination.pk, "reason": str(error)})
     return False
 
 
 @transaction.atomic
-def _done(destination: Destination, seal: Seal, posted: Posted) -> bool:
-    told = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
-    Destination.objects.filter(pk=destination.pk).update(**told)
-    # Two channels may bear one name: the end of the address tells them apart.
-    add_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {masked(destination.url)}", posted.message_id)
+def _posted(destination: Destination, seal: Seal, posted: Posted) -> bool:
+    values = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
+    Destination.objects.filter(pk=destination.pk).update(**values)
+    # Two channels may have the same name: the end of the address tells them apart.
+    address = channel_of(destination.kind).address(destination)
+    add_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {address}", posted.message_id)
     log.info("head posted", extra={"destination": destination.pk, "seal": seal.number})
     return True

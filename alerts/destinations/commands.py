@@ -1,111 +1,136 @@
-"""Adds, changes and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
+"""Adds, changes, tests and removes destinations. An admin of everything may: alerts are about all mail."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+from approvals.states import MessageState
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts.channels import DEFAULT_KIND, channel_of
+from alerts.channels.base import TestResult
 from alerts.deliveries import waits
-from alerts.destinations.described import in_words
-from alerts.destinations.locked import locked
-from alerts.destinations.moving import forget_failures, leave_posts
-from alerts.destinations.rights import check_may_manage
-from alerts.destinations.secrets import new_secret
-from alerts.errors import ChannelTaken
+from alerts.destinations.wording import describe
+from alerts.errors import ChannelTaken, DestinationMissing, DestinationNotAllowed
 from alerts.events import actions_of
-from alerts.models import Destination, Route
+from alerts.models import Card, Destination, Digest, Route
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
-from people.actors import Actor
+from people.actors import Actor, Role
 
 _ONE_ANSWERS = "one_place_answers_a_channel"
+# A page waits for a test, and a person for the page.
+TEST_SECONDS = 4.0
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a destination is set, as a form gives it. No connections: all, also those that are added later."""
+    """A destination's settings as the form returns them. No connections means all, also those added later."""
 
     name: str
     privacy: str
-    # What it is told of at first, and where; more routes can be added.
+    # Its first route; more can be added.
     events: Sequence[str] = ()
     connections: Collection[int] = ()
-    # The ledger's newest head is posted there too.
+    # Whether the ledger's newest head is posted there too.
     witnesses: bool = False
-    kind: str = Destination.Kind.DISCORD_WEBHOOK
-    # Of a channel that the bot posts to, its id; what began in the other one is answered there.
+    kind: str = DEFAULT_KIND
+    # The id of the channel that a bot posts to, and the channel whose commands are answered.
     channel: str = ""
     answers_channel: str = ""
+    # A bot's token.
+    secret: str = ""
+
+
+def may_manage(actor: Actor) -> bool:
+    """Whether the actor may say where alerts go."""
+    return actor.acting_as(Role.ADMIN).sees_all()
+
+
+def check_may_manage(actor: Actor) -> None:
+    """Raise DestinationNotAllowed for whoever may not say where alerts go."""
+    if not may_manage(actor):
+        raise DestinationNotAllowed("Only an admin of everything can say where alerts go: they tell of all mail.")
+
+
+def locked_destination(destination_id: int) -> Destination:
+    """Return it locked for this transaction, or raise DestinationMissing. Deliveries can still be planned for it."""
+    found = Destination.objects.kept().select_for_update(no_key=True).filter(pk=destination_id).first()
+    if found is None:
+        raise DestinationMissing("This destination was removed in the meantime.")
+    return found
 
 
 @atomic_anew
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Add a destination, whose address a form has checked; alerts begin at once. A signed webhook gets its secret."""
+    """Add a destination, whose address a form has checked; alerts begin at once. Some kinds get a new secret."""
     check_may_manage(actor)
-    given = {"name": settings.name, "privacy": settings.privacy, "witnesses": settings.witnesses}
-    signs = settings.kind == Destination.Kind.SIGNED_WEBHOOK
     with _answering_alone(settings.answers_channel):
         destination = Destination.objects.create(
-            **given,
+            name=settings.name,
+            privacy=settings.privacy,
+            witnesses=settings.witnesses,
             kind=settings.kind,
             url=url,
             channel=settings.channel,
             answers_channel=settings.answers_channel,
-            secret=new_secret() if signs else "",
+            secret=settings.secret or channel_of(settings.kind).new_secret(),
         )
     if settings.events:
-        _route(destination, settings)
-    _nudge_witness(destination, was=False)
-    _record("destination.added", destination, actor, before="", after=in_words(destination))
+        _add_first_routes(destination, settings)
+    _enqueue_head(destination, was=False)
+    _record("destination.added", destination, actor, before="", after=describe(destination))
     return destination
 
 
 @atomic_anew
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Change how a destination is set, and its address where one is given: that has to be tested anew."""
+    """Change a destination's settings, and its address where one is given, which then has to be tested again."""
     check_may_manage(actor)
-    destination = locked(destination_id)
-    before, was_witness = in_words(destination), destination.witnesses
+    destination = locked_destination(destination_id)
+    before, was_witness = describe(destination), destination.witnesses
     destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
     if destination.answers_channel != settings.answers_channel:
         destination.answers_channel, destination.told_since = settings.answers_channel, clock()
-    is_elsewhere = (url and url != destination.url) or (settings.channel and settings.channel != destination.channel)
-    if is_elsewhere:
-        destination.url, destination.tested_at, destination.posts_in = url or destination.url, None, ""
-        destination.channel = settings.channel or destination.channel
-        forget_failures(destination)
+    new = {"url": url, "channel": settings.channel, "secret": settings.secret}
+    moved_to = {name: value for name, value in new.items() if value and value != getattr(destination, name)}
+    if moved_to:
+        for name, value in moved_to.items():
+            setattr(destination, name, value)
+        destination.tested_at, destination.posts_in = None, ""
+        _reset_failures(destination)
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
-        leave_posts(destination)
-    where = ["url", "channel", "answers_channel", "posts_in", "tested_at", "witnessed_seal", "witnessed_at"]
+        _abandon_posts(destination)
+    where = ["url", "channel", "secret", "answers_channel", "posts_in", "tested_at", "witnessed_seal", "witnessed_at"]
     where += ["failures", "waits_until", "told_since"]
     with _answering_alone(settings.answers_channel):
         destination.save(update_fields=["name", "privacy", "witnesses", *where])
-    _nudge_witness(destination, was=was_witness)
+    _enqueue_head(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
-    _record("destination.changed", destination, actor, before=before, after=in_words(destination), **moved)
+    _record("destination.changed", destination, actor, before=before, after=describe(destination), **moved)
     return destination
 
 
 @atomic_anew
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
-    """Let alerts go there again. What was given up is not made up for, and what failed before counts no more."""
+    """Let alerts go there again. What was given up stays so, and earlier failures are forgotten."""
     check_may_manage(actor)
-    destination = locked(destination_id)
+    destination = locked_destination(destination_id)
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
         destination.told_since = clock()
-        forget_failures(destination)
+        _reset_failures(destination)
         on = ["switched_off_at", "switched_off_because", "told_since"]
         destination.save(update_fields=[*on, "failures", "waits_until"])
-        _nudge_witness(destination, was=False)
+        _enqueue_head(destination, was=False)
         _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
     return destination
 
@@ -114,7 +139,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     """Let nothing go there until somebody switches it on again; what still waits to go is given up, and kept."""
     check_may_manage(actor)
-    destination = locked(destination_id)
+    destination = locked_destination(destination_id)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
     nudge("alerts.tasks.drain", destination.pk)
     return destination
@@ -122,13 +147,13 @@ def switch_off(*, destination_id: int, actor: Actor) -> Destination:
 
 @atomic_anew
 def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
-    """Take a destination off: its address is forgotten and nothing goes there. What it was told stays to be looked up.
+    """Remove a destination: its address is forgotten and nothing goes there. Its deliveries stay to be looked up.
 
-    The posts stay in Discord: they are its channel's. The row stays too, because an act may be planning a card for it.
+    The posts stay in their channel. The row stays too, because an act may be planning a card for it.
     """
     check_may_manage(actor)
-    destination = locked(destination_id)
-    before = in_words(destination)
+    destination = locked_destination(destination_id)
+    before = describe(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url, destination.switched_off_because = "", "Somebody removed it."
     destination.secret = destination.secret_before = ""
@@ -139,11 +164,49 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     return destination
 
 
+def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
+    """Post a test and say what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
+    check_may_manage(actor)
+    destination = Destination.objects.kept().filter(pk=destination_id).first()
+    if destination is None:
+        raise DestinationMissing("This destination was removed in the meantime.")
+    result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
+    with transaction.atomic():
+        # One that was given another address in the meantime has not been tested.
+        where = ("url", "channel", "secret")
+        now = Destination.objects.filter(pk=destination_id).first()
+        is_same = now is not None and all(getattr(now, name) == getattr(destination, name) for name in where)
+        if result.accepted and is_same:
+            Destination.objects.filter(pk=destination_id).update(tested_at=Now(), posts_in=result.channel)
+        took = "yes" if result.accepted else "no"
+        details = {"destination": destination.name, "took": took, "answer": result.sentence}
+        record("destination.tested", actor=actor, details=details)
+    return result
+
+
+def _abandon_posts(destination: Destination) -> None:
+    """Edit no post at the old address, which cannot be reached from the new one.
+
+    What still waits, and each connection, gets a card at the new address with whatever happens to it next.
+    """
+    cards = Card.objects.filter(destination=destination, removed=False)
+    goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
+    cards.exclude(goes_on).update(removed=True)
+    cards.filter(goes_on).update(discord_message_id="", digest=None, status_shown="", revision_shown=None)
+    Digest.objects.filter(destination=destination).update(removed=True)
+
+
+def _reset_failures(destination: Destination) -> None:
+    """Try at once again. What the destination asked for itself still holds."""
+    if destination.failures:
+        destination.failures, destination.waits_until = 0, None
+
+
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
     """Save within: raises ChannelTaken where another destination answers what began in this channel.
 
-    The constraint finds it, and waits for whoever saves the same at this moment; a look beforehand could not.
+    The constraint finds it, also where another transaction saves the same at this moment; a query could not.
     """
     try:
         with transaction.atomic():
@@ -162,14 +225,14 @@ def _constraint_of(error: IntegrityError) -> str | None:
     return error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg.Error) else None
 
 
-def _nudge_witness(destination: Destination, *, was: bool) -> None:
-    """Let a destination that became a witness have a head at once."""
+def _enqueue_head(destination: Destination, *, was: bool) -> None:
+    """Post a head at once to a destination that became a witness."""
     if destination.witnesses and not was:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
         nudge("alerts.tasks.witness", destination.pk)
 
 
-def _route(destination: Destination, settings: Settings) -> None:
+def _add_first_routes(destination: Destination, settings: Settings) -> None:
     wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
     actions = actions_of(settings.events)
     Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)

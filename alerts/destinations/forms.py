@@ -1,39 +1,31 @@
-"""All parsing of what admins send about alerts. The address of a webhook goes in and never comes out again."""
+"""All parsing of what admins send about alerts. Addresses and tokens go in and never come out again."""
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
 from django import forms
 
-from alerts.channels.discord.addresses import problem_with
-from alerts.channels.endpoints import problem_with_endpoint, problem_with_inngest
+from alerts.channels import DEFAULT_KIND, all_channels, channel_of
+from alerts.channels.base import Channel
 from alerts.destinations.commands import Settings
-from alerts.destinations.routes import Wanted
+from alerts.destinations.routes import RouteSettings
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
 
-_MAX_ADDRESS = 500
-Kind = Destination.Kind
-_PROBLEM_WITH = {
-    Kind.DISCORD_WEBHOOK: problem_with,
-    Kind.INNGEST: problem_with_inngest,
-    Kind.SIGNED_WEBHOOK: problem_with_endpoint,
-}
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from the events that stand here."
-# What most want to be told: that somebody must decide, and that something went wrong.
-_USUAL = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
-_CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)
+# What most people want: that somebody must decide, and that something went wrong.
+_DEFAULT_EVENTS = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
 
 
 class DestinationForm(forms.Form):
-    """A destination as it is added or changed; without an address it keeps the one that it has."""
+    """A destination as it is added or changed; a secret that is left empty stays as it is.
+
+    The fields of its kind (url, channel, secret) are checked by its channel.
+    """
 
     kind = forms.ChoiceField(
-        required=False,
-        choices=Kind.choices,
-        error_messages={"invalid_choice": "Choose one of the kinds that stand here."},
+        required=False, error_messages={"invalid_choice": "Choose one of the kinds that stand here."}
     )
     name = forms.CharField(
         max_length=80,
@@ -41,14 +33,6 @@ class DestinationForm(forms.Form):
             "required": "Give it a name, such as the channel's: #approvals.",
             "max_length": "Keep the name under 80 characters.",
         },
-    )
-    url = forms.CharField(
-        required=False,
-        max_length=_MAX_ADDRESS,
-        error_messages={"max_length": "The address is longer than any webhook's."},
-    )
-    channel = forms.CharField(
-        required=False, max_length=200, error_messages={"max_length": "No channel's id is so long."}
     )
     answers_channel = forms.CharField(
         required=False, max_length=100, error_messages={"max_length": "No channel's name is so long."}
@@ -71,110 +55,104 @@ class DestinationForm(forms.Form):
     def __init__(self, *args: Any, connections: Iterable[tuple[int, str]], kind: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.choices = [(str(key), name) for key, name in connections]
-        # Of one that is there; it stays what it is.
-        self.of_kind, self.is_new = kind, not kind
-        field = self.fields["connections"]
-        assert isinstance(field, forms.MultipleChoiceField)
-        field.choices = self.choices
-
-    def clean_kind(self) -> str:
-        """Return what it is, or is to be; without a word of it, a Discord webhook."""
-        return self.of_kind or self.cleaned_data["kind"] or Kind.DISCORD_WEBHOOK
-
-    def clean_url(self) -> str:
-        """Return the address, or say what is wrong with it without repeating it."""
-        url = str(self.cleaned_data["url"] or "").strip()
-        problem_of = _PROBLEM_WITH.get(Kind(self.cleaned_data.get("kind") or Kind.DISCORD_WEBHOOK))
-        if problem_of is None:
-            return ""
-        if not url:
-            if self.is_new:
-                raise forms.ValidationError("Put in the address of the webhook.")
-            return ""
-        if problem := problem_of(url):
-            raise forms.ValidationError(problem)
-        return url
-
-    def clean_channel(self) -> str:
-        """Return the id of the channel that the bot posts to; the channel's address, which ends with it, will do."""
-        if self.cleaned_data.get("kind") != Kind.DISCORD_BOT:
-            return ""
-        typed = str(self.cleaned_data["channel"] or "").strip()
-        found = _CHANNEL.fullmatch(typed)
-        if found is None:
-            said = "This is not a channel's id, which has digits alone." if typed else "Put in the channel's id."
-            raise forms.ValidationError(
-                f"{said} In Discord, switch on Developer Mode, press the channel longer or with the right button, and "
-                "choose “Copy Channel ID”."
+        # A destination's kind never changes.
+        self.is_new = not kind
+        wanted = kind or self.data.get("kind") or self.initial.get("kind") or DEFAULT_KIND
+        self.channel: Channel = all_channels().get(wanted) or channel_of(DEFAULT_KIND)
+        for name, choices in (
+            ("connections", self.choices),
+            ("kind", [(one.kind, one.label) for one in all_channels().values()]),
+        ):
+            field = self.fields[name]
+            assert isinstance(field, forms.ChoiceField)
+            field.choices = choices
+        for one in self.channel.fields:
+            self.fields[one.name] = forms.CharField(
+                required=False, max_length=one.max_length, error_messages={"max_length": one.too_long}
             )
-        return found["id"]
 
     def clean_answers_channel(self) -> str:
         """Return the channel as it is shown: its id where its address was typed, its name without the # before it."""
-        typed = str(self.cleaned_data["answers_channel"] or "").strip(" #")
-        found = _CHANNEL.fullmatch(typed)
-        return found["id"] if found else typed
+        return self.channel.command_channel(self.cleaned_data["answers_channel"] or "")
 
     def clean(self) -> dict[str, Any]:
-        """Refuse a destination that nothing would ever be posted to, and answers where nobody can read them."""
-        given = super().clean() or self.cleaned_data
-        is_discord = given.get("kind") in (Kind.DISCORD_WEBHOOK, Kind.DISCORD_BOT)
-        if given.get("answers_channel") and not is_discord:
+        """Check the fields of the kind; refuse what the kind cannot do, and a destination that nothing is posted to."""
+        values = super().clean() or self.cleaned_data
+        typed = {one.name: values.get(one.name, "") for one in self.channel.fields if one.name not in self.errors}
+        try:
+            values.update(dict.fromkeys(typed, "") | self.channel.clean(typed, is_new=self.is_new))
+        except forms.ValidationError as error:
+            for name, messages in error.message_dict.items():
+                if name not in self.errors:
+                    self.add_error(name, messages)
+        if values.get("answers_channel") and not self.channel.answers_commands:
             self.add_error("answers_channel", "Only a place in Discord can answer what began in a channel.")
-        if given.get("witnesses") and given.get("kind") != Kind.DISCORD_WEBHOOK:
+        if values.get("witnesses") and not self.channel.keeps_heads:
             self.add_error("witnesses", "Only a Discord webhook can keep the ledger's heads.")
-        told = given.get("events") or given.get("witnesses") or given.get("answers_channel")
-        if self.is_new and "events" not in self.errors and not told:
+        is_used = values.get("events") or values.get("witnesses") or values.get("answers_channel")
+        if self.is_new and "events" not in self.errors and not is_used:
             self.add_error("events", "Choose at least one event, or nothing is ever told there.")
-        return given
+        return values
 
-    def wanted(self) -> Settings:
+    def settings(self) -> Settings:
         """Return what was chosen, for a command."""
-        given = self.cleaned_data
+        values = self.cleaned_data
         return Settings(
-            name=given["name"],
-            privacy=given["privacy"],
-            events=given["events"],
-            connections=[int(key) for key in given["connections"]],
-            witnesses=given["witnesses"],
-            kind=given["kind"],
-            channel=given["channel"],
-            answers_channel=given["answers_channel"],
+            name=values["name"],
+            privacy=values["privacy"],
+            events=values["events"],
+            connections=[int(key) for key in values["connections"]],
+            witnesses=values["witnesses"],
+            kind=self.channel.kind,
+            channel=values.get("channel", ""),
+            answers_channel=values["answers_channel"],
+            secret=values.get("secret", ""),
         )
 
     @property
+    def url(self) -> str:
+        """The address that was typed, or nothing."""
+        return str(self.cleaned_data.get("url", ""))
+
+    @property
     def typed(self) -> dict[str, Any]:
-        """What the form shows again: all but the address."""
+        """What the form shows again: all but secrets."""
         if not self.is_bound:
             return {**self.initial}
         data: Any = self.data
+        shown = ["name", "answers_channel", *(one.name for one in self.channel.fields if not one.is_secret)]
         return {
-            "kind": self.of_kind or data.get("kind") or Kind.DISCORD_WEBHOOK,
-            "name": data.get("name", "")[:200],
-            "channel": data.get("channel", "")[:200],
-            "answers_channel": data.get("answers_channel", "")[:200],
+            **{name: data.get(name, "")[:200] for name in shown},
             "privacy": data.get("privacy", ""),
             "events": data.getlist("events"),
             "connections": data.getlist("connections"),
             "witnesses": "witnesses" in data,
         }
 
+    def channel_fields(self) -> list[dict[str, Any]]:
+        """Return the fields of the kind, each with what is shown in it and what is wrong with it."""
+        problems = self.problems()
+        return [
+            {"field": one, "value": self.typed.get(one.name, ""), "problem": problems.get(one.name, "")}
+            for one in self.channel.fields
+        ]
+
     def problems(self) -> dict[str, str]:
-        """Return the first thing that is wrong with each field, as a sentence."""
+        """Return the first error of each field."""
         return {str(name): str(errors[0]) for name, errors in self.errors.items() if errors}
 
 
-def initial_of(destination: Destination | None) -> dict[str, Any]:
+def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:
     """Return what the form begins with: a destination as it is, or what suits most."""
     if destination is None:
-        begin = {"kind": Kind.DISCORD_WEBHOOK, "name": "", "privacy": "headers", "witnesses": False}
-        return {**begin, "events": [*_USUAL], "connections": []}
-    kept = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
-    return {name: getattr(destination, name) for name in kept}
+        initial = {"kind": kind or DEFAULT_KIND, "name": "", "privacy": "headers", "witnesses": False}
+        return {**initial, "events": [*_DEFAULT_EVENTS], "connections": []}
+    shown = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
+    return {name: getattr(destination, name) for name in shown}
 
 
 class RouteForm(forms.Form):
-    """A route: which events, and where they must happen."""
+    """A route: which events, and where they happen."""
 
     events = forms.MultipleChoiceField(
         choices=_EVENTS,
@@ -194,15 +172,15 @@ class RouteForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)
         field.choices = self.places
 
-    def wanted(self) -> Wanted:
-        """Return the route that was put together, for a command or a preview."""
+    def settings(self) -> RouteSettings:
+        """Return the route, for a command or a preview."""
         kind, _, key = str(self.cleaned_data["place"]).partition("-")
         where = {kind: int(key)} if key else {}
-        return Wanted(self.cleaned_data["events"], **where)
+        return RouteSettings(self.cleaned_data["events"], **where)
 
 
 class LogForm(forms.Form):
-    """What a page of the log asks for. What is no answer is left out: the address may have been typed."""
+    """The filters of the log. Invalid values are ignored: the address may have been typed."""
 
     destination = forms.IntegerField(required=False, min_value=1, max_value=2**31 - 1)
     state = forms.ChoiceField(required=False, choices=Delivery.State.choices)
@@ -210,6 +188,6 @@ class LogForm(forms.Form):
     before = forms.IntegerField(required=False, min_value=1, max_value=2**63 - 1)
 
     def filters(self) -> dict[str, Any]:
-        """Return what was asked for and can be."""
+        """Return the valid filters."""
         self.is_valid()
         return {name: value for name, value in self.cleaned_data.items() if value}

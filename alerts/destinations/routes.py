@@ -1,4 +1,4 @@
-"""Adds and removes routes, and tells which of the newest acts would have gone by one."""
+"""Adds and removes routes, and finds which of the newest acts a route would have delivered."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,9 @@ from django.db.models import BigIntegerField, OuterRef, Subquery
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
-from alerts.destinations.locked import locked
-from alerts.destinations.rights import check_may_manage
-from alerts.destinations.sentences import sentence
-from alerts.errors import RouteMissing, RouteThere
+from alerts.destinations.commands import check_may_manage, locked_destination
+from alerts.destinations.wording import sentence
+from alerts.errors import RouteExists, RouteMissing
 from alerts.events import EVENTS, REFUSED, actions_of, event_of
 from alerts.models import Route
 from audit.models import Entry, EntryDetail
@@ -21,12 +20,12 @@ from common.postgres.anew import atomic_anew
 from mirror.models import Mailbox, Message
 from people.actors import Actor
 
-LOOKED_AT = 100
+MAX_ACTS = 100
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """A route as a form gives it. Without connection and mailbox: what happens anywhere."""
+class RouteSettings:
+    """A route as the form returns it. Without connection and mailbox: everywhere."""
 
     events: Sequence[str]
     connection: int | None = None
@@ -34,13 +33,13 @@ class Wanted:
 
     @property
     def actions(self) -> list[str]:
-        """The acts of the ledger that these events are."""
+        """The acts of the ledger that these events stand for."""
         return actions_of(self.events)
 
 
 @dataclass(frozen=True)
 class Act:
-    """What happened lately, as far as a route asks for it."""
+    """What happened, as far as a route may ask for it."""
 
     action: str
     connection: int | None
@@ -51,25 +50,25 @@ class Act:
 
     @property
     def is_of_connection(self) -> bool:
-        """Whether it is about no mail, but about a whole connection."""
+        """Whether it is about a whole connection."""
         event = event_of(self.action)
         return event is not None and event.about == "connection" and self.action != REFUSED
 
 
-def would_go(acts: Iterable[Act], wanted: Wanted, *, around: int | None = None) -> list[Act]:
-    """Return the acts that this route would tell of, as they are planned: of its events, at its place.
+def would_go(acts: Iterable[Act], settings: RouteSettings, *, around: int | None = None) -> list[Act]:
+    """Return the acts that this route would deliver, as planning does: of its events, at its place.
 
     `around` is the connection of the mailbox, where the route names one.
     """
-    actions = set(wanted.actions)
-    return [act for act in acts if act.action in actions and _is_there(act, wanted, around)]
+    actions = set(settings.actions)
+    return [act for act in acts if act.action in actions and _matches_place(act, settings, around)]
 
 
-def _is_there(act: Act, wanted: Wanted, around: int | None) -> bool:
-    if wanted.mailbox is None:
-        return wanted.connection in (None, act.connection)
-    # Who is told of a mailbox is told of its connection too.
-    return act.connection == around if act.is_of_connection else act.mailbox == wanted.mailbox
+def _matches_place(act: Act, settings: RouteSettings, around: int | None) -> bool:
+    if settings.mailbox is None:
+        return settings.connection in (None, act.connection)
+    # A route of a mailbox includes acts of its connection.
+    return act.connection == around if act.is_of_connection else act.mailbox == settings.mailbox
 
 
 def newest_acts() -> list[Act]:
@@ -79,7 +78,7 @@ def newest_acts() -> list[Act]:
     found = Entry.objects.filter(action__in=named).newest_first()
     # What was refused has no message, and names its mailbox in its details alone.
     refused_of = Mailbox.objects.filter(connection=OuterRef("connection"), address=OuterRef("named"))
-    told = found.annotate(
+    acts = found.annotate(
         named=Subquery(EntryDetail.objects.filter(entry=OuterRef("pk")).values(box=KT("fields__mailbox"))[:1]),
         mailbox=Coalesce(
             Subquery(of_message.values("mailbox_id")[:1]),
@@ -88,35 +87,38 @@ def newest_acts() -> list[Act]:
         ),
         subject=Subquery(of_message.values("subject")[:1]),
     )
-    kept = told.values_list("action", "connection", "mailbox", "at", "message", "subject")[:LOOKED_AT]
-    return [Act(*one[:-1], subject=one[-1] or "") for one in kept]
+    rows = acts.values_list("action", "connection", "mailbox", "at", "message", "subject")[:MAX_ACTS]
+    return [Act(*one[:-1], subject=one[-1] or "") for one in rows]
 
 
 @atomic_anew
-def add_route(*, destination_id: int, wanted: Wanted, actor: Actor) -> Route:
-    """Have a destination told of these events too. Raises RouteThere where one route tells it of all of them."""
+def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> Route:
+    """Add a route. Raises RouteExists where another one includes all of it."""
     check_may_manage(actor)
-    destination = locked(destination_id)
-    if there := destination.routes.filter(
-        connection=wanted.connection, mailbox=wanted.mailbox, actions__contains=wanted.actions
+    destination = locked_destination(destination_id)
+    if existing := destination.routes.filter(
+        connection=settings.connection, mailbox=settings.mailbox, actions__contains=settings.actions
     ).first():
-        raise RouteThere(f"It is told of this already: when {sentence(there)}.")
+        raise RouteExists(f"It is told of this already: when {sentence(existing)}.")
     added = Route.objects.create(
-        destination=destination, connection_id=wanted.connection, mailbox_id=wanted.mailbox, actions=wanted.actions
+        destination=destination,
+        connection_id=settings.connection,
+        mailbox_id=settings.mailbox,
+        actions=settings.actions,
     )
-    told = {"destination": destination.name, **changed(before="", after=f"told when {sentence(added)}")}
-    record("destination.route_added", actor=actor, details=told)
+    details = {"destination": destination.name, **changed(before="", after=f"told when {sentence(added)}")}
+    record("destination.route_added", actor=actor, details=details)
     return added
 
 
 @atomic_anew
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
-    """Have a destination told no more of what this route names. Cards that are there still follow their messages."""
+    """Remove a route. Existing cards still follow their messages."""
     check_may_manage(actor)
-    destination = locked(destination_id)
+    destination = locked_destination(destination_id)
     route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")
-    told = {"destination": destination.name, **changed(before=f"told when {sentence(route)}", after="")}
+    details = {"destination": destination.name, **changed(before=f"told when {sentence(route)}", after="")}
     route.delete()
-    record("destination.route_removed", actor=actor, details=told)
+    record("destination.route_removed", actor=actor, details=details)

@@ -1,31 +1,49 @@
-"""What a destination would be told, by made-up acts and the code that makes the real thing: seen before it is sent."""
+"""What a destination would show or receive, from made-up acts and the code of the real thing. Nothing is stored."""
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
-from alerts.cards.card import COLOURS, CardFacts, embed
-from alerts.cards.notice import notice_body
+from alerts.cards.markup import Card, PlainMarkup
+from alerts.cards.message import CardFacts, message_card
+from alerts.cards.notice import notice_card
+from alerts.channels import channel_of
 from alerts.deliveries.events import event_body
-from alerts.destinations.levels import TO_PEOPLE, TO_PROGRAMS
-from alerts.destinations.sample_acts import (
-    LETTER,
-    RECIPIENT,
-    RUN,
-    SENDER,
-    SUBJECT,
-    UPSTREAM_ID,
-    sample_entry,
-    sample_message,
-)
-from alerts.events import Event, about_of, event_of
+from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
+from alerts.events import REFUSED, Event, about_of, event_of
 from alerts.models import Destination
 from approvals.decisions.status import Status
+from audit.models import Entry, EntryDetail
+from mirror.models import Mailbox, Message, Revision
+from mirror.states import MessageState
 
+SUBJECT = "Your refund for order 4471"
+SENDER, RECIPIENT = "support@yourteam.example", "dana@northwind.example"
+TEXT = "Hello Dana, your refund of 84 euros is on its way and arrives within five days."
+UPSTREAM_ID, RUN = "01JSAMPLE", "refund-7"
+_FINGERPRINT = sha256(TEXT.encode()).hexdigest()
+_AT = datetime(2026, 1, 15, 10, 42, tzinfo=UTC)
+# The message's state after each act, as the desk and as MultiMail have it; after others it is held.
+_AFTER = {
+    "message.approved": (MessageState.APPROVED, "approved"),
+    "message.sent": (MessageState.SENT, "sent"),
+    "message.delivered": (MessageState.DELIVERED, "delivered"),
+    "message.bounced": (MessageState.BOUNCED, "bounced"),
+    "message.complained": (MessageState.COMPLAINED, "complained"),
+    "message.failed": (MessageState.FAILED, "failed"),
+    "message.cancelled": (MessageState.CANCELLED, "cancelled"),
+    "message.received": (MessageState.RECEIVED, "received"),
+}
+_DETAILS = {
+    REFUSED: {"mailbox": SENDER, "recipients": RECIPIENT, "refused": RECIPIENT, "trigger.run_id": RUN},
+    "connection.failing": {"explanation": "It did not answer within 10 seconds."},
+    "connection.paused": {"explanation": "MultiMail does not accept the key any more."},
+}
 _HELD = Status("Held", "amber", "Waiting for a decision")
-# How the card stands when it tells of these; of the others it is the held one.
+# The card's status for these events; for others it is held.
 _STATUSES = {
     "email.expiring": Status("Held, expires soon", "orange", "Waiting for a decision"),
     "email.decided": Status("Approved", "green", "On its way to delivery"),
@@ -47,90 +65,78 @@ _FACTS: Mapping[str, Any] = {
     "trigger": {"run_id": RUN},
     "fingerprint": "7F3A-19C2-K0QD",
     "risk": "first message to this address",
-    "letter": LETTER,
+    "text": TEXT,
 }
-_TONES = {colour: tone for tone, colour in COLOURS.items()}
+_MARKUP = PlainMarkup()
 
 
 @dataclass(frozen=True)
-class Card:
-    """A card as Discord would show it."""
+class Sample:
+    """What one event or level of privacy gives: a card for people, or a body for a program."""
 
-    title: str
-    headline: str
-    fields: tuple[tuple[str, str], ...]
-    tone: str
-
-
-@dataclass(frozen=True)
-class Level:
-    """One level of privacy, with what people see at it and what programs get."""
-
-    value: str
     label: str
-    to_people: str
-    to_programs: str
-    card: Card
-    body: str
-
-
-@dataclass(frozen=True)
-class Told:
-    """One event as a destination is told of it: people by a card, a program by a body."""
-
-    words: str
     card: Card | None
     body: str
+    value: str = ""
+    note: str = ""
 
 
-def levels(kind: str) -> list[Level]:
-    """Return each level, the most discreet first; without a kind, as a signed webhook gets it too."""
-    return [_level(value, kind or Destination.Kind.SIGNED_WEBHOOK) for value in TO_PEOPLE]
-
-
-def told_of(events: Iterable[Event], destination: Destination, connection: int | None) -> list[Told]:
-    """Return what the destination would be told of these events, in a connection that is there, if there is one."""
+def privacy_samples(kind: str) -> list[Sample]:
+    """Return a sample for each level of privacy, the most discreet first."""
+    held = event_of("message.held")
+    assert held is not None
+    notes = TO_PEOPLE if channel_of(kind).posts_cards else TO_PROGRAMS
     return [
-        Told(event.words, _card_of(event, destination, connection), "")
-        if destination.is_discord
-        else Told(event.words, None, _body_of(event, destination, connection))
-        for event in events
+        Sample(
+            Destination.Privacy(level).label, *_shown(held, Destination(kind=kind, privacy=level), None), level, note
+        )
+        for level, note in notes.items()
     ]
 
 
-def _level(value: str, kind: str) -> Level:
-    held = event_of("message.held")
-    assert held is not None
-    program = Destination(kind=kind, privacy=value)
-    body = "" if program.is_discord else _body_of(held, program, None)
-    label = Destination.Privacy(value).label
-    return Level(value, label, TO_PEOPLE[value], TO_PROGRAMS[value], _letter_card(value, _HELD), body)
+def event_samples(events: Iterable[Event], destination: Destination, connection: int | None) -> list[Sample]:
+    """Return a sample for each event, in an existing connection if there is one."""
+    return [Sample(event.words, *_shown(event, destination, connection)) for event in events]
 
 
-def _card_of(event: Event, destination: Destination, connection: int | None) -> Card:
+def _shown(event: Event, destination: Destination, connection: int | None) -> tuple[Card | None, str]:
+    entry = _sample_entry(event.actions[0], connection)
+    if not channel_of(destination.kind).posts_cards:
+        body = event_body(entry, _sample_message(entry.action), destination)
+        return None, json.dumps(json.loads(body), ensure_ascii=False, indent=2)
     if event.about == "message":
-        return _letter_card(destination.privacy, _STATUSES.get(event.name, _HELD))
-    entry = sample_entry(event.actions[0], connection)
+        facts = CardFacts(**_FACTS, privacy=destination.privacy)
+        return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
     about = about_of(entry.action, entry=entry.pk, connection=connection)
-    return _shown(notice_body(about, entry, destination)["embeds"][0])
+    return notice_card(about, entry, destination, _MARKUP), ""
 
 
-def _letter_card(privacy: str, status: Status) -> Card:
-    return _shown(embed(CardFacts(**_FACTS, privacy=privacy), status))
+def _sample_entry(action: str, connection: int | None) -> Entry:
+    """Return an entry of this act, in an existing connection if there is one."""
+    entry = Entry(id=0, at=_AT, action=action, connection=connection, leaf_hash=_FINGERPRINT)
+    entry.detail = EntryDetail(fields=_DETAILS.get(action, {}))
+    return entry
 
 
-def _shown(card: dict[str, Any]) -> Card:
-    told = tuple((_bare(one["name"]), _bare(one["value"])) for one in card["fields"])
-    headline = card["description"].splitlines()[0].replace("**", "")
-    return Card(_bare(card["title"]), _bare(headline), told, _TONES[card["color"]])
-
-
-def _bare(text: str) -> str:
-    """The text as Discord shows it: times in words, no backslashes that keep it from being read as Markdown."""
-    return re.sub(r"<t:[0-9]+:R>", "2 minutes ago", text).replace("\\", "")
-
-
-def _body_of(event: Event, destination: Destination, connection: int | None) -> str:
-    entry = sample_entry(event.actions[0], connection)
-    body = event_body(entry, sample_message(entry.action), destination)
-    return json.dumps(json.loads(body), ensure_ascii=False, indent=2)
+def _sample_message(action: str) -> Message | None:
+    """Return the message after this act; None where the act is about no message of the mirror."""
+    event = event_of(action)
+    if event is None or event.about != "message":
+        return None
+    state, status = _AFTER.get(action, (MessageState.HELD, "pending_send_approval"))
+    is_inbound = state == MessageState.RECEIVED
+    sender, recipient = (RECIPIENT, SENDER) if is_inbound else (SENDER, RECIPIENT)
+    return Message(
+        id=0,
+        upstream_id=UPSTREAM_ID,
+        mailbox=Mailbox(upstream_id="01JMAILBOX", address=SENDER),
+        direction="inbound" if is_inbound else "outbound",
+        upstream_status=status,
+        state=state,
+        sender=sender,
+        recipients=[recipient],
+        subject=SUBJECT,
+        trigger={} if is_inbound else {"run_id": RUN},
+        revision=Revision(content={"markdown": TEXT}, fingerprint=_FINGERPRINT),
+        upstream_decided_by="Rita Moreno" if state == MessageState.APPROVED else "",
+    )

@@ -1,47 +1,43 @@
-"""The secret that signs the posts of a signed webhook: made, shown once, and changed without a gap."""
+"""Rotates the secret that signs what goes to a destination: shown once, and changed without a gap."""
 
 from datetime import timedelta
 
-from alerts.channels.signed_webhook.channel import make_secret
-from alerts.destinations.rights import check_may_manage
-from alerts.errors import DestinationMissing, SecretStillTaken
+from alerts.channels import all_channels, channel_of
+from alerts.destinations.commands import check_may_manage
+from alerts.errors import DestinationMissing, SecretStillValid
 from alerts.models import Destination
 from audit.recording import changed, record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
-# So long what goes out is signed with the old secret too.
+# So long the old secret signs too.
 OVERLAP = timedelta(days=1)
-
-
-def new_secret() -> str:
-    """Return a secret for a destination that is being added."""
-    return make_secret()
 
 
 @atomic_anew
 def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP) -> str:
     """Sign with a new secret from now on, and with the old one too for the overlap; return the new one, to show once.
 
-    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillTaken while an earlier change is not
-    over: a third secret would put one out that the receiver may still go by.
+    With no overlap (it leaked) the old one signs nothing more. Raises SecretStillValid while an earlier overlap lasts:
+    a third secret would end one that the receiver may still use.
     """
     check_may_manage(actor)
-    kept = Destination.objects.kept().filter(kind=Destination.Kind.SIGNED_WEBHOOK)
-    destination = kept.select_for_update().filter(pk=destination_id).first()
+    kinds = [kind for kind, channel in all_channels().items() if channel.makes_secret]
+    signing = Destination.objects.kept().filter(kind__in=kinds)
+    destination = signing.select_for_update().filter(pk=destination_id).first()
     if destination is None:
         raise DestinationMissing("This destination was removed in the meantime, or signs nothing.")
     now = clock()
     until = destination.secret_before_until
     if overlap and destination.secret_before and until and until > now:
-        raise SecretStillTaken(
+        raise SecretStillValid(
             f"The secret before this one still signs too, until {until:%-d %b, %H:%M} UTC, and two are the most. "
             "Wait until then, or say that it leaked: then only the new one signs."
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
-    destination.secret = secret = make_secret()
+    destination.secret = secret = channel_of(destination.kind).new_secret()
     destination.save(update_fields=["secret", "secret_before", "secret_before_until"])
     after = (
         f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"

@@ -1,4 +1,6 @@
-"""Who is told of what, what was delivered, and what was done on Discord."""
+"""Destinations with their routes, deliveries, cards, and what people did on Discord. Rows and queries alone: they know
+no channel. Start reading at destinations.py.
+"""
 
 from alerts.models.cards import Card, Digest
 from alerts.models.deliveries import Delivery

@@ -1,4 +1,4 @@
-"""What stands in a channel: the card of a message, edited in place, or its place on a digest."""
+"""What is posted in a channel: the card of a message, edited in place, or a digest of many cards."""
 
 from django.db import models
 from django.db.models import Q
@@ -6,12 +6,13 @@ from django.db.models.functions import Now
 
 
 class Digest(models.Model):
-    """One post that stands for many cards, because more came than a channel takes; edited in place."""
+    """One post for many cards, because more came than a channel accepts; edited in place."""
 
     destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE, related_name="digests")
+    # The id in whichever channel it is: Discord's, or Slack's time stamp. Empty where it cannot be edited.
     discord_message_id = models.CharField(max_length=32, blank=True)
     opened_at = models.DateTimeField(db_default=Now())
-    # From then on it takes no more cards; those that it has still change it.
+    # It accepts no more cards from then on; those that it has still change it.
     closed_at = models.DateTimeField(null=True, blank=True)
     removed = models.BooleanField(default=False)
 
@@ -26,13 +27,13 @@ class Card(models.Model):
     message = models.ForeignKey("mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="cards")
     # Such as "connection/4" or "desk"; empty where there is a message.
     about = models.CharField(max_length=80, blank=True)
-    # Where it has its place instead of a post of its own.
+    # Where it is shown instead of in a post of its own.
     digest = models.ForeignKey(Digest, null=True, blank=True, on_delete=models.SET_NULL, related_name="cards")
     discord_message_id = models.CharField(max_length=32, blank=True)
     # A person deleted the card: it is not posted again.
     removed = models.BooleanField(default=False)
     status_shown = models.CharField(max_length=40, blank=True)
-    # The version of the message that it showed last: what a press on it is about.
+    # The version of the message that it showed last, which a press on it is about.
     revision_shown = models.BigIntegerField(null=True, blank=True)
 
     class Meta:

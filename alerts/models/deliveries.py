@@ -1,4 +1,4 @@
-"""What must be told to a destination, with its attempts."""
+"""What must be delivered to a destination, with its attempts."""
 
 from collections.abc import Mapping
 from datetime import timedelta
@@ -13,8 +13,8 @@ from common.grace import STUCK_AFTER
 from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
-# So many of those that were given up are counted, and one more tells that there are others.
-DEAD_COUNTED = 101
+# One more than is shown, to know that there are others.
+MAX_DEAD_COUNTED = 101
 
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
@@ -50,13 +50,13 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
 
     def dead_for(self, actor: Any) -> int:
-        """How many were given up for good, of what the actor may see; not counted further than DEAD_COUNTED."""
+        """How many were given up for good, of what the actor may see; not counted further than MAX_DEAD_COUNTED."""
         dead = self.for_list(actor).filter(state="failed", erased_at=None, destination__removed_at=None).never_again()
-        return dead.order_by()[:DEAD_COUNTED].count()
+        return dead.order_by()[:MAX_DEAD_COUNTED].count()
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
-        # What went out and came back is long, and stands on the page of each.
+        # What went out and came back is long, and shown on the page of each alone.
         listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
         if actor.sees_all():
             return listed
@@ -83,7 +83,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
 
 class Delivery(CourierDelivery):
-    """Something that a destination must be told. What a card or a digest shows is decided when it is sent."""
+    """Something due at a destination. What a card or a digest shows is decided when it is sent."""
 
     class Kind(models.TextChoices):
         CARD = "card", "Card"
@@ -100,10 +100,10 @@ class Delivery(CourierDelivery):
     message = models.ForeignKey(
         "mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
     )
-    # The act that it tells of, by the number of its entry in the ledger.
+    # The act that it is about, by the number of its entry in the ledger.
     entry = models.BigIntegerField(null=True, blank=True)
     action = models.CharField(max_length=40)
-    # What went out last and what came back, for the log. An event keeps its id and its body in every attempt.
+    # What went out last and what came back, for the log. Every attempt of an event has the same id and body.
     event_id = models.CharField(max_length=64, blank=True)
     request = models.TextField(blank=True)
     answer = models.TextField(blank=True)
@@ -120,13 +120,13 @@ class Delivery(CourierDelivery):
             models.Index(fields=["id"], condition=Q(state="failed"), name="delivery_dead"),
             # The worker's question: what is due?
             models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"),
-            # What goes to one place one after the other?
+            # What is next at one destination?
             models.Index(
                 fields=["destination", "id"], condition=Q(state__in=("due", "sending")), name="delivery_to_do_there"
             ),
         ]
         constraints = [
-            # An act is told to a place once, whoever plans it, and however often.
+            # An act is delivered to a destination once, however often it is planned.
             models.UniqueConstraint(
                 fields=["destination", "entry"],
                 condition=Q(kind__in=("event", "answer"), again_of=None),
@@ -150,5 +150,5 @@ class Delivery(CourierDelivery):
 
     @property
     def is_tried_again(self) -> bool:
-        """Whether it failed and waits for another try. What Discord only asked to wait with has not failed."""
+        """Whether it failed and waits for another try. One that was only asked to wait has not failed."""
         return self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)

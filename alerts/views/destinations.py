@@ -1,10 +1,9 @@
-"""Where alerts go and what was delivered; adding, testing and changing where they go, for an admin of everything."""
+"""The list of destinations, and adding, testing and changing one, for an admin of everything."""
 
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -14,19 +13,21 @@ from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from alerts.destinations import commands as destinations
-from alerts.destinations import rights, secrets
-from alerts.destinations.described import address_of
+from alerts.channels import all_channels, channel_of
+from alerts.destinations import commands, secrets
 from alerts.destinations.forms import DestinationForm, initial_of
-from alerts.destinations.levels import in_short
-from alerts.destinations.samples import levels
-from alerts.destinations.sentences import Reach, reach_of, sentence
-from alerts.destinations.status import standing
-from alerts.destinations.trying import test_destination
-from alerts.errors import ChannelTaken, DestinationMissing, SecretStillTaken
+from alerts.destinations.samples import privacy_samples
+from alerts.destinations.wording import (
+    VisiblePlaces,
+    destination_status,
+    privacy_summary,
+    sentence,
+    visible_places,
+)
+from alerts.errors import ChannelTaken, DestinationMissing, SecretStillValid
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
-from alerts.views.managing import managing
+from alerts.views.access import managing
 from common.pages import DeskRequest
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
@@ -48,13 +49,12 @@ def add(request: DeskRequest) -> HttpResponse:
     form = _form(request, None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, None)
-    wanted, url = form.wanted(), form.cleaned_data["url"]
     try:
-        added = destinations.add_destination(settings=wanted, url=url, actor=request.actor)
+        added = commands.add_destination(settings=form.settings(), url=form.url, actor=request.actor)
     except ChannelTaken as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, None)
-    if added.secret:
+    if form.channel.makes_secret:
         return _secret(request, added, added.secret, is_new=True)
     messages.info(request, f"{added} is added. Send a test now, to see that it arrives.", extra_tags="desk")
     return _to_list(request, added)
@@ -70,16 +70,16 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, destination)
-    wanted, url = form.wanted(), form.cleaned_data["url"]
+    settings = form.settings()
     try:
-        destinations.change_destination(destination_id=destination_id, settings=wanted, url=url, actor=request.actor)
+        commands.change_destination(destination_id=destination_id, settings=settings, url=form.url, actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
     except ChannelTaken as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
     off = " It is still switched off: send a test, and switch it on again." if destination.switched_off_at else ""
-    messages.info(request, f"{wanted.name} is changed.{off}", extra_tags="desk")
+    messages.info(request, f"{settings.name} is changed.{off}", extra_tags="desk")
     return _to_list(request, destination)
 
 
@@ -87,16 +87,16 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Post a test there and say what came of it. Waits for the other side, four seconds at most."""
+    """Post a test and say what came of it. Waits for the other side, four seconds at most."""
     destination = _found(destination_id)
     try:
-        tried = test_destination(destination_id=destination_id, actor=request.actor)
+        result = commands.test_destination(destination_id=destination_id, actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
-    if not tried.took:
-        return _list(request, status=502, tried=(destination.pk, tried.sentence))
-    now = " Switch it on again, and it is told." if destination.switched_off_at else ""
-    messages.info(request, f"{destination}: {tried.sentence}{now}", extra_tags="desk")
+    if not result.accepted:
+        return _list(request, status=502, failed=(destination.pk, result.sentence))
+    now = " Switch it on again to deliver there." if destination.switched_off_at else ""
+    messages.info(request, f"{destination}: {result.sentence}{now}", extra_tags="desk")
     return _to_list(request, destination)
 
 
@@ -105,7 +105,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let alerts go there again."""
-    destination = _done(request, destination_id, destinations.switch_on)
+    destination = _run(request, destination_id, commands.switch_on)
     messages.info(request, f"{destination} is on. Send a test, to see that it arrives.", extra_tags="desk")
     return _to_list(request, destination)
 
@@ -115,7 +115,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let nothing go there until somebody switches it on again."""
-    destination = _done(request, destination_id, destinations.switch_off)
+    destination = _run(request, destination_id, commands.switch_off)
     messages.info(request, f"{destination} is switched off. Nothing goes there.", extra_tags="desk")
     return _to_list(request, destination)
 
@@ -125,8 +125,8 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Take a destination off."""
-    destination = _done(request, destination_id, destinations.remove_destination)
-    messages.info(request, f"{destination} is removed. What it was told stays where it is.", extra_tags="desk")
+    destination = _run(request, destination_id, commands.remove_destination)
+    messages.info(request, f"{destination} is removed. Its posts stay where they are.", extra_tags="desk")
     return redirect(_next(request) or "alerts")
 
 
@@ -143,19 +143,19 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
         secret = secrets.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
-    except SecretStillTaken as error:
+    except SecretStillValid as error:
         return _page(request, _form(request, destination, is_sent=False), destination, problem=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
-def _secret(request: DeskRequest, destination: Destination, secret: str, **told: bool) -> HttpResponse:
-    context = {"destination": destination, "secret": secret, "next": _next(request), **told}
+def _secret(request: DeskRequest, destination: Destination, secret: str, **more: bool) -> HttpResponse:
+    context = {"destination": destination, "secret": secret, "next": _next(request), **more}
     answer = render(request, "alerts/secret.html", context)
     answer["Cache-Control"] = "no-store"
     return answer
 
 
-def _done(request: DeskRequest, destination_id: int, command: Any) -> Destination:
+def _run(request: DeskRequest, destination_id: int, command: Any) -> Destination:
     _found(destination_id)
     try:
         return command(destination_id=destination_id, actor=request.actor)  # type: ignore[no-any-return]
@@ -173,8 +173,8 @@ def _found(destination_id: int) -> Destination:
 def _form(request: DeskRequest, destination: Destination | None, *, is_sent: bool = True) -> DestinationForm:
     connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", "name")
     data = request.POST if request.method == "POST" and is_sent else None
-    kind = destination.kind if destination else ""
-    return DestinationForm(data, connections=connections, kind=kind, initial=initial_of(destination))
+    kind, asked = destination.kind if destination else "", request.GET.get("kind", "")
+    return DestinationForm(data, connections=connections, kind=kind, initial=initial_of(destination, asked))
 
 
 def _page(
@@ -183,16 +183,17 @@ def _page(
     problems = form.problems() if form.is_bound else {}
     context = {
         "destination": destination,
-        "address": address_of(destination) if destination else "",
-        "standing": standing(destination, timezone.now()) if destination else None,
+        "channel": form.channel,
+        "fields": form.channel_fields(),
+        "address": form.channel.address(destination) if destination else "",
+        "status": destination_status(destination, timezone.now()) if destination else None,
         "may_manage": True,
-        "kinds": Destination.Kind.choices,
+        "kinds": all_channels().values(),
         "routes": [(one, sentence(one)) for one in destination.routes.all()] if destination else [],
-        "has_bot": bool(settings.DISCORD_BOT_TOKEN),
         "problem": problem,
         "typed": form.typed,
         "problems": problems,
-        "levels": levels(destination.kind if destination else ""),
+        "levels": privacy_samples(form.channel.kind),
         "events": EVENTS,
         "connections": form.choices,
         "next": _next(request),
@@ -200,27 +201,28 @@ def _page(
     return render(request, "alerts/destination.html", context, status=422 if problems or problem else 200)
 
 
-def _list(request: DeskRequest, *, status: int = 200, tried: tuple[int, str] = (0, "")) -> HttpResponse:
-    reach = reach_of(request.actor)
+def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")) -> HttpResponse:
+    visible = visible_places(request.actor)
     context = {
-        "rows": [_row(one, tried, reach) for one in Destination.objects.for_list()],
+        "rows": [_row(one, failed, visible) for one in Destination.objects.for_list()],
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "dead": Delivery.objects.dead_for(request.actor),
-        "has_bot": bool(settings.DISCORD_BOT_TOKEN),
-        "may_manage": rights.may_manage(request.actor),
+        "may_manage": commands.may_manage(request.actor),
         "next": _next(request),
     }
     return render(request, "alerts/alerts.html", context, status=status)
 
 
-def _row(destination: Destination, tried: tuple[int, str], reach: Reach | None) -> dict[str, Any]:
+def _row(destination: Destination, failed: tuple[int, str], visible: VisiblePlaces | None) -> dict[str, Any]:
+    channel = channel_of(destination.kind)
     return {
         "destination": destination,
-        "address": address_of(destination),
-        "standing": standing(destination, timezone.now()),
-        "shows": in_short(destination),
-        "routes": [sentence(route, reach=reach) for route in destination.routes.all()],
-        "problem": tried[1] if tried[0] == destination.pk else "",
+        "channel": channel,
+        "address": channel.address(destination),
+        "status": destination_status(destination, timezone.now()),
+        "shows": privacy_summary(destination),
+        "routes": [sentence(route, visible=visible) for route in destination.routes.all()],
+        "problem": failed[1] if failed[0] == destination.pk else "",
     }
 
 

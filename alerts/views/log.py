@@ -1,4 +1,4 @@
-"""What was delivered, and what was given up: looked through, and sent once more."""
+"""The log of deliveries, with filters, and sending again what was given up."""
 
 import json
 from typing import Any
@@ -11,16 +11,17 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from alerts.deliveries.resending import NotSentAgain, send_again
-from alerts.destinations import rights
+from alerts.deliveries.resending import resend
+from alerts.destinations.commands import may_manage as actor_may_manage
 from alerts.destinations.forms import LogForm
+from alerts.errors import NotResent
 from alerts.models import Delivery, Destination
-from alerts.views.managing import managing
+from alerts.views.access import managing
 from common.pages import DeskRequest
 
 PAGE = 50
 # So many at once, so that nobody floods a channel by one press.
-MOST_AGAIN = 100
+MAX_AGAIN = 100
 
 
 @login_required
@@ -31,7 +32,7 @@ def log(request: DeskRequest) -> HttpResponse:
     found = list(Delivery.objects.for_log(request.actor, filters).with_again()[: PAGE + 1])
     shown = found[:PAGE]
     older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
-    may_manage = rights.may_manage(request.actor)
+    may_manage = actor_may_manage(request.actor)
     if request.GET.get("format") == "json":
         following = f"{older}&format=json" if older else ""
         return JsonResponse({"deliveries": [_as_json(one) for one in shown], "next": following})
@@ -46,7 +47,7 @@ def log(request: DeskRequest) -> HttpResponse:
         "dead": Delivery.objects.dead_for(request.actor),
         "dead_address": _address({}, state="failed"),
         "may_manage": may_manage,
-        "most_again": MOST_AGAIN,
+        "max_again": MAX_AGAIN,
     }
     return render(request, "alerts/log.html", context)
 
@@ -55,7 +56,7 @@ def log(request: DeskRequest) -> HttpResponse:
 @require_safe
 def one(request: DeskRequest, alert_id: int) -> HttpResponse:
     """Show one delivery; to who manages where alerts go, with what went out and what came back."""
-    may_manage = rights.may_manage(request.actor)
+    may_manage = actor_may_manage(request.actor)
     seen = Delivery.objects.for_list(request.actor)
     found = (seen.defer(None) if may_manage else seen).filter(pk=alert_id).first()
     if found is None:
@@ -74,15 +75,15 @@ def one(request: DeskRequest, alert_id: int) -> HttpResponse:
 @require_POST
 @managing
 def again(request: DeskRequest, alert_id: int) -> HttpResponse:
-    """Send one delivery once more."""
+    """Send one delivery again."""
     if not Delivery.objects.for_list(request.actor).filter(pk=alert_id).exists():
         raise Http404("There is no such delivery.")
     try:
-        send_again(alert_id, request.actor)
-    except NotSentAgain as error:
+        resend(alert_id, request.actor)
+    except NotResent as error:
         messages.error(request, error.sentence, extra_tags="desk")
     else:
-        messages.info(request, "It is sent once more.", extra_tags="desk")
+        messages.info(request, "It is sent again.", extra_tags="desk")
     return redirect(_address(LogForm(request.POST).filters()))
 
 
@@ -90,21 +91,23 @@ def again(request: DeskRequest, alert_id: int) -> HttpResponse:
 @require_POST
 @managing
 def all_again(request: DeskRequest) -> HttpResponse:
-    """Send what was given up once more, the oldest first: what was not asked for again, and so many at most."""
+    """Send what was given up again, the oldest first and so many at most; nothing twice."""
     filters = {**LogForm(request.POST).filters(), "state": "failed"}
     given_up = Delivery.objects.for_log(request.actor, filters).never_again()
-    sent, said = 0, ""
-    for key in given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MOST_AGAIN]:
+    sent, error_sentence = 0, ""
+    for key in given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MAX_AGAIN]:
         try:
-            send_again(key, request.actor, unless_done=True)
-        except NotSentAgain as error:
-            said = error.sentence
+            resend(key, request.actor, unless_done=True)
+        except NotResent as error:
+            error_sentence = error.sentence
         else:
             sent += 1
-    if not sent and not said:
-        said = "It is switched off, where this went." if given_up.exists() else "Nothing is left to be sent once more."
-    told = f"{sent} sent once more." if sent else ""
-    messages.info(request, f"{told} {said}".strip(), extra_tags="desk")
+    if not sent and not error_sentence:
+        error_sentence = (
+            "It is switched off, where this went." if given_up.exists() else "Nothing is left to be sent again."
+        )
+    count = f"{sent} sent again." if sent else ""
+    messages.info(request, f"{count} {error_sentence}".strip(), extra_tags="desk")
     return redirect(_address(filters))
 
 

@@ -1,4 +1,4 @@
-"""Routes of a destination: put together as a sentence, looked at, added and removed."""
+"""Routes of a destination: previewed, added and removed."""
 
 from typing import Any
 
@@ -8,13 +8,14 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from alerts.channels import channel_of
 from alerts.destinations import routes
 from alerts.destinations.forms import RouteForm
-from alerts.destinations.samples import told_of
-from alerts.errors import DestinationMissing, RouteMissing, RouteThere
+from alerts.destinations.samples import event_samples
+from alerts.errors import DestinationMissing, RouteExists, RouteMissing
 from alerts.events import EVENTS, events_named
 from alerts.models import Destination
-from alerts.views.managing import managing
+from alerts.views.access import managing
 from common.pages import DeskRequest
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
@@ -25,7 +26,7 @@ from people.sign_in.reauthentication import reauthenticated
 @managing
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Put a route together: first shown with its card and the newest acts that it would tell of, then added."""
+    """Add a route, after a preview of its cards and of the newest acts that it would have delivered."""
     destination = Destination.objects.kept().filter(pk=destination_id).first()
     if destination is None:
         raise Http404("There is no such destination any more. Somebody may have removed it.")
@@ -33,15 +34,15 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
-        return _page(request, destination, form, **_preview(destination, form.wanted()))
+        return _page(request, destination, form, **_preview(destination, form.settings()))
     try:
-        routes.add_route(destination_id=destination_id, wanted=form.wanted(), actor=request.actor)
+        routes.add_route(destination_id=destination_id, settings=form.settings(), actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
-    except RouteThere as error:
+    except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
-    messages.info(request, f"{destination} is told from now on.", extra_tags="desk")
+    messages.info(request, f"{destination} is notified from now on.", extra_tags="desk")
     return redirect("destination", destination_id)
 
 
@@ -49,7 +50,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> HttpResponse:
-    """Take a route off."""
+    """Remove a route."""
     try:
         routes.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
     except (DestinationMissing, RouteMissing) as error:
@@ -67,29 +68,30 @@ def _places() -> list[tuple[str, str]]:
     ]
 
 
-def _preview(destination: Destination, wanted: routes.Wanted) -> dict[str, Any]:
-    acts, connection = routes.newest_acts(), _connection_of(wanted)
+def _preview(destination: Destination, settings: routes.RouteSettings) -> dict[str, Any]:
+    acts, connection = routes.newest_acts(), _connection_of(settings)
     return {
-        "told": told_of(events_named(wanted.events), destination, connection),
+        "samples": event_samples(events_named(settings.events), destination, connection),
         "looked_at": len(acts),
-        "gone": routes.would_go(acts, wanted, around=connection),
+        "acts": routes.would_go(acts, settings, around=connection),
         "is_previewed": True,
     }
 
 
-def _connection_of(wanted: routes.Wanted) -> int | None:
+def _connection_of(settings: routes.RouteSettings) -> int | None:
     """Return a connection for the samples: the route's own, or the first that there is."""
-    if wanted.mailbox is not None:
-        return Mailbox.objects.filter(pk=wanted.mailbox).values_list("connection", flat=True).first()
+    if settings.mailbox is not None:
+        return Mailbox.objects.filter(pk=settings.mailbox).values_list("connection", flat=True).first()
     kept = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True)
-    return wanted.connection or kept.first()
+    return settings.connection or kept.first()
 
 
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
     problems = {str(name): str(errors[0]) for name, errors in form.errors.items()} if form.is_bound else {}
     context = {
         "destination": destination,
-        "legend": f"{destination} is told when …",
+        "channel": channel_of(destination.kind),
+        "legend": f"{destination} notifies about",
         "events": EVENTS,
         "places": form.places,
         "chosen": request.POST.getlist("events") if form.is_bound else ["email.held"],

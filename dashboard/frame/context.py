@@ -8,7 +8,7 @@ from django.contrib.messages import get_messages
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from alerts.destinations.rights import may_manage
+from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.collaboration.people_at import asked_of
 from approvals.operations.attention import attention_count

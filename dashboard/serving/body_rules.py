@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from alerts.channels.discord.interactions import view as interactions
-from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP
+from alerts.channels.discord.interactions import endpoint as interactions
+from alerts.channels.discord.interactions.endpoint import SIGNATURE, TIMESTAMP
 from approvals.intake import webhooks
 from dashboard.frame.csp_reports import MOST_OF_REPORT
 from dashboard.serving.webhooks import PATH

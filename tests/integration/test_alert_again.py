@@ -6,12 +6,13 @@ from functools import partial
 import pytest
 from django.db.models.functions import Now
 
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain, with_something_due
-from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.deliveries.resending import resend
 from alerts.deliveries.waits import hold_back
 from alerts.destinations.commands import Settings, change_destination
-from alerts.destinations.trying import test_destination as try_destination
+from alerts.destinations.commands import test_destination as try_destination
+from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
 from tests import factories
@@ -32,7 +33,7 @@ def delivered(discord, connection):
 
 
 def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_deleted(discord, delivered, admin):
-    again = send_again(delivered.pk, admin.actor(surface="web"))
+    again = resend(delivered.pk, admin.actor(surface="web"))
     assert (again.again_of, again.kind, again.card_id, again.state) == (delivered, "card", delivered.card_id, "due")
     drain(destination_id=delivered.destination_id)
     entry = Entry.objects.get(action="alert.sent_again")
@@ -40,7 +41,7 @@ def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_del
 
     discord.posts.clear()
     Card.objects.update(removed=True)
-    send_again(delivered.pk, admin.actor(surface="web"))
+    resend(delivered.pk, admin.actor(surface="web"))
     drain(destination_id=delivered.destination_id)
     assert [call.method for call in discord.calls] == ["POST", "PATCH", "POST"]
     assert len(discord.posts_in(1)) == 1
@@ -54,21 +55,21 @@ def test_channel_that_discord_tells_is_known_by_its_id_until_the_address_is_anot
     change_destination(destination_id=place.pk, settings=wanted, url=other, actor=admin.actor(surface="web"))
     place.refresh_from_db()
     assert place.posts_in == ""
-    assert try_destination(destination_id=place.pk, actor=admin.actor(surface="web")).took
+    assert try_destination(destination_id=place.pk, actor=admin.actor(surface="web")).accepted
     place.refresh_from_db()
     assert place.posts_in == "92"
 
 
 def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, admin, reviewer):
-    with pytest.raises(NotSentAgain, match="Only an admin"):
-        send_again(delivered.pk, reviewer.actor(surface="web"))
+    with pytest.raises(NotResent, match="Only an admin"):
+        resend(delivered.pk, reviewer.actor(surface="web"))
     Destination.objects.update(switched_off_at=Now())
-    with pytest.raises(NotSentAgain, match="switched off"):
-        send_again(delivered.pk, admin.actor(surface="web"))
+    with pytest.raises(NotResent, match="switched off"):
+        resend(delivered.pk, admin.actor(surface="web"))
     Destination.objects.update(switched_off_at=None)
     Delivery.objects.update(state="due")
-    with pytest.raises(NotSentAgain, match="still waits"):
-        send_again(delivered.pk, admin.actor(surface="web"))
+    with pytest.raises(NotResent, match="still waits"):
+        resend(delivered.pk, admin.actor(surface="web"))
     assert Delivery.objects.count() == 1
 
 
@@ -81,7 +82,7 @@ def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, 
     upstream.answers[f"{path}/7"] = (500, {"said": "a-bot's-token"})
     make_message(connection)
     drain(destination_id=place.pk)
-    send_again(Delivery.objects.get().pk, admin.actor(surface="web"))
+    resend(Delivery.objects.get().pk, admin.actor(surface="web"))
     drain(destination_id=place.pk)
     assert [(method, asked) for method, asked, _ in upstream.calls] == [("POST", path), ("PATCH", f"{path}/7")]
     assert set(upstream.keys) == {"Bot a-bot's-token"}
@@ -99,7 +100,7 @@ def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connec
     )
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=Now() + timedelta(hours=1))
     assert list(Delivery.objects.next_at(place.pk)) == [others]
-    assert deliver_card(delivery_id=second.pk) == "not its turn"
+    assert deliver(delivery_id=second.pk) == "not its turn"
     Delivery.objects.filter(pk=first.pk).update(state="failed")
     assert list(Delivery.objects.next_at(place.pk)) == [second, others]
 

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 from psycopg.conninfo import make_conninfo
 
-from alerts.channels.signed_webhook.channel import make_secret
+from alerts.channels import channel_of
 from alerts.models import Card, Delivery, Destination
 from audit.models import Entry
 from launcher.paths import ROOT
@@ -81,8 +81,10 @@ def test_burst_loses_and_doubles_nothing(client, standin, monkeypatch):
 
 def happen(client, gateway, standin):
     """Hold many messages and let each go its way; a program is told of each act."""
-    kind = Destination.Kind.SIGNED_WEBHOOK
-    program = Destination.objects.create(name="program", kind=kind, url=f"{standin.url}/hook", secret=make_secret())
+    kind = "signed_webhook"
+    program = Destination.objects.create(
+        name="program", kind=kind, url=f"{standin.url}/hook", secret=channel_of("signed_webhook").new_secret()
+    )
     for number in range(MESSAGES):
         message = make_message(gateway, subject=f"Number {number}")
         for name in NAMES:

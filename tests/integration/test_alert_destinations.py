@@ -7,11 +7,11 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 
-from alerts.channels.discord.addresses import masked, problem_with
-from alerts.deliveries.deliver import deliver_card
+from alerts.channels.discord.addresses import masked_webhook, webhook_error
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
-from alerts.destinations import trying
+from alerts.destinations import commands as trying
 from alerts.models import Card, Delivery, Destination, Digest, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
@@ -51,7 +51,7 @@ def act(action, message):
     record(action, actor=worker("test"), connection=message.connection_id, message=message.public_id)
 
 
-def test_destination_is_added_with_what_it_is_told_of(signed_in, admin, discord):
+def test_destination_is_added_with_what_it_is_event_samples(signed_in, admin, discord):
     other = make_connection("other")
     make_connection("third")
     answer = signed_in(admin).post(
@@ -98,7 +98,7 @@ WRONG = {
     f"https://disc\u043erd.com{PATH}": "no webhook has",
     "https://discord.com/api/webhooks/1/x\\@evil.example": "no webhook has",
     "https://discord.com/api/webhooks/1/../../x": "not the address of a webhook",
-    "http://[::1": "not an address",
+    "http://[::1": "not a whole address",
     "https://127.0.0.1/api/webhooks/1/x": "not an address of Discord",
     f"http://10.0.0.5:8081{PATH}": "not an address of Discord",
     "http://10.0.0.5:8080/admin/": "not the address of a webhook",
@@ -107,12 +107,12 @@ WRONG = {
 
 def test_only_addresses_of_webhooks_at_discord_or_an_allowed_origin_are_taken(settings):
     settings.OUTGOING_ALLOW = ["http://10.0.0.5:8080"]
-    assert {url: problem_with(url) for url, words in WRONG.items() if words not in problem_with(url)} == {}
+    assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
     for host in ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"):
-        assert problem_with(f"https://{host}{PATH}") == ""
-        assert problem_with(f"https://{host}{PATH}?thread_id=12") == ""
-        assert TOKEN not in masked(f"https://{host}{PATH}")
-    assert problem_with(f"http://10.0.0.5:8080{PATH}") == ""
+        assert webhook_error(f"https://{host}{PATH}") == ""
+        assert webhook_error(f"https://{host}{PATH}?thread_id=12") == ""
+        assert TOKEN not in masked_webhook(f"https://{host}{PATH}")
+    assert webhook_error(f"http://10.0.0.5:8080{PATH}") == ""
 
 
 def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discord, destination):
@@ -134,7 +134,7 @@ def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discor
 def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, destination, settings, monkeypatch):
     def tried():
         found = trying.test_destination(destination_id=destination.pk, actor=admin.actor(surface="web"))
-        assert not found.took
+        assert not found.accepted
         return found.sentence
 
     for status, body, says in (
@@ -201,7 +201,7 @@ def test_another_address_has_to_be_tested_anew_and_old_posts_are_left_alone(
     cards = {(one.message, one.removed, one.discord_message_id) for one in Card.objects.all()}
     assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
     act("claim.taken", held)
-    assert deliver_card(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
+    assert deliver(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
     [call] = discord.calls
     assert (call.method, call.path) == ("POST", f"{PATH}x?wait=true")
 
@@ -213,7 +213,7 @@ def test_removed_destination_is_told_nothing_and_its_address_is_forgotten(
     delivery = Delivery.objects.get()
     client = signed_in(admin)
     client.post(f"/alerts/{destination.pk}/remove/")
-    assert deliver_card(delivery_id=delivery.pk) == "gone"
+    assert deliver(delivery_id=delivery.pk) == "gone"
     make_message(connection)
     assert (discord.calls, Delivery.objects.count()) == ([], 1)
     destination.refresh_from_db()

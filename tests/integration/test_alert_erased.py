@@ -2,12 +2,13 @@
 
 import pytest
 
-from alerts.deliveries import bodies
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries import deliver as delivering
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.events import send_event
-from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.deliveries.resending import resend
+from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination, Digest
 from mirror.models import Message
 from tests.factories import make_message
@@ -39,10 +40,10 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
     assert [one.message for one in kept] == [other]
     waits.refresh_from_db()
     assert (waits.state, waits.last_error) == ("failed", "The message was erased before this was sent.")
-    with pytest.raises(NotSentAgain, match="erased with its message"):
-        send_again(gone.pk, admin.actor(surface="web"))
+    with pytest.raises(NotResent, match="erased with its message"):
+        resend(gone.pk, admin.actor(surface="web"))
     page = signed_in(admin).get("/alerts/log/").content.decode()
-    assert (page.count("What it told was erased."), page.count("Send again<")) == (4, 1)
+    assert (page.count("Its content was erased."), page.count("Send again<")) == (4, 1)
     assert "what 0 deliveries" in erase(message)
 
 
@@ -52,9 +53,9 @@ def test_worker_that_is_sending_at_that_moment_brings_nothing_back(discord, conn
     message = make_message(connection)
     delivery = Delivery.objects.get()
     if kind == "card":
-        made = bodies.of_card
-        monkeypatch.setattr(bodies, "of_card", lambda *given, **more: (erase_bodies(message), made(*given, **more))[1])
-        deliver_card(delivery_id=delivery.pk)
+        made = delivering.card_content
+        monkeypatch.setattr(delivering, "card_content", lambda *given: (erase_bodies(message), made(*given))[1])
+        deliver(delivery_id=delivery.pk)
     else:
         Delivery.objects.update(kind="event", card=None)
         delivery.refresh_from_db()

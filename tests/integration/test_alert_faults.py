@@ -10,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from alerts.channels.discord import rates
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
@@ -31,7 +31,7 @@ SCOPE = rates.Scope("somewhere", "1", "POST")
 @pytest.fixture
 def _small_bursts(monkeypatch):
     """More than two cards that wait are a burst."""
-    monkeypatch.setattr("alerts.deliveries.digests.MOST_WAITING", 2)
+    monkeypatch.setattr("alerts.deliveries.digests.MAX_WAITING", 2)
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def die_after_the_post(monkeypatch, place):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("alerts.deliveries.deliver._done", kill)
+        patched.setattr("alerts.deliveries.deliver._delivered", kill)
         with pytest.raises(KeyboardInterrupt):
             drain(destination_id=place.pk)
     Delivery.objects.filter(state="sending").update(lease_until=Now() - timedelta(seconds=1))
@@ -329,8 +329,8 @@ def test_post_that_fails_is_logged_without_the_address_and_a_mistake_of_ours_blo
 
     end_waits()
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.bodies.of_card", None)
-        assert deliver_card(delivery_id=kept.pk) == "postponed"
+        broken.setattr("alerts.deliveries.deliver.card_content", None)
+        assert deliver(delivery_id=kept.pk) == "postponed"
     # Without Redis a destination rests after each post.
     monkeypatch.setattr(rates, "ALONE_SECONDS", 600)
     monkeypatch.setattr("alerts.channels.discord.rates.is_resting", lambda: True)

@@ -11,15 +11,15 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.missed import plan_missed
-from alerts.deliveries.resending import NotSentAgain, send_again
+from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
 from alerts.destinations.forms import DestinationForm
-from alerts.destinations.routes import Act, Wanted, newest_acts, would_go
-from alerts.destinations.samples import told_of
-from alerts.destinations.status import standing
-from alerts.errors import ChannelTaken
+from alerts.destinations.routes import Act, RouteSettings, newest_acts, would_go
+from alerts.destinations.samples import event_samples
+from alerts.destinations.wording import destination_status
+from alerts.errors import ChannelTaken, NotResent
 from alerts.events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry, EntryDetail
@@ -145,8 +145,8 @@ def test_place_says_how_it_is_and_why():
         ({"failures": 1}, "Failing", "The last attempt failed."),
         ({"switched_off_at": NOW, "switched_off_because": "Gone", "failures": 1}, "Switched off", "Gone"),
     ):
-        found = standing(Destination(**{"failures": 0, **fields}), NOW)
-        assert (found.word, said in found.why, bool(found.until)) == (word, True, word == "Waiting"), fields
+        found = destination_status(Destination(**{"failures": 0, **fields}), NOW)
+        assert (found.word, said in found.reason, bool(found.until)) == (word, True, word == "Waiting"), fields
 
 
 def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection, monkeypatch):
@@ -161,7 +161,7 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     assert place.switched_off_at
     # What comes due is given up and kept; nothing is planned while it is off.
     Delivery.objects.update(next_attempt_at=timezone.now())
-    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "gone"
+    assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
     assert place.switched_off_because == f"{admin.name} switched it off."
@@ -182,13 +182,13 @@ def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(con
         Act("message.held", 1, 7, at), Act("message.held", 2, 9, at), Act("message.sent", 1, 7, at)
     )  # fmt: skip
     acts = [held, elsewhere, sent]
-    assert would_go(acts, Wanted(["email.held"])) == [held, elsewhere]
-    assert would_go(acts, Wanted(["email.held"], connection=2)) == [elsewhere]
-    assert would_go(acts, Wanted(["email.held", "email.sent"], mailbox=7), around=1) == [held, sent]
+    assert would_go(acts, RouteSettings(["email.held"])) == [held, elsewhere]
+    assert would_go(acts, RouteSettings(["email.held"], connection=2)) == [elsewhere]
+    assert would_go(acts, RouteSettings(["email.held", "email.sent"], mailbox=7), around=1) == [held, sent]
 
     box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
     other = make_connection("other")
-    wanted = Wanted([event.name for event in EVENTS], mailbox=box.pk)
+    wanted = RouteSettings([event.name for event in EVENTS], mailbox=box.pk)
     Route.objects.create(destination=make_place(), mailbox=box, actions=wanted.actions)
     for of in (connection, other):
         record("connection.failing", actor=worker("test"), connection=of.pk)
@@ -248,7 +248,7 @@ def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
     for kind in ("inngest", "signed_webhook"):
         for privacy in ("minimal", "headers", "full"):
             place = Destination(kind=kind, url=ENDPOINT, privacy=privacy, secret=SECRET)
-            body = json.loads(told_of(EVENTS, place, connection.pk)[names.index("email.decided")].body)
+            body = json.loads(event_samples(EVENTS, place, connection.pk)[names.index("email.decided")].body)
             told = body["data"]
             assert (told["message_id"], told["decision"], "name" in body) == (
                 "01JSAMPLE",
@@ -300,7 +300,7 @@ def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, connection)
         Route.objects.create(destination=place, actions=["message.held"], **where)
     reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
     page = signed_in(reviewer).get("/alerts/").content.decode()
-    for told in (f"in {connection}<", f"in the mailbox {mine}<", "in all connections<"):
+    for told in (f"in {connection}", f"in the mailbox {mine}", "in all connections"):
         assert told in page
     assert page.count("in a place that you do not look after") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
@@ -327,13 +327,13 @@ def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
 
 @pytest.mark.slow
 def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
-    monkeypatch.setattr("alerts.views.log.MOST_AGAIN", 1)
+    monkeypatch.setattr("alerts.views.log.MAX_AGAIN", 1)
     removed = make_place(removed_at=timezone.now(), switched_off_at=timezone.now())
     off, on = make_place(switched_off_at=timezone.now()), make_place()
     given_up(removed), given_up(off), given_up(on, erased_at=timezone.now()), given_up(on)
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
-    for said in ("1 sent once more.", "It is switched off, where this went."):
+    for said in ("1 sent again.", "It is switched off, where this went."):
         assert said in client.post("/alerts/log/again/", follow=True).content.decode()
     assert Delivery.objects.get(state="due").destination == on
 
@@ -343,12 +343,12 @@ def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monke
 def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
     lost, actor = given_up(make_place()), admin.actor(surface="web")
     with transaction.atomic():
-        send_again(lost.pk, actor, unless_done=True)
-        thread, results = in_thread(lambda: send_again(lost.pk, actor, unless_done=True))
+        resend(lost.pk, actor, unless_done=True)
+        thread, results = in_thread(lambda: resend(lost.pk, actor, unless_done=True))
         waiting_for_a_lock(database)
     thread.join(60)
     [refused] = results
-    assert isinstance(refused, NotSentAgain)
+    assert isinstance(refused, NotResent)
     assert refused.sentence == "Somebody else had it sent once more."
     assert Delivery.objects.filter(again_of=lost).count() == 1
 

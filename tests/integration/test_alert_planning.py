@@ -8,10 +8,11 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
+from alerts.channels import card_kinds
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
-from alerts.destinations.routes import Wanted, add_route
+from alerts.destinations.routes import RouteSettings, add_route
 from alerts.events import EVENTS, about_of
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
@@ -92,7 +93,9 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             assert {one.destination for one in made} == asked, action
             assert {(one.entry, one.action, one.state) for one in made} == {(entry.pk, action, "due")}
             assert {one.message_id for one in made} == {about and about.pk}
-            assert all(one.kind == ("card" if one.destination.is_discord else "event") for one in made), action
+            assert all(one.kind == ("card" if one.destination.kind in card_kinds() else "event") for one in made), (
+                action
+            )
             on_cards = {one.card.about for one in made if one.card}
             assert on_cards == {about_of(action, entry=entry.pk, connection=connection.pk)}
 
@@ -237,7 +240,7 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
     place("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.outbox.Planned", None)
+        broken.setattr("alerts.deliveries.planning.Planned", None)
         act("message.approved", message)
         refused = act("message.refused_at_gate", connection=connection, mailbox="m@x.example")
         act("connection.failing", connection=connection)
@@ -265,14 +268,14 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
         switch_off(destination_id=one.pk, actor=actor)
     act("message.approved", message)
     for one in (cards, program):
-        add_route(destination_id=one.pk, wanted=Wanted(["email.decided"]), actor=actor)
+        add_route(destination_id=one.pk, settings=RouteSettings(["email.decided"]), actor=actor)
     for one in (off, kept):
         switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
     assert (plan_missed(), planned()) == (0, [])
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.deliveries.outbox.Planned", None)
+        broken.setattr("alerts.deliveries.planning.Planned", None)
         act("message.approved", message)
     assert plan_missed() == 1
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]

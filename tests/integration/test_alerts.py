@@ -8,7 +8,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.deliveries.deliver import MAX_ATTEMPTS, deliver_card
+from alerts.deliveries.deliver import MAX_ATTEMPTS, deliver
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
@@ -31,7 +31,7 @@ def place(discord):
 
 
 def deliver_due():
-    return deliver_card(delivery_id=Delivery.objects.get(state="due").pk)
+    return deliver(delivery_id=Delivery.objects.get(state="due").pk)
 
 
 def cards(discord):
@@ -53,14 +53,14 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, 
     make_message(connection)
     discord.next["1"] = [(500, {}, {})]
     due = Delivery.objects.get()
-    assert deliver_card(delivery_id=due.pk) == "postponed"
+    assert deliver(delivery_id=due.pk) == "postponed"
     page = signed_in(reviewer).get("/alerts/").content.decode()
     assert '<span class="chip shape rose">Failed (500)</span>' in page
     assert "tried again at" in page
     assert "Discord answered 500." in page
     assert not Delivery.objects.due().exists()
     Delivery.objects.update(next_attempt_at=Now())
-    assert deliver_card(delivery_id=due.pk) == "delivered"
+    assert deliver(delivery_id=due.pk) == "delivered"
     page = signed_in(reviewer).get("/alerts/").content.decode()
     assert '<span class="chip shape green">Delivered (200)</span>' in page
     assert "Failed" not in page
@@ -113,7 +113,7 @@ def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, d
     waiting = Delivery.objects.get()
     with transaction.atomic():
         post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
-        worker, results = in_thread(lambda: deliver_card(delivery_id=waiting.pk))
+        worker, results = in_thread(lambda: deliver(delivery_id=waiting.pk))
         waiting_for_a_lock(database)
     worker.join(60)
     assert results == ["delivered"]
@@ -128,7 +128,7 @@ def test_destination_is_in_the_hands_of_one_worker(connection, discord, place):
     second = Delivery.objects.create(destination=place, message=first.message, card=first.card, action="x")
     with transaction.atomic():
         Destination.objects.select_for_update(no_key=True).get(pk=place.pk)
-        worker, results = in_thread(lambda: deliver_card(delivery_id=second.pk))
+        worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
         waiting_for_a_lock(database)
         Delivery.objects.claim(first.pk)
     worker.join(60)
@@ -147,7 +147,7 @@ def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other_and_one_of_to
         assert (deliver_due(), discord.calls) == ("failed", [])
     second = Delivery.objects.create(destination=place, message=first.message, card=first.card, action="x")
     Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
-    assert [deliver_card(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
+    assert [deliver(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
     # The thread of a channel stays named in the address.
     assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 

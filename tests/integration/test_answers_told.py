@@ -7,8 +7,8 @@ from itertools import count
 import pytest
 from django.db.models.functions import Now
 
-from alerts.channels.discord.buttons import custom_id
-from alerts.channels.discord.interactions.later import judge_press
+from alerts.channels.discord.embeds import custom_id
+from alerts.channels.discord.interactions.receiving import judge_press
 from alerts.models import Interaction
 from approvals.models import Verdict
 from audit.models import Entry

@@ -6,11 +6,10 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from alerts.cards.answer import answer_body, answer_word
-from alerts.cards.card import AMBER, COLOURS, embed
-from alerts.cards.facts import facts_of, status_on_card
-from alerts.cards.notice import entry_now, notice_body, notice_word
-from alerts.deliveries import bodies
+from alerts.cards.answer import answer_card
+from alerts.cards.notice import newest_entry
+from alerts.channels.discord.embeds import AMBER, COLOURS
+from alerts.channels.discord.markdown import MARKDOWN
 from alerts.models import Card, Destination, Digest
 from approvals.decisions.offered_acts import shown_status
 from approvals.models import Claim
@@ -21,6 +20,8 @@ from demo.discord.limits import find_errors
 from mirror.models import Message, Revision
 from mirror.sync.health import note_failure, note_recovery
 from people.actors import webhook
+from tests import cards
+from tests.cards import answer_body, embed_of, notice_body, notice_word
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.unit.test_card_payloads import read_by_discord_py
@@ -41,8 +42,7 @@ def fresh(message):
 def card_of(message, destination, **kept):
     if kept:
         Message.objects.filter(pk=message.pk).update(**kept)
-    message = fresh(message)
-    return embed(facts_of(message, destination, 1), status_on_card(message))
+    return embed_of(fresh(message), destination)
 
 
 def told(card):
@@ -106,51 +106,51 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
 def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
     message = make_message(connection)
     card = Card.objects.create(destination=destination, message=message)
-    assert "components" not in bodies.of_card(card, destination, alert=1).body
-    destination.kind = Destination.Kind.DISCORD_BOT
-    (row,) = bodies.of_card(card, destination, alert=1).body["components"]
+    assert "components" not in cards.posted(destination, card=card)[0]
+    destination.kind = "discord_bot"
+    (row,) = cards.posted(destination, card=card)[0]["components"]
     assert [one["label"] for one in row["components"]] == ["Approve", "Reject", "Claim", "Open"]
     decide(message, reviewer)
-    (row,) = bodies.of_card(card, destination, alert=1).body["components"]
+    (row,) = cards.posted(destination, card=card)[0]["components"]
     assert [one["label"] for one in row["components"]] == ["Open"]
 
 
 def test_digest_of_a_storm_reads_few_and_counts_all(
     connection, destination, monkeypatch, django_assert_max_num_queries
 ):
-    monkeypatch.setattr("alerts.cards.digest.MOST_READ", 2)
+    monkeypatch.setattr("alerts.cards.digest.MAX_READ", 2)
     digest = Digest.objects.create(destination=destination)
     messages = [make_message(connection, hydrated=False, subject=f"Letter {n}") for n in range(5)]
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
     Message.objects.filter(pk=messages[4].pk).update(state="rejected")
     with django_assert_max_num_queries(12):
-        shown = bodies.of_digest(digest, destination, alert=7)
-    fields = told(shown.body["embeds"][0])
-    assert shown.word == "5 messages, 4 waiting"
+        body, word = cards.posted(destination, digest=digest, pk=7)
+    fields = told(body["embeds"][0])
+    assert word == "5 messages, 4 waiting"
     assert fields["By state"] == "4 · Held\n1 · Rejected"
     lines = fields["Newest that wait"].splitlines()
     assert [line.partition(" ·")[0] for line in lines] == ["Letter 3", "Letter 2", "and 2 more"]
     destination.privacy = "minimal"
-    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination, alert=7).body)
+    assert "Letter" not in json.dumps(cards.posted(destination, digest=digest, pk=7)[0])
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     about = f"connection/{connection.pk}"
     began = timezone.now()
     note_failure(connection, "It did not answer @everyone at ops@acme.example.")
-    entry = entry_now(about, None)
+    entry = newest_entry(about, None)
     card = notice_body(about, entry, destination)["embeds"][0]
     assert read_by_discord_py({"embeds": [card]})[0].to_dict()["fields"] == card["fields"]
-    assert (notice_word(entry), card["color"]) == ("Cannot be reached", COLOURS["rose"])
+    assert (notice_word(about, entry), card["color"]) == ("Cannot be reached", COLOURS["rose"])
     assert "\\@everyone" in card["description"]
     assert card["url"].endswith(f"/connections/{connection.pk}/")
     destination.privacy = "minimal"
     assert "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
     note_recovery(connection, began=began)
     # Whichever act planned the post, it tells the newest.
-    newest = entry_now(about, entry.pk)
-    assert notice_word(newest) == "Reached again"
+    newest = newest_entry(about, entry.pk)
+    assert notice_word(about, newest) == "Reached again"
     assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]
 
 
@@ -160,13 +160,13 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
     actor = webhook(connection.slug, surface="worker")
     record("message.refused_at_gate", actor=actor, connection=connection.pk, details=details)
     about = f"refusal/{Entry.objects.latest('pk').pk}"
-    body = notice_body(about, entry_now(about, None), destination)
-    assert notice_word(entry_now(about, None)) == "Refused at the gate"
+    body = notice_body(about, newest_entry(about, None), destination)
+    assert notice_word(about, newest_entry(about, None)) == "Refused at the gate"
     assert told(body["embeds"][0])["Refused"] == r"dana\@acme.example"
     assert find_errors(body) == {}
     assert read_by_discord_py(body)[0].to_dict()["fields"] == body["embeds"][0]["fields"]
     destination.privacy = "minimal"
-    assert "dana" not in json.dumps(notice_body(about, entry_now(about, None), destination))
+    assert "dana" not in json.dumps(notice_body(about, newest_entry(about, None), destination))
 
 
 def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination):
@@ -175,7 +175,7 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
         entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
         body = answer_body(fresh(message), entry, destination)
         card = body["embeds"][0]
-        assert answer_word(fresh(message), entry) == word
+        assert answer_card(fresh(message), entry, destination, MARKDOWN).word == word
         assert card["description"].startswith(f"**{word}**")
         assert told(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
         assert told(card)["Asked for by"].startswith("\\@everyone")

@@ -10,11 +10,13 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.cards.card import CardFacts, embed, payload
+from alerts.cards.message import CardFacts
+from alerts.channels import channel_of
+from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import escape
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import CARD_ACTIONS
-from alerts.deliveries.witness import head_post
+from alerts.deliveries.witness import head_lines
 from alerts.models import Delivery, Destination, Route
 from approvals.decisions.status import Status
 from audit.models import Seal
@@ -22,6 +24,7 @@ from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.mentions import count_pings
 from rendering.invisibles import stripped
+from tests.cards import embed
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.standin import multimail
@@ -85,7 +88,7 @@ def test_invisible_characters_are_marked():
         files=st.lists(marked_up, max_size=2).map(tuple),
         trigger=st.dictionaries(st.sampled_from(["discord_user", "discord_channel", "run_id"]), marked_up),
         risk=marked_up,
-        letter=marked_up,
+        text=marked_up,
         privacy=st.sampled_from(["minimal", "headers", "full"]),
     ),
     marked_up,
@@ -105,7 +108,7 @@ def test_longest_card_is_taken():
     for long in ("😀*" * 3000, "x" * 6000):
         many = (long,) * 9
         facts = CardFacts(
-            *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", 1, long),
+            *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", long),
             held_at=timezone.now(), expires_at=timezone.now(), claimed_by=long,
             copies=many, blind_copies=many, files=many,
         )  # fmt: skip
@@ -157,13 +160,14 @@ def test_card_tells_no_more_than_the_level_of_its_destination(discord, connectio
 
 def deliver_all():
     for delivery in Delivery.objects.filter(state="due").order_by("pk"):
-        deliver_card(delivery_id=delivery.pk)
+        deliver(delivery_id=delivery.pk)
 
 
 @pytest.mark.proves("security 60")
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
     told = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
-    body = head_post(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **told))
+    head = head_lines(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **told))
+    body = channel_of("discord_webhook").lines_body(head)
     assert body["allowed_mentions"] == {"parse": []}
     assert find_errors(body) == {}
     ordinary = {"Ledger", "of", "Countersign", "seal", "entries", "sealed", "root", "key", "UTC"}

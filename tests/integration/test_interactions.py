@@ -16,13 +16,12 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 
-from alerts.channels.discord.buttons import components, custom_id
-from alerts.channels.discord.interactions import noting, receiving
-from alerts.channels.discord.interactions.later import judge_press
-from alerts.channels.discord.interactions.linking import how_to_link
-from alerts.channels.discord.interactions.noting import LAST_KEPT
-from alerts.channels.discord.interactions.pressing import NOT_YOURS
-from alerts.channels.discord.interactions.receiving import forget_answers
+from alerts.channels.discord import replies
+from alerts.channels.discord.embeds import buttons, custom_id
+from alerts.channels.discord.interactions import receiving
+from alerts.channels.discord.interactions.receiving import forget_answers, judge_press
+from alerts.channels.discord.interactions.verdicts import NOT_YOURS
+from alerts.channels.discord.replies import LAST_REFUSAL, link_instructions
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
@@ -301,7 +300,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     # It says where and how, for a press as for a command; the link is good once.
     row = Interaction.objects.get()
     row.kind = Interaction.Kind.COMMAND
-    words, of_command = (one.partition("(<")[0] for one in (text, how_to_link(row)))
+    words, of_command = (one.partition("(<")[0] for one in (text, link_instructions(row)))
     assert words == of_command
     assert "Your account, Discord" in text
     text = said(sent(press(message, by=MALLORY)))
@@ -317,12 +316,12 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
 def test_hammered_button_of_whoever_may_not_is_always_answered_and_does_not_fill_the_ledger(
     auditor, message, monkeypatch
 ):
-    monkeypatch.setattr(noting, "MOST_KEPT", 2)
+    monkeypatch.setattr(replies, "MAX_REFUSALS", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
     kept = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
     for act in ("approve", "reject", "claim"):
         assert "Your account, Discord" in said(sent(press(message, act, by=MALLORY)))
-    assert [LAST_KEPT in one.fields["explanation"] for one in kept] == [False, True]
+    assert [LAST_REFUSAL in one.fields["explanation"] for one in kept] == [False, True]
     # Others are recorded all the same, and it again a minute later.
     assert "Open it on the desk" in said(sent(press(message)))
     assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
@@ -439,7 +438,7 @@ def test_command_is_put_off_once_with_what_was_typed_and_without_what_none_of_ou
 def links_of(message):
     """Return the path of every link on a card with its buttons."""
     link = f"/approvals/{message.upstream_id}/"
-    rows = components(message.public_id, message.revision_id, link, True)
+    rows = buttons(message.public_id, message.revision_id, link, is_open=True)
     return [button["url"] for row in rows for button in row["components"] if "url" in button]
 
 

@@ -5,13 +5,13 @@ import sys
 import pytest
 import requests
 
-from alerts.deliveries.events import send_event, try_event
-from alerts.destinations.secrets import new_secret
+from alerts.channels import channel_of
+from alerts.deliveries.events import send_event
 from alerts.models import Destination
 from launcher.ports import pick_free_ports
 from tests.conformance import recipes
 from tests.factories import make_message
-from tests.integration.test_events_out import tell
+from tests.integration.test_events_out import tell, try_out
 from tests.serving import named
 from tests.stack import wait_for
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def receiver(tmp_path):
     """The running recipe: its destination, and the file that it prints to."""
-    port, out, secret = pick_free_ports(1)[0], tmp_path / "out", new_secret()
+    port, out, secret = pick_free_ports(1)[0], tmp_path / "out", channel_of("signed_webhook").new_secret()
     url = f"http://127.0.0.1:{port}"
     env = {"PATH": "", "PYTHONUNBUFFERED": "1", "SIGNING_SECRET": secret, "PORT": str(port)}
     command = [sys.executable, str(recipes.RECIPES / "signed_webhook.py")]
@@ -36,12 +36,12 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, r
     destination, out = receiver
     message = make_message(connection)
     delivery = tell(destination, message, "message.rejected")
-    assert try_event(destination, within=10.0).took
+    assert try_out(destination, within=10.0).accepted
     for _ in range(2):
         assert send_event(delivery, destination).status == 204
     # One that is not signed by the secret, and one that is not signed at all.
-    stranger = Destination(kind="signed_webhook", url=destination.url, secret=new_secret())
-    assert "(401)" in try_event(stranger, within=10.0).sentence
+    stranger = Destination(kind="signed_webhook", url=destination.url, secret=channel_of("signed_webhook").new_secret())
+    assert "(401)" in try_out(stranger, within=10.0).sentence
     assert requests.post(destination.url, data=b"{}", timeout=10).status_code == 401
     last = tell(destination, message, "message.sent")
     send_event(last, destination)

@@ -14,14 +14,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from alerts.channels.discord.commands import running
-from alerts.channels.discord.commands.errors import CommandRefused
-from alerts.channels.discord.commands.given import read_given
-from alerts.channels.discord.commands.places import mailbox_for
-from alerts.channels.discord.commands.proving import note_proved
-from alerts.channels.discord.commands.register import COMMANDS
-from alerts.channels.discord.commands.running import due_commands, run_command
-from alerts.channels.discord.interactions import telling
+from alerts.channels.discord import replies
+from alerts.channels.discord.commands import run as running
+from alerts.channels.discord.commands.command import CommandRefused, read_command
+from alerts.channels.discord.commands.mailboxes import mailbox_for
+from alerts.channels.discord.commands.registration import COMMANDS
+from alerts.channels.discord.commands.run import due_commands, note_proofs, run_command
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.origin import origin_of
@@ -48,7 +46,7 @@ LETTER = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It 
 
 @pytest.fixture
 def discord(settings, monkeypatch):
-    monkeypatch.setattr(running, "MOST_TRIES", 2)
+    monkeypatch.setattr(running, "MAX_TRIES", 2)
     with standin(APP) as found:
         settings.DISCORD_API_URL, settings.DISCORD_APP_ID = found.url, APP
         settings.DISCORD_BOT_TOKEN = "bot.token"
@@ -90,7 +88,7 @@ def make_due(row):
 
 def run_to_the_end(row):
     """Try as often as it is tried at all."""
-    for _ in range(running.MOST_TRIES):
+    for _ in range(running.MAX_TRIES):
         make_due(row)
         run(row)
 
@@ -164,7 +162,7 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     lie = {"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar}
     desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=lie)
     read_connection.run(desk.connection.pk)
-    assert (note_proved(), note_proved()) == (1, 0)
+    assert (note_proofs(), note_proofs()) == (1, 0)
     found = {}
     for subject in ("Your refund", "Lie"):
         message = Message.objects.get(subject=subject)
@@ -230,7 +228,9 @@ def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, d
     def die(*_, **__):
         raise SystemExit
 
-    for number, (where, how) in enumerate([(running, "_keep"), (running, "note_proved"), (telling, "edit_answer")]):
+    for number, (where, how) in enumerate(
+        [(running, "_store_answer"), (running, "note_proofs"), (replies, "_edit_answer")]
+    ):
         row, answered = given("sendemail", **{**LETTER, "subject": f"Letter {number}"}), len(discord.calls)
         with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
             patched.setattr(where, how, die)
@@ -389,7 +389,7 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
 
 @pytest.mark.slow
 def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
-    monkeypatch.setattr("alerts.channels.discord.interactions.noting.MOST_KEPT", 2)
+    monkeypatch.setattr("alerts.channels.discord.replies.MAX_REFUSALS", 2)
     for _ in range(3):
         assert run(given("sendemail", user="1", **LETTER)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said
@@ -431,10 +431,10 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     assert run(given("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
     # A reply leaves from the mailbox that got the letter.
     came = make_message(connection)
-    reply = read_given(given("reply", message_id=came.upstream_id, body="Soon."))
-    assert mailbox_for(reply, to_write=True, letter=came.upstream_id) == came.mailbox
+    reply = read_command(given("reply", message_id=came.upstream_id, body="Soon."))
+    assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
     with pytest.raises(CommandRefused, match="Say from which mailbox"):
-        mailbox_for(reply, to_write=True, letter="unknown")
+        mailbox_for(reply, to_write=True, email_id="unknown")
 
     bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone"))
     DiscordAccount.objects.create(person=bo, discord_id="3")

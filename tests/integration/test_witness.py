@@ -7,7 +7,7 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from alerts.deliveries.deliver import deliver_card
+from alerts.deliveries.deliver import deliver
 from alerts.deliveries.witness import post_heads
 from alerts.models import Card, Delivery, Destination
 from audit.models import Anchor, Entry, Seal
@@ -112,14 +112,14 @@ def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, 
     assert len(discord.calls) == 1
     witness.refresh_from_db()
     assert timedelta(seconds=1) < witness.witness_due_at - timezone.now() < timedelta(seconds=40)
-    assert deliver_card(delivery_id=due.pk) == "not due"
+    assert deliver(delivery_id=due.pk) == "not due"
     assert witness.switched_off_at is None
     # And where a card was asked to wait, the head does.
     witness.delete()
     other = make_witness(discord, "#others")
     card = Card.objects.create(destination=other, message=message)
     due = Delivery.objects.create(destination=other, message=message, card=card, action="message.held")
-    assert deliver_card(delivery_id=due.pk) == "asked to wait"
+    assert deliver(delivery_id=due.pk) == "asked to wait"
     assert (post_heads(), len(discord.calls)) == (0, 2)
 
 

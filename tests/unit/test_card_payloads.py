@@ -10,16 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.cards.card import CardFacts, embed, is_open, payload, triggered_by
-from alerts.cards.digest import Row, digest_body
-from alerts.channels.discord.buttons import Pressed, components, custom_id, read_custom_id
-from alerts.channels.discord.interactions.answers import reason_form
-from alerts.channels.discord.markdown import cut, escape, literal, units
-from alerts.channels.discord.shortened import shortened
+from alerts.cards.digest import Row
+from alerts.cards.markup import OPEN_TONES, cut, units
+from alerts.cards.message import CardFacts, triggered_by
+from alerts.channels.discord.embeds import Button, buttons, custom_id, payload, read_custom_id, shortened
+from alerts.channels.discord.markdown import escape, literal
+from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.mentions import count_pings
+from tests.cards import digest_body, embed
 
 with warnings.catch_warnings():
     # It imports a module of the standard library that goes away, for voices.
@@ -45,7 +46,7 @@ def facts(text, privacy="headers", **more):
     return CardFacts(
         upstream_id=text, link=LINK, subject=text, sender=text, recipients=(text,) * 7,
         trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, fingerprint="7F3A-19C2-K0QD",
-        risk=text, privacy=privacy, alert=1, letter=text, held_at=HELD_AT, expires_at=EXPIRES_AT, claimed_by=text,
+        risk=text, privacy=privacy, text=text, held_at=HELD_AT, expires_at=EXPIRES_AT, claimed_by=text,
         **more,
     )  # fmt: skip
 
@@ -58,12 +59,12 @@ def card_of(status=HELD, **more):
 
 def bot_body(text, tone="amber", privacy="headers"):
     status = Status("Held", tone, text)
-    rows = components(MESSAGE, 7, LINK, is_open(status))
+    rows = buttons(MESSAGE, 7, LINK, is_open=status.tone in OPEN_TONES)
     return payload(embed(facts(text, privacy), status), rows)
 
 
 def digest_of(text, tones=TONES):
-    return digest_body([Row(text or "Held", tone, text, LINK, "high") for tone in tones * 4], LINK)
+    return digest_body([Row(text or "Held", tone, text, "high") for tone in tones * 4], LINK)
 
 
 def read_by_discord_py(body):
@@ -201,22 +202,22 @@ def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
     ]  # fmt: skip
     assert buttons[-1].url == LINK
     assert [read_custom_id(one.custom_id) for one in buttons[:3]] == [
-        Pressed(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
+        Button(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
     ]
 
 
 def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():
     for revision, opened in ((None, True), (7, False), (None, False)):
-        (row,) = components(MESSAGE, revision, LINK, opened)
+        (row,) = buttons(MESSAGE, revision, LINK, is_open=opened)
         assert [button["label"] for button in row["components"]] == ["Open"], (revision, opened)
-    assert components(MESSAGE, None, "https://desk.example/" + "x" * 500, False) == []
+    assert buttons(MESSAGE, None, "https://desk.example/" + "x" * 500, is_open=False) == []
 
 
 @given(st.sampled_from(["approve", "reject", "claim"]), st.uuids(), st.integers(1, 2**63 - 1))
 def test_custom_id_is_read_as_it_was_written(act, message, revision):
     text = custom_id(act, message, revision)
     assert len(text) <= 100
-    assert read_custom_id(text) == Pressed(act, message, revision)
+    assert read_custom_id(text) == Button(act, message, revision)
 
 
 def test_custom_id_that_the_desk_never_wrote_is_nothing():

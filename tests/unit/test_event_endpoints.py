@@ -2,7 +2,8 @@
 
 import pytest
 
-from alerts.channels.endpoints import masked_endpoint, problem_with_endpoint, problem_with_inngest
+from alerts.channels.inngest.channel import event_url_error, masked_event_url
+from alerts.channels.signed_webhook.channel import endpoint_error
 
 KEY = "abcdefghijklmnopqrstuvwxyz-0123456789_WXYZ"
 INNGEST = f"https://inn.gs/e/{KEY}"
@@ -46,18 +47,18 @@ def _destinations(settings):
 def test_what_is_public_or_named_is_taken():
     inngest = [INNGEST, f"{INNGEST}/", "https://inn.gs:443/e/k", f"{OWN}/e/test"]
     hooks = ["https://hooks.example/in?token=1", f"{OWN}/hooks", "https://8.8.8.8/in"]
-    assert [problem_with_inngest(url) for url in inngest] == [""] * 4
-    assert [problem_with_endpoint(url) for url in hooks] == [""] * 3
+    assert [event_url_error(url) for url in inngest] == [""] * 4
+    assert [endpoint_error(url) for url in hooks] == [""] * 3
 
 
 def test_what_is_no_event_url_is_said_in_words_without_the_key():
-    problems = {url: problem_with_inngest(url) for url in NO_INNGEST}
+    problems = {url: event_url_error(url) for url in NO_INNGEST}
     assert {url: problems[url] for url, told in NO_INNGEST.items() if told not in problems[url]} == {}
     assert [one for one in problems.values() if KEY in one or not one.endswith(".")] == []
 
 
 def test_what_takes_no_webhook_is_said_in_words_without_the_key():
-    problems = {url: problem_with_endpoint(url) for url in NO_WEBHOOK}
+    problems = {url: endpoint_error(url) for url in NO_WEBHOOK}
     assert {url: problems[url] for url, told in NO_WEBHOOK.items() if told not in problems[url]} == {}
     assert [one for one in problems.values() if KEY in one] == []
 
@@ -70,4 +71,4 @@ def test_address_is_shown_without_what_would_let_somebody_post():
         "secret": "••••",
         "https://[::1/secret": "••••",
     }
-    assert {url: masked_endpoint(url) for url in shown} == shown
+    assert {url: masked_event_url(url) for url in shown} == shown

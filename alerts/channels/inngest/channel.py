@@ -1,49 +1,149 @@
 """Speaks to Inngest's event API: one event a request, with an id by which a second one is dropped.
 
-Whoever has the event key can post, and it is part of the address: no sentence and no log tells it.
+Whoever has the event key can post, and it is part of the address: no sentence and no log contains it.
 """
 
 import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
-from alerts.channels.endpoints import problem_with_inngest
-from alerts.channels.http import ask, asked_to_wait, for_log
-from alerts.channels.outcomes import CardRefused, DestinationGone, Later, Posted
+from django.core.exceptions import ValidationError
+
+from alerts.channels.base import (
+    TEST_EVENT,
+    CardRefused,
+    DestinationGone,
+    EventChannel,
+    FormField,
+    Posted,
+    RetryLater,
+    TestResult,
+)
+from alerts.channels.requests import (
+    MASK,
+    address_error,
+    is_allowed,
+    masked_host,
+    redacted,
+    retry_after,
+    send,
+    split_address,
+)
+from alerts.models import Destination
+from common.origins import origin_of
 from outgoing.guarded import Answer
 
+EXAMPLE = "https://inn.gs/e/an-event-key"
+# Inngest's names have the product in front, as MultiMail's page on it shows.
+FAMILY = "multimail/"
+_ORIGIN = "https://inn.gs:443"
+_PATH = re.compile(r"/e/(?P<key>[A-Za-z0-9_-]{1,200})/?")
+_HINT = "In Inngest, open Manage, Event Keys, and copy an address that events are posted to."
+# Of a key that is long enough to spare them, so many characters are shown.
+_SHOWN, _LONG = 4, 24
 _GONE = (401, 403, 404, 410)
 # What is wrong with the event itself stays wrong.
 _REFUSED = (400, 406, 409, 412, 413, 422)
-IN_WORDS = {
-    400: "Inngest did not accept the event. Look whether the address is one that events are posted to.",
-    401: "Inngest does not know this event key. Look under Manage, Event Keys, and put the address in whole.",
-    403: "Inngest takes nothing from us by this key. Look under Manage, Event Keys, whether it is limited to some "
-    "events or addresses.",
-    404: "Inngest knows no such event key: it was deleted, or the address is not whole. Look under Manage, Event Keys.",
-    413: "Inngest found the event too large.",
-}
 
 
-def post(url: str, body: bytes, *, limit: float) -> Posted:
-    """Post one event, and return the id that Inngest gave it."""
-    if problem := problem_with_inngest(url):
-        # What was let in may have been allowed by an origin that is allowed no more.
-        raise DestinationGone(problem)
-    answer = ask(url, body, limit=limit)
-    kept = for_log(answer, (urlsplit(url).path.rpartition("/")[2],))
-    if 200 <= answer.status < 300:
-        return Posted(_id_given(answer), answer.status, answer=kept)
-    if answer.status == 429:
-        raise Later("Inngest asked to wait.", seconds=asked_to_wait(answer), status=429, answer=kept)
-    sentence = f"Inngest answered {answer.status}."
-    if answer.status in _GONE:
-        raise DestinationGone(f"{sentence} It does not take this event key.", status=answer.status, answer=kept)
-    if answer.status in _REFUSED:
-        raise CardRefused(f"{sentence} It does not take this event.", status=answer.status, answer=kept)
-    raise Later(sentence, status=answer.status, answer=kept)
+class Inngest(EventChannel):
+    """Events for functions."""
+
+    kind, label, service = "inngest", "Inngest", "Inngest"
+    hosts = ("inn.gs",)
+    summary = "Events for functions. Needs an event URL."
+    fields = (
+        FormField(
+            "url",
+            "Event URL",
+            "In Inngest: Manage, Event Keys; the address ends with the key.",
+            required="Put in the address of the webhook.",
+            is_secret=True,
+        ),
+    )
+    refusals = {
+        400: "Inngest did not accept the event. Look whether the address is one that events are posted to.",
+        401: "Inngest does not know this event key. Look under Manage, Event Keys, and put the address in whole.",
+        403: "Inngest takes nothing from us by this key. Look under Manage, Event Keys, whether it is limited to some "
+        "events or addresses.",
+        404: "Inngest knows no such event key: it was deleted, or the address is not whole. Look under Manage, Event "
+        "Keys.",
+        413: "Inngest found the event too large.",
+    }
+
+    def clean_field(self, name: str, value: str) -> str:
+        if error := event_url_error(value):
+            raise ValidationError(error)
+        return value
+
+    def address(self, destination: Destination) -> str:
+        return masked_event_url(destination.url)
+
+    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        return {"name": f"{FAMILY}{name}", "id": event_id, "ts": int(at.timestamp() * 1000), "data": data}
+
+    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+        url = destination.url
+        if error := event_url_error(url):
+            # It may have been accepted because of an origin that is no longer allowed.
+            raise DestinationGone(error)
+        answer = send("POST", url, body, limit=limit)
+        stored = redacted(answer, [urlsplit(url).path.rpartition("/")[2]])
+        if 200 <= answer.status < 300:
+            return Posted(_event_id(answer), answer.status, answer=stored)
+        if answer.status == 429:
+            raise RetryLater("Inngest asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+        sentence = f"Inngest answered {answer.status}."
+        if answer.status in _GONE:
+            raise DestinationGone(f"{sentence} It does not take this event key.", status=answer.status, answer=stored)
+        if answer.status in _REFUSED:
+            raise CardRefused(f"{sentence} It does not take this event.", status=answer.status, answer=stored)
+        raise RetryLater(sentence, status=answer.status, answer=stored)
+
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        if not self.post_test_event(destination, limit=limit).message_id:
+            return TestResult(
+                False, "Something answered there, but not as Inngest does. Look whether the address is right."
+            )
+        return TestResult(True, f"Inngest took the test. Its event stands there as {FAMILY}{TEST_EVENT}.")
 
 
-def _id_given(answer: Answer) -> str:
+def event_url_error(url: str) -> str:
+    """Return in words why this cannot be an Inngest event URL, and what to do; empty where it can."""
+    if error := address_error(url, example=EXAMPLE, hint=_HINT):
+        return error
+    parts = urlsplit(url)
+    if not is_allowed(url) and origin_of(url) != _ORIGIN:
+        if parts.hostname == "inn.gs":
+            return "Inngest's addresses begin with https:// and name no port. Put it in that way."
+        if (parts.hostname or "").endswith("inngest.com"):
+            return f"This is an address of Inngest, but none that events are posted to. {_HINT}"
+        return (
+            f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator can "
+            f"name its origin in OUTGOING_ALLOW. {_HINT}"
+        )
+    found = _PATH.fullmatch(parts.path)
+    if not found:
+        return f"This is not an address that events are posted to: one looks like {EXAMPLE}. {_HINT}"
+    if found["key"].startswith("signkey"):
+        return f"This holds a signing key, which is for your functions alone. {_HINT}"
+    return "Leave out what stands behind the question mark." if parts.query else ""
+
+
+def masked_event_url(url: str) -> str:
+    """Return where an event URL leads, with the end of a long key."""
+    parts = split_address(url)
+    found = _PATH.fullmatch(parts.path) if parts else None
+    if parts is None or found is None:
+        return masked_host(url)
+    key = found["key"]
+    return f"{parts.netloc}/e/…{key[-_SHOWN:]}" if len(key) >= _LONG else f"{parts.netloc}/e/{MASK}"
+
+
+def _event_id(answer: Answer) -> str:
     """Return the id in an answer such as {"ids": ["01H..."], "status": 200}; empty where it is no such answer."""
     try:
         ids = json.loads(answer.body)["ids"]

@@ -1,66 +1,137 @@
-"""Signs what goes out as the Standard Webhooks specification asks, and reads what the receiver answers."""
+"""Posts events to a program's address, signed as the Standard Webhooks specification asks."""
 
 import base64
-import hashlib
-import hmac
 import secrets
 import time
-from urllib.parse import urlsplit
+from datetime import UTC, datetime
+from urllib.parse import SplitResult, urlsplit
 
-from alerts.channels.endpoints import problem_with_endpoint
-from alerts.channels.http import ask, asked_to_wait, for_log
-from alerts.channels.outcomes import DestinationGone, Later, Posted
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from standardwebhooks import Webhook
+
+from alerts.channels import all_channels
+from alerts.channels.base import (
+    TEST_EVENT,
+    DestinationGone,
+    EventChannel,
+    FormField,
+    Posted,
+    RetryLater,
+    TestResult,
+)
+from alerts.channels.requests import address_error, is_allowed, masked_host, redacted, retry_after, send
 from alerts.models import Destination
+from common.origins import is_public, origin_of
 from common.postgres import clock
 
+EXAMPLE = "https://hooks.yourteam.example/countersign"
 PREFIX = "whsec_"
 # The specification asks for 24 to 64.
-_BYTES = 32
-IN_WORDS = {
-    401: "The receiver refused the test (401). Look whether it checks the signature with this destination's secret.",
-    403: "The receiver refused the test (403). Look whether it checks the signature with this destination's secret.",
-    404: "Nothing takes webhooks at this address (404). Look whether it is whole.",
-    405: "What is at this address takes no webhooks (405). Look whether it is whole.",
-    410: "The receiver says that it wants no more webhooks (410). Ask whoever runs it.",
-}
+_SECRET_BYTES = 32
 
 
-def make_secret() -> str:
-    """Return a new secret, as people copy it."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(_BYTES)).decode()
+class SignedWebhook(EventChannel):
+    """Events for a program of one's own."""
+
+    kind, label, service = "signed_webhook", "Signed webhook", "The receiver"
+    summary = "Events for a program, signed by Standard Webhooks. Needs its address; the secret is made here."
+    makes_secret = True
+    fields = (
+        FormField(
+            "url",
+            "Address of the program",
+            "Where the program takes webhooks; it begins with https://.",
+            required="Put in the address of the webhook.",
+            is_secret=True,
+        ),
+    )
+    refusals = {
+        401: "The receiver refused the test (401). Look whether it checks the signature with this destination's "
+        "secret.",
+        403: "The receiver refused the test (403). Look whether it checks the signature with this destination's "
+        "secret.",
+        404: "Nothing takes webhooks at this address (404). Look whether it is whole.",
+        405: "What is at this address takes no webhooks (405). Look whether it is whole.",
+        410: "The receiver says that it wants no more webhooks (410). Ask whoever runs it.",
+    }
+
+    def clean_field(self, name: str, value: str) -> str:
+        if error := endpoint_error(value):
+            raise ValidationError(error)
+        return value
+
+    def address(self, destination: Destination) -> str:
+        return masked_host(destination.url)
+
+    def new_secret(self) -> str:
+        return PREFIX + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
+
+    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+        """Post one event. Whatever the receiver does not accept with a 2xx it gets again, except after a 410."""
+        if error := endpoint_error(destination.url):
+            raise DestinationGone(error)
+        if not destination.secret:
+            raise DestinationGone("The destination has no secret to sign with. Make a new one.")
+        answer = send(
+            "POST",
+            destination.url,
+            body,
+            headers=signed_headers(destination, event_id=event_id, body=body),
+            limit=limit,
+        )
+        parts = urlsplit(destination.url)
+        stored = redacted(answer, (parts.query, parts.path.strip("/")))
+        if 200 <= answer.status < 300:
+            return Posted("", answer.status, answer=stored)
+        sentence = f"The receiver answered {answer.status}."
+        if answer.status == 410:
+            raise DestinationGone(f"{sentence} It wants no more webhooks.", status=410, answer=stored)
+        if answer.status == 429:
+            raise RetryLater("The receiver asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+        raise RetryLater(sentence, status=answer.status, answer=stored)
+
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        self.post_test_event(destination, limit=limit)
+        return TestResult(True, f"The receiver took the test, an event of the type {TEST_EVENT}.")
 
 
-def signature(secret: str, *, event_id: str, timestamp: int, body: bytes) -> str:
-    """Return one signature of the version 1: an HMAC-SHA256 over id, time and the exact bytes."""
-    signed = f"{event_id}.{timestamp}.".encode() + body
-    key = base64.b64decode(secret.removeprefix(PREFIX))
-    return "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-
-
-def headers(destination: Destination, *, event_id: str, body: bytes) -> dict[str, str]:
-    """Return the three headers, of this moment; while the secret before is taken too, with a signature of each."""
-    timestamp = int(time.time())
-    signing = [destination.secret]
+def signed_headers(destination: Destination, *, event_id: str, body: bytes) -> dict[str, str]:
+    """Return the three headers, signed now; while the previous secret is valid too, with a signature of each."""
+    at = datetime.fromtimestamp(int(time.time()), UTC)
+    keys = [destination.secret]
     if destination.secret_before and destination.secret_before_until and destination.secret_before_until > clock():
-        signing.append(destination.secret_before)
-    signed = [signature(secret, event_id=event_id, timestamp=timestamp, body=body) for secret in signing]
-    return {"webhook-id": event_id, "webhook-timestamp": str(timestamp), "webhook-signature": " ".join(signed)}
+        keys.append(destination.secret_before)
+    signatures = [Webhook(key).sign(msg_id=event_id, timestamp=at, data=body.decode()) for key in keys]
+    return {
+        "webhook-id": event_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": " ".join(signatures),
+    }
 
 
-def post(destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
-    """Post one event. Whatever the receiver does not take with a 2xx it gets again, but for a 410."""
-    if problem := problem_with_endpoint(destination.url):
-        raise DestinationGone(problem)
-    if not destination.secret:
-        raise DestinationGone("The destination has no secret to sign with. Make a new one.")
-    answer = ask(destination.url, body, headers=headers(destination, event_id=event_id, body=body), limit=limit)
-    parts = urlsplit(destination.url)
-    kept = for_log(answer, (parts.query, parts.path.strip("/")))
-    if 200 <= answer.status < 300:
-        return Posted("", answer.status, answer=kept)
-    sentence = f"The receiver answered {answer.status}."
-    if answer.status == 410:
-        raise DestinationGone(f"{sentence} It wants no more webhooks.", status=410, answer=kept)
-    if answer.status == 429:
-        raise Later("The receiver asked to wait.", seconds=asked_to_wait(answer), status=429, answer=kept)
-    raise Later(sentence, status=answer.status, answer=kept)
+def endpoint_error(url: str) -> str:
+    """Return in words why no signed webhook can go to this address, and what to do; empty where one can."""
+    if error := address_error(url, example=EXAMPLE):
+        return error
+    parts = urlsplit(url)
+    if origin_of(url) == origin_of(settings.PUBLIC_URL):
+        return "This is the desk's own address. Put in that of the program which is to be told."
+    if is_allowed(url):
+        return ""
+    if parts.scheme != "https":
+        return "The address has to begin with https://, so that nobody on the way can read what is posted."
+    if other := next((one for one in all_channels().values() if parts.hostname in one.hosts), None):
+        return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
+    if _is_private(parts):
+        return "This address is inside a private network, and OUTGOING_ALLOW does not name it. An operator can add it."
+    return ""
+
+
+def _is_private(parts: SplitResult) -> bool:
+    """Whether the address itself names a private network; what a name resolves to is checked at each request."""
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host

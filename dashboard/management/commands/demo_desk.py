@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from alerts.channels.discord.commands.register import COMMANDS
 from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
-from alerts.channels.discord.commands.register import COMMANDS
-from alerts.channels.signed_webhook.channel import make_secret
+from alerts.channels import channel_of
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.events import EVENTS
 from alerts.models import Destination, Route
@@ -68,7 +68,7 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
         "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
         "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
-        HOOK_SECRET: known.get(HOOK_SECRET) or make_secret(),
+        HOOK_SECRET: known.get(HOOK_SECRET) or channel_of("signed_webhook").new_secret(),
         "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET") or f"whsec_{secrets.token_urlsafe(32)}",
         "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
         "DATABASE_URL": settings.OWN_DATABASE_URL,

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from alerts.channels.discord.commands.register import NotRegistered, register
+from alerts.channels.discord.commands.registration import NotRegistered, register
 
 
 class Command(BaseCommand):

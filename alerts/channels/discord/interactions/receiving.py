@@ -1,7 +1,7 @@
-"""Takes a signed interaction in once, and returns what to answer within Discord's three seconds.
+"""Receives a signed interaction once, and returns the answer within Discord's three seconds.
 
 A press is stored, judged and answered in one transaction: sent again, it finds its answer and decides nothing. What
-would have to wait for others is put off: the row owes the answer then, and a worker judges it.
+would have to wait for locks is deferred: the answer is due then, and a worker judges the press.
 """
 
 import json
@@ -14,31 +14,44 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from alerts.channels.discord.commands import taking
-from alerts.channels.discord.commands.suggesting import suggest
-from alerts.channels.discord.interactions.answers import DEFERRED, PONG, Body, choices, private
-from alerts.channels.discord.interactions.pressing import judge
-from alerts.channels.discord.interactions.reading import AUTOCOMPLETE, PING, Received
+from alerts.channels.discord.commands.mailboxes import suggest
+from alerts.channels.discord.interactions.requests import AUTOCOMPLETE, PING, Received
+from alerts.channels.discord.interactions.verdicts import judge
+from alerts.channels.discord.replies import (
+    BROKEN,
+    DEFERRED,
+    PONG,
+    TOO_LATE,
+    Body,
+    Reply,
+    choices,
+    close,
+    is_too_late,
+    private,
+    send_reply,
+)
 from alerts.models import Interaction
-from common.logs import trace_id
+from common.logs import trace_id, traced
 from common.nudge import nudge
-from common.postgres.anew import atomic_anew
+from common.postgres.anew import anew, atomic_anew
 
 log = logging.getLogger(__name__)
 
-TASK = "alerts.tasks.judge_press"
-# So long it may wait for others' locks here, and for any answer of the database; of Discord's three seconds enough is
-# left to put it off.
+PRESS_TASK, COMMAND_TASK = "alerts.tasks.judge_press", "alerts.tasks.run_command"
+_PRESSES = (Interaction.Kind.PRESS, Interaction.Kind.FORM)
+# So long it may wait for a lock and for any statement; enough of Discord's three seconds is left to defer it.
 LOCK_MS, STATEMENT_MS = 800, 1200
 # Discord waits three seconds, with the way there and back.
 ANSWER_WITHIN = 2.5
 _TOO_SLOW = ("55P03", "57014")
 # What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
-ANSWERS_KEPT = timedelta(minutes=20)
+ANSWERS_STORED = timedelta(minutes=20)
 OTHER_APPLICATION = (
     "Nothing was done: the desk is set up for another Discord application. Whoever runs it sets DISCORD_APP_ID to this "
     "application's id."
 )
+
+TRY_AGAIN = "The message was busy just now. Nothing was decided: press again."
 
 
 class TooSlow(Exception):
@@ -57,18 +70,18 @@ def receive(received: Received) -> Body:
         log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
         return private(OTHER_APPLICATION)
     if received.kind == Interaction.Kind.COMMAND:
-        return _put_off(received, until)
+        return _defer(received, until)
     try:
         return _judge_now(received, until)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise
-    return _put_off(received, until)
+    return _defer(received, until)
 
 
 def _suggest(received: Received) -> Body:
     """Offer what could stand there; nothing where the database is slow, as people go on typing meanwhile."""
-    option = json.loads(received.given)
+    option = json.loads(received.options)
     try:
         with transaction.atomic():
             _be_quick()
@@ -90,31 +103,75 @@ def _judge_now(received: Received, until: float) -> Body:
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
     if not is_new:
         return _answer_of(interaction)
-    said = judge(interaction)
-    body = said.body()
-    interaction.outcome, interaction.options, interaction.answer = said.outcome, "", json.dumps(body)
-    interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
+    reply = judge(interaction)
+    _store_reply(interaction, reply)
     _check_in_time(until)
-    return body
+    return reply.body()
 
 
 @atomic_anew
-def _put_off(received: Received, until: float) -> Body:
+def _defer(received: Received, until: float) -> Body:
     """Store it as owing its answer, and tell a worker; once, however often it comes."""
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
-    if is_new and interaction.kind == Interaction.Kind.COMMAND:
-        taking.take(interaction)
-    elif is_new:
-        nudge(TASK, interaction.pk)
+    if is_new:
+        nudge(COMMAND_TASK if interaction.kind == Interaction.Kind.COMMAND else PRESS_TASK, interaction.pk)
     _check_in_time(until)
     return _answer_of(interaction)
 
 
+def judge_press(*, interaction_id: int) -> str:
+    """Judge and answer one press that was deferred, if it is due, and return what came of that."""
+    interaction = Interaction.objects.filter(kind__in=_PRESSES).claim(interaction_id)
+    if interaction is None:
+        return "not due"
+    with traced(interaction.trace):
+        if is_too_late(interaction):
+            return close(interaction, TOO_LATE, error=TOO_LATE)
+        if not interaction.answer:
+            anew(lambda: _judge_once(interaction))
+        return send_reply(interaction)
+
+
+def enqueue_due_presses() -> None:
+    """Enqueue the presses whose task was lost."""
+    due = Interaction.objects.filter(kind__in=_PRESSES).due().order_by("next_attempt_at")
+    for key in due.values_list("pk", flat=True)[:200]:
+        nudge(PRESS_TASK, key)
+
+
 def forget_answers() -> int:
     """Forget what presses were answered, once nobody can ask for it again; return how many that were."""
-    old = Interaction.objects.filter(created_at__lt=Now() - ANSWERS_KEPT).exclude(answer="")
+    old = Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(answer="")
     return int(old.update(answer=""))
+
+
+@transaction.atomic
+def _judge_once(interaction: Interaction) -> None:
+    # A worker that took over meanwhile waits here, and finds the answer.
+    locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
+    if not locked.answer:
+        reply = _judge_safely(locked)
+        # No form can come late.
+        _store_reply(locked, Reply("too late", TRY_AGAIN) if reply.form else reply)
+    interaction.outcome, interaction.answer = locked.outcome, locked.answer
+
+
+def _judge_safely(interaction: Interaction) -> Reply:
+    try:
+        with transaction.atomic():
+            return judge(interaction)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # Trying again would end in the same way, and somebody waits.
+        log.exception("press not judged", extra={"interaction": interaction.discord_id})
+        return Reply("fault", BROKEN)
+
+
+def _store_reply(interaction: Interaction, reply: Reply) -> None:
+    interaction.outcome, interaction.options, interaction.answer = reply.outcome, "", json.dumps(reply.body())
+    interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
 
 
 def _store(received: Received, *, state: str, token: str) -> tuple[Interaction, bool]:
@@ -127,7 +184,7 @@ def _store(received: Received, *, state: str, token: str) -> tuple[Interaction, 
         "discord_channel": received.channel,
         "discord_channel_id": received.channel_id,
         "discord_guild_id": received.guild_id,
-        "options": received.given,
+        "options": received.options,
         "token": token,
         "trace": trace_id.get(),
     }

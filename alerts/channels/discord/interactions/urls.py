@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from alerts.channels.discord.interactions.view import interactions
+from alerts.channels.discord.interactions.endpoint import interactions
 
 urlpatterns = [path("discord/interactions/", interactions, name="discord-interactions")]

@@ -1,28 +1,36 @@
-"""Where Discord's interactions arrive: signature over the raw body first, then all else.
+"""Where Discord's interactions arrive: Ed25519 over the time stamp and the raw body first, then all else.
 
 It knows no cookies and no sessions: the signature is all that counts, so there is no CSRF token.
 """
 
 import json
 import logging
+import re
 import time
 
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from alerts.channels.discord.interactions.answers import BROKEN, Body, private
-from alerts.channels.discord.interactions.reading import NoInteraction, Received, read_interaction
 from alerts.channels.discord.interactions.receiving import TooSlow, receive
-from alerts.channels.discord.interactions.signing import SIGNATURE, TIMESTAMP, read_key, what_is_wrong
+from alerts.channels.discord.interactions.requests import NoInteraction, Received, read_interaction
+from alerts.channels.discord.replies import BROKEN, Body, private
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, read_body
 
 log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 1024
+SIGNATURE, TIMESTAMP = "X-Signature-Ed25519", "X-Signature-Timestamp"
+# Seconds. What is older was answered long ago, or replayed; clocks differ by less than a minute.
+_OLDEST, _AHEAD = 300, 60
+_KEY = re.compile("[0-9a-fA-F]{64}")
+_SIGNATURE = re.compile("[0-9a-fA-F]{128}")
+_TIME = re.compile("[0-9]{1,12}", re.ASCII)
 # Beyond the first of a minute, each hundredth is told: whoever floods the address must not flood the log.
 _EACH = 100
 DATABASE_AWAY = (
@@ -37,7 +45,7 @@ def interactions(request: HttpRequest) -> HttpResponse:
     """Take one interaction in, and answer as Discord documents it. Nothing is kept of what is not signed."""
     if not settings.DISCORD_PUBLIC_KEY:
         return _refused(404, "No Discord application is set up for this desk.")
-    if (key := read_key(settings.DISCORD_PUBLIC_KEY)) is None:
+    if (key := _public_key(settings.DISCORD_PUBLIC_KEY)) is None:
         log.error("DISCORD_PUBLIC_KEY is no Ed25519 key")
         return _refused(503, "The public key of the Discord application is not set up rightly at this desk.")
     if settings.HTTPS and came_unencrypted(request):
@@ -47,16 +55,39 @@ def interactions(request: HttpRequest) -> HttpResponse:
         return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. Discord's interactions are far smaller.")
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached.")
-    headers = request.headers
-    given = {"signature": headers.get(SIGNATURE, ""), "timestamp": headers.get(TIMESTAMP, "")}
-    if wrong := what_is_wrong(key, body=body, now=time.time(), **given):
-        _count_refused(wrong)
+    signature, timestamp = request.headers.get(SIGNATURE, ""), request.headers.get(TIMESTAMP, "")
+    if error := _signature_error(key, body=body, signature=signature, timestamp=timestamp):
+        _count_refused(error)
         return _refused(401, "Discord's signature does not hold.")
     try:
         received = read_interaction(body)
     except NoInteraction:
         return _refused(400, "This is signed, but it is no interaction that Discord documents.")
     return _json(200, _answer_to(received))
+
+
+def _public_key(text: str) -> Ed25519PublicKey | None:
+    """Return the application's public key as its page at Discord shows it, or None where it is none."""
+    if not _KEY.fullmatch(text):
+        return None
+    try:
+        return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+    except ValueError:
+        return None
+
+
+def _signature_error(key: Ed25519PublicKey, *, body: bytes, signature: str, timestamp: str) -> str:
+    """Return in a word why this does not count; empty where it does."""
+    if not signature or not timestamp:
+        return "missing"
+    if not _SIGNATURE.fullmatch(signature) or not _TIME.fullmatch(timestamp):
+        return "malformed"
+    try:
+        key.verify(bytes.fromhex(signature), timestamp.encode() + body)
+    except InvalidSignature:
+        return "forged"
+    # Only a signed time means anything.
+    return "" if -_AHEAD <= time.time() - int(timestamp) <= _OLDEST else "stale"
 
 
 def _answer_to(received: Received) -> Body:

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpResponseBase
 from django.shortcuts import render
 
-from alerts.destinations import rights
+from alerts.destinations.commands import check_may_manage
 from alerts.errors import DestinationNotAllowed
 from common.pages import DeskRequest
 
@@ -18,7 +18,7 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
     @wraps(view)
     def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            rights.check_may_manage(request.actor)
+            check_may_manage(request.actor)
         except DestinationNotAllowed as error:
             return render(request, "alerts/refused.html", {"problem": error.sentence}, status=403)
         return view(request, *args, **kwargs)

@@ -5,45 +5,46 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.channels.discord.commands.given import Given
-from alerts.channels.discord.commands.places import mailbox_for
-from alerts.channels.discord.interactions.followup import MAX_CONTENT
-from alerts.channels.discord.markdown import literal, units
+from alerts.cards.markup import units
+from alerts.channels.discord.commands.command import Command
+from alerts.channels.discord.commands.mailboxes import mailbox_for
+from alerts.channels.discord.markdown import literal
+from alerts.channels.discord.replies import MAX_CONTENT
 from approvals.querysets.messages import desk_messages
 from mirror.models import Message
 from upstream.agent import Agent
 
-MOST = 10
+MAX_ROWS = 10
 _SUBJECT, _ADDRESS, _ID = 80, 60, 200
 
 
-def check_inbox(given: Given) -> str:
+def check_inbox(command: Command) -> str:
     """Return the unread mail of a mailbox, the newest first; nothing is marked as read."""
-    mailbox = mailbox_for(given, to_write=False)
+    mailbox = mailbox_for(command, to_write=False)
     connection = mailbox.connection
     agent = Agent(base_url=connection.api_url, key=connection.agent_key)
-    rows = agent.unread(mailbox=mailbox.address, most=MOST)
+    rows = agent.unread(mailbox=mailbox.address, most=MAX_ROWS)
     where = literal(mailbox.address, _ADDRESS)
     if not rows:
         return f"No unread mail in {where}."
-    return _whole(
-        f"Unread in {where}, the newest first:", list(map(_letter, rows)), number=len(rows), more="and {} more"
+    return _fitting(
+        f"Unread in {where}, the newest first:", list(map(_unread_line, rows)), number=len(rows), more="and {} more"
     )
 
 
-def pending(given: Given) -> str:
+def pending(command: Command) -> str:
     """Return what waits for review, of what this person may see, the oldest first, each with its link."""
-    waiting = desk_messages().visible_to(given.actor).awaiting_review()
+    waiting = desk_messages().visible_to(command.actor).awaiting_review()
     number = waiting.count()
     if not number:
         return "Nothing waits for review, of what you may see."
-    shown = list(waiting.order_by("held_at", "pk")[:MOST])
+    shown = list(waiting.order_by("held_at", "pk")[:MAX_ROWS])
     begin = f"{number} wait{'s' if number == 1 else ''} for review, the oldest first:"
     more = f"[and {{}} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
-    return _whole(begin, list(map(_waiting, shown)), number=number, more=more)
+    return _fitting(begin, list(map(_waiting_line, shown)), number=number, more=more)
 
 
-def _whole(begin: str, rows: list[str], *, number: int, more: str) -> str:
+def _fitting(begin: str, rows: list[str], *, number: int, more: str) -> str:
     """Return as many of the rows as fit whole, and how many `more` there are: half a link leads nowhere."""
     while True:
         left = [more.format(number - len(rows))] if number > len(rows) else []
@@ -53,13 +54,13 @@ def _whole(begin: str, rows: list[str], *, number: int, more: str) -> str:
         rows = rows[:-1]
 
 
-def _letter(row: dict[str, Any]) -> str:
+def _unread_line(row: dict[str, Any]) -> str:
     sender = row.get("from") or row.get("from_address") or ""
     number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:_ID]
     return f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`"
 
 
-def _waiting(message: Message) -> str:
+def _waiting_line(message: Message) -> str:
     link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
     to = ", ".join(map(str, message.recipients[:3]))
     return f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}"

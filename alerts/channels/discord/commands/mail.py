@@ -1,4 +1,4 @@
-"""/sendemail and /reply: one letter through the agent key, whoever gave the command noted as its author first."""
+"""/sendemail and /reply: one message by the agent key, after whoever gave the command is noted as its author."""
 
 import re
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from alerts.channels.discord.commands.errors import CommandRefused
-from alerts.channels.discord.commands.given import Given
-from alerts.channels.discord.commands.places import mailbox_for
-from alerts.channels.discord.markdown import cut, escape
+from alerts.cards.markup import cut
+from alerts.channels.discord.commands.command import Command, CommandRefused
+from alerts.channels.discord.commands.mailboxes import mailbox_for
+from alerts.channels.discord.markdown import escape
 from approvals.models import CommandedMail
 from mirror.models import Mailbox
 from upstream.agent import Agent
@@ -24,13 +24,13 @@ _SHOWN = 200
 _HELD = ("pending_approval", "pending_send_approval")
 
 
-def send_email(given: Given) -> str:
-    """Send a new letter, and return the sentence that tells what became of it."""
-    to = [one for one in _BETWEEN.split(given.option("to")) if one]
-    subject, body = given.option("subject"), given.option("body")
+def send_email(command: Command) -> str:
+    """Send a new message, and return a sentence about what became of it."""
+    to = [one for one in _BETWEEN.split(command.option("to")) if one]
+    subject, body = command.option("subject"), command.option("body")
     if not to or not subject or not body:
-        raise CommandRefused("A message needs `to`, `subject` and `body`.", why="incomplete")
-    mailbox = mailbox_for(given, to_write=True)
+        raise CommandRefused("A message needs `to`, `subject` and `body`.", reason="incomplete")
+    mailbox = mailbox_for(command, to_write=True)
 
     def ask(agent: Agent) -> dict[str, Any]:
         return agent.send_email(
@@ -38,75 +38,75 @@ def send_email(given: Given) -> str:
             to=to,
             subject=subject,
             body=_lines(body),
-            metadata=given.trigger,
-            idempotency_key=key_of(given),
+            metadata=command.trigger,
+            idempotency_key=key_of(command),
         )
 
     about = f"“{cut(escape(subject), _SHOWN)}” to {cut(escape(', '.join(to)), _SHOWN)}"
-    return _mail(given, mailbox, ask, about)
+    return _mail(command, mailbox, ask, about)
 
 
-def reply(given: Given) -> str:
-    """Answer a letter that came in, and return the sentence that tells what became of it."""
+def reply(command: Command) -> str:
+    """Answer a received message, and return a sentence about what became of it."""
     # /checkinbox shows it between signs that are easily copied along.
-    email_id, body = given.option("message_id").strip("` "), given.option("body")
+    email_id, body = command.option("message_id").strip("` "), command.option("body")
     if not email_id or not body:
-        raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", why="incomplete")
+        raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", reason="incomplete")
     # It becomes a part of an address at MultiMail, and must not lead to another one there.
     if not _EMAIL_ID.fullmatch(email_id):
-        raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", why="no id")
-    mailbox = mailbox_for(given, to_write=True, letter=email_id)
+        raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", reason="no id")
+    mailbox = mailbox_for(command, to_write=True, email_id=email_id)
 
     def ask(agent: Agent) -> dict[str, Any]:
         return agent.reply_email(
             mailbox_id=mailbox.upstream_id,
             email_id=email_id,
             body=_lines(body),
-            metadata=given.trigger,
-            idempotency_key=key_of(given),
+            metadata=command.trigger,
+            idempotency_key=key_of(command),
         )
 
-    return _mail(given, mailbox, ask, f"Your reply to {cut(escape(email_id), _SHOWN)}")
+    return _mail(command, mailbox, ask, f"Your reply to {cut(escape(email_id), _SHOWN)}")
 
 
-def key_of(given: Given) -> str:
-    """Return the key that makes all runs of one command one letter."""
-    return f"discord-interaction-{given.interaction_id}"
+def key_of(command: Command) -> str:
+    """Return the key that makes all runs of one command one message."""
+    return f"discord-interaction-{command.interaction_id}"
 
 
-def _mail(given: Given, mailbox: Mailbox, ask: Callable[[Agent], dict[str, Any]], about: str) -> str:
-    commanded = _note_author(given, mailbox)
+def _mail(command: Command, mailbox: Mailbox, ask: Callable[[Agent], dict[str, Any]], about: str) -> str:
+    commanded = _note_author(command, mailbox)
     connection = mailbox.connection
     answer = ask(Agent(base_url=connection.api_url, key=connection.agent_key))
     upstream_id = str(answer["id"])
     CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
-    return _told(answer, upstream_id, about)
+    return _sentence(answer, upstream_id, about)
 
 
 @transaction.atomic
-def _note_author(given: Given, mailbox: Mailbox) -> CommandedMail:
+def _note_author(command: Command, mailbox: Mailbox) -> CommandedMail:
     """Write down who will have started it, before it exists."""
     made, _ = CommandedMail.objects.get_or_create(
-        interaction_id=given.interaction_id,
+        interaction_id=command.interaction_id,
         defaults={
             "connection": mailbox.connection,
             "mailbox": mailbox,
-            "person": given.person,
-            "command": given.name,
-            "discord_user": given.discord_user[:100],
-            "discord_user_id": given.discord_user_id,
+            "person": command.person,
+            "command": command.name,
+            "discord_user": command.discord_user[:100],
+            "discord_user_id": command.discord_user_id,
         },
     )
     return made
 
 
-def _told(answer: dict[str, Any], upstream_id: str, about: str) -> str:
+def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     number = f"Message ID: `{upstream_id.replace('`', '')}`"
     status = str(answer.get("oversight_status") or answer.get("status") or "")
     if status == "not_required":
         return f"{about} leaves without review, as this mailbox is set.\n{number}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
-    # Hosted MultiMail says of every letter that it is queued, whether somebody reviews it or not.
+    # Hosted MultiMail says of every message that it is queued, whether somebody reviews it or not.
     begin = f"{about} waits for review." if status in _HELD else f"MultiMail took it: {about}."
     return (
         f"{begin} Somebody else decides: who starts mail may not approve it. It need not be sent again.\n"
@@ -115,7 +115,7 @@ def _told(answer: dict[str, Any], upstream_id: str, about: str) -> str:
 
 
 def _lines(body: str) -> str:
-    # Discord's field has one line: people type the two signs instead. Letters are Markdown, where one line end alone is
+    # Discord's field has one line: people type the two signs instead. Mail is Markdown, where one line end alone is
     # a blank, and one behind two blanks a new line.
     lines = body.replace("\\n", "\n").split("\n")
     joined = [f"{line}  " if line.strip() and after.strip() else line for line, after in pairwise(lines)]

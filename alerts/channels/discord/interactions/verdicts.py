@@ -1,11 +1,11 @@
-"""Judges a press on a card, or the form that it led to: by who pressed, on which version, and through the one way.
+"""Judges a press on a card, or the form that it led to: who pressed, on which version, by the desk's own commands.
 
-What is decided and what is answered about it stand in one transaction. Nothing is told about a message to whom may
-not see it, and of the letter itself nothing at all: who wants to read it opens the desk.
+The decision and the answer about it are written in one transaction. Nobody learns anything about a message that they
+may not see, and nobody reads the message itself here: for that they open the desk.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from django.conf import settings
@@ -13,13 +13,10 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from alerts.channels.discord.buttons import Pressed, read_custom_id
-from alerts.channels.discord.interactions.answers import Said
-from alerts.channels.discord.interactions.linking import how_to_link
-from alerts.channels.discord.interactions.noting import words_kept
-from alerts.channels.discord.interactions.reading import REASON
-from alerts.channels.discord.interactions.wording import sentence_of, told_of_decision
-from alerts.channels.discord.markdown import MAX_VALUE, literal
+from alerts.cards.markup import MAX_VALUE
+from alerts.channels.discord.embeds import Button, read_custom_id
+from alerts.channels.discord.markdown import literal
+from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal
 from alerts.models import Card, Destination, Interaction
 from approvals import wakeups
 from approvals.collaboration.claims import take
@@ -27,13 +24,16 @@ from approvals.decisions.decide import give_verdict, who_was_first
 from approvals.decisions.forms import VerdictForm
 from approvals.decisions.refusals import note_refusal
 from approvals.decisions.ruling import ruling_for, stop_of
-from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
+from approvals.errors import AlreadyDecided, ClaimedByOther, ContentChanged, RiskUnread, VerdictNotAllowed
+from approvals.models import Decision
 from approvals.querysets.messages import awaits_review
 from audit.recording import record
+from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
 from common.postgres import clock
-from mirror.errors import DeskError
+from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
+from mirror.states import Outcome
 from people.actors import Actor
 from people.models import Person
 from people.sign_in.factors import needs_second_factor
@@ -47,7 +47,7 @@ OUTDATED = "This card is out of date: the message has changed since. Nothing was
 class _Press:
     """A press by somebody who may see the message, and how much of it their channel shows."""
 
-    pressed: Pressed
+    button: Button
     interaction: Interaction
     message: Message
     actor: Actor
@@ -64,35 +64,35 @@ class _Press:
         return literal(without_addresses(text) if self.is_masked else text, MAX_VALUE)
 
 
-def judge(interaction: Interaction) -> Said:
+def judge(interaction: Interaction) -> Reply:
     """Do what was pressed, in the caller's transaction, and return what to answer."""
-    given: Mapping[str, str] = json.loads(interaction.options)
-    pressed = read_custom_id(given["custom_id"])
-    if pressed is None:
-        return Said("not ours", NOT_OURS)
-    message = Message.objects.filter(public_id=pressed.message).first()
+    options: Mapping[str, str] = json.loads(interaction.options)
+    button = read_custom_id(options["custom_id"])
+    if button is None:
+        return Reply("not ours", NOT_OURS)
+    message = Message.objects.filter(public_id=button.message).first()
     people = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
     person = people.prefetch_related("grants").first()
     if person is None:
-        return _refuse_stranger(interaction, pressed, message)
+        return _refuse_stranger(interaction, button, message)
     actor = replace(person.actor(surface="discord"), proof=proof_of(interaction))
     interaction.person = person
     may_see = message is not None and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
     if message is None or not may_see:
-        return _refuse(interaction, actor, pressed, message, "no right", "They may not see this message.", NOT_YOURS)
+        return _refuse(interaction, actor, button, message, "no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
     press = _Press(
-        pressed=pressed,
+        button=button,
         interaction=interaction,
         message=message,
         actor=actor,
-        reason=given.get(REASON, ""),
-        is_masked=_is_masked(message, given.get("card", "")),
+        reason=options.get(REASON, ""),
+        is_masked=_is_masked(message, options.get("card", "")),
     )
     if needs_second_factor(person):
         why = "Their role needs a second factor, which nobody can prove on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
-        return _refuse(interaction, actor, pressed, message, "second factor", why, answer)
+        return _refuse(interaction, actor, button, message, "second factor", why, answer)
     return _carry_out(press)
 
 
@@ -105,42 +105,42 @@ def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _carry_out(press: _Press) -> Said:
-    if press.pressed.act == "claim":
+def _carry_out(press: _Press) -> Reply:
+    if press.button.action == "claim":
         return _claim(press)
-    revision = Revision.objects.filter(pk=press.pressed.revision, message=press.message).first()
+    revision = Revision.objects.filter(pk=press.button.revision, message=press.message).first()
     if revision is None:
-        return Said("outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide.")
-    if press.pressed.act == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
+        return Reply("outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide.")
+    if press.button.action == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
         return _ask_why(press, revision)
-    fields = {"outcome": press.pressed.act, "fingerprint": revision.fingerprint, "reason": press.reason}
+    fields = {"outcome": press.button.action, "fingerprint": revision.fingerprint, "reason": press.reason}
     form = VerdictForm(fields)
     if not form.is_valid():
-        return Said("bad form", f"{form.first_error()} Nothing was decided.")
+        return Reply("bad form", f"{form.first_error()} Nothing was decided.")
     try:
         with transaction.atomic():
-            given = give_verdict(
+            result = give_verdict(
                 message=press.message.public_id, actor=press.actor, now=timezone.now(), **form.cleaned_data
             )
     except DeskError as error:
         return _not_done(press, error)
-    wakeups.execute(given.decision, now=timezone.now())
-    told = told_of_decision(
-        given.decision,
+    wakeups.execute(result.decision, now=timezone.now())
+    sentence = decision_sentence(
+        result.decision,
         link=press.link,
         is_stopped=stop_of(press.message) is not None,
         is_paused=press.message.connection.paused_at is not None,
     )
-    return Said(press.pressed.act, told)
+    return Reply(press.button.action, sentence)
 
 
-def _ask_why(press: _Press, revision: Revision) -> Said:
+def _ask_why(press: _Press, revision: Revision) -> Reply:
     """Ask for the reason, unless it could not count any more; the form that comes back is judged like any verdict."""
     try:
         _check_rejectable(press, revision)
     except DeskError as error:
         return _not_done(press, error)
-    return Said("asked why", form=json.loads(press.interaction.options)["custom_id"])
+    return Reply("asked why", form=json.loads(press.interaction.options)["custom_id"])
 
 
 def _check_rejectable(press: _Press, revision: Revision) -> None:
@@ -156,26 +156,26 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
         raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
 
 
-def _not_done(press: _Press, error: DeskError) -> Said:
+def _not_done(press: _Press, error: DeskError) -> Reply:
     """Note that the press did not count, and say why; what was typed is given back."""
-    if words := words_kept(press.interaction, error.sentence):
-        note_refusal(press.message, actor=press.actor, outcome=press.pressed.act, sentence=words)
-    kept = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
-    outcome, sentence = sentence_of(error, shown=press.shown)
-    return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{kept}")
+    if words := recorded_refusal(press.interaction, error.sentence):
+        note_refusal(press.message, actor=press.actor, outcome=press.button.action, sentence=words)
+    typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
+    outcome, sentence = error_sentence(error, shown=press.shown)
+    return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{typed}")
 
 
-def _claim(press: _Press) -> Said:
+def _claim(press: _Press) -> Reply:
     try:
         with transaction.atomic():
             take(message=press.message.public_id, actor=press.actor, now=timezone.now())
     except DeskError as error:
-        outcome, sentence = sentence_of(error, shown=press.shown)
-        return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).")
-    told = (
+        outcome, sentence = error_sentence(error, shown=press.shown)
+        return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).")
+    sentence = (
         "You have this message now, and others see it. It is free again when you have not had it open for ten minutes."
     )
-    return Said("claim", f"{told} [Read it on the desk](<{press.link}>).")
+    return Reply("claim", f"{sentence} [Read it on the desk](<{press.link}>).")
 
 
 def _is_masked(message: Message, card: str) -> bool:
@@ -185,7 +185,7 @@ def _is_masked(message: Message, card: str) -> bool:
     return shown is None or shown.destination.privacy == Destination.Privacy.MINIMAL
 
 
-def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Message | None) -> Said:
+def _refuse_stranger(interaction: Interaction, button: Button, message: Message | None) -> Reply:
     number = interaction.discord_user_id
     stranger = Actor(
         kind="discord",
@@ -195,25 +195,62 @@ def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Messag
         proof=proof_of(interaction),
     )
     why = "This Discord account belongs to nobody at the desk."
-    return _refuse(interaction, stranger, pressed, message, "not linked", why, how_to_link(interaction))
+    return _refuse(interaction, stranger, button, message, "not linked", why, link_instructions(interaction))
 
 
 def _refuse(
     interaction: Interaction,
     actor: Actor,
-    pressed: Pressed,
+    button: Button,
     message: Message | None,
     outcome: str,
-    why: str,
+    reason: str,
     answer: str,
-) -> Said:
-    if words := words_kept(interaction, why):
+) -> Reply:
+    if words := recorded_refusal(interaction, reason):
         record(
             "interaction.refused",
             actor=actor,
             connection=message.connection_id if message else None,
             message=message.public_id if message else None,
-            details={"outcome": pressed.act, "explanation": words},
+            details={"outcome": button.action, "explanation": words},
             words=message.ledger_words() if message else (),
         )
-    return Said(outcome, answer)
+    return Reply(outcome, answer)
+
+
+def error_sentence(error: ApprovalsError, *, shown: Callable[[str], str]) -> tuple[str, str]:
+    """Return how it ended, in a word, and why nothing was done; `shown` makes a sentence fit for Discord."""
+    if isinstance(error, RiskUnread):
+        return "high risk", (
+            "This message is high risk: whoever approves it reads each serious finding first, on the desk. "
+            "Nothing was decided."
+        )
+    if isinstance(error, ThreadMovedOn):
+        return "thread moved on", (
+            "A message of this thread came after the draft. Read it first, on the desk. Nothing was decided."
+        )
+    if isinstance(error, ContentChanged):
+        was, now = short_fingerprint(error.shown), short_fingerprint(error.current) if error.current else "not known"
+        return "outdated", (
+            f"This card is out of date: it shows {shown(was)}, and the message is {shown(now)} by now. "
+            "Nothing was decided. Read the new version, then decide."
+        )
+    if isinstance(error, AlreadyDecided):
+        return "already decided", shown(error.sentence)
+    if isinstance(error, ClaimedByOther):
+        return "claimed", shown(error.sentence)
+    return "not allowed", f"{shown(error.sentence)} Nothing was decided."
+
+
+def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:
+    """Return what was decided, and until when it can be taken back."""
+    did = "Approved." if decision.outcome == Outcome.APPROVE else "Rejected. The agent gets your reason."
+    if is_stopped or is_paused:
+        why = "the kill switch is pulled" if is_stopped else "the connection is paused"
+        return f"{did} It waits: {why}. As long as it waits you can [take it back on the desk](<{link}>)."
+    if decision.due_at <= decision.changed_at:
+        return f"{did} It is on its way: [see it on the desk](<{link}>)."
+    seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
+    window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
+    return f"{did} You have {window} to [take it back on the desk](<{link}>)."

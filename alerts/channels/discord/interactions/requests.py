@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from alerts.channels.discord.replies import REASON
 from alerts.models import Interaction
 
 PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
 _KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
-REASON = "reason"
 _NAME, _LONGEST = 100, 4096
 # Discord takes no longer text for an option.
 _MOST_TYPED = 6000
@@ -21,9 +21,9 @@ class NoInteraction(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """What came. `given` is what a press, a form or a command says besides: JSON, as it is kept.
+    """What came. `options` is what a press, a form or a command contains: JSON, as it is stored.
 
-    Of a command that is being filled in it is the option where somebody types.
+    For a command that is being filled in it is the option where somebody types.
     """
 
     type: int
@@ -31,7 +31,7 @@ class Received:
     app_id: str = ""
     token: str = ""
     name: str = ""
-    given: str = ""
+    options: str = ""
     user_id: str = ""
     user: str = ""
     channel: str = ""
@@ -40,7 +40,7 @@ class Received:
 
     @property
     def kind(self) -> Interaction.Kind:
-        """What of ours it is."""
+        """How it is stored."""
         return _KINDS[self.type]
 
 
@@ -70,7 +70,7 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
         app_id=_number(whole.get("application_id")),
         token=_text(whole.get("token"), _LONGEST),
         name=_text(data.get("name"), 40) if kind in (COMMAND, AUTOCOMPLETE) else "",
-        given=json.dumps(_given(kind, whole, data)),
+        options=json.dumps(_options(kind, whole, data)),
         user_id=_number(user.get("id")),
         user=_text(user.get("username") or "", _LONGEST)[:_NAME],
         channel=_text(channel.get("name") or "", _LONGEST)[:_NAME],
@@ -79,7 +79,7 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
     )
 
 
-def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
+def _options(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
     if kind == COMMAND:
         options = [_object(one) for one in _list(data.get("options") or [])]
         return [_option(one) for one in options if not isinstance(one.get("value"), int | float | None)]
@@ -94,7 +94,7 @@ def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
 
 
 def _option(row: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was typed at one option. All of ours are text; of commands that others registered, nothing else."""
+    """Return what was typed at one option. All of ours are text."""
     return {"name": _text(row.get("name"), _NAME), "value": _text(row.get("value"), _MOST_TYPED)}
 
 

@@ -1,0 +1,130 @@
+"""A card and its fields, and the markup in which a channel writes them.
+
+Lengths are counted in UTF-16 units, the strictest way in which chat clients count.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from approvals.showing.invisibles import Tally, pieces
+
+MAX_TITLE, MAX_VALUE = 256, 1024
+# Short values of others; all parts of a card together stay under Discord's 6,000, the lowest limit of any channel.
+MAX_SHORT = 256
+# Discord accepts no longer address under a button.
+MAX_LINK = 512
+OPEN_TONES = ("amber", "orange")
+# A joiner or mark that lost its partner, or the first half of an escape, would change what stands before it.
+_HALF = re.compile(r"[\\\u200d\ufe0f]+$")
+_LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+
+
+@dataclass(frozen=True)
+class Field:
+    """A name and its value; with `is_formatted` the value holds markup, otherwise plain text."""
+
+    name: str
+    value: str
+    inline: bool = False
+    is_formatted: bool = False
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a channel shows, with every text in its markup. `word` is the status; buttons need `message`."""
+
+    title: str
+    url: str
+    description: str
+    tone: str
+    fields: Sequence[Field]
+    footer: str = "Countersign"
+    word: str = ""
+    message: UUID | None = None
+    revision: int | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the card asks for a decision."""
+        return self.tone in OPEN_TONES
+
+    @property
+    def headline(self) -> str:
+        """The first line of the description."""
+        return self.description.partition("\n")[0]
+
+
+class Markup(Protocol):
+    """How a channel writes text. What others wrote passes through `literal` or `plain`, and is cut to `limit`."""
+
+    def literal(self, text: str, limit: int = MAX_SHORT) -> str:
+        """Return text to stand within formatted text, where none of it may act as markup."""
+
+    def plain(self, text: str, limit: int = MAX_SHORT) -> str:
+        """Return text to stand by itself: a title or a field's value."""
+
+    def bold(self, text: str) -> str:
+        """Return our own text in bold."""
+
+    def link(self, label: str, url: str) -> str:
+        """Return a link to the desk."""
+
+    def quote(self, text: str) -> str:
+        """Return a line as a quotation."""
+
+    def moment(self, at: datetime) -> str:
+        """Return a moment that the channel shows relative to now."""
+
+
+class PlainMarkup:
+    """No markup at all: for samples on our own pages, which escape for themselves."""
+
+    def literal(self, text: str, limit: int = MAX_SHORT) -> str:
+        return cut(text, limit)
+
+    plain = literal
+
+    def bold(self, text: str) -> str:
+        return text
+
+    def link(self, label: str, url: str) -> str:
+        return label
+
+    def quote(self, text: str) -> str:
+        return text
+
+    def moment(self, at: datetime) -> str:
+        return "2 minutes ago"
+
+
+def visible(text: str) -> str:
+    """Return `text` on one line, with each invisible character replaced by U+FFFD."""
+    return "".join("\ufffd" if is_mark else piece for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()))
+
+
+def units(text: str) -> int:
+    """Return the length of `text` in UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def cut(text: str, limit: int) -> str:
+    """Return `text` within `limit` UTF-16 units, never ending in half a character or an escape."""
+    if units(text) <= limit:
+        return text
+    while units(text) > limit - 1:
+        text = text[: max(0, min(len(text) - 1, limit - 1))]
+    return _HALF.sub("", text) + "…"
+
+
+def text_field(markup: Markup, name: str, value: str, limit: int = MAX_VALUE, *, inline: bool = False) -> Field:
+    """Return a field with text of others; channels accept none without a value."""
+    return Field(name, markup.plain(value, limit).strip() or "—", inline)
+
+
+def moment_field(markup: Markup, name: str, at: datetime) -> Field:
+    """Return a field with a moment."""
+    return Field(name, markup.moment(at), inline=True, is_formatted=True)

@@ -1,0 +1,240 @@
+"""The card of a message: what it may say at a destination's level of privacy, and where the message is."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from approvals.deciding.standing import shown_status
+from approvals.deciding.status import Status, status_of
+from approvals.desk.weights import weights_to_show
+from approvals.desk.written_to import copied_to
+from approvals.querysets.terms import TOLD_BEFORE
+from approvals.risk import risk_level_of, risk_words_of
+from approvals.states import MessageState
+from django.conf import settings
+from django.utils import timezone
+
+from alerts.cards.markup import (
+    MAX_LINK,
+    MAX_SHORT,
+    MAX_TITLE,
+    MAX_VALUE,
+    OPEN_TONES,
+    Card,
+    Field,
+    Markup,
+    moment_field,
+    text_field,
+)
+from alerts.models import Destination
+from approvals.models import Claim, Message
+from audit.trail import last_of
+from common.mail_addresses import masked_address, without_addresses
+
+MAX_FINDINGS, MAX_NAME = 512, 100
+# Of the message's text, at the fullest level: enough to recognise it; whoever decides reads it on the desk.
+MAX_EXCERPT = 400
+MAX_RECIPIENTS, MAX_FILES = 5, 5
+_UNREVIEWED_MODES = ("monitored", "autonomous")
+_SENT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+_WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
+# Acts by which somebody was asked, or might have been.
+_REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card may say about one message."""
+
+    upstream_id: str
+    link: str
+    subject: str
+    sender: str
+    recipients: tuple[str, ...]
+    trigger: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    risk: str = ""
+    privacy: str = "headers"
+    text: str = ""
+    held_at: datetime | None = None
+    expires_at: datetime | None = None
+    claimed_by: str = ""
+    risk_level: str = ""
+    # Who else receives it, and the attachments' names, as far as the content is here.
+    copies: tuple[str, ...] = ()
+    blind_copies: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def is_minimal(self) -> bool:
+        """Whether no subject, no name and no whole address may be shown."""
+        return self.privacy == Destination.Privacy.MINIMAL
+
+
+def card_of_message(message: Message, destination: Destination, markup: Markup) -> Card:
+    """Return the card of a message as it is now."""
+    card = message_card(message_facts(message, destination), card_status(message), markup)
+    return replace(card, message=message.public_id, revision=message.revision_id)
+
+
+def message_facts(message: Message, destination: Destination) -> CardFacts:
+    """Return what the card of `message` may say there. The message's text is shown at the fullest level only."""
+    revision, is_full = message.revision, destination.privacy == Destination.Privacy.FULL
+    findings = revision.findings if revision else []
+    weights = weights_to_show() if findings else {}
+    is_held = message.state == MessageState.HELD
+    claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
+    content = revision.content if revision else {}
+    return CardFacts(
+        copies=copied_to(revision, "cc") if revision else (),
+        blind_copies=copied_to(revision, "bcc") if revision else (),
+        files=tuple(str(one["name"]) for one in content.get("attachments") or ()),
+        upstream_id=message.upstream_id,
+        link=desk_link(message),
+        subject=message.subject,
+        sender=message.sender,
+        recipients=tuple(map(str, message.recipients)),
+        trigger=message.trigger,
+        fingerprint=revision.short_fingerprint if revision else "",
+        risk=", ".join(risk_words_of(findings, weights)) if findings else "",
+        risk_level=risk_level_of(findings, weights) if findings else "",
+        privacy=destination.privacy,
+        text=str(content.get("markdown") or "") if is_full else "",
+        held_at=message.held_at,
+        expires_at=message.expires_at,
+        claimed_by=str(claim.person) if claim else "",
+    )
+
+
+def desk_link(message: Message) -> str:
+    """Return the address of the message on the desk, or of the queue where that is too long for a button."""
+    link = f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/"
+    return link if len(link) <= MAX_LINK else f"{settings.PUBLIC_URL}/queue/"
+
+
+def card_status(message: Message) -> Status:
+    """Return the status, and what only a card adds: that time is nearly over, or that nobody was asked."""
+    status = shown_status(message)
+    if message.state == MessageState.HELD and status.tone == "amber":
+        return replace(status, word="Held, expires soon", tone="orange") if _is_nearly_over(message) else status
+    if message.state in _SENT and message.direction != "inbound" and _nobody_was_asked(message):
+        mode = message.mailbox.oversight_mode if message.mailbox else ""
+        # In other modes too mail is sent unread: by an allowlist, or where a call may ask for a looser mode.
+        label = mode if mode in _UNREVIEWED_MODES else "not reviewed"
+        detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
+        return replace(status, word=f"{status.word} · {label}", detail=detail)
+    if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
+        failure = status_of(message, None).detail
+        return replace(status, detail=f"{failure}; a{status.detail[1:]}")
+    return status
+
+
+def message_card(facts: CardFacts, status: Status, markup: Markup) -> Card:
+    """Return the card: amber while the message is held, and its outcome in colour and words afterwards."""
+    title = "A message" if facts.is_minimal else facts.subject.strip() or "(no subject)"
+    # A reason given elsewhere may hold an address.
+    detail = markup.literal(without_addresses(status.detail) if facts.is_minimal else status.detail)
+    is_open = status.tone in OPEN_TONES
+    return Card(
+        title=markup.plain(title, MAX_TITLE),
+        url=facts.link,
+        description=_headline(status, detail, markup)
+        + (f"\n{markup.link('Read it and decide', facts.link)}" if is_open else ""),
+        tone=status.tone,
+        fields=[
+            *_envelope_fields(facts, markup),
+            *(_waiting_fields(facts, markup) if is_open else ()),
+            *_content_fields(facts, markup),
+        ],
+        word=status.word,
+    )
+
+
+def triggered_by(trigger: dict[str, Any]) -> str:
+    """Return who or what started the message, as its sender claims."""
+    user, channel, guild = (trigger.get(f"discord_{name}") for name in ("user", "channel", "guild"))
+    if user:
+        where = f" in #{str(channel).lstrip('#')}" if channel else ""
+        # Discord gives programs a server's number instead of its name, which means nothing to people.
+        is_named = guild and not str(guild).isdigit()
+        return f"{user}{where}{f' ({guild})' if is_named else ''}"
+    run = trigger.get("run_id") or trigger.get("runId")
+    return f"run {run}" if run else "an agent, through the API"
+
+
+def _is_nearly_over(message: Message) -> bool:
+    if message.expires_at is None:
+        return False
+    ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
+    return message.expires_at - ahead <= timezone.now()
+
+
+def _nobody_was_asked(message: Message) -> bool:
+    # A mailbox's mode may have changed since: whatever once waited was reviewed.
+    return not message.decisions.all() and not last_of(message=message.public_id, actions=_REVIEW_ACTIONS)
+
+
+def _headline(status: Status, detail: str, markup: Markup) -> str:
+    sentence = detail if detail.endswith("…") else f"{detail}."
+    if detail.startswith(f"{status.word} by "):
+        # "Approved by Ana." instead of "Approved. Approved by Ana."
+        return markup.bold(status.word) + sentence.removeprefix(status.word)
+    return markup.bold(f"{status.word}.") + (f" {sentence}" if detail else "")
+
+
+def _envelope_fields(facts: CardFacts, markup: Markup) -> list[Field]:
+    minimal, started = facts.is_minimal, triggered_by(facts.trigger)
+    sender = masked_address(facts.sender) if minimal else facts.sender
+    fields = [
+        text_field(markup, "From", sender, MAX_SHORT, inline=True),
+        _address_field("To", facts.recipients, MAX_VALUE, markup, minimal=minimal),
+    ]
+    for name, addresses in (("Cc", facts.copies), ("Bcc", facts.blind_copies)):
+        if addresses:
+            # On rows of their own, as all below: three columns are too narrow for addresses.
+            one = _address_field(name, addresses, MAX_FINDINGS, markup, minimal=minimal)
+            fields.append(replace(one, inline=False))
+    if facts.files and minimal:
+        fields.append(text_field(markup, "Files", str(len(facts.files)), MAX_SHORT, inline=True))
+    elif facts.files:
+        names = facts.files[:MAX_FILES]
+        rest = len(facts.files) - len(names)
+        fields.append(_field_with_rest("Files", ", ".join(names), rest, MAX_FINDINGS, markup, inline=False))
+    shown = without_addresses(started) if minimal else started
+    return [*fields, text_field(markup, "Triggered by", shown, MAX_SHORT)]
+
+
+def _address_field(name: str, addresses: Sequence[str], limit: int, markup: Markup, *, minimal: bool) -> Field:
+    shown = addresses[:MAX_RECIPIENTS]
+    value = ", ".join(masked_address(one) if minimal else one for one in shown)
+    return _field_with_rest(name, value, len(addresses) - len(shown), limit, markup, inline=len(shown) < 2)
+
+
+def _field_with_rest(name: str, value: str, rest: int, limit: int, markup: Markup, *, inline: bool) -> Field:
+    more = f" and {rest} more" if rest else ""
+    # The number of the rest is shown however long the first ones are.
+    shown = text_field(markup, name, value, limit - len(more), inline=inline)
+    return replace(shown, value=shown.value + more)
+
+
+def _waiting_fields(facts: CardFacts, markup: Markup) -> list[Field]:
+    if facts.held_at is None:
+        return []
+    moments = [("Held", facts.held_at), *([("Expires", facts.expires_at)] if facts.expires_at else [])]
+    fields = [moment_field(markup, name, at) for name, at in moments]
+    return [*fields, text_field(markup, "Claimed by", facts.claimed_by or "nobody", MAX_NAME, inline=True)]
+
+
+def _content_fields(facts: CardFacts, markup: Markup) -> list[Field]:
+    fields = []
+    if facts.risk:
+        name = "Findings · high risk" if facts.risk_level == "high" else "Findings"
+        fields.append(text_field(markup, name, facts.risk, MAX_FINDINGS))
+    if facts.privacy == Destination.Privacy.FULL and facts.text.strip():
+        fields.append(text_field(markup, "Message", facts.text.strip(), MAX_EXCERPT))
+    fields.append(text_field(markup, "Message ID", facts.upstream_id, MAX_SHORT, inline=True))
+    if facts.fingerprint:
+        fields.append(text_field(markup, "Fingerprint", facts.fingerprint, MAX_SHORT, inline=True))
+    return fields

@@ -1,0 +1,265 @@
+"""What a kind of destination is: its fields in the form, how it posts, what can come of it, and how it is tested.
+
+`CardChannel` posts cards that people read; `EventChannel` posts each event by itself, for programs.
+"""
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from django.core.exceptions import ValidationError
+
+from alerts.cards.markup import Card, Markup
+from alerts.models import Destination
+from common.postgres import clock
+from courier.guarded import TOTAL_TIMEOUT
+
+TEST_EVENT = "desk.test"
+TEST_CARD = Card(
+    title="A test from Countersign",
+    url="",
+    description="Alerts can be posted here. Nobody is waiting for anything.",
+    tone="blue",
+    fields=(),
+    footer="",
+)
+
+
+class Refused(Exception):
+    """The other side refused, and the same request would be refused again."""
+
+    def __init__(self, sentence: str, *, status: int | None = None, answer: str = "") -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.answer = answer
+
+
+class DestinationGone(Refused):
+    """The destination does not exist any more, or takes nothing from us: it is switched off."""
+
+
+class CardGone(Refused):
+    """Somebody deleted the card."""
+
+
+class CardRefused(Refused):
+    """This body is not accepted."""
+
+
+class RetryLater(Exception):
+    """Not now. `seconds` is how long everything for this destination waits, where the destination or our own count of
+    its limit says so. Without it something failed, and `status` is what it answered, if anything.
+
+    With `whole_service` every destination of the same service waits.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        seconds: float | None = None,
+        status: int | None = None,
+        answer: str = "",
+        whole_service: bool = False,
+    ) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+        self.status = status
+        self.answer = answer
+        self.whole_service = whole_service
+
+
+@dataclass(frozen=True)
+class Posted:
+    """What a destination accepted: the id by which the post can be edited, if it has one, and the answer for the log.
+
+    `pause` is how long the destination is left alone now; `channel` the id of the channel that has the post.
+    """
+
+    message_id: str
+    status: int
+    answer: str = ""
+    pause: float = 0.0
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """Whether a test was accepted, and a sentence for whoever sent it."""
+
+    __test__ = False
+
+    accepted: bool
+    sentence: str
+    channel: str = ""
+
+
+@dataclass(frozen=True)
+class FormField:
+    """A field of the form, stored in the column of Destination that it names: url, channel or secret.
+
+    Secrets are encrypted, and never shown again. `required` is what is said where it is empty.
+    """
+
+    name: str
+    label: str
+    note: str
+    required: str = ""
+    is_secret: bool = False
+    max_length: int = 500
+    too_long: str = "The address is longer than any webhook's."
+
+
+class Channel(ABC):
+    """One kind of destination. `kind` is stored with each destination, and never changes."""
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    # What it posts and what it needs, for the form.
+    summary: ClassVar[str]
+    # Who answers, in sentences: "Discord did not answer in time."
+    service: ClassVar[str]
+    fields: ClassVar[tuple[FormField, ...]]
+    posts_cards: ClassVar[bool]
+    # How many deliveries may be under way at the same time.
+    parallel: ClassVar[int] = 1
+    # Whether it can answer where a command began, keep the ledger's heads, and whether the desk makes its secret.
+    answers_commands: ClassVar[bool] = False
+    keeps_heads: ClassVar[bool] = False
+    makes_secret: ClassVar[bool] = False
+    # Its hosts, so that no signed webhook goes there by mistake.
+    hosts: ClassVar[tuple[str, ...]] = ()
+    # A module with URL patterns of its own.
+    urls: ClassVar[str] = ""
+    # What each refused status means for whoever sends a test, and what to do about it.
+    refusals: ClassVar[Mapping[int, str]] = {}
+    redirected = "{service} sends us elsewhere ({status}), and nothing is posted there. Put in the address it leads to."
+    when_late = "Look whether it is up, and test again."
+    when_unreachable = "Look whether the address is right and this machine reaches it, and test again."
+
+    @property
+    def not_ready(self) -> str:
+        """What an operator has to set before this kind works, in words; empty where it works."""
+        return ""
+
+    def clean(self, typed: Mapping[str, str], *, is_new: bool) -> dict[str, str]:
+        """Return the fields' values as they are stored, empty for a secret that stays. Raises ValidationError."""
+        values, errors = {}, {}
+        for field in self.fields:
+            value = typed.get(field.name, "").strip()
+            try:
+                if value:
+                    values[field.name] = self.clean_field(field.name, value)
+                elif field.required and (is_new or not field.is_secret):
+                    raise ValidationError(field.required)
+            except ValidationError as error:
+                errors[field.name] = error.messages
+        if errors:
+            raise ValidationError(errors)
+        return values
+
+    @abstractmethod
+    def clean_field(self, name: str, value: str) -> str:
+        """Return one value as it is stored. Raises ValidationError with a sentence that does not repeat it."""
+
+    @abstractmethod
+    def address(self, destination: Destination) -> str:
+        """Return where it leads, without what would let somebody post there."""
+
+    def command_channel(self, typed: str) -> str:
+        """Return a channel in which commands begin as it is stored, where the kind can answer there."""
+        return typed.strip()
+
+    def new_secret(self) -> str:
+        """Return a secret for a new destination, where the desk makes one."""
+        return ""
+
+    def sweep(self) -> None:  # noqa: B027 - most kinds have nothing to do
+        """Find work of this kind that no worker was told about; called every few seconds."""
+
+    @abstractmethod
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        """Post a test and say where to look for it. Raises as every post does."""
+
+    def test(self, destination: Destination, *, within: float) -> TestResult:
+        """Post a test for somebody who waits for it, and say in words what came of it and what to do."""
+        try:
+            return self.post_test(destination, limit=within)
+        except RetryLater as later:
+            return TestResult(False, self.refusals.get(later.status or 0) or self._delay(later))
+        except Refused as refused:
+            return TestResult(False, self.refusals.get(refused.status or 0, str(refused)))
+
+    def _delay(self, later: RetryLater) -> str:
+        if later.seconds is not None:
+            seconds = max(1, math.ceil(later.seconds))
+            plural = "" if seconds == 1 else "s"
+            return f"{self.service} asks to wait {seconds} second{plural}. The address works; test it then."
+        if later.status is None and later.answer:
+            return f"{later} Test again in a few minutes."
+        if later.status is None:
+            if "within" in str(later) or "Timeout" in str(later):
+                return f"{self.service} did not answer in time. {self.when_late}"
+            return f"{self.service} could not be reached. {self.when_unreachable}"
+        if later.status < 400:
+            return self.redirected.format(service=self.service, status=later.status)
+        if later.status >= 500:
+            return (
+                f"{self.service} answered {later.status}: something is wrong on its side. Test again in a few minutes."
+            )
+        return f"{self.service} answered {later.status}. Look whether the address is right."
+
+
+class CardChannel(Channel):
+    """A kind where people read cards. `post` and `edit` raise RetryLater, DestinationGone, CardRefused or CardGone."""
+
+    posts_cards = True
+    markup: ClassVar[Markup]
+    redirected = "Something answered there with {status}, as {service} never does. Look whether the address is right."
+
+    @abstractmethod
+    def body(self, card: Card) -> dict[str, Any]:
+        """Return what is posted to show this card."""
+
+    @abstractmethod
+    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the little that is certainly accepted, for a body that was refused."""
+
+    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
+        """Return what is posted to show these lines, the first in bold, where the kind keeps heads of the ledger."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+        """Post it."""
+
+    @abstractmethod
+    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+        """Edit what was posted, in place. Called only with an id that `post` returned."""
+
+
+class EventChannel(Channel):
+    """A kind that receives each event by itself. `post_event` raises RetryLater, DestinationGone or CardRefused."""
+
+    posts_cards = False
+    parallel = 3
+
+    def envelope(self, name: str, at: datetime, event_id: str, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of an event, as Standard Webhooks recommends it."""
+        return {"type": name, "timestamp": at.isoformat(), "data": data}
+
+    @abstractmethod
+    def post_event(self, destination: Destination, body: bytes, *, event_id: str, limit: float) -> Posted:
+        """Post one event; every attempt has the same id and body."""
+
+    def post_test_event(self, destination: Destination, *, limit: float) -> Posted:
+        """Post an event that says that it is a test."""
+        event_id = f"evt_{uuid4().hex}"
+        data = {"event": TEST_EVENT, "text": "A test from Countersign. Nobody is waiting for anything."}
+        body = json.dumps(self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False)
+        return self.post_event(destination, body.encode(), event_id=event_id, limit=limit)

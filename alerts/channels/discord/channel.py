@@ -1,0 +1,153 @@
+"""Discord's two kinds, webhook and bot: their fields, and how a test is answered in words."""
+
+import re
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+
+from alerts.cards.markup import Card
+from alerts.channels.base import TEST_CARD, CardChannel, FormField, Posted, TestResult
+from alerts.channels.discord import transport
+from alerts.channels.discord.addresses import HOSTS, masked_webhook, webhook_error
+from alerts.channels.discord.commands.run import enqueue_due_commands, note_proofs
+from alerts.channels.discord.embeds import buttons, embed, payload, shortened
+from alerts.channels.discord.interactions.receiving import enqueue_due_presses, forget_answers
+from alerts.channels.discord.markdown import MARKDOWN
+from alerts.models import Destination
+from courier.guarded import TOTAL_TIMEOUT
+
+# A channel's id, or its address, which ends with it.
+_CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)
+_CHANNEL_HINT = (
+    "In Discord, switch on Developer Mode, press the channel longer or with the right button, and choose “Copy "
+    "Channel ID”."
+)
+
+
+class _Discord(CardChannel):
+    service = "Discord"
+    hosts = HOSTS
+    markup = MARKDOWN
+    answers_commands = True
+    when_late = when_unreachable = "Look whether this machine reaches discord.com at port 443, and test again."
+
+    def body(self, card: Card) -> dict[str, Any]:
+        return payload(embed(card))
+
+    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
+        return shortened(body)
+
+    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+        return transport.post(destination, body, limit=limit)
+
+    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+        return transport.edit(destination, message_id, body)
+
+    def command_channel(self, typed: str) -> str:
+        """Return its id where its address was typed, or its name without the # before it."""
+        typed = typed.strip(" #")
+        found = _CHANNEL.fullmatch(typed)
+        return found["id"] if found else typed
+
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        posted = self.post(destination, payload(embed(TEST_CARD)), limit=limit)
+        if not posted.message_id:
+            return TestResult(
+                False, "Something answered there, but not as Discord does. Look whether the address is right."
+            )
+        return TestResult(True, "Discord took the test. Look into the channel: it stands there.", posted.channel)
+
+
+class DiscordWebhook(_Discord):
+    """Cards with links. Discord would report presses on what a webhook posted to nobody, so it has no buttons."""
+
+    kind, label = "discord_webhook", "Discord webhook"
+    summary = "Cards with links. Needs the webhook's address."
+    keeps_heads = True
+    fields = (
+        FormField(
+            "url",
+            "Address of the Discord webhook",
+            "In Discord: the channel's settings, Integrations, Webhooks, New Webhook, Copy Webhook URL.",
+            required="Put in the address of the webhook.",
+            is_secret=True,
+        ),
+    )
+    refusals = {
+        400: "Discord did not accept the message. Look whether the webhook belongs to a text channel; one of a forum "
+        "needs ?thread_id= with a number behind the address.",
+        401: "Discord does not accept the token in the address. Copy the address again, and put it in whole.",
+        403: "Discord does not let this webhook post. Look at the channel's settings, Integrations, or make another "
+        "one.",
+        404: "Discord knows no such webhook: it was deleted, or the address is not whole. Copy it again, or make "
+        "another one in the channel's settings, Integrations, Webhooks.",
+    }
+
+    def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
+        return {"content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]), "allowed_mentions": {"parse": []}}
+
+    def clean_field(self, name: str, value: str) -> str:
+        if error := webhook_error(value):
+            raise ValidationError(error)
+        return value
+
+    def address(self, destination: Destination) -> str:
+        return masked_webhook(destination.url)
+
+
+class DiscordBot(_Discord):
+    """Cards with buttons, posted by the bot of the operator's own application."""
+
+    kind, label = "discord_bot", "Discord channel, by the bot"
+    urls = "alerts.channels.discord.interactions.urls"
+    fields = (
+        FormField(
+            "channel",
+            "Id of the channel, for the bot",
+            "In Discord, with Developer Mode on: the channel, Copy Channel ID.",
+            required=f"Put in the channel's id. {_CHANNEL_HINT}",
+            max_length=200,
+            too_long="No channel's id is so long.",
+        ),
+    )
+    refusals = {
+        400: "Discord did not accept the message. Look whether the channel is one for text.",
+        401: "Discord does not accept the bot's token. Look at DISCORD_BOT_TOKEN: the token was reset, or is not "
+        "whole.",
+        403: "Discord does not let the bot post there. Give it View Channel, Send Messages and Embed Links there.",
+        404: "Discord knows no such channel, or the bot is not on its server. Copy the channel's id again, and invite "
+        "the bot.",
+    }
+
+    @property
+    def summary(self) -> str:  # type: ignore[override]
+        """What it posts and needs, and what an operator has to set first."""
+        first = (
+            "" if settings.DISCORD_BOT_TOKEN else ", and DISCORD_BOT_TOKEN, which is not set: an operator sets it first"
+        )
+        return f"Cards with buttons. Needs the channel's id{first}."
+
+    @property
+    def not_ready(self) -> str:
+        return "" if settings.DISCORD_BOT_TOKEN else "DISCORD_BOT_TOKEN is not set, so the bot cannot post."
+
+    def body(self, card: Card) -> dict[str, Any]:
+        if card.message is None:
+            return payload(embed(card))
+        return payload(embed(card), buttons(card.message, card.revision, card.url, is_open=card.is_open))
+
+    def clean_field(self, name: str, value: str) -> str:
+        found = _CHANNEL.fullmatch(value)
+        if found is None:
+            raise ValidationError(f"This is not a channel's id, which has digits alone. {_CHANNEL_HINT}")
+        return found["id"]
+
+    def address(self, destination: Destination) -> str:
+        return f"channel {destination.channel}"
+
+    def sweep(self) -> None:
+        note_proofs()
+        enqueue_due_presses()
+        forget_answers()
+        enqueue_due_commands()

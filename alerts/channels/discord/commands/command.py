@@ -1,0 +1,127 @@
+"""A command as it was given: who gave it, where, with what; how it can fail; what was typed, to be given back."""
+
+import json
+from dataclasses import dataclass, field
+
+from django.conf import settings
+from people.factors import needs_second_factor
+
+from alerts.cards.markup import cut, units
+from alerts.channels.discord.replies import MAX_CONTENT, link_instructions
+from alerts.models import Interaction
+from people.actors import Actor
+from people.models import Person
+
+_TYPED, _FENCE = "\nYou typed:\n", "```"
+# Below so much room nothing is given back.
+_MIN_ROOM = 40
+
+
+class CommandRefused(Exception):
+    """It cannot be done as it was given. The sentence is for who gave it, ready for Discord; `reason` for the ledger.
+
+    `may_have_left` is whether MultiMail may have accepted it all the same.
+    """
+
+    def __init__(self, sentence: str, *, reason: str, may_have_left: bool = False) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.reason = reason
+        self.may_have_left = may_have_left
+
+
+class TryAgain(Exception):
+    """Not now; the same idempotency key makes trying safe. `seconds` where MultiMail asked to wait."""
+
+    def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.seconds = seconds
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command, and the person of the desk who gave it."""
+
+    name: str
+    interaction_id: str
+    person: Person
+    actor: Actor
+    discord_user: str
+    discord_user_id: str
+    trigger: dict[str, str]
+    options: dict[str, str] = field(default_factory=dict)
+
+    def option(self, name: str) -> str:
+        """Return what was typed there, without blanks around it."""
+        return self.options.get(name, "").strip()
+
+
+def read_command(interaction: Interaction) -> Command:
+    """Return the command. Raises CommandRefused for who is not linked, has no role here, or must prove more."""
+    account = interaction.discord_user_id
+    person = Person.objects.filter(discord_accounts__discord_id=account).prefetch_related("grants").first()
+    if person is None:
+        raise CommandRefused(link_instructions(interaction), reason="not linked")
+    actor = person.actor(surface="discord")
+    if not actor.scopes:
+        raise CommandRefused("You have no part in this desk any more. Ask an admin of it.", reason="no role")
+    if needs_second_factor(person):
+        raise CommandRefused(
+            "Your role needs a second factor, which nobody can prove here: "
+            f"[do it on the desk](<{settings.PUBLIC_URL}/>).",
+            reason="second factor",
+        )
+    return Command(
+        name=interaction.name,
+        interaction_id=interaction.discord_id,
+        person=person,
+        actor=actor,
+        discord_user=interaction.discord_user,
+        discord_user_id=account,
+        trigger=_trigger(interaction),
+        options=_options(interaction.options),
+    )
+
+
+def command_details(interaction: Interaction) -> dict[str, str]:
+    """Return what the ledger records of a command: never what was written in it."""
+    return {
+        "command": f"/{interaction.name}",
+        "discord": interaction.discord_user,
+        "discord_id": interaction.discord_user_id,
+        "channel": interaction.discord_channel or interaction.discord_channel_id,
+        "guild": interaction.discord_guild_id,
+        "interaction": interaction.discord_id,
+    }
+
+
+def with_typed_text(sentence: str, stored_options: str) -> str:
+    """Return the answer with the message's text below it, to be copied: Discord keeps none of it."""
+    typed = _options(stored_options)
+    if not typed.get("body", "").strip():
+        return sentence
+    named = [f"{name}: {typed[name]}" for name in ("to", "subject", "message_id") if typed.get(name, "").strip()]
+    # Three backticks would end the block in which nothing else is markup.
+    body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
+    room = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)
+    if room < _MIN_ROOM:
+        return sentence
+    return f"{sentence}{_TYPED}{_FENCE}\n{cut(body, room)}\n{_FENCE}"
+
+
+def _trigger(interaction: Interaction) -> dict[str, str]:
+    """Return what travels with the mail, so that its reviewers know where it began. Nothing empty."""
+    trigger = {
+        "discord_user": interaction.discord_user,
+        "discord_user_id": interaction.discord_user_id,
+        "discord_channel": interaction.discord_channel or interaction.discord_channel_id,
+        "discord_channel_id": interaction.discord_channel_id,
+        "discord_guild": interaction.discord_guild_id,
+        "discord_interaction_id": interaction.discord_id,
+    }
+    return {name: text for name, text in trigger.items() if text}
+
+
+def _options(stored: str) -> dict[str, str]:
+    return {row["name"]: row["value"] for row in (json.loads(stored) if stored else [])}

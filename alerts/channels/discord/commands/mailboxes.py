@@ -1,0 +1,127 @@
+"""Which mailbox a command is about: the only one, or the one that was named; and what Discord suggests meanwhile."""
+
+from django.db.models import F
+from people.factors import needs_second_factor
+
+from alerts.cards.markup import cut
+from alerts.channels.discord.commands.command import Command, CommandRefused
+from alerts.channels.discord.markdown import escape
+from approvals.models import CommandedMail, Mailbox, Message
+from people.actors import Actor, Role
+from people.models import Person
+
+# So many addresses to choose from are named.
+MAX_NAMED = 15
+# Discord accepts no more suggestions, and no longer ones.
+MAX_SUGGESTIONS, _MAX_LENGTH = 25, 100
+# The recipients of so many messages are suggested.
+_RECENT = 200
+_WRITING = ("sendemail", "reply")
+
+
+def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mailbox:
+    """Return the mailbox. Raises CommandRefused with what to type, or what is missing.
+
+    Who writes must be a reviewer or an admin of the mailbox; who reads may have any role there.
+    """
+    if to_write and (chosen := _chosen_before(command)):
+        return chosen
+    actor = command.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else command.actor
+    visible = _visible(actor)
+    usable = _usable(visible)
+    if not usable:
+        raise _missing(is_any=bool(visible))
+    asked = command.option("mailbox").lower()
+    found = (
+        [one for one in usable if asked in _names_of(one, usable)]
+        if asked
+        else _receivers_of(email_id, usable) or usable
+    )
+    if len(found) == 1:
+        return _not_paused(found[0])
+    named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MAX_NAMED])
+    more = f" and {len(usable) - MAX_NAMED} more" if len(usable) > MAX_NAMED else ""
+    begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
+    raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", reason="which mailbox")
+
+
+def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[str]:
+    """Return what could stand there; nothing for whoever is not linked, or has no part here."""
+    person = Person.objects.filter(discord_accounts__discord_id=discord_id, is_active=True).first()
+    if person is None or needs_second_factor(person):
+        return []
+    actor = person.actor(surface="discord")
+    usable = _usable(_visible(actor.acting_as(Role.REVIEWER, Role.ADMIN) if command in _WRITING else actor))
+    if option == "mailbox":
+        return _matching([_name_of(one, usable) for one in usable], typed)
+    return _matching_recipients(person, usable, typed) if option == "to" else []
+
+
+def _visible(actor: Actor) -> list[Mailbox]:
+    mailboxes = Mailbox.objects.visible_to(actor).there().at_work().select_related("connection")
+    return list(mailboxes.order_by("address", "connection__slug"))
+
+
+def _usable(visible: list[Mailbox]) -> list[Mailbox]:
+    # The key is encrypted, so the database cannot be asked for those that are empty.
+    return [one for one in visible if one.connection.agent_key]
+
+
+def _receivers_of(email_id: str, usable: list[Mailbox]) -> list[Mailbox]:
+    """Return the mailbox that received a message, where the desk knows it."""
+    received = Message.objects.filter(upstream_id=email_id, mailbox__in=usable) if email_id else Message.objects.none()
+    keys = set(received.values_list("mailbox", flat=True))
+    return [one for one in usable if one.pk in keys]
+
+
+def _chosen_before(command: Command) -> Mailbox | None:
+    row = CommandedMail.objects.filter(interaction_id=command.interaction_id).exclude(mailbox=None)
+    found = row.select_related("mailbox__connection").first()
+    return found.mailbox if found else None
+
+
+def _not_paused(mailbox: Mailbox) -> Mailbox:
+    if mailbox.connection.paused_at is None:
+        return mailbox
+    raise CommandRefused(
+        f"The connection of {cut(escape(mailbox.address), 100)} is paused at the desk, so nothing is sent or read "
+        "there. Its page says why; an admin lets it go on.",
+        reason="paused",
+    )
+
+
+def _missing(*, is_any: bool) -> CommandRefused:
+    if is_any:
+        return CommandRefused(
+            "No mailbox that you may use has a connection with an agent key, with which commands are carried out. An "
+            "admin puts one in on the page of the connection.",
+            reason="no agent key",
+        )
+    return CommandRefused("There is no mailbox here that you may use for this. Ask an admin.", reason="no mailbox")
+
+
+def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
+    """Return the address, and where two accounts have the same one, the connection in front of it."""
+    is_twice = sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
+    return f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
+
+
+def _names_of(mailbox: Mailbox, among: list[Mailbox]) -> set[str]:
+    return {_name_of(mailbox, among).lower(), f"{mailbox.connection.slug}/{mailbox.address}".lower()}
+
+
+def _matching_recipients(person: Person, usable: list[Mailbox], typed: str) -> list[str]:
+    """Return the text with its last address completed: several stand there with commas."""
+    before, comma, last = typed.rpartition(",")
+    begin = f"{before}{comma} " if comma else ""
+    theirs = Message.objects.filter(
+        connection__commanded__person=person, connection__commanded__upstream_id=F("upstream_id"), mailbox__in=usable
+    )
+    messages = theirs.order_by("-pk").values_list("recipients", flat=True)[:_RECENT]
+    known = dict.fromkeys(address for recipients in messages for address in recipients if address not in before)
+    return _matching(list(known), last, begin=begin)
+
+
+def _matching(names: list[str], typed: str, *, begin: str = "") -> list[str]:
+    found = [begin + name for name in names if typed.strip().lower() in name.lower()]
+    return [name for name in found if len(name) <= _MAX_LENGTH][:MAX_SUGGESTIONS]

@@ -1,0 +1,248 @@
+"""Runs a stored command once, and answers it: what a worker that dies leaves behind, the next one finishes.
+
+The row is leased, and due again when its worker is gone. A message is one message however often that happens, by the
+idempotency key made of the interaction's id. The answer is stored before Discord is told: from then on nothing is
+done again.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import InterfaceError, OperationalError, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from alerts.cards.markup import cut
+from alerts.channels.discord.commands.command import (
+    Command,
+    CommandRefused,
+    TryAgain,
+    command_details,
+    read_command,
+    with_typed_text,
+)
+from alerts.channels.discord.commands.lists import check_inbox, pending
+from alerts.channels.discord.commands.mail import reply, send_email
+from alerts.channels.discord.markdown import escape
+from alerts.channels.discord.replies import (
+    BROKEN,
+    FAULT,
+    MAX_PAUSE,
+    TOO_LATE,
+    close,
+    is_too_late,
+    pause,
+    private,
+    recorded_refusal,
+    send_reply,
+)
+from alerts.models import Interaction
+from approvals.models import CommandedMail, Message
+from audit.recording import record
+from common.logs import traced
+from common.nudge import nudge
+from people.actors import Actor
+from upstream import errors
+
+log = logging.getLogger(__name__)
+
+TASK = "alerts.tasks.run_command"
+COMMANDS: dict[str, Callable[[Command], str]] = {
+    "sendemail": send_email,
+    "checkinbox": check_inbox,
+    "reply": reply,
+    "pending": pending,
+}
+WRITING = ("sendemail", "reply")
+NOT_KNOWN = "It is not known whether MultiMail took the message: look into the queue before you send it again."
+# So often MultiMail is asked: about a minute, after which a person had better know.
+MAX_TRIES = 5
+# Values of `outcome` meanwhile: nothing was asked; MultiMail was, and its answer did not come.
+GIVEN, CALLING = "given", "calling"
+# A message that came later than that is not looked for any more.
+_LOOK_BACK = timedelta(days=2)
+_AT_ONCE = 100
+_MAX_EXPLANATION = 400
+# The status means nothing to people, and the words before it say more.
+_STATUS = re.compile(r"^MultiMail answered [0-9]+[:.] ?")
+_FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
+    errors.KeyRefused: ("key refused", "MultiMail does not accept the desk's agent key. Ask an admin to put in one."),
+    errors.Forbidden: ("forbidden", "MultiMail does not allow this."),
+    errors.NotFound: ("not found", "MultiMail does not know it, or the mailbox does not have it."),
+    errors.Conflict: ("conflict", "MultiMail did not take it: it stands against what is there."),
+    errors.Rejected: ("not accepted", "MultiMail does not accept it as it is."),
+}
+
+
+def run_command(*, interaction_id: int) -> str:
+    """Run and answer one command, if it is due, and return what came of that."""
+    interaction = Interaction.objects.filter(kind=Interaction.Kind.COMMAND).claim(interaction_id)
+    if interaction is None:
+        return "not due"
+    with traced(interaction.trace):
+        if is_too_late(interaction):
+            return close(interaction, TOO_LATE, error=TOO_LATE)
+        try:
+            if not interaction.answer:
+                _run(interaction)
+        except TryAgain as later:
+            interaction.postponed(seconds=pause(interaction, later.seconds), error=later.sentence)
+            return "postponed"
+        return send_reply(interaction)
+
+
+def enqueue_due_commands() -> None:
+    """Enqueue the commands of workers that died, or whose task was lost."""
+    for key in due_commands():
+        nudge(TASK, key)
+
+
+def due_commands() -> list[int]:
+    """Return the commands that should be tried now."""
+    due = Interaction.objects.filter(kind=Interaction.Kind.COMMAND).due()
+    return list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:200])
+
+
+def note_proofs(*, interaction_id: str = "") -> int:
+    """Record at each message that a signed command made it, once the message is here; return how many.
+
+    The desk may learn of the message before MultiMail answered the command, or after: whoever comes second records it.
+    """
+    wanted = Q(interaction_id=interaction_id) if interaction_id else Q()
+    waiting = CommandedMail.objects.filter(wanted, noted_at=None, given_at__gt=Now() - _LOOK_BACK)
+    arrived = waiting.exclude(upstream_id="").filter(connection__messages__upstream_id=F("upstream_id"))
+    return sum(_note_proof(pk) for pk in arrived.values_list("pk", flat=True)[:_AT_ONCE])
+
+
+@transaction.atomic
+def _note_proof(pk: int) -> bool:
+    if not CommandedMail.objects.filter(pk=pk, noted_at=None).update(noted_at=Now()):
+        return False
+    commanded = CommandedMail.objects.select_related("person").get(pk=pk)
+    message = Message.objects.get(connection=commanded.connection_id, upstream_id=commanded.upstream_id)
+    interaction = Interaction.objects.filter(discord_id=commanded.interaction_id).first()
+    record(
+        "message.commanded",
+        actor=commanded.person.actor(surface="discord"),
+        connection=commanded.connection_id,
+        message=message.public_id,
+        details=command_details(interaction) if interaction else {},
+        about=message,
+        words=message.ledger_words(),
+    )
+    return True
+
+
+def _run(interaction: Interaction) -> None:
+    """Run the command, and store the answer. Raises TryAgain."""
+    writes = interaction.name in WRITING
+    try:
+        sentence = _ask(interaction)
+    except CommandRefused as refused:
+        # A later refusal does not undo what an earlier call did.
+        is_unknown = writes and (refused.may_have_left or interaction.outcome == CALLING)
+        suffix = f" {NOT_KNOWN}" if is_unknown else ""
+        _store_refusal(interaction, f"{refused.sentence}{suffix}", reason="unknown" if is_unknown else refused.reason)
+    except (TryAgain, OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # Trying again would end in the same way, and somebody waits.
+        log.exception("command not carried out", extra={"interaction": interaction.discord_id})
+        is_unknown = writes and Interaction.objects.filter(pk=interaction.pk, outcome=CALLING).exists()
+        _store_refusal(interaction, f"{FAULT} {NOT_KNOWN}" if is_unknown else BROKEN, reason="fault")
+    else:
+        _store_answer(interaction, sentence, "done")
+        if writes:
+            note_proofs(interaction_id=interaction.discord_id)
+
+
+def _ask(interaction: Interaction) -> str:
+    """Do it, and return the answer. Raises CommandRefused and TryAgain."""
+    command = read_command(interaction)
+    _record_once(interaction, command)
+    if (run := COMMANDS.get(command.name)) is None:
+        raise CommandRefused(
+            "This desk does not know the command. An admin registers them anew.", reason="unknown name"
+        )
+    _set_progress(interaction, CALLING)
+    try:
+        return run(command)
+    except errors.UpstreamError as error:
+        failure = explain(error)
+        if failure.is_final:
+            raise CommandRefused(failure.sentence, reason=failure.reason) from error
+        may_have_left = failure.may_have_left or interaction.outcome == CALLING
+        if not may_have_left:
+            _set_progress(interaction, GIVEN)
+        if interaction.attempts < MAX_TRIES and (failure.seconds or 0) <= MAX_PAUSE:
+            raise TryAgain(error.sentence, seconds=failure.seconds) from error
+        writes = command.name in WRITING
+        later = "Nothing was sent. Try again later." if writes else "Try again later."
+        sentence = failure.sentence if may_have_left and writes else f"{failure.sentence} {later}"
+        raise CommandRefused(sentence, reason=failure.reason, may_have_left=may_have_left) from error
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What to tell people; `is_final` where trying again is no use, `may_have_left` where it may have taken effect."""
+
+    sentence: str
+    reason: str
+    is_final: bool = False
+    may_have_left: bool = False
+    seconds: float | None = None
+
+
+def explain(error: errors.UpstreamError) -> Failure:
+    """Return what an error of MultiMail means to people, followed by MultiMail's own words, escaped."""
+    for kind, (reason, sentence) in _FINAL.items():
+        if isinstance(error, kind):
+            own = _STATUS.sub("", error.sentence)
+            own = "" if kind is errors.KeyRefused or not own else f" {cut(escape(own), _MAX_EXPLANATION)}"
+            return Failure(f"{sentence}{own}", reason, is_final=True)
+    if isinstance(error, errors.Throttled):
+        return Failure("MultiMail asks to wait.", "throttled", seconds=error.retry_after)
+    if isinstance(error, errors.NotSent):
+        return Failure("MultiMail cannot be reached at the moment.", "not reached")
+    return Failure("MultiMail did not answer as it should.", "no answer", may_have_left=True)
+
+
+def _set_progress(interaction: Interaction, outcome: str) -> None:
+    Interaction.objects.filter(pk=interaction.pk).update(outcome=outcome)
+
+
+@transaction.atomic
+def _record_once(interaction: Interaction, command: Command) -> None:
+    """Record the command once, however many runs it takes."""
+    fresh = Interaction.objects.filter(pk=interaction.pk).exclude(outcome__in=(GIVEN, CALLING))
+    if fresh.update(outcome=GIVEN, person=command.person):
+        record("command.given", actor=command.actor, details=command_details(interaction))
+
+
+@transaction.atomic
+def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> None:
+    """Store the answer with what was typed, and record it, both or neither."""
+    if not _store_answer(interaction, with_typed_text(sentence, interaction.options), "refused"):
+        return
+    person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
+    actor = person.actor(surface="discord") if person else _stranger(interaction)
+    # What somebody of the desk gave is recorded already; of strangers, only so many refusals are.
+    if words := reason if person else recorded_refusal(interaction, reason):
+        record("command.failed", actor=actor, details=command_details(interaction) | {"why": words})
+
+
+def _store_answer(interaction: Interaction, sentence: str, outcome: str) -> bool:
+    """Store the answer; False where another worker did, whose answer counts."""
+    unanswered = Interaction.objects.filter(pk=interaction.pk, answer="")
+    is_first = bool(unanswered.update(outcome=outcome, answer=json.dumps(private(sentence))))
+    interaction.refresh_from_db(fields=["outcome", "answer"])
+    return is_first
+
+
+def _stranger(interaction: Interaction) -> Actor:
+    account = interaction.discord_user_id
+    return Actor(kind="discord", id=account, label=interaction.discord_user or account, surface="discord")

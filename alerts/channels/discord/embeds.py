@@ -1,0 +1,122 @@
+"""A card as Discord's embed, the buttons under it, and the short form for a card that Discord refused.
+
+A custom id is no secret and proves nothing: a press is judged by who pressed, on what, and when.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from alerts.cards.markup import MAX_LINK, Card, cut
+
+AMBER = 0xF59E0B
+COLOURS = {
+    "amber": AMBER,
+    # Held, and not for long any more: the one tone that pages do not have.
+    "orange": 0xEA580C,
+    "green": 0x16A34A,
+    "rose": 0xDC2626,
+    "blue": 0x2563EB,
+    "violet": 0x7C3AED,
+    "plain": 0x6B7280,
+}
+_ROW, _BUTTON = 1, 2
+_SECONDARY, _SUCCESS, _DANGER, _LINK = 2, 3, 4, 5
+_BUTTONS = (("approve", "Approve", _SUCCESS), ("reject", "Reject", _DANGER), ("claim", "Claim", _SECONDARY))
+_CUSTOM_ID = re.compile(r"cs:(approve|reject|claim):([0-9a-f]{32}):([1-9][0-9]{0,18})", re.ASCII)
+_MAX_REVISION = 2**63 - 1
+_SHORT, _SHORT_LINE = 100, 200
+_SHORTENED = "Discord did not take the whole card. The message is on the desk."
+
+
+@dataclass(frozen=True)
+class Button:
+    """What a pressed button says it is about: an action, a message, and the version that the card showed."""
+
+    action: str
+    message: UUID
+    revision: int
+
+
+def embed(card: Card) -> dict[str, Any]:
+    """Return the embed of a card."""
+    made: dict[str, Any] = {
+        "title": card.title,
+        "url": card.url,
+        "description": card.description,
+        "color": COLOURS[card.tone],
+        "fields": [{"name": one.name, "value": one.value, "inline": one.inline} for one in card.fields],
+        "footer": {"text": card.footer} if card.footer else None,
+    }
+    return {name: value for name, value in made.items() if value}
+
+
+def payload(made: dict[str, Any], components: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the body for Discord: one embed, and nobody is pinged whatever it contains.
+
+    `components`, even none, replace those that are there.
+    """
+    body: dict[str, Any] = {"embeds": [made], "allowed_mentions": {"parse": []}}
+    return body if components is None else {**body, "components": list(components)}
+
+
+def buttons(message: UUID, revision: int | None, link: str, *, is_open: bool) -> list[dict[str, Any]]:
+    """Return the rows of buttons; what is not open, or whose content is not there yet, can only be opened.
+
+    Approve is there for risky messages too. If it were missing, people would take it for a fault, or think that the
+    message could not be approved at all; pressed, it says why this one is decided on the desk, with the link.
+    """
+    row: list[dict[str, Any]] = []
+    if is_open and revision is not None:
+        row = [
+            {"type": _BUTTON, "style": style, "label": label, "custom_id": custom_id(action, message, revision)}
+            for action, label, style in _BUTTONS
+        ]
+    if len(link) <= MAX_LINK:
+        row.append({"type": _BUTTON, "style": _LINK, "label": "Open", "url": link})
+    return [{"type": _ROW, "components": row}] if row else []
+
+
+def custom_id(action: str, message: UUID, revision: int) -> str:
+    """Return what Discord sends back when the button is pressed."""
+    return f"cs:{action}:{message.hex}:{revision}"
+
+
+def read_custom_id(text: str) -> Button | None:
+    """Return what was pressed, or None for whatever this desk never wrote."""
+    found = _CUSTOM_ID.fullmatch(text)
+    if found is None or int(found[3]) > _MAX_REVISION:
+        return None
+    return Button(found[1], UUID(hex=found[2]), int(found[3]))
+
+
+def shortened(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a form of `body` that Discord accepts, whatever it refused: a few lines, without links and buttons.
+
+    What is kept was escaped when the whole was made.
+    """
+    embeds = body.get("embeds")
+    card = embeds[0] if isinstance(embeds, list) and embeds and isinstance(embeds[0], dict) else {}
+    line = str(card.get("description") or body.get("content") or "").partition("\n")[0]
+    line = re.sub(r"(?<!\\)\[([^\]\\]*)\]\(https?://[^)]*\)", r"\1", line)
+    colour = card.get("color")
+    less: dict[str, Any] = {
+        "title": _short(card.get("title")) or "A message",
+        "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
+        "color": colour if type(colour) is int and 0 <= colour <= 0xFFFFFF else COLOURS["plain"],
+        "fields": [
+            {"name": "Message ID", "value": _short(one.get("value")) or "—", "inline": False}
+            for one in card.get("fields") or ()
+            if isinstance(one, dict) and one.get("name") == "Message ID"
+        ][:1],
+    }
+    if footer := _short((card.get("footer") or {}).get("text")):
+        # Its number identifies a post that arrived twice.
+        less["footer"] = {"text": footer}
+    return payload(less, [] if "components" in body else None)
+
+
+def _short(text: Any, limit: int = _SHORT) -> str:
+    return cut(str(text or "").encode("utf-16", "replace").decode("utf-16", "replace"), limit).strip()

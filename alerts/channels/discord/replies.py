@@ -1,0 +1,183 @@
+"""What Discord answers to an interaction: its form, the words that several share, and how a deferred one is sent.
+
+An answer is stored before Discord is told: a worker that dies in between does nothing twice.
+"""
+
+import json
+import logging
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+from approvals.forms import MAX_REASON
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from people.discord_accounts import offer_link
+
+from alerts.cards.markup import cut
+from alerts.models import Interaction
+from courier.guarded import DeliveryError, request
+
+log = logging.getLogger(__name__)
+
+Body = dict[str, Any]
+MAX_CONTENT = 2000
+# The field of the form that asks why a message is rejected.
+REASON = "reason"
+_PONG, _MESSAGE, _DEFERRED, _CHOICES, _FORM = 1, 4, 5, 8, 9
+_EPHEMERAL = 64
+_LABEL, _TEXT_INPUT, _PARAGRAPH = 18, 4, 2
+
+PONG: Body = {"type": _PONG}
+# Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
+DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
+# For a fault of ours; the log has it.
+FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
+BROKEN = f"{FAULT} Nothing was done."
+TOO_LATE = "too late"
+# Discord accepts answers for 15 minutes; the last attempt must end before that.
+_ANSWERABLE = timedelta(minutes=14)
+MAX_PAUSE, _MAX_WAIT = 60.0, 300.0
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+
+# So many refusals of one account are recorded in any minute, so that nobody fills the ledger by hammering a button.
+# Each is still answered.
+MAX_REFUSALS = 5
+LAST_REFUSAL = "What else this Discord account is refused within this minute is not kept."
+_NO_REFUSALS = ("", "approve", "reject", "claim", "asked why", "given", "calling", "done")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """How a press ended, in a word, and the answer: a sentence, or the form that asks for more."""
+
+    outcome: str
+    content: str = ""
+    form: str = ""
+
+    def body(self) -> Body:
+        """Return the answer in Discord's form."""
+        return reason_form(self.form) if self.form else private(self.content)
+
+
+def choices(names: list[str]) -> Body:
+    """Return what can stand in the option that somebody is filling in."""
+    return {"type": _CHOICES, "data": {"choices": [{"name": name, "value": name} for name in names]}}
+
+
+def private(content: str) -> Body:
+    """Return a message that only whoever pressed sees."""
+    data = {"content": cut(content, MAX_CONTENT), "flags": _EPHEMERAL, "allowed_mentions": {"parse": []}}
+    return {"type": _MESSAGE, "data": data}
+
+
+def reason_form(custom_id: str) -> Body:
+    """Return the form that asks why a message is rejected; its id says which message and version it is about."""
+    field = {
+        "type": _TEXT_INPUT,
+        "custom_id": REASON,
+        "style": _PARAGRAPH,
+        "min_length": 1,
+        "max_length": MAX_REASON,
+        "required": True,
+    }
+    label = {
+        "type": _LABEL,
+        "label": "Why? The agent reads these words.",
+        "description": "Say it so that the agent can do better next time.",
+        "component": field,
+    }
+    return {"type": _FORM, "data": {"custom_id": custom_id, "title": "Reject this message", "components": [label]}}
+
+
+def link_instructions(interaction: Interaction) -> str:
+    """Return how to link this Discord account to one of the desk, with a link that only its owner may be shown."""
+    link = offer_link(discord_id=interaction.discord_user_id, name=interaction.discord_user)
+    again = "give the command again" if interaction.kind == Interaction.Kind.COMMAND else "press again"
+    return (
+        "This Discord account belongs to nobody at the desk yet, so nothing was done. "
+        f"[Link it to your account at the desk](<{link}>): sign in there and confirm that it is yours. "
+        f"The link is good for 15 minutes, once. Then {again}. Afterwards it stands under Your account, Discord."
+    )
+
+
+def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
+    """Return what the ledger keeps of this refusal, or None where it has enough of this account for now."""
+    account = Interaction.objects.filter(
+        discord_user_id=interaction.discord_user_id, created_at__gt=Now() - timedelta(minutes=1)
+    )
+    number = account.exclude(pk=interaction.pk).exclude(outcome__in=_NO_REFUSALS).count()
+    if number >= MAX_REFUSALS:
+        return None
+    return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
+
+
+def is_too_late(interaction: Interaction) -> bool:
+    """Whether Discord would accept no answer any more."""
+    return not Interaction.objects.filter(pk=interaction.pk, created_at__gt=Now() - _ANSWERABLE).exists()
+
+
+def send_reply(interaction: Interaction) -> str:
+    """Send the stored answer, and return how it ended: as stored, not answered, or postponed once more."""
+    try:
+        _edit_answer(interaction, json.loads(interaction.answer)["data"]["content"])
+    except NotAnswered as error:
+        if error.is_final:
+            return close(interaction, "not answered", error=str(error))
+        interaction.postponed(seconds=pause(interaction, error.seconds), error=str(error))
+        return "postponed"
+    return close(interaction, interaction.outcome)
+
+
+@transaction.atomic
+def close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
+    """Close the row and forget what it needed, unless another worker has it by now. `error`: why it is unanswered."""
+    ended = interaction.failed(error=error) if error else interaction.delivered(status=200)
+    if not ended:
+        return "taken over"
+    Interaction.objects.filter(pk=interaction.pk).update(token="", options="", answer="")
+    if error:
+        extra = {"interaction": interaction.discord_id, "what": interaction.name, "reason": error}
+        log.warning("interaction not answered", extra=extra)
+    return outcome
+
+
+def pause(interaction: Interaction, seconds: float | None) -> float:
+    """Return how long to wait before the next try: as asked, or longer each time."""
+    return seconds if seconds is not None else min(2.0**interaction.attempts, MAX_PAUSE)
+
+
+class NotAnswered(Exception):
+    """Discord did not accept the answer. `is_final` where it never will; `seconds` where it asked to wait."""
+
+    def __init__(self, sentence: str, *, is_final: bool = False, seconds: float | None = None) -> None:
+        super().__init__(sentence)
+        self.is_final = is_final
+        self.seconds = seconds
+
+
+def _edit_answer(interaction: Interaction, content: str) -> None:
+    """Put `content` where Discord shows that the desk is thinking; to do it again changes nothing. Raises NotAnswered.
+
+    What comes from mail is escaped by now; nobody is pinged either way. No error contains the token.
+    """
+    if not interaction.token or not settings.DISCORD_APP_ID:
+        raise NotAnswered("There is no token to answer with any more, or no DISCORD_APP_ID.", is_final=True)
+    path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
+    body = {"content": cut(content, MAX_CONTENT), "allowed_mentions": {"parse": []}}
+    headers = {"Content-Type": "application/json", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
+    url = f"{settings.DISCORD_API_URL.rstrip('/')}/{path}"
+    try:
+        answer = request("PATCH", url, body=json.dumps(body).encode(), headers=headers)
+    except DeliveryError as error:
+        raise NotAnswered("Discord could not be reached.", is_final=error.refused) from None
+    if answer.status == 429:
+        value = str(answer.headers.get("Retry-After", ""))
+        seconds = min(float(value), _MAX_WAIT) if _NUMBER.fullmatch(value) else None
+        raise NotAnswered("Discord asked to wait.", seconds=seconds)
+    if not 200 <= answer.status < 300:
+        is_final = 400 <= answer.status < 500
+        raise NotAnswered(f"Discord answered {answer.status} to the answer.", is_final=is_final)

@@ -1,0 +1,80 @@
+"""What all channels need to speak HTTP: checks of typed addresses, one bounded request, a redacted answer."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, urlsplit
+
+from django.conf import settings
+
+from alerts.channels.base import DestinationGone, RetryLater
+from common.origins import origin_of
+from courier.guarded import Answer, DeliveryError, request
+
+# Of an answer so much is stored: its error, or the beginning of what was made.
+MAX_STORED = 4000
+MASK = "••••"
+_HEADERS = {"Content-Type": "application/json", "User-Agent": "Countersign/1"}
+_LONGEST_WAIT, _USUAL_WAIT = 3600.0, 30.0
+
+
+def address_error(url: str, *, example: str, hint: str = "") -> str:
+    """Return in words why this can be no address of any channel; empty where it can. No sentence repeats it."""
+    hint = f" {hint}" if hint else ""
+    if re.search(r"[\s\\\x00-\x1f\x7f]", url) or not url.isascii():
+        return f"The address holds a blank or a sign that no webhook has.{hint}"
+    if (parts := split_address(url)) is None:
+        return f"This is not a whole address: one looks like {example}.{hint}"
+    if parts.username is not None or parts.fragment:
+        return f"The address holds a name or a # that no webhook has.{hint}"
+    return ""
+
+
+def split_address(url: str) -> SplitResult | None:
+    """Return the parts of an address of the web, or None."""
+    try:
+        parts = urlsplit(url)
+        origin_of(url)
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def is_allowed(url: str) -> bool:
+    """Whether OUTGOING_ALLOW names the origin, so that it may be private, plain http, or a stand-in."""
+    return origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
+
+
+def masked_host(url: str) -> str:
+    """Return where an address leads, without what would let somebody post there."""
+    parts = split_address(url)
+    return f"{parts.netloc.rpartition('@')[2]}/{MASK}" if parts else MASK
+
+
+def send(method: str, url: str, body: bytes, *, headers: Mapping[str, str] | None = None, limit: float) -> Answer:
+    """Send one request and return the answer, whatever its status. Raises RetryLater where none came."""
+    try:
+        return request(method, url, body=body, headers={**_HEADERS, **(headers or {})}, limit=limit)
+    except DeliveryError as error:
+        if error.refused:
+            raise DestinationGone(str(error)) from error
+        raise RetryLater(str(error)) from error
+
+
+def redacted(answer: Answer, secrets: Iterable[str], *, headers: Iterable[str] = ()) -> str:
+    """Return these headers and the body for the log, without what would let somebody post there."""
+    lines = [f"{name}: {answer.headers[name]}" for name in headers if name in answer.headers]
+    text = "\n".join([*lines, "", answer.body[:MAX_STORED].decode(errors="replace")]).strip()
+    text = text.replace("\0", "\ufffd")
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "…")
+    return text[:MAX_STORED]
+
+
+def retry_after(answer: Answer) -> float:
+    """Return the seconds that a 429 asks for."""
+    try:
+        seconds = float(answer.headers.get("Retry-After", ""))
+    except ValueError:
+        return _USUAL_WAIT
+    return min(max(seconds, 1.0), _LONGEST_WAIT) if math.isfinite(seconds) else _USUAL_WAIT

@@ -1,0 +1,139 @@
+"""Destinations and routes in words: for pages, and for the ledger without what would let somebody post there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from alerts.channels import channel_of
+from alerts.events import EVENTS, Event, event_of
+from alerts.models import Destination, Route
+from approvals.models import Connection, Mailbox
+from people.actors import Actor
+
+TO_PEOPLE: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "That there is a message. No subject, and addresses are masked.",
+    Destination.Privacy.HEADERS: "Subject, addresses, who started it, and findings. Never the text.",
+    Destination.Privacy.FULL: "The same, and how the text begins. For channels where everybody may read it.",
+}
+TO_PROGRAMS: Mapping[str, str] = {
+    Destination.Privacy.MINIMAL: "Which message, and its outcome. No subject, addresses are masked, nobody is named.",
+    Destination.Privacy.HEADERS: "Subject, addresses, who decided and why, the sender's metadata. Never the text.",
+    Destination.Privacy.FULL: "The same, and the text. For programs that may have all mail.",
+}
+
+_IN_SHORT: Mapping[tuple[bool, str], str] = {
+    (True, Destination.Privacy.MINIMAL): "That there is a message; addresses are masked",
+    (True, Destination.Privacy.HEADERS): "Subject, addresses and trigger, never the text",
+    (True, Destination.Privacy.FULL): "Subject, addresses, trigger, and how the text begins",
+    (False, Destination.Privacy.MINIMAL): "Which message, and what became of it; addresses are masked",
+    (False, Destination.Privacy.HEADERS): "Subject, addresses, decision and metadata, never the text",
+    (False, Destination.Privacy.FULL): "Subject, addresses, decision, metadata, and the text",
+}
+
+
+def privacy_summary(destination: Destination) -> str:
+    """Return in a few words what this destination shows or receives of a message."""
+    return _IN_SHORT[channel_of(destination.kind).posts_cards, destination.privacy]
+
+
+def describe(destination: Destination) -> str:
+    """Return a destination's settings in words, for the ledger; its address is a secret and shown by its end alone."""
+    routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
+    told_when = "; or ".join(sentence(one) for one in routes) or "never"
+    address = channel_of(destination.kind).address(destination)
+    return (
+        f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; told when: {told_when}; "
+        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
+        f"answers what began in: {destination.answers_channel or 'no channel'}"
+    )
+
+
+@dataclass(frozen=True)
+class DestinationStatus:
+    """`word` and `tone` for a chip, `reason` in a sentence; with `until`, nothing goes there before."""
+
+    word: str
+    tone: str
+    reason: str = ""
+    until: datetime | None = None
+
+
+_ON = DestinationStatus("On", "green")
+
+
+def destination_status(destination: Destination, now: datetime) -> DestinationStatus:
+    """Return whether what goes there arrives, waits or is kept back, and why."""
+    if destination.switched_off_at:
+        return DestinationStatus("Switched off", "rose", destination.switched_off_because)
+    failures, until = destination.failures, destination.waits_until
+    if until is None or until <= now:
+        return (
+            DestinationStatus("Failing", "amber", f"{_failed(failures)} It is tried again by itself.")
+            if failures
+            else _ON
+        )
+    if failures:
+        return DestinationStatus("Waiting", "amber", f"{_failed(failures)} It is left alone for a moment.", until)
+    reason = "It takes no more for the moment: it asked us to wait, or its limit is used up."
+    return DestinationStatus("Waiting", "amber", reason, until)
+
+
+def _failed(failures: int) -> str:
+    return "The last attempt failed." if failures == 1 else f"The last {failures} attempts failed."
+
+
+@dataclass(frozen=True)
+class VisiblePlaces:
+    """The connections and mailboxes whose names somebody may read."""
+
+    connections: frozenset[int]
+    mailboxes: frozenset[int]
+
+    def includes(self, route: Route) -> bool:
+        """Whether they may read the name of this route's connection or mailbox."""
+        if route.mailbox_id is not None:
+            return route.mailbox_id in self.mailboxes
+        return route.connection_id is None or route.connection_id in self.connections
+
+
+def visible_places(actor: Actor) -> VisiblePlaces | None:
+    """Return what the actor may see; None for whoever sees all."""
+    if actor.sees_all():
+        return None
+    connections = Connection.objects.visible_to(actor).values_list("pk", flat=True)
+    mailboxes = Mailbox.objects.visible_to(actor).values_list("pk", flat=True)
+    return VisiblePlaces(frozenset(connections), frozenset(mailboxes))
+
+
+def events_of(actions: Iterable[str]) -> list[Event]:
+    """Return the events that these acts mean, in the order in which the desk names them."""
+    meant = {event.name for event in map(event_of, actions) if event is not None}
+    return [event for event in EVENTS if event.name in meant]
+
+
+def sentence(route: Route, *, visible: VisiblePlaces | None = None) -> str:
+    """Return what follows “Notifies about”, for whoever sees all, or as far as somebody may see.
+
+    Relies on `connection` and `mailbox` being loaded.
+    """
+    events = listed([event.words for event in events_of(route.actions)])
+    # What routes of earlier versions held, and no event means.
+    rest = [action for action in route.actions if event_of(action) is None]
+    events = events or listed([action.replace(".", " ").replace("_", " ") for action in rest]) or "nothing happens"
+    if visible is not None and not visible.includes(route):
+        return f"{events}, in a place that you do not look after"
+    return f"{events}, {location(route)}"
+
+
+def location(route: Route) -> str:
+    """Return where it must happen, in words."""
+    if route.mailbox is not None:
+        return f"in the mailbox {route.mailbox}"
+    if route.connection is not None:
+        return f"in {route.connection}"
+    return "in all connections"
+
+
+def listed(words: Sequence[str]) -> str:
+    """Return these as one part of a sentence: a, b or c."""
+    return " or ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))

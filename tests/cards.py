@@ -1,0 +1,55 @@
+"""Cards as Discord gets them, made straight from what the desk knows."""
+
+from typing import Any
+
+from approvals.deciding.status import Status
+
+from alerts.cards.answer import answer_card
+from alerts.cards.digest import Row, digest_card
+from alerts.cards.message import CardFacts, card_status, message_card, message_facts
+from alerts.cards.notice import notice_card
+from alerts.channels import channel_of
+from alerts.channels.discord import embeds
+from alerts.channels.discord.embeds import payload
+from alerts.channels.discord.markdown import MARKDOWN
+from alerts.deliveries.deliver import card_content
+from alerts.models import Card, Delivery, Destination, Digest
+from approvals.models import Message
+from audit.models import Entry
+
+
+def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
+    """The embed of a message's card, with the footer of alert 1."""
+    return {**embeds.embed(message_card(facts, status, MARKDOWN)), "footer": {"text": "Countersign · alert 1"}}
+
+
+def embed_of(message: Message, destination: Destination) -> dict[str, Any]:
+    """The embed of this message's card at this destination."""
+    return embed(message_facts(message, destination), card_status(message))
+
+
+def notice_body(about: str, entry: Entry | None, destination: Destination) -> dict[str, Any]:
+    """The body of a card about a connection or the desk."""
+    return payload(embeds.embed(notice_card(about, entry, destination, MARKDOWN)))
+
+
+def notice_word(about: str, entry: Entry | None) -> str:
+    """What such a card shows, in a word or two."""
+    return notice_card(about, entry, Destination(), MARKDOWN).word
+
+
+def answer_body(message: Message, entry: Entry, destination: Destination) -> dict[str, Any]:
+    """The body of an answer in a channel."""
+    return payload(embeds.embed(answer_card(message, entry, destination, MARKDOWN)))
+
+
+def digest_body(rows: list[Row], link: str) -> dict[str, Any]:
+    """The body of a digest."""
+    return payload(embeds.embed(digest_card(rows, link, MARKDOWN)))
+
+
+def posted(destination: Destination, *, card: Card | None = None, digest: Digest | None = None, pk: int = 1) -> Any:
+    """The body that a delivery of this card or digest posts, and the card's word."""
+    delivery = Delivery(pk=pk, destination=destination, card=card, digest=digest)
+    content = card_content(delivery, destination)
+    return channel_of(destination.kind).body(content), content.word  # type: ignore[attr-defined]
