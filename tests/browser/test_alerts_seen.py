@@ -8,11 +8,29 @@ from tests.browser.looking import faults
 pytestmark = pytest.mark.slow
 
 
+def test_admin_adds_slack(open_as, product):
+    admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
+    admin.goto(f"{desk}/alerts/add/")
+    admin.get_by_role("link", name="Slack").click()
+    expect(admin.get_by_label("Bot's token")).to_be_visible()
+    assert faults(admin) == []
+    admin.get_by_label("Name", exact=True).fill("#reviews")
+    admin.get_by_role("button", name="Add it").click()
+    expect(admin.get_by_text("Put in the address of the webhook, or a bot's token")).to_be_visible()
+    assert faults(admin) == []
+    admin.locator("#url").fill("https://hooks.slack.com/services/T0000000/B0000427/token")
+    admin.get_by_role("button", name="Add it").click()
+    place = admin.locator("section.card", has=admin.get_by_role("heading", name="#reviews"))
+    expect(place.get_by_text("hooks.slack.com/services/…0427/••••")).to_be_visible()
+
+
 def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, product):
     admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
     assert faults(admin) == []
-    admin.get_by_label("Signed webhook").check()
+    admin.get_by_role("link", name="Discord channel, by the bot").click()
+    expect(admin.get_by_label("Id of the channel")).to_be_visible()
+    admin.get_by_role("link", name="Signed webhook").click()
     # What only other kinds have is out of the way.
     expect(admin.get_by_label("Id of the channel")).to_be_hidden()
     admin.get_by_label("Name", exact=True).fill("Billing")
@@ -23,7 +41,7 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, prod
     admin.get_by_role("link", name="I have it").click()
     place = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
     place.get_by_role("button", name="Switch off").click()
-    expect(place.get_by_text("Nobody is told here since")).to_be_visible()
+    expect(place.get_by_text("Nothing is delivered here since")).to_be_visible()
     assert faults(admin) == []
     place.get_by_role("button", name="Switch on again").click()
     place.get_by_role("link", name="Change").click()
@@ -50,4 +68,4 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, prod
     expect(admin.get_by_text('"privacy": "headers"')).to_be_visible()
     assert faults(admin) == []
     admin.get_by_role("button", name="Send again").click()
-    expect(admin.get_by_text("It is sent once more.")).to_be_visible()
+    expect(admin.get_by_text("It is sent again.")).to_be_visible()

@@ -1,0 +1,246 @@
+"""Slack's one kind: by an incoming webhook each card is posted again, by a bot's token it is edited in place.
+
+No sentence and no log contains the webhook's token or the bot's.
+"""
+
+import json
+import re
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+
+from alerts.cards.markup import Card
+from alerts.channels.base import (
+    TEST_CARD,
+    CardChannel,
+    CardGone,
+    CardRefused,
+    DestinationGone,
+    FormField,
+    Posted,
+    RetryLater,
+    TestResult,
+)
+from alerts.channels.requests import (
+    MASK,
+    address_error,
+    is_allowed,
+    masked_host,
+    redacted,
+    retry_after,
+    send,
+    split_address,
+)
+from alerts.channels.slack.blocks import Mrkdwn, card_body, short_body
+from alerts.models import Destination
+from common.origins import origin_of
+from courier.guarded import TOTAL_TIMEOUT, Answer
+
+HOST = "hooks.slack.com"
+EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"
+API = "https://slack.com/api"
+# Slack allows a channel about one post a second.
+PAUSE = 1.0
+_PATH = re.compile(r"/services/(?P<team>[A-Z0-9]{1,30})/(?P<hook>[A-Z0-9]{1,30})/(?P<token>[A-Za-z0-9]{1,100})")
+_TOKEN = re.compile(r"xox[a-z]-[A-Za-z0-9-]{1,250}")
+_CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{1,30}")
+_TIMESTAMP = re.compile(r"[0-9]{1,20}\.[0-9]{1,10}")
+_ERROR = re.compile(r"[a-z_]{1,60}")
+_HINT = "In Slack, open your app's page, Incoming Webhooks, and copy an address."
+
+# Errors of both ways to post, by what they mean for us. What is not named here is tried again.
+_GONE = {
+    *(
+        "no_service",
+        "no_service_id",
+        "no_team",
+        "team_disabled",
+        "invalid_token",
+        "action_prohibited",
+        "no_active_hooks",
+    ),
+    *("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "missing_scope"),
+    *(
+        "channel_not_found",
+        "channel_is_archived",
+        "is_archived",
+        "not_in_channel",
+        "no_permission",
+        "org_login_required",
+    ),
+    *("posting_to_general_channel_denied", "restricted_action", "access_denied", "ekm_access_denied", "user_not_found"),
+}
+_CARD_GONE = {"message_not_found", "cant_update_message", "edit_window_closed"}
+_REFUSED = {
+    *("invalid_payload", "invalid_blocks", "invalid_blocks_format", "msg_too_long", "msg_blocks_too_long", "no_text"),
+    *("too_many_attachments", "invalid_arguments", "invalid_json"),
+}
+_RATE_LIMITED = {"ratelimited", "rate_limited", "message_limit_exceeded"}
+
+
+class Slack(CardChannel):
+    """Cards with links."""
+
+    kind, label, service = "slack", "Slack", "Slack"
+    hosts = (HOST,)
+    summary = "Cards with links. Needs an incoming webhook's address; or a bot's token, which edits cards in place."
+    markup = Mrkdwn()
+    when_late = when_unreachable = "Look whether this machine reaches slack.com at port 443, and test again."
+    fields = (
+        FormField(
+            "url",
+            "Address of the Slack webhook",
+            "In Slack: your app, Incoming Webhooks, Add New Webhook. Empty where a bot's token is given.",
+            is_secret=True,
+        ),
+        FormField(
+            "secret",
+            "Bot's token",
+            "Begins with xoxb- and needs the scope chat:write. With it a card is edited in place; otherwise each "
+            "change is posted again.",
+            is_secret=True,
+            max_length=300,
+            too_long="No token is so long.",
+        ),
+        FormField(
+            "channel",
+            "Id of the channel, for the bot",
+            "In Slack: the channel's details, at the end; such as C0123456789. Invite the bot there first.",
+            max_length=32,
+            too_long="No channel's id is so long.",
+        ),
+    )
+    refusals = {
+        400: "Slack did not accept the message. Look whether the webhook is one of Slack's.",
+        401: "Slack does not accept the bot's token. Copy it again from your app's page, OAuth & Permissions.",
+        403: "Slack does not let this app post there. Look at the channel's posting permissions, or reinstall the app.",
+        404: "Slack knows no such webhook or channel: it was removed, or is not whole. Copy it again, and invite the "
+        "bot to the channel.",
+        410: "The channel is archived. Choose another one.",
+    }
+
+    def clean(self, typed: Any, *, is_new: bool) -> dict[str, str]:
+        values = super().clean(typed, is_new=is_new)
+        if values.get("secret") and not values.get("channel"):
+            raise ValidationError({"channel": "Put in the id of the channel that the bot posts to."})
+        if is_new and values.get("channel") and not values.get("secret"):
+            raise ValidationError({"secret": "Put in the bot's token, which this channel needs."})
+        if is_new and not values.get("url") and not values.get("secret"):
+            raise ValidationError({"url": "Put in the address of the webhook, or a bot's token with a channel's id."})
+        return values
+
+    def clean_field(self, name: str, value: str) -> str:
+        if name == "url" and (error := webhook_error(value)):
+            raise ValidationError(error)
+        if name == "secret" and not _TOKEN.fullmatch(value):
+            raise ValidationError("This is not a bot's token, which begins with xoxb-.")
+        if name == "channel" and not _CHANNEL_ID.fullmatch(value):
+            raise ValidationError("This is not a channel's id, such as C0123456789. It is at the end of its details.")
+        return value
+
+    def address(self, destination: Destination) -> str:
+        if destination.channel:
+            return f"channel {destination.channel}"
+        parts = split_address(destination.url)
+        found = _PATH.fullmatch(parts.path) if parts else None
+        if parts is None or found is None:
+            return masked_host(destination.url)
+        return f"{parts.netloc}/services/…{found['hook'][-4:]}/{MASK}"
+
+    def body(self, card: Card) -> dict[str, Any]:
+        return card_body(card)
+
+    def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
+        return short_body(body)
+
+    def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
+        if destination.secret and destination.channel:
+            return _call(destination, "chat.postMessage", body, limit=limit)
+        if error := webhook_error(destination.url):
+            # It may have been accepted because of an origin that is no longer allowed.
+            raise DestinationGone(error)
+        answer = send("POST", destination.url, json.dumps(body).encode(), limit=limit)
+        parts = urlsplit(destination.url)
+        stored = redacted(answer, [parts.path.rpartition("/")[2]], headers=["Retry-After"])
+        if answer.status == 200 and answer.body.strip() == b"ok":
+            return Posted("", 200, answer=stored, pause=PAUSE)
+        raise _failure(answer, answer.body.decode(errors="replace").strip(), stored)
+
+    def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
+        if not (destination.secret and destination.channel):
+            return self.post(destination, body)
+        return _call(destination, "chat.update", {**body, "ts": message_id}, limit=TOTAL_TIMEOUT)
+
+    def post_test(self, destination: Destination, *, limit: float) -> TestResult:
+        posted = self.post(destination, card_body(TEST_CARD), limit=limit)
+        return TestResult(True, "Slack took the test. Look into the channel: it is there.", posted.channel)
+
+
+def webhook_error(url: str) -> str:
+    """Return in words why this cannot be one of Slack's incoming webhooks, and what to do; empty where it can."""
+    if error := address_error(url, example=EXAMPLE, hint=_HINT):
+        return error
+    parts = urlsplit(url)
+    if not is_allowed(url):
+        if parts.hostname != HOST:
+            return f"This is not an address of Slack, and nothing else is posted to. One looks like {EXAMPLE}. {_HINT}"
+        if origin_of(url) != f"https://{HOST}:443":
+            return "Slack's addresses begin with https:// and name no port. Put it in that way."
+    if not _PATH.fullmatch(parts.path):
+        return f"This is not the address of a webhook. One looks like {EXAMPLE}. {_HINT}"
+    return "Leave out what stands behind the question mark." if parts.query else ""
+
+
+def _call(destination: Destination, method: str, body: dict[str, Any], *, limit: float) -> Posted:
+    """Call Slack's Web API as the bot. It answers 200 with "ok": false to what it refused."""
+    url = f"{_api(destination)}/{method}"
+    headers = {"Authorization": f"Bearer {destination.secret}", "Content-Type": "application/json; charset=utf-8"}
+    answer = send(
+        "POST", url, json.dumps({**body, "channel": destination.channel}).encode(), headers=headers, limit=limit
+    )
+    stored = redacted(answer, [destination.secret], headers=["Retry-After"])
+    try:
+        result = json.loads(answer.body)
+    except ValueError:
+        result = {}
+    result = result if isinstance(result, dict) else {}
+    timestamp = str(result.get("ts") or "")
+    if answer.status == 200 and result.get("ok") is True and _TIMESTAMP.fullmatch(timestamp):
+        return Posted(timestamp, 200, answer=stored, pause=PAUSE)
+    raise _failure(answer, str(result.get("error") or ""), stored)
+
+
+def _api(destination: Destination) -> str:
+    """Return where the Web API is: at Slack, or at the origin of an address that OUTGOING_ALLOW names."""
+    if destination.url and is_allowed(destination.url):
+        parts = urlsplit(destination.url)
+        return f"{parts.scheme}://{parts.netloc}/api"
+    return API
+
+
+def _failure(answer: Answer, error: str, stored: str) -> Exception:
+    """Return the exception for an answer; Slack's own error word says more than the status."""
+    error = error if _ERROR.fullmatch(error) else ""
+    status = answer.status
+    sentence = f"Slack answered {error or status}."
+    if status == 429 or error in _RATE_LIMITED:
+        return RetryLater("Slack asked to wait.", seconds=retry_after(answer), status=429, answer=stored)
+    if error in _CARD_GONE:
+        return CardGone("Somebody deleted the card in Slack.", status=404, answer=stored)
+    if error in _GONE or status in (401, 403, 404, 410):
+        return DestinationGone(
+            f"{sentence} It takes nothing from us there.", status=_status(status, error), answer=stored
+        )
+    if error in _REFUSED or status == 400:
+        return CardRefused(f"Slack refused the card ({error or status}).", status=400, answer=stored)
+    return RetryLater(sentence, status=None if error else status, answer=stored)
+
+
+def _status(status: int, error: str) -> int:
+    """Return the status that the error means, for the Web API answers 200 with it."""
+    if status != 200:
+        return status
+    if error.endswith("is_archived"):
+        return 410
+    return 404 if error in ("channel_not_found", "not_in_channel") else 403 if "permission" in error else 401

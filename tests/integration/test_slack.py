@@ -1,0 +1,277 @@
+"""Slack, by its documented protocol: by a webhook and by a bot, its limits and refusals, and what its cards show."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from django.db import connection as database
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alerts.cards.message import CardFacts, message_card
+from alerts.channels import channel_of
+from alerts.channels.slack.blocks import Mrkdwn, card_body, short_body
+from alerts.channels.slack.channel import webhook_error
+from alerts.deliveries.deliver import deliver
+from alerts.deliveries.planning import CARD_ACTIONS
+from alerts.models import Card, Delivery, Destination, Digest, Route
+from approvals.deciding.status import Status
+from audit.models import Entry, EntryDetail
+from audit.recording import record
+from people.actors import worker
+from tests.factories import make_message
+from tests.integration.deciding import decide
+from tests.slack import CHANNEL, HOOK, TOKEN, controls_in, find_error, slack, texts_of
+
+pytestmark = pytest.mark.django_db
+
+REAL = f"https://hooks.slack.com{HOOK}"
+SECRETS = ("tokenthatnobodymaysee", TOKEN)
+HOSTILE = "<!channel> <@U012> <https://evil.example|click> & *bold* _it_ ~s~ `c` @here \u202e &lt;!here&gt;"
+LINK = "https://desk.example/approvals/1/"
+
+
+@pytest.fixture
+def standin(settings):
+    with slack() as served:
+        settings.OUTGOING_ALLOW = [served.url]
+        yield served
+
+
+@pytest.fixture
+def by_hook(standin):
+    return make(standin)
+
+
+@pytest.fixture
+def by_bot(standin):
+    return make(standin, secret=TOKEN, channel=CHANNEL)
+
+
+def make(standin, **fields):
+    values = {"kind": "slack", "name": "#reviews", "url": standin.url + HOOK, **fields}
+    made = Destination.objects.create(**values)
+    Route.objects.create(destination=made, actions=[*CARD_ACTIONS, "connection.failing"])
+    return made
+
+
+def deliver_due():
+    """Deliver what is due, as if Slack's pause between two posts were over."""
+    Delivery.objects.filter(state="due").update(next_attempt_at=timezone.now())
+    Destination.objects.update(waits_until=None)
+    return [deliver(delivery_id=one.pk) for one in Delivery.objects.filter(state="due").order_by("pk")]
+
+
+def form(**fields):
+    return {"kind": "slack", "name": "#reviews", "privacy": "headers", "events": ["email.held"], **fields}
+
+
+def test_card_by_the_bot_is_posted_once_and_edited_in_place(standin, by_bot, connection, reviewer):
+    message = make_message(connection)
+    assert deliver_due() == ["delivered"]
+    [(timestamp, shown)] = standin.posts.items()
+    assert Card.objects.get().discord_message_id == timestamp
+    assert [block["type"] for block in shown["blocks"]] == ["header", "section", "section", "actions", "context"]
+    button = shown["blocks"][3]["elements"][0]
+    assert button["url"].endswith(f"/approvals/{message.upstream_id}/")
+    assert shown["blocks"][4]["elements"][0]["text"].startswith("Countersign · alert ")
+    decide(message, reviewer)
+    deliver_due()
+    assert [call.path for call in standin.calls] == ["/api/chat.postMessage", "/api/chat.update"]
+    assert {call.token for call in standin.calls} == {TOKEN}
+    assert list(standin.posts) == [timestamp]
+    assert "Approved" in standin.posts[timestamp]["blocks"][1]["text"]["text"]
+
+
+def test_card_by_a_webhook_is_posted_anew_with_each_change(standin, by_hook, connection, reviewer):
+    decide_later = make_message(connection)
+    deliver_due()
+    decide(decide_later, reviewer)
+    deliver_due()
+    assert [(call.path, call.token) for call in standin.calls] == [(HOOK, "")] * 2
+    assert Card.objects.get().discord_message_id == ""
+    held, approved = (call.body["text"] for call in standin.calls)
+    assert "Held" in held
+    assert approved != held
+
+
+def test_slack_gets_a_second_for_each_post_and_as_long_as_it_asks_for(standin, by_bot, connection):
+    make_message(connection)
+    assert deliver_due() == ["delivered"]
+    make_message(connection)
+    later = Delivery.objects.get(state="due")
+    assert deliver(delivery_id=later.pk) == "not due"
+    standin.next = [(429, {"Retry-After": "30"}, "")]
+    assert deliver_due() == ["asked to wait"]
+    by_bot.refresh_from_db()
+    assert 20 < (by_bot.waits_until - timezone.now()).total_seconds() <= 30
+    later.refresh_from_db()
+    assert (later.attempts, later.state, by_bot.failures) == (0, "due", 0)
+    standin.next = [(200, {}, {"ok": False, "error": "ratelimited"})]
+    assert deliver_due() == ["asked to wait"]
+
+
+GONE = [
+    *((True, answer) for answer in (
+        (404, {}, "no_service"), (410, {}, "channel_is_archived"), (403, {}, "action_prohibited"),
+    )),
+    *((False, (200, {}, {"ok": False, "error": error})) for error in (
+        "invalid_auth", "account_inactive", "token_revoked", "channel_not_found", "not_in_channel", "is_archived",
+    )),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("is_hook", "answer"), GONE)
+def test_what_was_revoked_or_archived_is_switched_off_and_recorded(standin, connection, is_hook, answer):
+    place = make(standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL}))
+    make_message(connection)
+    standin.next = [answer]
+    assert deliver_due() == ["switched off"]
+    place.refresh_from_db()
+    error = answer[2] if is_hook else answer[2]["error"]
+    assert error in place.switched_off_because
+    recorded = Entry.objects.select_related("detail").get(action="destination.switched_off")
+    assert error in recorded.detail.fields["explanation"]
+    assert len(standin.calls) == 1
+
+
+def test_failure_is_tried_again_and_a_refused_card_is_shortened(standin, by_bot, connection):
+    make_message(connection)
+    for answer in ((503, {}, "x"), (200, {}, {"ok": False, "error": "internal_error"}), (200, {}, "[]")):
+        standin.next = [answer]
+        assert deliver_due() == ["postponed"]
+    standin.next = [(200, {}, {"ok": False, "error": "invalid_blocks"})]
+    assert deliver_due() == ["delivered"]
+    [short] = standin.posts.values()
+    assert short["blocks"] == []
+    assert short["text"].endswith("The message is on the desk.")
+
+
+def test_card_that_somebody_deleted_is_noted_and_not_posted_again(standin, by_bot, connection, reviewer):
+    message = make_message(connection)
+    deliver_due()
+    standin.posts.clear()
+    decide(message, reviewer)
+    assert deliver_due() == ["card gone"]
+    assert Card.objects.get().removed
+    assert (standin.posts, by_bot.switched_off_at) == ({}, None)
+
+
+def test_level_of_privacy_holds_and_nothing_of_mail_acts_in_slack(standin, connection):
+    for level in ("minimal", "headers", "full"):
+        standin.posts.clear()
+        Destination.objects.all().delete()
+        make(standin, privacy=level, secret=TOKEN, channel=CHANNEL)
+        metadata = {"discord_user": "eve@hidden.example", "discord_channel": "outreach"}
+        make_message(connection, subject=HOSTILE, markdown="Dear Dana, kumquat.", metadata=metadata)
+        assert deliver_due() == ["delivered"]
+        [body] = standin.posts.values()
+        text = "\n".join(texts_of(body))
+        assert ("kumquat" in text) == (level == "full"), level
+        hidden = [word for word in ("dana@", "support@", "eve@", "evil") if word in text]
+        assert bool(hidden) == (level != "minimal"), level
+        for control in controls_in(body):
+            assert control.startswith(("<http://", "<https://", "<!date^")), level
+            assert "evil" not in control, level
+
+
+@given(
+    st.one_of(st.just(HOSTILE), st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.just("<" * 9000))
+)
+def test_any_text_is_shown_literally_within_the_limits(text):
+    at = datetime(2026, 3, 1, 9, tzinfo=UTC)
+    facts = CardFacts(
+        text, LINK, text, text, (text,) * 7, {"discord_user": text}, "7F3A", text, "full", text, at, at, text,
+        files=(text,), copies=(text,),
+    )  # fmt: skip
+    body = card_body(message_card(facts, Status("Held", "amber", text), Mrkdwn()))
+    for one in (body, short_body(body)):
+        assert find_error(one) == ""
+        assert {control.split("|")[0].split("^")[0].strip("<>") for control in controls_in(one)} <= {LINK, "!date"}
+    description = body["blocks"][1]["text"]["text"].replace("*Held.*", "").replace("<" + LINK, "")
+    assert not set("*_~`") & set(description.partition("\n")[0])
+
+
+def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, signed_in, admin, caplog):
+    client = signed_in(admin)
+    assert b"Bot&#x27;s token" in client.get("/alerts/add/?kind=slack").content
+    fields = form(url=standin.url + HOOK, secret=TOKEN, channel=CHANNEL)
+    assert client.post("/alerts/add/", fields).status_code == 302
+    place = Destination.objects.get()
+    assert (place.kind, place.secret, place.channel) == ("slack", TOKEN, CHANNEL)
+    assert client.post(f"/alerts/{place.pk}/test/").status_code == 302
+    assert standin.calls[-1].body["text"] == "A test from Countersign"
+    standin.next = [(200, {}, {"ok": False, "error": "invalid_auth", "echo": TOKEN})]
+    refused = client.post(f"/alerts/{place.pk}/test/")
+    assert (refused.status_code, b"does not accept the bot&#x27;s token" in refused.content) == (502, True)
+    # Nothing typed: it stays.
+    assert client.post(f"/alerts/{place.pk}/", form(name="#other", channel=CHANNEL)).status_code == 302
+    place.refresh_from_db()
+    assert (place.name, place.secret, place.tested_at is None) == ("#other", TOKEN, False)
+    pages = [
+        client.get("/alerts/"),
+        client.get(f"/alerts/{place.pk}/"),
+        client.post(f"/alerts/{place.pk}/", form(secret=TOKEN)),
+    ]
+    with database.cursor() as cursor:
+        cursor.execute("SELECT row_to_json(alerts_destination)::text FROM alerts_destination")
+        rows = str(cursor.fetchall())
+    seen = rows + str(list(EntryDetail.objects.values("fields"))) + str([vars(line) for line in caplog.records])
+    seen += "".join(page.content.decode() for page in pages)
+    assert [secret for secret in SECRETS if secret in seen] == []
+
+
+WRONG = {
+    "https://hooks.slack.com/services/T1/B1": "not the address of a webhook",
+    "http://hooks.slack.com/services/T1/B1/x": "begin with https://",
+    "https://hooks.slack.com.evil.example/services/T1/B1/x": "not an address of Slack",
+    "https://127.0.0.1/services/T1/B1/x": "not an address of Slack",
+    "https://me@hooks.slack.com/services/T1/B1/x": "a name or a #",
+    f"{REAL}?x=1": "question mark",
+    "hooks.slack.com": "not a whole address",
+}
+
+
+def test_only_slacks_own_host_or_an_allowed_origin_is_taken(signed_in, admin, settings):
+    assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
+    assert webhook_error(REAL) == ""
+    place = Destination(kind="slack", url=REAL)
+    assert channel_of("slack").address(place) == "hooks.slack.com/services/…0123/••••"
+    # Allowed before, and no more: nothing is posted there.
+    settings.OUTGOING_ALLOW = []
+    found = channel_of("slack").test(Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2)
+    assert (found.accepted, "not an address of Slack" in found.sentence) == (False, True)
+    client = signed_in(admin)
+    for fields, field in (
+        ({}, "url"), ({"secret": TOKEN}, "channel"), ({"channel": CHANNEL}, "secret"),
+        ({"url": REAL, "answers_channel": "x"}, "answers"), ({"secret": "xoxb", "channel": CHANNEL}, "secret"),
+        ({"secret": TOKEN, "channel": "#reviews"}, "channel"),
+    ):  # fmt: skip
+        answer = client.post("/alerts/add/", form(**fields))
+        assert (answer.status_code, f'id="{field}-problem"' in answer.content.decode()) == (422, True), fields
+    assert "an address of Slack, which takes no signed webhooks" in channel_error("signed_webhook", REAL)
+
+
+def channel_error(kind, url):
+    from django.core.exceptions import ValidationError
+
+    with pytest.raises(ValidationError) as raised:
+        channel_of(kind).clean({"url": url}, is_new=True)
+    return raised.value.message_dict["url"][0]
+
+
+def test_card_about_a_connection_and_a_digest_are_posted_too(standin, by_bot, connection):
+    record("connection.failing", actor=worker("sync"), connection=connection.pk, details={"explanation": HOSTILE})
+    digest = Digest.objects.create(destination=by_bot)
+    for number in range(3):
+        message = make_message(connection, subject=f"{HOSTILE} {number}")
+        Card.objects.filter(message=message).update(digest=digest)
+    Delivery.objects.filter(card__digest=digest).update(state="delivered")
+    Delivery.objects.create(kind="digest", destination=by_bot, digest=digest, action="alerts.collapsed")
+    assert set(deliver_due()) <= {"delivered", "not due"}
+    while "delivered" in deliver_due():
+        pass
+    titles = {body["blocks"][0]["text"]["text"] for body in standin.posts.values()}
+    assert {title.partition(": ")[2] or title for title in titles} == {"3 messages, all waiting", "cannot be reached"}
+    assert json.dumps(list(standin.posts.values())).count("<!channel>") == 0

@@ -1,0 +1,110 @@
+"""A stand-in for Slack that speaks its documented protocol: incoming webhooks, chat.postMessage and chat.update."""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.serving import Handler, serving
+
+HOOK = "/services/T0123/B0123/tokenthatnobodymaysee"
+TOKEN, CHANNEL = "xoxb-1-token-that-nobody-may-see", "C0123456789"
+# What documented limits refuse.
+_HEADER, _TEXT, _FIELD, _FIELDS, _BLOCKS = 150, 3000, 2000, 10, 50
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, and whether it came with the bot's token."""
+
+    path: str
+    body: dict[str, Any]
+    token: str
+
+
+@dataclass
+class Slack:
+    """`next` are answers that come before any other: (status, headers, body); `posts` is what the channel shows."""
+
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    posts: dict[str, dict[str, Any]] = field(default_factory=dict)
+    next: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)
+
+    def answer(self, call: Call) -> tuple[int, dict[str, str], Any]:
+        """Answer as Slack does."""
+        if self.next:
+            return self.next.pop(0)
+        error = find_error(call.body)
+        if call.path == HOOK:
+            if error:
+                return 400, {}, error
+            self.posts[f"hook {len(self.calls)}"] = call.body
+            return 200, {}, "ok"
+        if call.path not in ("/api/chat.postMessage", "/api/chat.update"):
+            return 404, {}, "no_service"
+        timestamp = call.body.get("ts") or f"1503435956.{len(self.calls):06}"
+        if call.token != TOKEN:
+            error = "invalid_auth"
+        elif call.body["channel"] != CHANNEL:
+            error = "channel_not_found"
+        elif call.path.endswith("update") and timestamp not in self.posts:
+            error = "message_not_found"
+        if error:
+            return 200, {}, {"ok": False, "error": error}
+        self.posts[timestamp] = call.body
+        return 200, {}, {"ok": True, "channel": CHANNEL, "ts": timestamp}
+
+
+def find_error(body: dict[str, Any]) -> str:
+    """Return what Slack refuses a body for, as far as its limits are documented."""
+    if not body.get("text"):
+        return "no_text"
+    for block in body.get("blocks", []):
+        texts = [block["text"]] if "text" in block else [*block.get("fields", []), *block.get("elements", [])]
+        most = {"header": _HEADER, "section": _FIELD if "fields" in block else _TEXT}.get(block["type"], _TEXT)
+        lengths = [len(one["text"]) for one in texts if one["type"] != "button"]
+        is_wrong = block["type"] == "header" and texts[0]["type"] != "plain_text"
+        if is_wrong or not all(0 < one <= most for one in lengths) or len(block.get("fields", ())) > _FIELDS:
+            return "invalid_blocks"
+    return "invalid_blocks" if len(body.get("blocks", ())) > _BLOCKS else ""
+
+
+def texts_of(value: Any) -> Iterator[str]:
+    """Every text object's text in a body, and the text for notifications."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from [one] if key == "text" and isinstance(one, str) else texts_of(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from texts_of(one)
+
+
+def controls_in(body: dict[str, Any]) -> list[str]:
+    """What Slack would read as a link, a mention or a moment."""
+    return re.findall(r"<[^>]*>", "\n".join(texts_of(body)))
+
+
+@contextlib.contextmanager
+def slack() -> Iterator[Slack]:
+    """Serve a stand-in on a free port."""
+    standin = Slack()
+
+    class Answers(Handler):
+        def do_POST(self) -> None:  # noqa: N802
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            call = Call(self.path, body, self.headers.get("Authorization", "").removeprefix("Bearer "))
+            standin.calls.append(call)
+            status, headers, said = standin.answer(call)
+            raw = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(raw))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+    with serving(Answers) as origin:
+        standin.url = origin
+        yield standin
