@@ -1,0 +1,67 @@
+"""The example of docs/contributing-channels.md: a folder alone makes a kind of destination."""
+
+import re
+import sys
+from datetime import timedelta
+
+import pytest
+
+import alerts.channels
+from alerts.channels import all_channels
+from alerts.deliveries.deliver import deliver
+from alerts.models import Delivery, Destination
+from tests.conformance.recipes import ROOT
+from tests.factories import make_message
+from tests.programs import program
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def relay(tmp_path, monkeypatch):
+    """The kind of the example, in a folder of its own, while the test runs."""
+    text = (ROOT / "docs" / "contributing-channels.md").read_text().partition("## A whole example")[2]
+    code = re.search(r"```python\n(.*?)```", text, re.S)[1]
+    (tmp_path / "relay").mkdir()
+    (tmp_path / "relay" / "__init__.py").write_text(code)
+    monkeypatch.setattr(alerts.channels, "__path__", [*alerts.channels.__path__, str(tmp_path)])
+    monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
+    all_channels.cache_clear()
+    yield
+    all_channels.cache_clear()
+    sys.modules.pop("alerts.channels.relay", None)
+
+
+def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, signed_in, admin, connection, settings):
+    client = signed_in(admin)
+    assert b"Events without a signature. Needs an address." in client.get("/alerts/add/").content
+    assert b"Address of the relay" in client.get("/alerts/add/?kind=relay").content
+    with program() as receiver:
+        settings.OUTGOING_ALLOW = [receiver.url]
+        fields = {"kind": "relay", "name": "Ours", "privacy": "headers", "events": ["email.held"]}
+        assert b"Put in its address." in client.post("/alerts/add/", fields).content
+        assert client.post("/alerts/add/", {**fields, "url": f"{receiver.url}/a-secret"}).status_code == 302
+        place = Destination.objects.get()
+        assert client.post(f"/alerts/{place.pk}/test/").status_code == 302
+        assert b"a-secret" not in client.get("/alerts/").content
+        path = f"/alerts/{place.pk}/routes/add/"
+        preview = client.post(path, {"events": ["email.sent"], "do": "preview"}).content
+        assert b"&quot;type&quot;: &quot;email.sent&quot;" in preview
+        make_message(connection)
+        assert deliver(delivery_id=Delivery.objects.get().pk) == "delivered"
+        test, held = receiver.posts
+        assert (test.said["type"], held.said["type"]) == ("desk.test", "email.held")
+        receiver.status = 410
+        make_message(connection)
+        assert deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
+    place.refresh_from_db()
+    assert place.switched_off_because == "The relay wants no more events."
+
+
+def test_every_folder_is_a_kind_with_what_the_form_needs():
+    kinds = all_channels()
+    assert set(kinds) == {"discord_webhook", "discord_bot", "inngest", "signed_webhook", "slack"}
+    for kind, channel in kinds.items():
+        assert len(kind) <= 20
+        assert {field.name for field in channel.fields} <= {"url", "channel", "secret"}
+        assert all((channel.label, channel.summary, channel.service, channel.hosts or channel.makes_secret))
