@@ -1,8 +1,13 @@
-"""Pieces of forms: a field for text of several lines, and the first error as a sentence."""
+"""Pieces of forms: a field for text of several lines, and the first error of a form that is not valid."""
 
 from typing import Any
 
 from django import forms
+
+
+def first_error(form: forms.BaseForm) -> tuple[str, str]:
+    """Return the first field with an error, and the error; two empty strings where the form is valid."""
+    return next(((str(name), str(errors[0])) for name, errors in form.errors.items() if errors), ("", ""))
 
 
 class WordsField(forms.CharField):
@@ -13,8 +18,8 @@ class WordsField(forms.CharField):
 
 
 class SentenceForm(forms.Form):
-    """A form whose page shows one error at a time."""
+    """A form whose page shows one error, wherever it is."""
 
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
-        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+        return first_error(self)[1]

@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
@@ -27,4 +28,11 @@ def page_or_fragment(
     """Render `fragment` for an htmx request and `page` for everything else."""
     response = render(request, fragment if wants_fragment(request) else page, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
+    return response
+
+
+def redirect_with_notice(request: HttpRequest, notice: str, to: str, **kwargs: Any) -> HttpResponse:
+    """Redirect to the URL named `to`, where the page shows `notice` once."""
+    messages.info(request, notice, extra_tags="desk")
+    response: HttpResponse = redirect(to, **kwargs)
     return response

@@ -141,8 +141,7 @@ else:
         "django.contrib.messages.middleware.MessageMiddleware",
         "django_htmx.middleware.HtmxMiddleware",
         "allauth.account.middleware.AccountMiddleware",
-        "people.sign_in.middleware.SessionsMiddleware",
-        "people.gate.SecondFactorMiddleware",
+        "people.sign_in.middleware.SignInMiddleware",
         "dashboard.frame.denials.DenialsMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
@@ -303,7 +302,7 @@ SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 # Ends sessions that nobody uses, and those that last too long.
-SESSION_ENGINE = "people.session_store"
+SESSION_ENGINE = "people.sign_in.sessions"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "dashboard.frame.errors.csrf_failure"

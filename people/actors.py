@@ -5,20 +5,28 @@ from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a person may be: decide, configure, or look everything up."""
+    """What a person may be: one who decides, configures, or looks everything up."""
 
     REVIEWER = "reviewer"
     ADMIN = "admin"
     AUDITOR = "auditor"
 
 
+ROLE_CHOICES = [(role.value, role.value.title()) for role in Role]
+
+
 @dataclass(frozen=True)
 class Scope:
-    """One role with its reach; neither connection nor mailbox means everything."""
+    """One role and where it counts; neither connection nor mailbox means everywhere."""
 
     role: Role
     connection: int | None = None
     mailbox: int | None = None
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether the role counts for everything."""
+        return self.connection is None and self.mailbox is None
 
     def reaches(self, *, connection: int, mailbox: int | None) -> bool:
         """Whether the scope includes this mailbox of this connection."""
@@ -37,7 +45,7 @@ class Actor:
     surface: str
     address: str = ""
     scopes: tuple[Scope, ...] = ()
-    # What of this act is proved by another's signature, by name: it stands among the details of every entry of it.
+    # What another's signature proves of this act, by name; it is part of the details of each of its ledger entries.
     proof: tuple[tuple[str, str], ...] = ()
 
     def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
@@ -50,7 +58,7 @@ class Actor:
 
     @property
     def looks_after_people(self) -> bool:
-        """Whether the actor may read who belongs to the desk: admins and auditors, as far as they reach."""
+        """Whether the actor may see who belongs to the desk: admins and auditors, within their visible scope."""
         return self.has(Role.ADMIN) or self.has(Role.AUDITOR)
 
     @property
@@ -58,13 +66,18 @@ class Actor:
         """Whether the actor is an admin of a whole connection: its API keys and webhooks are theirs to see."""
         return any(scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes)
 
+    @property
+    def is_admin_of_all(self) -> bool:
+        """Whether the actor is an admin of everything."""
+        return Scope(Role.ADMIN) in self.scopes
+
     def acting_as(self, *roles: Role) -> "Actor":
-        """Return the same actor with these roles alone: what they may reach by them."""
+        """Return the same actor with these roles alone."""
         return replace(self, scopes=tuple(scope for scope in self.scopes if scope.role in roles))
 
     def sees_all(self) -> bool:
-        """Whether no part of the desk is out of the actor's sight."""
-        return any(scope.connection is None and scope.mailbox is None for scope in self.scopes)
+        """Whether a role of the actor's counts for everything."""
+        return any(scope.is_everywhere for scope in self.scopes)
 
 
 def worker(name: str) -> Actor:

@@ -36,7 +36,7 @@ from common.time_zones import there, zone_name
 from people.actors import Actor, Role
 from people.models import Person
 from people.sign_in.reauthentication import ask_first, has_just_proved, reauthenticated
-from people.sign_in.sessions import is_living
+from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
 # Seconds in which a page counts.
@@ -204,7 +204,7 @@ def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
 
     def stays() -> bool:
         now = Person.objects.filter(pk=person, is_active=True).first()
-        if now is None or not is_living(session):
+        if now is None or not is_signed_in(session):
             return False
         reach = now.actor(surface="web", address=actor.address)
         return set(reach.scopes) == set(actor.scopes)

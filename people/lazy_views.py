@@ -1,6 +1,6 @@
-"""Views that are imported when they are first asked for: what reads passkeys and draws codes takes 7 MB.
+"""Views that are imported at their first request: what reads passkeys and draws QR codes needs 7 MB.
 
-Whatever names an address loads all addresses, and most processes never answer one of these.
+Every process that builds a URL loads all of them, and most never answer one of these.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from django.utils.module_loading import import_string
 View = Callable[..., HttpResponseBase]
 
 
-def later(path: str) -> View:
+def lazy_view(path: str) -> View:
     """Return a view that imports the one at `path`, a function or a class, and answers with it."""
 
     @cache

@@ -1,21 +1,76 @@
-"""Addresses of signing in and out. Of django-allauth's pages only those that the desk has a use for are here."""
+"""Every URL of people: signing in, own account, directory, one-time links, and reports and exports of the ledger.
+
+Of django-allauth's pages only those that the desk uses are here. Exports and reports are here, not with the ledger:
+they ask who one is, and the ledger knows nobody.
+"""
 
 from django.urls import path
 
-from people.lazy_views import later
-from people.views.signing_out import sign_out
+from people import exports
+from people.accounts import views as accounts
+from people.directory import second_factor_views as second_factor
+from people.directory import views as directory
+from people.invitations import views as invitations
+from people.lazy_views import lazy_view
+from people.reports import views as reports
 
-_IN = "people.sign_in.views"
+_SIGN_IN = "people.sign_in.views"
+_REAUTHENTICATION = "people.sign_in.reauthentication"
+_FACTORS = "people.accounts.factor_views"
 
 urlpatterns = [
-    path("login/", later(f"{_IN}.DeskLoginView"), name="account_login"),
-    path("login/passkey/", later(f"{_IN}.PasskeyLoginView"), name="mfa_login_webauthn"),
-    path("login/second/", later(f"{_IN}.StepView"), name="mfa_authenticate"),
-    path("login/provider/", later("people.views.provider.begin"), name="oidc-login"),
-    path("login/provider/back/", later("people.views.provider.come_back"), name="oidc-callback"),
-    path("logout/", sign_out, name="account_logout"),
-    path("reauthenticate/", later("people.views.reauthenticate.reauthenticate"), name="account_reauthenticate"),
-    path("reauthenticate/go-on/", later("people.views.reauthenticate.go_on"), name="account_go_on"),
-    path("reauthenticate/code/", later(f"{_IN}.CodeAgainView"), name="mfa_reauthenticate"),
-    path("reauthenticate/passkey/", later(f"{_IN}.PasskeyAgainView"), name="mfa_reauthenticate_webauthn"),
+    path("accounts/login/", lazy_view(f"{_SIGN_IN}.DeskLoginView"), name="account_login"),
+    path("accounts/login/passkey/", lazy_view(f"{_SIGN_IN}.PasskeyLoginView"), name="mfa_login_webauthn"),
+    path("accounts/login/second/", lazy_view(f"{_SIGN_IN}.StepView"), name="mfa_authenticate"),
+    path("accounts/login/provider/", lazy_view("people.sign_in.provider.begin"), name="oidc-login"),
+    path("accounts/login/provider/back/", lazy_view("people.sign_in.provider.come_back"), name="oidc-callback"),
+    path("accounts/logout/", lazy_view(f"{_SIGN_IN}.sign_out"), name="account_logout"),
+    path("accounts/reauthenticate/", lazy_view(f"{_REAUTHENTICATION}.reauthenticate"), name="account_reauthenticate"),
+    path("accounts/reauthenticate/go-on/", lazy_view(f"{_REAUTHENTICATION}.go_on"), name="account_go_on"),
+    path("accounts/reauthenticate/code/", lazy_view(f"{_SIGN_IN}.CodeAgainView"), name="mfa_reauthenticate"),
+    path(
+        "accounts/reauthenticate/passkey/",
+        lazy_view(f"{_SIGN_IN}.PasskeyAgainView"),
+        name="mfa_reauthenticate_webauthn",
+    ),
+    path("people/me/", accounts.account, name="account"),
+    path("people/me/name/", accounts.own_name, name="own-name"),
+    path("people/me/time-zone/", accounts.own_time_zone, name="own-time-zone"),
+    path("people/me/password/", accounts.own_password, name="own-password"),
+    path("people/me/sessions/", accounts.sessions, name="sessions"),
+    path("people/me/sessions/<int:session_id>/end/", accounts.end_session, name="end-session"),
+    path("people/me/sessions/end-others/", accounts.end_others, name="end-other-sessions"),
+    path("people/me/keys/", accounts.shortcuts, name="keys"),
+    path("people/me/discord/", accounts.own_discord, name="own-discord"),
+    path("people/me/discord/unlink/", accounts.unlink_discord, name="unlink-discord"),
+    path("people/me/discord/<slug:token>/", accounts.link_discord, name="link-discord"),
+    path("people/me/factors/", lazy_view(f"{_FACTORS}.list_factors"), name="factors"),
+    path("people/me/factors/app/", lazy_view(f"{_FACTORS}.app"), name="factor-app"),
+    path("people/me/factors/passkey/", lazy_view(f"{_FACTORS}.passkey"), name="factor-passkey"),
+    path("people/me/factors/<int:factor_id>/name/", lazy_view(f"{_FACTORS}.name_factor"), name="factor-name"),
+    path("people/me/factors/<int:factor_id>/remove/", lazy_view(f"{_FACTORS}.remove"), name="factor-remove"),
+    path("people/me/factors/codes/", lazy_view(f"{_FACTORS}.make_codes"), name="recovery-codes"),
+    path("people/", directory.people, name="people"),
+    path("people/<int:person_id>/", directory.person, name="person"),
+    path("people/<int:person_id>/roles/add/", directory.add_role, name="add-role"),
+    path("people/<int:person_id>/roles/remove/", directory.remove_role, name="remove-role"),
+    path("people/<int:person_id>/deactivate/", directory.deactivate_person, name="deactivate-person"),
+    path("people/<int:person_id>/reactivate/", directory.reactivate_person, name="reactivate-person"),
+    path("people/<int:person_id>/password/", directory.password_link, name="password-link"),
+    path("people/<int:person_id>/discord/remove/", directory.remove_discord, name="remove-discord"),
+    path("people/<int:person_id>/factors/remove/", second_factor.remove_factors, name="take-factors-off"),
+    path("people/second-factor/", second_factor.second_factor, name="second-factor"),
+    path("people/second-factor/set/", second_factor.set_rule, name="set-second-factor"),
+    path("people/invitations/<int:invitation_id>/anew/", directory.renew, name="invite-anew"),
+    path("people/invitations/<int:invitation_id>/withdraw/", directory.withdraw_link, name="withdraw-invitation"),
+    path("people/invite/", invitations.invite_person, name="invite"),
+    path("join/<slug:token>/", invitations.join_page, name="join"),
+    path("audit/reports/", reports.reports, name="reports"),
+    path("audit/reports/rights/", reports.rights, name="report-rights"),
+    path("audit/reports/rights/file/", reports.rights_file, name="report-rights-file"),
+    path("audit/export/", exports.export, name="export"),
+    path("audit/export/past/", exports.past, name="exports"),
+    path("audit/export/<uuid:export_id>/", exports.one, name="export-one"),
+    path("audit/export/<uuid:export_id>/file", exports.export_file, name="export-file"),
+    path("audit/export/<uuid:export_id>/again/", exports.again, name="export-again"),
 ]

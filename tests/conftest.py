@@ -19,7 +19,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from launcher.postgres import DATABASE
-from people.session_store import SessionStore
+from people.sign_in.sessions import SessionStore
 from tests import factories
 from tests.desk import Browser, Product
 from tests.markup import compact

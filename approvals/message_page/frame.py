@@ -18,7 +18,7 @@ from approvals.queue.pane import unseen_fields
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest
 from mirror.store import stored_content
-from people.liking import put_text_first
+from people.accounts.profile import set_text_first
 
 
 @login_required
@@ -71,7 +71,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_message(request.actor, public_id)
     form = TextFirstForm(request.POST)
     wanted = form.is_wanted()
-    put_text_first(actor=request.actor, wanted=wanted)
+    set_text_first(actor=request.actor, wanted=wanted)
     if request.htmx:
         request.user.text_first = wanted  # type: ignore[union-attr]
         return _sheet(request, public_id, Way("text" if wanted else "rendered"))

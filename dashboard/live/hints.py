@@ -19,7 +19,7 @@ from audit.recording import recorded
 from common.nudge import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
-from people.sign_in.sessions import reach_changed
+from people.sign_in.sessions import access_changed
 from rendering import named
 
 # Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint
@@ -95,7 +95,7 @@ def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
     _publish(hint)
 
 
-def on_reach_changed(person: int | None, **_: Any) -> None:
+def on_access_changed(person: int | None, **_: Any) -> None:
     """Let the streams of somebody ask anew who is there: a session ended, or reaches less."""
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
     _after_commit(_publish, hint)
@@ -127,4 +127,4 @@ def connect() -> None:
     """Listen to the ledger, to who reads what, and to whose sessions end."""
     recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
     reported.connect(on_reported, dispatch_uid="dashboard.live.hints.readers")
-    reach_changed.connect(on_reach_changed, dispatch_uid="dashboard.live.hints.reach")
+    access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")

@@ -1,4 +1,4 @@
-"""Says who a person is on Discord: by a one-time link that the Discord account got, confirmed by who signed in."""
+"""Links Discord accounts to people: by a one-time link that the Discord account got, confirmed by who is signed in."""
 
 from datetime import timedelta
 
@@ -12,13 +12,13 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
-from people.standing import check_covers, lock_for
+from people.roles.grants import check_covers, lock_for
 from people.tokens import hash_of, new_token
 
 LASTS = timedelta(minutes=15)
 MAX_NAME = 100
-# So many links of one account are good at a time.
-MOST_OFFERED = 5
+# How many links of one account work at a time.
+MAX_LINKS = 5
 NOT_GOOD = (
     "This link does not lead anywhere any more. Ask for another one on Discord: each is good for 15 minutes, once."
 )
@@ -28,13 +28,12 @@ NOT_GOOD = (
 def offer_link(*, discord_id: str, name: str) -> str:
     """Return the address of a page that links this Discord account to whoever opens it signed in, and confirms.
 
-    Only the Discord account itself may be shown it. Whoever presses twice has two of them; the first that is used makes
-    the others void.
+    Only the Discord account itself may be shown it. Whoever asks twice has two links; using one voids the other.
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
     offers = DiscordLink.objects.filter(discord_id=discord_id, used_at=None)
-    newest = offers.filter(expires_at__gt=Now()).order_by("-pk").values_list("pk", flat=True)[: MOST_OFFERED - 1]
+    newest = offers.filter(expires_at__gt=Now()).order_by("-pk").values_list("pk", flat=True)[: MAX_LINKS - 1]
     offers.exclude(pk__in=list(newest)).delete()
     token = new_token()
     DiscordLink.objects.create(

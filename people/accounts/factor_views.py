@@ -1,45 +1,34 @@
-"""The page on which a person looks after their second factors: passkeys, an authenticator app, recovery codes."""
+"""The pages of a person's own second factors: passkeys, an authenticator app, recovery codes. Loads 7 MB, so lazily."""
 
+from base64 import b64encode
+from io import BytesIO
 from typing import Any
 
+import qrcode
 from allauth.account.internal.flows.login import record_authentication
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from qrcode.image.svg import SvgPathFillImage
 
 from common.encryption import decrypt, encrypt
-from common.pages import DeskRequest
+from common.forms import first_error
+from common.pages import DeskRequest, redirect_with_notice
+from people.accounts.forms import AppForm, PasskeyNameForm
 from people.errors import CodeNotRight, FactorNotAllowed
-from people.factor_forms import AppForm, NameForm
-from people.gate import lacks_second_factor
-from people.passkey_addresses import passkey_hindrance
-from people.qr import picture_of
-from people.sign_in import totp as app_codes
-from people.sign_in.factors import (
-    APP,
-    PASSKEY,
-    add_app,
-    add_passkey,
-    factors_of,
-    needs_second_factor,
-    remove_factor,
-    rename_passkey,
-)
-from people.sign_in.passkeys import PasskeyForm, ask_for_new
+from people.sign_in import factors, totp
+from people.sign_in.backend import needs_second_factor
+from people.sign_in.passkeys import PasskeyForm, passkey_hindrance, registration_options
 from people.sign_in.reauthentication import own_address, reauthenticated
 from people.sign_in.recovery_codes import NUMBER, codes_of, make_recovery_codes
 
 _SECRET = "new_app"
-_LIST, _APP, _PASSKEY, _CODES = (
-    f"people/{name}.html" for name in ("factors", "factor_app", "factor_passkey", "recovery_codes")
-)
 
 
 @login_required
 @require_safe
-def factors(request: DeskRequest) -> HttpResponse:
+def list_factors(request: DeskRequest) -> HttpResponse:
     """Show what the person proves themselves with, and what their role needs."""
     return _list(request)
 
@@ -51,19 +40,19 @@ def app(request: DeskRequest) -> HttpResponse:
     """Show the secret for an authenticator app, and take the code that proves that the app has it."""
     # Encrypted also while it waits: sessions are rows of the database.
     kept = request.session.get(_SECRET)
-    secret = decrypt(kept) if kept else app_codes.make_secret()
+    secret = decrypt(kept) if kept else totp.make_secret()
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)
     form = AppForm(request.POST)
     if not form.is_valid():
-        return _app(request, secret, problem=form.first_error())
+        return _app(request, secret, problem=first_error(form)[1])
     try:
-        add_app(actor=request.actor, secret=secret, code=form.cleaned_data["code"])
+        factors.add_app(actor=request.actor, secret=secret, code=form.cleaned_data["code"])
     except (CodeNotRight, FactorNotAllowed) as error:
         return _app(request, secret, problem=error.sentence)
     request.session.pop(_SECRET, None)
-    return _added(request, APP.value, "Your authenticator app counts from now on.")
+    return _added(request, factors.APP.value, "Your authenticator app counts from now on.")
 
 
 @login_required
@@ -75,12 +64,12 @@ def passkey(request: DeskRequest) -> HttpResponse:
         return _passkey(request)
     form = PasskeyForm(request.POST)
     if not form.is_valid():
-        return _passkey(request, problem=str(next(iter(form.errors.values()))[0]))
+        return _passkey(request, problem=first_error(form)[1])
     try:
-        add_passkey(actor=request.actor, **form.cleaned_data)
+        factors.add_passkey(actor=request.actor, **form.cleaned_data)
     except FactorNotAllowed as error:
         return _passkey(request, problem=error.sentence)
-    return _added(request, PASSKEY.value, "Your passkey is kept. It signs you in by itself.")
+    return _added(request, factors.PASSKEY.value, "Your passkey is kept. It signs you in by itself.")
 
 
 @login_required
@@ -88,12 +77,12 @@ def passkey(request: DeskRequest) -> HttpResponse:
 @reauthenticated
 def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
     """Give a passkey another name."""
-    if not any(one.is_passkey and one.id == factor_id for one in factors_of(request.user.pk)):  # type: ignore[arg-type]
+    if not any(one.is_passkey and one.id == factor_id for one in factors.factors_of(request.user.pk)):  # type: ignore[arg-type]
         raise Http404("You have no such passkey.")
-    form = NameForm(request.POST)
+    form = PasskeyNameForm(request.POST)
     if not form.is_valid():
         return _list(request, problem="Type a name of up to 60 letters.", status=422)
-    rename_passkey(actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"])
+    factors.rename_passkey(actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"])
     return redirect("factors")
 
 
@@ -103,13 +92,12 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
 def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
     """Take a factor off."""
     try:
-        removed = remove_factor(actor=request.actor, factor_id=factor_id)
+        removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
     except StopIteration:
         raise Http404("You have no such factor.") from None
     except FactorNotAllowed as error:
         return _list(request, problem=error.sentence, status=409)
-    messages.info(request, f"{removed.name} counts no more.", extra_tags="desk")
-    return redirect("factors")
+    return redirect_with_notice(request, f"{removed.name} counts no more.", "factors")
 
 
 @login_required
@@ -121,59 +109,58 @@ def make_codes(request: DeskRequest) -> HttpResponse:
         codes = make_recovery_codes(actor=request.actor)
     except FactorNotAllowed as error:
         return _list(request, problem=error.sentence, status=409)
-    return render(request, _CODES, {"codes": codes, "frame": _frame(request)})
+    return _render(request, "recovery_codes", {"codes": codes})
 
 
-def _added(request: DeskRequest, kind: str, said: str) -> HttpResponse:
+def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     """Let what was just shown to work count for this session too."""
     record_authentication(request, request.user, "mfa", type=kind)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
-        said += " Now make recovery codes, for the day you lose it."
-    messages.info(request, said, extra_tags="desk")
-    return redirect("factors")
+        notice += " Now make recovery codes, for the day you lose it."
+    return redirect_with_notice(request, notice, "factors")
 
 
 def _list(request: DeskRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
     person: Any = request.user
-    found = factors_of(person.pk)
+    found = factors.factors_of(person.pk)
     context = {
         "passkeys": [one for one in found if one.is_passkey],
         "app": next((one for one in found if not one.is_passkey), None),
         "codes": codes_of(person.pk),
         "number": NUMBER,
         "is_needed": needs_second_factor(person),
-        "is_stopped": lacks_second_factor(request),
+        "is_stopped": factors.lacks_second_factor(request),
         "hindrance": passkey_hindrance(request),
         "next": own_address(request, request.GET.get("next", "")),
         "problem": problem,
-        "frame": _frame(request),
     }
-    return render(request, _LIST, context, status=status)
+    return _render(request, "factors", context, status=status)
 
 
 def _app(request: DeskRequest, secret: str, *, problem: str = "") -> HttpResponse:
-    address = app_codes.address_of(secret, email=request.user.email)  # type: ignore[union-attr]
+    uri, drawn = totp.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
+    # As a data: URI it needs no file, script or style. Black on white in every colour scheme, or no camera reads it.
+    qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)
     context = {
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
-        "picture": picture_of(address),
-        "address": address,
+        "picture": f"data:image/svg+xml;base64,{b64encode(drawn.getvalue()).decode()}",
+        "address": uri,
         "problem": problem,
-        "frame": _frame(request),
     }
-    return render(request, _APP, context, status=422 if problem else 200)
+    return _render(request, "factor_app", context, status=422 if problem else 200)
 
 
 def _passkey(request: DeskRequest, *, problem: str = "") -> HttpResponse:
     context = {
-        "options": ask_for_new(request.user),  # type: ignore[arg-type]
+        "options": registration_options(request.user),  # type: ignore[arg-type]
         "hindrance": passkey_hindrance(request),
         "name": request.POST.get("name", "")[:60],
         "problem": problem,
-        "frame": _frame(request),
     }
-    return render(request, _PASSKEY, context, status=422 if problem else 200)
+    return _render(request, "factor_passkey", context, status=422 if problem else 200)
 
 
-def _frame(request: DeskRequest) -> str:
-    """Return the frame around the page: that of the desk, or a bare one for whom the desk is closed until then."""
-    return "plain.html" if lacks_second_factor(request) else "base.html"
+def _render(request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
+    """Render a page in the desk's frame, or in a bare one for whom the desk is closed until they have a factor."""
+    frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
+    return render(request, f"people/{page}.html", {**context, "frame": frame}, status=status)

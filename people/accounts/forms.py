@@ -1,4 +1,4 @@
-"""What people send about their own account: a name, a time zone, a password."""
+"""What people send about their own account: a name, a time zone, a password, a code of an app."""
 
 from functools import cache
 from typing import Any
@@ -8,44 +8,10 @@ from django import forms
 from django.contrib.auth.password_validation import validate_password
 
 from people.models import Person
-
-# Longer ones would only cost time; a passphrase is seldom longer than a line.
-LONGEST_PASSWORD = 256
+from people.sign_in.reauthentication import PasswordField
 
 
-class PasswordField(forms.CharField):
-    """A password as it was typed: blanks at its ends belong to it."""
-
-    def __init__(self, *, missing: str) -> None:
-        longest = {"max_length": f"Take a password of at most {LONGEST_PASSWORD} characters."}
-        super().__init__(strip=False, max_length=LONGEST_PASSWORD, error_messages={"required": missing, **longest})
-
-
-class OwnForm(forms.Form):
-    """A form of the person's own."""
-
-    def first_error(self) -> tuple[str, str]:
-        """Return the name of the first field that is wrong, and why; two empty ones where none is."""
-        return next(((str(name), str(errors[0])) for name, errors in self.errors.items() if errors), ("", ""))
-
-
-class ConfirmForm(OwnForm):
-    """The password, once more."""
-
-    password = PasswordField(missing="Type your password.")
-
-    def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.person = person
-
-    def clean_password(self) -> str:
-        password = str(self.cleaned_data["password"])
-        if not self.person.check_password(password):
-            raise forms.ValidationError("This is not your password.")
-        return password
-
-
-class NameForm(OwnForm):
+class NameForm(forms.Form):
     """How others see the person."""
 
     name = forms.CharField(
@@ -57,7 +23,7 @@ class NameForm(OwnForm):
     )
 
 
-class TimeZoneForm(OwnForm):
+class TimeZoneForm(forms.Form):
     """Where the person lives, by the name of a zone."""
 
     zone = forms.CharField(max_length=64, error_messages={"required": "Choose a time zone from the list."})
@@ -70,7 +36,7 @@ class TimeZoneForm(OwnForm):
         return found
 
 
-class PasswordForm(OwnForm):
+class PasswordForm(forms.Form):
     """The old password once and the new one twice."""
 
     old = PasswordField(missing="Type the password that you have now.")
@@ -100,6 +66,24 @@ class PasswordForm(OwnForm):
             except forms.ValidationError as error:
                 self.add_error("new", error)
         return cleaned
+
+
+class AppForm(forms.Form):
+    """The code that an authenticator app shows."""
+
+    code = forms.CharField(max_length=20, error_messages={"required": "Type the code that the app shows."})
+
+
+class PasskeyNameForm(forms.Form):
+    """A name for a passkey."""
+
+    name = forms.CharField(max_length=60)
+
+
+class DiscordAccountForm(forms.Form):
+    """Which Discord account is unlinked."""
+
+    account = forms.IntegerField(min_value=1, max_value=2**62)
 
 
 @cache

@@ -1,18 +1,20 @@
-"""The desk's single keys: what each does, where it is, and how a person may move it. Pure: no models, no requests.
+"""Single-key shortcuts: what each does, which key it has, and which keys a person may give it.
 
-The place of a key is the character that it writes, so that it works on any keyboard; a capital is the key with Shift.
+A key is the character that it types, so that it works on any keyboard; a capital is the key with Shift.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django import forms
+
 GROUPS = ("Moving about", "Deciding", "Several at once", "Reading", "Going places")
 
 
 @dataclass(frozen=True)
 class Key:
-    """One act that has a key: `name` is what settings call it, `place` where it is until somebody moves it."""
+    """One action with a key: `name` is stored in Person.key_map, `place` is the key until somebody changes it."""
 
     name: str
     place: str
@@ -46,23 +48,23 @@ NAMES = {one.name: one for one in KEYS}
 
 
 def places_of(moved: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return where each key is, by name, given those that were moved; what cannot be a place is left where it was."""
+    """Return the key of each action, by name; `moved` has a person's changes; what is no key is ignored."""
     known = moved if isinstance(moved, Mapping) else {}
     return {one.name: place if is_place(place := str(known.get(one.name, ""))) else one.place for one in KEYS}
 
 
 def moved_from(places: Mapping[str, str]) -> dict[str, str]:
-    """Return only those that are not where they were."""
+    """Return only the keys that differ from the default."""
     return {name: place for name, place in places.items() if place != NAMES[name].place}
 
 
 def is_place(place: str) -> bool:
-    """Whether a key can be there: one character that is written by one press. Digits choose a reason."""
+    """Whether this can be a key: one character that one press types. Digits choose a reason."""
     return len(place) == 1 and place.isprintable() and not place.isspace() and not place.isdigit()
 
 
 def problem_with(places: Mapping[str, str]) -> tuple[str, str]:
-    """Return the first key that cannot be where it was put, and why as a sentence; two empty ones where all can."""
+    """Return the first action whose key is not possible, and why; two empty strings where all are."""
     taken: dict[str, str] = {}
     for name, place in places.items():
         words = NAMES[name].words
@@ -77,8 +79,24 @@ def problem_with(places: Mapping[str, str]) -> tuple[str, str]:
 
 
 def shown(place: str) -> str:
-    """Return a place as it is printed on keys: `a` is A, and `A` is Shift A."""
+    """Return a key as it is printed: `a` is A, and `A` is Shift A."""
     if place.isalpha() and place != place.lower():
         return f"Shift {place}"
     # Some letters have no capital of one character.
     return place.upper() if len(place.upper()) == 1 else place
+
+
+class KeysForm(forms.Form):
+    """A key for each action, validated together, because two actions may have swapped keys."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for one in KEYS:
+            self.fields[one.name] = forms.CharField(required=False, max_length=10)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        name, sentence = problem_with({one.name: str(cleaned.get(one.name, "")) for one in KEYS})
+        if sentence:
+            self.add_error(name, sentence)
+        return cleaned

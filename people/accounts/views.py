@@ -1,29 +1,35 @@
-"""A person's own account: name, time zone and password, and what else there is to look after."""
+"""The pages of a person's own account: profile and password, sessions, shortcuts, Discord accounts."""
 
 from typing import Any
 
-from django.contrib import messages
+from django import forms
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.password_validation import password_validators_help_texts
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.pages import DeskRequest
-from people.accounts.forms import NameForm, OwnForm, PasswordForm, TimeZoneForm, zones
-from people.accounts.profile import change_password, choose_time_zone, rename
+from common.forms import first_error
+from common.pages import DeskRequest, redirect_with_notice
+from people.accounts import profile
+from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
+from people.accounts.forms import DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
+from people.accounts.shortcuts import GROUPS, KEYS, KeysForm, places_of
+from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles.places import grants_of, place_of
 from people.sign_in.limits import limited
-from people.sign_in.sessions import renew_session, sessions_of
+from people.sign_in.reauthentication import reauthenticated
+from people.sign_in.sessions import IDLE, LONGEST, NoSuchSession, end_other_sessions, renew_session, sessions_of
+from people.sign_in.sessions import end_session as end
 
 
 @login_required
 @require_safe
 def account(request: DeskRequest) -> HttpResponse:
     """Show who the person is here, and what they can change."""
-    return _page(request)
+    return _account_page(request)
 
 
 @login_required
@@ -32,38 +38,41 @@ def own_name(request: DeskRequest) -> HttpResponse:
     """Take another name."""
     form = NameForm(request.POST)
     if not form.is_valid():
-        return _page(request, form)
-    rename(actor=request.actor, name=form.cleaned_data["name"])
-    return _done(request, "Your name is saved.")
+        return _account_page(request, form)
+    profile.rename(actor=request.actor, name=form.cleaned_data["name"])
+    return redirect_with_notice(request, "Your name is saved.", "account")
 
 
 @login_required
 @require_POST
 def own_time_zone(request: DeskRequest) -> HttpResponse:
-    """Have times shown as clocks say where the person lives."""
+    """Show times as clocks do where the person lives."""
     form = TimeZoneForm(request.POST)
     if not form.is_valid():
-        return _page(request, form)
+        return _account_page(request, form)
     zone = form.cleaned_data["zone"]
-    choose_time_zone(actor=request.actor, zone=zone)
-    return _done(request, f"Times are those of {zone.replace('_', ' ')} now.")
+    profile.choose_time_zone(actor=request.actor, zone=zone)
+    return redirect_with_notice(request, f"Times are those of {zone.replace('_', ' ')} now.", "account")
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
-    """Take another password. That the old one is asked for each time is the proof of who does it."""
+    """Take another password. The old one is asked for each time, so no other confirmation is."""
     person = _person(request)
     form = PasswordForm(request.POST or None, person=person) if person.has_usable_password() else None
-    if request.method == "POST" and form is not None and form.is_valid():
-        this_key = str(request.session.session_key)
-        changed = change_password(actor=request.actor, password=form.cleaned_data["new"], this_key=this_key)
-        renew_session(request, with_password_of=changed)
-        return _done(request, "Your password is changed. You are signed out everywhere else.")
-    wrong, problem = form.first_error() if form is not None and request.method == "POST" else ("", "")
-    context = {"has_password": form is not None, "wrong": wrong, "problem": problem}
-    context["advice"] = password_validators_help_texts()[-1]
+    wrong, problem = "", ""
+    if request.method == "POST" and form is not None:
+        if form.is_valid():
+            this_key = str(request.session.session_key)
+            changed = profile.change_password(actor=request.actor, password=form.cleaned_data["new"], this_key=this_key)
+            renew_session(request, with_password_of=changed)
+            notice = "Your password is changed. You are signed out everywhere else."
+            return redirect_with_notice(request, notice, "account")
+        wrong, problem = first_error(form)
+    advice = password_validators_help_texts()[-1]
+    context = {"has_password": form is not None, "wrong": wrong, "problem": problem, "advice": advice}
     return render(request, "people/account_password.html", context, status=422 if problem else 200)
 
 
@@ -72,14 +81,9 @@ def _person(request: DeskRequest) -> Person:
     return Person.objects.get(pk=int(request.actor.id))
 
 
-def _done(request: DeskRequest, said: str) -> HttpResponse:
-    messages.info(request, said, extra_tags="desk")
-    return redirect("account")
-
-
-def _page(request: DeskRequest, form: OwnForm | None = None) -> HttpResponse:
+def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpResponse:
     person = _person(request)
-    wrong, problem = form.first_error() if form else ("", "")
+    wrong, problem = first_error(form) if form else ("", "")
     typed: Any = form.data if form else {}
     context = {
         "person": person,
@@ -88,9 +92,113 @@ def _page(request: DeskRequest, form: OwnForm | None = None) -> HttpResponse:
         "zone": typed.get("zone", person.time_zone),
         "zones": zones(),
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
-        "discord": [str(one) for one in person.discord_accounts.order_by("name", "pk")],
+        "discord": [str(one) for one in accounts_of(person)],
         "wrong": wrong,
         "problem": problem,
         "now": timezone.now(),
     }
     return render(request, "people/account.html", context, status=422 if problem else 200)
+
+
+@login_required
+@require_safe
+def sessions(request: DeskRequest) -> HttpResponse:
+    """Show each browser in which the person is signed in."""
+    person: Any = request.user
+    found = sessions_of(person, this_key=request.session.session_key)
+    hours = {"idle": int(IDLE.total_seconds() // 3600), "longest": int(LONGEST.total_seconds() // 3600)}
+    context = {"sessions": found, "others": sum(not one.is_this for one in found), "hours": hours}
+    return render(request, "people/account_sessions.html", {**context, "now": timezone.now()})
+
+
+@login_required
+@require_POST
+def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
+    """End one session of the person's own; ending this one signs out."""
+    try:
+        end(actor=request.actor, session=session_id)
+    except NoSuchSession:
+        raise Http404("This session has ended already, or it is not yours.") from None
+    return redirect_with_notice(request, "That session is ended.", "sessions")
+
+
+@login_required
+@require_POST
+def end_others(request: DeskRequest) -> HttpResponse:
+    """End every session of the person's own but this one."""
+    count = end_other_sessions(actor=request.actor, this_key=str(request.session.session_key))
+    notice = f"{count} other session{'' if count == 1 else 's'} ended." if count else "There was no other session."
+    return redirect_with_notice(request, notice, "sessions")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def shortcuts(request: DeskRequest) -> HttpResponse:
+    """Show the person's shortcuts, change them, reset them, or switch them off."""
+    places, wrong, problem = places_of(request.user.key_map), "", ""  # type: ignore[union-attr]
+    if request.method == "POST":
+        wanted, form = request.POST.get("do"), KeysForm(request.POST)
+        if wanted in ("off", "on"):
+            profile.switch_shortcuts(actor=request.actor, off=wanted == "off")
+            notice = f"Single keys are {wanted}."
+        elif wanted == "reset":
+            profile.set_shortcuts(actor=request.actor, places=places_of({}))
+            notice = "All keys are where they were."
+        elif form.is_valid():
+            profile.set_shortcuts(actor=request.actor, places=form.cleaned_data)
+            notice = "Your keys are saved."
+        else:
+            places = {one.name: request.POST.get(one.name, "")[:10] for one in KEYS}
+            wrong, problem = first_error(form)
+        if not problem:
+            return HttpResponse(status=204) if request.htmx else redirect_with_notice(request, notice, "keys")
+    lines = [{"key": one, "place": places[one.name], "is_wrong": one.name == wrong} for one in KEYS]
+    groups = [(group, [line for one, line in zip(KEYS, lines, strict=True) if one.group == group]) for group in GROUPS]
+    context = {"groups": groups, "problem": problem}
+    return render(request, "people/keys.html", context, status=422 if problem else 200)
+
+
+@login_required
+@require_safe
+def own_discord(request: DeskRequest) -> HttpResponse:
+    """List the person's own Discord accounts."""
+    assert isinstance(request.user, Person)
+    return render(request, "people/own_discord.html", {"accounts": accounts_of(request.user)})
+
+
+@login_required
+@require_POST
+@reauthenticated
+def unlink_discord(request: DeskRequest) -> HttpResponse:
+    """Take one of the person's own Discord accounts off."""
+    form = DiscordAccountForm(request.POST)
+    if form.is_valid() and unlink_own(actor=request.actor, account_id=form.cleaned_data["account"]):
+        notice = "Done: what comes from that Discord account is nobody's now."
+        return redirect_with_notice(request, notice, "own-discord")
+    return redirect("own-discord")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def link_discord(request: DeskRequest, token: str) -> HttpResponse:
+    """Ask whether the Discord account of a link is the person's, and link it when they say so."""
+    return _link_discord(request, token) if request.method == "POST" else _link_page(request, token)
+
+
+@reauthenticated
+def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
+    try:
+        account = link_account(actor=request.actor, token=token)
+    except LinkedElsewhere as error:
+        return _link_page(request, token, problem=error.sentence, status=409)
+    except LinkNotGood as error:
+        raise Http404(error.sentence) from None
+    return redirect_with_notice(request, f"Linked: what {account} does on Discord, you do.", "own-discord")
+
+
+def _link_page(request: DeskRequest, token: str, *, problem: str = "", status: int = 200) -> HttpResponse:
+    try:
+        offer = read_offer(token)
+    except LinkNotGood as error:
+        raise Http404(error.sentence) from None
+    return render(request, "people/link_discord.html", {"offer": offer, "problem": problem}, status=status)

@@ -1,35 +1,34 @@
-"""Takes people off the desk at once, and lets them in again. What they did stays theirs."""
+"""Deactivates people at once, and reactivates them. What they did stays in their name."""
 
 from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.errors import NotYours
-from people.invitations.links import withdraw_all_by, withdraw_passwords_of
-from people.models import Person
+from people.models import Invitation, Person
+from people.roles.grants import check_admin_left, check_covers, is_self, lock_for
 from people.roles.places import grants_of, in_words
 from people.sign_in.sessions import end_sessions
-from people.standing import check_admin_left, check_covers, lock_for
 
 
 @atomic_anew
 def deactivate(*, actor: Actor, person_id: int) -> Person:
-    """Keep somebody out from now on: their sessions end, what they took on is free, their open links are withdrawn.
+    """Keep somebody out from now on: their sessions end, their claims are released, their open links are withdrawn.
 
     Their decisions that have not left are refused when they are due, because the ruling is asked again then.
     """
     now, person = lock_for(actor, person_id)
-    if now.kind == "person" and now.id == str(person.pk):
+    if is_self(now, person):
         raise NotYours("Nobody deactivates themselves. Ask another admin.")
     check_covers(now, person)
     if not person.is_active:
         return person
     check_admin_left(without=person)
     person.is_active = False
-    # What they have taken on is given free by whoever listens to this.
+    # What they claimed is released by a receiver of post_save.
     person.save(update_fields=["is_active"])
     end_sessions(person)
-    withdraw_passwords_of(person)
-    withdraw_all_by(person)
+    Invitation.objects.passwords_of(person).withdraw()
+    Invitation.objects.filter(invited_by=person).withdraw()
     _record("person.deactivated", now, person, before="active", after="deactivated")
     return person
 

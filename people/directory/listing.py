@@ -1,6 +1,5 @@
-"""Who belongs to the desk, as far as somebody may read of it. It only reads."""
+"""The rows of the list of people and of open invitations, within somebody's visible scope. It only reads."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,18 +9,18 @@ from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
-from people.actors import Actor, Role
+from people.actors import Actor, Role, Scope
 from people.invitations.links import may_handle, roles_of
 from people.models import Grant, Invitation, Person
-from people.roles.places import all_places, is_admin_of, is_covered_by, place_of, role_words
+from people.roles.places import all_places, is_admin_of, place_of, role_words, widest_first
+from people.sign_in.factors import KINDS
 
-MOST = 200
-_FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+MAX_ROWS = 200
 
 
 @dataclass(frozen=True)
-class Held:
-    """A role that somebody has, and whether the reader may take it."""
+class RoleRow:
+    """A role that somebody has, and whether the reader may revoke it."""
 
     id: int
     role: str
@@ -30,11 +29,11 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Listed:
+class PersonRow:
     """Somebody in the list: roles whose places the reader sees, and how many there are beyond."""
 
     person: Person
-    roles: list[Held]
+    roles: list[RoleRow]
     elsewhere: int
     last_seen: datetime | None
     has_factor: bool
@@ -42,7 +41,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Open:
+class InvitationRow:
     """A link that nobody has used."""
 
     invitation: Invitation
@@ -50,28 +49,28 @@ class Open:
     is_over: bool
 
 
-def directory(actor: Actor, *, q: str = "") -> tuple[list[Listed], int]:
+def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
     """Return the first people that the actor may read of, by name, and how many there are in all."""
     found = Person.objects.read_by(actor)
     if q:
         found = found.filter(Q(name__icontains=q) | Q(email__icontains=q))
-    people = list(_with_facts(found).order_by("-is_active", "name", "email")[:MOST])
-    return [_listed(actor, one) for one in people], len(people) if len(people) < MOST else found.count()
+    people = list(_annotated(found).order_by("-is_active", "name", "email")[:MAX_ROWS])
+    return [_row(actor, one) for one in people], len(people) if len(people) < MAX_ROWS else found.count()
 
 
-def look_up(actor: Actor, person_id: int) -> Listed | None:
+def look_up(actor: Actor, person_id: int) -> PersonRow | None:
     """Return one person that the actor may read of."""
-    person = _with_facts(Person.objects.read_by(actor).filter(pk=person_id)).first()
-    return _listed(actor, person) if person else None
+    person = _annotated(Person.objects.read_by(actor).filter(pk=person_id)).first()
+    return _row(actor, person) if person else None
 
 
-def open_invitations(actor: Actor) -> list[Open]:
-    """Return the links to join by that nobody has used: those the actor looks after, and to auditors of all each."""
-    reads_all = any(one.role is Role.AUDITOR and one.connection is None and one.mailbox is None for one in actor.scopes)
-    found = list(Invitation.objects.to_list()[:MOST])
+def open_invitations(actor: Actor) -> list[InvitationRow]:
+    """Return the links to join by that nobody has used: those the actor may handle; auditors of everything see all."""
+    reads_all = Scope(Role.AUDITOR) in actor.scopes
+    found = list(Invitation.objects.to_list()[:MAX_ROWS])
     now, places = timezone.now(), all_places() if found else {}
     seen = [one for one in found if reads_all or may_handle(actor, one, places)]
-    return [Open(one, roles_of(one, places), one.expires_at <= now) for one in seen]
+    return [InvitationRow(one, roles_of(one, places), one.expires_at <= now) for one in seen]
 
 
 def open_password_link(actor: Actor, person: Person) -> Invitation | None:
@@ -80,13 +79,8 @@ def open_password_link(actor: Actor, person: Person) -> Invitation | None:
     return link if link and may_handle(actor, link) else None
 
 
-def covers(actor: Actor, listed: Listed) -> bool:
-    """Whether the actor looks after all that the person has a role for."""
-    return is_covered_by(actor, _grants(listed.person))
-
-
-def _with_facts(people: QuerySet[Person]) -> QuerySet[Person]:
-    has_factor = Exists(Authenticator.objects.filter(user=OuterRef("pk"), type__in=_FACTORS))
+def _annotated(people: QuerySet[Person]) -> QuerySet[Person]:
+    has_factor = Exists(Authenticator.objects.filter(user=OuterRef("pk"), type__in=KINDS))
     return (
         people.prefetch_related("grants__connection", "grants__mailbox")
         .annotate(seen=Max("usersession__last_seen_at"), open_sessions=Count("usersession"), has_factor=has_factor)
@@ -94,18 +88,14 @@ def _with_facts(people: QuerySet[Person]) -> QuerySet[Person]:
     )
 
 
-def _listed(actor: Actor, person: Any) -> Listed:
-    grants = _grants(person)
+def _row(actor: Actor, person: Any) -> PersonRow:
+    grants = widest_first(person.grants.all())
     shown = [one for one in grants if _is_named_to(actor, one)]
     roles = [
-        Held(one.pk, one.role, role_words(one.role, place_of(one).name), is_admin_of(actor, place_of(one)))
+        RoleRow(one.pk, one.role, role_words(one.role, place_of(one).name), is_admin_of(actor, place_of(one)))
         for one in shown
     ]
-    return Listed(person, roles, len(grants) - len(shown), person.last_seen, person.has_factor, person.open_sessions)
-
-
-def _grants(person: Person) -> Sequence[Grant]:
-    return sorted(person.grants.all(), key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role))
+    return PersonRow(person, roles, len(grants) - len(shown), person.last_seen, person.has_factor, person.open_sessions)
 
 
 def _is_named_to(actor: Actor, grant: Grant) -> bool:
@@ -114,6 +104,6 @@ def _is_named_to(actor: Actor, grant: Grant) -> bool:
     if place.connection is None:
         return True
     scopes = actor.scopes
-    return any(place.is_reached_by(one) for one in scopes) or (
+    return any(place.is_within(one) for one in scopes) or (
         place.mailbox is None and any(one.connection == place.connection for one in scopes)
     )

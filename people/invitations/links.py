@@ -1,71 +1,86 @@
-"""Makes and withdraws one-time links: by one somebody joins the desk, by another sets a new password.
+"""One-time links: by one somebody joins the desk, by another sets a new password.
 
-A link carries what its maker may give, and carries it only while they may.
+A link carries what its maker may grant, and carries it only while they may. Each works once, for the one address that
+it was made for; only the hash of its token is stored.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
+from django.db import IntegrityError
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
-from people.errors import NotYours
+from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
-from people.roles.places import (
-    Place,
-    grants_kept,
-    grants_of,
-    in_words,
-    is_admin_of,
-    is_covered_by,
-    kept_grants,
-    role_words,
-)
-from people.standing import actor_now, check_covers, lock_for, lock_people
+from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people
+from people.roles.places import Place, all_places, grants_of, in_words, is_admin_of, is_covered_by, role_words
+from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
 DAYS = 7
-MOST_DAYS = 30
+MAX_DAYS = 30
 PASSWORD_LASTS = timedelta(hours=24)
+NOT_GOOD = "This link does not lead anywhere any more."
 
 
 @dataclass(frozen=True)
-class Made:
-    """A link that was just made: the only moment in which its address is known."""
+class NewLink:
+    """A link that was just made: the only moment in which its URL is known."""
 
     invitation: Invitation
     url: str = field(repr=False)
 
 
+@dataclass(frozen=True)
+class Link:
+    """A link that works: for whom it is, whose account it is about where there is one, and what it grants."""
+
+    invitation: Invitation
+    person: Person | None
+    roles: list[tuple[Role, Place]]
+
+    @property
+    def is_for_password(self) -> bool:
+        """Whether it sets a new password, instead of letting somebody join."""
+        return self.invitation.kind == Invitation.Kind.PASSWORD
+
+
 @atomic_anew
-def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, Place]], lasts: timedelta) -> Made:
+def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, Place]], lasts: timedelta) -> NewLink:
     """Make a link by which whoever has this address joins with these roles; an earlier one of the actor's is void."""
-    now = _locked(actor)
-    _check_gives(now, [place for _, place in roles])
+    now = lock_actor(actor)
+    for _, place in roles:
+        if not is_admin_of(now, place):
+            raise NotYours(f"Only an admin of {place.name} can give roles there.")
+    if not roles:
+        raise NotYours("Choose at least one role.")
     known = Person.objects.filter(email=email).first()
-    if known is not None and now.kind == "person" and now.id == str(known.pk):
+    if known is not None and is_self(now, known):
         raise NotYours("This is your own address. Nobody gives themselves a role.")
     if known is not None and not known.is_active:
         raise NotYours("An account of this address is deactivated. Let them in again on their page, if that is right.")
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
     # An operator's are for the first admin, of whom there is one.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
-    made = _make(now, Invitation(email=email, name=name, grants=kept_grants(roles)), lasts)
-    words = ", ".join(role_words(role, place.name) for role, place in roles)
-    record("person.invited", actor=now, details={"email": email, "roles": words, "until": _until(made)})
+    grants = [{"role": role.value, "connection": place.connection, "mailbox": place.mailbox} for role, place in roles]
+    made = _make(now, Invitation(email=email, name=name, grants=grants), lasts)
+    details = {"email": email, "roles": _words(roles), "until": _until(made)}
+    record("person.invited", actor=now, details=details)
     return made
 
 
 @atomic_anew
-def make_anew(*, actor: Actor, invitation_id: int) -> Made:
+def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     """Make another link in the place of one that nobody used: the earlier one is void."""
-    invitation = _own(_locked(actor), invitation_id)
-    roles = grants_kept(invitation.grants)
+    invitation = _find(lock_actor(actor), invitation_id)
+    roles = _stored_roles(invitation)
     if not roles:
         raise NotYours("What this invitation was for is not at the desk any more. Invite them anew.")
     lasts = invitation.expires_at - invitation.created_at
@@ -75,24 +90,24 @@ def make_anew(*, actor: Actor, invitation_id: int) -> Made:
 
 @atomic_anew
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
-    """Let a link not be used any more; one that was used or withdrawn before stays as it is."""
-    now = _locked(actor)
-    invitation = _own(now, invitation_id)
+    """Withdraw a link; one that was used or withdrawn before stays as it is."""
+    now = lock_actor(actor)
+    invitation = _find(now, invitation_id)
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
         record("person.invitation_withdrawn", actor=now, details={"email": invitation.email})
     return invitation
 
 
 @atomic_anew
-def make_password_link(*, actor: Actor, person_id: int) -> Made:
+def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
     """Make a link by which somebody sets a new password; an earlier one is void. The second factor stays."""
     now, person = lock_for(actor, person_id)
-    if now.kind == "person" and now.id == str(person.pk):
+    if is_self(now, person):
         raise NotYours("This is your own account. Change your password there.")
     check_covers(now, person)
     if not person.is_active:
         raise NotYours(f"{person} is deactivated. Let them in again first.")
-    withdraw_passwords_of(person)
+    Invitation.objects.passwords_of(person).withdraw()
     kind = Invitation.Kind.PASSWORD
     made = _make(now, Invitation(kind=kind, email=person.email, name=person.name, person=person), PASSWORD_LASTS)
     details = {"person": str(person), "email": person.email, "until": _until(made)}
@@ -100,64 +115,153 @@ def make_password_link(*, actor: Actor, person_id: int) -> Made:
     return made
 
 
-def withdraw_passwords_of(person: Person) -> None:
-    """Let no link for this person's password be used any more, in the caller's transaction."""
-    Invitation.objects.passwords_of(person).withdraw()
-
-
-def withdraw_all_by(person: Person) -> None:
-    """Let no link be used any more that this person made, in the caller's transaction."""
-    Invitation.objects.filter(invited_by=person).withdraw()
-
-
 def may_handle(actor: Actor, invitation: Invitation, places: Mapping[str, Place] | None = None) -> bool:
-    """Whether the actor looks after all that a link gives, with the places that there are where they are known."""
+    """Whether the actor is an admin of all that a link grants; whoever checks many links passes the places."""
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person is not None:
         return is_covered_by(actor, grants_of(invitation.person))
-    gives = [place for _, place in grants_kept(invitation.grants, places)]
-    return all(is_admin_of(actor, place) for place in gives or [Place()])
+    return all(is_admin_of(actor, place) for _, place in _stored_roles(invitation, places) or [(Role.ADMIN, Place())])
 
 
 def roles_of(invitation: Invitation, places: Mapping[str, Place] | None = None) -> str:
-    """Return in words what a link gives."""
-    roles = grants_kept(invitation.grants, places)
-    return ", ".join(role_words(role, place.name) for role, place in roles) or in_words([])
+    """Return in words what a link grants."""
+    return _words(_stored_roles(invitation, places)) or in_words([])
 
 
-def _locked(actor: Actor) -> Actor:
-    """Return the actor as they are now, locked: what they may give stays so until the link is made."""
-    lock_people(*([int(actor.id)] if actor.kind == "person" else []))
-    return actor_now(actor)
+def read_link(token: str) -> Link:
+    """Return what a link is for. It changes nothing: programs that look at links in mail must not use them up.
+
+    Raises LinkNotGood, whatever the reason.
+    """
+    links = Invitation.objects.good().select_related("person", "invited_by")
+    invitation = links.filter(token_hash=hash_of(token)).first()
+    if invitation is None:
+        raise LinkNotGood(NOT_GOOD)
+    is_join = invitation.kind == Invitation.Kind.JOIN
+    person = Person.objects.filter(email=invitation.email).first() if is_join else invitation.person
+    link = Link(invitation, person, _stored_roles(invitation) if is_join else [])
+    if not _maker_still_may(link):
+        raise LinkNotGood(NOT_GOOD)
+    return link
 
 
-def _own(actor: Actor, invitation_id: int) -> Invitation:
+@atomic_anew
+def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
+    """Make an account by a link, with the roles that it grants. `actor` says from where; they are nobody yet."""
+    link = _use(token)
+    if link.is_for_password or link.person is not None:
+        raise LinkNotGood(NOT_GOOD)
+    try:
+        person = Person.objects.create_user(email=link.invitation.email, name=name, password=password)
+    except IntegrityError:
+        # By another link of the same address. The transaction is rolled back, so that the link stays good for them.
+        raise WrongPerson("An account of this address was made a moment ago. Sign in with it to accept.") from None
+    _grant(person, link)
+    details = {"email": person.email, "roles": in_words(grants_of(person)), "invited_by": _maker(link)}
+    joined = person.actor(surface=actor.surface, address=actor.address)
+    record("person.joined", actor=joined, details=details, about=person)
+    return person
+
+
+@atomic_anew
+def accept_roles(*, token: str, actor: Actor) -> Person:
+    """Grant whoever is signed in the roles of a link that was made for their address."""
+    link = _use(token)
+    person = link.person
+    if link.is_for_password or person is None:
+        raise LinkNotGood(NOT_GOOD)
+    if not is_self(actor, person):
+        raise WrongPerson("This link is for another address than the one that you are signed in with.")
+    details = {"person": str(person), "email": person.email, "before": in_words(grants_of(person))}
+    _grant(person, link)
+    details |= {"invited_by": _maker(link), "after": in_words(grants_of(person))}
+    record("person.grants_changed", actor=actor, details=details, about=person)
+    return person
+
+
+@atomic_anew
+def set_password(*, token: str, password: str, actor: Actor) -> Person:
+    """Set a new password by a link, and end all sessions. The second factor stays: who lost both asks an admin."""
+    link = _use(token)
+    person = link.person
+    if not link.is_for_password or person is None:
+        raise LinkNotGood(NOT_GOOD)
+    person.set_password(password)
+    person.save(update_fields=["password"])
+    end_sessions(person)
+    Invitation.objects.passwords_of(person).withdraw()
+    themselves = person.actor(surface=actor.surface, address=actor.address)
+    details = {"email": person.email, "link_by": _maker(link)}
+    record("person.password_changed", actor=themselves, details=details, about=person)
+    return person
+
+
+def _use(token: str) -> Link:
+    """Use a link up, by compare-and-set: of two at once, one gets it. Its maker's roles are locked before."""
+    link = read_link(token)
+    invitation = link.invitation
+    lock_people(*(key for key in (invitation.invited_by_id, link.person.pk if link.person else None) if key))
+    link = read_link(token)
+    if not Invitation.objects.good().filter(pk=invitation.pk).update(accepted_at=Now()):
+        raise LinkNotGood(NOT_GOOD)
+    return link
+
+
+def _maker_still_may(link: Link) -> bool:
+    """Whether what a link grants can still be granted by whoever made it."""
+    maker, person = link.invitation.invited_by, link.person
+    if person is not None and not person.is_active:
+        return False
+    if maker is None:
+        # The first admin's: not once there is an admin of everything.
+        return not link.is_for_password and not Person.objects.admins_of_all().exists()
+    now = maker.actor(surface="web")
+    if link.is_for_password:
+        return person is not None and is_covered_by(now, grants_of(person))
+    return bool(link.roles) and all(is_admin_of(now, place) for _, place in link.roles)
+
+
+def _find(actor: Actor, invitation_id: int) -> Invitation:
     invitation = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
     if invitation is None or not may_handle(actor, invitation):
         raise NotYours("There is no such invitation, or you do not look after what it gives.")
     return invitation
 
 
-def _check_gives(actor: Actor, places: Sequence[Place]) -> None:
-    beyond = next((place for place in places if not is_admin_of(actor, place)), None)
-    if beyond is not None:
-        raise NotYours(f"Only an admin of {beyond.name} can give roles there.")
-    if not places:
-        raise NotYours("Choose at least one role.")
+def _stored_roles(invitation: Invitation, places: Mapping[str, Place] | None = None) -> list[tuple[Role, Place]]:
+    """Return the roles that an invitation stores, for places that still exist."""
+    places = all_places() if places is None else places
+    stored: list[dict[str, Any]] = invitation.grants
+    found = [(one["role"], Place(connection=one["connection"], mailbox=one["mailbox"]).value) for one in stored]
+    return [(Role(role), places[value]) for role, value in found if value in places]
 
 
-def _key_of(actor: Actor) -> int | None:
-    return int(actor.id) if actor.kind == "person" else None
+def _grant(person: Person, link: Link) -> None:
+    for role, place in link.roles:
+        add_grant(person, role, place)
+    Invitation.objects.filter(pk=link.invitation.pk).update(person=person)
 
 
-def _make(actor: Actor, invitation: Invitation, lasts: timedelta) -> Made:
+def _make(actor: Actor, invitation: Invitation, lasts: timedelta) -> NewLink:
     token = new_token()
     invitation.token_hash = hash_of(token)
     invitation.invited_by_id = _key_of(actor)
     invitation.expires_at = Now() + lasts
     invitation.save()
     invitation.refresh_from_db()
-    return Made(invitation, f"{settings.PUBLIC_URL}{reverse('join', kwargs={'token': token})}")
+    return NewLink(invitation, f"{settings.PUBLIC_URL}{reverse('join', kwargs={'token': token})}")
 
 
-def _until(made: Made) -> str:
+def _key_of(actor: Actor) -> int | None:
+    return int(actor.id) if actor.kind == "person" else None
+
+
+def _maker(link: Link) -> str:
+    return str(link.invitation.invited_by or "an operator")
+
+
+def _words(roles: Iterable[tuple[Role, Place]]) -> str:
+    return ", ".join(role_words(role, place.name) for role, place in roles)
+
+
+def _until(made: NewLink) -> str:
     return f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"

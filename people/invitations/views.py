@@ -1,22 +1,40 @@
-"""Inviting people: by a link that is shown once and that the admin sends; withdrawing it, and making it anew."""
+"""Inviting people, and coming in by a one-time link: joining, accepting roles, setting a new password.
+
+Opening a link changes nothing, so that programs that look at links in mail do not use it up. One that is used,
+withdrawn, past its time or was never made answers alike.
+"""
 
 from typing import Any
 
-from django.contrib import messages
+from allauth.account.internal.flows.login import record_authentication
+from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
 
-from common.pages import DeskRequest
-from people.actors import Actor, Role
-from people.directory.forms import MEANS, ROLES, InviteForm
-from people.directory.views import list_answer
-from people.errors import PeopleError
-from people.invitations.links import DAYS, MOST_DAYS, Made, invite, make_anew, may_handle, roles_of, withdraw
-from people.models import Invitation
-from people.roles.places import places_to_give
+from common.forms import first_error
+from common.pages import DeskRequest, redirect_with_notice
+from people.actors import Role
+from people.errors import LinkNotGood, PeopleError, WrongPerson
+from people.invitations.forms import InviteForm, JoinForm, NewPasswordForm
+from people.invitations.links import (
+    DAYS,
+    MAX_DAYS,
+    Link,
+    NewLink,
+    accept_roles,
+    invite,
+    join,
+    read_link,
+    roles_of,
+    set_password,
+)
+from people.models import Person
+from people.roles.places import ROLES_TO_GIVE, places_to_give, role_words
 from people.sign_in.reauthentication import reauthenticated
 
 
@@ -33,75 +51,112 @@ def invite_person(request: DeskRequest) -> HttpResponse:
 def _make(request: DeskRequest) -> HttpResponse:
     form = InviteForm(request.POST, places=places_to_give(request.actor))
     if not form.is_valid():
-        wrong, sentence = form.first_error()
+        wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, problem=sentence)
-    cleaned = form.cleaned_data
+    email, name = form.cleaned_data["email"], form.cleaned_data["name"]
     try:
-        made = invite(
-            actor=request.actor,
-            email=cleaned["email"],
-            name=cleaned["name"],
-            roles=form.wanted(),
-            lasts=form.lasts(),
-        )
+        made = invite(actor=request.actor, email=email, name=name, roles=form.wanted(), lasts=form.lasts())
     except PeopleError as error:
         return _form(request, status=403, wrong="email", problem=error.sentence)
-    return _shown(request, made)
+    return show_link(request, made, roles=roles_of(made.invitation))
 
 
-@login_required
-@require_POST
-@reauthenticated
-def invite_anew(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Make another link in the place of one that nobody used."""
-    _find(request, invitation_id)
-    try:
-        made = make_anew(actor=request.actor, invitation_id=invitation_id)
-    except PeopleError as error:
-        return list_answer(request, status=403, problem=error.sentence)
-    return _shown(request, made)
-
-
-@login_required
-@require_POST
-@reauthenticated
-def withdraw_invitation(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Let a link not be used any more."""
-    found = _find(request, invitation_id)
-    try:
-        withdraw(actor=request.actor, invitation_id=invitation_id)
-    except PeopleError as error:
-        return list_answer(request, status=403, problem=error.sentence)
-    messages.info(request, f"The link for {found.email} does not work any more.", extra_tags="desk")
-    if found.kind == Invitation.Kind.PASSWORD and found.person_id:
-        return redirect("person", person_id=found.person_id)
-    return redirect("people")
-
-
-def _find(request: DeskRequest, invitation_id: int) -> Invitation:
-    found = Invitation.objects.select_related("person").filter(pk=invitation_id).first()
-    if found is None or not may_handle(request.actor, found):
-        raise Http404("There is no such invitation.")
-    return found
-
-
-def _shown(request: DeskRequest, made: Made) -> HttpResponse:
-    # Not led on to another page: the link would have to be kept somewhere until then.
-    context = {"made": made, "roles": roles_of(made.invitation)}
-    return render(request, "people/link_made.html", context)
+def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpResponse:
+    """Show a new link, this once. Without a redirect: the link would have to be stored somewhere until then."""
+    return render(request, "people/link_made.html", {"made": made, **context})
 
 
 def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", problem: str = "") -> HttpResponse:
-    actor: Actor = request.actor
     typed: Any = request.POST
     context = {
-        "places": list(places_to_give(actor).values()),
-        "roles": [(value, label, MEANS[Role(value)]) for value, label in ROLES],
+        "places": list(places_to_give(request.actor).values()),
+        "roles": ROLES_TO_GIVE,
         "typed": typed,
         "chosen": typed.getlist("roles"),
         "days": typed.get("days") or DAYS,
-        "most_days": MOST_DAYS,
+        "most_days": MAX_DAYS,
         "wrong": wrong,
         "problem": problem,
     }
     return render(request, "people/invite.html", context, status=status)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def join_page(request: DeskRequest, token: str) -> HttpResponse:
+    """Show for whom a link is and by whom it was made, and use it when its form is posted."""
+    try:
+        link = read_link(token)
+        if _is_somebody_else(request, link):
+            return _page(request, link, status=403 if request.method == "POST" else 200)
+        if request.method != "POST":
+            return _page(request, link)
+        if link.is_for_password:
+            return _set_password(request, link, token)
+        return _accept(request, link, token) if link.person else _join(request, link, token)
+    except LinkNotGood:
+        return render(request, "people/join_not_good.html", status=404)
+
+
+def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
+    typed = Person(email=link.invitation.email, name=request.POST.get("name", "")[:80])
+    form = JoinForm(request.POST, person=typed)
+    if not form.is_valid():
+        return _page(request, link, form=form, status=422)
+    cleaned = form.cleaned_data
+    try:
+        person = join(token=token, name=cleaned["name"], password=cleaned["password"], actor=request.actor)
+    except WrongPerson as error:
+        return _page(request, link, problem=error.sentence, status=409)
+    login(request, person, backend="people.sign_in.backend.PersonBackend")
+    record_authentication(request, person, method="password", email=person.email)
+    return redirect(_first_page(person))
+
+
+def _accept(request: DeskRequest, link: Link, token: str) -> HttpResponse:
+    if not request.user.is_authenticated:
+        return _page(request, link, status=403)
+    accept_roles(token=token, actor=request.actor)
+    return redirect_with_notice(request, "The new roles are yours.", "home")
+
+
+def _set_password(request: DeskRequest, link: Link, token: str) -> HttpResponse:
+    assert link.person is not None
+    form = NewPasswordForm(request.POST, person=link.person)
+    if not form.is_valid():
+        return _page(request, link, form=form, status=422)
+    set_password(token=token, password=form.cleaned_data["password"], actor=request.actor)
+    # Not signed in by it: whoever has a second factor is still asked for it.
+    return render(request, "people/join_password_set.html")
+
+
+def _is_somebody_else(request: DeskRequest, link: Link) -> bool:
+    """Whether somebody is signed in for whom the link is not."""
+    return request.user.is_authenticated and (link.person is None or request.user.pk != link.person.pk)
+
+
+def _page(
+    request: DeskRequest,
+    link: Link,
+    *,
+    form: NewPasswordForm | None = None,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    errors = {str(name): [str(one) for one in found] for name, found in form.errors.items()} if form else {}
+    context: dict[str, Any] = {
+        "link": link,
+        "invitation": link.invitation,
+        "roles": [role_words(role.value, place.name) for role, place in link.roles],
+        "is_somebody_else": _is_somebody_else(request, link),
+        "name": request.POST.get("name", link.invitation.name)[:80],
+        "errors": errors,
+        "problem": problem,
+        "here": request.path,
+    }
+    return render(request, "people/join.html", context, status=status)
+
+
+def _first_page(person: Person) -> str:
+    """Return where somebody begins: the first admin sets the desk up."""
+    return reverse("setup" if person.actor(surface="web").is_admin_of_all else "home")

@@ -3,16 +3,14 @@
 from django.db import models
 from django.db.models.functions import Now
 
-from people.actors import Role
+from people.actors import ROLE_CHOICES
 from people.models.person import Person
 
 
 class RoleRule(models.Model):
     """Whether whoever has a role must have a second factor, as an admin set it. Without a row: no."""
 
-    role = models.CharField(
-        max_length=10, primary_key=True, choices=[(role.value, role.value.title()) for role in Role]
-    )
+    role = models.CharField(max_length=10, primary_key=True, choices=ROLE_CHOICES)
     needs_second_factor = models.BooleanField(default=False)
     changed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
     changed_at = models.DateTimeField(db_default=Now())

@@ -6,7 +6,7 @@ from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
 from django.db.models.functions import Lower, Now
 
-from people.actors import Actor, Role, Scope
+from people.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
 class PersonManager(BaseUserManager["Person"]):
@@ -102,7 +102,7 @@ class Grant(models.Model):
     """A role, for everything or for one connection or mailbox."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
-    role = models.CharField(max_length=10, choices=[(role.value, role.value.title()) for role in Role])
+    role = models.CharField(max_length=10, choices=ROLE_CHOICES)
     connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(db_default=Now())

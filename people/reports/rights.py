@@ -1,7 +1,7 @@
-"""Who could do what where at a moment, as far as the reader may know it. It only reads.
+"""Who could do what where at a moment, within the reader's visible scope. It only reads.
 
-The database keeps since when and until when a role counted (`people.models.GrantPeriod`). What else kept somebody from
-deciding is told from the ledger: a role that needed a second factor, and nobody's but their own.
+`people.models.GrantPeriod` says from when to when a role counted. The ledger says what else kept somebody from
+deciding: a role that needed a second factor, and no factor.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ from people.actors import Actor, Role
 from people.models import GrantPeriod, Person
 from people.roles.places import all_places
 
-MOST_PLACES = 500
-# What of a place is told to whoever looks after a part of it only.
+MAX_PLACES = 500
+# What a place is called to whoever may see only a part of it.
 _AROUND = "the whole connection"
-# So many changes of rules and factors are looked at; a desk has a handful a year.
-_READ = 5_000
+# How many changes of rules and factors are read; a desk has a handful a year.
+_MAX_READ = 5_000
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,11 @@ class Right:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is to say beside the rights: which roles needed a second factor then, and whether that is known at all."""
+class SecondFactorRules:
+    """Which roles needed a second factor at a moment, and whether that is still known."""
 
     strict: tuple[str, ...] = ()
     is_known: bool = True
-
-
-def may_read_rights(actor: Actor) -> bool:
-    """Whether the actor may read who had which rights: admins and auditors, as far as they reach."""
-    return actor.looks_after_people
 
 
 def rights_at(
@@ -66,35 +61,37 @@ def timeline_of(actor: Actor, person: int) -> Any:
     return GrantPeriod.objects.read_by(actor).of_person(person).oldest_first()
 
 
-def as_rights(actor: Actor, periods: Iterable[GrantPeriod], *, at: datetime | None = None) -> tuple[list[Right], Told]:
-    """Return periods with the names of today, and with what kept each from being used at `at`."""
+def as_rights(
+    actor: Actor, periods: Iterable[GrantPeriod], *, at: datetime | None = None
+) -> tuple[list[Right], SecondFactorRules]:
+    """Return periods with today's names, and with what kept each from being used at `at`."""
     rows = list(periods)
     known = {one.pk: one for one in Person.objects.filter(pk__in={row.person for row in rows})}
-    told, hindered = _hindered(rows, at) if at else (Told(), {})
+    rules, hindered = _hindered(rows, at) if at else (SecondFactorRules(), {})
     rights = []
     for row in rows:
         person = known.get(row.person)
         place = row.place if _is_named_to(actor, row.connection, row.mailbox) else _AROUND
         name = str(person) if person else row.name or row.email
         rights.append(Right(row, name, person is not None, place, hindered.get(row.person, "")))
-    return rights, told
+    return rights, rules
 
 
 def places_of_history(actor: Actor) -> dict[str, str]:
-    """Return the places that can be asked about, by how a form calls them: those of today, then those of before."""
+    """Return the labels of the places to choose from, by their values: those of today, then those of before."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     here = {value: one for value, one in all_places().items() if _is_named_to(actor, one.connection, one.mailbox)}
     named = {value: one.label for value, one in here.items()}
     before = GrantPeriod.objects.read_by(looking).exclude(connection=None).order_by("place")
-    for connection, mailbox, place in before.values_list("connection", "mailbox", "place").distinct()[:MOST_PLACES]:
+    for connection, mailbox, place in before.values_list("connection", "mailbox", "place").distinct()[:MAX_PLACES]:
         value = f"connection-{connection}" if mailbox is None else f"mailbox-{mailbox}"
         if value not in named and _is_named_to(actor, connection, mailbox):
             named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {place} (not here any more)"
     return named
 
 
-def place_asked(value: str) -> dict[str, int | None]:
-    """Return the connection and mailbox of a place by how a form calls it; a mailbox that is gone is in history."""
+def place_of_value(value: str) -> dict[str, int | None]:
+    """Return the connection and mailbox of a form's value; a mailbox that is gone is looked up in the history."""
     kind, _, key = value.partition("-")
     if kind == "mailbox":
         known = all_places().get(value)
@@ -103,8 +100,8 @@ def place_asked(value: str) -> dict[str, int | None]:
     return {"connection": int(key) if kind == "connection" else None, "mailbox": None}
 
 
-def kept_since() -> datetime | None:
-    """Return when this history began; of before, only what stood then is known."""
+def history_began() -> datetime | None:
+    """Return when this history began; of the time before, only the grants of that moment are known."""
     ran = MigrationRecorder.Migration.objects.filter(app="people", name="0004_history_of_rights")
     began: datetime | None = ran.values_list("applied", flat=True).first()
     return began
@@ -118,33 +115,33 @@ def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> b
     return any(scope.reaches(connection=connection, mailbox=mailbox) for scope in scopes)
 
 
-def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[Told, dict[int, str]]:
+def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRules, dict[int, str]]:
     """Return which roles needed a second factor then, and what that meant for these people."""
-    told = _strict_at(at)
+    rules = _strict_at(at)
     # Any role of theirs that needed one kept all of them from being used.
-    strict = GrantPeriod.objects.standing_at(at).filter(person__in={row.person for row in rows}, role__in=told.strict)
-    asked = dict(strict.values_list("person", "email")) if told.strict else {}
+    strict = GrantPeriod.objects.standing_at(at).filter(person__in={row.person for row in rows}, role__in=rules.strict)
+    asked = dict(strict.values_list("person", "email")) if rules.strict else {}
     if not asked:
-        return told, {}
+        return rules, {}
     having, is_known = _factors_at(at, asked)
     if not is_known:
         sentence = "The role needed a second factor; whether there was one is not known any more"
-        return told, dict.fromkeys(asked, sentence)
+        return rules, dict.fromkeys(asked, sentence)
     lacking = set(asked) - having
-    return told, dict.fromkeys(lacking, "Had no second factor, which the role needed: could do nothing")
+    return rules, dict.fromkeys(lacking, "Had no second factor, which the role needed: could do nothing")
 
 
-def _strict_at(at: datetime) -> Told:
+def _strict_at(at: datetime) -> SecondFactorRules:
     """Return the roles that needed a second factor at that moment, as the ledger tells it."""
     changes = Entry.objects.of_action("role.second_factor_set").filter(at__lte=at).newest_first()
     found: dict[str, bool] = {}
-    for line in lines(changes[:_READ]):
+    for line in lines(changes[:_MAX_READ]):
         role = line.details.get("role", "")
         if not role:
             # Its details were removed: what it said is not known, and hides what was before.
-            return Told(tuple(sorted(name for name, needed in found.items() if needed)), is_known=False)
+            return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)), is_known=False)
         found.setdefault(role, line.details.get("needed") == "yes")
-    return Told(tuple(sorted(name for name, needed in found.items() if needed)))
+    return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)))
 
 
 def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool]:
@@ -153,7 +150,7 @@ def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool
     adding = added.filter(actor_id__in=[str(one) for one in people]).values_list("actor_id", flat=True)
     number = Counter(int(one) for one in adding)
     by_email = {email: person for person, email in people.items()}
-    for line in lines(Entry.objects.of_action("person.factor_removed").filter(at__lte=at).newest_first()[:_READ]):
+    for line in lines(Entry.objects.of_action("person.factor_removed").filter(at__lte=at).newest_first()[:_MAX_READ]):
         if "of" not in line.details:
             return set(), False
         number[by_email.get(line.details["of"], 0)] -= 1

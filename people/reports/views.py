@@ -1,8 +1,10 @@
-"""Reports for auditors and admins: the list of them, and who could decide where at a moment."""
+"""The list of the desk's reports, and the report of who could decide where at a moment."""
 
 from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
+from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -16,23 +18,73 @@ from common.csv_rows import csv_row
 from common.pages import DeskRequest
 from common.time_zones import there, zone_name
 from people.actors import Actor, Role
-from people.report_forms import RightsForm
 from people.reports.rights import (
     Right,
     as_rights,
-    kept_since,
-    may_read_rights,
-    place_asked,
+    history_began,
+    place_of_value,
     places_of_history,
     rights_at,
     timeline_of,
 )
 
-# More than these are no page; the file has all.
-MOST = 500
+# Rows on a page; the file has all.
+MAX_ROWS = 500
 _COLUMNS = (
     *("name", "email", "role", "place", "since_utc", "until_utc", "began", "ended", "role_number", "hindrance"),
 )
+
+
+class RightsForm(forms.Form):
+    """A moment in the reader's time zone, and a place. What is not valid is read as now and as everywhere."""
+
+    at = forms.DateTimeField(
+        required=False,
+        input_formats=["%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
+        error_messages={"invalid": "This is no date and time, as 2026-11-20 09:30 is. What stands below is of now."},
+    )
+    place = forms.ChoiceField(
+        required=False,
+        error_messages={"invalid_choice": "You see no such place. What stands below is of all places."},
+    )
+    person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
+
+    def __init__(self, data: Any, *, places: dict[str, str], zone: str) -> None:
+        super().__init__(data)
+        self.fields["place"].choices = [("", "All places"), *places.items()]  # type: ignore[attr-defined]
+        self._zone = ZoneInfo(zone)
+
+    def moment(self, now: datetime) -> datetime:
+        """Return the moment that is meant, and now for one that is still to come."""
+        self.is_valid()
+        try:
+            return min(self._wanted or now, now)
+        except OverflowError:
+            return now
+
+    @property
+    def asks_for_later(self) -> bool:
+        """Whether the moment is still to come."""
+        return self._wanted is not None and self._wanted > datetime.now(self._zone)
+
+    @property
+    def _wanted(self) -> datetime | None:
+        # The form reads it as UTC, but it was typed in the reader's own time.
+        wanted: datetime | None = self.cleaned_data.get("at")
+        return wanted.replace(tzinfo=self._zone) if wanted else None
+
+    @property
+    def wanted_place(self) -> str:
+        return str(self.cleaned_data.get("place") or "")
+
+    @property
+    def wanted_person(self) -> int | None:
+        return self.cleaned_data.get("person")
+
+    @property
+    def problems(self) -> list[str]:
+        """The errors, in sentences."""
+        return [str(sentence) for name in ("at", "place") for sentence in self.errors.get(name, ())]
 
 
 @login_required
@@ -52,8 +104,8 @@ def rights(request: DeskRequest) -> HttpResponse:
     form, at, found = _asked(request, request.GET, now)
     if form.wanted_person:
         return _timeline(request, form.wanted_person)
-    shown, told = as_rights(request.actor, found[:MOST], at=at)
-    since = kept_since()
+    shown, told = as_rights(request.actor, found[:MAX_ROWS], at=at)
+    since = history_began()
     context: dict[str, Any] = {
         "form": form,
         "at": at,
@@ -62,7 +114,7 @@ def rights(request: DeskRequest) -> HttpResponse:
         "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
         "others": [one for one in shown if one.period.role != Role.REVIEWER],
         "number": len(shown),
-        "total": found.count() if len(shown) == MOST else len(shown),
+        "total": found.count() if len(shown) == MAX_ROWS else len(shown),
         "told": told,
         "kept_since": since if since and at < since else None,
     }
@@ -72,7 +124,7 @@ def rights(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
-    """Hand the report out as CSV; that it was taken stands in the ledger."""
+    """Download the report as CSV; the download is recorded in the ledger."""
     _check(request)
     actor: Actor = request.actor
     now = timezone.now()
@@ -91,7 +143,7 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
 
 
 def _check(request: DeskRequest) -> None:
-    if not may_read_rights(request.actor):
+    if not request.actor.looks_after_people:
         raise PermissionDenied
 
 
@@ -100,15 +152,15 @@ def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[Rights
     form = RightsForm(data, places=places_of_history(request.actor), zone=zone_name())
     at = form.moment(now)
     if form.wanted_place:
-        return form, at, rights_at(request.actor, at, everywhere=False, **place_asked(form.wanted_place))
+        return form, at, rights_at(request.actor, at, everywhere=False, **place_of_value(form.wanted_place))
     return form, at, rights_at(request.actor, at)
 
 
 def _timeline(request: DeskRequest, person: int) -> HttpResponse:
-    shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MOST])
+    shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MAX_ROWS])
     if not shown:
         raise Http404("There is no such person, or nothing of theirs is yours to read.")
-    context = {"rights": shown, "who": shown[-1], "kept_since": kept_since(), "is_cut": len(shown) == MOST}
+    context = {"rights": shown, "who": shown[-1], "kept_since": history_began(), "is_cut": len(shown) == MAX_ROWS}
     return render(request, "people/report_person.html", context)
 
 

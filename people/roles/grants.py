@@ -1,47 +1,49 @@
-"""Gives people roles and takes them. Whoever may less than before signs in anew."""
+"""Grants roles and revokes them. One change after the other, checked against the roles of that moment.
+
+Whoever may do less than before signs in again, and an admin of everything is always left.
+"""
 
 from typing import Any
 
 from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
-from people.errors import NotYours
+from people.errors import LastAdmin, NotYours
 from people.models import Grant, Person
-from people.roles.places import Place, grants_of, in_words, is_admin_of, place_of
-from people.sign_in.sessions import end_sessions, reach_changed
-from people.standing import check_admin_left, check_not_above, lock_for
+from people.roles.places import Place, grants_of, has_admin_beyond, in_words, is_admin_of, is_covered_by, place_of
+from people.sign_in.sessions import access_changed, end_sessions
 
 
 @atomic_anew
 def give_role(*, actor: Actor, person_id: int, role: Role, place: Place) -> bool:
-    """Give somebody a role for a place that the actor looks after; False where they have it already.
+    """Grant somebody a role for a place that the actor is an admin of; False where they have it already.
 
-    Nobody gives themselves one.
+    Nobody grants themselves one.
     """
     now, person = lock_for(actor, person_id)
-    if _is_self(now, person):
+    if is_self(now, person):
         raise NotYours("Nobody gives themselves a role. Ask another admin.")
-    _check_gives(now, place)
-    check_not_above(now, person)
+    _check_admin_of(now, place)
+    _check_not_above(now, person)
     before = in_words(grants_of(person))
     is_new = add_grant(person, role, place)
     if is_new:
         _record(now, person, before)
-        reach_changed.send(sender=Person, person=person.pk)
+        access_changed.send(sender=Person, person=person.pk)
     return is_new
 
 
 @atomic_anew
 def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
-    """Take a role from somebody, end their sessions, and return whether they still had it."""
+    """Revoke a role, end the person's sessions, and return whether they still had it."""
     now, person = lock_for(actor, person_id)
     grant = person.grants.select_related("connection", "mailbox").filter(pk=grant_id).first()
     if grant is None:
         return False
     place = place_of(grant)
-    _check_gives(now, place)
-    if not _is_self(now, person):
-        check_not_above(now, person)
+    _check_admin_of(now, place)
+    if not is_self(now, person):
+        _check_not_above(now, person)
     if grant.role == Role.ADMIN and place.connection is None:
         check_admin_left(without=person)
     before = in_words(grants_of(person))
@@ -52,23 +54,76 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
 
 
 def add_grant(person: Person, role: Role, place: Place) -> bool:
-    """Write a role down, in the transaction of the act that gives it; False where it is there already."""
-    # Of a mailbox its connection is not written as well: it would be a role for the whole of it.
-    where: dict[str, Any] = {"connection": place.connection, "mailbox": None}
-    if place.mailbox is not None:
-        where = {"connection": None, "mailbox": place.mailbox}
-    fields = {f"{name}_id": value for name, value in where.items()}
-    _, is_new = Grant.objects.get_or_create(person=person, role=role, **fields)
+    """Store a grant in the caller's transaction; False where it is there already."""
+    # With its connection stored as well, a grant for a mailbox would be one for the whole connection.
+    where: dict[str, Any] = {"connection_id": None if place.mailbox else place.connection, "mailbox_id": place.mailbox}
+    _, is_new = Grant.objects.get_or_create(person=person, role=role, **where)
     return is_new
 
 
-def _check_gives(actor: Actor, place: Place) -> None:
+def is_self(actor: Actor, person: Person) -> bool:
+    """Whether the actor is this person."""
+    return actor.kind == "person" and actor.id == str(person.pk)
+
+
+def lock_people(*keys: int) -> None:
+    """Lock these people and all admins of everything, in the order of their keys, for the rest of the transaction.
+
+    So of two changes of who administers the desk, the second sees the result of the first. FOR NO KEY UPDATE: rows
+    that point to people need not wait.
+    """
+    admins = list(Person.objects.admins_of_all().values_list("pk", flat=True))
+    wanted = Person.objects.filter(pk__in={*keys, *admins}).order_by("pk")
+    list(wanted.select_for_update(of=("self",), no_key=True).values_list("pk", flat=True))
+
+
+def lock_actor(actor: Actor, *also: int) -> Actor:
+    """Lock the actor and other people, and return the actor with the roles of this moment."""
+    lock_people(*also, *([int(actor.id)] if actor.kind == "person" else []))
+    if actor.kind != "person":
+        return actor
+    person = Person.objects.filter(pk=int(actor.id)).first()
+    if person is None:
+        raise NotYours("Your own roles have changed. Reload the page and see what you may do now.")
+    return person.actor(surface=actor.surface, address=actor.address)
+
+
+def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
+    """Lock a person whom the actor may read of, and return both as they are now."""
+    now = lock_actor(actor, person_id)
+    person = Person.objects.read_by(now).filter(pk=person_id).first()
+    if person is None:
+        raise NotYours("There is no such person, or you do not look after them.")
+    return now, person
+
+
+def check_covers(actor: Actor, person: Person) -> None:
+    """Raise NotYours unless the actor is an admin of all that the person has a role for."""
+    if not is_covered_by(actor, grants_of(person)):
+        raise NotYours(f"{person} has roles that you do not look after. An admin of all of them can do this.")
+
+
+def check_admin_left(without: Person) -> None:
+    """Raise LastAdmin where nobody else is an admin of everything. The admins must be locked."""
+    if is_last_admin(without):
+        raise LastAdmin(
+            f"{without} is the last admin of everything. Make somebody else one first, or nobody could let people in."
+        )
+
+
+def is_last_admin(person: Person) -> bool:
+    """Whether a person is an admin of everything and nobody else is."""
+    return list(Person.objects.admins_of_all().values_list("pk", flat=True)[:2]) == [person.pk]
+
+
+def _check_admin_of(actor: Actor, place: Place) -> None:
     if not is_admin_of(actor, place):
         raise NotYours(f"Only an admin of {place.name} can give or take roles there.")
 
 
-def _is_self(actor: Actor, person: Person) -> bool:
-    return actor.kind == "person" and actor.id == str(person.pk)
+def _check_not_above(actor: Actor, person: Person) -> None:
+    if has_admin_beyond(actor, grants_of(person)):
+        raise NotYours(f"{person} looks after more than you do. An admin of everything can change their roles.")
 
 
 def _record(actor: Actor, person: Person, before: str) -> None:

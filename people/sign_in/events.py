@@ -1,8 +1,9 @@
-"""Notes who signed in, who failed to, who confirmed who they are, and who signed out."""
+"""Records in the ledger who signed in, who failed to, who confirmed who they are, and who signed out."""
 
 from typing import Any
 
 from allauth.account.signals import authentication_step_completed
+from allauth.core import context
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 from django.http import HttpRequest
@@ -13,8 +14,9 @@ from people.models import Person
 from people.sign_in.sessions import begin_session, forget_session, renew_session
 
 
-def _actor(request: HttpRequest | None, person: Any) -> Actor:
-    # The middleware knows who stands behind a trusted proxy.
+def actor_of(request: HttpRequest | None, person: Any) -> Actor:
+    """Return the person as an actor, or whoever is not known yet, with the address that the request came from."""
+    # ActorMiddleware knows who stands behind a trusted proxy.
     known: Actor | None = getattr(request, "actor", None)
     address = known.address if known else ""
     if isinstance(person, Person):
@@ -23,35 +25,43 @@ def _actor(request: HttpRequest | None, person: Any) -> Actor:
 
 
 @transaction.atomic
-def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
+def record_failure(person: Person | None, *, reason: str, email: str = "") -> None:
+    """Record that somebody did not get in, and at which step."""
+    details = {"email": (person.email if person else email)[:200], "reason": reason}
+    actor = actor_of(context.request, person) if person else context.request.actor
+    record("person.sign_in_failed", actor=actor, details=details)
+
+
+@transaction.atomic
+def _on_signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
     if isinstance(user, Person):
         begin_session(request, user)
-    record("person.signed_in", actor=_actor(request, user))
+    record("person.signed_in", actor=actor_of(request, user))
 
 
 @transaction.atomic
-def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+def _on_failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
     tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
-    record("person.sign_in_failed", actor=_actor(request, None), details={"email": tried})
+    record("person.sign_in_failed", actor=actor_of(request, None), details={"email": tried})
 
 
 @transaction.atomic
-def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
+def _on_signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
         forget_session(request)
-        record("person.signed_out", actor=_actor(request, user))
+        record("person.signed_out", actor=actor_of(request, user))
 
 
 @transaction.atomic
-def _proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
+def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
     if more.get("reauthenticated"):
         renew_session(request)
-        record("person.reauthenticated", actor=_actor(request, user), details={"by": method})
+        record("person.reauthenticated", actor=actor_of(request, user), details={"by": method})
 
 
 def connect() -> None:
-    """Listen to Django's own signals."""
-    user_logged_in.connect(_signed_in, dispatch_uid="people.signed_in")
-    user_login_failed.connect(_failed, dispatch_uid="people.failed")
-    user_logged_out.connect(_signed_out, dispatch_uid="people.signed_out")
-    authentication_step_completed.connect(_proved, dispatch_uid="people.proved")
+    """Listen to the signals of Django and allauth."""
+    user_logged_in.connect(_on_signed_in, dispatch_uid="people.signed_in")
+    user_login_failed.connect(_on_failed, dispatch_uid="people.failed")
+    user_logged_out.connect(_on_signed_out, dispatch_uid="people.signed_out")
+    authentication_step_completed.connect(_on_proved, dispatch_uid="people.proved")

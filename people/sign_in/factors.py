@@ -1,15 +1,17 @@
-"""Second factors of people: adding and taking them off, and which roles need one.
+"""Second factors of people: adding and removing them, and which roles need one.
 
-A passkey counts as two factors, because it is on a device and opens with a finger, a face or a number.
+A passkey counts as two factors, because it is on a device and opens with a finger, a face or a PIN.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
+from django.http import HttpRequest
 
 from audit.recording import changed, record
 from common.encryption import encrypt
@@ -17,13 +19,13 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
-from people.sign_in import totp as app_codes
-from people.sign_in.backend import strict_grants, with_factor_rule
-from people.sign_in.sessions import end_sessions, reach_changed
+from people.sign_in import totp
+from people.sign_in.backend import needs_second_factor, with_second_factor_rule
+from people.sign_in.sessions import access_changed, end_sessions
 
 APP, PASSKEY = Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN
 KINDS = {APP.value: "authenticator app", PASSKEY.value: "passkey"}
-MOST_PASSKEYS = 20
+MAX_PASSKEYS = 20
 
 
 @dataclass(frozen=True)
@@ -55,45 +57,44 @@ def has_second_factor(person_id: int) -> bool:
     return bool(Authenticator.objects.filter(user=person_id, type__in=KINDS).exists())
 
 
-def needs_second_factor(person: Person) -> bool:
-    """Whether a role that the person has needs a second factor; without a query where the sign-in read it along."""
-    known: bool | None = getattr(person, "needs_factor", None)
-    if known is None:
-        known = strict_grants().filter(person=person).exists()
-    return known
+def lacks_second_factor(request: HttpRequest) -> bool:
+    """Whether the person needs a second factor and proved none in this session: no code, recovery code or passkey."""
+    person = request.user
+    return (
+        isinstance(person, Person)
+        and needs_second_factor(person)
+        and all(proof.get("method") != "mfa" for proof in get_authentication_records(request, person))
+    )
 
 
 @atomic_anew
 def add_app(*, actor: Actor, secret: str, code: str) -> None:
-    """Let the actor's authenticator app count from now on; `code` proves that it has the secret.
+    """Add an authenticator app to the actor's factors; `code` proves that it has the secret.
 
     Raises CodeNotRight, or FactorNotAllowed where there is an app already.
     """
     person = _lock(actor)
-    if Authenticator.objects.filter(user=person.pk, type=APP).exists():
+    if Authenticator.objects.filter(user=person, type=APP).exists():
         raise FactorNotAllowed("You have an authenticator app already. Take it off first.")
-    counter = app_codes.counter_of(secret, code, after=0)
+    counter = totp.counter_of(secret, code, after=0)
     if counter is None:
         raise CodeNotRight("This is not the code that the app shows now. Wait for the next one and type that.")
     # The code that proved it is used up: it does not sign anybody in.
-    data = {"secret": encrypt(secret), "used": counter}
-    Authenticator.objects.create(user=person, type=APP, data=data)
-    _record_added(KINDS[APP.value], actor)
+    _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
 
 @atomic_anew
 def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
-    """Keep a passkey of the actor's, whose making was checked. Raises FactorNotAllowed where there are too many."""
+    """Store a checked passkey of the actor's. Raises FactorNotAllowed where there are too many."""
     person = _lock(actor)
-    if Authenticator.objects.filter(user=person.pk, type=PASSKEY).count() >= MOST_PASSKEYS:
-        raise FactorNotAllowed(f"You have {MOST_PASSKEYS} passkeys. Take one off that you do not use.")
-    Authenticator.objects.create(user=person, type=PASSKEY, data={"name": name, "credential": credential})
-    _record_added(f"{KINDS[PASSKEY.value]} {name}", actor)
+    if Authenticator.objects.filter(user=person, type=PASSKEY).count() >= MAX_PASSKEYS:
+        raise FactorNotAllowed(f"You have {MAX_PASSKEYS} passkeys. Take one off that you do not use.")
+    _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", {"name": name, "credential": credential})
 
 
 @atomic_anew
 def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
-    """Give a passkey of the actor's another name; recorded where that changes something."""
+    """Rename a passkey of the actor's; recorded where that changes something."""
     passkey = Authenticator.objects.select_for_update().get(pk=factor_id, user=int(actor.id), type=PASSKEY)
     before = str(passkey.data.get("name", ""))
     if before != name:
@@ -104,7 +105,7 @@ def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
 
 @atomic_anew
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
-    """Take one of the actor's own factors off. Raises FactorNotAllowed for the last one of who must have one."""
+    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one of who must have one."""
     person = _lock(actor)
     found = factors_of(person.pk)
     removed = next(one for one in found if one.id == factor_id)
@@ -112,19 +113,19 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
         raise FactorNotAllowed(
             "Your role needs a second factor, and this is your only one. Add another first, then take this one off."
         )
-    _take_off(person, [removed], actor=actor)
+    _remove(person, [removed], actor=actor)
     return removed
 
 
 @atomic_anew
 def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Take all factors off somebody who lost them, so that they come in by password and set one up. Says how many."""
-    _may_set(actor)
+    """Remove all factors of somebody who lost them, who then sets one up after the password; return how many."""
+    _check_may_set(actor)
     if str(person.pk) == actor.id:
         raise FactorNotAllowed("Take your own factors off on your page of factors.")
     Person.objects.select_for_update().get(pk=person.pk)
     found = factors_of(person.pk)
-    _take_off(person, found, actor=actor)
+    _remove(person, found, actor=actor)
     # Whoever holds the lost device may be signed in with it.
     end_sessions(person)
     return len(found)
@@ -132,15 +133,17 @@ def remove_factors_of(*, actor: Actor, person: Person) -> int:
 
 @atomic_anew
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
-    """Say whether everybody with `role` needs a second factor; return whether that changed anything.
+    """Set whether everybody with `role` needs a second factor; return whether that changed anything.
 
     Only an admin of everything may, and not for a role of their own while they have no second factor: they would lock
     themselves out. Raises FactorNotAllowed.
     """
-    _may_set(actor)
+    _check_may_set(actor)
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
+        article = "an" if role.value[0] == "a" else "a"
         raise FactorNotAllowed(
-            f"You are {_a(role)} yourself and have no second factor. Set one up first; otherwise you lock yourself out."
+            f"You are {article} {role} yourself and have no second factor. Set one up first; otherwise you lock "
+            "yourself out."
         )
     rule, _ = RoleRule.objects.select_for_update().get_or_create(role=role)
     if rule.needs_second_factor == needed:
@@ -149,17 +152,12 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     if needed:
         # Streams that are open for whoever has none close at once.
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
-            reach_changed.send(sender=Person, person=key)
-    told = changed(before=_rule_in_words(not needed), after=_rule_in_words(needed))
-    record(
-        "role.second_factor_set", actor=actor, details={"role": role.value, "needed": "yes" if needed else "no", **told}
-    )
+            access_changed.send(sender=Person, person=key)
+    words = ["no second factor is needed", "a second factor is needed"]
+    details = {"role": role.value, "needed": "yes" if needed else "no"}
+    details |= changed(before=words[not needed], after=words[needed])
+    record("role.second_factor_set", actor=actor, details=details)
     return True
-
-
-def may_set_rules(actor: Actor) -> bool:
-    """Whether the actor is an admin of everything, who alone says what all need."""
-    return any(one.role is Role.ADMIN and one.connection is None and one.mailbox is None for one in actor.scopes)
 
 
 def people_by_factor() -> list[Person]:
@@ -167,7 +165,7 @@ def people_by_factor() -> list[Person]:
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
     people = Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
     found: list[Person] = list(
-        with_factor_rule(people)
+        with_second_factor_rule(people)
         .annotate(has_factor=Exists(having))
         .order_by("has_factor", "name", "email")
         .prefetch_related("grants")
@@ -177,12 +175,21 @@ def people_by_factor() -> list[Person]:
     return found
 
 
-def _may_set(actor: Actor) -> None:
-    if not may_set_rules(actor):
+def _check_may_set(actor: Actor) -> None:
+    if not actor.is_admin_of_all:
         raise FactorNotAllowed("Only an admin of everything says who needs a second factor.")
 
 
-def _take_off(person: Person, factors: list[Factor], *, actor: Actor) -> None:
+def _lock(actor: Actor) -> Person:
+    return Person.objects.select_for_update().get(pk=int(actor.id))
+
+
+def _add(actor: Actor, person: Person, kind: str, words: str, data: dict[str, Any]) -> None:
+    Authenticator.objects.create(user=person, type=kind, data=data)
+    record("person.factor_added", actor=actor, details={"factor": words, **changed(before="", after=words)})
+
+
+def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
     """Delete factors of a locked person; recovery codes go with the last one, as they stand in for nothing then."""
     Authenticator.objects.filter(user=person.pk, pk__in=[one.id for one in factors]).delete()
     if not has_second_factor(person.pk):
@@ -190,19 +197,3 @@ def _take_off(person: Person, factors: list[Factor], *, actor: Actor) -> None:
     for one in factors:
         details = {"factor": one.name, "of": person.email, **changed(before=one.name, after="")}
         record("person.factor_removed", actor=actor, details=details)
-
-
-def _record_added(factor: str, actor: Actor) -> None:
-    record("person.factor_added", actor=actor, details={"factor": factor, **changed(before="", after=factor)})
-
-
-def _rule_in_words(needed: bool) -> str:
-    return "a second factor is needed" if needed else "no second factor is needed"
-
-
-def _lock(actor: Actor) -> Person:
-    return Person.objects.select_for_update().get(pk=int(actor.id))
-
-
-def _a(role: Role) -> str:
-    return f"an {role}" if role.value[0] == "a" else f"a {role}"

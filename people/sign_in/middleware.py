@@ -1,26 +1,50 @@
-"""Keeps a session alive while a person uses it, and asks who they are where allauth wants to know it."""
+"""What is checked around every request: that a used session lives on, and that a required second factor was proved.
+
+The second factor is checked before every view, so that a page, its fragment, its twin for scripts and the live stream
+are all protected, whatever led in: a password, a provider, a link for a new password, a session from before the rule.
+"""
 
 import logging
 from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
 
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth import SESSION_KEY
 from django.db import OperationalError, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
 from django.utils import timezone
 
-from people.session_store import SessionStore
+from people.sign_in.factors import has_second_factor, lacks_second_factor
 from people.sign_in.reauthentication import ask_first
-from people.sign_in.sessions import note_seen
+from people.sign_in.sessions import SessionStore, note_seen
 
 log = logging.getLogger(__name__)
 
+SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Prove one first."
 # What an open page asks for by itself: it must not keep somebody signed in who left.
-_BY_ITSELF = {"pulse", "presence", "stop-banner", "live-reach"}
+_POLLING = {"pulse", "presence", "stop-banner", "live-reach"}
+# What everybody may ask for, signed in or not.
+PUBLIC = {
+    *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
+    *("multimail-webhook", "discord-interactions"),
+}
+# For whoever has no second factor yet: these pages show and change nothing of the desk.
+SETTING_UP = {"factor-app", "factor-passkey"}
+# For whoever has one, to prove it. No second one is added without the first.
+PROVING = {
+    "factors",
+    *("account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    *("oidc-login", "oidc-callback"),
+}
 
 
-class SessionsMiddleware:
-    """Notes every few minutes that a session is in use; a session that nobody uses ends by itself."""
+class SignInMiddleware:
+    """Notes every few minutes that a session is in use, and stops whoever lacks a second factor that a role needs.
+
+    The second check costs no query: the person was read together with the rule.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -28,9 +52,9 @@ class SessionsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         session, now = request.session, timezone.now()
-        # A page that asked for nobody's session shall not cost a query for it now.
-        is_due = isinstance(session, SessionStore) and session.accessed and session.is_to_be_noted(now)
-        if is_due and SESSION_KEY in session and not _is_by_itself(request):
+        # A request that read no session must not cost a query for it now.
+        is_due = isinstance(session, SessionStore) and session.accessed and session.must_be_noted(now)
+        if is_due and SESSION_KEY in session and not _is_made_by_script(request):
             try:
                 with transaction.atomic():
                     note_seen(request, now=now)
@@ -39,12 +63,40 @@ class SessionsMiddleware:
                 log.warning("session not noted as used", extra={"reason": type(error).__name__})
         return response
 
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
+        """Answer in the view's place where a second factor is missing, or let the view run."""
+        name = _url_name(request)
+        if name in PUBLIC or not lacks_second_factor(request):
+            return None
+        if name not in PROVING and (name not in SETTING_UP or has_second_factor(request.user.pk)):  # type: ignore[arg-type]
+            return _stopped(request)
+        # These pages run without any role: what their frame would show of the desk is not theirs to see.
+        request.actor = request.actor.acting_as()  # type: ignore[attr-defined]
+        return None
+
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer before allauth does: it would keep what was posted, and all headers, readable in the session."""
         return ask_first(request) if isinstance(exception, ReauthenticationRequired) else None
 
 
-def _is_by_itself(request: HttpRequest) -> bool:
-    """Whether a page's script asked rather than a person: whoever reads sends a form, or opens a page, at times."""
-    name = request.resolver_match.url_name if request.resolver_match else ""
-    return name in _BY_ITSELF or (request.method == "GET" and "HX-Request" in request.headers)
+def _url_name(request: HttpRequest) -> str | None:
+    return request.resolver_match.url_name if request.resolver_match else None
+
+
+def _is_made_by_script(request: HttpRequest) -> bool:
+    """Whether a page's script asked rather than a person, who sends a form or opens a page at times."""
+    return _url_name(request) in _POLLING or (request.method == "GET" and "HX-Request" in request.headers)
+
+
+def _stopped(request: HttpRequest) -> HttpResponse:
+    """Lead to the page where a factor is set up or proved; nothing that was posted is done."""
+    path = reverse("factors")
+    if request.headers.get("HX-Request"):
+        headers = {"HX-Redirect": path}
+        return HttpResponse(SECOND_FACTOR_REQUIRED, status=403, headers=headers, content_type="text/plain")
+    accepted = request.headers.get("Accept", "")
+    if request.GET.get("format") == "json" or ("text/html" not in accepted and "application/json" in accepted):
+        return JsonResponse({"error": SECOND_FACTOR_REQUIRED}, status=403)
+    if request.method == "GET":
+        path = f"{path}?{urlencode({'next': request.get_full_path()})}"
+    return HttpResponseRedirect(path)

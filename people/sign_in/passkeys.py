@@ -1,19 +1,51 @@
-"""Passkeys of people: what a browser is asked for to make one, and what it answers. Loads what reads them: 5 MB."""
+"""Passkeys: at which addresses browsers allow them, what a browser is asked for to make one, and what it answers.
 
+Reading the answers loads 5 MB, so only modules of lazy views import this.
+"""
+
+import ipaddress
 import json
+from dataclasses import dataclass
 from typing import Any
 
 from allauth.mfa.models import Authenticator
 from allauth.mfa.webauthn.forms import AuthenticateWebAuthnForm, LoginWebAuthnForm, ReauthenticateWebAuthnForm
 from allauth.mfa.webauthn.internal import auth
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.http.request import split_domain_port, validate_host
 from fido2.webauthn import RegistrationResponse
 
 from people.models import Person
 
 # What reading an answer raises that no browser would give.
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
+
+
+@dataclass(frozen=True)
+class Hindrance:
+    """Why this address cannot have passkeys, and where it can be had instead."""
+
+    sentence: str
+    address: str = ""
+
+
+def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
+    """Return what keeps a browser from using passkeys here: they need localhost, or a host name and https."""
+    host, port = split_domain_port(request.get_host())
+    try:
+        number = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        if host == "localhost" or host.endswith(".localhost") or request.is_secure():
+            return None
+        return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for such an address.")
+    if number.is_loopback:
+        other = f"http://localhost{f':{port}' if port else ''}{request.path}"
+        can_go = not request.is_secure() and validate_host("localhost", settings.ALLOWED_HOSTS)
+        return Hindrance("Passkeys need a host name, and this address is a number.", other if can_go else "")
+    return Hindrance("Passkeys need a host name and https. Ask whoever runs this desk for such an address.")
 
 
 class PasskeyForm(forms.Form):
@@ -26,7 +58,7 @@ class PasskeyForm(forms.Form):
         return str(self.cleaned_data["name"]).strip() or "Passkey"
 
     def clean_credential(self) -> dict[str, Any]:
-        """Check that it answers what this session asked, and that the device asked who is there."""
+        """Check that it answers what this session asked, and that the device verified its user."""
         credential = self.cleaned_data["credential"]
         try:
             RegistrationResponse.from_dict(credential)
@@ -38,13 +70,13 @@ class PasskeyForm(forms.Form):
         return dict(credential)
 
 
-def ask_for_new(person: Person) -> str:
-    """Return what the browser is asked for, as JSON: a passkey that is kept on the device and asks who uses it."""
+def registration_options(person: Person) -> str:
+    """Return what the browser is asked for, as JSON: a passkey that stays on the device and verifies its user."""
     return json.dumps(auth.begin_registration(person, passwordless=True))
 
 
 class _AnswerForm(forms.Form):
-    """An answer with a passkey, of whatever form: one that cannot be read is wrong, and no mistake of ours."""
+    """An answer with a passkey; one that cannot be read is wrong, and no error of ours."""
 
     def clean_credential(self) -> Authenticator:
         try:
@@ -61,5 +93,5 @@ class StepPasskeyForm(_AnswerForm, AuthenticateWebAuthnForm):  # type: ignore[mi
     """A passkey after a password."""
 
 
-class AgainPasskeyForm(_AnswerForm, ReauthenticateWebAuthnForm):  # type: ignore[misc]
+class RepeatedPasskeyForm(_AnswerForm, ReauthenticateWebAuthnForm):  # type: ignore[misc]
     """A passkey before a sensitive act."""

@@ -1,7 +1,7 @@
-"""Signing in through an OpenID Connect provider: it says who somebody is, the desk says who comes in.
+"""Signing in through an OpenID Connect provider: it says who somebody is, the desk decides who comes in.
 
-Nobody gets an account by it. The provider's own number of a person counts once it is known; until then a verified
-address of an active person does. What is asked of the provider goes through the guarded session.
+Nobody gets an account by it. A person is found by the provider's own id once that is known, until then by a verified
+address. Requests to the provider go through the guarded session.
 """
 
 import secrets
@@ -14,20 +14,22 @@ from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialAccount, SocialLogin, SocialToken
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView, OAuth2LoginView
 from allauth.socialaccount.providers.openid_connect.provider import OpenIDConnectProvider
 from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.http import require_safe
 
 from outgoing import guarded
 from people.models import Person
-from people.sign_in.second_step import note_failure
+from people.sign_in.events import record_failure
 
 _NONCE = "provider_nonce"
-# So long a sign-in at the provider may take to lead back here.
-_ANEW_SECONDS = 300
+# How long a fresh sign-in at the provider may take.
+_FRESH_SECONDS = 300
 
 
 class GuardedSession:
@@ -73,10 +75,10 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 
     def get_auth_params_from_request(self, request: HttpRequest, action: str) -> dict[str, Any]:
         request.session[_NONCE] = secrets.token_urlsafe(24)
-        # Who is signed in confirms who they are: to be known there from before is no proof of that.
-        anew = {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
-        # Nothing that stands in the address of the request.
-        return {**self.get_auth_params(), **anew, "nonce": request.session[_NONCE]}
+        # Whoever is signed in confirms who they are: an older session at the provider is no proof of that.
+        fresh = {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
+        # Nothing is taken from the address of the request.
+        return {**self.get_auth_params(), **fresh, "nonce": request.session[_NONCE]}
 
     def get_scope_from_request(self, request: HttpRequest) -> list[str]:
         return list(self.get_scope())
@@ -86,7 +88,7 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 
 
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
-    """What allauth does with the provider, and what it leaves open: whose word it is, and to which question."""
+    """allauth's client, with the checks that it leaves open: the issuer, the nonce, and that both answers agree."""
 
     @property
     def openid_config(self) -> dict[str, Any]:
@@ -99,19 +101,16 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
         return request.build_absolute_uri(reverse("oidc-callback"))
 
     def complete_login(self, request: HttpRequest, app: Any, token: SocialToken, **kwargs: Any) -> SocialLogin:
-        """Check the nonce, and that both of the provider's words are of one person."""
+        """Check the nonce, and that the id token and the user info are of one person."""
         nonce = request.session.pop(_NONCE, "")
         login = super().complete_login(request, app, token, **kwargs)
-        said = login.account.extra_data
-        signed = said.get("id_token") or {}
+        signed = login.account.extra_data.get("id_token") or {}
         if not nonce or not secrets.compare_digest(str(signed.get("nonce", "")).encode(), nonce.encode()):
             raise OAuth2Error("What the provider signed does not belong to this sign-in.")
         if str(signed.get("sub")) != login.account.uid:
             raise OAuth2Error("The provider names two people.")
-        if (
-            request.user.is_authenticated
-            and time.time() - float(signed.get("auth_time") or time.time()) > _ANEW_SECONDS
-        ):
+        age = time.time() - float(signed.get("auth_time") or time.time())
+        if request.user.is_authenticated and age > _FRESH_SECONDS:
             raise OAuth2Error("The provider did not ask anew who this is.")
         return login
 
@@ -126,42 +125,71 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return GuardedSession()
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Find whose account it is and tie it to them; everybody else gets a page that says so."""
-        said = sociallogin.account.extra_data.get("userinfo") or sociallogin.account.extra_data.get("id_token") or {}
-        address = str(said.get("email") or "").strip().lower()
-        if sociallogin.is_existing:
-            person: Person | None = sociallogin.user
-        else:
-            # The word "false" is no verification either.
-            verified = said.get("email_verified") is True
-            person = Person.objects.filter(email=address).first() if verified and address else None
+        """Find whose account it is and store the provider's id of them; everybody else gets a page that says so."""
+        known = sociallogin.account.extra_data
+        claims = known.get("userinfo") or known.get("id_token") or {}
+        address = str(claims.get("email") or "").strip().lower()
+        # The word "false" is no verification either.
+        verified = claims.get("email_verified") is True
+        person: Person | None = sociallogin.user if sociallogin.is_existing else None
+        if not sociallogin.is_existing and verified and address:
+            person = Person.objects.filter(email=address).first()
         if person is None or not person.is_active:
-            raise ImmediateHttpResponse(_refused(request, address, verified=said.get("email_verified") is True))
-        _tie(sociallogin, person)
+            record_failure(None, reason="provider: nobody of the desk", email=address)
+            context = {"address": address, "verified": verified, "provider": settings.OIDC_NAME}
+            raise ImmediateHttpResponse(render(request, "socialaccount/unknown.html", context, status=403))
+        # Only the provider's id of this person is stored: not what else it tells, and not the token for more, neither
+        # here nor in the session while a second step is asked.
+        account, _ = SocialAccount.objects.update_or_create(
+            provider=sociallogin.account.provider,
+            uid=sociallogin.account.uid,
+            defaults={"user": person, "extra_data": {}},
+        )
+        sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
         """Say that it did not work, in one page for all reasons; which it was stands in the ledger."""
         cause = kwargs.get("exception")
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
         # What the provider answered may hold a token.
-        note_failure(None, reason=reason[:80] if not isinstance(cause, OAuth2Error) else "provider: refused")
-        page = render(request, "socialaccount/failed.html", {"provider": settings.OIDC_NAME}, status=401)
-        raise ImmediateHttpResponse(page)
+        record_failure(None, reason=reason[:80] if not isinstance(cause, OAuth2Error) else "provider: refused")
+        raise ImmediateHttpResponse(_failed(request, status=401))
 
 
-def _tie(sociallogin: SocialLogin, person: Person) -> None:
-    """Remember the provider's number of this person: from now on it counts, whatever the address is.
+@require_safe
+def begin(request: HttpRequest) -> HttpResponse:
+    """Lead to the provider. Where another site led here, ask first: it could sign somebody in as somebody else."""
+    _check()
+    if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
+        return render(request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME})
+    # Only to sign in: what else django-allauth could do is asked for in the address.
+    asked = QueryDict(mutable=True)
+    asked["next"] = request.GET.get("next", "")
+    request.GET = asked  # type: ignore[assignment]
+    try:
+        answer: HttpResponse = OAuth2LoginView.adapter_view(DeskClient(request, "desk"))(request)
+    except (requests.RequestException, OAuth2Error, ValueError, KeyError) as error:
+        record_failure(None, reason=f"provider: {type(error).__name__}")
+        return _failed(request, status=502)
+    return answer
 
-    Nothing else is kept, neither here nor in the session while a second step is asked: not what the provider tells of
-    the person, and not the token that it would tell more for.
-    """
-    account, _ = SocialAccount.objects.update_or_create(
-        provider=sociallogin.account.provider, uid=sociallogin.account.uid, defaults={"user": person, "extra_data": {}}
-    )
-    sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
+
+@require_safe
+def come_back(request: HttpRequest) -> HttpResponse:
+    """Take what the provider says, and sign in whoever it is; a second step follows for who has a factor."""
+    _check()
+    try:
+        answer: HttpResponse = OAuth2CallbackView.adapter_view(DeskClient(request, "desk"))(request)
+    except (ValueError, KeyError):
+        record_failure(None, reason="provider: unreadable answer")
+        return _failed(request, status=502)
+    return answer
 
 
-def _refused(request: HttpRequest, address: str, *, verified: bool) -> Any:
-    note_failure(None, reason="provider: nobody of the desk", email=address)
-    context = {"address": address, "verified": verified, "provider": settings.OIDC_NAME}
-    return render(request, "socialaccount/unknown.html", context, status=403)
+def _check() -> None:
+    if not settings.OIDC_ISSUER:
+        raise Http404("This desk has no sign-in provider.")
+
+
+def _failed(request: HttpRequest, *, status: int) -> HttpResponse:
+    return render(request, "socialaccount/failed.html", {"provider": settings.OIDC_NAME}, status=status)

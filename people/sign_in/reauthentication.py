@@ -1,8 +1,8 @@
 """Asks people to confirm who they are before a sensitive act, where they last proved it a while ago.
 
-What they posted is kept until then, encrypted, in their session; after it the browser posts it once more, to its own
-address and through everything that a request passes. django-allauth would call the view by itself instead, with the
-headers of another request, and keep what may be a key readable in the database.
+What they posted is stored until then, encrypted, in their session; after it the browser posts it once more, to its own
+address and through everything that a request passes. django-allauth would call the view itself instead, with the
+headers of another request, and store what may be a key readable in the database.
 """
 
 import json
@@ -11,31 +11,65 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import redirect, render
 from django.urls import reverse
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_http_methods, require_safe
 
+from audit.recording import record
 from common.encryption import decrypt, encrypt
+from common.pages import DeskRequest
+from people.sign_in.limits import limited
 
 R = TypeVar("R", bound=HttpResponseBase)
 
-_KEPT = "kept_request"
+_SAVED = "kept_request"
 # Somebody who needs longer than this types it again.
-_KEPT_SECONDS = 900
-_OF_THE_FORM = "csrfmiddlewaretoken"
+_SAVED_SECONDS = 900
+# Longer ones would only cost time; a passphrase is seldom longer than a line.
+MAX_PASSWORD = 256
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedRequest:
     """What somebody posted before they were asked who they are."""
 
     path: str
     fields: list[tuple[str, str]]
+
+
+class PasswordField(forms.CharField):
+    """A password as it was typed: blanks at its ends belong to it."""
+
+    def __init__(self, *, missing: str) -> None:
+        messages = {"required": missing, "max_length": f"Take a password of at most {MAX_PASSWORD} characters."}
+        super().__init__(strip=False, max_length=MAX_PASSWORD, error_messages=messages)
+
+
+class ConfirmForm(forms.Form):
+    """The password, once more."""
+
+    password = PasswordField(missing="Type your password.")
+
+    def __init__(self, *args: Any, person: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.person = person
+
+    def clean_password(self) -> str:
+        password = str(self.cleaned_data["password"])
+        if not self.person.check_password(password):
+            raise forms.ValidationError("This is not your password.")
+        return password
 
 
 def has_just_proved(request: HttpRequest) -> bool:
@@ -47,10 +81,10 @@ def has_just_proved(request: HttpRequest) -> bool:
 
 
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
-    """Let a view run only for somebody who has just proved who they are (docs/proofs.md, security 41).
+    """Let a view run only for somebody who has just proved who they are.
 
-    It stands last of a view's decorators: after method, login and permission. Others are asked first; what they posted
-    is kept until then. A view in which only one of several acts is sensitive calls `ask_first` itself.
+    It stands last of a view's decorators: after method, login and permission. Others are asked first, and what they
+    posted is stored until then. A view in which only one of several acts is sensitive calls `ask_first` itself.
     """
 
     @wraps(view)
@@ -68,7 +102,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
         messages.info(request, "You confirmed who you are. Choose the file again, and send it.", extra_tags="desk")
         wanted = _page_of(request)
     elif request.method == "POST":
-        _keep(request)
+        _save(request)
         wanted = reverse("account_go_on")
     address = f"{reverse('account_reauthenticate')}?{urlencode({'next': wanted, 'back': _page_of(request)})}"
     if getattr(request, "htmx", False):
@@ -76,31 +110,51 @@ def ask_first(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(address)
 
 
-def _keep(request: HttpRequest) -> None:
-    fields = [(name, value) for name, values in request.POST.lists() for value in values if name != _OF_THE_FORM]
-    kept = {"path": request.get_full_path(), "fields": fields, "at": time.time(), "person": str(request.user.pk)}
-    request.session[_KEPT] = encrypt(json.dumps(kept))
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@limited("reauthenticate")
+def reauthenticate(request: DeskRequest) -> HttpResponse:
+    """Ask for the password once more; whoever has none is led to another way."""
+    wanted = own_address(request, request.POST.get("next") or request.GET.get("next", ""))
+    back = own_address(request, request.POST.get("back") or request.GET.get("back", ""))
+    person: Any = request.user
+    others = [
+        {**method, "url": f"{method['url']}?{urlencode({'next': wanted})}"}
+        for method in get_adapter().get_reauthentication_methods(person)
+        if method["url"] != request.path
+    ]
+    if not person.has_usable_password():
+        if others:
+            return redirect(others[0]["url"])
+        request.session.pop(_SAVED, None)
+        return render(request, "account/no_proof.html", {"back": back}, status=403)
+    form = ConfirmForm(request.POST or None, person=person)
+    if request.method == "POST":
+        if form.is_valid():
+            # It is recorded in the ledger too, and gives the session another id (people.sign_in.events).
+            record_authentication(request, person, method="password", reauthenticated=True)
+            return redirect(wanted)
+        with transaction.atomic():
+            record("person.confirmation_failed", actor=request.actor)
+    context: dict[str, Any] = {
+        "form": form,
+        "reauthentication_alternatives": others,
+        "redirect_field_name": "next",
+        "redirect_field_value": wanted,
+        "back": back,
+        "has_kept": _SAVED in request.session,
+    }
+    return render(request, "account/reauthenticate.html", context, status=422 if request.method == "POST" else 200)
 
 
-def take_kept(request: HttpRequest) -> Kept | None:
-    """Return what was kept for whoever asks, which is kept no longer then."""
-    token = request.session.pop(_KEPT, None)
-    if not token:
-        return None
-    kept = json.loads(decrypt(token))
-    if kept["person"] != str(request.user.pk) or time.time() - kept["at"] > _KEPT_SECONDS:
-        return None
-    return Kept(kept["path"], [(name, value) for name, value in kept["fields"]])
-
-
-def forget_kept(request: HttpRequest) -> None:
-    """Keep no longer what was posted: whoever posted it does not go on."""
-    request.session.pop(_KEPT, None)
-
-
-def has_kept(request: HttpRequest) -> bool:
-    """Whether something is kept, that is done after the confirmation."""
-    return _KEPT in request.session
+@login_required
+@require_safe
+def go_on(request: DeskRequest) -> HttpResponse:
+    """Let the browser post once more what was stored, to its own address. Opening this page changes nothing."""
+    if not has_just_proved(request):
+        return ask_first(request)
+    saved = _take_saved(request)
+    return render(request, "account/go_on.html", {"kept": saved}) if saved else redirect("queue")
 
 
 def own_address(request: HttpRequest, address: str) -> str:
@@ -111,8 +165,26 @@ def own_address(request: HttpRequest, address: str) -> str:
     return address if is_own else reverse("queue")
 
 
+def _save(request: HttpRequest) -> None:
+    posted = ((name, values) for name, values in request.POST.lists() if name != "csrfmiddlewaretoken")
+    fields = [(name, value) for name, values in posted for value in values]
+    saved = {"path": request.get_full_path(), "fields": fields, "at": time.time(), "person": str(request.user.pk)}
+    request.session[_SAVED] = encrypt(json.dumps(saved))
+
+
+def _take_saved(request: HttpRequest) -> SavedRequest | None:
+    """Return what was stored for whoever asks, and delete it."""
+    token = request.session.pop(_SAVED, None)
+    if not token:
+        return None
+    saved = json.loads(decrypt(token))
+    if saved["person"] != str(request.user.pk) or time.time() - saved["at"] > _SAVED_SECONDS:
+        return None
+    return SavedRequest(saved["path"], [(name, value) for name, value in saved["fields"]])
+
+
 def _page_of(request: HttpRequest) -> str:
-    """Return the page from which was asked, as its browser tells."""
+    """Return the page that the request came from, as the browser says."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer", ""))
     if parts.netloc != request.get_host():
         return reverse("queue")

@@ -1,4 +1,7 @@
-"""Recovery codes: each stands in for a lost second factor, once. The desk keeps hashes alone."""
+"""Recovery codes: each stands in for a lost second factor, once. Only hashes are stored.
+
+allauth's own recovery codes are derived from a seed that is stored, which whoever reads the database could use.
+"""
 
 import hashlib
 import secrets
@@ -17,7 +20,7 @@ from people.sign_in.factors import has_second_factor
 
 NUMBER = 10
 LENGTH = 10
-# Crockford's base 32: nothing in it can be taken for something else. Ten of them are 50 bits.
+# Crockford's base 32 has no characters that look alike. Ten of them are 50 bits.
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _READ_AS = str.maketrans("OIL", "011")
 
@@ -40,7 +43,7 @@ def codes_of(person_id: int) -> Codes:
 
 @atomic_anew
 def make_recovery_codes(*, actor: Actor) -> list[str]:
-    """Make new codes for the actor and return them, for the only time; those made before count no more.
+    """Make new codes for the actor and return them, this once; those made before are void.
 
     Raises FactorNotAllowed for who has no second factor: there is nothing to stand in for.
     """
@@ -48,7 +51,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     if not has_second_factor(person.pk):
         raise FactorNotAllowed("Recovery codes stand in for a second factor. Add a passkey or an app first.")
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)]
-    # One salt for all of a set, so that a code that is typed costs one slow hash and not ten.
+    # One salt for all ten, so that checking a code costs one slow hash and not ten.
     salt = secrets.token_hex(16)
     RecoveryCode.objects.filter(person=person).delete()
     RecoveryCode.objects.bulk_create(
@@ -60,7 +63,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
 
 @atomic_anew
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
-    """Use a code of the person's up, and say whether it was one. Of several that try the same code one alone has it."""
+    """Use up a code of the person's; return whether it was one. Of several that try one code only one succeeds."""
     plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
     if len(plain) != LENGTH:
         return False
@@ -69,7 +72,7 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     if stored is None:
         return False
     digest = _digest(plain, stored.split("$")[1])
-    # What decides is this one statement: it changes a row for whoever is first.
+    # This one statement decides: it changes a row for whoever is first.
     if not unused.filter(digest=digest).update(used_at=Now()):
         return False
     record("person.recovery_code_used", actor=actor, details={"left": str(codes_of(person.pk).left)})
@@ -77,6 +80,6 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
 
 
 def _digest(code: str, salt: str) -> str:
-    """Hash slowly, as for passwords: with 50 bits nobody who reads the table finds a code by trying."""
+    """Hash slowly, as for passwords: 50 bits are then too many to try for whoever reads the table."""
     made = hashlib.scrypt(code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
     return f"scrypt${salt}${made.hex()}"

@@ -9,15 +9,14 @@ from allauth.mfa.base.internal.flows import check_rate_limit, post_authenticatio
 from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import messages
-from django.db import transaction
 
-from audit.recording import record
 from people.models import Person
-from people.sign_in import totp as app_codes
+from people.sign_in import totp
+from people.sign_in.events import actor_of, record_failure
 from people.sign_in.recovery_codes import codes_of, use_recovery_code
 
 
-class StepForm(BaseAuthenticateForm):  # type: ignore[misc]
+class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
     """A code: six digits come from an app, everything else is a recovery code. Tries are limited as for passwords."""
 
     code = forms.CharField(max_length=40, error_messages={"required": "Type the code."})
@@ -29,7 +28,7 @@ class StepForm(BaseAuthenticateForm):  # type: ignore[misc]
         clear_tries = check_rate_limit(self.user)
         code: str = self.cleaned_data["code"]
         if not self._use(code):
-            note_failure(self.user, reason="second factor")
+            record_failure(self.user, reason="second factor")
             raise forms.ValidationError(
                 "This code was not accepted. A code counts once; wait for the next one, or use a recovery code."
             )
@@ -38,36 +37,24 @@ class StepForm(BaseAuthenticateForm):  # type: ignore[misc]
 
     def _use(self, code: str) -> bool:
         person: Person = self.user
-        if app_codes.looks_like_one(code):
-            self.authenticator = app_codes.use(person_id=person.pk, code=code)
+        if totp.is_code(code):
+            self.authenticator = totp.use_code(person_id=person.pk, code=code)
             return self.authenticator is not None
-        return use_recovery_code(person=person, actor=_actor(person), code=code)
+        return use_recovery_code(person=person, actor=actor_of(context.request, person), code=code)
 
     def save(self) -> None:
-        """Note in the session by what the person proved who they are."""
+        """Note in the session how the person proved who they are."""
         if self.authenticator is not None:
             post_authentication(context.request, self.authenticator, reauthenticated=self.is_repetition)
             return
         extra: dict[str, Any] = {"reauthenticated": True} if self.is_repetition else {}
         record_authentication(context.request, self.user, "mfa", type="recovery_codes", **extra)
         left = codes_of(self.user.pk).left
-        said = f"That recovery code is used up; {left} are left. Make new ones on your page of sign-in."
-        messages.warning(context.request, said, extra_tags="desk")
+        notice = f"That recovery code is used up; {left} are left. Make new ones on your page of sign-in."
+        messages.warning(context.request, notice, extra_tags="desk")
 
 
-class AgainForm(StepForm):
+class RepeatedStepForm(SecondStepForm):
     """The same before a sensitive act."""
 
     is_repetition = True
-
-
-@transaction.atomic
-def note_failure(person: Person | None, *, reason: str, email: str = "") -> None:
-    """Note in the ledger that somebody did not get in, and at which step."""
-    details = {"email": (person.email if person else email)[:200], "reason": reason}
-    record("person.sign_in_failed", actor=_actor(person), details=details)
-
-
-def _actor(person: Person | None) -> Any:
-    known = context.request.actor
-    return person.actor(surface="web", address=known.address) if person else known

@@ -1,14 +1,18 @@
-"""The sessions of people: which there are, and ending them, which holds from the next request on.
+"""Sessions of people: where they are stored (SESSION_ENGINE), when they end, and ending them.
 
-Whatever is held open for a session, as a live stream, hears of `reach_changed` and asks anew who is there.
+A session ends IDLE after the last request that a person made, and LONGEST after signing in. Both are checked where a
+session is loaded, so that nothing that reads one can forget them; the cookie's age is not relied on. Whatever is held
+open for a session, as a live stream, listens to `access_changed` and checks again who is there.
 """
 
 import ipaddress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.contrib.auth import SESSION_KEY, update_session_auth_hash
+from django.contrib.sessions.backends.db import SessionStore as DatabaseSessions
 from django.contrib.sessions.models import Session
 from django.db.models import Q
 from django.dispatch import Signal
@@ -19,17 +23,57 @@ from audit.recording import record
 from common.addresses import client_address
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
-from people.devices import device_in_words
 from people.models import Person
-from people.session_store import BEGAN, IDLE, SessionStore
 
+IDLE = timedelta(hours=2)
+LONGEST = timedelta(hours=12)
+# When a session was last used is written at most this often.
+NOTED_EVERY = timedelta(minutes=5)
+BEGAN = "began_at"
 # Sent with `person`, the key of somebody who may see less than before, or from fewer browsers.
-reach_changed = Signal()
+access_changed = Signal()
 
 _NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
-_LONG_AGENT = 200
-# So many dead rows a sign-in takes away: it shall not wait for those of a year.
-_SWEPT = 500
+_MAX_AGENT = 200
+# A sign-in deletes at most this many expired rows, so that it never waits for those of a year.
+_CLEANUP_BATCH = 500
+_BROWSERS = (
+    *(("Edg/", "Edge"), ("OPR/", "Opera"), ("SamsungBrowser/", "Samsung Internet"), ("Firefox/", "Firefox")),
+    *(("FxiOS/", "Firefox"), ("CriOS/", "Chrome"), ("HeadlessChrome/", "Chrome"), ("Chrome/", "Chrome")),
+    *(("Safari/", "Safari"), ("curl/", "curl"), ("python-requests/", "a Python script")),
+)
+_SYSTEMS = (
+    *(("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("CrOS", "ChromeOS"), ("Windows", "Windows")),
+    *(("Macintosh", "Mac"), ("Mac OS X", "Mac"), ("Linux", "Linux")),
+)
+UNKNOWN_DEVICE = "A program that does not say what it is"
+
+
+class SessionStore(DatabaseSessions):
+    """A session whose row expires IDLE after it was last noted, and whose content expires LONGEST after signing in."""
+
+    seen_at: datetime | None = None
+
+    def load(self) -> dict[str, Any]:
+        # Django's stubs do not know its own method.
+        row = self._get_session_from_db()  # type: ignore[attr-defined]
+        if row is None:
+            return {}
+        data = self.decode(row.session_data)
+        age = timezone.now().timestamp() - float(data.get(BEGAN, 0))
+        if SESSION_KEY in data and age >= LONGEST.total_seconds():
+            self._session_key = None
+            return {}
+        self.seen_at = row.expire_date - IDLE
+        return data
+
+    def get_expiry_date(self, **_: Any) -> datetime:
+        """Return until when the row counts; how long the browser keeps the cookie is SESSION_COOKIE_AGE."""
+        return timezone.now() + IDLE
+
+    def must_be_noted(self, now: datetime) -> bool:
+        """Whether this session was last noted as used a while ago."""
+        return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
 
 
 class NoSuchSession(Exception):
@@ -49,27 +93,34 @@ class OwnSession:
 
 
 def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
-    """Return where the person is signed in: this one first, then the last used."""
+    """Return where the person is signed in: this session first, then the last used."""
     noted = {one.session_key: one for one in UserSession.objects.filter(user=person)}
-    living = Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
-    found = [_told(noted[row.session_key], row, is_this=row.session_key == this_key) for row in living]
+    found = [
+        OwnSession(
+            id=(one := noted[row.session_key]).pk,
+            device=device_name(one.user_agent),
+            address="" if one.ip == _NO_ADDRESS else str(one.ip),
+            began_at=one.created_at,
+            # Each save of a session moves its end; UserSession is not always written then.
+            seen_at=max(one.last_seen_at, row.expire_date - IDLE),
+            is_this=row.session_key == this_key,
+        )
+        for row in Session.objects.filter(session_key__in=noted, expire_date__gt=timezone.now())
+    ]
     return sorted(found, key=lambda one: (one.is_this, one.seen_at), reverse=True)
 
 
-def _told(noted: UserSession, row: Session, *, is_this: bool) -> OwnSession:
-    # Each save of a session puts its end off; what is noted beside it is not always written then.
-    seen_at = max(noted.last_seen_at, row.expire_date - IDLE)
-    address = "" if noted.ip == _NO_ADDRESS else str(noted.ip)
-    return OwnSession(noted.pk, device_in_words(noted.user_agent), address, noted.created_at, seen_at, is_this)
+def is_signed_in(key: str) -> bool:
+    """Whether somebody is still signed in with the session of this key."""
+    return SESSION_KEY in SessionStore(session_key=key).load()
 
 
 def end_sessions(person: Person, *, except_key: str | None = None) -> int:
-    """End all sessions of somebody, but the one of `except_key`; return how many. Part of the caller's transaction.
+    """End all sessions of a person but the one of `except_key`, in the caller's transaction; return how many.
 
-    For whoever takes away what a person may do: the caller's own entry in the ledger tells why.
+    It records nothing: the caller's own entry in the ledger says why.
     """
-    ended = UserSession.objects.filter(user=person).exclude(session_key=except_key or "")
-    return _end(person.pk, Q(pk__in=list(ended.values_list("pk", flat=True))))
+    return _end(person.pk, ~Q(session_key=except_key or ""))
 
 
 @atomic_anew
@@ -90,30 +141,30 @@ def end_other_sessions(*, actor: Actor, this_key: str) -> int:
 
 
 def _end(person: int, which: Q) -> int:
-    noted = UserSession.objects.filter(which, user_id=person)
-    keys = list(noted.values_list("session_key", flat=True))
-    Session.objects.filter(session_key__in=keys).delete()
-    noted.delete()
-    reach_changed.send(sender=Person, person=person)
-    return len(keys)
+    noted = dict(UserSession.objects.filter(which, user_id=person).values_list("pk", "session_key"))
+    Session.objects.filter(session_key__in=noted.values()).delete()
+    UserSession.objects.filter(pk__in=noted).delete()
+    access_changed.send(sender=Person, person=person)
+    return len(noted)
 
 
 def begin_session(request: HttpRequest, person: Person) -> None:
-    """Note that somebody signed in with this request's session, and put away sessions that are over."""
+    """Note that a person signed in with this request's session, and delete expired ones."""
     now = timezone.now()
     if BEGAN in request.session:
-        # Who signs in once more within a session gets another id for it too.
+        # Signing in again within a session changes its id too.
         request.session.cycle_key()
     request.session[BEGAN] = now.timestamp()
     if not request.session.session_key:
         request.session.save()
-    said = {"ip": _address(request), "user_agent": request.META.get("HTTP_USER_AGENT", "")[:_LONG_AGENT]}
+    agent = request.META.get("HTTP_USER_AGENT", "")[:_MAX_AGENT]
     UserSession.objects.update_or_create(
-        session_key=request.session.session_key, defaults={"user": person, "last_seen_at": now, **said}
+        session_key=request.session.session_key,
+        defaults={"user": person, "last_seen_at": now, "ip": client_ip(request), "user_agent": agent},
     )
-    over = list(Session.objects.filter(expire_date__lt=now).values_list("session_key", flat=True)[:_SWEPT])
-    Session.objects.filter(session_key__in=over).delete()
-    UserSession.objects.filter(session_key__in=over).delete()
+    expired = list(Session.objects.filter(expire_date__lt=now).values_list("session_key", flat=True)[:_CLEANUP_BATCH])
+    Session.objects.filter(session_key__in=expired).delete()
+    UserSession.objects.filter(session_key__in=expired).delete()
 
 
 def forget_session(request: HttpRequest) -> None:
@@ -122,7 +173,7 @@ def forget_session(request: HttpRequest) -> None:
 
 
 def renew_session(request: HttpRequest, *, with_password_of: Person | None = None) -> None:
-    """Give the session another id, whose old one opens nothing any more; and the mark of a password that is new."""
+    """Give the session another id, so that the old one opens nothing; after a new password also its hash."""
     before = request.session.session_key
     if with_password_of:
         update_session_auth_hash(request, with_password_of)
@@ -132,20 +183,26 @@ def renew_session(request: HttpRequest, *, with_password_of: Person | None = Non
 
 
 def note_seen(request: HttpRequest, *, now: datetime) -> None:
-    """Write down that the session is in use, and from where."""
+    """Write down that the session is in use, and from which address."""
     key = request.session.session_key
     # Not by saving the session: another request may just be changing its content.
     Session.objects.filter(session_key=key).update(expire_date=now + IDLE)
-    UserSession.objects.filter(session_key=key).update(last_seen_at=now, ip=_address(request))
+    UserSession.objects.filter(session_key=key).update(last_seen_at=now, ip=client_ip(request))
 
 
-def _address(request: HttpRequest) -> str:
+def client_ip(request: HttpRequest) -> str:
+    """Return the client's IP address; one that is not known is the same for everybody."""
     try:
         return str(ipaddress.ip_address(client_address(request)))
     except ValueError:
         return _NO_ADDRESS
 
 
-def is_living(key: str) -> bool:
-    """Whether the session of this key is one in which somebody is still signed in."""
-    return SESSION_KEY in SessionStore(session_key=key).load()
+def device_name(user_agent: str) -> str:
+    """Return the browser and its system as the browser names them, as `Firefox on Windows`: a hint, no proof."""
+    browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
+    system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
+    if browser and system:
+        return f"{browser} on {system}"
+    words = browser or (f"A browser on {system}" if system else UNKNOWN_DEVICE)
+    return f"{words[0].upper()}{words[1:]}"

@@ -27,12 +27,12 @@ def make_secret() -> str:
     return b32encode(secrets.token_bytes(20)).decode()
 
 
-def address_of(secret: str, *, email: str) -> str:
-    """Return the address that a QR code carries to the app."""
+def app_uri(secret: str, *, email: str) -> str:
+    """Return the URI that a QR code carries to the app."""
     return f"otpauth://totp/{quote('Countersign:' + email)}?{urlencode({'secret': secret, 'issuer': 'Countersign'})}"
 
 
-def looks_like_one(code: str) -> bool:
+def is_code(code: str) -> bool:
     """Whether this is what an app shows: six digits, perhaps with a blank among them."""
     return _digits(code) != ""
 
@@ -47,11 +47,11 @@ def counter_of(secret: str, code: str, *, after: int, now: float | None = None) 
     return None
 
 
-def use(*, person_id: int, code: str) -> Authenticator | None:
-    """Use a code up and return the app it came from; None where it is wrong, old, or was used.
+def use_code(*, person_id: int, code: str) -> Authenticator | None:
+    """Use a code up and return the app it came from; None where it is wrong, too old, or used.
 
-    The row is locked meanwhile and remembers the last half minute that was used. So of two processes that get the same
-    code one alone takes it, and a code that somebody read along is worth nothing afterwards.
+    The row is locked and remembers the last half minute that was used. So of two processes that get the same code only
+    one accepts it, and a code that somebody read over a shoulder is worth nothing afterwards.
     """
     with transaction.atomic():
         app = Authenticator.objects.select_for_update().filter(user=person_id, type=Authenticator.Type.TOTP).first()
@@ -60,7 +60,7 @@ def use(*, person_id: int, code: str) -> Authenticator | None:
         try:
             secret = decrypt(app.data["secret"])
         except ImproperlyConfigured:
-            # A key that is missing lets nobody in, and a recovery code still does.
+            # Without its key nobody gets in by an app; a recovery code still works.
             log.error("no key reads the secret of an authenticator app", extra={"person": person_id})
             return None
         counter = counter_of(secret, code, after=app.data.get("used", 0))

@@ -1,4 +1,4 @@
-"""Signing in: by password, by passkey, through the provider, and the second step after a password."""
+"""The pages of signing in and out: password, passkey, the second step, and confirming by a code or a passkey."""
 
 import json
 from typing import Any
@@ -8,15 +8,19 @@ from allauth.mfa.base.views import AuthenticateView, ReauthenticateView
 from allauth.mfa.webauthn.views import LoginWebAuthnView, ReauthenticateWebAuthnView
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpResponse
+from django.contrib.auth import logout
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.http import urlencode
+from django.views.decorators.http import require_POST
 
-from people.passkey_addresses import passkey_hindrance
+from people.models import Person
+from people.sign_in.events import record_failure
 from people.sign_in.factors import factors_of
+from people.sign_in.passkeys import passkey_hindrance
 from people.sign_in.recovery_codes import codes_of
-from people.sign_in.second_step import note_failure
+from people.sign_in.sessions import access_changed
 
 _NOT_ACCEPTED = "This passkey was not accepted. Try once more, or sign in with your password."
 
@@ -36,7 +40,7 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
     """Gives scripts what to ask the browser for, and takes the passkey's answer; who it is stands in the passkey."""
 
     def form_invalid(self, form: Any) -> HttpResponse:
-        note_failure(None, reason="passkey")
+        record_failure(None, reason="passkey")
         messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
         wanted = self.request.POST.get("next", "")
         return redirect(reverse("account_login") + (f"?{urlencode({'next': wanted})}" if wanted else ""))
@@ -44,6 +48,11 @@ class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
 
 class StepView(AuthenticateView):  # type: ignore[misc]
     """The second step after a password or the provider: a code, a passkey, or a recovery code."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)
+        response.status_code = 422
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         person = self.stage.login.user
@@ -57,11 +66,6 @@ class StepView(AuthenticateView):  # type: ignore[misc]
             "hindrance": passkey_hindrance(self.request),
         }
 
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)
-        response.status_code = 422
-        return response
-
 
 class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
     """A code of the app before a sensitive act."""
@@ -74,6 +78,8 @@ class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
 class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
     """A passkey before a sensitive act."""
 
+    form_invalid = CodeAgainView.form_invalid
+
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
         asked = {
@@ -82,6 +88,14 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
         }
         return context | asked | ({"problem": _NOT_ACCEPTED} if self.request.method == "POST" else {})
 
-    def form_invalid(self, form: Any) -> HttpResponse:
-        response: HttpResponse = self.render_to_response(self.get_context_data(form=form), status=422)
-        return response
+
+@require_POST
+def sign_out(request: HttpRequest) -> HttpResponse:
+    """End the session and clear what the browser kept of the desk."""
+    person = request.user.pk
+    logout(request)
+    # Other pages of this browser learn of it at once, but not before the session is gone: they would find it.
+    access_changed.send(sender=Person, person=person)
+    response = redirect("account_login")
+    response.headers["Clear-Site-Data"] = '"cache", "storage"'
+    return response

@@ -15,7 +15,7 @@ from people.errors import LastAdmin, NotYours, PeopleError
 from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
 from people.roles.places import Place
-from people.sign_in.sessions import reach_changed
+from people.sign_in.sessions import access_changed
 from tests.factories import NOW, make_message, make_person
 from tests.integration.deciding import at_once
 from tests.signing import sign_in
@@ -72,11 +72,11 @@ def test_open_streams_of_the_person_are_asked_anew_and_nobody_elses(admin, revie
     def listen(person, **_):
         heard.append(person)
 
-    reach_changed.connect(listen)
+    access_changed.connect(listen)
     try:
         deactivate(actor=actor(admin), person_id=reviewer.pk)
     finally:
-        reach_changed.disconnect(listen)
+        access_changed.disconnect(listen)
     assert set(heard) == {reviewer.pk}
 
 

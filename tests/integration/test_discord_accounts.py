@@ -8,7 +8,7 @@ import pytest
 from django.db.models.functions import Now
 
 from audit.models import EntryDetail
-from people.accounts.discord import LASTS, MOST_OFFERED, link_account, offer_link
+from people.accounts.discord import LASTS, MAX_LINKS, link_account, offer_link
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import make_person, rolled_back
@@ -75,7 +75,7 @@ def test_link_is_over_once_it_or_another_was_used_or_its_time_ended_or_too_many_
         "used": lambda path: link(reviewer, path),
         "another one used": lambda _: link(reviewer, offered()),
         "too late": lambda _: DiscordLink.objects.update(expires_at=Now()),
-        "asked for again": lambda _: [offered() for _ in range(MOST_OFFERED)],
+        "asked for again": lambda _: [offered() for _ in range(MAX_LINKS)],
     }
     for how, end in ends.items():
         path = offered()

@@ -25,7 +25,7 @@ from launcher.processes import Process
 from launcher.redis import Redis
 from launcher.signals import Signals, StopRequested
 from launcher.supervisor import Supervisor
-from people.session_store import IDLE
+from people.sign_in.sessions import IDLE
 from tests.factories import event_body, make_message, post_event
 
 # A file system without any room, on every Linux; and a file to which nothing can be written.

@@ -21,8 +21,7 @@ from launcher.welcome import FIRST_RUN
 from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
-from people.invitations.links import DAYS, invite, make_password_link
-from people.joining import join, read_link, set_password
+from people.invitations.links import DAYS, invite, join, make_password_link, read_link, set_password
 from people.models import Grant, Invitation, Person
 from people.roles.places import Place
 from tests.factories import make_person, rolled_back

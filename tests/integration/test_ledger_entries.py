@@ -27,7 +27,7 @@ from common.logs import JsonFormatter
 from connections.accounts import own_webhook
 from mirror.models import Message
 from people.actors import worker
-from people.sign_in.events import _signed_in
+from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
 from tests.account import account
 from tests.factories import event_body, make_connection, make_message, make_person, post_event
@@ -116,7 +116,7 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed
 def test_every_way_in_is_told_by_the_same_signal():
     """A passkey, a code and a provider end in the sign-in of Django, which is what is noted."""
     listeners = [ref() if callable(ref) else ref for _, ref, *_ in user_logged_in.receivers]
-    assert _signed_in in listeners
+    assert _on_signed_in in listeners
     assert by_allauth is not user_logged_in
     assert Entry.objects.count() == 0
 

@@ -9,6 +9,7 @@ from django.conf import settings
 
 from audit.models import Entry
 from common import time_zones as zones
+from common.forms import first_error
 from dashboard.templatetags.desk import clock, instant, moment
 from people.accounts.forms import NameForm, TimeZoneForm
 from people.accounts.forms import zones as all_zones
@@ -40,7 +41,7 @@ def test_name_is_changed_and_told_in_the_ledger_once(signed_in, reviewer):
     assert reviewer.name == "Ana F. Ferreira"
     fields = Entry.objects.get(action="person.renamed").detail.fields
     assert (fields["before"], fields["after"]) == ("Ana Ferreira", "Ana F. Ferreira")
-    assert "Type the name" in NameForm({"name": "   "}).first_error()[1]
+    assert "Type the name" in first_error(NameForm({"name": "   "}))[1]
     answer = client.post("/people/me/name/", {"name": "x" * 81})
     page = answer.content.decode()
     assert (answer.status_code, "at most 80" in page) == (422, True)
@@ -60,7 +61,7 @@ def test_fields_that_no_form_names_change_nothing(signed_in, reviewer):
 def test_time_zone_is_chosen_told_in_the_ledger_and_otherwise_refused_with_what_was_typed(signed_in, reviewer):
     client = signed_in(reviewer)
     for typed in ("../../etc/passwd", "Etc/GMT+3", "x" * 65):
-        assert TimeZoneForm({"zone": typed}).first_error()[0] == "zone", typed
+        assert first_error(TimeZoneForm({"zone": typed}))[0] == "zone", typed
     answer = client.post("/people/me/time-zone/", {"zone": typed})
     assert answer.status_code == 422
     assert re.search(rf'id="own-zone"[^>]*value="{typed}"[^>]*aria-invalid="true"', answer.content.decode())

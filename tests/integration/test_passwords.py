@@ -10,8 +10,9 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 
 from audit.models import Entry
+from common.forms import first_error
 from people.accounts.forms import PasswordForm
-from people.sign_in.passwords import GuessablePasswordValidator, strength_of
+from people.sign_in.passwords import GuessablePasswordValidator
 from tests.integration.test_sessions import SAFARI, is_in, sign_in
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +64,8 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
 def test_judging_takes_no_longer_for_a_password_without_end():
     def cost(length):
         begun = time.process_time()
-        strength_of("ab1!" * length)
+        with pytest.raises(ValidationError):
+            GuessablePasswordValidator().validate("ab1!" * length)
         return time.process_time() - begun
 
     short, long = (min(cost(length) for _ in range(3)) for length in (100, 100_000))
@@ -110,7 +112,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_changed_or_shown(revi
         ({"new": OLD, "again": OLD}, "new", "have already"),
         ({"new": "x" * 257, "again": "x" * 257}, "new", "at most 256"),
     ):
-        field, said = PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer).first_error()
+        field, said = first_error(PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer))
         assert (field, sentence in said) == (wrong, True), sentence
     client = sign_in(reviewer)
     answer = change(client, old="not this")

@@ -127,7 +127,7 @@ def test_what_another_person_posted_or_was_kept_too_long_is_not_done(signed_in, 
     assert client.get(GO_ON)["Location"] == "/queue/"
     client = signed_in(admin, minutes=11)
     after = confirm(client, client.post("/sensitive/", {"name": "typed"}))
-    monkeypatch.setattr(reauthentication, "_KEPT_SECONDS", -1)
+    monkeypatch.setattr(reauthentication, "_SAVED_SECONDS", -1)
     assert client.get(after["Location"])["Location"] == "/queue/"
 
 

@@ -13,11 +13,11 @@ from django.urls import NoReverseMatch, reverse
 from audit.models import Entry, EntryDetail
 from people.actors import Role
 from people.errors import FactorNotAllowed
-from people.gate import SecondFactorMiddleware
 from people.models import Grant, RoleRule
 from people.sign_in import totp as app_codes
 from people.sign_in.backend import PersonBackend
 from people.sign_in.factors import remove_factor, set_role_rule
+from people.sign_in.middleware import SignInMiddleware
 from tests.factories import make_message, make_person
 from tests.integration.deciding import at_once
 from tests.signing import code_now, give_app, sign_in
@@ -103,7 +103,7 @@ def test_code_that_reaches_several_processes_at_once_counts_once():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
     code = code_now()
-    taken = at_once(*[lambda: app_codes.use(person_id=person.pk, code=code) is not None] * 6)
+    taken = at_once(*[lambda: app_codes.use_code(person_id=person.pk, code=code) is not None] * 6)
     assert sorted(taken) == [False] * 5 + [True]
 
 
@@ -171,7 +171,7 @@ def test_own_factor_is_taken_off_unless_it_is_the_last_needed_one(signed_in, rev
 @pytest.mark.proves("security 39")
 def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(rf, reviewer, strict):
     """As Django asks it before every view, for each address that the desk has."""
-    gate, person, reached = SecondFactorMiddleware(lambda request: None), PersonBackend().get_user(reviewer.pk), set()
+    gate, person, reached = SignInMiddleware(lambda request: None), PersonBackend().get_user(reviewer.pk), set()
     for name in PATHS:
         request = rf.get("/")
         request.user, request.session, request.actor = person, {}, person.actor(surface="web")

@@ -16,9 +16,16 @@ from django.utils import timezone
 from audit.models import Entry
 from common import nudge
 from dashboard.live import CHANNEL
-from people.devices import UNKNOWN, device_in_words
-from people.session_store import BEGAN, IDLE, LONGEST, NOTED_EVERY, SessionStore
-from people.sign_in.sessions import end_sessions
+from people.sign_in.sessions import (
+    BEGAN,
+    IDLE,
+    LONGEST,
+    NOTED_EVERY,
+    UNKNOWN_DEVICE,
+    SessionStore,
+    device_name,
+    end_sessions,
+)
 from tests.factories import make_person
 
 pytestmark = pytest.mark.django_db
@@ -183,10 +190,10 @@ DEVICES = {
     "Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36": "Chrome on Android",
     "python-requests/2.32": "A Python script",
     "Something (Linux)": "A browser on Linux",
-    "": UNKNOWN,
-    "<script>alert(1)</script>": UNKNOWN,
+    "": UNKNOWN_DEVICE,
+    "<script>alert(1)</script>": UNKNOWN_DEVICE,
 }
 
 
 def test_browser_is_told_in_words_and_never_in_its_own():
-    assert {agent: device_in_words(agent) for agent in DEVICES} == DEVICES
+    assert {agent: device_name(agent) for agent in DEVICES} == DEVICES

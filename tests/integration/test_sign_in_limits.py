@@ -10,7 +10,7 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection as database
 from django.test import Client
 
-from people.sign_in.limits import LimitedAdapter
+from people.sign_in.adapters import AccountAdapter
 from tests.factories import make_person
 from tests.markup import compact
 
@@ -84,7 +84,7 @@ def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
     for proxies, said, expected in PROXIES:
         settings.TRUSTED_PROXIES = proxies
         request = rf.get("/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": said})
-        assert LimitedAdapter().get_client_ip(request) == expected, (proxies, said)
+        assert AccountAdapter().get_client_ip(request) == expected, (proxies, said)
 
 
 @pytest.mark.proves("security 40")

@@ -13,8 +13,7 @@ from django.db import transaction
 from common.mail_addresses import clean_address
 from people.actors import Actor, Role, Scope
 from people.errors import PeopleError
-from people.invitations.links import Made, invite
-from people.joining import join
+from people.invitations.links import NewLink, invite, join
 from people.models import Person
 from people.roles.places import Place
 
@@ -70,7 +69,7 @@ class Command(BaseCommand):
         )
 
 
-def _invite(address: str, name: str) -> Made:
+def _invite(address: str, name: str) -> NewLink:
     return invite(actor=ACTOR, email=address, name=name, roles=[(role, Place()) for role in ROLES], lasts=LASTS)
 
 

@@ -1,0 +1,79 @@
+"""What admins send to invite somebody, and what people send who come in by a link."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+
+from common.mail_addresses import clean_address
+from people.actors import ROLE_CHOICES, Role
+from people.invitations.links import DAYS, MAX_DAYS
+from people.models import Person
+from people.roles.places import Place, PlaceForm
+
+
+class InviteForm(PlaceForm):
+    """Whom to invite, as what, and how long the link works."""
+
+    email = forms.CharField(max_length=254, error_messages={"required": "Say to which address the invitation is."})
+    name = forms.CharField(required=False, max_length=80)
+    roles = forms.MultipleChoiceField(
+        choices=ROLE_CHOICES,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose at least one role."),
+    )
+    place = forms.CharField(error_messages={"required": "Say what the roles are for."})
+    days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=MAX_DAYS,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), f"A link is good for 1 to {MAX_DAYS} days."
+        ),
+    )
+
+    def clean_email(self) -> str:
+        try:
+            return clean_address(self.cleaned_data["email"]).lower()
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def wanted(self) -> list[tuple[Role, Place]]:
+        """Return the roles that the link shall grant."""
+        return [(Role(one), self.cleaned_data["place"]) for one in self.cleaned_data["roles"]]
+
+    def lasts(self) -> timedelta:
+        """Return how long the link works."""
+        return timedelta(days=self.cleaned_data["days"] or DAYS)
+
+
+class NewPasswordForm(forms.Form):
+    """A new password, twice: whoever mistypes it could not come in again."""
+
+    password = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Choose a password."})
+    password_again = forms.CharField(
+        strip=False, max_length=4096, error_messages={"required": "Type the password once more."}
+    )
+
+    def __init__(self, *args: Any, person: Person, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._person = person
+
+    def clean_password(self) -> str:
+        password = str(self.cleaned_data["password"])
+        validate_password(password, self._person)
+        return password
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("password") and cleaned.get("password_again") not in (None, cleaned["password"]):
+            self.add_error("password_again", "The two are not the same. Type the password once more.")
+        return cleaned
+
+
+class JoinForm(NewPasswordForm):
+    """What somebody who joins is called, and their password."""
+
+    name = forms.CharField(max_length=80, error_messages={"required": "Say what you are called: others see it."})
+
+    field_order = ("name", "password", "password_again")

@@ -1,1 +1,0 @@
-"""Views of the people app: each reads the request, calls one query or command, and answers."""
