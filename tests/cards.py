@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from approvals.deciding.status import Status
-
 from alerts.cards.answer import answer_card
 from alerts.cards.digest import Row, digest_card
 from alerts.cards.message import CardFacts, card_status, message_card, message_facts
@@ -14,8 +12,9 @@ from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.deliveries.deliver import card_content
 from alerts.models import Card, Delivery, Destination, Digest
-from approvals.models import Message
+from approvals.decisions.status import Status
 from audit.models import Entry
+from mirror.models import Message
 
 
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from approvals.showing.invisibles import Tally, pieces
+from rendering.invisibles import Tally, pieces
 
 MAX_TITLE, MAX_VALUE = 256, 1024
 # Short values of others; all parts of a card together stay under Discord's 6,000, the lowest limit of any channel.

@@ -6,13 +6,6 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
-from approvals.deciding.standing import shown_status
-from approvals.deciding.status import Status, status_of
-from approvals.desk.weights import weights_to_show
-from approvals.desk.written_to import copied_to
-from approvals.querysets.terms import TOLD_BEFORE
-from approvals.risk import risk_level_of, risk_words_of
-from approvals.states import MessageState
 from django.conf import settings
 from django.utils import timezone
 
@@ -29,9 +22,17 @@ from alerts.cards.markup import (
     text_field,
 )
 from alerts.models import Destination
-from approvals.models import Claim, Message
+from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import Status, status_of
+from approvals.examination.weights import weights_to_show
+from approvals.models import Claim
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
+from mirror.models import Message
+from mirror.querysets.terms import TOLD_BEFORE
+from mirror.recipients import copied_to
+from mirror.states import MessageState
+from risk import risk_level_of, risk_words_of
 
 MAX_FINDINGS, MAX_NAME = 512, 100
 # Of the message's text, at the fullest level: enough to recognise it; whoever decides reads it on the desk.

@@ -17,7 +17,7 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import Card, Markup
 from alerts.models import Destination
 from common.postgres import clock
-from courier.guarded import TOTAL_TIMEOUT
+from outgoing.guarded import TOTAL_TIMEOUT
 
 TEST_EVENT = "desk.test"
 TEST_CARD = Card(

@@ -9,7 +9,7 @@ from django.conf import settings
 
 from alerts.channels.base import DestinationGone, RetryLater
 from common.origins import origin_of
-from courier.guarded import Answer, DeliveryError, request
+from outgoing.guarded import Answer, DeliveryError, request
 
 # Of an answer so much is stored: its error, or the beginning of what was made.
 MAX_STORED = 4000

@@ -21,7 +21,7 @@ from alerts.deliveries.claims import Claim, claim, lock
 from alerts.deliveries.events import send_event
 from alerts.deliveries.waits import ACTOR, hold_back, hold_back_service, note_answer, note_failure, switch_off
 from alerts.models import Card, Delivery, Destination
-from approvals.models import Message
+from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import record
 from common.logs import traced
@@ -58,13 +58,13 @@ def card_content(delivery: Delivery, destination: Destination) -> CardContent:
         rows, queue = digest_rows(delivery.digest, destination), f"{settings.PUBLIC_URL}{reverse('queue')}"
         card = digest_card(rows, queue, channel.markup)
     elif delivery.card is None:
-        message = Message.objects.for_list().get(deliveries=delivery.pk)
+        message = desk_messages().for_list().get(deliveries=delivery.pk)
         entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, channel.markup)
     elif about := delivery.card.about:
         card = notice_card(about, newest_entry(about, delivery.entry), destination, channel.markup)
     else:
-        message = Message.objects.for_list().get(cards=delivery.card.pk)
+        message = desk_messages().for_list().get(cards=delivery.card.pk)
         card = card_of_message(message, destination, channel.markup)
     # By its number a post that arrived twice is recognised.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
-from approvals.states import MessageState
 from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -22,6 +21,7 @@ from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror.states import MessageState
 from people.actors import Actor, Role
 
 _ONE_ANSWERS = "one_place_answers_a_channel"

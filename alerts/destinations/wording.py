@@ -7,7 +7,7 @@ from datetime import datetime
 from alerts.channels import channel_of
 from alerts.events import EVENTS, Event, event_of
 from alerts.models import Destination, Route
-from approvals.models import Connection, Mailbox
+from mirror.models import Connection, Mailbox
 from people.actors import Actor
 
 TO_PEOPLE: Mapping[str, str] = {

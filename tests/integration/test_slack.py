@@ -4,7 +4,6 @@ import json
 from datetime import UTC, datetime
 
 import pytest
-from approvals.deciding.status import Status
 from django.db import connection as database
 from django.utils import timezone
 from hypothesis import given
@@ -17,6 +16,7 @@ from alerts.channels.slack.channel import webhook_error
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Digest, Route
+from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker

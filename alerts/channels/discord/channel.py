@@ -15,7 +15,7 @@ from alerts.channels.discord.embeds import buttons, embed, payload, shortened
 from alerts.channels.discord.interactions.receiving import enqueue_due_presses, forget_answers
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.models import Destination
-from courier.guarded import TOTAL_TIMEOUT
+from outgoing.guarded import TOTAL_TIMEOUT
 
 # A channel's id, or its address, which ends with it.
 _CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)

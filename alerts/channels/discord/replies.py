@@ -11,15 +11,15 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from approvals.forms import MAX_REASON
 from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
-from people.discord_accounts import offer_link
 
 from alerts.cards.markup import cut
 from alerts.models import Interaction
-from courier.guarded import DeliveryError, request
+from approvals.decisions.forms import MAX_REASON
+from outgoing.guarded import DeliveryError, request
+from people.accounts.discord import offer_link
 
 log = logging.getLogger(__name__)
 

@@ -35,7 +35,7 @@ from alerts.channels.requests import (
 from alerts.channels.slack.blocks import Mrkdwn, card_body, short_body
 from alerts.models import Destination
 from common.origins import origin_of
-from courier.guarded import TOTAL_TIMEOUT, Answer
+from outgoing.guarded import TOTAL_TIMEOUT, Answer
 
 HOST = "hooks.slack.com"
 EXAMPLE = "https://hooks.slack.com/services/T0000000/B0000000/a-long-token"

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alerts.channels.discord.commands.register import COMMANDS
 from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from alerts.channels import channel_of
+from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.events import EVENTS
 from alerts.models import Destination, Route
@@ -131,7 +131,7 @@ _LOGGED = (
 @dataclass(frozen=True)
 class _Place:
     name: str
-    kind: Destination.Kind
+    kind: str
     path: str = ""
     actions: tuple[str, ...] = ()
     more: dict[str, Any] = field(default_factory=dict)
@@ -175,18 +175,17 @@ def link_account(person: Person) -> None:
 
 
 def _places(hook_secret: str) -> list[_Place]:
-    kind = Destination.Kind
     every = tuple(action for event in EVENTS for action in event.actions)
     logged = tuple(action for event in EVENTS if event.name in _LOGGED for action in event.actions)
     return [
         *_channels(logged),
-        _Place("Inngest (demo)", kind.INNGEST, f"{EVENTS_PATH}{EVENT_KEY}", every),
-        _Place("Signed webhook (demo)", kind.SIGNED_WEBHOOK, HOOK_PATH, every, {"secret": hook_secret}),
+        _Place("Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every),
+        _Place("Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, {"secret": hook_secret}),
     ]
 
 
 def _channels(logged: tuple[str, ...]) -> list[_Place]:
-    webhook, bot = Destination.Kind.DISCORD_WEBHOOK, Destination.Kind.DISCORD_BOT
+    webhook, bot = "discord_webhook", "discord_bot"
     log = _Place("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
     if not has_own_application():
         return [_Place("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]

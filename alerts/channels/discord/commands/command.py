@@ -4,13 +4,13 @@ import json
 from dataclasses import dataclass, field
 
 from django.conf import settings
-from people.factors import needs_second_factor
 
 from alerts.cards.markup import cut, units
 from alerts.channels.discord.replies import MAX_CONTENT, link_instructions
 from alerts.models import Interaction
 from people.actors import Actor
 from people.models import Person
+from people.sign_in.backend import needs_second_factor
 
 _TYPED, _FENCE = "\nYou typed:\n", "```"
 # Below so much room nothing is given back.

@@ -1,14 +1,15 @@
 """Which mailbox a command is about: the only one, or the one that was named; and what Discord suggests meanwhile."""
 
 from django.db.models import F
-from people.factors import needs_second_factor
 
 from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import Command, CommandRefused
 from alerts.channels.discord.markdown import escape
-from approvals.models import CommandedMail, Mailbox, Message
+from approvals.models import CommandedMail
+from mirror.models import Mailbox, Message
 from people.actors import Actor, Role
 from people.models import Person
+from people.sign_in.backend import needs_second_factor
 
 # So many addresses to choose from are named.
 MAX_NAMED = 15

@@ -41,10 +41,11 @@ from alerts.channels.discord.replies import (
     send_reply,
 )
 from alerts.models import Interaction
-from approvals.models import CommandedMail, Message
+from approvals.models import CommandedMail
 from audit.recording import record
 from common.logs import traced
 from common.nudge import nudge
+from mirror.models import Message
 from people.actors import Actor
 from upstream import errors
 

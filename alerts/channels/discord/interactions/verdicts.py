@@ -36,7 +36,7 @@ from mirror.models import Message, Revision
 from mirror.states import Outcome
 from people.actors import Actor
 from people.models import Person
-from people.sign_in.factors import needs_second_factor
+from people.sign_in.backend import needs_second_factor
 
 NOT_OURS = "This button is not one of this desk's. Nothing was done; open the desk to decide."
 NOT_YOURS = "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."
@@ -219,7 +219,7 @@ def _refuse(
     return Reply(outcome, answer)
 
 
-def error_sentence(error: ApprovalsError, *, shown: Callable[[str], str]) -> tuple[str, str]:
+def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
     """Return how it ended, in a word, and why nothing was done; `shown` makes a sentence fit for Discord."""
     if isinstance(error, RiskUnread):
         return "high risk", (
