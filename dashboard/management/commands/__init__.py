@@ -1,1 +1,1 @@
-"""Commands for operators: ./run manage NAME. What each does: docs/operators.md."""
+"""Commands for operators: ./run manage NAME. What each does: docs/operators/README.md."""
