@@ -1,9 +1,8 @@
 """Hands one message to the mail server, one step at a time, and returns what is known afterwards.
 
 The bytes of the message are the point of no return. Before them every failure means that the server has nothing;
-after them only its answer counts, and without one the fate is unknown. Every step has a time limit. A process that
-waited long in vain leaves the server alone for a while, so that a dead server does not cost that time again for every
-message.
+after them only its answer counts, and without one the fate is unknown. Every step has a time limit. After a
+slow failure the process leaves the server alone for a while, so that a dead server does not slow down every message.
 """
 
 import re
@@ -77,8 +76,8 @@ def hand_over(
     with _session(server) as smtp:
         began = time.monotonic()
         reports_delivery = server.dsn and smtp.has_extn("dsn")
-        wish = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
-        _step(lambda sender: smtp.mail(sender, wish), sender)
+        options = ["RET=HDRS", f"ENVID={envelope_id}"] if reports_delivery else []
+        _step(lambda sender: smtp.mail(sender, options), sender)
         refused: Replies = {}
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:

@@ -85,7 +85,7 @@ def resend_code(*, oversight_email: str, now: datetime) -> None:
 
 
 def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
-    """Make the account whose code this is; return the wish, the mailbox and the key. Raises NotFound, Conflict."""
+    """Make the account whose code this is; return the request, the mailbox and the key. Raises NotFound, Conflict."""
     with transaction.atomic():
         waiting = Signup.objects.select_for_update().filter(confirmed_at=None, expires_at__gt=now)
         signup = waiting.filter(code_sha256=_hash(code)).first()

@@ -77,7 +77,7 @@ class UpgradeCode(Body):
 
 
 class UpgradeAsked(Answer):
-    """The wish is stored; an operator has its code."""
+    """The request is stored; an operator has its code."""
 
     id: str
     status: str
@@ -94,7 +94,7 @@ class UpgradeRequests(Answer):
 
 
 def upgrade_json(request: UpgradeRequest) -> dict[str, Any]:
-    """Return a wish for a looser mode, without its code."""
+    """Return a request for a looser mode, without its code."""
     return {
         "id": request.pk,
         "mailbox_id": request.mailbox_id,

@@ -49,7 +49,7 @@ class Solution(Body):
 
 
 class SignupIn(Body):
-    """A wish for an account."""
+    """A request for an account."""
 
     model_config = example(_WISH)
 
@@ -99,7 +99,7 @@ class SignupRequested(Answer):
 
 
 class AccountMade(Answer):
-    """The account, and its one key, which is told once."""
+    """The account, and its one key, which is shown once."""
 
     status: str
     name: str
@@ -119,7 +119,7 @@ class SlugAvailability(Answer):
     available: bool
 
 
-# Of one address, within an hour: guesses at a code, and wishes for an account.
+# Of one address, within an hour: guesses at a code, and requests for an account.
 _MOST_CODES, _MOST_WISHES = 5, 20
 
 

@@ -180,7 +180,7 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         if email.status != Status.SENT:
             raise ForgedReport
         # Whoever got the mail knows its addresses; that nobody speaks of another recipient, its mail servers alone can
-        # show. What is told of others is kept, and suppresses nobody.
+        # show. What others report is stored, and suppresses nobody.
         may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
         for address, one in result:
             _take(email, address, one, now, may_suppress=may_suppress)

@@ -222,7 +222,7 @@ class Mailbox(UlidModel):
 class Signup(UlidModel):
     """A request for an account. Its code is derived from the row and the server's secret, and stored as a hash."""
 
-    # A solved challenge is good for one wish.
+    # A solved challenge is good for one request.
     challenge = models.CharField(max_length=64, unique=True)
     operator_name = models.CharField(max_length=80)
     oversight_email = models.CharField(max_length=254)

@@ -74,7 +74,7 @@ class UpgradeRequestQuerySet(models.QuerySet["UpgradeRequest"]):
         return key.limited(self.filter(mailbox__account_id=key.account_id, mailbox__is_active=True))
 
     def void(self, mailbox: Mailbox) -> None:
-        """End what waits: a newer wish, or another mode, has overtaken it."""
+        """End open requests: a newer one, or another mode, replaces them."""
         self.waiting().filter(mailbox=mailbox).update(expires_at=Now())
 
 
@@ -87,7 +87,7 @@ class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
 
 
 class UpgradeRequest(OneTimeCode):
-    """A wish for a looser oversight mode; the code that grants it is shown to admins and used once."""
+    """A request for a looser oversight mode; its code is shown to admins and used once."""
 
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="upgrade_requests")
     target_mode = models.CharField(max_length=12, choices=Mode)

@@ -165,7 +165,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def not_leaving(self) -> Self:
         """Not just released or approved to leave at once.
 
-        Whoever approves is told that it leaves. Within the moment that a worker needs to take it up nobody else is told
+        The person who approves is told that it leaves. Until a worker has had time to claim it, nobody else may be told
         that it was cancelled; what stays longer, or was put off by the mail server, can be taken back again.
         """
         just_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)

@@ -65,7 +65,7 @@ class _ListStatus:
 
 
 def judge(*, mailbox: Mailbox, recipients: list[str], now: datetime) -> Ruling:
-    """Return what the lists of `mailbox` say to `recipients`, all of them together, at this moment.
+    """Return what the lists of `mailbox` say about all `recipients` at this moment.
 
     A restriction in force lets nobody through whom no live entry names, so an empty or expired list refuses everybody.
     """
