@@ -29,7 +29,7 @@ LEAST_FREE = 1024**3
 MANY_WAITING = 1000
 IDLE = timedelta(minutes=1)
 _RUNS = ("start", "gateway")
-_NAMED = 3
+_FEW = 3
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 
@@ -51,17 +51,17 @@ def is_at_rest() -> bool:
 
     Beside a PostgreSQL of somebody's own nobody can tell: the desk may run on other hosts.
     """
-    state = _state_of_the_run()
+    state = _run_state()
     return "postgres" in state.get("processes", {}) and state.get("verb") not in _RUNS
 
 
 def is_starting() -> bool:
     """Whether the run on this machine is not ready yet."""
-    state = _state_of_the_run()
+    state = _run_state()
     return state.get("verb") in _RUNS and not state.get("is_ready")
 
 
-def _state_of_the_run() -> dict[str, Any]:
+def _run_state() -> dict[str, Any]:
     data = Path(settings.DATA_DIR)
     return data_folder.read_state(data) if data_folder.is_held(data) else {}
 
@@ -168,10 +168,10 @@ def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
     return [f"{app}.{name}" for app, name in applied if (app, name) not in known.keys() | replaced]
 
 
-def named(migrations: list[str]) -> str:
+def first_few(migrations: list[str]) -> str:
     """Return the first few for a sentence."""
-    more = len(migrations) - _NAMED
-    return ", ".join(migrations[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(migrations) - _FEW
+    return ", ".join(migrations[:_FEW]) + (f" and {more} more" if more > 0 else "")
 
 
 def pending_migrations() -> list[str]:
@@ -183,7 +183,7 @@ def pending_migrations() -> list[str]:
 
 def _migrations() -> Iterator[Finding]:
     if unknown := unknown_migrations(applied_migrations()):
-        sentence = f"The database was used by a newer Countersign ({named(unknown)})."
+        sentence = f"The database was used by a newer Countersign ({first_few(unknown)})."
         yield Finding(sentence, "Start that version or a newer one: docs/operators/upgrade.md.")
     if pending := pending_migrations():
         names = ", ".join(pending[:5])

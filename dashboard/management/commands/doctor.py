@@ -30,17 +30,17 @@ from policy.models import KillSwitch
 
 # Sees everything, so that each act is told with the page on which those who may do it.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
-_AT_REST = (
+_NOT_RUNNING = (
     "The desk does not run: nothing is taken in, decided or sent, and no page answers.",
     "Start it with ./run. What it does by itself is left out here; the pages named below answer once it runs.",
 )
-_JUST_BEGUN = Finding(
+_JUST_STARTED = Finding(
     "The desk began less than a minute ago: what it does by itself is not judged yet.",
     "Ask again in a minute.",
     is_stuck=False,
 )
 # What only waits for the desk to run, and is no finding of its own while it does not, or has just begun to.
-_BY_ITSELF = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
+_ONLY_WHILE_RUNNING = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
 WELL, ACT, NOT_EXAMINED = 0, 2, 3
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
 
@@ -58,7 +58,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         found, facts = _examine()
         if checks.is_at_rest():
-            found.insert(0, Finding(*_AT_REST))
+            found.insert(0, Finding(*_NOT_RUNNING))
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
         self._list("Needs a person", stuck)
@@ -95,13 +95,13 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_of_switches(), *_of_webhooks(), *_of_alerts(), *_of_the_ledger(clock())]
+        found += [*_check_switches(), *_check_webhooks(), *_check_alerts(), *_check_ledger(clock())]
         if checks.is_at_rest():
-            found += _of_the_desk(clock(), without=_BY_ITSELF)
+            found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
         elif checks.is_starting() or has_just_started():
-            found += [_JUST_BEGUN, *_of_the_desk(clock(), without=(*_BY_ITSELF, "unknown"))]
+            found += [_JUST_STARTED, *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown"))]
         else:
-            found += [*_of_workers(), *_late_alerts(), *_of_the_desk(clock())]
+            found += [*_check_workers(), *_check_late_alerts(), *_check_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
         # Where migrations are missing that is said already, and reason enough.
@@ -111,42 +111,42 @@ def _examine() -> tuple[list[Finding], list[str]]:
     return found, facts
 
 
-def _of_workers() -> Iterator[Finding]:
+def _check_workers() -> Iterator[Finding]:
     for job in silent_jobs():
         since = f"since {_moment(job.since)}" if job.since else "and never was"
         advice = "Start the desk with ./run; if it runs, its log in DATA_DIR/log says what the worker met."
         yield Finding(f"{job.what}: no worker has been seen {since}.", advice)
 
 
-def _of_switches() -> Iterator[Finding]:
+def _check_switches() -> Iterator[Finding]:
     for switch in KillSwitch.objects.visible_to(ACTOR):
         sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
-        yield Finding(sentence, f"An admin releases it at {_page('/stop/')}")
+        yield Finding(sentence, f"An admin releases it at {_url('/stop/')}")
 
 
-def _of_the_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
+def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
     found = attention_for(ACTOR, now)
-    yield from map(_told, grouped(one for one in found if one.kind not in without))
+    yield from map(_finding_of, grouped(one for one in found if one.kind not in without))
     more = attention_count(ACTOR) - len(found)
     if more > 0 and not without:
         sentence = f"{more} more items need a person; of each kind the {READ} oldest are counted above."
-        yield Finding(sentence, f"All of it: {_page('/attention/')}")
+        yield Finding(sentence, f"All of it: {_url('/attention/')}")
 
 
-def _told(group: Group) -> Finding:
+def _finding_of(group: Group) -> Finding:
     # The page is where it is done; what posts has no address of its own to open.
     place = "/attention/" if group.act is None or group.act.posts else group.act.url
     why = f" {group.first.why}" if group.first.why else ""
     since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
-    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_page(place)}")
+    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(place)}")
 
 
-def _page(path: str) -> str:
+def _url(path: str) -> str:
     """Return where a page is. At rest it is nowhere, and a port that is chosen at each start is not chosen yet."""
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
 
-def _of_webhooks() -> Iterator[Finding]:
+def _check_webhooks() -> Iterator[Finding]:
     names = dict(Connection.objects.at_work().values_list("pk", "name"))
     for key, number in unsigned.lately(names).items():
         if number:
@@ -156,22 +156,22 @@ def _of_webhooks() -> Iterator[Finding]:
             yield Finding(sentence, advice, is_stuck=False)
 
 
-def _of_alerts() -> Iterator[Finding]:
+def _check_alerts() -> Iterator[Finding]:
     for destination in Destination.objects.switched_off():
         since = _moment(destination.switched_off_at)
         sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
-        yield Finding(sentence, f"Nobody is told there. {_page('/alerts/')}")
+        yield Finding(sentence, f"Nobody is told there. {_url('/alerts/')}")
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
-        yield Finding(sentence, f"Why stands at {_page('/alerts/')}", is_stuck=False)
+        yield Finding(sentence, f"Why stands at {_url('/alerts/')}", is_stuck=False)
 
 
-def _late_alerts() -> Iterator[Finding]:
+def _check_late_alerts() -> Iterator[Finding]:
     if late := Delivery.objects.overdue().count():
         yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
 
 
-def _of_the_ledger(now: datetime) -> Iterator[Finding]:
+def _check_ledger(now: datetime) -> Iterator[Finding]:
     """What stops the sealing, before anything has waited long for it; and what is no trouble yet."""
     state = sealing_state(now)
     if state.is_stopped and not state.is_late:

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from audit.guards import APPEND_ONLY
 from audit.retention import name_earlier_removals
 from dashboard.backup.database import MARKER
-from dashboard.health.checks import applied_migrations, named, unknown_migrations
+from dashboard.health.checks import applied_migrations, first_few, unknown_migrations
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 
@@ -88,7 +88,7 @@ class Command(BaseCommand):
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
                 f"The database was used by a newer Countersign: it has migrations that this one does not know "
-                f"({named(unknown)}). Start that version or a newer one, or restore a backup that this version made: "
+                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version made: "
                 "docs/operators/upgrade.md. Nothing was changed."
             )
 

@@ -22,7 +22,7 @@ from audit.sealing.preconditions import latest_seal
 from audit.verification.database import check_database
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
-from dashboard.health.checks import named, unknown_migrations
+from dashboard.health.checks import first_few, unknown_migrations
 
 
 class Command(BaseCommand):
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         if unknown := unknown_migrations((app, name) for app, name in backup.manifest["migrations"]):
             raise BackupError(
                 f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
-                f"({named(unknown)}). Restore it with that version or a newer one."
+                f"({first_few(unknown)}). Restore it with that version or a newer one."
             )
         refuse_used(url)
         with _seals_file(backup, seals) as is_outside, _emptied_again(url):
