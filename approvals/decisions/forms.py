@@ -17,7 +17,7 @@ class VerdictForm(SentenceForm):
     """What a person says to a message. Rejecting and sending back need a reason, because the writer reads it."""
 
     outcome = forms.ChoiceField(
-        choices=Outcome.choices, error_messages={"invalid_choice": "Choose approve, reject or send back."}
+        choices=Outcome.choices, error_messages={"invalid_choice": "Choose approve, reject or request changes."}
     )
     fingerprint = forms.RegexField(
         FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}

@@ -127,7 +127,7 @@ class Decision(models.Model):
 
     @property
     def deed(self) -> str:
-        """The outcome as what its giver did with the message: "sent it back"."""
+        """The outcome as what its giver did with the message: "requested changes"."""
         return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
 
 

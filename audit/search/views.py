@@ -146,7 +146,7 @@ CHIPS = {
     "by": "By",
     "action": "Act",
     "actor": "Who",
-    "surface": "Through",
+    "surface": "Source",
     "connection": "Connection",
     "message": "Message",
     "fingerprint": "Fingerprint",
@@ -174,7 +174,7 @@ def _facet_groups(
     filters: Filters, counts: dict[str, list[Count]], names: Names
 ) -> list[tuple[str, list[Choice], list[Choice]]]:
     """Return the facets, each with what it shows at once and what it shows on demand."""
-    labels = {"action": "Kinds of act", "actor": "Who", "surface": "Through", "connection": "Connection"}
+    labels = {"action": "Actions", "actor": "Who", "surface": "Source", "connection": "Connection"}
     return [
         (label, choices[:SHOWN], choices[SHOWN:])
         for name, label in labels.items()

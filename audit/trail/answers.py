@@ -231,7 +231,7 @@ def _content(line: Line, name: str) -> Sentence:
 
 # --- Who decided, and what they saw ---------------------------------------------------------------------------------
 
-_DID = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
+_DID = {"approve": "approved", "reject": "rejected", "send_back": "requested changes"}
 _SURFACES = {"web": "the desk's pages", "discord": "Discord", "api": "the API", "webhook": "a webhook"}
 _REASON = "[. Reason: “{reason}”]"
 
@@ -356,7 +356,7 @@ def _seen(verdict: Line, opened: Sequence[Line]) -> Iterator[Sentence]:
 _REPORTS = {
     "message.approved": "MultiMail reported it as approved",
     "message.rejected": "MultiMail reported it as rejected",
-    "message.sent": "It was handed over to delivery",
+    "message.sent": "It was sent",
     "message.delivered": "A mail server accepted it for the recipients",
     "message.bounced": "It bounced",
     "message.complained": "Somebody who got it complained of it as spam",
