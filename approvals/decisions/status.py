@@ -91,7 +91,7 @@ def _is_not_told(message: Message, decision: Decision) -> bool:
 
 
 def _done(decision: Decision) -> str:
-    return decision.word.capitalize()
+    return decision.result
 
 
 def _under_way(decision: Decision, who: str) -> Status:

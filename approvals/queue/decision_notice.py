@@ -39,7 +39,7 @@ class JustDecided:
     def word(self) -> str:
         """What was done, as the first word of a sentence."""
         is_release = self.message.direction == "inbound" and self.decision.outcome == Outcome.APPROVE
-        return "Released" if is_release else self.decision.word.capitalize()
+        return "Released" if is_release else self.decision.result
 
     @property
     def verb(self) -> str:

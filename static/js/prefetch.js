@@ -127,7 +127,7 @@
     box.setAttribute("role", "alert");
     box.dataset.recording = "";
     const words = document.createElement("p");
-    const verb = { approve: "Approved", reject: "Rejected", send_back: "Returned for changes" }[outcome];
+    const verb = { approve: "Approved", reject: "Rejected", send_back: "Changes requested" }[outcome];
     const subject = from.querySelector(".subject-line")?.textContent.trim() ?? "";
     words.append(
       "Recording … ",

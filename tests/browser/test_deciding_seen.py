@@ -142,7 +142,7 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     expect(desk.locator("#message").get_by_label("Another tone")).to_be_checked()
     desk.unroute("**/verdict/")
     decide_after_a_pause(desk, "Control+Enter")
-    expect(desk.locator("#decided")).to_contain_text("Returned for changes. Goes back in")
+    expect(desk.locator("#decided")).to_contain_text("Changes requested. Goes back in")
     assert ana.find(first["upstream_id"], tab="leaving")
 
 

@@ -110,7 +110,7 @@ def test_somebody_who_was_faster_is_shown_and_the_change_is_kept(signed_in, admi
     assert stale.status_code == 409
     assert missing(
         stale, "you saw version 0, now it is version 1", "Eve Rival", "rival.example",
-        "set the mode from “Off” to “Watch only”", "dana@x.example", "Save it over version 1",
+        "set the mode from “Off” to “Monitor”", "dana@x.example", "Save it over version 1",
     ) == []  # fmt: skip
     assert patterns() == ["rival.example"]
     assert save(client, stale).status_code == 302
@@ -269,6 +269,6 @@ def test_history_tells_who_changed_what_from_what(signed_in, admin):
     changed(admin, "a.example", note="First")
     changed(admin, "a.example", note="Second", mode="enforce")
     assert missing(
-        signed_in(admin).get(f"{ALL}history/"), "set the mode from “Off” to “In force”",
+        signed_in(admin).get(f"{ALL}history/"), "set the mode from “Off” to “Enforce”",
         "Before: “First”, no owner, never ends", "After: “Second”", "added a.example", "version 2",
     ) == []  # fmt: skip

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 LETTER = (
     "Dear {name},\n\nyour invoice {number} over EUR {amount} is due on {day} May. Please transfer it to the account "
-    "that you know, and answer this message when you have done so, because our books are closed soon after.\n\nBilling"
+    "that you know, and answer this letter when you have done so, because our books are closed soon after.\n\nBilling"
 )
 
 

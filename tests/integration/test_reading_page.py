@@ -87,7 +87,7 @@ SAID = {
     "client": ("light", "dark", "Answers go to a@elsewhere.example", "It brings colours of its own", "As plain text"),
     "facts": ("EUR 5.00 in the thread", "EUR 9.00 not in the thread"),
     "additions": ("The mailbox's signature Mila", "A blind copy (Bcc) to lee@northwind.example"),
-    "origin": ("ana#1 in #outreach, Acme says", "user 77 interaction 1180", "Sent with the key “Invoices <b>”"),
+    "origin": ("ana#1 in #outreach, Acme claimed", "user 77 interaction 1180", "Sent with the key “Invoices <b>”"),
     "ruling": ("One approval is needed, and you may give it.",),
     "decide": ("Approve with care…", "Reject", "Request changes"),
 }

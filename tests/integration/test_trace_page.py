@@ -71,8 +71,10 @@ def test_page_alone_answers_the_five_questions(signed_in, connection, reviewer, 
     page = read(signed_in(auditor), message)
     for told in ("dana", "8123", "#sales", "Northwind", "99001", "run-7"):
         assert told in page
-    assert "asked for it, with the interaction 99001. says" in page
-    assert re.search(r"sent with the API key “ ?Invoices ?”: MultiMail checked the key and told its name. proved", page)
+    assert "asked for it, with the interaction 99001. claimed" in page
+    assert re.search(
+        r"sent with the API key “ ?Invoices ?”: MultiMail checked the key and told its name. verified", page
+    )
     assert re.search(r"Invoice 4711 ?”, from .*to .*@.*cc .*lee@fabrikam.example", page)
     assert re.search(rf"{reviewer.name} approved version 1", page)
     assert "Sums agree" in page

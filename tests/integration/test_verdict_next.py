@@ -97,7 +97,7 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     Message.objects.filter(pk=three[1].pk).update(state="gone")
     answer = post(desk, three[2], outcome="send_back", preset="shorter", reason="To Dana, too.", headers=HTMX)
     assert shown(answer) == ""
-    assert re.match(r"Returned for changes\. Goes back in [1-5]\d s", notice(answer)), notice(answer)
+    assert re.match(r"Changes requested\. Goes back in [1-5]\d s", notice(answer)), notice(answer)
     assert Decision.objects.latest("pk").reason == "Say it in half as many words.\nTo Dana, too."
     assert "Nothing is waiting" in answer.content.decode()
     assert "<html" not in answer.content.decode()
@@ -133,7 +133,7 @@ def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, message
     answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)
     assert shown(answer) == str(message.public_id)
     assert Decision.objects.get().state == "undone"
-    assert "Undone. The message is held again; nothing was sent." in answer.content.decode()
+    assert "The message is held again; nothing was sent." in answer.content.decode()
 
 
 @pytest.mark.proves("case 7")
