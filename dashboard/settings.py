@@ -255,11 +255,11 @@ MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
 # Recovery codes are our own: allauth would keep what they are made from (people/sign_in/recovery_codes.py).
 MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
 MFA_FORMS = {
-    "authenticate": "people.sign_in.second_step.StepForm",
-    "reauthenticate": "people.sign_in.second_step.AgainForm",
+    "authenticate": "people.sign_in.second_step.SecondStepForm",
+    "reauthenticate": "people.sign_in.second_step.RepeatedStepForm",
     "login_webauthn": "people.sign_in.passkeys.SignInForm",
     "authenticate_webauthn": "people.sign_in.passkeys.StepPasskeyForm",
-    "reauthenticate_webauthn": "people.sign_in.passkeys.AgainPasskeyForm",
+    "reauthenticate_webauthn": "people.sign_in.passkeys.RepeatedPasskeyForm",
 }
 MFA_PASSKEY_LOGIN_ENABLED = True
 # A passkey counts as two factors, so the device must have asked for a finger, a face or a number.

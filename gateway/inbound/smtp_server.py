@@ -1,6 +1,6 @@
 """The SMTP listener: a thread with its own event loop, its sessions, and what they ask of the database.
 
-No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A real mail server in front does those (docs/operators/email.md).
+No relaying, no AUTH, no STARTTLS; VRFY reveals nothing. A mail server in front does those: docs/operators/email.md.
 Database work runs in one thread and parsing in another, one message at a time, so that a hostile one delays neither
 the network nor other sessions. Messages that wait share one budget of memory.
 """

@@ -88,8 +88,8 @@ class Command(BaseCommand):
         if unknown := unknown_migrations(applied_migrations()):
             raise CommandError(
                 f"The database was used by a newer Countersign: it has migrations that this one does not know "
-                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version made: "
-                "docs/operators/upgrade.md. Nothing was changed."
+                f"({first_few(unknown)}). Start that version or a newer one, or restore a backup that this version "
+                "made: docs/operators/upgrade.md. Nothing was changed."
             )
 
     def _refuse_half_restored(self) -> None:

@@ -130,7 +130,7 @@ def test_key_of_another_message_or_of_the_sandbox_says_what_was_not_taken(world:
     same, other = world.send(idempotency_key="k", subject="One"), world.send(idempotency_key="k", subject="Two")
     assert (same.json()["id"], "was not taken" in same.json()["message"]) == (first["id"], False)
     assert (other.json()["id"], other.json()["idempotency_mismatch"]) == (first["id"], True)
-    assert "the letter of this request was not taken" in other.json()["message"]
+    assert "the message of this request was not taken" in other.json()["message"]
     assert world.held(key="tester", idempotency_key="k") != first["id"]
 
 
