@@ -5,7 +5,7 @@ ACTIONS: dict[str, str] = {
     "message.held": "held the message for review",
     "message.approved": "reported the message as approved",
     "message.rejected": "reported the message as rejected",
-    "message.sent": "handed the message over to delivery",
+    "message.sent": "sent the message",
     "message.delivered": "reported the message as delivered",
     "message.bounced": "reported a bounce",
     "message.complained": "reported a spam complaint",

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import psycopg
 import requests
 
+from tests.markup import compact
 from upstream.signatures import HEADER, sign
 
 # A bound, not a wait: a busy machine answers late.
@@ -25,6 +26,14 @@ AGAIN = "/accounts/reauthenticate/"
 def some_words() -> str:
     """Words that no other letter has: one like what was rejected is of high risk, those that are alike are gathered."""
     return " ".join("".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)).capitalize() + "."
+
+
+def _read(answer: requests.Response) -> requests.Response:
+    """Return a page without the indentation of its templates; anything else, files included, as it is."""
+    if answer.headers.get("Content-Type", "").startswith("text/html") and "Content-Disposition" not in answer.headers:
+        answer._content = compact(answer.text).encode()
+        answer.encoding = "utf-8"
+    return answer
 
 
 class Browser:
@@ -39,14 +48,14 @@ class Browser:
         assert answer.status_code == 302, f"sign-in answered {answer.status_code}"
 
     def get(self, path: str, **headers: str) -> requests.Response:
-        return self.session.get(self.base_url + path, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+        return _read(self.session.get(self.base_url + path, headers=headers, timeout=TIMEOUT, allow_redirects=False))
 
     def post(self, path: str, page: requests.Response, **fields: str) -> requests.Response:
         """Post a form of `page`, with its token."""
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token, f"{path}: the page has no form token"
         data = {"csrfmiddlewaretoken": token[1], **fields}
-        answer = self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False)
+        answer = _read(self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False))
         return self._confirmed(answer) if answer.headers.get("Location", "").startswith(AGAIN) else answer
 
     def _confirmed(self, asked: requests.Response) -> requests.Response:

@@ -20,7 +20,7 @@ HOSTILE = "Invoice </script><script>alert(1)</script>"
 
 @pytest.fixture(scope="module")
 def decided(product, ana):
-    """A message that was approved and handed over, and whose entries are sealed."""
+    """A message that was approved and sent, and whose entries are sealed."""
     row = product.hold(ana, f"{HOSTILE} 4711", metadata=STARTED)
     page = ana.get(f"/queue/{row['id']}/")
     fields = {"outcome": "approve", "fingerprint": row["fingerprint"], "reason": "Sums agree"}
@@ -29,9 +29,9 @@ def decided(product, ana):
 
     def has_left():
         text = ana.get(path).text
-        return "handed the message over to delivery" in text and re.search(r"([1-9]\d*) of \1 entries are sealed", text)
+        return "sent the message" in text and re.search(r"([1-9]\d*) of \1 entries are sealed", text)
 
-    product.wait_for(has_left, timeout=90, what="the message handed over and its entries sealed")
+    product.wait_for(has_left, timeout=90, what="the message sent and its entries sealed")
     return path
 
 
