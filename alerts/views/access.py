@@ -4,23 +4,25 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.http import HttpResponseBase
+from django.http import Http404, HttpResponseBase
 from django.shortcuts import render
 
 from alerts.destinations.commands import check_may_manage
-from alerts.errors import DestinationNotAllowed
+from alerts.errors import DestinationMissing, DestinationNotAllowed, RouteMissing
 from common.pages import DeskRequest
 
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Let a view run only for those who may say where alerts go."""
+    """Let a view run only for those who may say where alerts go; what was removed meanwhile is a 404."""
 
     @wraps(view)
     def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
             check_may_manage(request.actor)
+            return view(request, *args, **kwargs)
         except DestinationNotAllowed as error:
             return render(request, "alerts/refused.html", {"problem": error.sentence}, status=403)
-        return view(request, *args, **kwargs)
+        except (DestinationMissing, RouteMissing) as error:
+            raise Http404(error.sentence) from error
 
     return asked

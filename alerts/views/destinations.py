@@ -24,7 +24,7 @@ from alerts.destinations.wording import (
     sentence,
     visible_places,
 )
-from alerts.errors import ChannelTaken, DestinationMissing, SecretStillValid
+from alerts.errors import ChannelTaken, SecretStillValid
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.views.access import managing
@@ -73,8 +73,6 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     settings = form.settings()
     try:
         commands.change_destination(destination_id=destination_id, settings=settings, url=form.url, actor=request.actor)
-    except DestinationMissing as error:
-        raise Http404(error.sentence) from error
     except ChannelTaken as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
@@ -89,10 +87,7 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Post a test and say what came of it. Waits for the other side, four seconds at most."""
     destination = _found(destination_id)
-    try:
-        result = commands.test_destination(destination_id=destination_id, actor=request.actor)
-    except DestinationMissing as error:
-        raise Http404(error.sentence) from error
+    result = commands.test_destination(destination_id=destination_id, actor=request.actor)
     if not result.accepted:
         return _list(request, status=502, failed=(destination.pk, result.sentence))
     now = " Switch it on again to deliver there." if destination.switched_off_at else ""
@@ -105,7 +100,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let alerts go there again."""
-    destination = _run(request, destination_id, commands.switch_on)
+    destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
     messages.info(request, f"{destination} is on. Send a test, to see that it arrives.", extra_tags="desk")
     return _to_list(request, destination)
 
@@ -115,7 +110,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let nothing go there until somebody switches it on again."""
-    destination = _run(request, destination_id, commands.switch_off)
+    destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
     messages.info(request, f"{destination} is switched off. Nothing goes there.", extra_tags="desk")
     return _to_list(request, destination)
 
@@ -125,7 +120,7 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Take a destination off."""
-    destination = _run(request, destination_id, commands.remove_destination)
+    destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
     messages.info(request, f"{destination} is removed. Its posts stay where they are.", extra_tags="desk")
     return redirect(_next(request) or "alerts")
 
@@ -141,8 +136,6 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     overlap = {"overlap": timedelta(0)} if leaked else {}
     try:
         secret = secrets.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
-    except DestinationMissing as error:
-        raise Http404(error.sentence) from error
     except SecretStillValid as error:
         return _page(request, _form(request, destination, is_sent=False), destination, problem=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
@@ -153,14 +146,6 @@ def _secret(request: DeskRequest, destination: Destination, secret: str, **more:
     answer = render(request, "alerts/secret.html", context)
     answer["Cache-Control"] = "no-store"
     return answer
-
-
-def _run(request: DeskRequest, destination_id: int, command: Any) -> Destination:
-    _found(destination_id)
-    try:
-        return command(destination_id=destination_id, actor=request.actor)  # type: ignore[no-any-return]
-    except DestinationMissing as error:
-        raise Http404(error.sentence) from error
 
 
 def _found(destination_id: int) -> Destination:

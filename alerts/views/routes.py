@@ -12,7 +12,7 @@ from alerts.channels import channel_of
 from alerts.destinations import routes
 from alerts.destinations.forms import RouteForm
 from alerts.destinations.samples import event_samples
-from alerts.errors import DestinationMissing, RouteExists, RouteMissing
+from alerts.errors import RouteExists
 from alerts.events import EVENTS, events_named
 from alerts.models import Destination
 from alerts.views.access import managing
@@ -37,8 +37,6 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         return _page(request, destination, form, **_preview(destination, form.settings()))
     try:
         routes.add_route(destination_id=destination_id, settings=form.settings(), actor=request.actor)
-    except DestinationMissing as error:
-        raise Http404(error.sentence) from error
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
@@ -51,10 +49,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> HttpResponse:
     """Remove a route."""
-    try:
-        routes.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
-    except (DestinationMissing, RouteMissing) as error:
-        raise Http404(error.sentence) from error
+    routes.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
     messages.info(request, "The route is removed.", extra_tags="desk")
     return redirect("destination", destination_id)
 
