@@ -1,4 +1,4 @@
-"""What a destination can be told of: each event, and the acts of the ledger that mean it."""
+"""What a destination can be notified about: each event, and the acts of the ledger that mean it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """`words` ends the sentence “is told when …”; `about` is message or connection."""
+    """`words` ends the sentence “is notified when …”; `about` is message or connection."""
 
     name: str
     words: str
@@ -46,15 +46,15 @@ EVENTS: tuple[Event, ...] = (
     Event("desk.stale", "the desk is no longer sure that it shows all mail", ("connection.stale",), "connection"),
     Event("desk.fresh", "the desk shows all mail again", ("connection.fresh_again",), "connection"),
 )
-# No act on a message: the gate refused it before there was one. Each stands by itself.
+# No act on a message: the gate refused it before there was one. Each has a card of its own.
 REFUSED = "message.refused_at_gate"
-# What turns the card of a connection that is there, and makes none.
+# What changes the existing card of a connection, and makes none.
 ENDS = ("connection.removed",)
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 
 def actions_of(names: Collection[str]) -> list[str]:
-    """Return the acts of the ledger that the events of these names are."""
+    """Return the acts of the ledger that the events of these names stand for."""
     return [action for event in events_named(names) for action in event.actions]
 
 

@@ -27,7 +27,7 @@ _DECISIONS = ("message.approved", "message.released", "message.rejected")
 
 
 def answer_card(message: Message, entry: Entry, destination: Destination, markup: Markup) -> Card:
-    """Return what the channel is told of this act on the message: short, and nobody is pinged."""
+    """Return the answer about this act on the message: short, and nobody is pinged."""
     minimal = destination.privacy == Destination.Privacy.MINIMAL
     decision = _applied_decision(message) if entry.action in _DECISIONS else None
     if (known := _ACTIONS.get(entry.action)) is not None:

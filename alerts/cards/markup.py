@@ -18,7 +18,7 @@ MAX_SHORT = 256
 # Discord accepts no longer address under a button.
 MAX_LINK = 512
 OPEN_TONES = ("amber", "orange")
-# A joiner or mark that lost its partner, or the first half of an escape, would change what stands before it.
+# A joiner or mark that lost its partner, or the first half of an escape, would change what comes before it.
 _HALF = re.compile(r"[\\\u200d\ufe0f]+$")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 

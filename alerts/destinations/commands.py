@@ -216,7 +216,7 @@ def _answering_alone(channel: str) -> Iterator[None]:
             raise
         other = Destination.objects.answering(channel).first()
         raise ChannelTaken(
-            f"{other or 'Another place'} answers what began in {channel} already, and one place does. Take it off "
+            f"{other or 'Another destination'} answers what began in {channel} already, and only one can. Take it off "
             "there first."
         ) from error
 

@@ -86,7 +86,7 @@ class DestinationForm(forms.Form):
                 if name not in self.errors:
                     self.add_error(name, messages)
         if values.get("answers_channel") and not self.channel.answers_commands:
-            self.add_error("answers_channel", "Only a place in Discord can answer what began in a channel.")
+            self.add_error("answers_channel", "Only a destination in Discord can answer what began in a channel.")
         if values.get("witnesses") and not self.channel.keeps_heads:
             self.add_error("witnesses", "Only a Discord webhook can keep the ledger's heads.")
         is_used = values.get("events") or values.get("witnesses") or values.get("answers_channel")

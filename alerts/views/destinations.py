@@ -65,7 +65,7 @@ def add(request: DeskRequest) -> HttpResponse:
 @managing
 @reauthenticated
 def change(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Change what a destination is called, what it is told, and its address where another one is typed."""
+    """Change a destination's settings, and its address or token where another one is typed."""
     destination = _found(destination_id)
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
@@ -119,7 +119,7 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Take a destination off."""
+    """Remove a destination."""
     destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
     messages.info(request, f"{destination} is removed. Its posts stay where they are.", extra_tags="desk")
     return redirect(_next(request) or "alerts")

@@ -71,7 +71,10 @@ def test_channel_of_the_bot_is_added_by_its_id_or_its_address_and_the_form_refus
     assert "which has digits alone" in problems("discord_bot", channel="#ops")["channel"]
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
-    assert "Only a place in Discord" in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+    assert (
+        "Only a destination in Discord"
+        in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+    )
 
 
 def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(signed_in, admin):

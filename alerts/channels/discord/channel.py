@@ -56,7 +56,7 @@ class _Discord(CardChannel):
             return TestResult(
                 False, "Something answered there, but not as Discord does. Look whether the address is right."
             )
-        return TestResult(True, "Discord took the test. Look into the channel: it stands there.", posted.channel)
+        return TestResult(True, "Discord took the test. Look into the channel: it is there.", posted.channel)
 
 
 class DiscordWebhook(_Discord):

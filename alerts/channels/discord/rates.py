@@ -1,9 +1,8 @@
-"""How much may go to Discord now: learnt from its answers, counted in Redis for all workers together.
+"""Discord's rate limits: learnt from its answers, and counted in Redis for all workers together.
 
-Two limits hold: the bucket that the headers of each answer tell of, and one that nothing tells of: CHANNEL requests of
-a channel within CHANNEL_SECONDS. Besides, Discord bans whoever gets 10,000 answers 401, 403 and 429 within ten
-minutes; far below that nothing goes there any more. Without Redis nobody counts for all: then a destination rests
-after each post.
+There are two: the bucket in the headers of each answer, and one that no header names: CHANNEL requests of a channel
+within CHANNEL_SECONDS. Besides, Discord bans whoever gets 10,000 answers 401, 403 and 429 within ten minutes; far below
+that nothing is sent any more. Without Redis nothing is counted, and a destination pauses after each post.
 """
 
 import logging
@@ -86,19 +85,19 @@ return 0
 
 @dataclass(frozen=True)
 class Scope:
-    """What one limit holds for: a webhook or a channel at one place, and a method, which has buckets of its own.
+    """What one limit is for: a webhook or a channel of one service, and a method, which has buckets of its own.
 
-    `place` is the same for all of Discord; a stand-in is one of its own.
+    `service` is the same for all of Discord; each stand-in is one of its own.
     """
 
-    place: str
+    service: str
     target: str
     method: str
 
     @property
     def keys(self) -> tuple[str, str, str]:
         """The names in Redis that are known before anything was learnt."""
-        prefix = f"alerts:{self.place}:"
+        prefix = f"alerts:{self.service}:"
         return f"{prefix}route:{self.target}:{self.method}", f"{prefix}channel:{self.target}", f"{prefix}invalid"
 
 
@@ -113,13 +112,13 @@ def take(scope: Scope) -> float:
 
 
 def learn(scope: Scope, *, status: int, headers: Mapping[str, str], channel: str = "") -> None:
-    """Note what an answer tells of the limits; what cannot be noted is learnt from the next answer."""
+    """Store what an answer says about the limits; without Redis, the next answer says it again."""
     name, left, after = _bucket(headers)
     # What others use up in the same channel does not count against us.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
-    told = (name, left, after, channel, int(is_invalid), _ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
+    values = (name, left, after, channel, int(is_invalid), _ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
     try:
-        _ask(_LEARN, scope, *told)
+        _ask(_LEARN, scope, *values)
     except Unknown:
         log.info("limit not noted", extra={"status": status})
 
@@ -138,9 +137,9 @@ def _bucket(headers: Mapping[str, str]) -> tuple[str, int, int]:
 def _ask(script: str, scope: Scope, *arguments: str | int) -> int:
     if is_resting():
         raise Unknown
-    given = (f"alerts:{scope.place}:", scope.target, uuid.uuid4().hex, *arguments)
+    values = (f"alerts:{scope.service}:", scope.target, uuid.uuid4().hex, *arguments)
     try:
-        return int(quick_redis().eval(script, len(scope.keys), *scope.keys, *given))
+        return int(quick_redis().eval(script, len(scope.keys), *scope.keys, *values))
     except redis.RedisError as error:
         rest()
         log.warning("limits not known", extra={"reason": type(error).__name__})

@@ -116,7 +116,7 @@ def endpoint_error(url: str) -> str:
         return error
     parts = urlsplit(url)
     if origin_of(url) == origin_of(settings.PUBLIC_URL):
-        return "This is the desk's own address. Put in that of the program which is to be told."
+        return "This is the desk's own address. Put in that of the program which receives the events."
     if is_allowed(url):
         return ""
     if parts.scheme != "https":

@@ -25,7 +25,7 @@ def _text(
 
 
 _MAILBOX = _text("mailbox", "Which mailbox, where you may use several", required=False, most=320, suggested=True)
-# What Discord shows where somebody types a slash. People who are no part of the desk are told so by the desk.
+# What Discord shows where somebody types a slash, to everybody on the server.
 COMMANDS: list[dict[str, Any]] = [
     {
         "type": _CHAT_INPUT,
@@ -67,13 +67,13 @@ def register(*, guild: str = "") -> list[str]:
         raise NotRegistered("Set DISCORD_BOT_TOKEN to the token of your application's bot, from its page Bot.")
     if guild and not _ID.fullmatch(guild):
         raise NotRegistered("The id of a server is a number: right-click its name in Discord and copy the id.")
-    place = f"/guilds/{guild}" if guild else ""
+    scope = f"/guilds/{guild}" if guild else ""
     headers = {
         "Authorization": f"Bot {token}",
         "Content-Type": "application/json",
         "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
     }
-    url = f"{settings.DISCORD_API_URL.rstrip('/')}/applications/{app}{place}/commands"
+    url = f"{settings.DISCORD_API_URL.rstrip('/')}/applications/{app}{scope}/commands"
     try:
         answer = request("PUT", url, body=json.dumps(COMMANDS).encode(), headers=headers)
     except DeliveryError as error:

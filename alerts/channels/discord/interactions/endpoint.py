@@ -31,7 +31,7 @@ _OLDEST, _AHEAD = 300, 60
 _KEY = re.compile("[0-9a-fA-F]{64}")
 _SIGNATURE = re.compile("[0-9a-fA-F]{128}")
 _TIME = re.compile("[0-9]{1,12}", re.ASCII)
-# Beyond the first of a minute, each hundredth is told: whoever floods the address must not flood the log.
+# After the first of a minute each hundredth is logged: whoever floods the address must not flood the log.
 _EACH = 100
 DATABASE_AWAY = (
     "The desk's database does not answer right now. As far as the desk knows nothing was done: try again in a moment."
@@ -42,7 +42,7 @@ _refused_in: dict[int, int] = {}
 @csrf_exempt
 @require_POST
 def interactions(request: HttpRequest) -> HttpResponse:
-    """Take one interaction in, and answer as Discord documents it. Nothing is kept of what is not signed."""
+    """Receive one interaction, and answer as Discord documents it. Nothing is stored of what is not signed."""
     if not settings.DISCORD_PUBLIC_KEY:
         return _refused(404, "No Discord application is set up for this desk.")
     if (key := _public_key(settings.DISCORD_PUBLIC_KEY)) is None:

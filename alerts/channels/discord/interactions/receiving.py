@@ -55,7 +55,7 @@ TRY_AGAIN = "The message was busy just now. Nothing was decided: press again."
 
 
 class TooSlow(Exception):
-    """So much time went by that Discord has told whoever asked that it failed. Then it must not happen after all."""
+    """It took so long that Discord has shown a failure. Then nothing may happen after all."""
 
 
 def receive(received: Received) -> Body:
@@ -111,7 +111,7 @@ def _judge_now(received: Received, until: float) -> Body:
 
 @atomic_anew
 def _defer(received: Received, until: float) -> Body:
-    """Store it as owing its answer, and tell a worker; once, however often it comes."""
+    """Store it without an answer, and enqueue a task; once, however often it comes."""
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
     if is_new:

@@ -11,7 +11,7 @@ from alerts.models import Interaction
 PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
 _KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
 _NAME, _LONGEST = 100, 4096
-# Discord takes no longer text for an option.
+# Discord accepts no longer text for an option.
 _MOST_TYPED = 6000
 
 
@@ -61,7 +61,7 @@ def read_interaction(body: bytes) -> Received:
 
 def _received(kind: int, whole: Mapping[str, Any]) -> Received:
     data = _object(whole.get("data"))
-    # In a server Discord tells the member, in a direct message the user.
+    # In a server Discord sends the member, in a direct message the user.
     user = _object(_object(whole["member"]).get("user") if whole.get("member") else whole.get("user"))
     channel = _object(whole.get("channel") or {})
     return Received(
@@ -99,7 +99,7 @@ def _option(row: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _typed(data: Mapping[str, Any]) -> str:
-    """Return the reason of the form, whose field stands in a row, or under a label."""
+    """Return the reason of the form, whose field is in a row, or under a label."""
     for row in _list(data.get("components")):
         one = _object(row)
         within = _list(one.get("components") or []) + ([one["component"]] if one.get("component") else [])

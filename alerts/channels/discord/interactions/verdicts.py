@@ -157,7 +157,7 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
 
 
 def _not_done(press: _Press, error: DeskError) -> Reply:
-    """Note that the press did not count, and say why; what was typed is given back."""
+    """Record that the press did not count, and say why; what was typed is returned."""
     if words := recorded_refusal(press.interaction, error.sentence):
         note_refusal(press.message, actor=press.actor, outcome=press.button.action, sentence=words)
     typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
@@ -244,7 +244,7 @@ def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[st
 
 
 def decision_sentence(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:
-    """Return what was decided, and until when it can be taken back."""
+    """Return what was decided, and how long it can be undone."""
     did = "Approved." if decision.outcome == Outcome.APPROVE else "Rejected. The agent gets your reason."
     if is_stopped or is_paused:
         why = "the kill switch is pulled" if is_stopped else "the connection is paused"
