@@ -1,21 +1,21 @@
-"""What is risky about a message, in plain sentences, worst first.
+"""What is risky about a message, in plain sentences, worst first. Pure: no models, no network.
 
-Pure: no models, no network. Start with `rules.py`.
+To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a function named like the rule in the
+`check_*.py` that fits, and list that function in CHECKS here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.fingerprint import Content
 from rendering import ShownLetter
-from risk import attachments, body, naming, parts, recipients, repeated, replies, secrets, spelling
-from risk.findings import Finding, Rejected, RiskContext, restored, worst_first
-from risk.greeting import greets_another
+from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets
+from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
 from risk.rules import RULES, Level, Rule
 from risk.score import Part, Score, score, score_of
 
 __all__ = [
+    "CHECKS",
     "RULES",
     "Finding",
     "Level",
@@ -34,64 +34,56 @@ __all__ = [
     "score_of",
 ]
 
+# Each yields findings of the rule that it is named like; `encoded_words` yields findings of `hidden_text`.
+CHECKS: tuple[Check, ...] = (
+    check_addresses.name_says_address,
+    check_greeting.greeting_differs,
+    check_content.rejected_before,
+    check_addresses.lookalike_recipient,
+    check_addresses.off_allowlist,
+    check_addresses.first_contact,
+    check_addresses.many_recipients,
+    check_addresses.odd_address,
+    check_addresses.reply_elsewhere,
+    check_content.link_text_lies,
+    check_content.odd_link,
+    check_content.hidden_text,
+    check_content.reordered_text,
+    check_content.encoded_words,
+    check_content.invisible_characters,
+    check_content.remote_content,
+    check_content.shown_as_source,
+    check_content.not_visible,
+    check_secrets.secret_in_body,
+    check_secrets.payment_details,
+    check_content.parts_differ,
+    check_attachments.attachment_runs_code,
+)
+
 MAX_WORDS = 3
-_AS_PUBLISHED: Mapping[str, int] = {}
+_PUBLISHED: Mapping[str, int] = {}
 
 
-def find_risks(content: Content, shown: ShownLetter, context: RiskContext) -> tuple[Finding, ...]:
-    """Return all findings about a letter, worst first."""
-    return worst_first(chain(_about_people(content, shown, context), _about_body(content, shown)))
+def find_risks(content: Content, rendered: ShownLetter, context: RiskContext) -> tuple[Finding, ...]:
+    """Return all findings about a message, worst first."""
+    return worst_first(found for check in CHECKS for found in check(content, rendered, context))
 
 
-def risk_level(findings: Iterable[Finding], weights: Mapping[str, int] = _AS_PUBLISHED) -> str:
+def risk_level(findings: Iterable[Finding], weights: Mapping[str, int] = _PUBLISHED) -> str:
     """Return the level that findings have together: "high", "notice", or empty where nothing counts."""
     return score(findings, weights).level
 
 
-def risk_words(findings: Iterable[Finding], weights: Mapping[str, int] = _AS_PUBLISHED) -> tuple[str, ...]:
+def risk_words(findings: Iterable[Finding], weights: Mapping[str, int] = _PUBLISHED) -> tuple[str, ...]:
     """Return up to three short words for a row of the list, heaviest first: "look-alike", "link lies"."""
     return score(findings, weights).words[:MAX_WORDS]
 
 
-def risk_level_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _AS_PUBLISHED) -> str:
+def risk_level_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _PUBLISHED) -> str:
     """Return the level of findings as they are stored with a revision."""
     return score_of(stored, weights).level
 
 
-def risk_words_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _AS_PUBLISHED) -> tuple[str, ...]:
+def risk_words_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _PUBLISHED) -> tuple[str, ...]:
     """Return the short words of findings as they are stored with a revision."""
     return score_of(stored, weights).words[:MAX_WORDS]
-
-
-def _about_people(content: Content, shown: ShownLetter, context: RiskContext) -> Iterator[Finding]:
-    yield from naming.names_that_lie(content)
-    yield from greets_another(content, shown)
-    yield from repeated.rejected_before(context)
-    for rule in (
-        recipients.lookalikes,
-        recipients.off_allowlist,
-        recipients.first_contacts,
-        recipients.many,
-        spelling.odd_addresses,
-        replies.reply_elsewhere,
-    ):
-        yield from rule(content, context)
-
-
-def _about_body(content: Content, shown: ShownLetter) -> Iterator[Finding]:
-    for rule in (
-        body.lying_links,
-        body.odd_links,
-        body.hidden_text,
-        body.reordered_text,
-        body.encoded_words,
-        body.invisible_characters,
-        body.remote_content,
-        body.shown_as_source,
-        body.not_visible,
-        secrets.keys,
-        secrets.payments,
-        parts.differing,
-    ):
-        yield from rule(content, shown)
-    yield from attachments.running_code(content)

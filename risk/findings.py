@@ -1,11 +1,14 @@
-"""What a finding is, and what the desk knows that rules may use: plain values, no rows."""
+"""What a finding is, what the desk knows that checks may use, and the anchors on the page that findings point to."""
 
+import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from common.fingerprint import Content, normalise_address
+from rendering import ShownLetter
 from risk.rules import RULES, Level, Rule
 
 # A finding that its own rule made milder counts the fifth part of its points.
@@ -62,6 +65,9 @@ class RiskContext:
     off_list: Collection[str] = ()
     watched: Collection[str] = ()
     rejected: Rejected | None = None
+
+
+Check = Callable[[Content, ShownLetter, RiskContext], Iterator[Finding]]
 
 
 def finding(
@@ -135,3 +141,28 @@ def may_have_left() -> Finding:
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: "1 link", "3 links"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = "#addresses", "#subject", "#sheet", "#links", "#attachments"
+
+# The way to look at the letter that sets its HTML against its text.
+PARTS = "#parts"
+
+# Anchors in the letter's own frame, as showing.marking writes them: "#hidden-2" is the second box of hidden text.
+IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
+
+
+def address_id(address: str) -> str:
+    """Return the id of an address on the page. It stands for all of its spellings, and holds no character of it."""
+    spelled = normalise_address(address).lower().encode("utf-8", "replace")
+    return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
+
+
+def at_address(address: str) -> str:
+    """Return the anchor of an address."""
+    return f"#{address_id(address)}"
+
+
+def marked(mark: str, otherwise: str = SHEET) -> str:
+    """Return the anchor of a mark in the frame; another place where the letter has no such mark."""
+    return f"#{mark}" if mark else otherwise

@@ -1,6 +1,6 @@
-"""Tells letters that say the same apart from others: exactly the same but for what is filled in, or nearly so.
+"""Tells messages that say the same apart from others: exactly the same but for what is filled in, or nearly so.
 
-Pure and linear. Two letters of one shape may still differ in what matters most, the amount: likeness is a reason to
+Pure and linear. Two messages of one shape may still differ in what matters most, the amount: similarity is a reason to
 show them side by side, never to judge one by the other.
 """
 
@@ -16,7 +16,7 @@ from rendering.invisibles import stripped
 from rendering.links import host_of
 from rendering.shown import Doubt
 from rendering.tokens import tokens
-from risk.greeting import PARTICLES, TITLES, greeting_of
+from risk.check_greeting import PARTICLES, TITLES, greeting_of
 
 # Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.
 MAX_DISTANCE = 8
@@ -164,3 +164,15 @@ def _simhash(shingles: Iterable[str]) -> int:
 
 _LANE = 16
 _SPREAD = [sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)]
+
+
+_CODES = "eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|cny|brl|euros?|dollars?|pounds?|francs?"
+_MONEY = rf"(?:[$€£¥₹]|\b(?:{_CODES})\b)"
+_SUM_NUMBER = r"\d[\d.,'’ \u00a0\u202f]{0,24}"
+_SUM = re.compile(rf"{_MONEY}\s?({_SUM_NUMBER})|({_SUM_NUMBER})\s?{_MONEY}", re.IGNORECASE)
+
+
+def amounts(text: str) -> str:
+    """Return the same 32 digits for texts that name the same sums in the same order; empty where none is named."""
+    sums = [re.sub(r"\D", "", found[1] or found[2]) for found in _SUM.finditer(text)]
+    return hashlib.blake2b(" ".join(sums).encode(), digest_size=16).hexdigest() if sums else ""

@@ -19,9 +19,8 @@ from mirror.recipients import addresses_of, in_compared_form, written_to
 from rendering.shown import Doubt
 from rendering.tokens import tokens
 from risk.addresses import bare_address, everybody
-from risk.amounts import amounts
 from risk.score import score_of
-from risk.similarity import bands, shape
+from risk.similarity import amounts, bands, shape
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from approvals.examination.weights import weights_to_show
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
-from risk.places import IN_FRAME, PARTS
+from risk.findings import IN_FRAME, PARTS
 from risk.score import level_of, points_of
 
 # Of what a finding rests on, more than the detail says.

@@ -10,7 +10,7 @@ from common.fingerprint import Attachment
 from mirror.attachments.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
 from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
 from rendering import found_in, named, picture_sizes, stripped
-from risk.attachments import why_dangerous
+from risk.check_attachments import why_dangerous
 from risk.findings import one_word, quoted
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.

@@ -9,7 +9,7 @@ from approvals.queue.filters import Filters, read_search
 from approvals.queue.forms import QueueForm
 from approvals.queue.positions import Place, as_number, at_time, read_place
 from mirror.models import Mailbox
-from risk.amounts import amounts
+from risk.similarity import amounts
 
 MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, address="sales@yourteam.example")]
 

@@ -7,8 +7,8 @@ import pytest
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering import show_letter
 from risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
-from risk.attachments import why_dangerous
-from risk.parts import numbers
+from risk.check_attachments import why_dangerous
+from risk.check_content import numbers
 
 
 def risks(**fields):

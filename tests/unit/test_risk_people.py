@@ -5,8 +5,8 @@ import pytest
 from common.fingerprint import Content
 from rendering import show_letter
 from risk import Rejected, RiskContext, find_risks
-from risk.greeting import greeting_of, is_one_name, spellings
-from risk.places import address_id, at_address
+from risk.check_greeting import greeting_of, is_one_name, spellings
+from risk.findings import address_id, at_address
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),

@@ -17,8 +17,8 @@ from people.actors import Actor
 from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
+from risk.findings import address_id
 from risk.lookalikes import has_mixed_scripts, passes_for_latin
-from risk.places import address_id
 
 # Of one line so many are shown at once; the rest is counted there, and stands under "Headers".
 SHOWN = 60

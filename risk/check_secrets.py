@@ -11,8 +11,7 @@ from itertools import islice
 
 from common.fingerprint import Content
 from rendering import ShownLetter, stripped
-from risk.findings import Finding, finding
-from risk.places import SHEET
+from risk.findings import SHEET, Finding, RiskContext, finding
 
 # More than this in one letter say no more, and comparing each with each would take too long.
 MAX_FOUND = 100
@@ -54,16 +53,16 @@ _IBAN_LENGTHS = {
 }
 
 
-def words_of(content: Content, shown: ShownLetter) -> str:
+def words_of(content: Content, rendered: ShownLetter) -> str:
     """Return all text of a letter that anybody could read in it: subject, body, what is hidden, and the source."""
-    hidden = [h.text for h in shown.hidden]
-    sources = [stripped(content.markdown or ""), *(link.target for link in shown.links)]
-    return "\n".join([stripped(content.subject), shown.plain, *hidden, *sources])
+    hidden = [h.text for h in rendered.hidden]
+    sources = [stripped(content.markdown or ""), *(link.target for link in rendered.links)]
+    return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
 
 
-def keys(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def secret_in_body(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Keys by their well-known shapes, and values that a text calls a password or key and that look like one."""
-    text = words_of(content, shown)
+    text = words_of(content, rendered)
     found: dict[str, str] = {}
     for kind, value in _keys_in(text):
         if len(found) >= MAX_FOUND:
@@ -93,9 +92,9 @@ def _keys_in(text: str) -> Iterator[tuple[str, str]]:
         yield "password in an address", match.group(1)
 
 
-def payments(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def payment_details(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Bank accounts and card numbers whose check digits are right."""
-    text = words_of(content, shown)
+    text = words_of(content, rendered)
     accounts = list(islice(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND))
     digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
     cards = list(islice((d for d in digits if is_card(d) and not any(d in a for a in accounts)), MAX_FOUND))

@@ -1,16 +1,31 @@
-"""Rules about what the letter shows and hides: lying links, hidden text, invisible characters, remote content."""
+"""Checks of what a message shows and hides: links, hidden text, remote content, differing parts, earlier rejections."""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 from common.fingerprint import FIELDS, Content
-from rendering import Link, ReorderedText, ShownLetter, found_in
+from rendering import Link, ReorderedText, ShownLetter, found_in, show_letter
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
-from risk.findings import Finding, counted, finding, one_word, quoted
+from risk.findings import (
+    ADDRESSES,
+    ATTACHMENTS,
+    LINKS,
+    PARTS,
+    SHEET,
+    SUBJECT,
+    Finding,
+    Rejected,
+    RiskContext,
+    counted,
+    finding,
+    marked,
+    one_word,
+    quoted,
+)
 from risk.lookalikes import passes_for_latin
-from risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
 from risk.rules import Level
 
 _ODD = {
@@ -42,7 +57,7 @@ _FIELD_NAMES = {
 # Loose at its ends: some programs read what others do not.
 _ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNORECASE)
 # Where what stands in a field, or is missing from it, is looked for.
-_PLACES = {
+_ANCHORS = {
     "subject": SUBJECT,
     "addresses": ADDRESSES,
     "file names": ATTACHMENTS,
@@ -51,9 +66,9 @@ _PLACES = {
 }
 
 
-def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def link_text_lies(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Links whose text names another address than the one they open."""
-    lying = [link for link in shown.links if "text_says_other_domain" in link.flags]
+    lying = [link for link in rendered.links if "text_says_other_domain" in link.flags]
     if not lying:
         return
     sentence = "A link's text says another address" if len(lying) == 1 else f"{len(lying)} links say another address"
@@ -67,10 +82,10 @@ def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     )
 
 
-def odd_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def odd_link(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
     for flag, words in _ODD.items():
-        odd = [link for link in shown.links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
+        odd = [link for link in rendered.links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
@@ -87,10 +102,10 @@ def _seen_in(link: Link) -> tuple[str, ...]:
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
-def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def hidden_text(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Text that the recipient would not see: certain, or depending on the mail program."""
     for certain, level in ((True, "high"), (False, "notice")):
-        found = [h for h in shown.hidden if h.certain == certain]
+        found = [h for h in rendered.hidden if h.certain == certain]
         if not found:
             continue
         words = sum(len(h.text.split()) for h in found)
@@ -106,10 +121,10 @@ def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         yield finding("hidden_text", sentence, f"{ways[:1].upper()}{ways[1:]}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
 
 
-def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def reordered_text(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Text that is laid out so that its recipient reads other sentences than stand in the message."""
     for certain, level in ((True, "high"), (False, "notice")):
-        found = [one for one in shown.reordered if one.certain == certain]
+        found = [one for one in rendered.reordered if one.certain == certain]
         if not found:
             continue
         first, more = found[0], f" {counted(len(found) - 1, 'more part')}." if len(found) > 1 else ""
@@ -136,7 +151,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def encoded_words(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def encoded_words(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Header text in the code of RFC 2047, which mail programs read as other text than stands here."""
     people = (content.reply_to or "", content.sender, *content.to, *content.cc, *content.bcc)
     fields = {
@@ -152,9 +167,9 @@ def encoded_words(content: Content, shown: ShownLetter) -> Iterator[Finding]:
             yield finding("hidden_text", sentence, detail, coded, anchor=anchor)
 
 
-def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def invisible_characters(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Characters that show nothing but change what is read, in body, subject, addresses and file names."""
-    places = {"body": Counter(shown.invisibles), "subject": found_in(content.subject)}
+    places = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
     addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
     places["addresses"] = sum(map(found_in, addresses), Counter())
     places["file names"] = sum((found_in(a.name) for a in content.attachments), Counter())
@@ -170,35 +185,129 @@ def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Findi
         sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
     evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
     level: Level = "notice" if harmless else "high"
-    anchor = marked(shown.inked) if where[0] == "body" else _PLACES[where[0]]
+    anchor = marked(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
     yield finding("invisible_characters", sentence, f"{named}.", evidence, level, anchor=anchor)
 
 
-def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def remote_content(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Pictures and the like that would be fetched when the recipient opens the letter, and tell that it was opened."""
-    if not shown.blocked:
+    if not rendered.blocked:
         return
-    hosts = list(dict.fromkeys(b.host for b in shown.blocked if b.host))
-    kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in shown.blocked).most_common())
-    sentence = f"The message would load {counted(len(shown.blocked), 'thing')} from elsewhere."
+    hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
+    kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in rendered.blocked).most_common())
+    sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from elsewhere."
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
-    anchor = marked(next((b.mark for b in shown.blocked if b.mark), ""))
-    evidence = (f"{b.kind}: {b.url}" for b in shown.blocked)
+    anchor = marked(next((b.mark for b in rendered.blocked if b.mark), ""))
+    evidence = (f"{b.kind}: {b.url}" for b in rendered.blocked)
     yield finding("remote_content", sentence, f"{kinds}{where}.", evidence, anchor=anchor)
 
 
-def shown_as_source(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def shown_as_source(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """The letter could not be laid out, so nobody has seen it as its recipient will."""
-    if shown.doubt:
+    if rendered.doubt:
         sentence = "The message is shown as its source."
-        yield finding("shown_as_source", sentence, f"Because {shown.doubt}.", anchor=SHEET)
+        yield finding("shown_as_source", sentence, f"Because {rendered.doubt}.", anchor=SHEET)
 
 
-def not_visible(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+def not_visible(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Fields that the connection's key does not let the desk read."""
     missing = [name for name in FIELDS if name not in content.coverage]
     if missing:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
         sentence = "Some of this message is not visible with this key."
-        anchor = next((_PLACES[name] for name in missing if name in _PLACES), SHEET)
+        anchor = next((_ANCHORS[name] for name in missing if name in _ANCHORS), SHEET)
         yield finding("not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor)
+
+
+# Groups of three may be parted by spaces or apostrophes, anything by points and commas.
+_NUMBER = re.compile(
+    r"[0-9]{1,3}(?:[ '’\u00a0\u202f\u2009][0-9]{3}){1,10}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
+    r"|[0-9]+(?:[.,][0-9]+){0,20}"
+)
+_CENTS = re.compile(r"[.,]([0-9]{1,2})$")
+_MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+_WORD = re.compile(r"[^\W\d_]{2,40}")
+
+# Share of words that both parts have in common, below which they are two different letters.
+ALIKE = 0.6
+
+
+def parts_differ(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """HTML and Markdown of one letter that differ in their numbers, or in most of their words."""
+    if content.html is None or not content.markdown or rendered.doubt:
+        return
+    written = show_letter(replace(content, html=None, additions={}))
+    signed = show_letter(replace(content, html=None))
+    in_html, in_text = numbers(rendered.plain), numbers(written.plain)
+    only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
+    if only_html or only_text:
+        detail = "; ".join(
+            f"only the {part} says {', '.join(sorted(found)[:5])}"
+            for part, found in (("HTML", only_html), ("text", only_text))
+            if found
+        )
+        evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
+        sentence = "The HTML and the text of this message give different numbers."
+        yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
+    elif only_there := _named_in(signed) - _named_in(rendered):
+        sentence = "The text of this message names addresses that its HTML does not."
+        detail = f"Only the text says {', '.join(map(one_word, sorted(only_there)[:5]))}."
+        yield finding("parts_differ", sentence, detail, sorted(only_there), "notice", anchor=PARTS)
+    elif overlap(rendered.plain, signed.plain) < ALIKE:
+        sentence = "The HTML and the text of this message are worded differently."
+        yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
+
+
+def _named_in(rendered: ShownLetter) -> set[str]:
+    """Return the mail addresses and hosts that a letter says or leads to; HTML may name more than its text does."""
+    said = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
+    return said | {
+        link.target[7:].partition("?")[0].lower() if _is_mail(link) else link.host for link in rendered.links
+    }
+
+
+def _is_mail(link: Link) -> bool:
+    return link.target[:7].lower() == "mailto:"
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers in a text in one spelling: no separators, cents only where they are not zero."""
+    found = set()
+    for match in _NUMBER.findall(text[:500_000]):
+        cents = _CENTS.search(match)
+        whole = match[: cents.start()] if cents else match
+        digits = re.sub(r"[^0-9]", "", whole).lstrip("0") or "0"
+        rest = cents.group(1).rstrip("0") if cents else ""
+        found.add(f"{digits}.{rest}" if rest else digits)
+    return found
+
+
+def overlap(first: str, second: str) -> float:
+    """Return the share of words that two texts have in common, from 0 to 1."""
+    one, other = (Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second))
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 1.0
+
+
+def rejected_before(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """An earlier message that says the same and was rejected: by whom, when and why, where the reader may know."""
+    before = context.rejected
+    if before is None:
+        return
+    alike = "that says the same" if before.is_same else "that differs in a few words"
+    sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
+    evidence = (before.public_id,) if before.in_same_mailbox else ()
+    level = None if before.is_same else "notice"
+    yield finding("rejected_before", sentence, _reason(before), evidence, level)  # type: ignore[arg-type]
+
+
+def _by(before: Rejected) -> str:
+    if not before.in_same_mailbox:
+        return "in another mailbox on "
+    return f"by {before.by} on " if before.by else "on "
+
+
+def _reason(before: Rejected) -> str:
+    if not before.in_same_mailbox:
+        return ""
+    return f"“{before.reason[:200]}”" if before.reason else "No reason was given."

@@ -4,10 +4,9 @@ import re
 from collections.abc import Iterator
 
 from common.fingerprint import Attachment, Content
-from rendering import found_in, named, stripped
+from rendering import ShownLetter, found_in, named, stripped
 from rendering.invisibles import BIDI
-from risk.findings import Finding, finding, one_word, quoted
-from risk.places import ATTACHMENTS
+from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
 
 _RUNS = frozenset(
     "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
@@ -30,7 +29,7 @@ _TYPES = re.compile(
 )
 
 
-def running_code(content: Content) -> Iterator[Finding]:
+def attachment_runs_code(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
     """Attachments that run code when opened, or that hide what they are."""
     for attachment in content.attachments[:100]:
         why, level = why_dangerous(attachment)

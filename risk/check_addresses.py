@@ -1,0 +1,264 @@
+"""Checks of who a message goes to, who it is from, and how their addresses and names are written."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+
+from common.domains import registered_domain
+from common.fingerprint import Content, normalise_address
+from common.mail_addresses import ascii_domain, names_next_hop
+from rendering import ShownLetter
+from rendering.links import unicode_host
+from rendering.named_hosts import hosts_named, readable
+from risk.addresses import (
+    Named,
+    answered_to,
+    bare_address,
+    domain_of,
+    everybody,
+    everyone_named,
+    is_kin,
+    own_domains,
+    strangers,
+    with_names,
+)
+from risk.findings import ADDRESSES, Finding, RiskContext, at_address, counted, finding, one_word, quoted
+from risk.lookalikes import (
+    MAX_DOMAIN,
+    PROVIDERS,
+    Neighbours,
+    has_mixed_scripts,
+    is_one_slip_apart,
+    passes_for_latin,
+    resembles,
+)
+from risk.rules import Level
+
+MANY, VERY_MANY = 10, 50
+
+# A letter to more unknown domains than this is one mass mail; comparing each with each would take too long.
+MAX_COMPARED = 100
+MAX_NAMED = 20
+MAX_ADDRESSES = 1000
+MAX_COLLEAGUES = 500
+
+
+def lookalike_recipient(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Addresses that are almost, but not quite, somebody known."""
+    return islice(_lookalikes(content, context), MAX_NAMED)
+
+
+def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
+    ours = own_domains(context)
+    unknown = list(islice(strangers(content, context), MAX_ADDRESSES))
+    people = _people(context, {domain_of(address) for _, address in unknown})
+    known = {registered_domain(domain_of(address)) for address in context.known_addresses}
+    domains = Neighbours((ours | known) - PROVIDERS)
+    kin: dict[str, str] = {}
+    for who, address in unknown:
+        domain = domain_of(address)
+        if domain not in kin and len(kin) < MAX_COMPARED:
+            kin[domain] = resembles(domain, domains) if domain not in PROVIDERS else ""
+        if found := kin.get(domain, ""):
+            yield _lookalike(who, address, found, context, ours)
+        elif near := _near_person(address.lower(), people[domain]):
+            yield finding(
+                "lookalike_recipient",
+                f"A {who}'s address is one letter from one that is known.",
+                f"{one_word(address)} was never written to; {one_word(near)} was.",
+                (address, near),
+                level="notice",
+                anchor=at_address(address),
+            )
+
+
+def first_contact(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Recipients outside that nobody has written to before."""
+    if not context.known_addresses:
+        return
+    ours = own_domains(context)
+    everyone = (a for a in everybody(content) if domain_of(a) not in ours)
+    new = [address for address in everyone if not context.known_addresses.get(address.lower())]
+    if len(new) == 1:
+        sentence, anchor = "Nobody has written to this address before.", at_address(new[0])
+        yield finding("first_contact", sentence, f"{one_word(new[0])}.", new, anchor=anchor)
+    elif new:
+        sentence = f"Nobody has written to {len(new):,} of these addresses before."
+        yield finding("first_contact", sentence, f"{_first_three(new)}.", new, anchor=ADDRESSES)
+
+
+def off_allowlist(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Recipients that no allowlist names as the lists stood when the letter was read."""
+    off = context.off_list or context.watched
+    level: Level | None = None if context.off_list else "notice"
+    named = [bare_address(address) for address in off]
+    if len(named) == 1:
+        sentence, anchor = "This recipient was on no allowlist when the message was read.", at_address(named[0])
+        yield finding("off_allowlist", sentence, f"{one_word(named[0])}.", named, level, anchor=anchor)
+    elif named:
+        sentence = f"{len(named):,} recipients were on no allowlist when the message was read."
+        yield finding("off_allowlist", sentence, f"{_first_three(named)}.", named, level, anchor=ADDRESSES)
+
+
+def many_recipients(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Letters to more people than an ordinary letter goes to."""
+    number = len(everybody(content))
+    if number <= MANY:
+        return
+    copies = ((len(content.to), "To"), (len(content.cc), "Cc"), (len(content.bcc), "Bcc"))
+    detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
+    sentence = f"This goes to {counted(number, 'person', 'people')}."
+    milder = None if number > VERY_MANY else "notice"
+    yield finding("many_recipients", sentence, f"{detail}.", level=milder, anchor=ADDRESSES)  # type: ignore[arg-type]
+
+
+def _people(context: RiskContext, domains: set[str]) -> dict[str, list[str]]:
+    """Return the known people at these domains."""
+    people: dict[str, list[str]] = defaultdict(list)
+    for address in context.known_addresses:
+        domain = domain_of(address)
+        if domain in domains and len(people[domain]) < MAX_COLLEAGUES:
+            people[domain].append(address.lower())
+    return people
+
+
+def _near_person(address: str, known: Iterable[str]) -> str:
+    """Return a known address at the same domain whose name is one letter away; numbered ones (sales2) do not count."""
+    local = address.rpartition("@")[0]
+    if len(local) < 4:
+        return ""
+    for other in known:
+        name = other.rpartition("@")[0]
+        if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(r"\d", "", local):
+            return other
+    return ""
+
+
+def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: frozenset[str]) -> Finding:
+    times = sum(n for a, n in context.known_addresses.items() if f".{domain_of(a)}".endswith(f".{kin}"))
+    whose = "your own domain" if kin in ours else "one you write to"
+    if kin in domain_of(address):
+        sentence = f"A {who}'s domain has {whose} inside it, but is another one."
+    else:
+        sentence = f"A {who}'s domain is almost {whose}."
+    known = f", {counted(times, 'message')} so far" if times else ""
+    detail = f"{one_word(address)} is not {one_word(kin)}{known}."
+    return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=at_address(address))
+
+
+def _first_three(addresses: list[str]) -> str:
+    rest = len(addresses) - 3
+    return ", ".join(map(one_word, addresses[:3])) + (f" and {rest:,} more" if rest > 0 else "")
+
+
+# Names of products rather than of domains.
+_NO_DOMAINS = frozenset({"cs", "ai"})
+
+
+def name_says_address(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Names that hold a mail address, or a domain, other than the one they stand beside."""
+    return islice(filter(None, map(_name_lie, with_names(content))), MAX_NAMED)
+
+
+def _name_lie(named: Named) -> Finding | None:
+    if "@" not in named.address:
+        return None
+    domain = domain_of(named.address)
+    hosts = hosts_named(readable(named.name))
+    if mail := next((one.said for one in hosts if one.local), ""):
+        said = normalise_address(mail).lower()
+        if said == named.address.lower():
+            return None
+        return _name_finding(named, said, "notice" if domain_of(said) == domain else None)
+    found = (one.host for one in hosts if not is_kin(one.host, domain))
+    other = next((host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), "")
+    return _name_finding(named, other, "notice") if other else None
+
+
+def _name_finding(named: Named, said: str, level: Level | None) -> Finding:
+    return finding(
+        "name_says_address",
+        f"The {named.whose}'s name shows another address than the real one."
+        if named.whose != "Reply-To"
+        else "The name in Reply-To shows another address than the real one.",
+        f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
+        (named.address, said),
+        level,
+        anchor=at_address(named.address),
+    )
+
+
+# An IP address, in brackets or bare, also as one number (2130706433) and in hexadecimal.
+_NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+
+
+def odd_address(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """Addresses that are not what they seem: of anybody by their form, of strangers by their letters."""
+    yield from islice(_by_form(content), MAX_NAMED)
+    yield from islice(_by_letters(content, context), MAX_NAMED)
+
+
+def _by_form(content: Content) -> Iterator[Finding]:
+    for who, address in everyone_named(content):
+        domain = ascii_domain(domain_of(address))
+        if names_next_hop(address):
+            sentence = f"A {who}'s address has % or ! before the @, so the mail may be sent on to somebody else."
+        elif _NUMBER.fullmatch(domain):
+            sentence = f"A {who}'s address has a number in place of a domain."
+        elif domain and "." not in domain:
+            sentence = f"A {who}'s address has a single name in place of a domain."
+        else:
+            continue
+        yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=at_address(address))
+
+
+def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
+    for who, address in strangers(content, context):
+        local, domain = address.rpartition("@")[0], domain_of(address)
+        if address.isascii() and "xn--" not in domain:
+            continue
+        places = ((domain, "domain"), (local, "name before the @"))
+        if odd := next((place for text, place in places if has_mixed_scripts(text)), ""):
+            yield _odd(who, address, f"A {who}'s {odd} mixes letters of different scripts.")
+        elif odd := next((place for text, place in places if passes_for_latin(text)), ""):
+            yield _odd(who, address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
+        elif unicode_host(domain) != domain or not domain.isascii():
+            yield _odd(who, address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)
+
+
+def _odd(who: str, address: str, sentence: str, *, is_milder: bool = False) -> Finding:
+    level = "notice" if is_milder else None
+    detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
+    return finding("odd_address", sentence, detail, (address,), level, anchor=at_address(address))  # type: ignore[arg-type]
+
+
+def spelled_both_ways(address: str) -> str:
+    """Return the address as people read it, and the domain as computers look it up."""
+    local, _, domain = address.rpartition("@")
+    read = unicode_host(domain)
+    if len(read) > MAX_DOMAIN:
+        return f"{local}@{read[:MAX_DOMAIN]}…"
+    labels = (
+        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in read.split(".")
+    )
+    return f"{local}@{read}, which is looked up as {'.'.join(labels)}"
+
+
+def reply_elsewhere(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    """A Reply-To at another domain than the sender's and one's own."""
+    sender = domain_of(bare_address(content.sender))
+    ours = own_domains(context)
+    for address in answered_to(content):
+        domain = domain_of(address)
+        if not sender or is_kin(domain, sender) or domain in ours or any(is_kin(domain, own) for own in ours):
+            continue
+        is_known = bool(context.known_addresses.get(address.lower()))
+        yield finding(
+            "reply_elsewhere",
+            "Answers go to another domain than the message comes from.",
+            f"The message is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
+            (address,),
+            "notice" if is_known else None,
+            anchor=at_address(address),
+        )
