@@ -6,12 +6,12 @@ comments, no raw text, no attributes of the mail's own but understood styles, so
 """
 
 import html
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from rendering import loads
-from rendering.boxes import box_reason
 from rendering.elements import (
     BREAKS_OUT,
     FOREIGN,
@@ -22,16 +22,68 @@ from rendering.elements import (
     PICTURE_ATTRIBUTES,
     PICTURE_LABELS,
     RAW_SHOWN,
+    Load,
+    blocked_load,
     labels_in,
+    load_label,
+    load_target,
+    loads_of,
+    restyles,
     written_as,
 )
-from rendering.nesting import VOID, Nesting
-from rendering.outlook import conditional, without_tags
+from rendering.html_reading import VOID, Nesting, Token, decode, tokens
+from rendering.layout_boxes import box_reason
 from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from rendering.reading_order import lies_elsewhere
-from rendering.shown import Blocked, Doubt, Hidden
+from rendering.result import Blocked, Doubt, Hidden
 from rendering.styling import Styled, Styling, names_of_tag, written_style
-from rendering.tokens import Token, decode, tokens
+
+_OPENING = re.compile(r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>", re.IGNORECASE)
+_CLOSING = re.compile(r"<!\s{0,20}\[\s{0,20}endif", re.IGNORECASE)
+_ANY_TAG = re.compile(r"<[^<>]*>")
+
+
+class Conditional(NamedTuple):
+    """What one such comment holds."""
+
+    text: str
+    links: list[tuple[str, str]]
+    fetched: list[Load]
+
+
+def conditional(comment: str) -> Conditional | None:
+    """Return what Outlook shows of a comment; None where it shows nothing."""
+    inside = "".join(_insides(comment))
+    if not inside:
+        return None
+    text = without_tags(inside)
+    links: list[tuple[str, str]] = []
+    fetched: list[Load] = []
+    try:
+        for token in tokens(inside):
+            if token.kind != "start":
+                continue
+            fetched += loads_of(token.name, token.attributes)
+            if token.name in ("a", "area") and "href" in token.attributes:
+                links.append((text, decode(token.attributes["href"], attribute=True)))
+    except Doubt:
+        pass  # Its text is announced all the same.
+    return Conditional(text, links, fetched)
+
+
+def _insides(comment: str) -> Iterator[str]:
+    """A comment may hold several such parts; one without an end goes on to the end of the comment."""
+    at = 0
+    while opening := _OPENING.search(comment, at):
+        closing = _CLOSING.search(comment, opening.end())
+        at = closing.end() if closing else len(comment)
+        yield f" {comment[opening.end() : closing.start() if closing else at]} "
+
+
+def without_tags(text: str) -> str:
+    """Return the words of some markup."""
+    return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
+
 
 MAX_TAGS = 20_000
 _NEVER_DRAWN = frozenset("html head body base link meta script style param source track noscript area title".split())
@@ -164,7 +216,7 @@ class _Writer:
 
     def _on_start(self, token: Token) -> None:
         attributes = token.attributes
-        for load in loads.of_tag(token.name, attributes):
+        for load in loads_of(token.name, attributes):
             self._blocked(load.kind, load.url, quiet=load.quiet)
         if label := attributes.get(LABELLED.get(token.name, ""), ""):
             self._note("blocked", f"{token.name}: “{decode(label, attribute=True)}”")
@@ -225,7 +277,7 @@ class _Writer:
         name, attributes = token.name, token.attributes
         if name in ("img", "image"):
             self._picture(token)
-        elif how := loads.restyles(token):
+        elif how := restyles(token):
             self.result.hidden.append(Hidden("", how, certain=False))
             self._note("ghost", how)
         elif name == "base" and not self.result.base:
@@ -256,20 +308,20 @@ class _Writer:
         says = " ".join(attributes.get("alt", "").split())
         suffix = f" (in its place: “{says}”)" if says else ""
         labels = labels_in(token.attributes, PICTURE_LABELS)
-        remote = [load for load in loads.of_tag(token.name, token.attributes) if load.kind == "picture"]
+        remote = [load for load in loads_of(token.name, token.attributes) if load.kind == "picture"]
         if remote:
-            blocked = loads.blocked(remote[0].kind, remote[0].url)
-            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}", labels, is_load=True)
+            blocked = blocked_load(remote[0].kind, remote[0].url)
+            self._note("blocked", f"remote picture not loaded: {load_target(blocked)}{suffix}", labels, is_load=True)
         elif source.lower().startswith("cid:"):
             self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}", labels)
         elif source or says:
             self._note("blocked", f"picture not shown{suffix}", labels)
 
     def _blocked(self, kind: str, url: str, *, quiet: bool) -> None:
-        blocked = loads.blocked(kind, url)
+        blocked = blocked_load(kind, url)
         self.result.blocked.append(blocked)
         if not quiet:
-            self._note("blocked", loads.label(blocked), is_load=True)
+            self._note("blocked", load_label(blocked), is_load=True)
 
     def _note(self, kind: str, label: str, labels: tuple[str, ...] = (), *, is_load: bool = False) -> None:
         """Put a label here: about the load blocked last, or about the hidden text found last."""

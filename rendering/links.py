@@ -1,16 +1,101 @@
-"""Where a link really goes, and what about it deserves a second look. Reads addresses the way browsers do."""
+"""Where links really go, which hosts their texts name, and what about them deserves a second look.
+
+Reads addresses the way browsers do, and texts the way people do.
+"""
 
 import ipaddress
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
+from typing import NamedTuple
 from urllib.parse import unquote, urljoin
 
-from common.domains import registered_domain
+from common.domains import has_known_suffix, registered_domain
+from rendering.css_values import length
+from rendering.html_reading import BLOCKS
 from rendering.invisibles import stripped
-from rendering.named_hosts import NamedHost, hosts_across, hosts_named, readable
-from rendering.shown import Link
+from rendering.layout_boxes import Style
+from rendering.result import Link
+
+# What is read as a dot: the dots of IDNA, and the characters that Unicode lists as confusable with one.
+_READ_AS_DOT = "。．｡․﹒܁܂꘎𐩐٠۰۔ꓸ𝅭"
+# Scripts without letters that pass for Latin ones, many of them written without spaces: a host ends where they begin.
+_APART = (
+    "\u0590-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
+    "\ua960-\ua97f\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_THIN = "[\u2006-\u200a]{0,3}"
+_DOT = re.compile(rf"{_THIN}[.{_READ_AS_DOT}]{_THIN}")
+_DOT_IN_WORDS = re.compile(r"\s?[\[({]\s?(?:\.|dot)\s?[\])}]\s?|%2e", re.IGNORECASE)
+# The full stop of a sentence in such a script, and not a dot of a host.
+_FULL_STOP = re.compile(rf"(?<=[{_APART}])[{_READ_AS_DOT}]|[{_READ_AS_DOT}](?=[{_APART}])")
+_SEAM = re.compile(rf"(?<=[{_APART}])-?(?=[a-z0-9])|(?<=[a-z0-9])-?(?=[{_APART}])", re.IGNORECASE)
+
+# Possessive, and begun only where a word begins: the time is linear whatever the text is.
+_NAMED = re.compile(
+    r"(?<![\w-])(?<![\w-]\.)[_.+-]*+(?P<scheme>https?:[/\\]{1,3}(?:[^\s/@]{1,64}@)?)?"
+    r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
+    re.IGNORECASE,
+)
+_FILE_ENDINGS = frozenset(
+    "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "
+    "php jsp asp aspx css ini toml mp3 mp4 mov eml".split()
+)
+
+
+class NamedHost(NamedTuple):
+    """A host in lower case as a text names it, and what stands before its @ where it is part of a mail address.
+
+    From `start` to `end` it is said in the text that `readable` gives.
+    """
+
+    host: str
+    local: str
+    start: int
+    end: int
+
+    @property
+    def said(self) -> str:
+        """The host or the whole mail address."""
+        return f"{self.local}@{self.host}" if self.local else self.host
+
+
+def readable(text: str) -> str:
+    """Return `text` as it reads: without invisible characters, and with every kind of dot as a dot."""
+    text = stripped(text)
+    if not text.isascii():
+        text = _DOT.sub(".", _FULL_STOP.sub(" ", text))
+        text = _SEAM.sub(" ", unicodedata.normalize("NFKC", text))
+    return _DOT_IN_WORDS.sub(".", text)
+
+
+def hosts_named(text: str) -> list[NamedHost]:
+    """Return what a readable text names: with a scheme, www or an @, or by a suffix that exists."""
+    found = []
+    for match in _NAMED.finditer(text):
+        labels = match["host"].lower().split(".")
+        while len(labels) > 1 and not (len(labels[-1].rstrip("-_")) > 1 and labels[-1][0].isalpha()):
+            labels.pop()
+        host, local = ".".join(labels).rstrip("-_"), (match["local"] or "").lower()
+        is_sure = match["scheme"] or local or host.startswith("www.")
+        is_file = labels[-1] in _FILE_ENDINGS and not is_sure
+        if len(labels) > 1 and not is_file and (is_sure or has_known_suffix(host)):
+            start = match.start("local" if local else "host")
+            found.append(NamedHost(host, local, start, match.start("host") + len(host)))
+    return found
+
+
+def hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
+    """Return the hosts that a text names together with the words it runs into, and neither of them by itself."""
+    before, text, after = readable(before), readable(text), readable(after)
+    before = "" if _SEAM.search(before[-2:] + text[:2]) else before
+    after = "" if _SEAM.search(text[-2:] + after[:2]) else after
+    edges = (len(before), len(before + text))
+    named = hosts_named(before + text + after)
+    return [one for one in named if any(one.start < edge < one.end for edge in edges)]
+
 
 MAX_TEXT = 4000
 _IGNORED = re.compile("[\t\n\r]")
@@ -221,3 +306,140 @@ def _joined(base: str, target: str) -> str:
         return urljoin(base, target)
     except ValueError:
         return target
+
+
+# Characters; more of a name would not be taken for another's.
+MAX_BESIDE = 64
+
+# Between cells, which may touch each other, and where text surely goes on elsewhere.
+_CELL, _PARTED = "\x1f", "\x1e"
+# A name that goes on in the next cell: one that begins or ends with a dot belongs to no sentence.
+_TOUCHING = re.compile(r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])")
+_BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
+_CELLS = frozenset({"td", "th", "caption"})
+_SIDE_BY_SIDE = frozenset({"table-cell", "inline-block", "inline-table", "inline-flex", "inline-grid"})
+_INLINE = frozenset({"inline", "contents", "initial", "unset"})
+# In widths of a letter M; a space has a quarter.
+_GAP = 0.2
+
+
+@dataclass(slots=True)
+class SeenLink:
+    """A link of the letter: where its text stands, and what it is called besides.
+
+    `room` are the places after it, in what is drawn and in its text twin, where it is told where the link goes.
+    """
+
+    target: str
+    mark: str = ""
+    start: int = 0
+    end: int = 0
+    labels: list[str] = field(default_factory=list)
+    room: tuple[int, int] = (0, 0)
+
+
+class LinkTexts:
+    """The visible text of a letter in its order, and which parts of it are links."""
+
+    def __init__(self) -> None:
+        self.parts: list[str] = []
+        self.size = 0
+        self.open: list[SeenLink] = []
+        self.links: list[SeenLink] = []
+
+    def say(self, text: str) -> None:
+        """Add visible text."""
+        self._add(stripped(text))
+
+    def part(self, between: str) -> None:
+        """Add what `parting` gives."""
+        self._add(between)
+
+    def _add(self, text: str) -> None:
+        self.parts.append(text)
+        self.size += len(text)
+
+    def label(self, labels: Sequence[str]) -> None:
+        """Add what an element inside of links is called: its title, or the text in place of a picture."""
+        for link in self.open:
+            link.labels += labels
+
+    def start(self, link: SeenLink) -> None:
+        """Begin a link here."""
+        link.start = self.size
+        self.open.append(link)
+
+    def end(self, room: tuple[int, int]) -> None:
+        """End the link that began last."""
+        link = self.open.pop()
+        link.end, link.room = self.size, room
+        self.links.append(link)
+
+    def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:
+        """Yield each link with its true target. To be called once all text was added: one may go on in the next."""
+        whole = _TOUCHING.sub(lambda between: "\u200b" * len(between.group()), "".join(self.parts)).translate(_BLANKS)
+        for seen in self.links:
+            link = read_link(
+                whole[seen.start : seen.end],
+                seen.target,
+                base,
+                labels=seen.labels,
+                before=whole[max(0, seen.start - MAX_BESIDE) : seen.start].rpartition(" ")[2],
+                after=whole[seen.end : seen.end + MAX_BESIDE].partition(" ")[0],
+            )
+            yield seen, replace(link, mark=seen.mark)
+
+
+def areas(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Link]:
+    """Return the links of parts of pictures, each given by its labels and its target."""
+    return [read_link("" if labels else "(part of a picture)", target, base, labels=labels) for labels, target in found]
+
+
+def parting(tag: str, style: Style, size: float) -> tuple[str, str]:
+    """Return what parts the text of an element from the text before and after it; `size` is that of its letters."""
+    display = style.get("display", "")
+    left, right = _gap(style, "left", size), _gap(style, "right", size)
+    if tag in _CELLS or display in _SIDE_BY_SIDE or style.get("float") in ("left", "right"):
+        return _CELL + left, right + _CELL
+    if tag == "tr":
+        return _PARTED, _PARTED
+    is_block = display not in _INLINE if display else tag in BLOCKS
+    return ("\n", "\n") if is_block else (left, right)
+
+
+def _gap(style: Style, side: str, size: float) -> str:
+    """Return a blank where an element keeps at least so much room on a side that a reader sees a space."""
+    room = sum(_room(style, name, side, size) for name in ("margin", "padding"))
+    return _PARTED if room >= _GAP * size else ""
+
+
+def _room(style: Style, name: str, side: str, size: float) -> float:
+    if f"{name}-{side}" in style:
+        return length(style[f"{name}-{side}"], size) or 0.0
+    # One to four: all, or top with bottom and the sides, or each.
+    sides = style.get(name, "").split()
+    if not sides:
+        return 0.0
+    return length(sides[3] if side == "left" and len(sides) > 3 else sides[min(1, len(sides) - 1)], size) or 0.0
+
+
+MAX_WRITTEN_OUT = 500
+
+
+def written_out(text: str, known: set[str]) -> list[Link]:
+    """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
+    found: dict[str, Link] = {}
+    for match in WRITTEN_OUT.finditer(text):
+        link = _read_written_out(match.group())
+        if not {link.text, link.target} & known and len(found) < MAX_WRITTEN_OUT:
+            found.setdefault(link.target, link)
+    return list(found.values())
+
+
+def _read_written_out(url: str) -> Link:
+    url = url.rstrip(".,;:!?)。")
+    link = read_link(url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True)
+    if "disguised_dot" in link.flags and "。" in url and not has_known_suffix(link.host):
+        # The full stop of a sentence that goes on without a space.
+        return _read_written_out(url.rpartition("。")[0])
+    return link

@@ -5,25 +5,187 @@ Every tag and attribute in its output is written here; of the mail only text and
 
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from rendering.canonical import Canonical, Note
-from rendering.displacement import lies_over
 from rendering.elements import PICTURE_LABELS
-from rendering.hidden import Look, collapsed
-from rendering.invisibles import named, stripped
-from rendering.link_texts import LinkTexts, SeenLink, areas, parting
-from rendering.links import read_link
-from rendering.nesting import BLOCKS, TABLE_PARTS, VOID
-from rendering.page import Page
-from rendering.plain import tidy, written_out
-from rendering.reading_order import ReadingOrder
+from rendering.html_reading import BLOCKS, TABLE_PARTS, VOID
+from rendering.invisibles import Tally, named, pieces, stripped
+from rendering.layout_boxes import Room, Style, room_for
+from rendering.links import LinkTexts, SeenLink, areas, parting, read_link, short_target, written_out
+from rendering.reading_order import ReadingOrder, lies_over
+from rendering.result import Doubt, Hidden, Link, ReorderedText
 from rendering.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from rendering.shown import Doubt, Hidden, Link, Marked, ReorderedText
-from rendering.strikes import STRUCK, floats, is_struck
 from rendering.styling import OVER, read_style
-from rendering.watching import SOME, Element, Watching, cut_off, with_doubts
+from rendering.visibility import STRUCK, Look, collapsed, floats, is_struck
+
+_BLANKS = re.compile(r"[ \t\n\f\r]+")
+
+
+class Page:
+    """What is written so far, and how many marks of each kind."""
+
+    def __init__(self) -> None:
+        self.out: list[str] = []
+        self.text: list[str] = []
+        self.plain: list[str] = []
+        self.tally = Tally()
+        self.marks: Counter[str] = Counter()
+
+    def draw(self, text: str, *, preformatted: bool, is_struck: bool) -> None:
+        """Write visible text, with a mark for each invisible character in it."""
+        for is_mark, piece in pieces(text, self.tally):
+            if is_mark:
+                self.out.append(f'<span id="{self.next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
+                self.text.append(f"[{piece}]")
+                continue
+            drawn, has_line = html.escape(piece, quote=False), is_struck and not piece.isspace()
+            self.out.append(f"<s>{drawn}</s>" if has_line else drawn)
+            folded = piece if preformatted else _BLANKS.sub(" ", piece)
+            self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
+            self.plain.append(folded)
+
+    def box(self, kind: str, label: str, marked: str = "") -> str:
+        """Draw a box, and return the id by which a finding leads to it."""
+        mark = self.next_mark(marked) if marked else ""
+        drawn, text = self._drawn(kind, label, mark)
+        self.out.append(drawn)
+        self.text.append(text)
+        return mark
+
+    def leave_room(self) -> tuple[int, int]:
+        """Return the place that comes next, where something can be written later."""
+        self.out.append("")
+        self.text.append("")
+        return len(self.out) - 1, len(self.text) - 1
+
+    def tell_target(self, room: tuple[int, int], link: Link) -> None:
+        """Write where a link goes in the room that was left after it; in a box where it is not where it seems to go."""
+        in_out, in_text = room
+        if link.is_alarming:
+            drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
+            self.out[in_out] = f" {drawn}"
+        elif link.target and short_target(link.target).rstrip("/") not in link.text:
+            self.text[in_text] = f" <{named(link.target)}>"
+
+    def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
+        """Return a box as it is drawn and as it stands in the text."""
+        label = named(label, self.tally)
+        place = f'id="{mark}" ' if mark else ""
+        return f'<span {place}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
+
+    def next_mark(self, kind: str) -> str:
+        """Return the next id of a kind: "hidden-2"."""
+        self.marks[kind] += 1
+        return f"{kind}-{self.marks[kind]}"
+
+    def say(self, text: str, plain: str) -> None:
+        """Write what stands for a picture."""
+        self.text.append(text)
+        self.plain.append(f" {plain} ")
+
+    def line(self, tag: str) -> None:
+        """End a line of the text."""
+        self.text.append("\n- " if tag == "li" else "\n")
+        self.plain.append("\n")
+
+
+CELLS = frozenset("td th tr tbody thead tfoot table".split())
+SOME = "in some windows or mail programs"
+
+
+@dataclass(slots=True, eq=False)
+class Element:
+    """An open element: what it is, what it is drawn as (empty: not drawn), and how text in it looks.
+
+    `other` is how it looks to those who follow what others pass over, or the other way round.
+    """
+
+    tag: str
+    drawn: str
+    look: Look
+    other: Look
+    link: SeenLink | None = None
+    parting: str = ""  # what parts its text from the text after it
+    said: list[str] = field(default_factory=list)
+    maybe: str = ""
+    doubt: str = ""  # of the box that says it may be hidden
+    room: Room | None = None
+
+    def doubt_now(self) -> str:
+        """Return why text that is seen here is hidden from others, once; empty afterwards and where it is not."""
+        if self.look.possible or self.maybe:
+            return ""
+        hidden = self.look.is_crowded()
+        if not hidden and self.other is not self.look:
+            hidden = self.other.hides() or self.other.is_crowded()
+        if hidden:
+            self.maybe = f"{hidden} {SOME}"
+            self.look = replace(self.look, possible=self.maybe)
+        return self.maybe
+
+
+class Watching:
+    """The open elements that gather what is said inside them."""
+
+    def __init__(self) -> None:
+        self.open: list[Element] = []
+        self.rooms: list[Room] = []
+
+    def start(self, element: Element, style: Style, *, is_box: bool, is_beside: bool) -> None:
+        """Gather from here on if the element shows so many letters only, or may hide.
+
+        `is_box`: it has a height of its own; `is_beside`: words may stand to the right of it.
+        """
+        for room in self.rooms:
+            room.block(style, element.look.size, breaks=is_box and element.tag != "div")
+        is_cell = element.tag in CELLS and "display" not in style
+        if style and is_box and not element.look.hides():
+            look = element.look
+            style = {name: value for name, value in style.items() if "height" not in name} if is_cell else style
+            one_line = look.is_one_line
+            element.room = room_for(style, look.size, look.line_height(), is_one_line=one_line, is_beside=is_beside)
+        if element.room is not None:
+            self.rooms.append(element.room)
+        if element.maybe or element.room is not None:
+            self.open.append(element)
+
+    def line_break(self) -> None:
+        """Count a line that ends, or a picture."""
+        for room in self.rooms:
+            room.used += room.row * room.is_low
+
+    def doubt(self, element: Element) -> None:
+        """Gather what follows inside an element that turned out to be hidden from some."""
+        if element not in self.open:
+            self.open.append(element)
+
+    def said(self, text: str) -> None:
+        for element in self.open:
+            element.said.append(text)
+
+    def end(self, element: Element) -> None:
+        if self.open and self.open[-1] is element:
+            self.open.pop()
+        if element.room is not None:
+            self.rooms.remove(element.room)
+
+
+def cut_off(element: Element) -> str:
+    """Return what of an element's text may lie beyond the edge of its box."""
+    if element.room is None:
+        return ""
+    text = " ".join("".join(element.said).split())
+    room = max(0, int(element.room.letters - element.room.used))
+    return text[text.rfind(" ", 0, room + 1) + 1 :] if len(text) > room else ""
+
+
+def with_doubts(style: Style, doubted: Style) -> Style:
+    """Return a style as those see it who follow what others pass over; the later counts, so it stands last."""
+    return {name: value for name, value in style.items() if name not in doubted} | dict(doubted) if doubted else style
+
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
@@ -35,6 +197,21 @@ _DRAWN_AS = (
 _LINK_BLUE = (30, 90, 168, 1.0)
 _BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}
+
+
+@dataclass
+class Marked:
+    """The letter with its marks, and what the walk found."""
+
+    body: str
+    text: str
+    plain: str
+    hidden: list[Hidden]
+    links: list[Link]
+    reordered: list[ReorderedText]
+    tally: Tally
+    coloured: bool
+    inked: str = ""
 
 
 def mark(tree: str, canonical: Canonical) -> Marked:
@@ -296,3 +473,10 @@ class _Walker:
         self.links += areas(self.canonical.areas, self.canonical.base)
         known = {text for link in self.links for text in (link.target, link.text)}
         self.links += written_out("".join(self.page.plain), known)
+
+
+def tidy(text: str) -> str:
+    """Return text with no more than one empty line in a row and no spaces at the ends of lines."""
+    lines = [line.strip(" ") for line in text.split("\n")]
+    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
+    return "\n".join(kept).strip()

@@ -5,15 +5,301 @@ placed by offsets it is only known that it lies elsewhere. Linear: every element
 """
 
 import re
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rendering.arithmetic import ROOT_SIZE, lengths
-from rendering.arrangement import ARRANGING, arranged, below, is_line_end, with_floats_last
-from rendering.boxes import Style
-from rendering.displacement import EDGES, displaced, is_placed, is_pulled_out, is_rtl, left_inset, margin, turned
-from rendering.layout_tree import WORD, Box, cut_text, readings, text_of
-from rendering.nesting import BLOCKS, TABLE_PARTS
-from rendering.shown import ReorderedText
+from rendering.css_values import ROOT_SIZE, length, lengths
+from rendering.html_reading import BLOCKS, TABLE_PARTS
+from rendering.layout_boxes import WINDOW, Style, is_transformed, left_inset, margin
+from rendering.result import ReorderedText
+
+# Characters of each reading that are looked at, and that are shown.
+MAX_READ, MAX_SHOWN = 4000, 240
+# Words of the same text before the first that differs.
+SAME_BEFORE = 40
+WORD = re.compile(r"\w")
+
+
+@dataclass(slots=True, eq=False)
+class Box:
+    """An element, with the text and the elements inside it in the order in which they are written."""
+
+    tag: str
+    style: Style
+    above: "Box | None"
+    size: float = 16.0
+    parts: "list[str | Box]" = field(default_factory=list)
+    has_words: bool = False
+    is_block: bool = False
+    is_apart: bool = False  # what stands beside it is no part of its words
+    has_breaks: bool = False
+    floats: str = ""  # the side that it floats to
+    follows_words: bool = False  # on the line that it starts in
+    starts_at: int = 0  # behind so many letters of it
+    is_rtl: bool = False
+    inset: float = 0.0  # how far its left edge lies inside of what it could be pulled out of
+    drift: float = 0.0  # how far it and those around it were moved by little
+    moved: "list[Box]" = field(default_factory=list)  # in it, and drawn elsewhere
+    how: str = ""  # by what it is drawn elsewhere itself
+    is_item: bool = False  # of an element that arranges what is in it
+    said: int = 0  # how many words are in it
+    words: int = 0  # in it that are drawn from right to left, and those of them that are written so
+    rtl_words: int = 0
+    number: int = 0  # in the order in which elements begin
+
+    def text(self) -> Iterator[str]:
+        """Yield what it says, as it is written."""
+        yield " " if self.is_apart else ""
+        yield "[" if self.how else ""
+        for part in self.parts:
+            if isinstance(part, str):
+                yield part
+            else:
+                yield from part.text()
+        yield "]" if self.how else ""
+        yield " " if self.is_apart else ""
+
+
+def has_words(part: "str | Box") -> bool:
+    return bool(WORD.search(part)) if isinstance(part, str) else part.has_words
+
+
+def cut_text(box: Box) -> str:
+    return text_of(box.parts)
+
+
+def text_of(parts: "list[str | Box]") -> str:
+    said: list[str] = []
+    room = MAX_READ
+    for part in parts:
+        for piece in [part] if isinstance(part, str) else part.text():
+            said.append(piece[:room])
+            room -= len(piece)
+            if room <= 0:
+                return " ".join("".join(said).split())
+    return " ".join("".join(said).split())
+
+
+def readings(how: str, written: str, read: str, *, at: int = 0) -> ReorderedText:
+    """Return both readings from shortly before the first words that differ; without a second one, from before `at`."""
+    if not read or read == written:
+        return ReorderedText(how, _start(written, _word_before(written, at)), "")
+    pairs = zip(written, read, strict=False)
+    same = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(written), len(read)))
+    at = _word_before(written, same)
+    return ReorderedText(how, _start(written, at), _start(read, at))
+
+
+def _word_before(text: str, at: int) -> int:
+    """Return where the words begin that stand shortly before this place."""
+    return text.rfind(" ", 0, at - SAME_BEFORE) + 1 if at > SAME_BEFORE else 0
+
+
+def _start(text: str, at: int) -> str:
+    return ("… " if at else "") + text[at : at + MAX_SHOWN].strip() + (" …" if len(text) > at + MAX_SHOWN else "")
+
+
+# Of the size of its letters, how far text may be moved before it can lie beside other words.
+SLIGHT = 0.35
+EDGES = ("left", "right", "top", "bottom", "inset")
+
+
+def displaced(box: Box) -> str:
+    """Return why an element is drawn elsewhere than where it is written; empty where it is not."""
+    style, slight = box.style, SLIGHT * box.size
+    position = style.get("position", "static")
+    if position in ("absolute", "fixed"):
+        return "put in a place of its own"
+    if position.endswith("sticky") and any(lengths(style.get(side, ""), box.size) for side in EDGES):
+        return "moved from its place"
+    above = box.above.drift if box.above else 0.0
+    if box.drift > slight and box.drift > above:
+        return "moved from its place" if position == "relative" else "pulled over its surroundings"
+    indent = length(style.get("text-indent", ""), box.size) or 0.0
+    if min(box.inset, box.inset + indent) < -2 and (indent < 0 or left_inset(style, box.size) < 0):
+        return "pulled to the left"
+    if (not box.is_block or box.floats or box.is_item) and min(
+        margin(style, side, box.size) for side in ("left", "right")
+    ) < -slight:
+        return "pulled over its surroundings"
+    if style.get("writing-mode", "horizontal-tb") not in (
+        "horizontal-tb",
+        "lr-tb",
+        "lr",
+        "initial",
+        "inherit",
+        "unset",
+    ):
+        return "written downwards"
+    return "moved or turned" if is_transformed(style, box.size, slight) else ""
+
+
+def is_pulled_out(box: Box) -> bool:
+    """Whether an element may be drawn beyond the left or upper edge of the page, or turned: it shows that alone."""
+    style, size = box.style, box.size
+    moves = [length(style.get(side, ""), size) or 0.0 for side in ("left", "top")] + lengths(
+        style.get("inset", ""), size
+    )
+    moves += [-(length(style.get(side, ""), size) or 0.0) for side in ("right", "bottom")]
+    moves += [margin(style, "left", size), margin(style, "top", size), *lengths(style.get("translate", ""), size)]
+    if style.get("position") in ("absolute", "fixed"):
+        moves += [length(style.get(side, ""), size) or 0.0 for side in ("right", "bottom")]
+    is_turned = "transform" in style or "rotate" in style or "scale" in style or "writing-mode" in style
+    return is_turned or min(moves) < -SLIGHT * size or box.inset < 0 or "text-indent" in style
+
+
+def turned(box: Box) -> str:
+    """Return why the words of an element are drawn from right to left though they are not written that way."""
+    if "override" in box.style.get("unicode-bidi", ""):
+        return "text turned round" if box.is_rtl or is_rtl(cut_text(box)) else ""
+    turns = box.is_rtl and not (box.above and box.above.is_rtl)
+    return "right to left" if turns and box.words > 1 and box.rtl_words * 2 < box.words else ""
+
+
+def is_rtl(text: str) -> bool:
+    return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
+
+
+def is_placed(style: Style) -> bool:
+    return style.get("position") in ("absolute", "fixed")
+
+
+def lies_over(box: Box) -> str:
+    """Return why an element without words may cover others or pull them over; empty where it lies in its place."""
+    how = "" if box.has_words else displaced(box)
+    is_painted = any(name.startswith(("background", "border")) for name in box.style)
+    return how if is_painted or any("margin" in name for name in box.style) else ""
+
+
+# A float at the end of a line, as prices have it: so many characters fit one line.
+MAX_LINE = 50
+_PLACED = (
+    "grid-row",
+    "grid-row-start",
+    "grid-row-end",
+    "grid-column",
+    "grid-column-start",
+    "grid-column-end",
+    "grid-area",
+)
+_NOT_PLACED = re.compile(r"(?:auto|span [0-9]+|initial|unset|inherit)(?: ?/ ?(?:auto|span [0-9]+))?")
+ARRANGING = re.compile(r"\b(?:flex|flexbox|grid|box)\b")
+_GROUPS = {
+    "caption": 0, "table-caption": 0, "summary": 0, "thead": 1, "table-header-group": 1, "tfoot": 8,
+    "table-footer-group": 8,
+}  # fmt: skip
+_TABLE_DISPLAYS = ("table-", "block", "inline", "flex", "grid", "contents", "list-item", "flow-root")
+# With these a float is more than one line high.
+_HEIGHTENING = ("height", "min-height", "padding", "padding-top", "margin-top", "line-height", "width", "max-width")
+
+
+def arranged(box: Box) -> "tuple[list[str | Box] | None, str]":
+    """Return the parts of an element in the order in which they are laid out, and why; no why where it is as written.
+
+    No parts where the order cannot be worked out.
+    """
+    parts = _flattened(box)
+    items = [part for part in parts if has_words(part)]
+    if len(items) < 2:
+        return None, ""
+    display = box.style.get("display", "")
+    if ARRANGING.search(display):
+        return _arranged_items(box, parts, display)
+    groups = [_group(part, box) for part in parts]
+    order = [part for _, part in sorted(zip(groups, parts, strict=True), key=lambda pair: pair[0])]
+    if [part for part in order if has_words(part)] != items:
+        return order, "order of a table's parts"
+    return None, ""
+
+
+def with_floats_last(box: Box, floats: list[Box]) -> "list[str | Box]":
+    """Return the parts with each float behind the words beside it, which end where the next block ends."""
+    order: list[str | Box] = []
+    held: list[str | Box] = []
+    for part in box.parts:
+        if isinstance(part, Box) and part in floats:
+            held.insert(0, part)
+            continue
+        order.append(part)
+        if held and isinstance(part, Box) and part.is_block and part.has_words:
+            order += held
+            held = []
+    return order + held
+
+
+def below(floats: list[Box]) -> Box | None:
+    """Return the last of several floats if there may be no room for it beside the others, but for text above it."""
+    if len(floats) < 2 or all(one.style.get("width") == "100%" for one in floats[:-1]):
+        return None
+    last = floats[-1]
+    value = last.style.get("width", "")
+    width = length(value, last.size, 100.0)
+    is_wide = len(cut_text(last)) > MAX_LINE if width is None else width > (50 if value.endswith("%") else WINDOW)
+    return last if is_wide else None
+
+
+def is_line_end(box: Box) -> bool:
+    """Whether a float stands at the end of the line that it is written in, and no lower."""
+    if not box.follows_words or box.has_breaks or any(box.style.get(name) for name in _HEIGHTENING):
+        return False
+    above = box.above.size if box.above else box.size
+    return box.starts_at + len(cut_text(box).strip()) <= MAX_LINE and box.size <= above
+
+
+def _arranged_items(box: Box, parts: "list[str | Box]", display: str) -> "tuple[list[str | Box] | None, str]":
+    items = [part for part in parts if isinstance(part, Box)]
+    laid = " ".join(box.style.get(name, "") for name in ("flex-flow", "flex-direction", "flex-wrap", "box-direction"))
+    if "grid" in display:
+        areas = any(
+            box.style.get(name, "none") not in ("none", "") for name in ("grid-template-areas", "grid", "grid-template")
+        )
+        placed = any(
+            not _NOT_PLACED.fullmatch(item.style[name]) for item in items for name in _PLACED if item.style.get(name)
+        )
+        if areas or placed or "dense" in box.style.get("grid-auto-flow", ""):
+            return None, "placed in a grid"
+    if "wrap-reverse" in laid:
+        return None, "reversed lines"
+    numbers = [_order_number(part) for part in parts]
+    if None in numbers:
+        return None, "numbered items"
+    keyed = sorted(zip([n or 0 for n in numbers], parts, strict=True), key=lambda pair: pair[0])
+    order = [part for _, part in keyed]
+    how = "numbered items" if [p for p in order if has_words(p)] != [p for p in parts if has_words(p)] else ""
+    if "reverse" in laid:
+        return order[::-1], "reversed items"
+    return (order, how) if how else (None, "")
+
+
+def _order_number(part: "str | Box") -> int | None:
+    value = part.style.get("order", "") if isinstance(part, Box) else ""
+    if value in ("", "initial", "unset"):
+        return 0
+    return int(value) if re.fullmatch(r"[-+]?[0-9]{1,9}", value) else None
+
+
+def _group(part: "str | Box", table: Box) -> int:
+    if isinstance(part, str):
+        return 5
+    display = part.style.get("display", "")
+    group = _GROUPS.get(display if display.startswith(_TABLE_DISPLAYS) else part.tag, 5)
+    if part.tag == "summary" and table.tag != "details":
+        return 5
+    side = part.style.get("caption-side") or table.style.get("caption-side", "")
+    return 9 if group == 0 and ("bottom" in side or "end" in side) else group
+
+
+def _flattened(box: Box) -> "list[str | Box]":
+    """Return the parts of an element; those of an element without a box of its own stand in its place."""
+    if not any(isinstance(part, Box) and part.style.get("display") == "contents" for part in box.parts):
+        return box.parts
+    found: list[str | Box] = []
+    for part in box.parts:
+        is_open = isinstance(part, Box) and part.style.get("display") == "contents"
+        found += _flattened(part) if isinstance(part, Box) and is_open else [part]
+    return found
+
 
 # Parts of a letter that are told apart; one that has more is told as a whole.
 MAX_REORDERED = 30

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 
 import nh3
 
-from rendering.arithmetic import length
-from rendering.boxes import Style
 from rendering.colours import first_colour
-from rendering.shown import Doubt
+from rendering.css_values import length
+from rendering.layout_boxes import Style
+from rendering.result import Doubt
 
 # Our own marks between the passes. The mail cannot write them: no attribute of its own goes into the first pass.
 NOTES = frozenset({"data-note", "data-link", "data-labels", "data-picture", "data-why", "data-maybe", "data-doubted"})

@@ -9,8 +9,7 @@ from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 from common.mail_addresses import ascii_domain, names_next_hop
 from rendering import ShownLetter
-from rendering.links import unicode_host
-from rendering.named_hosts import hosts_named, readable
+from rendering.links import hosts_named, readable, unicode_host
 from risk.addresses import (
     Named,
     answered_to,

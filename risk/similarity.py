@@ -12,10 +12,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 from common.fingerprint import Content
+from rendering.html_reading import tokens
 from rendering.invisibles import stripped
 from rendering.links import host_of
-from rendering.shown import Doubt
-from rendering.tokens import tokens
+from rendering.result import Doubt
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
 
 # Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.

@@ -16,8 +16,8 @@ from common.fingerprint import Content
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
 from mirror.recipients import addresses_of, in_compared_form, written_to
-from rendering.shown import Doubt
-from rendering.tokens import tokens
+from rendering.html_reading import tokens
+from rendering.result import Doubt
 from risk.addresses import bare_address, everybody
 from risk.score import score_of
 from risk.similarity import amounts, bands, shape

@@ -9,7 +9,8 @@ from typing import Any
 from common.fingerprint import Attachment
 from mirror.attachments.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
 from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
-from rendering import found_in, named, picture_sizes, stripped
+from rendering import found_in, named, stripped
+from rendering.pictures import size_of
 from risk.check_attachments import why_dangerous
 from risk.findings import one_word, quoted
 
@@ -68,7 +69,7 @@ def look(content: bytes, *, name: str, content_type: str) -> Seen:
     if kind == "zip":
         kind = _zip_kind(members)
     flags = [*_disagreements(KINDS[kind], name, content_type), *flags, *_inside(content, kind), *_table(content, kind)]
-    width, height = picture_sizes.size_of(kind, content) or (0, 0)
+    width, height = size_of(kind, content) or (0, 0)
     return Seen(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),

@@ -112,7 +112,7 @@ MODULES = {
     "sanitiser": Module(
         broken=tuple(
             f"rendering/{name}.py"
-            for name in ("sanitise", "elements", "hidden", "loads", "links", "css", "values", "colours")
+            for name in ("sanitise", "elements", "visibility", "links", "css", "css_values", "colours")
         ),
         tests=("tests/unit/test_showing_*.py",),
     ),

@@ -6,7 +6,7 @@ import pytest
 
 from common.fingerprint import Content
 from rendering import show_letter
-from rendering.letter import STYLE
+from rendering.render import STYLE
 from tests.linear import seconds
 
 ROW = (

@@ -5,8 +5,8 @@ import pytest
 from common.domains import registered_domain
 from common.fingerprint import Content
 from rendering import show_letter
+from rendering.elements import loads_of
 from rendering.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
-from rendering.loads import of_tag
 
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [
@@ -224,8 +224,8 @@ FETCHES = [
 
 
 def test_what_a_tag_would_fetch_is_found():
-    found = [(tag, attributes, of_tag(tag, attributes)) for tag, attributes, _ in FETCHES]
+    found = [(tag, attributes, loads_of(tag, attributes)) for tag, attributes, _ in FETCHES]
     assert found == [(tag, attributes, [(kind, FAR, quiet)]) for tag, attributes, (kind, quiet) in FETCHES]
     nothing = [("a", {"href": FAR}), ("img", {"src": "cid:1"}), ("blockquote", {"cite": FAR}), ("p", {})]
-    assert [tag for tag, attributes in nothing if of_tag(tag, attributes)] == []
-    assert [load.kind for load in of_tag("iframe", {"srcdoc": "x"})] == ["embedded page"]
+    assert [tag for tag, attributes in nothing if loads_of(tag, attributes)] == []
+    assert [load.kind for load in loads_of("iframe", {"srcdoc": "x"})] == ["embedded page"]

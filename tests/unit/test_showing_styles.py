@@ -4,15 +4,14 @@ import pytest
 
 from common.fingerprint import Content
 from rendering import show_letter
-from rendering.arithmetic import length
-from rendering.boxes import box_reason
 from rendering.colours import attribute_colour, contrast, first_colour, over
 from rendering.css import Cascade, cleaned, declared, fetches
+from rendering.css_values import is_sure, length
 from rendering.elements import old_attributes
-from rendering.hidden import Look
+from rendering.layout_boxes import box_reason
 from rendering.sanitise import harmless_style, picture_size, seal
-from rendering.sheets import Sheets
-from rendering.values import is_sure
+from rendering.styling import Sheets
+from rendering.visibility import Look
 
 
 def values(text):

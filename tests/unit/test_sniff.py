@@ -9,7 +9,7 @@ import pytest
 
 from mirror.attachments.archives import MAX_LISTED, NotListed, members_of
 from mirror.attachments.detection import flags_of_name, kind_of, look
-from rendering.picture_sizes import size_of
+from rendering.pictures import size_of
 from tests.linear import is_linear
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 640, 480) + b"\x08\x06\x00\x00\x00"

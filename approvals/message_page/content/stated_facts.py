@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rendering.shown import Link
+from rendering.result import Link
 
 # Of each kind; a letter with more of them is read as a whole, and how many more there are is said.
 MOST = 12

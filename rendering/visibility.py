@@ -7,11 +7,10 @@ text is never lost by that, only marked.
 import re
 from dataclasses import dataclass, replace
 
-from rendering.arithmetic import ROOT_SIZE, length
-from rendering.boxes import CUT, FAR, TINY, WINDOW, Style, box_reason, cuts, is_narrow, pushed_in, scaling, shift
 from rendering.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
-from rendering.nesting import BLOCKS, TABLE_PARTS
-from rendering.values import is_sure
+from rendering.css_values import ROOT_SIZE, calls, is_sure, length
+from rendering.html_reading import BLOCKS, TABLE_PARTS
+from rendering.layout_boxes import CUT, FAR, TINY, WINDOW, Style, box_reason, cuts, is_narrow, pushed_in, scaling, shift
 
 _KEYWORD_SIZES = {
     "xx-small": 9.0,
@@ -23,7 +22,6 @@ _KEYWORD_SIZES = {
     "xx-large": 32.0,
 }
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]+(?:px|pt|em|rem|%|vw|vh|mm|cm|in)|0|smaller|larger)(?:\s?/\s?\S+)?\s")
-_CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 _GROUNDS = ("background-color", "background", "background-image")
 _GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
@@ -234,7 +232,7 @@ def _share(value: str) -> float:
 
 
 def _filter_opacity(value: str) -> float:
-    for name, inside in _CALL.findall(value):
+    for name, inside in calls(value):
         if name == "opacity":
             return _share(inside)
         if name == "blur" and (length(inside) or 0) >= 3:
@@ -252,3 +250,25 @@ def collapsed(tag: str, style: Style) -> str:
     """Return why a part of a table is not there at all; what is in it cannot be made visible again."""
     is_part = tag in TABLE_PARTS - {"td", "th", "caption"} or style.get("display", "").startswith("table-")
     return "visibility: collapse" if is_part and style.get("visibility") == "collapse" else ""
+
+
+STRUCK = frozenset({"s", "strike", "del"})
+
+
+def is_struck(tag: str, style: Style, above: bool) -> bool:
+    """Whether text in an element has a line through it. It goes through all that is inside, but for boxes apart."""
+    display, position = style.get("display", ""), style.get("position", "")
+    is_apart = display.startswith("inline-") or position in ("absolute", "fixed") or floats(style)
+    value = ""
+    for name in reversed(list(style)):
+        if name in ("text-decoration", "text-decoration-line"):
+            value = style[name]
+            break
+    own = "line-through" in value if value else tag in STRUCK
+    is_drawn = "transparent" not in value and style.get("text-decoration-color") != "transparent"
+    return (own and is_drawn) or (above and not is_apart) or (above and value == "inherit")
+
+
+def floats(style: Style) -> bool:
+    """Whether an element floats to a side."""
+    return style.get("float", "none") not in ("none", "initial", "unset")

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from rendering.invisibles import Tally
-
 ALARMING = frozenset(
     "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
 )
@@ -91,18 +89,3 @@ class ShownLetter:
     comments: int = 0
     doubt: str = ""
     read: str = ""  # as text, what its recipient reads; `text` of a letter that was written as text is what was written
-
-
-@dataclass
-class Marked:
-    """The letter with its marks, and what the walk found."""
-
-    body: str
-    text: str
-    plain: str
-    hidden: list[Hidden]
-    links: list[Link]
-    reordered: list[ReorderedText]
-    tally: Tally
-    coloured: bool
-    inked: str = ""

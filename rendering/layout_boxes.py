@@ -1,11 +1,10 @@
 """Says why the box of an element, and everything in it, cannot be seen: not displayed, moved away, cut away, masked."""
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rendering.arithmetic import ROOT_SIZE, length, lengths
+from rendering.css_values import ROOT_SIZE, angles, calls, length, lengths
 
 # Anything moved this far out (in CSS pixels) is out of sight; nobody indents by so much.
 FAR = 250.0
@@ -19,7 +18,6 @@ LETTER = 0.6
 CUT = 0.6
 SMALL = 0.25
 
-_CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
 
 Style = Mapping[str, str]
 
@@ -61,7 +59,7 @@ def scaling(style: Style) -> float:
     zoom = length(style["zoom"], 1, 1) if style.get("zoom") else None
     scales = [
         n
-        for name, inside in _CALL.findall(style.get("transform", ""))
+        for name, inside in calls(style.get("transform", ""))
         if name.startswith("scale")
         for n in lengths(inside, 1, 1)
     ]
@@ -161,7 +159,7 @@ def _moved_away(style: Style, size: float) -> str:
                 return "moved off screen"
         if style.get("z-index", "").startswith("-"):
             return "laid behind its surroundings"
-    for name, inside in _CALL.findall(style.get("transform", "")):
+    for name, inside in calls(style.get("transform", "")):
         numbers = lengths(inside, size)
         moves = numbers if name.startswith("translate") else numbers[4:] if name == "matrix" else []
         if any(not -FAR < number < FAR_ON for number in moves):
@@ -173,7 +171,7 @@ def _moved_away(style: Style, size: float) -> str:
 
 def _turned(style: Style) -> str:
     """Turned on edge, or drawn so small that nothing can be made out."""
-    for name, inside in _CALL.findall(style.get("transform", "")):
+    for name, inside in calls(style.get("transform", "")):
         numbers = lengths(inside, 1)
         if name.startswith("scale") and any(abs(n) < 0.1 for n in numbers):
             return "scaled to nothing"
@@ -191,7 +189,7 @@ def _turned(style: Style) -> str:
 
 def _is_on_edge(inside: str) -> bool:
     """Whether an angle shows a face by its edge."""
-    return any(abs(math.cos(float(n) * _ANGLES[unit])) < SMALL for n, unit in _ANGLE.findall(inside))
+    return any(abs(math.cos(angle)) < SMALL for angle in angles(inside))
 
 
 def cuts(style: Style) -> bool:
@@ -222,7 +220,7 @@ def _is_clipped(value: str, size: float) -> bool:
     """Whether a path leaves less than all of its box, but for rounded corners and whole circles."""
     if value == "picture":
         return True
-    for name, inside in _CALL.findall(value):
+    for name, inside in calls(value):
         numbers = lengths(inside, size, 100.0)
         if name == "inset":
             clipped = bool(numbers) and max(numbers) >= 10
@@ -247,7 +245,7 @@ def _painted_out(style: Style) -> str:
         return "drawn through a mask"
     if style.get("mix-blend-mode", "normal") in _FADING:
         return "blended into its ground"
-    for name, inside in _CALL.findall(style.get("filter", "")):
+    for name, inside in calls(style.get("filter", "")):
         by = length(inside, 1, 1)
         low, high = _RECOLOURED.get(name, (-math.inf, math.inf))
         if by is not None and not low < by < high:
@@ -269,8 +267,6 @@ _MASKS = ("mask", "mask-image", "-webkit-mask", "-webkit-mask-image")
 _FADING = frozenset("screen overlay lighten color-dodge soft-light difference exclusion hue saturation color".split())
 # Between these a filter leaves letters as they are.
 _RECOLOURED = {"brightness": (0.2, 3.0), "contrast": (0.2, math.inf), "invert": (-math.inf, 0.3)}
-_ANGLE = re.compile(r"(-?[0-9]{0,20}\.?[0-9]{1,20})(deg|turn|grad|rad)")
-_ANGLES = {"deg": math.pi / 180, "turn": 2 * math.pi, "grad": math.pi / 200, "rad": 1.0}
 
 
 def _padded(style: Style, size: float) -> bool:
@@ -279,3 +275,44 @@ def _padded(style: Style, size: float) -> bool:
     room = [around[0], around[2] if len(around) > 2 else around[0]] if around else []
     room += [n for name in ("padding-top", "padding-bottom") for n in lengths(style.get(name, ""), size)]
     return bool(room) and max(room) > CUT * size
+
+
+def margin(style: Style, side: str, size: float) -> float:
+    own = length(style.get(f"margin-{side}", ""), size)
+    if own is not None:
+        return own
+    sides = lengths(style.get("margin", ""), size)
+    if not sides:
+        return 0.0
+    place = {"top": 0, "right": 1, "bottom": 2, "left": 3}[side]
+    words = style["margin"].split()
+    at = (place, place % 2, place if place < len(words) else 1, place)[min(len(words), 4) - 1] if len(words) > 1 else 0
+    return length(words[min(at, len(words) - 1)], size) or 0.0
+
+
+def left_inset(style: Style, size: float) -> float:
+    padding = length(style.get("padding-left", ""), size)
+    if padding is None:
+        words = style.get("padding", "").split()
+        padding = length(words[3 if len(words) > 3 else min(1, len(words) - 1)], size) if words else None
+    return margin(style, "left", size) + max(padding or 0.0, 0.0)
+
+
+def is_transformed(style: Style, size: float, slight: float) -> bool:
+    for name, inside in calls(style.get("transform", "")):
+        numbers = lengths(inside, size)
+        if name.startswith("translate") and any(abs(n) > slight for n in numbers):
+            return True
+        if name.startswith("rotate") and _is_turned(inside):
+            return True
+        if name.startswith("scale") and any(not 0 <= n <= 1.5 for n in lengths(inside, 1, 1)):
+            return True
+        if name.startswith(("matrix", "skew")) and any(numbers):
+            return True
+    if any(abs(n) > slight for n in lengths(style.get("translate", ""), size)):
+        return True
+    return _is_turned(style.get("rotate", "")) or any(not 0 <= n <= 1.5 for n in lengths(style.get("scale", ""), 1, 1))
+
+
+def _is_turned(value: str) -> bool:
+    return any(abs((math.degrees(angle) + 180) % 360 - 180) > 20 for angle in angles(value))

@@ -11,10 +11,10 @@ from common.fingerprint import Content
 from common.letter import render_markdown, with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
+from rendering.links import written_out
 from rendering.marking import mark
-from rendering.plain import written_out
+from rendering.result import Doubt, Hidden, ShownLetter
 from rendering.sanitise import seal, to_tree
-from rendering.shown import Doubt, Hidden, ShownLetter
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "letter.css"
 
