@@ -82,8 +82,8 @@ def ordinary() -> str:
 def seconds(letter: str) -> float:
     """Return how long it takes until the letter can be shown."""
     from common.fingerprint import Content
-    from rendering import show_letter
+    from rendering import render_message
 
     began = time.perf_counter()
-    show_letter(Content(html=letter))
+    render_message(Content(html=letter))
     return time.perf_counter() - began

@@ -1,10 +1,21 @@
-"""Hostile mail shown safely: `show_letter` and what it returns.
+"""Hostile mail shown safely: `render_message` and what it returns. Pure: no models, no network, no state.
 
-Pure: no models, no network, no state. Start with `letter.py`.
+Start with `render.py`: `canonical.py` rewrites the HTML into a form with one meaning, `marking.py` walks it and puts
+our marks in, `sanitise.py` seals what the frame gets.
 """
 
 from rendering.invisibles import found_in, named, stripped
-from rendering.render import show_letter
-from rendering.result import Blocked, Hidden, Link, ReorderedText, ShownLetter
+from rendering.render import render_message
+from rendering.result import Blocked, Hidden, Link, RenderedMessage, ReorderedText
 
-__all__ = ["Blocked", "Hidden", "Link", "ReorderedText", "ShownLetter", "found_in", "named", "show_letter", "stripped"]
+__all__ = [
+    "Blocked",
+    "Hidden",
+    "Link",
+    "RenderedMessage",
+    "ReorderedText",
+    "found_in",
+    "named",
+    "render_message",
+    "stripped",
+]

@@ -221,7 +221,7 @@ class _Writer:
         if label := attributes.get(LABELLED.get(token.name, ""), ""):
             self._note("blocked", f"{token.name}: “{decode(label, attribute=True)}”")
         if token.name in PASSED_OVER or token.name in ("hr", "col", "colgroup"):
-            self._watch_paint(token)
+            self._note_overlay(token)
         if token.name in PASSED_OVER:
             self._pass_over(token)
             return
@@ -243,7 +243,7 @@ class _Writer:
         around = self.nesting.around()
         return None if around is None else around | self.root_names
 
-    def _watch_paint(self, token: Token) -> None:
+    def _note_overlay(self, token: Token) -> None:
         """Note what has no words of its own, and may lie over those of others or hide them."""
         if token.name in _NEVER_DRAWN or not (token.attributes or self.styling.sheets.rules):
             return

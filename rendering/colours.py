@@ -109,7 +109,7 @@ def contrast(first: Colour, second: Colour) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def how_alike(text: Colour, ground: Colour) -> str:
+def why_unreadable(text: Colour, ground: Colour) -> str:
     """Return the words for text that cannot be told from its ground."""
     if min(*text[:3], *ground[:3]) >= 245:
         return "white on white"

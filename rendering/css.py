@@ -108,7 +108,7 @@ class Cascade:
     doubted: dict[str, tuple[str, bool]] = field(default_factory=dict)
     unclear: set[str] = field(default_factory=set)
 
-    def lay(self, declared: Iterable[Declaration], *, certain: bool = True) -> "Cascade":
+    def apply(self, declared: Iterable[Declaration], *, certain: bool = True) -> "Cascade":
         """Lay declarations over those held. Those that are not certain are followed in doubt only."""
         for one in declared:
             if self.held.get(one.name, ("", False))[1] and not one.important:
@@ -128,7 +128,7 @@ class Cascade:
             else:
                 self.held[one.name] = (one.value, one.important)
                 # A colour that is reckoned may be any; what else is not followed leaves things as they were.
-                self.doubted[one.name] = ("transparent" if _is_reckoned(one) else "", one.important)
+                self.doubted[one.name] = ("transparent" if _is_computed(one) else "", one.important)
         return self
 
     def _hold(self, one: Declaration) -> None:
@@ -159,7 +159,7 @@ class Cascade:
         return {name: value for name, (value, _) in self.doubted.items()}
 
 
-def _is_reckoned(one: Declaration) -> bool:
+def _is_computed(one: Declaration) -> bool:
     return one.name in ("color", "-webkit-text-fill-color") and "(" in one.value
 
 

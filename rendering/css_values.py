@@ -29,7 +29,7 @@ _MIDDLE = {"min": min, "max": max, "calc": max, "": max}
 def length(value: str, size: float = ROOT_SIZE, whole: float = 600.0) -> float | None:
     """Return the first length in `value` in pixels; `whole` is what a percentage is of. None when there is none."""
     if "(" in value:
-        reckoned = calculated(value, size, whole)
+        reckoned = computed(value, size, whole)
         if reckoned is not None:
             return reckoned
     found = _LENGTH.search(value)
@@ -52,7 +52,7 @@ def lengths(value: str, size: float, whole: float = 600.0) -> list[float]:
     return [number for number in found if number is not None]
 
 
-def calculated(value: str, size: float = ROOT_SIZE, whole: float = 600.0) -> float | None:
+def computed(value: str, size: float = ROOT_SIZE, whole: float = 600.0) -> float | None:
     """Return what a value made of one such call comes to; None for anything else."""
     if not value.startswith(("calc(", "min(", "max(", "clamp(", "-webkit-calc(")):
         return None
@@ -213,10 +213,12 @@ def is_sure(name: str, value: str) -> bool:
         return value == "none"
     if name in _LENGTHS:
         most, words = _LENGTHS[name]
-        return calculated(value) is not None or _are(value, most, lambda one: one in words or _is_length(one))
+        return computed(value) is not None or _all_fit(value, most, lambda one: one in words or _is_length(one))
     if name in _PARTS:
         most, word = _PARTS[name]
-        return calculated(value) is not None or _are(value, most, lambda one: one == word or bool(_PART.fullmatch(one)))
+        return computed(value) is not None or _all_fit(
+            value, most, lambda one: one == word or bool(_PART.fullmatch(one))
+        )
     if name == "font":
         return bool(_FONT.fullmatch(value))
     return name not in _CALLED or value == "none" or bool(_A_CALL.fullmatch(value))
@@ -238,7 +240,7 @@ def _is_length(word: str) -> bool:
     return bool(_SURE_LENGTH.fullmatch(word))
 
 
-def _are(value: str, most: int, fits: Callable[[str], bool]) -> bool:
+def _all_fit(value: str, most: int, fits: Callable[[str], bool]) -> bool:
     words = value.split()
     return 0 < len(words) <= most and all(map(fits, words))
 
@@ -368,7 +370,7 @@ def is_followed(name: str, value: str) -> bool:
         return is_colour(value) or value in _IDLE_COLOURS or value[:1] == "#" or bool(_READ_COLOUR.fullmatch(value))
     if {found.group(1) for found in _FUNCTION.finditer(value)} - _FUNCTIONS or (name == "filter" and "url(" in value):
         return False
-    if value.startswith(("calc(", "min(", "max(", "clamp(")) and calculated(value) is None:
+    if value.startswith(("calc(", "min(", "max(", "clamp(")) and computed(value) is None:
         return False
     return all(unit in _KNOWN_UNITS for unit in _NUMBER_WITH_UNIT.findall(value))
 

@@ -89,7 +89,7 @@ def pushed_in(style: Style, size: float) -> float:
 
 
 @dataclass(slots=True, eq=False)
-class Room:
+class Capacity:
     """How many letters a box surely shows: `row` in one line, `letters` in all; `used` by what else is in it."""
 
     letters: float
@@ -111,7 +111,7 @@ class Room:
             self.used += (max(wide) + pushed_in(style, size)) / (LETTER * max(size, TINY))
 
 
-def room_for(style: Style, size: float, line: float, *, is_one_line: bool, is_beside: bool) -> Room | None:
+def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is_beside: bool) -> Capacity | None:
     """Return how many letters surely stand inside of the box of an element; None where nothing limits them.
 
     Meant to be too few rather than too many: a narrow window, wide letters.
@@ -132,7 +132,7 @@ def room_for(style: Style, size: float, line: float, *, is_one_line: bool, is_be
     wide = [length(style[name], size, WINDOW) for name in ("width", "max-width") if style.get(name)]
     width = min([w for w in wide if w is not None] + [WINDOW])
     row = 0.9 * width / (LETTER * max(size, TINY))
-    return Room(min(rows) * row, row, line, cutting, is_one_line, is_low)
+    return Capacity(min(rows) * row, row, line, cutting, is_one_line, is_low)
 
 
 def _is_fixed(value: str) -> bool:

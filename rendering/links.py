@@ -57,7 +57,7 @@ class NamedHost(NamedTuple):
     end: int
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         """The host or the whole mail address."""
         return f"{self.local}@{self.host}" if self.local else self.host
 
@@ -71,7 +71,7 @@ def readable(text: str) -> str:
     return _DOT_IN_WORDS.sub(".", text)
 
 
-def hosts_named(text: str) -> list[NamedHost]:
+def find_hosts(text: str) -> list[NamedHost]:
     """Return what a readable text names: with a scheme, www or an @, or by a suffix that exists."""
     found = []
     for match in _NAMED.finditer(text):
@@ -87,13 +87,13 @@ def hosts_named(text: str) -> list[NamedHost]:
     return found
 
 
-def hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
+def find_hosts_across(before: str, text: str, after: str) -> list[NamedHost]:
     """Return the hosts that a text names together with the words it runs into, and neither of them by itself."""
     before, text, after = readable(before), readable(text), readable(after)
     before = "" if _SEAM.search(before[-2:] + text[:2]) else before
     after = "" if _SEAM.search(text[-2:] + after[:2]) else after
     edges = (len(before), len(before + text))
-    named = hosts_named(before + text + after)
+    named = find_hosts(before + text + after)
     return [one for one in named if any(one.start < edge < one.end for edge in edges)]
 
 
@@ -130,7 +130,7 @@ def read_link(
     target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
     if base and not _PARTS.match(target):
         target = _joined(base, target)
-    scheme, host, flags = _taken_apart(target)
+    scheme, host, flags = _split_target(target)
     shown, *heard = (_one_line(said) for said in (text, *labels))
     claim = ""
     if scheme in PLAIN_SCHEMES and not written_out:
@@ -143,7 +143,7 @@ def read_link(
 
 def host_of(url: str) -> str:
     """Return the host that `url` would be loaded from; empty when there is none."""
-    return _taken_apart(_IGNORED.sub("", url).strip(_EDGES))[1]
+    return _split_target(_IGNORED.sub("", url).strip(_EDGES))[1]
 
 
 def is_remote(url: str) -> bool:
@@ -204,7 +204,7 @@ def scripts(word: str) -> frozenset[str]:
 def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str) -> str:
     """Return the first of these texts of a link that names an address which the link does not go to."""
     for text in texts:
-        told = [goes_to(one) for one in hosts_named(readable(text[:MAX_TEXT]))]
+        told = [goes_to(one) for one in find_hosts(readable(text[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
         if told and not (all(told) if scheme == "mailto" else any(told)):
             return _one_line(text)
@@ -213,8 +213,8 @@ def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: s
 
 def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]) -> str:
     """Return the address that a link's text names only with what stands beside it, where the link does not go there."""
-    named = hosts_across(before, text, after) if text.strip() and (before or after) else []
-    return next((one.said for one in named if not goes_to(one)), "")
+    named = find_hosts_across(before, text, after) if text.strip() and (before or after) else []
+    return next((one.text for one in named if not goes_to(one)), "")
 
 
 def _is_target(named: NamedHost, *, scheme: str, host: str, target: str) -> bool:
@@ -228,12 +228,12 @@ def _one_line(text: str) -> str:
     return " ".join(stripped(text[:MAX_TEXT]).split())
 
 
-def _taken_apart(target: str) -> tuple[str, str, list[str]]:
+def _split_target(target: str) -> tuple[str, str, list[str]]:
     """Return scheme, host and the flags that follow from the address's own shape."""
     match = _PARTS.match(target)
     if not match:
         if target.replace("\\", "/").startswith("//"):
-            _, host, flags = _taken_apart("https:" + target)
+            _, host, flags = _split_target("https:" + target)
             return "https", host, flags
         return "", "", [] if target.startswith("#") or not target else ["relative"]
     scheme, rest = match.group(1).lower(), match.group(2)
@@ -312,7 +312,7 @@ def _joined(base: str, target: str) -> str:
 MAX_BESIDE = 64
 
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
-_CELL, _PARTED = "\x1f", "\x1e"
+_CELL, _APART_MARK = "\x1f", "\x1e"
 # A name that goes on in the next cell: one that begins or ends with a dot belongs to no sentence.
 _TOUCHING = re.compile(r"(?<=\w)[ \n]*\x1f[ \n\x1f]*(?=[.．。․]\w)|(?<=\w[.．。․])[ \n]*\x1f[ \n\x1f]*(?=[a-z])")
 _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
@@ -327,7 +327,7 @@ _GAP = 0.2
 class SeenLink:
     """A link of the letter: where its text stands, and what it is called besides.
 
-    `room` are the places after it, in what is drawn and in its text twin, where it is told where the link goes.
+    `slot` is the places after it, in what is drawn and in its text twin, where it is told where the link goes.
     """
 
     target: str
@@ -335,7 +335,7 @@ class SeenLink:
     start: int = 0
     end: int = 0
     labels: list[str] = field(default_factory=list)
-    room: tuple[int, int] = (0, 0)
+    slot: tuple[int, int] = (0, 0)
 
 
 class LinkTexts:
@@ -347,19 +347,19 @@ class LinkTexts:
         self.open: list[SeenLink] = []
         self.links: list[SeenLink] = []
 
-    def say(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         """Add visible text."""
         self._add(stripped(text))
 
-    def part(self, between: str) -> None:
-        """Add what `parting` gives."""
+    def add_separator(self, between: str) -> None:
+        """Add what `separators` gives."""
         self._add(between)
 
     def _add(self, text: str) -> None:
         self.parts.append(text)
         self.size += len(text)
 
-    def label(self, labels: Sequence[str]) -> None:
+    def add_labels(self, labels: Sequence[str]) -> None:
         """Add what an element inside of links is called: its title, or the text in place of a picture."""
         for link in self.open:
             link.labels += labels
@@ -369,10 +369,10 @@ class LinkTexts:
         link.start = self.size
         self.open.append(link)
 
-    def end(self, room: tuple[int, int]) -> None:
+    def end(self, slot: tuple[int, int]) -> None:
         """End the link that began last."""
         link = self.open.pop()
-        link.end, link.room = self.size, room
+        link.end, link.slot = self.size, slot
         self.links.append(link)
 
     def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:
@@ -390,19 +390,19 @@ class LinkTexts:
             yield seen, replace(link, mark=seen.mark)
 
 
-def areas(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Link]:
+def area_links(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Link]:
     """Return the links of parts of pictures, each given by its labels and its target."""
     return [read_link("" if labels else "(part of a picture)", target, base, labels=labels) for labels, target in found]
 
 
-def parting(tag: str, style: Style, size: float) -> tuple[str, str]:
+def separators(tag: str, style: Style, size: float) -> tuple[str, str]:
     """Return what parts the text of an element from the text before and after it; `size` is that of its letters."""
     display = style.get("display", "")
     left, right = _gap(style, "left", size), _gap(style, "right", size)
     if tag in _CELLS or display in _SIDE_BY_SIDE or style.get("float") in ("left", "right"):
         return _CELL + left, right + _CELL
     if tag == "tr":
-        return _PARTED, _PARTED
+        return _APART_MARK, _APART_MARK
     is_block = display not in _INLINE if display else tag in BLOCKS
     return ("\n", "\n") if is_block else (left, right)
 
@@ -410,7 +410,7 @@ def parting(tag: str, style: Style, size: float) -> tuple[str, str]:
 def _gap(style: Style, side: str, size: float) -> str:
     """Return a blank where an element keeps at least so much room on a side that a reader sees a space."""
     room = sum(_room(style, name, side, size) for name in ("margin", "padding"))
-    return _PARTED if room >= _GAP * size else ""
+    return _APART_MARK if room >= _GAP * size else ""
 
 
 def _room(style: Style, name: str, side: str, size: float) -> float:
@@ -426,7 +426,7 @@ def _room(style: Style, name: str, side: str, size: float) -> float:
 MAX_WRITTEN_OUT = 500
 
 
-def written_out(text: str, known: set[str]) -> list[Link]:
+def find_bare_links(text: str, known: set[str]) -> list[Link]:
     """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
     found: dict[str, Link] = {}
     for match in WRITTEN_OUT.finditer(text):

@@ -13,8 +13,8 @@ from rendering.canonical import Canonical, Note
 from rendering.elements import PICTURE_LABELS
 from rendering.html_reading import BLOCKS, TABLE_PARTS, VOID
 from rendering.invisibles import Tally, named, pieces, stripped
-from rendering.layout_boxes import Room, Style, room_for
-from rendering.links import LinkTexts, SeenLink, areas, parting, read_link, short_target, written_out
+from rendering.layout_boxes import Capacity, Style, capacity_of
+from rendering.links import LinkTexts, SeenLink, area_links, find_bare_links, read_link, separators, short_target
 from rendering.reading_order import ReadingOrder, lies_over
 from rendering.result import Doubt, Hidden, Link, ReorderedText
 from rendering.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
@@ -34,7 +34,7 @@ class Page:
         self.tally = Tally()
         self.marks: Counter[str] = Counter()
 
-    def draw(self, text: str, *, preformatted: bool, is_struck: bool) -> None:
+    def write_text(self, text: str, *, preformatted: bool, is_struck: bool) -> None:
         """Write visible text, with a mark for each invisible character in it."""
         for is_mark, piece in pieces(text, self.tally):
             if is_mark:
@@ -47,7 +47,7 @@ class Page:
             self.text.append(f"[struck out: {folded.strip()}] " if has_line else folded)
             self.plain.append(folded)
 
-    def box(self, kind: str, label: str, marked: str = "") -> str:
+    def write_box(self, kind: str, label: str, marked: str = "") -> str:
         """Draw a box, and return the id by which a finding leads to it."""
         mark = self.next_mark(marked) if marked else ""
         drawn, text = self._drawn(kind, label, mark)
@@ -55,15 +55,15 @@ class Page:
         self.text.append(text)
         return mark
 
-    def leave_room(self) -> tuple[int, int]:
+    def reserve(self) -> tuple[int, int]:
         """Return the place that comes next, where something can be written later."""
         self.out.append("")
         self.text.append("")
         return len(self.out) - 1, len(self.text) - 1
 
-    def tell_target(self, room: tuple[int, int], link: Link) -> None:
+    def write_target(self, slot: tuple[int, int], link: Link) -> None:
         """Write where a link goes in the room that was left after it; in a box where it is not where it seems to go."""
-        in_out, in_text = room
+        in_out, in_text = slot
         if link.is_alarming:
             drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
             self.out[in_out] = f" {drawn}"
@@ -81,12 +81,12 @@ class Page:
         self.marks[kind] += 1
         return f"{kind}-{self.marks[kind]}"
 
-    def say(self, text: str, plain: str) -> None:
+    def write_picture(self, text: str, plain: str) -> None:
         """Write what stands for a picture."""
         self.text.append(text)
         self.plain.append(f" {plain} ")
 
-    def line(self, tag: str) -> None:
+    def end_line(self, tag: str) -> None:
         """End a line of the text."""
         self.text.append("\n- " if tag == "li" else "\n")
         self.plain.append("\n")
@@ -108,13 +108,13 @@ class Element:
     look: Look
     other: Look
     link: SeenLink | None = None
-    parting: str = ""  # what parts its text from the text after it
-    said: list[str] = field(default_factory=list)
+    separator: str = ""  # what parts its text from the text after it
+    texts: list[str] = field(default_factory=list)
     maybe: str = ""
     doubt: str = ""  # of the box that says it may be hidden
-    room: Room | None = None
+    capacity: Capacity | None = None
 
-    def doubt_now(self) -> str:
+    def note_doubt(self) -> str:
         """Return why text that is seen here is hidden from others, once; empty afterwards and where it is not."""
         if self.look.possible or self.maybe:
             return ""
@@ -127,58 +127,60 @@ class Element:
         return self.maybe
 
 
-class Watching:
+class DoubtTracker:
     """The open elements that gather what is said inside them."""
 
     def __init__(self) -> None:
         self.open: list[Element] = []
-        self.rooms: list[Room] = []
+        self.capacities: list[Capacity] = []
 
     def start(self, element: Element, style: Style, *, is_box: bool, is_beside: bool) -> None:
         """Gather from here on if the element shows so many letters only, or may hide.
 
         `is_box`: it has a height of its own; `is_beside`: words may stand to the right of it.
         """
-        for room in self.rooms:
-            room.block(style, element.look.size, breaks=is_box and element.tag != "div")
+        for capacity in self.capacities:
+            capacity.block(style, element.look.size, breaks=is_box and element.tag != "div")
         is_cell = element.tag in CELLS and "display" not in style
         if style and is_box and not element.look.hides():
             look = element.look
             style = {name: value for name, value in style.items() if "height" not in name} if is_cell else style
             one_line = look.is_one_line
-            element.room = room_for(style, look.size, look.line_height(), is_one_line=one_line, is_beside=is_beside)
-        if element.room is not None:
-            self.rooms.append(element.room)
-        if element.maybe or element.room is not None:
+            element.capacity = capacity_of(
+                style, look.size, look.line_height(), is_one_line=one_line, is_beside=is_beside
+            )
+        if element.capacity is not None:
+            self.capacities.append(element.capacity)
+        if element.maybe or element.capacity is not None:
             self.open.append(element)
 
     def line_break(self) -> None:
         """Count a line that ends, or a picture."""
-        for room in self.rooms:
-            room.used += room.row * room.is_low
+        for capacity in self.capacities:
+            capacity.used += capacity.row * capacity.is_low
 
     def doubt(self, element: Element) -> None:
         """Gather what follows inside an element that turned out to be hidden from some."""
         if element not in self.open:
             self.open.append(element)
 
-    def said(self, text: str) -> None:
+    def add_text(self, text: str) -> None:
         for element in self.open:
-            element.said.append(text)
+            element.texts.append(text)
 
     def end(self, element: Element) -> None:
         if self.open and self.open[-1] is element:
             self.open.pop()
-        if element.room is not None:
-            self.rooms.remove(element.room)
+        if element.capacity is not None:
+            self.capacities.remove(element.capacity)
 
 
 def cut_off(element: Element) -> str:
     """Return what of an element's text may lie beyond the edge of its box."""
-    if element.room is None:
+    if element.capacity is None:
         return ""
-    text = " ".join("".join(element.said).split())
-    room = max(0, int(element.room.letters - element.room.used))
+    text = " ".join("".join(element.texts).split())
+    room = max(0, int(element.capacity.letters - element.capacity.used))
     return text[text.rfind(" ", 0, room + 1) + 1 :] if len(text) > room else ""
 
 
@@ -230,8 +232,8 @@ class _Walker:
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
         self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False), maybe=look.possible)]
         self.link_texts = LinkTexts()
-        self.watching = Watching()
-        self.watching.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
+        self.doubts = DoubtTracker()
+        self.doubts.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
         # As those see it who follow what is sure, and those who follow what others pass over.
         worst = with_doubts(self.root_style, {k: v for _, one in canonical.root for k, v in one.doubted.items()})
         self.orders = [ReadingOrder().within(style, look.size) for style in (self.root_style, worst)]
@@ -306,15 +308,15 @@ class _Walker:
 
     def _open(self, element: Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
         if element.tag in BLOCKS or element.tag == "tr":
-            self.page.line(element.tag)
+            self.page.end_line(element.tag)
         is_seen = not element.look.hides()
         if is_seen:
-            before, element.parting = parting(element.tag, style, element.look.size)
-            self.link_texts.part(before)
+            before, element.separator = separators(element.tag, style, element.look.size)
+            self.link_texts.add_separator(before)
         if element.link is not None:
             self.link_texts.start(element.link)
         if is_seen and "data-labels" in attributes:
-            self.link_texts.label(self.labels[int(attributes["data-labels"])])
+            self.link_texts.add_labels(self.labels[int(attributes["data-labels"])])
         if element.drawn:
             kept = harmless_style(style, element.look.size, is_seen) if style else ""
             self.coloured = self.coloured or "color:" in kept
@@ -332,7 +334,7 @@ class _Walker:
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
         is_beside = "inline-" in style.get("display", "") or floats(style)
-        self.watching.start(element, style, is_box=self.orders[0].here.is_block or is_beside, is_beside=is_beside)
+        self.doubts.start(element, style, is_box=self.orders[0].here.is_block or is_beside, is_beside=is_beside)
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -344,51 +346,53 @@ class _Walker:
         if element.drawn:
             self.page.out.append(f"</{element.drawn}>")
         if element.link is not None:
-            self.link_texts.end(self.page.leave_room())
-        self.link_texts.part(element.parting)
+            self.link_texts.end(self.page.reserve())
+        self.link_texts.add_separator(element.separator)
         self._close_doubts(element)
         if tag in BLOCKS:
-            self.page.line("")
+            self.page.end_line("")
 
-    def _end_order(self, element: Element) -> None:
+    def _end_reading_order(self, element: Element) -> None:
         """Say what of an element's text is laid out elsewhere than where it is written, once all of it is known."""
         boxes = [order.here for order in self.orders]
         sure, doubted = (order.end() for order in self.orders)
         if found := sure or (replace(doubted, certain=False) if doubted else None):
             how = f"{found.how} {SOME}" if not found.certain else found.how
             label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
-            self.reordered.append(replace(found, mark=self.page.box("ghost", label, "hidden")))
+            self.reordered.append(replace(found, mark=self.page.write_box("ghost", label, "hidden")))
         elif element.look.is_painted() and (how := next(filter(None, map(lies_over, boxes)), "")):
-            mark = self.page.box("ghost", f"a box here may lie over other text ({how})", "hidden")
+            mark = self.page.write_box("ghost", f"a box here may lie over other text ({how})", "hidden")
             self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
 
     def _close_doubts(self, element: Element) -> None:
         """Note what is told of an element once all that it says is known."""
-        self._end_order(element)
-        self.watching.end(element)
+        self._end_reading_order(element)
+        self.doubts.end(element)
         if element.maybe:
             if not element.doubt and element.maybe.endswith(OVER):
-                element.doubt = self.page.box("ghost", f"a box here may be hidden ({element.maybe})", "hidden")
+                element.doubt = self.page.write_box("ghost", f"a box here may be hidden ({element.maybe})", "hidden")
             if element.doubt:
                 self.hidden.append(
-                    Hidden(tidy("".join(element.said)), element.maybe, certain=False, mark=element.doubt)
+                    Hidden(tidy("".join(element.texts)), element.maybe, certain=False, mark=element.doubt)
                 )
         elif rest := cut_off(element):
-            if element.room is not None and not element.room.cuts and element.look.edge is None:
+            if element.capacity is not None and not element.capacity.cuts and element.look.edge is None:
                 self.spilled.append(rest)
             else:
-                mark = self.page.box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
+                mark = self.page.write_box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
                 self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
 
     def _announce_doubts(self) -> None:
         """Draw a box where text begins that may be hidden by an element around it, or that text before may lie over."""
         for rest in self.spilled:
-            mark = self.page.box("ghost", f"may be written over what follows here, from “{rest[:80]}” on", "hidden")
+            mark = self.page.write_box(
+                "ghost", f"may be written over what follows here, from “{rest[:80]}” on", "hidden"
+            )
             self.hidden.append(Hidden(rest, f"written beyond the edge of its box {SOME}", certain=False, mark=mark))
         self.spilled = []
-        for element in self.watching.open:
+        for element in self.doubts.open:
             if element.maybe and not element.doubt:
-                element.doubt = self.page.box("ghost", f"may be hidden ({element.maybe}):", "hidden")
+                element.doubt = self.page.write_box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
         hidden = self.stack[-1].look.hides()
@@ -396,37 +400,37 @@ class _Walker:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
             self._note(note)
-            self.link_texts.label(() if hidden else note.labels)
+            self.link_texts.add_labels(() if hidden else note.labels)
         elif "data-picture" in attributes:
             source, given = self.canonical.pictures[int(attributes["data-picture"])]
             says = given.get("alt", "")
             if hidden:
                 self._reveal()
-                self.page.box("ghost", f"hidden picture ({hidden})")
+                self.page.write_box("ghost", f"hidden picture ({hidden})")
             else:
                 self.page.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
-                self.page.say(f"[picture: {says}]" if says else "[picture]", says)
-                self.link_texts.label([given[name] for name in PICTURE_LABELS if given.get(name, "").strip()])
+                self.page.write_picture(f"[picture: {says}]" if says else "[picture]", says)
+                self.link_texts.add_labels([given[name] for name in PICTURE_LABELS if given.get(name, "").strip()])
         elif tag in ("br", "hr"):
             if hidden:
                 self.run.append(" ") if self.run else None
             else:
                 self.page.out.append(f"<{tag}>")
-                self.link_texts.part("\n")
-            self.watching.line_break()
+                self.link_texts.add_separator("\n")
+            self.doubts.line_break()
             for order in self.orders:
                 order.line_break()
-            self.page.line("")
+            self.page.end_line("")
 
     def _text(self, text: str) -> None:
         look = self.stack[-1].look
         why = look.hides()
         if not why and not text.isspace():
-            if self.stack[-1].doubt_now():
+            if self.stack[-1].note_doubt():
                 self._reveal()
-                self.watching.doubt(self.stack[-1])
+                self.doubts.doubt(self.stack[-1])
             self._announce_doubts()
-        self.watching.said(text)
+        self.doubts.add_text(text)
         if why:
             if self.run and why != self.why:
                 self._reveal()
@@ -437,8 +441,8 @@ class _Walker:
             self._reveal()
         for order in self.orders:
             order.text(text)
-        self.link_texts.say(text)
-        self.page.draw(text, preformatted=bool(self.preformatted), is_struck=look.is_struck)
+        self.link_texts.add_text(text)
+        self.page.write_text(text, preformatted=bool(self.preformatted), is_struck=look.is_struck)
 
     def _reveal(self) -> None:
         """Draw the hidden text gathered so far as one marked box."""
@@ -449,30 +453,30 @@ class _Walker:
         words = " ".join(stripped(raw).split())
         if words:
             self.page.plain.append(f" {words} ")
-            mark = self.page.box("ghost", f"hidden text: “{text}”", "hidden")
+            mark = self.page.write_box("ghost", f"hidden text: “{text}”", "hidden")
             self.hidden.append(Hidden(words, self.why, mark=mark))
         elif text:
-            self.page.box("ghost", text)
+            self.page.write_box("ghost", text)
 
     def _note(self, note: Note) -> None:
         """Draw a note, and let what it tells of know where it is drawn."""
         if note.about is None:
-            self.page.box(note.kind, note.label)
+            self.page.write_box(note.kind, note.label)
         elif note.kind == "ghost":
             found = self.canonical.hidden
-            found[note.about] = replace(found[note.about], mark=self.page.box(note.kind, note.label, "hidden"))
+            found[note.about] = replace(found[note.about], mark=self.page.write_box(note.kind, note.label, "hidden"))
         else:
             loads = self.canonical.blocked
-            loads[note.about] = replace(loads[note.about], mark=self.page.box(note.kind, note.label, "part"))
+            loads[note.about] = replace(loads[note.about], mark=self.page.write_box(note.kind, note.label, "part"))
 
     def _read_links(self) -> None:
         """Read the links, those in pictures' parts and those written out as text; tell after each where it goes."""
         for seen, link in self.link_texts.read(self.canonical.base):
             self.links.append(link)
-            self.page.tell_target(seen.room, link)
-        self.links += areas(self.canonical.areas, self.canonical.base)
+            self.page.write_target(seen.slot, link)
+        self.links += area_links(self.canonical.areas, self.canonical.base)
         known = {text for link in self.links for text in (link.target, link.text)}
-        self.links += written_out("".join(self.page.plain), known)
+        self.links += find_bare_links("".join(self.page.plain), known)
 
 
 def tidy(text: str) -> str:

@@ -11,12 +11,12 @@ from common.fingerprint import Content
 from common.letter import render_markdown, with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
-from rendering.links import written_out
+from rendering.links import find_bare_links
 from rendering.marking import mark
-from rendering.result import Doubt, Hidden, ShownLetter
+from rendering.result import Doubt, Hidden, RenderedMessage
 from rendering.sanitise import seal, to_tree
 
-STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "letter.css"
+STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
 
 # Signs and lines make a Markdown parser work hard; a letter with more of them than this is not written by anybody.
 MAX_MARKDOWN_SIGNS = 20_000
@@ -27,21 +27,21 @@ _DOCUMENT = (
     '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
-    '<body class="{paper}"><div class="letter">{body}</div></body></html>'
+    '<body class="{paper}"><div class="message">{body}</div></body></html>'
 )
 _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
-def show_letter(content: Content) -> ShownLetter:
+def render_message(content: Content) -> RenderedMessage:
     """Return the letter as its recipient gets it, made harmless and with everything hidden in it made visible."""
     source = ""
     try:
         source = _source(content)
-        return _laid_out(content, source)
+        return _render_html(content, source)
     except Doubt as doubt:
-        return _as_source(content, source, str(doubt))
+        return _render_source(content, source, str(doubt))
     except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
-        return _as_source(content, source, f"of a fault in the desk ({type(error).__name__})")
+        return _render_source(content, source, f"of a fault in the desk ({type(error).__name__})")
 
 
 def _source(content: Content) -> str:
@@ -56,7 +56,7 @@ def _source(content: Content) -> str:
     return render_markdown(with_signature(markdown, content.additions.get("signature")))
 
 
-def _laid_out(content: Content, source: str) -> ShownLetter:
+def _render_html(content: Content, source: str) -> RenderedMessage:
     canonical = canonicalise(source)
     marked = mark(to_tree(canonical.html), canonical)
     tally = marked.tally
@@ -64,12 +64,12 @@ def _laid_out(content: Content, source: str) -> ShownLetter:
     if content.html is None and content.markdown is not None:
         text = named(without_surrogates(with_signature(content.markdown, content.additions.get("signature"))))
     body = seal(marked.body) if marked.body.strip() else _EMPTY
-    return ShownLetter(
+    return RenderedMessage(
         document=_document(body + _unmarked(tally), plain_paper=not marked.coloured),
         text=text,
         plain=stripped(marked.plain),
         blocked=tuple(canonical.blocked),
-        hidden=(*canonical.hidden, *marked.hidden, *_secret(tally)),
+        hidden=(*canonical.hidden, *marked.hidden, *_secret_text(tally)),
         links=tuple(marked.links),
         reordered=tuple(marked.reordered),
         invisibles=dict(tally.counts),
@@ -80,7 +80,7 @@ def _laid_out(content: Content, source: str) -> ShownLetter:
     )
 
 
-def _as_source(content: Content, source: str, reason: str) -> ShownLetter:
+def _render_source(content: Content, source: str, reason: str) -> RenderedMessage:
     """Return the letter as its bare source, and say so at its head."""
     source = source or without_surrogates(content.html or content.markdown or "")
     tally = Tally()
@@ -89,12 +89,12 @@ def _as_source(content: Content, source: str, reason: str) -> ShownLetter:
         for is_mark, piece in pieces(source, tally)
     )
     head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
-    return ShownLetter(
+    return RenderedMessage(
         document=_document(f"{head}<pre>{shown}</pre>{_unmarked(tally)}", plain_paper=True),
         text=named(source),
         plain=stripped(source),
-        hidden=_secret(tally),
-        links=tuple(written_out(stripped(source), set())),
+        hidden=_secret_text(tally),
+        links=tuple(find_bare_links(stripped(source), set())),
         invisibles=dict(tally.counts),
         doubt=reason,
     )
@@ -112,7 +112,7 @@ def _unmarked(tally: Tally) -> str:
     return f'<p><span class="ghost">{tally.unmarked} more invisible characters are left out here.</span></p>'
 
 
-def _secret(tally: Tally) -> tuple[Hidden, ...]:
+def _secret_text(tally: Tally) -> tuple[Hidden, ...]:
     return tuple(Hidden(text, "written in invisible characters") for text in tally.secret)
 
 

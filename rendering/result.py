@@ -73,7 +73,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class ShownLetter:
+class RenderedMessage:
     """A letter made fit to show. `doubt` says why the source is shown instead of the letter; empty when it is not."""
 
     document: str

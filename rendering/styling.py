@@ -234,7 +234,7 @@ class Styling:
     def __init__(self) -> None:
         self.sheets = Sheets()
         self._memory: dict[tuple[object, ...], tuple[Cascade, str]] = {}
-        self._laid = 0
+        self._applied = 0
 
     def read(self, tokens: Sequence[Token]) -> None:
         """Read the style sheets, and what the tags' own styles add."""
@@ -263,9 +263,9 @@ class Styling:
             maybe = ""
         if not attributes and not self.sheets.rules and token.name not in STYLED_BY_DEFAULT:
             return Styled(_NO_STYLE, "", maybe)
-        cascade, possible = self._given(token, around)
+        cascade, possible = self._cascade_of(token, around)
         maybe = possible or maybe
-        cascade.lay(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
+        cascade.apply(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
         style = cascade.style()
         maybe = maybe or self._moving(style)
         if cascade.unclear:
@@ -283,7 +283,7 @@ class Styling:
         words = " ".join(style.get(name, "") for name in _MOVED_BY).replace(",", " ").split()
         return "by an animation" if any(self.sheets.moving.get(word) for word in words) else ""
 
-    def _given(self, token: Token, around: frozenset[str] | None) -> tuple[Cascade, str]:
+    def _cascade_of(self, token: Token, around: frozenset[str] | None) -> tuple[Cascade, str]:
         """Return what attributes and sheets say of a tag, and why it may be hidden by them."""
         old = old_attributes(token.name, token.attributes)
         if not old and not self.sheets.rules:
@@ -294,23 +294,23 @@ class Styling:
         if key not in self._memory:
             rules = self.sheets.matching(token.name, name, classes) if self.sheets.rules else []
             rules = rules if near is None else [rule for rule in rules if rule.needs <= near]
-            self._memory[key] = self._lay(old, rules)
+            self._memory[key] = self._apply_rules(old, rules)
         cascade, possible = self._memory[key]
         return cascade.copy(), possible
 
-    def _lay(self, old: Mapping[str, str], rules: Sequence[Rule]) -> tuple[Cascade, str]:
+    def _apply_rules(self, old: Mapping[str, str], rules: Sequence[Rule]) -> tuple[Cascade, str]:
         possible = ""
         given = [Declaration(name, value, important=False, sure=True) for name, value in old.items() if value]
-        cascade = Cascade().lay(given)
+        cascade = Cascade().apply(given)
         for rule in rules:
-            cascade.lay(self._counted(rule.declared), certain=rule.certain)
+            cascade.apply(self._counted(rule.declared), certain=rule.certain)
             if not rule.certain and (reason := _hides({one.name: one.value for one in rule.declared})):
                 possible = f"{reason} in some windows or mail programs"
         return cascade, possible
 
     def _counted(self, found: Sequence[Declaration]) -> Sequence[Declaration]:
-        self._laid += len(found)
-        if self._laid > MAX_MATCHES:
+        self._applied += len(found)
+        if self._applied > MAX_MATCHES:
             raise Doubt("its style sheets are too large to follow")
         return found
 

@@ -7,7 +7,7 @@ text is never lost by that, only marked.
 import re
 from dataclasses import dataclass, replace
 
-from rendering.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
+from rendering.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, over, why_unreadable
 from rendering.css_values import ROOT_SIZE, calls, is_sure, length
 from rendering.html_reading import BLOCKS, TABLE_PARTS
 from rendering.layout_boxes import CUT, FAR, TINY, WINDOW, Style, box_reason, cuts, is_narrow, pushed_in, scaling, shift
@@ -122,7 +122,7 @@ class Look:
         if size < TINY:
             return "font size 0" if size < 1 else "tiny font size"
         colour = over(self.fill or self.colour, self.ground)
-        return how_alike(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
+        return why_unreadable(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
 
     def is_painted(self) -> bool:
         """Whether the box of an element is drawn, whatever its text looks like."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from common.fingerprint import Content
-from rendering import ShownLetter
+from rendering import RenderedMessage
 from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets
 from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
 from risk.rules import RULES, Level, Rule
@@ -64,7 +64,7 @@ MAX_WORDS = 3
 _PUBLISHED: Mapping[str, int] = {}
 
 
-def find_risks(content: Content, rendered: ShownLetter, context: RiskContext) -> tuple[Finding, ...]:
+def find_risks(content: Content, rendered: RenderedMessage, context: RiskContext) -> tuple[Finding, ...]:
     """Return all findings about a message, worst first."""
     return worst_first(found for check in CHECKS for found in check(content, rendered, context))
 

@@ -13,7 +13,7 @@ _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedAddress:
     """An address with the name that is shown beside it, and whose it is: "sender", "Reply-To" or "recipient"."""
 
     address: str
@@ -41,33 +41,33 @@ def everybody(content: Content) -> tuple[str, ...]:
     return tuple(dict.fromkeys(address for address in addresses if "@" in address))
 
 
-def answered_to(content: Content) -> tuple[str, ...]:
+def reply_addresses(content: Content) -> tuple[str, ...]:
     """Return the addresses that answers go to instead of the sender's."""
     found = (bare_address(part) for part in (content.reply_to or "").split(","))
     return tuple(dict.fromkeys(address for address in found if "@" in address))[:20]
 
 
-def with_names(content: Content) -> Iterator[Named]:
+def named_addresses(content: Content) -> Iterator[NamedAddress]:
     """Yield every address of the letter with the name shown beside it."""
-    yield Named(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
+    yield NamedAddress(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
     for address in (content.reply_to or "").split(",")[:20]:
-        yield Named(bare_address(address), shown_name(address), "Reply-To")
+        yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")
     for address in (*content.to, *content.cc, *content.bcc):
-        yield Named(bare_address(address), shown_name(address), "recipient")
+        yield NamedAddress(bare_address(address), shown_name(address), "recipient")
 
 
-def everyone_named(content: Content) -> Iterator[tuple[str, str]]:
+def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
     """Yield (whose, address) of each distinct address of the letter, sender included."""
-    whose = {bare_address(content.sender): "sender", **dict.fromkeys(answered_to(content), "Reply-To")}
+    whose = {bare_address(content.sender): "sender", **dict.fromkeys(reply_addresses(content), "Reply-To")}
     whose |= dict.fromkeys((a for a in everybody(content) if a not in whose), "recipient")
     yield from ((who, address) for address, who in whose.items() if "@" in address)
 
 
-def strangers(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
+def unknown_addresses(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
     """Yield (whose, address) of each distinct address that is neither known nor of an own domain."""
     ours = own_domains(context)
     known = context.known_addresses
-    for who, address in everyone_named(content):
+    for who, address in all_addresses(content):
         if address.lower() not in known and domain_of(address) not in ours:
             yield who, address
 
@@ -82,6 +82,6 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2][-MAX_DOMAIN - 1 :]
 
 
-def is_kin(domain: str, other: str) -> bool:
+def is_same_registrant(domain: str, other: str) -> bool:
     """Whether two domains were registered by the same."""
     return registered_domain(domain) == registered_domain(other)

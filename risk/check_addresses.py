@@ -8,29 +8,29 @@ from itertools import islice
 from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 from common.mail_addresses import ascii_domain, names_next_hop
-from rendering import ShownLetter
-from rendering.links import hosts_named, readable, unicode_host
+from rendering import RenderedMessage
+from rendering.links import find_hosts, readable, unicode_host
 from risk.addresses import (
-    Named,
-    answered_to,
+    NamedAddress,
+    all_addresses,
     bare_address,
     domain_of,
     everybody,
-    everyone_named,
-    is_kin,
+    is_same_registrant,
+    named_addresses,
     own_domains,
-    strangers,
-    with_names,
+    reply_addresses,
+    unknown_addresses,
 )
-from risk.findings import ADDRESSES, Finding, RiskContext, at_address, counted, finding, one_word, quoted
+from risk.findings import ADDRESSES, Finding, RiskContext, address_anchor, counted, finding, one_word, quoted
 from risk.lookalikes import (
     MAX_DOMAIN,
     PROVIDERS,
-    Neighbours,
+    KnownDomains,
     has_mixed_scripts,
     is_one_slip_apart,
+    lookalike_of,
     passes_for_latin,
-    resembles,
 )
 from risk.rules import Level
 
@@ -43,22 +43,22 @@ MAX_ADDRESSES = 1000
 MAX_COLLEAGUES = 500
 
 
-def lookalike_recipient(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def lookalike_recipient(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Addresses that are almost, but not quite, somebody known."""
     return islice(_lookalikes(content, context), MAX_NAMED)
 
 
 def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     ours = own_domains(context)
-    unknown = list(islice(strangers(content, context), MAX_ADDRESSES))
+    unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
     people = _people(context, {domain_of(address) for _, address in unknown})
     known = {registered_domain(domain_of(address)) for address in context.known_addresses}
-    domains = Neighbours((ours | known) - PROVIDERS)
+    domains = KnownDomains((ours | known) - PROVIDERS)
     kin: dict[str, str] = {}
     for who, address in unknown:
         domain = domain_of(address)
         if domain not in kin and len(kin) < MAX_COMPARED:
-            kin[domain] = resembles(domain, domains) if domain not in PROVIDERS else ""
+            kin[domain] = lookalike_of(domain, domains) if domain not in PROVIDERS else ""
         if found := kin.get(domain, ""):
             yield _lookalike(who, address, found, context, ours)
         elif near := _near_person(address.lower(), people[domain]):
@@ -68,11 +68,11 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
                 f"{one_word(address)} was never written to; {one_word(near)} was.",
                 (address, near),
                 level="notice",
-                anchor=at_address(address),
+                anchor=address_anchor(address),
             )
 
 
-def first_contact(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def first_contact(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Recipients outside that nobody has written to before."""
     if not context.known_addresses:
         return
@@ -80,27 +80,27 @@ def first_contact(content: Content, rendered: ShownLetter, context: RiskContext)
     everyone = (a for a in everybody(content) if domain_of(a) not in ours)
     new = [address for address in everyone if not context.known_addresses.get(address.lower())]
     if len(new) == 1:
-        sentence, anchor = "Nobody has written to this address before.", at_address(new[0])
+        sentence, anchor = "Nobody has written to this address before.", address_anchor(new[0])
         yield finding("first_contact", sentence, f"{one_word(new[0])}.", new, anchor=anchor)
     elif new:
         sentence = f"Nobody has written to {len(new):,} of these addresses before."
         yield finding("first_contact", sentence, f"{_first_three(new)}.", new, anchor=ADDRESSES)
 
 
-def off_allowlist(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Recipients that no allowlist names as the lists stood when the letter was read."""
     off = context.off_list or context.watched
     level: Level | None = None if context.off_list else "notice"
     named = [bare_address(address) for address in off]
     if len(named) == 1:
-        sentence, anchor = "This recipient was on no allowlist when the message was read.", at_address(named[0])
+        sentence, anchor = "This recipient was on no allowlist when the message was read.", address_anchor(named[0])
         yield finding("off_allowlist", sentence, f"{one_word(named[0])}.", named, level, anchor=anchor)
     elif named:
         sentence = f"{len(named):,} recipients were on no allowlist when the message was read."
         yield finding("off_allowlist", sentence, f"{_first_three(named)}.", named, level, anchor=ADDRESSES)
 
 
-def many_recipients(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def many_recipients(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Letters to more people than an ordinary letter goes to."""
     number = len(everybody(content))
     if number <= MANY:
@@ -108,8 +108,8 @@ def many_recipients(content: Content, rendered: ShownLetter, context: RiskContex
     copies = ((len(content.to), "To"), (len(content.cc), "Cc"), (len(content.bcc), "Bcc"))
     detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
     sentence = f"This goes to {counted(number, 'person', 'people')}."
-    milder = None if number > VERY_MANY else "notice"
-    yield finding("many_recipients", sentence, f"{detail}.", level=milder, anchor=ADDRESSES)  # type: ignore[arg-type]
+    level: Level | None = None if number > VERY_MANY else "notice"
+    yield finding("many_recipients", sentence, f"{detail}.", level=level, anchor=ADDRESSES)
 
 
 def _people(context: RiskContext, domains: set[str]) -> dict[str, list[str]]:
@@ -143,7 +143,7 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
         sentence = f"A {who}'s domain is almost {whose}."
     known = f", {counted(times, 'message')} so far" if times else ""
     detail = f"{one_word(address)} is not {one_word(kin)}{known}."
-    return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=at_address(address))
+    return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=address_anchor(address))
 
 
 def _first_three(addresses: list[str]) -> str:
@@ -155,27 +155,27 @@ def _first_three(addresses: list[str]) -> str:
 _NO_DOMAINS = frozenset({"cs", "ai"})
 
 
-def name_says_address(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def name_says_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Names that hold a mail address, or a domain, other than the one they stand beside."""
-    return islice(filter(None, map(_name_lie, with_names(content))), MAX_NAMED)
+    return islice(filter(None, map(_name_lie, named_addresses(content))), MAX_NAMED)
 
 
-def _name_lie(named: Named) -> Finding | None:
+def _name_lie(named: NamedAddress) -> Finding | None:
     if "@" not in named.address:
         return None
     domain = domain_of(named.address)
-    hosts = hosts_named(readable(named.name))
-    if mail := next((one.said for one in hosts if one.local), ""):
+    hosts = find_hosts(readable(named.name))
+    if mail := next((one.text for one in hosts if one.local), ""):
         said = normalise_address(mail).lower()
         if said == named.address.lower():
             return None
         return _name_finding(named, said, "notice" if domain_of(said) == domain else None)
-    found = (one.host for one in hosts if not is_kin(one.host, domain))
+    found = (one.host for one in hosts if not is_same_registrant(one.host, domain))
     other = next((host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), "")
     return _name_finding(named, other, "notice") if other else None
 
 
-def _name_finding(named: Named, said: str, level: Level | None) -> Finding:
+def _name_finding(named: NamedAddress, said: str, level: Level | None) -> Finding:
     return finding(
         "name_says_address",
         f"The {named.whose}'s name shows another address than the real one."
@@ -184,7 +184,7 @@ def _name_finding(named: Named, said: str, level: Level | None) -> Finding:
         f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
         (named.address, said),
         level,
-        anchor=at_address(named.address),
+        anchor=address_anchor(named.address),
     )
 
 
@@ -192,14 +192,14 @@ def _name_finding(named: Named, said: str, level: Level | None) -> Finding:
 _NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
-def odd_address(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def odd_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Addresses that are not what they seem: of anybody by their form, of strangers by their letters."""
     yield from islice(_by_form(content), MAX_NAMED)
     yield from islice(_by_letters(content, context), MAX_NAMED)
 
 
 def _by_form(content: Content) -> Iterator[Finding]:
-    for who, address in everyone_named(content):
+    for who, address in all_addresses(content):
         domain = ascii_domain(domain_of(address))
         if names_next_hop(address):
             sentence = f"A {who}'s address has % or ! before the @, so the mail may be sent on to somebody else."
@@ -209,11 +209,11 @@ def _by_form(content: Content) -> Iterator[Finding]:
             sentence = f"A {who}'s address has a single name in place of a domain."
         else:
             continue
-        yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=at_address(address))
+        yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=address_anchor(address))
 
 
 def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
-    for who, address in strangers(content, context):
+    for who, address in unknown_addresses(content, context):
         local, domain = address.rpartition("@")[0], domain_of(address)
         if address.isascii() and "xn--" not in domain:
             continue
@@ -227,9 +227,9 @@ def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
 
 
 def _odd(who: str, address: str, sentence: str, *, is_milder: bool = False) -> Finding:
-    level = "notice" if is_milder else None
+    level: Level | None = "notice" if is_milder else None
     detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
-    return finding("odd_address", sentence, detail, (address,), level, anchor=at_address(address))  # type: ignore[arg-type]
+    return finding("odd_address", sentence, detail, (address,), level, anchor=address_anchor(address))
 
 
 def spelled_both_ways(address: str) -> str:
@@ -244,13 +244,18 @@ def spelled_both_ways(address: str) -> str:
     return f"{local}@{read}, which is looked up as {'.'.join(labels)}"
 
 
-def reply_elsewhere(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def reply_elsewhere(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """A Reply-To at another domain than the sender's and one's own."""
     sender = domain_of(bare_address(content.sender))
     ours = own_domains(context)
-    for address in answered_to(content):
+    for address in reply_addresses(content):
         domain = domain_of(address)
-        if not sender or is_kin(domain, sender) or domain in ours or any(is_kin(domain, own) for own in ours):
+        if (
+            not sender
+            or is_same_registrant(domain, sender)
+            or domain in ours
+            or any(is_same_registrant(domain, own) for own in ours)
+        ):
             continue
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(
@@ -259,5 +264,5 @@ def reply_elsewhere(content: Content, rendered: ShownLetter, context: RiskContex
             f"The message is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
             (address,),
             "notice" if is_known else None,
-            anchor=at_address(address),
+            anchor=address_anchor(address),
         )

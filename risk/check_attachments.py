@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from typing import Literal
 
 from common.fingerprint import Attachment, Content
-from rendering import ShownLetter, found_in, named, stripped
+from rendering import RenderedMessage, found_in, named, stripped
 from rendering.invisibles import BIDI
 from risk.findings import ATTACHMENTS, Finding, RiskContext, finding, one_word, quoted
+from risk.rules import Level
 
 _RUNS = frozenset(
     "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
@@ -29,7 +31,7 @@ _TYPES = re.compile(
 )
 
 
-def attachment_runs_code(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def attachment_runs_code(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Attachments that run code when opened, or that hide what they are."""
     for attachment in content.attachments[:100]:
         why, level = why_dangerous(attachment)
@@ -39,10 +41,10 @@ def attachment_runs_code(content: Content, rendered: ShownLetter, context: RiskC
             if level == "notice":
                 sentence = "An attachment opens in the browser and can hold a page of its own."
             detail = f"{quoted(name, 120)}: {why}."
-            yield finding("attachment_runs_code", sentence, detail, (name,), level, anchor=ATTACHMENTS)  # type: ignore[arg-type]
+            yield finding("attachment_runs_code", sentence, detail, (name,), level or None, anchor=ATTACHMENTS)
 
 
-def why_dangerous(attachment: Attachment) -> tuple[str, str]:
+def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:
     """Return why an attachment can act when opened, and the level; empty when nothing says that it can."""
     # Windows drops spaces and dots at the end of a name; what comes before a stray null is a name of its own.
     name = re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()

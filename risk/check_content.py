@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from common.fingerprint import FIELDS, Content
-from rendering import Link, ReorderedText, ShownLetter, found_in, show_letter
+from rendering import Link, RenderedMessage, ReorderedText, found_in, render_message
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
 from risk.findings import (
@@ -21,13 +21,15 @@ from risk.findings import (
     RiskContext,
     counted,
     finding,
-    marked,
+    mark_anchor,
     one_word,
     quoted,
 )
 from risk.lookalikes import passes_for_latin
 from risk.rules import Level
 
+# What is certain counts in full; what depends on the window or the mail program is milder.
+_CERTAINTIES: tuple[tuple[bool, Level], ...] = ((True, "high"), (False, "notice"))
 _ODD = {
     "unusual_scheme": "does not open a web page",
     "credentials_in_url": "has a name before the @ that is not where it goes",
@@ -66,7 +68,7 @@ _ANCHORS = {
 }
 
 
-def link_text_lies(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def link_text_lies(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Links whose text names another address than the one they open."""
     lying = [link for link in rendered.links if "text_says_other_domain" in link.flags]
     if not lying:
@@ -78,11 +80,11 @@ def link_text_lies(content: Content, rendered: ShownLetter, context: RiskContext
         f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
         f"{quoted(first.claim)} goes to {one_word(short_target(first.target)[:120])}.",
         (f"{link.claim} → {link.target}" for link in lying),
-        anchor=marked(first.mark, LINKS),
+        anchor=mark_anchor(first.mark, LINKS),
     )
 
 
-def odd_link(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
     for flag, words in _ODD.items():
         odd = [link for link in rendered.links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
@@ -91,7 +93,7 @@ def odd_link(content: Content, rendered: ShownLetter, context: RiskContext) -> I
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
         level: Level = "high" if acting or flag in _MISLEADING else "notice"
         targets = [short_target(link.target) for link in odd]
-        anchor = marked(odd[0].mark, LINKS)
+        anchor = mark_anchor(odd[0].mark, LINKS)
         yield finding("odd_link", f"A link {words}.", f"{one_word(targets[0][:120])}.", targets, level, anchor=anchor)
 
 
@@ -102,14 +104,14 @@ def _seen_in(link: Link) -> tuple[str, ...]:
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
-def hidden_text(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Text that the recipient would not see: certain, or depending on the mail program."""
-    for certain, level in ((True, "high"), (False, "notice")):
+    for certain, level in _CERTAINTIES:
         found = [h for h in rendered.hidden if h.certain == certain]
         if not found:
             continue
         words = sum(len(h.text.split()) for h in found)
-        ways = ", ".join(dict.fromkeys(h.how for h in found[:20]))
+        hows = ", ".join(dict.fromkeys(h.how for h in found[:20]))
         are = "is" if words == 1 else "are"
         sentence = f"{counted(words, 'hidden word')}."
         if not certain:
@@ -117,13 +119,13 @@ def hidden_text(content: Content, rendered: ShownLetter, context: RiskContext) -
         if not words:
             sentence = "A part of the text is not shown as it is written."
         evidence = (f"{h.text} ({h.how})" for h in found)
-        anchor = marked(next((h.mark for h in found if h.mark), ""))
-        yield finding("hidden_text", sentence, f"{ways[:1].upper()}{ways[1:]}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
+        anchor = mark_anchor(next((h.mark for h in found if h.mark), ""))
+        yield finding("hidden_text", sentence, f"{hows[:1].upper()}{hows[1:]}.", evidence, level, anchor=anchor)
 
 
-def reordered_text(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def reordered_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Text that is laid out so that its recipient reads other sentences than stand in the message."""
-    for certain, level in ((True, "high"), (False, "notice")):
+    for certain, level in _CERTAINTIES:
         found = [one for one in rendered.reordered if one.certain == certain]
         if not found:
             continue
@@ -136,8 +138,8 @@ def reordered_text(content: Content, rendered: ShownLetter, context: RiskContext
             f"Laid out in another order{where}.",
             detail,
             evidence,
-            level,  # type: ignore[arg-type]
-            anchor=marked(first.mark),
+            level,
+            anchor=mark_anchor(first.mark),
         )
 
 
@@ -151,7 +153,7 @@ def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
 
 
-def encoded_words(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def encoded_words(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Header text in the code of RFC 2047, which mail programs read as other text than stands here."""
     people = (content.reply_to or "", content.sender, *content.to, *content.cc, *content.bcc)
     fields = {
@@ -167,7 +169,7 @@ def encoded_words(content: Content, rendered: ShownLetter, context: RiskContext)
             yield finding("hidden_text", sentence, detail, coded, anchor=anchor)
 
 
-def invisible_characters(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def invisible_characters(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Characters that show nothing but change what is read, in body, subject, addresses and file names."""
     places = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
     addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
@@ -185,11 +187,11 @@ def invisible_characters(content: Content, rendered: ShownLetter, context: RiskC
         sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
     evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
     level: Level = "notice" if harmless else "high"
-    anchor = marked(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
+    anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
     yield finding("invisible_characters", sentence, f"{named}.", evidence, level, anchor=anchor)
 
 
-def remote_content(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def remote_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Pictures and the like that would be fetched when the recipient opens the letter, and tell that it was opened."""
     if not rendered.blocked:
         return
@@ -197,19 +199,19 @@ def remote_content(content: Content, rendered: ShownLetter, context: RiskContext
     kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in rendered.blocked).most_common())
     sentence = f"The message would load {counted(len(rendered.blocked), 'thing')} from elsewhere."
     where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
-    anchor = marked(next((b.mark for b in rendered.blocked if b.mark), ""))
+    anchor = mark_anchor(next((b.mark for b in rendered.blocked if b.mark), ""))
     evidence = (f"{b.kind}: {b.url}" for b in rendered.blocked)
     yield finding("remote_content", sentence, f"{kinds}{where}.", evidence, anchor=anchor)
 
 
-def shown_as_source(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """The letter could not be laid out, so nobody has seen it as its recipient will."""
     if rendered.doubt:
         sentence = "The message is shown as its source."
         yield finding("shown_as_source", sentence, f"Because {rendered.doubt}.", anchor=SHEET)
 
 
-def not_visible(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def not_visible(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Fields that the connection's key does not let the desk read."""
     missing = [name for name in FIELDS if name not in content.coverage]
     if missing:
@@ -232,12 +234,12 @@ _WORD = re.compile(r"[^\W\d_]{2,40}")
 ALIKE = 0.6
 
 
-def parts_differ(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """HTML and Markdown of one letter that differ in their numbers, or in most of their words."""
     if content.html is None or not content.markdown or rendered.doubt:
         return
-    written = show_letter(replace(content, html=None, additions={}))
-    signed = show_letter(replace(content, html=None))
+    written = render_message(replace(content, html=None, additions={}))
+    signed = render_message(replace(content, html=None))
     in_html, in_text = numbers(rendered.plain), numbers(written.plain)
     only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
     if only_html or only_text:
@@ -258,7 +260,7 @@ def parts_differ(content: Content, rendered: ShownLetter, context: RiskContext) 
         yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
 
 
-def _named_in(rendered: ShownLetter) -> set[str]:
+def _named_in(rendered: RenderedMessage) -> set[str]:
     """Return the mail addresses and hosts that a letter says or leads to; HTML may name more than its text does."""
     said = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
     return said | {
@@ -289,7 +291,7 @@ def overlap(first: str, second: str) -> float:
     return 2 * (one & other).total() / total if total else 1.0
 
 
-def rejected_before(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def rejected_before(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """An earlier message that says the same and was rejected: by whom, when and why, where the reader may know."""
     before = context.rejected
     if before is None:
@@ -297,8 +299,8 @@ def rejected_before(content: Content, rendered: ShownLetter, context: RiskContex
     alike = "that says the same" if before.is_same else "that differs in a few words"
     sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
     evidence = (before.public_id,) if before.in_same_mailbox else ()
-    level = None if before.is_same else "notice"
-    yield finding("rejected_before", sentence, _reason(before), evidence, level)  # type: ignore[arg-type]
+    level: Level | None = None if before.is_same else "notice"
+    yield finding("rejected_before", sentence, _reason(before), evidence, level)
 
 
 def _by(before: Rejected) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from common.fingerprint import Content
-from rendering import ShownLetter
+from rendering import RenderedMessage
 from risk.addresses import bare_address, domain_of, everybody, shown_name
 from risk.findings import SHEET, Finding, RiskContext, finding, one_word, quoted
 from risk.lookalikes import is_one_slip_apart
@@ -80,14 +80,14 @@ def _without_dot(match: re.Match[str]) -> str:
     return match.group(1) + (" " if folded(match.group(1)) in TITLES else ".")
 
 
-def greeting_differs(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def greeting_differs(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """A greeting by name to people none of whom can have that name."""
     greeting = greeting_of(rendered.plain)
     greeted = [folded(CYRILLIC.get(word.lower(), word)) for word in greeting.words]
     people = [address for address in content.to if "@" in address]
     if not people or len(everybody(content)) > MAX_PEOPLE or not _is_a_name(greeting, greeted):
         return
-    if any(_may_be(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
+    if any(_may_be_named(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
         return
     whom = ", ".join(one_word(bare_address(one)) for one in people)
     sentence = "The message greets somebody else than it goes to."
@@ -101,7 +101,7 @@ def _is_a_name(greeting: Greeting, greeted: list[str]) -> bool:
     return greeting.is_titled or greeted[0] in GIVEN_NAMES
 
 
-def _may_be(address: str, greeting: Greeting, greeted: list[str]) -> bool:
+def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
     """Whether the person at this address may have this name, for all that the address and its name tell."""
     bare = bare_address(address)
     words = [*_words(shown_name(address)), *_words(bare.rpartition("@")[0])]
@@ -125,7 +125,7 @@ def is_one_name(one: str, other: str) -> bool:
         return long.startswith(short)
     if short in long and (len(short) > 3 or (len(short) > 2 and long.startswith(short))):
         return True
-    return is_one_slip_apart(one, other) or any(one in group and other in group for group in KIN)
+    return is_one_slip_apart(one, other) or any(one in group and other in group for group in NAME_GROUPS)
 
 
 def spellings(word: str) -> tuple[str, ...]:
@@ -156,7 +156,7 @@ def _plain(character: str) -> str:
 
 
 # Names that stand for one another: short forms, and the same name in other languages.
-KIN = tuple(
+NAME_GROUPS = tuple(
     frozenset(group.split())
     for group in (
         "robert rob bob bobby robbie bert roberto",
@@ -237,7 +237,7 @@ KIN = tuple(
 )  # fmt: skip
 
 GIVEN_NAMES = frozenset().union(
-    *KIN,
+    *NAME_GROUPS,
     (
         "aaron ada adam adele adrian adriana agnes aisha alan albert alberto alice alicia alina alison allison "
         "amanda amber amelia amina amir amy ana anastasia angel angela angelo anika anita anja ann anna anne "

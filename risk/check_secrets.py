@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from common.fingerprint import Content
-from rendering import ShownLetter, stripped
+from rendering import RenderedMessage, stripped
 from risk.findings import SHEET, Finding, RiskContext, finding
 
 # More than this in one letter say no more, and comparing each with each would take too long.
@@ -53,14 +53,14 @@ _IBAN_LENGTHS = {
 }
 
 
-def words_of(content: Content, rendered: ShownLetter) -> str:
+def words_of(content: Content, rendered: RenderedMessage) -> str:
     """Return all text of a letter that anybody could read in it: subject, body, what is hidden, and the source."""
     hidden = [h.text for h in rendered.hidden]
     sources = [stripped(content.markdown or ""), *(link.target for link in rendered.links)]
     return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])
 
 
-def secret_in_body(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def secret_in_body(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Keys by their well-known shapes, and values that a text calls a password or key and that look like one."""
     text = words_of(content, rendered)
     found: dict[str, str] = {}
@@ -92,7 +92,7 @@ def _keys_in(text: str) -> Iterator[tuple[str, str]]:
         yield "password in an address", match.group(1)
 
 
-def payment_details(content: Content, rendered: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+def payment_details(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Bank accounts and card numbers whose check digits are right."""
     text = words_of(content, rendered)
     accounts = list(islice(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND))

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from common.fingerprint import Content, normalise_address
-from rendering import ShownLetter
+from rendering import RenderedMessage
 from risk.rules import RULES, Level, Rule
 
 # A finding that its own rule made milder counts the fifth part of its points.
@@ -67,7 +67,7 @@ class RiskContext:
     rejected: Rejected | None = None
 
 
-Check = Callable[[Content, ShownLetter, RiskContext], Iterator[Finding]]
+Check = Callable[[Content, RenderedMessage, RiskContext], Iterator[Finding]]
 
 
 def finding(
@@ -158,11 +158,11 @@ def address_id(address: str) -> str:
     return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
 
 
-def at_address(address: str) -> str:
+def address_anchor(address: str) -> str:
     """Return the anchor of an address."""
     return f"#{address_id(address)}"
 
 
-def marked(mark: str, otherwise: str = SHEET) -> str:
+def mark_anchor(mark: str, otherwise: str = SHEET) -> str:
     """Return the anchor of a mark in the frame; another place where the letter has no such mark."""
     return f"#{mark}" if mark else otherwise

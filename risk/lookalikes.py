@@ -27,7 +27,7 @@ _LETTERS = str.maketrans(
 _PASSES = frozenset(_CYRILLIC + _GREEK)
 
 
-def resembles(domain: str, known: "Neighbours") -> str:
+def lookalike_of(domain: str, known: "KnownDomains") -> str:
     """Return the known domain that `domain` could be taken for; empty when there is none or it is that domain."""
     if len(domain) > MAX_DOMAIN:
         return ""
@@ -43,12 +43,12 @@ def resembles(domain: str, known: "Neighbours") -> str:
     for other, registered, skeleton_of_other, letters_of_other in known.looks:
         if mine == registered:
             continue
-        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and close(looks, skeleton_of_other)):
+        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and is_near(looks, skeleton_of_other)):
             return other
     return ""
 
 
-class Neighbours:
+class KnownDomains:
     """Known domains with what each looks like, worked out once."""
 
     def __init__(self, domains: Iterable[str]) -> None:
@@ -70,7 +70,7 @@ def skeleton(domain: str) -> str:
     return text
 
 
-def close(first: str, second: str) -> bool:
+def is_near(first: str, second: str) -> bool:
     """Whether two names are one slip of the hand apart, or two where both are long."""
     shorter = min(len(name.partition(".")[0]) for name in (first, second))
     limit = 2 if shorter >= 9 else 1

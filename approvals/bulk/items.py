@@ -32,7 +32,7 @@ from people.actors import Actor
 from policy.allowlists.batch_judgement import judged_together
 from policy.allowlists.judgement import Judged
 from policy.evaluation import Ruling
-from rendering import ShownLetter, named
+from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from risk import restored
 from risk.score import Score, score
@@ -60,7 +60,7 @@ class Item:
     expiry: Expiry | None
     kind: str
     why_alone: str = ""
-    letter: ShownLetter | None = None
+    letter: RenderedMessage | None = None
     begun: Stretch | None = None
     rest: Stretch | None = None
     files: Sequence[ShownFile] = ()

@@ -9,7 +9,7 @@ from approvals.examination.previous_version import sent_back_before
 from approvals.examination.queue_columns import queue_columns
 from common.fingerprint import Content
 from mirror.models import Message
-from rendering import show_letter
+from rendering import render_message
 from risk import find_risks
 from risk.findings import may_have_left as may_have_left_finding
 from risk.findings import worst_first
@@ -25,7 +25,7 @@ class DeskExaminer:
 
     def findings(self, message: Message, content: Content, *, may_have_left: bool) -> list[dict[str, Any]]:
         """Return the findings, worst first."""
-        found = find_risks(content, show_letter(content), risk_context(message, content))
+        found = find_risks(content, render_message(content), risk_context(message, content))
         if may_have_left:
             found = worst_first((*found, may_have_left_finding()))
         return [asdict(finding) for finding in found]

@@ -21,7 +21,7 @@ from mirror.models import Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from policy.allowlists.judgement import Judged
-from rendering import ShownLetter
+from rendering import RenderedMessage
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
 TWIN = 20_000
@@ -48,7 +48,7 @@ def way_asked(request: DeskRequest) -> Way:
 def reading_context(
     message: Message,
     content: Content | None,
-    letter: ShownLetter | None,
+    letter: RenderedMessage | None,
     *,
     actor: Actor,
     conversation: Conversation,
@@ -71,7 +71,7 @@ def reading_context(
 def sheet_context(
     message: Message,
     content: Content | None,
-    letter: ShownLetter | None,
+    letter: RenderedMessage | None,
     *,
     way: Way,
     sent_back: Changes | None,
@@ -99,7 +99,7 @@ def sheet_context(
     return {**context, "ways": tabs, "turns": _turns(current, pages)}
 
 
-def _compared(content: Content, letter: ShownLetter, *, is_open: bool) -> Comparison | None:
+def _compared(content: Content, letter: RenderedMessage, *, is_open: bool) -> Comparison | None:
     """Return how the parts differ: of a letter with one part only where somebody asks."""
     has_both = content.html is not None and content.markdown is not None
     return compare_parts(content, letter) if is_open or has_both else None

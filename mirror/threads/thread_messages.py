@@ -10,7 +10,7 @@ from common.fingerprint import Content
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.store import content_of, stored_content
-from rendering import show_letter
+from rendering import render_message
 from upstream.events import read_time
 
 # Of the desk's own messages: those that came or left. Others wait, or came to nothing.
@@ -99,7 +99,7 @@ def messages_in(mailbox: int, thread_id: str) -> list[Message]:
 
 def text_of(content: Content) -> str:
     """Return what a letter says as plain text, with everything hidden or invisible in it named."""
-    text = show_letter(content).text.strip()
+    text = render_message(content).text.strip()
     more = len(text) - MAX_TEXT
     return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here." if more > 0 else text
 

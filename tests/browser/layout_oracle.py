@@ -12,7 +12,7 @@ from unicodedata import bidirectional
 from playwright.sync_api import Browser, Page
 
 from common.fingerprint import Content
-from rendering import ShownLetter, show_letter
+from rendering import RenderedMessage, render_message
 
 WIDTH, HEIGHT = 700, 900
 # All letters of one width, so that others can take their place without moving anything.
@@ -130,7 +130,7 @@ def _is_read_before(one: Rect, other: Rect) -> bool:
 
 def silent(oracle: Oracle, html: str) -> list[str]:
     """Return what of a message the desk shows otherwise than Chromium without saying so."""
-    shown = show_letter(Content(html=html))
+    shown = render_message(Content(html=html))
     if shown.doubt:
         return []
     words = oracle.words(html)
@@ -152,7 +152,7 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     return found
 
 
-def points_at_places(shown: ShownLetter) -> bool:
+def points_at_places(shown: RenderedMessage) -> bool:
     """Whether the desk says that something lies elsewhere than it is written, and may lie over anything."""
     over = ("may lie over", "beyond the edge", "over each other")
     return bool(shown.reordered) or any(how in one.how for one in shown.hidden for how in over)

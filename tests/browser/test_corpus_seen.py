@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dashboard.frame.middleware import _FRAME_POLICY
-from rendering import show_letter
+from rendering import render_message
 from tests.corpus import all_mails
 from tests.serving import Handler, serving
 
@@ -37,7 +37,7 @@ class Letters(Handler):
         elif name == "loud":
             text = LOUD.format(origin=f"http://{self.headers['Host']}")
         elif name in MAILS:
-            text = show_letter(MAILS[name].content).document
+            text = render_message(MAILS[name].content).document
         else:
             self.send_error(404)
             return
@@ -127,7 +127,7 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 
 @pytest.mark.proves("security 31")
 def test_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
-    shown = {name: show_letter(mail.content).hidden for name, mail in MAILS.items()}
+    shown = {name: render_message(mail.content).hidden for name, mail in MAILS.items()}
     hidden = {name: [one.text for one in found if one.certain and one.text] for name, found in shown.items()}
     names, wrong = [name for name in NAMES if hidden[name]], {}
     assert len(names) > 30

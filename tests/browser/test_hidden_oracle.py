@@ -8,7 +8,7 @@ import random
 import pytest
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def test_what_chromium_does_not_show_is_announced(chromium, seed):
             pictures.append(page.screenshot())
         if pictures[0] == pictures[1]:
             unseen += 1
-            shown = show_letter(Content(html=f"{before}{WORDS[0]}{after}"))
+            shown = render_message(Content(html=f"{before}{WORDS[0]}{after}"))
             missed += [] if shown.hidden or shown.doubt else [before]
     page.close()
     assert missed == []

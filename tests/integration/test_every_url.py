@@ -75,7 +75,7 @@ def test_static_files_carry_the_browsers_rules_too(client):
         answer = client.get(path)
         assert answer.status_code in (400, 404), path
         check_headers(answer)
-    answer = client.get("/static/css/letter.css")
+    answer = client.get("/static/css/rendered_message.css")
     assert answer.status_code == 200
     check_headers(answer, is_static=True)
 

@@ -5,12 +5,12 @@ import pytest
 from approvals.message_page.content.origin import discord_place, stated_reason
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from tests.linear import is_linear
 
 
 def facts(text, thread=None):
-    letter = show_letter(Content(markdown=text))
+    letter = render_message(Content(markdown=text))
     found = facts_of(letter.plain, letter.links, thread)
     return {kind.name: {fact.text: fact.in_thread for fact in kind.facts} for kind in found.kinds}
 

@@ -8,7 +8,7 @@ from approvals.message_page.content.client_previews import PREVIEW, inbox_of
 from approvals.message_page.content.part_comparison import compare_parts
 from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
 from common.fingerprint import FIELDS, Content
-from rendering import show_letter
+from rendering import render_message
 from tests.linear import is_linear, seconds
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"
@@ -18,7 +18,7 @@ TEXT = "Dear Lee,\n\nplease pay EUR 1,000 by Friday at [our site](https://acme.e
 
 def compared(**fields):
     content = Content(**fields)
-    return compare_parts(content, show_letter(content))
+    return compare_parts(content, render_message(content))
 
 
 def said(comparison, kind):
@@ -75,7 +75,7 @@ def test_comparing_very_many_differences_costs_time_by_their_number():
         return Content(html="".join(f"<p>Pay {n} to {n}</p>" for n in range(number)), markdown=text)
 
     def compare(content):
-        compare_parts(content, show_letter(content))
+        compare_parts(content, render_message(content))
 
     assert is_linear(compare, differing(100), differing(800))
     # A megabyte is shown as its source, and costs less.
@@ -122,21 +122,21 @@ def test_source_has_both_parts_and_the_pages_of_the_longer():
 def test_inbox_shows_the_first_words_also_those_that_the_letter_hides():
     html = "<div style='display:none'>Your account is closed</div><p>Hello Lee, here is the newsletter.</p>"
     content = Content(sender="a@yourteam.example", sender_name="Team", html=html)
-    found = inbox_of(content, show_letter(content))
+    found = inbox_of(content, render_message(content))
     assert found.preview.startswith("Your account is closed Hello Lee")
     assert found.is_hidden
     plain = replace(content, html="<p>Hello Lee</p>")
-    assert not inbox_of(plain, show_letter(plain)).is_hidden
+    assert not inbox_of(plain, render_message(plain)).is_hidden
 
 
 def test_inbox_cuts_where_lists_cut_and_tells_of_colours():
     content = Content(html=f"<p style='color:#c00'>{'word ' * 60}</p>")
-    found = inbox_of(content, show_letter(content))
+    found = inbox_of(content, render_message(content))
     assert len(found.preview) == PREVIEW + 1
     assert found.has_own_colours
-    assert not inbox_of(Content(markdown="Hi"), show_letter(Content(markdown="Hi"))).has_own_colours
+    assert not inbox_of(Content(markdown="Hi"), render_message(Content(markdown="Hi"))).has_own_colours
 
 
 def test_plain_text_is_what_the_text_part_says_with_the_signature():
     content = Content(html="<p>Rich</p>", markdown="Plain *words*", additions={"signature": "Mila"})
-    assert inbox_of(content, show_letter(content)).plain == "Plain *words*\n\n-- \nMila"
+    assert inbox_of(content, render_message(content)).plain == "Plain *words*\n\n-- \nMila"

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
-from rendering import show_letter
+from rendering import render_message
 from risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
 from risk.check_attachments import why_dangerous
 from risk.check_content import numbers
@@ -13,7 +13,7 @@ from risk.check_content import numbers
 
 def risks(**fields):
     content = Content(**fields)
-    return find_risks(content, show_letter(content), RiskContext())
+    return find_risks(content, render_message(content), RiskContext())
 
 
 def found(rule, **fields):
@@ -239,7 +239,7 @@ def test_finding_leads_to_its_evidence():
         assert [one.anchor for one in found(rule, **fields)] == [anchor], (rule, anchor)
         # A mark that the letter does not carry would lead nowhere.
         if anchor[-1].isdigit():
-            assert f'id="{anchor[1:]}"' in show_letter(Content(**fields)).document
+            assert f'id="{anchor[1:]}"' in render_message(Content(**fields)).document
 
 
 def test_every_finding_of_a_letter_leads_somewhere_and_is_kept_short():

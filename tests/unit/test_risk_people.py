@@ -3,10 +3,10 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from risk import Rejected, RiskContext, find_risks
 from risk.check_greeting import greeting_of, is_one_name, spellings
-from risk.findings import address_id, at_address
+from risk.findings import address_anchor, address_id
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),
@@ -16,7 +16,7 @@ KNOWN = RiskContext(
 
 def found(rule, context=KNOWN, **fields):
     content = Content(**{"sender": "support@yourteam.example", "markdown": "Hello", **fields})
-    return [one for one in find_risks(content, show_letter(content), context) if one.rule == rule]
+    return [one for one in find_risks(content, render_message(content), context) if one.rule == rule]
 
 
 def levels(rule, **fields):
@@ -139,7 +139,7 @@ def test_name_that_is_another_address_is_found():
     assert levels("name_says_address", reply_to='"support@yourteam.example" <x@evil.example>') == ["high"]
     # The finding names both, and leads to the address.
     [one] = found("name_says_address", to=("ana@yourteam.example <x@evil.example>",))
-    assert (one.level, one.anchor) == ("high", at_address("x@evil.example"))
+    assert (one.level, one.anchor) == ("high", address_anchor("x@evil.example"))
     assert one.detail == "It reads “ana@yourteam.example”; the address is x@evil.example."
 
 
@@ -172,7 +172,7 @@ def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_know
     for address, words in expected.items():
         bare = address.rpartition("<")[2].rstrip(">")
         [one] = found("odd_address", RiskContext(known_addresses={bare: 3}), to=(address,))
-        assert (one.level, one.anchor, words in one.sentence) == ("high", at_address(bare), True), address
+        assert (one.level, one.anchor, words in one.sentence) == ("high", address_anchor(bare), True), address
     [one] = found("odd_address", reply_to="a%b@yourteam.example")
     assert one.sentence.startswith("A Reply-To's address has % or !")
 
@@ -213,7 +213,7 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
     eve = "Eve <eve@northwind.example>"
     [one] = found("off_allowlist", RiskContext(off_list=(eve,)), to=("a@acme.example", eve))
     assert (one.level, one.detail) == ("high", "eve@northwind.example.")
-    assert one.anchor == at_address("eve@northwind.example")
+    assert one.anchor == address_anchor("eve@northwind.example")
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
     [two] = found("off_allowlist", RiskContext(off_list=(eve, "bo@evil.io")), to=(eve, "bo@evil.io"))

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from common.fingerprint import Attachment, Content
-from rendering import show_letter
+from rendering import render_message
 from risk import RiskContext, find_risks
 from risk.similarity import bands, shape
 from tests.linear import is_linear
@@ -41,7 +41,7 @@ CROWDS = {
 def shown(fields):
     """Return the letter and how it is shown: what that costs is asked in test_showing_letter.py."""
     content = Content(**{"sender": "a@yourteam.example", **fields})
-    return content, show_letter(content)
+    return content, render_message(content)
 
 
 def judge(letter):

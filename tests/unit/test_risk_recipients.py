@@ -3,10 +3,10 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from risk import RiskContext, find_risks
 from risk.addresses import everybody
-from risk.lookalikes import Neighbours, resembles
+from risk.lookalikes import KnownDomains, lookalike_of
 from tests.linear import is_linear
 
 KNOWN = RiskContext(
@@ -28,7 +28,7 @@ LOOKALIKES = {
 
 def findings_for(rule, context=KNOWN, **fields):
     content = Content(markdown="Hello", **fields)
-    return [f for f in find_risks(content, show_letter(content), context) if f.rule == rule]
+    return [f for f in find_risks(content, render_message(content), context) if f.rule == rule]
 
 
 def test_domain_that_is_almost_a_known_one_is_found():
@@ -46,8 +46,8 @@ def test_known_and_unlike_recipients_are_left_in_peace():
     # Numbered names are no look-alikes, and short ones are not compared.
     context = RiskContext(known_addresses={"sales1@acme-corp.example": 1})
     assert findings_for("lookalike_recipient", context, to=("sales2@acme-corp.example",)) == []
-    assert resembles("ibn.com", Neighbours({"ibm.com"})) == ""
-    assert resembles("1bm.com", Neighbours({"lbm.com"})) == "lbm.com"
+    assert lookalike_of("ibn.com", KnownDomains({"ibm.com"})) == ""
+    assert lookalike_of("1bm.com", KnownDomains({"lbm.com"})) == "lbm.com"
 
 
 def test_mixed_scripts_are_found_without_any_known_contact():

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from rendering import ShownLetter, show_letter
+from rendering import RenderedMessage, render_message
 from rendering.sanitise import SHOWN_TAGS
 from tests.corpus import all_mails
 
@@ -28,7 +28,7 @@ class Inspector(HTMLParser):
         self.marks: list[str] = []
         self.ids: list[str] = []
         self.feed(body)
-        self.close()
+        self.is_near()
 
     def handle_starttag(self, tag, attrs):
         if tag not in SHOWN_TAGS:
@@ -60,16 +60,16 @@ class Inspector(HTMLParser):
         self.wrong.append(f"<?{data[:20]}")
 
 
-def body_of(shown: ShownLetter) -> str:
+def body_of(shown: RenderedMessage) -> str:
     """Return what lies inside our own frame of the document."""
-    _, opening, body = shown.document.partition('<div class="letter">')
+    _, opening, body = shown.document.partition('<div class="message">')
     assert opening, "the document has no message"
     return body.removesuffix("</div></body></html>")
 
 
 def wrong_with(mail):
     """Return what acts or loads in the document of a mail, and what of its head does not hold."""
-    shown, expected = show_letter(mail.content), mail.expected
+    shown, expected = render_message(mail.content), mail.expected
     body = body_of(shown)
     found = Inspector(body)
     holds = {

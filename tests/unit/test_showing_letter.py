@@ -5,7 +5,7 @@ import random
 import pytest
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from rendering.render import STYLE
 from tests.linear import seconds
 
@@ -18,20 +18,20 @@ MOVED = "<p style='animation:a a'>"
 
 def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
     content = Content(markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"})
-    shown = show_letter(content)
+    shown = render_message(content)
     assert "<h1>Hello</h1>" in shown.document
     assert "<strong>Dana</strong>" in shown.document
     assert "Support" in shown.document
     assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
     assert (shown.hidden, shown.blocked, shown.invisibles, shown.doubt) == ((), (), {}, "")
     # HTML that the source gave is shown instead.
-    shown = show_letter(Content(markdown="from markdown", html="<p>from html</p>"))
+    shown = render_message(Content(markdown="from markdown", html="<p>from html</p>"))
     assert "from html" in shown.document
     assert "from markdown" not in shown.document
 
 
 def test_document_is_whole_and_carries_its_style():
-    shown = show_letter(Content(markdown="Hello"))
+    shown = render_message(Content(markdown="Hello"))
     assert shown.document.startswith(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Message</title>'
     )
@@ -40,57 +40,57 @@ def test_document_is_whole_and_carries_its_style():
     assert "://" not in STYLE.read_text()
     assert "url(" not in STYLE.read_text()
     # A letter with colours of its own stays on white paper.
-    assert '<body class="plain">' in show_letter(Content(markdown="Hello")).document
-    assert '<body class="white">' in show_letter(Content(html='<p style="color:navy">Hello</p>')).document
+    assert '<body class="plain">' in render_message(Content(markdown="Hello")).document
+    assert '<body class="white">' in render_message(Content(html='<p style="color:navy">Hello</p>')).document
 
 
 def test_text_twin_reads_like_the_letter_and_names_invisible_characters():
     link = "<a href='https://shop.example/4'>your order</a>"
-    shown = show_letter(Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>"))
+    shown = render_message(Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>"))
     assert shown.text.split("\n") == ["Order", "", "- lamp", "", "See your order <https://shop.example/4>"]
-    shown = show_letter(Content(markdown="pass\u200bword"))
+    shown = render_message(Content(markdown="pass\u200bword"))
     assert shown.text == "pass[ZERO WIDTH SPACE]word"
     assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
 
 
 def test_comments_are_counted_only_and_words_without_marks_are_kept_for_the_rules():
-    shown = show_letter(Content(html="<!-- a -->x<!-- b -->"))
+    shown = render_message(Content(html="<!-- a -->x<!-- b -->"))
     assert (shown.comments, shown.hidden) == (2, ())
     html = 'pass\u200bword<span style="font-size:0">secret</span><img src="http://a.example/x">'
-    assert show_letter(Content(html=html)).plain == "password secret"
+    assert render_message(Content(html=html)).plain == "password secret"
 
 
 def test_lone_surrogates_and_nulls_do_not_stop_it():
     for content in (Content(html="<p>a\ud800b\x00c</p>"), Content(markdown="a\udfffb\x00c")):
-        shown = show_letter(content)
+        shown = render_message(content)
         assert not shown.doubt
         assert shown.document.encode("utf-8")
 
 
 def test_letter_without_any_text_says_so():
     for content in (Content(), Content(markdown=""), Content(html=""), Content(html="<p> </p>", markdown=None)):
-        assert not show_letter(content).doubt
-    assert "This message has no text." in show_letter(Content()).document
+        assert not render_message(content).doubt
+    assert "This message has no text." in render_message(Content()).document
 
 
 def test_picture_of_absurd_size_is_named_instead_of_drawn():
-    shown = show_letter(Content(html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'))
+    shown = render_message(Content(html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'))
     assert "<img" not in shown.document
     assert "picture not shown" in shown.document
 
 
 def test_fault_inside_shows_the_source_and_says_so():
     # A body that is no text at all stands for a fault that nobody thought of.
-    shown = show_letter(Content(html="<p>x</p>", additions=None))  # type: ignore[arg-type]
+    shown = render_message(Content(html="<p>x</p>", additions=None))  # type: ignore[arg-type]
     assert not shown.doubt
-    shown = show_letter(Content(markdown="<b>x</b>", additions=None))  # type: ignore[arg-type]
+    shown = render_message(Content(markdown="<b>x</b>", additions=None))  # type: ignore[arg-type]
     assert "a fault in the desk (AttributeError)" in shown.doubt
     assert "&lt;b&gt;x&lt;/b&gt;" in shown.document
     assert "Shown as its source" in shown.document
 
 
 def test_very_many_invisible_characters_are_counted_but_not_all_drawn():
-    shown = show_letter(Content(html="a\u200b" * 5000))
+    shown = render_message(Content(html="a\u200b" * 5000))
     assert shown.invisibles == {"ZERO WIDTH SPACE": 5000}
     assert shown.document.count('class="ghost">ZERO') == 2000
     assert "3000 more invisible characters are left out here." in shown.document
@@ -121,7 +121,7 @@ def thrown_together(dice):
 def test_no_word_vanishes_whatever_the_tags_around_it():
     for seed in range(60):
         source, words = thrown_together(random.Random(seed))
-        shown = show_letter(Content(html=source))
+        shown = render_message(Content(html=source))
         assert not shown.doubt, source
         assert [word for word in words if word not in shown.document or word not in shown.plain] == [], source
 
@@ -153,7 +153,7 @@ def hostile(k):
 
 
 def show(source):
-    show_letter(Content(html=source))
+    render_message(Content(html=source))
 
 
 @pytest.mark.parametrize("k", [40, pytest.param(250, marks=pytest.mark.slow)])

@@ -4,7 +4,7 @@ import pytest
 
 from common.domains import registered_domain
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from rendering.elements import loads_of
 from rendering.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
 
@@ -23,7 +23,7 @@ LIES = [
     ("https://acme.example", "tel:+491234"),
     ("acme.company", "https://evil.example/"),
     ("see acme.company now", "https://evil.example/"),
-    # Neighbours below a private suffix belong to others.
+    # KnownDomains below a private suffix belong to others.
     ("shop.github.io", "https://evil.github.io/"),
     ("acme.co.uk", "https://evil.co.uk/"),
     # Dots in disguise.
@@ -161,21 +161,21 @@ WHOLE = [
 
 @pytest.mark.proves("security 34")
 def test_address_that_is_split_or_named_by_a_label_is_a_lie():
-    links = {letter: show_letter(Content(html=letter)).links for letter in SPLIT}
+    links = {letter: render_message(Content(html=letter)).links for letter in SPLIT}
     assert {letter: [link.claim for link in found if link.claim] for letter, found in links.items()} == SPLIT
     # What names it nowhere but in the next link tells so where it stands.
-    assert "paypal</a> <span" in show_letter(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
+    assert "paypal</a> <span" in render_message(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
 
 
 def test_ordinary_links_beside_each_other_are_left_in_peace():
-    found = [(letter, link.claim) for letter in WHOLE for link in show_letter(Content(html=letter)).links]
+    found = [(letter, link.claim) for letter in WHOLE for link in render_message(Content(html=letter)).links]
     assert len(found) >= len(WHOLE)
     assert [(letter, claim) for letter, claim in found if claim] == []
 
 
 def test_address_in_plain_text_ends_where_its_sentence_does():
     text = "付款 https://acme.cn。谢谢 https://acme.com。evil.example/a https://acme.com%2Eevil.example，好"
-    links = {link.target: link.flags for link in show_letter(Content(markdown=text)).links}
+    links = {link.target: link.flags for link in render_message(Content(markdown=text)).links}
     assert links == {
         "https://acme.cn": (),
         "https://acme.com。evil.example/a": ("disguised_dot",),

@@ -1,7 +1,7 @@
 """The order in which a layout is read: what changes it is told, and what only looks like it is not."""
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 
 # Layouts, and how each may be read: None where nothing is said, empty where it cannot be worked out.
 READ = {
@@ -47,14 +47,14 @@ READ = {
 
 
 def test_layout_that_is_read_in_another_order_is_told_with_both_readings():
-    told = {html: show_letter(Content(html=html)).reordered for html in READ}
+    told = {html: render_message(Content(html=html)).reordered for html in READ}
     assert {html: found[0].read if found else None for html, found in told.items()} == READ
     assert {found[0].certain for found in told.values() if found} == {True}
 
 
 def test_both_readings_stand_in_the_message_shortly_before_they_differ():
     words = " ".join(f"word{number}" for number in range(200))
-    shown = show_letter(Content(html=f"<p>{words} not <b style='float:right'>1</b> but 9000 {words}</p>"))
+    shown = render_message(Content(html=f"<p>{words} not <b style='float:right'>1</b> but 9000 {words}</p>"))
     [one] = shown.reordered
     assert one.written.startswith("… ")
     assert " not 1 but 9000 word0" in one.written
@@ -65,4 +65,4 @@ def test_both_readings_stand_in_the_message_shortly_before_they_differ():
 
 def test_many_reordered_parts_are_told_up_to_a_number():
     part = "<div><p>a <b style='float:right'>b</b> c</p></div>"
-    assert len(show_letter(Content(html=part * 100)).reordered) == 30
+    assert len(render_message(Content(html=part * 100)).reordered) == 30

@@ -3,7 +3,7 @@
 import pytest
 
 from common.fingerprint import Content
-from rendering import show_letter
+from rendering import render_message
 from rendering.colours import attribute_colour, contrast, first_colour, over
 from rendering.css import Cascade, cleaned, declared, fetches
 from rendering.css_values import is_sure, length
@@ -15,7 +15,7 @@ from rendering.visibility import Look
 
 
 def values(text):
-    return Cascade().lay(declared(text)).style()
+    return Cascade().apply(declared(text)).style()
 
 
 def test_colours_are_read_in_every_spelling():
@@ -90,8 +90,8 @@ def test_what_some_mail_programs_pass_over_is_kept_apart():
         "filter:frob(1)": {"filter": ""},
         "display:foo;display:none": {},
     }
-    assert {style: Cascade().lay(declared(style)).in_doubt() for style in doubts} == doubts
-    assert Cascade().lay(declared("color:red"), certain=False).in_doubt() == {"color": "red"}
+    assert {style: Cascade().apply(declared(style)).in_doubt() for style in doubts} == doubts
+    assert Cascade().apply(declared("color:red"), certain=False).in_doubt() == {"color": "red"}
 
 
 # Of each property a value that is followed, and one of which nobody here knows what it does.
@@ -117,12 +117,12 @@ CLEAR = {
 
 
 def test_what_nobody_here_knows_of_a_property_that_can_hide_is_unclear():
-    unclear = {(n, v): Cascade().lay(declared(f"{n}:{v}")).unclear for n, values in CLEAR.items() for v in values}
+    unclear = {(n, v): Cascade().apply(declared(f"{n}:{v}")).unclear for n, values in CLEAR.items() for v in values}
     wrong = [(n, v) for n, (clear, odd) in CLEAR.items() for v in (clear, odd) if bool(unclear[n, v]) != (v == odd)]
     assert wrong == []
     # What is declared after it in words that are known counts.
-    assert Cascade().lay(declared("opacity:if(x);opacity:1")).unclear == set()
-    assert Cascade().lay(declared("-webkit-transform:scale(0)")).style() == {"transform": "scale(0)"}
+    assert Cascade().apply(declared("opacity:if(x);opacity:1")).unclear == set()
+    assert Cascade().apply(declared("-webkit-transform:scale(0)")).style() == {"transform": "scale(0)"}
 
 
 def test_declarations_survive_comments_escapes_and_strings():
@@ -264,9 +264,11 @@ def test_sheets_tell_certain_rules_from_possible_ones():
 
 def test_rule_is_of_what_lies_in_the_classes_that_it_asks_for():
     sheet = "<style>.dark .x{color:#fff} #top p{display:none} .gone i{display:none}</style>"
-    shown = show_letter(Content(html=f"{sheet}<p class=x>light</p><div class=dark><p class=x>white</p></div><i>i</i>"))
+    shown = render_message(
+        Content(html=f"{sheet}<p class=x>light</p><div class=dark><p class=x>white</p></div><i>i</i>")
+    )
     assert [one.text for one in shown.hidden] == ["white"]
-    shown = show_letter(Content(html=f"{sheet}<body id=top><p>told</p>"))
+    shown = render_message(Content(html=f"{sheet}<body id=top><p>told</p>"))
     assert [one.text for one in shown.hidden] == ["told"]
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from common.fingerprint import Content
 from common.letter import with_signature
-from rendering import ShownLetter, named
+from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 
 PREVIEW = 90
@@ -29,7 +29,7 @@ class Inbox:
     is_hidden: bool
 
 
-def inbox_of(content: Content, letter: ShownLetter) -> Inbox:
+def inbox_of(content: Content, letter: RenderedMessage) -> Inbox:
     """Return how a mail program would list and draw the letter.
 
     The words that lists show behind the subject are the first of the letter, also those that it hides from its reader.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.content.word_diff import Effort, Piece, common_blocks
 from common.fingerprint import Content
-from rendering import ShownLetter, show_letter
+from rendering import RenderedMessage, render_message
 from rendering.invisibles import Tally
 from rendering.invisibles import pieces as marked
 
@@ -48,19 +48,19 @@ class Comparison:
     links_in_text: tuple[str, ...] = ()
 
 
-def compare_parts(content: Content, shown: ShownLetter) -> Comparison:
+def compare_parts(content: Content, shown: RenderedMessage) -> Comparison:
     """Return how the HTML part and the text part of a letter differ."""
     if not {"html", "markdown"} <= set(content.coverage):
         return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
     if content.html is None or content.markdown is None:
         return Comparison("one", only="markdown" if content.html is None else "html")
-    written = show_letter(replace(content, html=None))
+    written = render_message(replace(content, html=None))
     if shown.doubt or written.doubt:
         return Comparison("doubt", sides=_side_by_side(shown, written))
     return _compared(shown, written)
 
 
-def _compared(shown: ShownLetter, written: ShownLetter) -> Comparison:
+def _compared(shown: RenderedMessage, written: RenderedMessage) -> Comparison:
     in_text, in_html = _words(written.plain), _words(shown.plain)
     blocks = common_blocks([w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT))
     to_html, to_text = _targets(shown), _targets(written)
@@ -81,11 +81,11 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lstrip())
 
 
-def _targets(letter: ShownLetter) -> tuple[str, ...]:
+def _targets(letter: RenderedMessage) -> tuple[str, ...]:
     return tuple(dict.fromkeys(link.target for link in letter.links if link.target))
 
 
-def _side_by_side(shown: ShownLetter, written: ShownLetter) -> tuple[Stretch, ...]:
+def _side_by_side(shown: RenderedMessage, written: RenderedMessage) -> tuple[Stretch, ...]:
     return (
         stretch_of(shown.text, page=1, label="HTML", size=MAX_SHOWN),
         stretch_of(written.text, page=1, label="Text", size=MAX_SHOWN),

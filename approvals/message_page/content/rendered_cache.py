@@ -9,16 +9,16 @@ from threading import Lock
 from common.fingerprint import Content
 from mirror.models import Revision
 from mirror.store import stored_content
-from rendering import ShownLetter, show_letter
+from rendering import RenderedMessage, render_message
 
 MAX_LETTERS = 32
 MAX_CHARACTERS = 8_000_000
 
 _lock = Lock()
-_kept: "OrderedDict[str, ShownLetter]" = OrderedDict()
+_kept: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 
 
-def letter_of(revision: Revision, content: Content | None = None) -> ShownLetter:
+def letter_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
     """Return the letter of a version, made fit to show. The fingerprint stands for all that is shown of it."""
     key = revision.fingerprint
     with _lock:
@@ -26,7 +26,7 @@ def letter_of(revision: Revision, content: Content | None = None) -> ShownLetter
         if known is not None:
             _kept.move_to_end(key)
             return known
-    letter = show_letter(content or stored_content(revision))
+    letter = render_message(content or stored_content(revision))
     with _lock:
         _kept[key] = letter
         while len(_kept) > MAX_LETTERS or (len(_kept) > 1 and sum(map(_size, _kept.values())) > MAX_CHARACTERS):
@@ -34,5 +34,5 @@ def letter_of(revision: Revision, content: Content | None = None) -> ShownLetter
     return letter
 
 
-def _size(letter: ShownLetter) -> int:
+def _size(letter: RenderedMessage) -> int:
     return len(letter.document) + len(letter.text) + len(letter.plain) + len(letter.read)
