@@ -10,12 +10,12 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.collaboration.people_at import asked_of, people_at
-from approvals.decisions.offered_acts import shown_status
+from approvals.collaboration.presence import asked_of, people_at
+from approvals.decisions.status import shown_status
 from approvals.models import Decision
 from approvals.operations.attention import attention_count
 from approvals.querysets.messages import desk_messages
-from approvals.queue.forms import PulseForm
+from approvals.queue.filters import PulseForm
 from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
 from common.pages import DeskRequest
 from common.postgres.statements import COUNTED, Part, told_together

@@ -1,8 +1,9 @@
-"""Celery's nudges: each takes ids, calls one command and returns a short word. What is due is decided by rows."""
+"""Says which connection a row belongs to, and since when that is not well: what a worker's places are shared by."""
 
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,10 +14,8 @@ from django.utils import timezone
 
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
-from approvals.examination import backfill
 from approvals.models import Decision, RuleWeight
 from approvals.reconcile import reads, resolve
-from approvals.reconcile.connection_of import connection_of
 from approvals.risk_rules import weighing
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
@@ -28,6 +27,25 @@ from mirror.sync.connection_slots import Rooms
 from mirror.threads import fetch as conversations
 from policy.allowlists import hits, pushing, refusals
 from policy.models import GateList
+
+# From a row to its connection.
+_WAYS: dict[Any, str] = {
+    Message: "connection__",
+    Decision: "message__connection__",
+    AttachedFile: "message__connection__",
+    Thread: "mailbox__connection__",
+    GateList: "mailbox__connection__",
+    Connection: "",
+}
+
+
+def connection_of(model: Any, row_id: int) -> tuple[int, datetime | None] | None:
+    """Return the key of a row's connection, and since when it fails; None where there is no such row any more."""
+    way = _WAYS[model]
+    rows = model.objects.filter(pk=row_id).values_list(f"{way}id", f"{way}failing_since")
+    found: tuple[int, datetime | None] | None = rows.first()
+    return found
+
 
 log = logging.getLogger(__name__)
 
@@ -224,12 +242,6 @@ def _abandon() -> None:
 
 
 @shared_task
-def fill_facets(message_id: int) -> str:
-    """Work out what messages are sorted by that were read before that was done, for a few seconds at a time."""
-    return _for_a_while(fill_facets, message_id, partial(backfill.fill_missing, limit=50)) or "filled"
-
-
-@shared_task
 def weigh_anew(weight_id: int) -> str:
     """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
     return _for_a_while(weigh_anew, weight_id, partial(weighing.weigh_anew, weight_id=weight_id)) or "weighed"
@@ -249,7 +261,6 @@ _DUTIES: dict[str, Callable[[], object]] = {
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
     "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
-    "facets": lambda: _nudge(fill_facets, Message.objects.without_facets()[:1]),
     "claims": claims.end_idle,
     "put off": snooze.bring_back_due,
     "questions": comments.forget_past_questions,

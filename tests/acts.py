@@ -75,7 +75,6 @@ QUIET_TASKS = {
     "approvals.tasks.read_suppressed": "copies whom MultiMail writes to no more; what a finding says of it is kept",
     "approvals.tasks.read_contacts": "copies the contacts of an account; a ruling names the list that it went by",
     "approvals.tasks.count_hits": "counts what was told when it was held",
-    "approvals.tasks.fill_facets": "works out what the queue filters by",
     "approvals.tasks.weigh_anew": "does what rule.weighed told",
     "approvals.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
     "alerts.tasks.sweep": "wakes drain",

@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
-from approvals.bulk.sheets import OnSheet, new_sheet, sign_sheet
+from approvals.bulk.sheet import OnSheet, new_sheet, sign_sheet
 from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped

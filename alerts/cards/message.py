@@ -22,8 +22,7 @@ from alerts.cards.markup import (
     text_field,
 )
 from alerts.models import Destination
-from approvals.decisions.offered_acts import shown_status
-from approvals.decisions.status import Status, status_of
+from approvals.decisions.status import Status, shown_status, status_of
 from approvals.examination.weights import weights_to_show
 from approvals.models import Claim
 from audit.trail import last_of

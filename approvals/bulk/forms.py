@@ -5,9 +5,8 @@ from uuid import UUID
 
 from django import forms
 
-from approvals.bulk.sheets import MAX_ITEMS
-from approvals.decisions.forms import MAX_REASON
-from approvals.decisions.usual_reasons import with_preset
+from approvals.bulk.sheet import MAX_ITEMS
+from approvals.decisions.forms import MAX_REASON, with_preset
 from common.fingerprint import FINGERPRINT
 from common.forms import WordsField
 from mirror.states import Outcome

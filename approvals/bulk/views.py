@@ -16,12 +16,20 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wakeups
-from approvals.bulk.bulk import Ended, decide_together, note_on_sheet, undo_together
+from approvals.bulk.batch import (
+    Ended,
+    batch_kept,
+    decide_together,
+    done_context,
+    keep_batch,
+    may_undo,
+    note_on_sheet,
+    repeated,
+    undo_together,
+)
 from approvals.bulk.forms import ChosenForm, TogetherForm, UndoForm
-from approvals.bulk.items import Gathered, gather
-from approvals.bulk.outcome_views import batch_kept, done_context, keep_batch, may_undo, repeated
-from approvals.bulk.sheets import OnSheet, Sheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
-from approvals.decisions.usual_reasons import PRESETS
+from approvals.bulk.sheet import Gathered, OnSheet, Sheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
+from approvals.decisions.forms import PRESETS
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome

@@ -11,8 +11,7 @@ from django.db.models.functions import Now
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
-from approvals.decisions.shown_context import seen_by, told_of
-from approvals.decisions.unread_parts import unread_parts
+from approvals.decisions.shown import seen_by, told_of, unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from audit.recording import EntryPosition, record, reserve
@@ -266,4 +265,18 @@ def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | 
         words=message.ledger_words(),
         place=place,
         outcome=decision.outcome,
+    )
+
+
+@atomic_anew
+def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
+    """The verdict did not count; the sentence says why."""
+    record(
+        "verdict.refused",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=message.revision.fingerprint if message.revision else "",
+        details={"outcome": outcome, "explanation": sentence},
+        words=message.ledger_words(),
     )

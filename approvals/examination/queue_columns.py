@@ -1,6 +1,6 @@
-"""Works out what the queue sorts, filters and searches a message by. What a verdict rests on is the revision alone.
+"""The columns that the queue sorts, filters and searches by, computed when a content is stored.
 
-Done when a content is read, and by `refilling` for what was read before these columns were there.
+A verdict rests on the revision alone.
 """
 
 import logging

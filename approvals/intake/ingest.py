@@ -9,16 +9,18 @@ from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
+from approvals.errors import EventAlreadyHandled
 from audit.recording import EntryPosition, ReservedPosition, record
 from common.logs import trace_id
 from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
 from mirror import backfill
 from mirror import store as mirror
+from mirror.errors import ActNotAllowed
 from mirror.event_details import details_of
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
 from mirror.states import MessageEvent, MessageState, contradicts, implied_event, reported_of
-from people.actors import Actor, webhook
+from people.actors import Actor, Role, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
 log = logging.getLogger(__name__)
@@ -299,3 +301,63 @@ def _record_event(
 
 def _details(message: Message, event: Event) -> dict[str, str]:
     return details_of(message, recipients=message.recipients, trigger=message.trigger, key=event.key_name or event.key)
+
+
+@transaction.atomic
+def replay_event(*, event_id: int, actor: Actor) -> str:
+    """Apply a kept event again and return its new result; one that worked needs no more looking at.
+
+    Raises EventAlreadyHandled where there is nothing left to replay, ActNotAllowed for whoever is no admin there.
+    """
+    row = _lock_event(event_id, actor)
+    applied, row.error = _apply_again(row, actor)
+    row.result = applied.result
+    handled_at = None if row.result == Result.POISON or applied.contradicts else Now()
+    WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
+    _record_handled("webhook.replayed", row, actor, explanation=row.error)
+    return row.result
+
+
+@transaction.atomic
+def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
+    """Put a kept event away without applying it. Raises as `replay_event` does."""
+    row = _lock_event(event_id, actor)
+    WebhookEvent.objects.filter(pk=row.pk).update(handled_at=Now())
+    _record_handled("webhook.dismissed", row, actor, explanation=row.error)
+    return row
+
+
+def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
+    # Only the row: whatever comes in for its connection meanwhile need not wait.
+    rows = WebhookEvent.objects.to_look_at().select_for_update(of=("self",), no_key=True)
+    row = rows.select_related("connection").filter(pk=event_id).first()
+    if row is None:
+        raise EventAlreadyHandled("Nothing is left to do about this event: somebody has dealt with it.")
+    if not actor.is_a(Role.ADMIN, connection=row.connection_id, mailbox=None):
+        raise ActNotAllowed("Only an admin of this connection can deal with its events.")
+    return row
+
+
+def _apply_again(row: WebhookEvent, actor: Actor) -> tuple[Applied, str]:
+    try:
+        event = parse(bytes(row.body))
+        # One by one: a mistake in an alert costs no more than the alert.
+        with one_by_one(), transaction.atomic():
+            applied = apply_event(connection=row.connection, event=event, actor=actor)
+    except (UnreadableEvent, MisshapenEvent) as error:
+        return Applied(Result.POISON), str(error)
+    except OperationalError:
+        raise
+    except Exception as error:
+        log.exception("webhook not replayed", extra={"event": row.pk, "connection": row.connection.slug})
+        return Applied(Result.POISON), f"{type(error).__name__} while applying; see the log."
+    return applied, ""
+
+
+def _record_handled(action: str, row: WebhookEvent, actor: Actor, *, explanation: str) -> None:
+    record(
+        action,
+        actor=actor,
+        connection=row.connection_id,
+        details={"event": row.name, "result": row.result, "explanation": explanation},
+    )

@@ -14,7 +14,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from approvals import wakeups
-from approvals.intake import ingest, senders, unsigned
+from approvals.intake import ingest, senders
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
@@ -63,7 +63,7 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     given = request.headers.get(HEADER, "")
     secret_used = verify(body, given, senders.secrets_of(connection))
     if not secret_used:
-        counted = unsigned.count(connection=connection.pk, address=client_address(request))
+        counted = senders.count_unsigned(connection=connection.pk, address=client_address(request))
         changed = senders.sender_if_changed(webhook_id, counted.change) if counted.is_known else None
         secret_used = verify(body, given, senders.secrets_of(changed)) if changed else ""
         if not changed or not secret_used:

@@ -1,27 +1,69 @@
-"""What the sheet shows of a letter: its tabs, and what stands under the open one. Only that one is worked out."""
+"""The ways to look at a letter: their names, and which one an address asks for. Nonsense is read as none asked for."""
 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django import forms
 from django.urls import reverse
 
-from approvals.message_page.changes import Changes, changes_since_version_before
-from approvals.message_page.content.addresses import address_lines
-from approvals.message_page.content.allowlist_notes import with_lists
-from approvals.message_page.content.client_previews import inbox_of
-from approvals.message_page.content.headers import headers_of
+from approvals.message_page.content.addresses import address_lines, with_lists
+from approvals.message_page.content.differences import Changes, changes_since_version_before
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
-from approvals.message_page.content.source import Stretch, source_of, stretch_of
+from approvals.message_page.content.rendered import inbox_of
+from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
-from approvals.message_page.content.view_modes import WAYS, Way, WayForm
-from common.fingerprint import Content
+from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from policy.allowlists.judgement import Judged
 from rendering import RenderedMessage
+from risk.addresses import everybody
+
+WAYS = {
+    "rendered": "Rendered",
+    "text": "Text",
+    "parts": "HTML against text",
+    "source": "Source",
+    "headers": "Headers",
+    "changes": "Changes",
+}
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the letter is looked at, and which page of it; `is_asked` where the address says so."""
+
+    name: str
+    page: int = 1
+    is_asked: bool = False
+
+
+class WayForm(forms.Form):
+    """The part of a message's address that says how its letter is looked at."""
+
+    view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
+    page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
+
+    def way(self, *, text_first: bool) -> Way:
+        """Return what is asked for; without it, text for those who chose so, and the letter laid out for others."""
+        self.is_valid()
+        asked: dict[str, Any] = self.cleaned_data
+        name = asked.get("view") or ("text" if text_first else "rendered")
+        return Way(name, asked.get("page") or 1, bool(asked.get("view")))
+
+
+class TextFirstForm(forms.Form):
+    """Whether letters open as text."""
+
+    wanted = forms.ChoiceField(choices=[("on", "As text"), ("off", "Laid out")])
+
+    def is_wanted(self) -> bool:
+        """Whether text is wanted; nonsense is read as the letter laid out."""
+        return self.is_valid() and self.cleaned_data["wanted"] == "on"
+
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
 TWIN = 20_000
@@ -146,3 +188,29 @@ def _turns(tab: Tab, pages: tuple[int, int]) -> dict[str, Any] | None:
 
 def _beside(page: int, number: int) -> dict[str, int]:
     return {name: to for name, to in (("before", page - 1), ("after", page + 1)) if 1 <= to <= number}
+
+
+def approve_label(content: Content | None, message: Message) -> str:
+    """Return the words on the button: what happens when it is pressed, and to how many."""
+    if message.direction == "inbound":
+        return "Release to the agent"
+    if content is None:
+        return "Approve"
+    people = len(everybody(content))
+    least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
+    verb = "Approve and schedule" if content.send_at else "Approve and send"
+    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{_outside(message, people)}"
+
+
+def _outside(message: Message, people: int) -> str:
+    """Return how many of them are not of the house; nothing where that was never worked out."""
+    if not message.addresses:
+        return ""
+    if message.outside >= people:
+        return " outside"
+    return f", {message.outside} outside" if message.outside else " inside"
+
+
+def unseen_fields(content: Content | None) -> frozenset[str]:
+    """Return the fields that the key of this connection does not show: they are unknown, which is not "empty"."""
+    return frozenset(FIELDS) - frozenset(content.coverage) if content else frozenset()

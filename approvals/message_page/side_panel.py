@@ -6,18 +6,21 @@ from typing import Any
 
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT, OFFERED, may_comment, people_around
+from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment, people_around
 from approvals.collaboration.forms import tomorrow_morning, zone_of
-from approvals.collaboration.mentions import Known
 from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
-from approvals.models import Claim, Comment, Question, Snooze
+from approvals.decisions.shown import Part, key_of, unread_parts
+from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
 from approvals.querysets.messages import awaits_review
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
-from mirror.models import Message
+from mirror.attachments.preview import ShownFile, shown_file
+from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
+from mirror.store import stored_content
+from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12
@@ -92,3 +95,47 @@ def _story(message: Message) -> list[Told]:
     told = [Told(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
     said = [Told(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
     return sorted([*told, *said], key=lambda one: one.at, reverse=True)
+
+
+def parts_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the page needs to know of the parts: the files, the thread, and those that were not opened."""
+    conversation = conversation_of(message)
+    return {**_files(message, actor), "conversation": conversation, **_unread(message, actor, conversation)}
+
+
+def files_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the panel of files shows alone."""
+    content = stored_content(message.revision) if message.revision else None
+    return {"message": message, "content": content, **_files(message, actor)}
+
+
+def thread_context(message: Message) -> dict[str, Any]:
+    """Return what the thread shows alone."""
+    return {"message": message, "conversation": conversation_of(message), "is_open": True}
+
+
+def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the words beside the decision say of parts that were not opened."""
+    conversation = conversation_of(message)
+    return {"message": message, "conversation": conversation, **_unread(message, actor, conversation)}
+
+
+def _files(message: Message, actor: Actor) -> dict[str, Any]:
+    if message.revision is None or not message.revision.content.get("attachments"):
+        return {"files": [], "files_that_lie": [], "not_kept": [], "files_wait": False}
+    files = list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place())
+    opened = OpenedPart.objects.of(message, person=int(actor.id))
+    shown: list[ShownFile] = [shown_file(file, is_opened=key_of(file) in opened) for file in files]
+    return {
+        "files": shown,
+        # What only the bytes gave away: what the names do stands among the findings.
+        "files_that_lie": [one for one in shown if one.file.differs or one.serious],
+        # Beyond as many as anybody reads, and of mail that was past the desk before files were fetched.
+        "not_kept": stored_content(message.revision).attachments[len(files) :],
+        "files_wait": message.state == "held" and any(one.is_waiting for one in shown),
+    }
+
+
+def _unread(message: Message, actor: Actor, conversation: Conversation) -> dict[str, Any]:
+    unread: list[Part] = unread_parts(message, person=int(actor.id), conversation=conversation)
+    return {"unread": unread, "links_are_unread": any(part.anchor == "links" for part in unread)}

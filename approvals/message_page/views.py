@@ -1,9 +1,10 @@
-"""One message, whole: what the recipient would get, why it may be risky, and the bar to decide from."""
+"""One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -16,32 +17,48 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import wakeups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
-from approvals.decisions.offered_acts import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
+from approvals.decisions.forms import PRESETS
 from approvals.decisions.ruling import is_reviewer, ruled, stop_of
-from approvals.decisions.usual_reasons import PRESETS
-from approvals.message_page.changes import changes_since, changes_since_sent_back
-from approvals.message_page.content.allowlist_notes import to_allow
-from approvals.message_page.content.opening import note_opened, note_served, note_served_and_opened
-from approvals.message_page.content.rendered_cache import letter_of
+from approvals.decisions.shown import note_opened, note_served, note_served_and_opened
+from approvals.decisions.status import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
+from approvals.message_page.content.addresses import to_allow
+from approvals.message_page.content.differences import changes_since, changes_since_sent_back
+from approvals.message_page.content.rendered import letter_of
 from approvals.message_page.findings import found_context
-from approvals.message_page.forms import OpenedForm
-from approvals.message_page.opened_parts import parts_context
-from approvals.message_page.sheet import reading_context, sheet_context, way_asked
-from approvals.message_page.side_panel import beside_context, said_context
+from approvals.message_page.sheet import approve_label, reading_context, sheet_context, unseen_fields, way_asked
+from approvals.message_page.side_panel import beside_context, parts_context, said_context
 from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages
-from approvals.queue.decision_notice import just_decided
-from approvals.queue.filters import Filters
-from approvals.queue.forms import MessageForm
-from approvals.queue.pane import approve_label, expiry_of, unseen_fields, waits_for
+from approvals.queue.decision_notice import just_decided, waits_for
+from approvals.queue.filters import Filters, MessageForm
+from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, next_in, place_in, queue_context
 from approvals.reconcile.ask_again import may_look
+from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, page_or_fragment
 from mirror.models import Message
 from mirror.querysets import MessageQuerySet
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from people.actors import Actor
+
+
+class PartForm(forms.Form):
+    """A part of the letter that only the page itself can tell to have been on screen."""
+
+    part = forms.ChoiceField(choices=[("links", "The links")])
+
+
+class OpenedForm(forms.Form):
+    """The version that was on a person's screen; nonsense is read as the current one."""
+
+    fingerprint = forms.RegexField(FINGERPRINT, required=False)
+
+    def fingerprint_shown(self) -> str:
+        """Return its fingerprint, empty where none is given."""
+        self.is_valid()
+        return str(self.cleaned_data.get("fingerprint") or "")
+
 
 # So often a worker may fail to fetch a letter before a person is asked to look.
 FETCH_TRIES = 3

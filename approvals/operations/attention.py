@@ -5,6 +5,7 @@ who may do it.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -15,8 +16,6 @@ from django.urls import reverse
 
 from approvals.models import Decision
 from approvals.operations.items import REVIEWER, Act, Stuck, ask_again, named, open_page
-from approvals.operations.stalling import stalled
-from approvals.operations.unconfirmed import in_doubt, refused
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
@@ -24,8 +23,10 @@ from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Message, WebhookEvent
+from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.freshness import freshness_of
 from people.actors import Actor, Role, Scope
+from policy.models import KillSwitch
 
 # Of one kind so many are read, and one act is for so many; the count tells of all.
 READ = 200
@@ -37,7 +38,7 @@ def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
     return list(
         chain(
             in_doubt(actor, at_most=READ),
-            _stalled(actor, now),
+            _stalled_items(actor, now),
             refused(actor, at_most=READ),
             _overdue(actor),
             _connections(actor, now),
@@ -83,7 +84,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
 
 
-def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
+def _stalled_items(actor: Actor, now: datetime) -> Iterator[Stuck]:
     for decision, cause in stalled(actor, now, at_most=READ):
         act = None
         if cause.place:
@@ -208,3 +209,140 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
         what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
         yield Stuck(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What keeps a decision. `place` is the page of that cause, empty where none is known."""
+
+    why: str
+    advice: str
+    place: str = ""
+    label: str = ""
+
+
+def stalled(actor: Actor, now: datetime, *, at_most: int) -> Iterator[tuple[Decision, Cause]]:
+    """Return what should have been carried out and was not, within the actor's reach, oldest first, with its cause."""
+    switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
+    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:at_most]:
+        yield decision, _cause(decision, switches, now)
+
+
+def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cause:
+    message, connection = decision.message, decision.message.connection
+    for switch in switches:
+        if _stops(switch, message):
+            why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
+            advice = "They leave once it is released; until then each can be undone on its page."
+            return Cause(why, advice, reverse("stop"), "See the kill switch")
+    if waiting := _waiting(connection, now):
+        place = f"{reverse('connections')}#connection-{connection.pk}"
+        return Cause(waiting, "They are carried out once it is well again.", place, "See the connection")
+    return Cause("No worker has taken them up.", "See whether the workers run.")
+
+
+def _stops(switch: KillSwitch, message: Message) -> bool:
+    """As KillSwitchQuerySet.stopping: a message whose mailbox is not known is stopped with any of its connection."""
+    if switch.mailbox is None:
+        return switch.connection_id in (None, message.connection_id)
+    return switch.mailbox.connection_id == message.connection_id and message.mailbox_id in (None, switch.mailbox_id)
+
+
+def _waiting(connection: Connection, now: datetime) -> str:
+    if connection.paused_at:
+        return f"{connection} is paused: {connection.paused_because}"
+    if connection.wait_until and connection.wait_until > now:
+        return f"MultiMail asked {connection} to wait until {connection.wait_until:%H:%M:%S} UTC."
+    return ""
+
+
+def in_doubt(actor: Actor, *, at_most: int) -> Iterator[Stuck]:
+    """Return the oldest decisions that a person has to end, or that reading should have ended by now."""
+    found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:at_most]
+    for decision in found:
+        tell = {
+            DecisionState.UNKNOWN: _unknown,
+            DecisionState.UNATTRIBUTED: _unattributed,
+            DecisionState.WITHDRAWN: _withdrawn,
+        }[DecisionState(decision.state)]
+        yield tell(decision, actor)
+
+
+def _unknown(decision: Decision, actor: Actor) -> Stuck:
+    message = decision.message
+    why = decision.explanation or "MultiMail did not answer."
+    what = f"It is not known whether {named(message)} was {decision.word}"
+    repeats = message.connection.repeats_unknown_approvals
+    if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
+        return Stuck(
+            decision.state,
+            what,
+            decision.changed_at,
+            f"{why} Two complete reads showed it still held, so that the call most likely had no effect.",
+            "Read it once more, then send it again: that is never done by itself.",
+            open_page(actor, message, "Read it, then send again"),
+            message,
+            whose=REVIEWER,
+            several=f"approvals through {message.connection} may not have had their effect",
+        )
+    advice = "The desk finds out by reading, every few seconds; you can have it look now."
+    return Stuck(
+        decision.state,
+        what,
+        decision.changed_at,
+        why,
+        advice,
+        ask_again(actor, message, "Look again"),
+        message,
+        several=f"decisions through {message.connection} may or may not have been carried out",
+    )
+
+
+def _unattributed(decision: Decision, actor: Actor) -> Stuck:
+    gone = "MultiMail does not hold it any more, and nothing says what became of it."
+    return Stuck(
+        decision.state,
+        f"{named(decision.message)} was decided, and it is not known by whom",
+        decision.changed_at,
+        decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
+        "Look it up at MultiMail, then say on its page what became of it.",
+        open_page(actor, decision.message, "Say what became of it"),
+        decision.message,
+        whose=REVIEWER,
+        several=f"messages of {decision.message.connection} were decided, and it is not known by whom",
+    )
+
+
+def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
+    message = decision.message
+    what = f"{named(message)} may still leave"
+    several = f"messages of {message.connection} may still leave"
+    why = decision.explanation or "It was stopped after its call may have gone out."
+    if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
+        advice = "Reject it at MultiMail: what comes first there counts."
+        act = open_page(actor, message, "Reject at MultiMail")
+        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
+    if message.state == MessageState.GONE:
+        advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
+        act = open_page(actor, message, "Say what became of it")
+        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
+    advice = "The desk finds out by reading what became of it; you can have it look now."
+    act = ask_again(actor, message, "Look again")
+    return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, several=several)
+
+
+def refused(actor: Actor, *, at_most: int) -> Iterator[Stuck]:
+    """Return the oldest decisions that were not carried out lately, and whose messages are held again."""
+    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:at_most]
+    for decision in found:
+        yield Stuck(
+            "refused",
+            f"{named(decision.message)} was {decision.word}, and is held again",
+            decision.changed_at,
+            decision.explanation,
+            "Nothing was sent. Read it again, then decide anew.",
+            open_page(actor, decision.message, "Read again"),
+            decision.message,
+            whose=REVIEWER,
+            several=f"messages of {decision.message.connection} were decided, and are held again",
+        )

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wakeups
 from approvals.errors import EventAlreadyHandled
-from approvals.intake.replay import dismiss_event, replay_event
-from approvals.message_page.unconfirmed_views import have_asked
+from approvals.intake.ingest import dismiss_event, replay_event
+from approvals.message_page.decision_views import have_asked
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Stuck, grouped

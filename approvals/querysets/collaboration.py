@@ -1,4 +1,4 @@
-"""Every read of what people leave at a message: who took it on, who put it off, who is asked, and what was said."""
+"""Reads of claims, snoozes, questions, comments and saved views."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
@@ -16,6 +16,12 @@ from people.actors import Actor
 if TYPE_CHECKING:
     from approvals.models import Claim, Comment, Question, Snooze  # noqa: F401 - the querysets' type parameters
     from mirror.models import Message
+from typing import TYPE_CHECKING, Any
+
+from django.db.models.functions import JSONObject
+
+if TYPE_CHECKING:
+    from approvals.models import SavedView
 
 
 class ClaimQuerySet(models.QuerySet["Claim"]):
@@ -111,3 +117,27 @@ class CommentQuerySet(models.QuerySet["Comment"]):
     def newest_first(self) -> Self:
         """With who wrote them (relies on comment_of_message)."""
         return self.select_related("person").order_by("-created_at", "-pk")
+
+
+class SavedViewQuerySet(models.QuerySet["SavedView"]):
+    """Reads of saved views."""
+
+    def of(self, actor: Actor) -> Self:
+        """Those that this person saved."""
+        return self.filter(person=actor.id) if actor.kind == "person" else self.none()
+
+    def usable_by(self, actor: Actor) -> Self:
+        """Their own and those that others share: their own first, then by name.
+
+        A view is an address and nothing more: whoever opens it sees what they may see.
+        """
+        if actor.kind != "person":
+            return self.none()
+        found = self.filter(Q(person=actor.id) | Q(shared=True))
+        return found.order_by(models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk")
+
+    def spelled(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
+        """Return what a menu shows of each, as one column, to be told together with other things."""
+        is_mine = models.Case(models.When(person=actor.id, then=True), default=False)
+        told = {name: models.F(name) for name in ("pk", "name", "query", "shared")}
+        return self.values_list(JSONObject(**told, is_mine=is_mine, person=models.F("person__name")))

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from approvals.querysets.reports import DecisionReported
+from approvals.querysets.figures import DecisionReported
 from common.grace import STUCK_AFTER
 from common.references import references_in
 from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID

@@ -4,18 +4,16 @@ It only tells: where the decision stands is looked up anew each time, so that an
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.utils import timezone
 
-from approvals.decisions.offered_acts import Standing, shown_status, standing_of
 from approvals.decisions.ruling import is_reviewer, stop_of
-from approvals.decisions.status import Status
+from approvals.decisions.status import Standing, Status, shown_status, standing_of
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
-from approvals.queue.pane import waits_for
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor
@@ -91,3 +89,16 @@ def _is_news(decision: Decision, actor: Actor) -> bool:
     is_own = str(decision.given_by_id) == actor.id
     is_new = timezone.now() - decision.recorded_at < NEWS_LASTS
     return is_own and is_new and decision.state != DecisionState.UNDONE
+
+
+def waits_for(message: Message, decision: Decision | None, *, now: datetime) -> str:
+    """Return as a sentence what a decision waits for that is not its undo window; empty where nothing keeps it."""
+    connection = message.connection
+    if connection.paused_at:
+        return f"It waits until {connection.name} is well again: {connection.paused_because}"
+    if connection.wait_until and connection.wait_until > now:
+        return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+    if decision and decision.attempt and decision.explanation:
+        at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
+        return f"It is tried again{at}. {decision.explanation}"
+    return ""

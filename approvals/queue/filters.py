@@ -1,14 +1,85 @@
-"""What the queue shows, and in which order: one value that is read from an address and written back into one.
+"""The address of the queue: its filters, its order and where a page begins; read from a request and written back.
 
-Pure: no models and no database. `forms.QueueForm` reads addresses with it, `MessageQuerySet.matching` applies it.
+`QueueQuerySet.matching` applies the filters.
 """
 
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
-from approvals.queue.positions import Place
-from common.search_field import Grammar, Typed, read_typed
+from django import forms
+
+from common.fingerprint import FINGERPRINT
+from common.search_field import MAX_TYPED, Grammar, Typed, as_asked, read_typed
+from common.words import words_of
+from mirror.models import Mailbox
+from risk import RULES
+
+_NUMBER = re.compile(r"x|[0-9]{1,18}")
+
+
+_MAX_NUMBER = 2**31 - 1
+
+
+# What each order compares before the key.
+_COMPARED = {"oldest": ("time",), "newest": ("time",), "riskiest": ("number", "time"), "soonest": ("end", "time")}
+
+
+@dataclass(frozen=True)
+class Place:
+    """`values` are what the order compares, times as numbers; `since` is when the paging began."""
+
+    values: tuple[int | None, ...]
+    key: int
+    since: int = 0
+
+    def __str__(self) -> str:
+        written = ["x" if value is None else str(value) for value in self.values]
+        return "-".join([*written, str(self.key), *([str(self.since)] if self.since else [])])
+
+
+def read_place(written: str, *, order: str) -> Place | None:
+    """Read a place in this order; what is ill-formed for it is the first page."""
+    kinds = (*_COMPARED[order], "key")
+    parts = written.split("-")
+    if len(parts) not in (len(kinds), len(kinds) + 1) or not all(_NUMBER.fullmatch(part) for part in parts):
+        return None
+    numbers = [None if part == "x" else int(part) for part in parts]
+    since = numbers[len(kinds)] if len(numbers) > len(kinds) else 0
+    if since is None or not _is_time(since) or not all(map(_fits, numbers, kinds)):
+        return None
+    *values, key = numbers[: len(kinds)]
+    return Place(tuple(values), key or 0, since)
+
+
+def _fits(number: int | None, kind: str) -> bool:
+    """What expires may do so never; whatever else is compared is known."""
+    if number is None:
+        return kind == "end"
+    return {"number": number <= _MAX_NUMBER, "key": True}.get(kind, _is_time(number))
+
+
+def _is_time(microseconds: int) -> bool:
+    try:
+        at_time(microseconds)
+    except (OverflowError, OSError, ValueError):
+        return False
+    return True
+
+
+def at_time(microseconds: int) -> datetime:
+    """Return the time that an address wrote as a number; exactly, so that no row is shown twice or left out."""
+    return datetime.fromtimestamp(microseconds // 1_000_000, UTC).replace(microsecond=microseconds % 1_000_000)
+
+
+def as_number(at: datetime) -> int:
+    """Return a time as the address writes it."""
+    return int(at.timestamp()) * 1_000_000 + at.microsecond
+
 
 TABS = {
     "waiting": "Waiting",
@@ -123,3 +194,117 @@ class Filters:
 def read_search(typed: str) -> Typed:
     """Take what was typed into the queue's search field apart."""
     return read_typed(typed, _GRAMMAR)
+
+
+_RISK_WORDS = {**{name: name for name in RISKS}, "nothing": "none"}
+_HAS = {"attachment": "attachment", "attachments": "attachment", "file": "attachment", "files": "attachment"}
+_RULES = {spelling: rule.name for rule in RULES.values() for spelling in (rule.name.replace("_", " "), rule.words)}
+
+
+class _Asked(forms.CharField):
+    """What is asked for in an address. Nonsense asks for nothing: an address is never refused."""
+
+    def __init__(self, *, most: int = 200, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.most = most
+
+    def to_python(self, value: Any) -> str:
+        return as_asked(value, self.most)
+
+
+class QueueForm(forms.Form):
+    """The queue's address: what is asked for, in which order, and where the page begins.
+
+    What is typed as a token, such as `to:dana`, counts like the field of that name, and before it.
+    """
+
+    tab, order, group, after, has = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    # One more than is searched, to see that there was more.
+    q = _Asked(most=MAX_TYPED + 1)
+    to, by, rule, risk, mailbox = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    started, thread, run, alike = _Asked(), _Asked(), _Asked(), _Asked()
+
+    def __init__(self, data: Any, *, mailboxes: Sequence[Mailbox] = ()) -> None:
+        super().__init__(data)
+        self.fields["from"] = _Asked()
+        self.mailboxes = mailboxes
+        self.remarks: list[str] = []
+
+    def filters(self) -> Filters:
+        """Return what is asked for, with a sentence for each thing that could not be meant."""
+        self.is_valid()
+        asked = self.cleaned_data
+        typed = read_search(asked["q"])
+        self.remarks = list(typed.remarks)
+        values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
+        tab, order = _known_or(asked["tab"], TABS, "waiting"), _known_or(asked["order"], ORDERS, "oldest")
+        found = Filters(
+            tab=tab,
+            text=" ".join(typed.words),
+            to=values["to"],
+            from_=values["from"],
+            by=values["by"],
+            rule=self._one_of("rule", values["rule"], _RULES),
+            risk=self._one_of("risk", values["risk"], _RISK_WORDS),
+            has=self._one_of("has", values["has"], _HAS),
+            mailbox=self._mailbox(values["mailbox"]),
+            order=order,
+            group=_known_or(asked["group"], GROUPS, ""),
+            after=read_place(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
+            **{name: asked[name] for name in ("started", "thread", "run", "alike")},
+        )
+        if found.text and not words_of(found.text):
+            self.remarks.append(f"“{found.text[:40]}” has no letter or number in it, so nothing was searched.")
+        return replace(found, remarks=tuple(self.remarks))
+
+    def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
+        if not value:
+            return ""
+        if (meant := known.get(value.lower().replace("_", " "))) is None:
+            can_be = ", ".join(dict.fromkeys(known.values()))
+            self.remarks.append(f"There is no “{token}:{value[:40]}”, so it was left out. It can be: {can_be}.")
+        return meant or ""
+
+    def _mailbox(self, value: str) -> int | None:
+        """Find a mailbox by its key, its address, or what stands before the @."""
+        asked = value.lower()
+        for told in (lambda one: str(one.pk), lambda one: one.address.lower(), lambda one: one.short_name.lower()):
+            if found := next((one.pk for one in self.mailboxes if told(one) == asked), None):
+                return int(found)
+        if value:
+            self.remarks.append(f"No mailbox of yours is called “{value[:40]}”, so all of them are shown.")
+        return None
+
+
+def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
+    return value if value in known else otherwise
+
+
+class MessageForm(forms.Form):
+    """The message page's address: the version that the reader has read, to see what changed since, and the message that
+    they have just decided. Nonsense is none.
+    """
+
+    since = forms.RegexField(FINGERPRINT, required=False)
+    decided = forms.UUIDField(required=False)
+
+    def just_decided(self) -> UUID | None:
+        """Return the id of the message that was decided before this one was opened."""
+        self.is_valid()
+        return self.cleaned_data.get("decided")
+
+    def read_before(self) -> str:
+        """Return the fingerprint of the version that was read, empty where none is given."""
+        self.is_valid()
+        return str(self.cleaned_data.get("since") or "")
+
+
+class PulseForm(forms.Form):
+    """The message that is open on the page that asks for the pulse."""
+
+    open = forms.UUIDField(required=False)
+
+    def open_message(self) -> UUID | None:
+        """Return its id, None where none is open."""
+        self.is_valid()
+        return self.cleaned_data.get("open")

@@ -23,8 +23,7 @@ from django.db.models.functions import Cast, Concat
 from django.db.models.query import QuerySet
 
 from approvals.querysets.messages import DeskMessageQuerySet
-from approvals.queue.filters import Filters
-from approvals.queue.positions import Place, as_number, at_time
+from approvals.queue.filters import Filters, Place, as_number, at_time
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message

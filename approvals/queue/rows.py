@@ -1,19 +1,17 @@
 """The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
 from django.urls import reverse
 
-from approvals.collaboration.presence import Reader
-from approvals.decisions.offered_acts import shown_status
-from approvals.decisions.status import Status
-from approvals.models import Decision, Snooze
+from approvals.collaboration.presence import Reader, readers_beside
+from approvals.decisions.status import Status, shown_status
+from approvals.models import Decision, Question, Snooze
 from approvals.queue.filters import RISKS, Filters
-from approvals.queue.pane import Expiry, expiry_of
 from common.postgres.statements import COUNTED
 from mirror.models import Mailbox, Message
 from mirror.querysets import CLAIM_LASTS
@@ -21,6 +19,33 @@ from mirror.states import DecisionState, MessageState
 from people.actors import Actor
 from risk import RULES
 from risk.score import Score, score_of
+
+# So close to its end the time that is left is shown in red, or at all where there is little room.
+NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
+
+
+SOON, SOON_SHARE = timedelta(hours=1), 0.2
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When the message is rejected by itself. `is_over`: that time has come, and the rule is about to act."""
+
+    at: datetime
+    is_soon: bool
+    is_near: bool
+    is_over: bool
+
+
+def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
+    """Return when the message expires; None where it does not, or where that is past."""
+    if message.expires_at is None or message.state != MessageState.HELD:
+        return None
+    left = message.expires_at - now
+    whole = message.expires_at - message.held_at
+    is_soon, is_near = left <= max(SOON, whole * SOON_SHARE), left <= max(NEAR, whole * NEAR_SHARE)
+    return Expiry(message.expires_at, is_soon=is_soon, is_near=is_near, is_over=left <= timedelta(0))
+
 
 MAX_WORDS = 3
 
@@ -224,3 +249,32 @@ def as_json(message: Message) -> dict[str, Any]:
         "expires_at": message.expires_at.isoformat() if message.expires_at else None,
         "sandbox": message.sandbox,
     }
+
+
+# Elsewhere nothing is read or put off.
+_TABS = ("waiting", "mine")
+
+
+def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
+    """Return the rows with who else reads each; in Mine also with why each stands there, in two more queries."""
+    if not rows or tab not in _TABS or actor.kind != "person":
+        return rows
+    readers = readers_beside(actor)
+    shown = [row.message.pk for row in rows] if tab == "mine" else []
+    person = int(actor.id)
+    put_off = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)} if shown else {}
+    asked = Question.objects.of_person(person).among(shown).with_comments() if shown else []
+    asking = {one.message_id: str(one.comment.person) for one in asked}
+    return (
+        [
+            replace(
+                row,
+                readers=tuple(readers.get(str(row.message.public_id), ())),
+                put_off=put_off.get(row.message.pk),
+                asked_by=asking.get(row.message.pk, ""),
+            )
+            for row in rows
+        ]
+        if readers or put_off or asking
+        else rows
+    )

@@ -1,12 +1,23 @@
-"""Saves views of the queue under a name, for oneself or for everybody, and deletes them. It shows nothing."""
+"""Views of the queue saved under a name, for one person or for everybody."""
 
 from datetime import datetime
 
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
 from django.db import IntegrityError, transaction
+from django.http import Http404, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
 
 from approvals.models import SavedView
-from approvals.queue.filters import Filters
+from approvals.queue.filters import Filters, QueueForm
+from approvals.queue.views import mailboxes_of
 from audit.recording import changed, record
+from common.forms import SentenceForm
+from common.pages import DeskRequest
 from mirror.errors import ActNotAllowed
 from people.actors import Actor
 
@@ -24,7 +35,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
         found = mine.filter(name__iexact=name).first()
         if found is None and mine.count() >= MAX_VIEWS:
             raise ActNotAllowed(f"You have {MAX_VIEWS} views already: delete one first.")
-        before = _told(found) if found else ""
+        before = _description(found) if found else ""
         view = found or SavedView(person_id=int(actor.id), created_at=now)
         view.name, view.query, view.shared = name, query, shared
         try:
@@ -32,7 +43,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
                 view.save()
         except IntegrityError:
             raise ActNotAllowed(f"You have just saved a view called “{name}”.") from None
-        record("view.saved", actor=actor, details={"name": name, **changed(before=before, after=_told(view))})
+        record("view.saved", actor=actor, details={"name": name, **changed(before=before, after=_description(view))})
     return view
 
 
@@ -42,10 +53,63 @@ def delete_view(*, view: int, actor: Actor, now: datetime) -> bool:
         found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
         if found is None:
             return False
-        record("view.deleted", actor=actor, details={"name": found.name, **changed(before=_told(found), after="")})
+        record(
+            "view.deleted", actor=actor, details={"name": found.name, **changed(before=_description(found), after="")}
+        )
         found.delete()
     return True
 
 
-def _told(view: SavedView) -> str:
+def _description(view: SavedView) -> str:
     return f"{view.query or 'everything'}, for {'everybody' if view.shared else 'its owner'}"
+
+
+class SavedViewForm(SentenceForm):
+    """A name for what the queue shows now."""
+
+    name = forms.CharField(
+        max_length=60,
+        error_messages={"required": "Give the view a name.", "max_length": "Keep the name under 60 characters."},
+    )
+    query = forms.CharField(required=False, max_length=4000, strip=False)
+    shared = forms.BooleanField(required=False)
+
+
+@login_required
+@require_POST
+def save(request: DeskRequest) -> HttpResponse:
+    """Keep what the queue shows now, and lead back to it."""
+    form = SavedViewForm(request.POST)
+    form.is_valid()
+    asked = QueryDict(form.cleaned_data.get("query", ""))
+    filters = QueueForm(asked, mailboxes=mailboxes_of(request)).filters()
+    if form.errors:
+        return _back(request, filters.query(), form.first_error(), is_wrong=True)
+    try:
+        view = save_view(
+            name=form.cleaned_data["name"],
+            filters=filters,
+            shared=form.cleaned_data["shared"],
+            actor=request.actor,
+            now=timezone.now(),
+        )
+    except ActNotAllowed as error:
+        return _back(request, filters.query(), error.sentence, is_wrong=True)
+    return _back(request, view.query, f"Saved as “{view.name}”{', for everybody' if view.shared else ''}.")
+
+
+@login_required
+@require_POST
+def delete(request: DeskRequest, view_id: int) -> HttpResponse:
+    """Delete a view of one's own; somebody else's is not there to be deleted."""
+    if not delete_view(view=view_id, actor=request.actor, now=timezone.now()):
+        raise Http404("You have no such view.")
+    return _back(request, "", "The view is deleted. What it showed is where it was.")
+
+
+def _back(request: DeskRequest, query: str, said: str, *, is_wrong: bool = False) -> HttpResponse:
+    """Lead to the queue, where a notice says what happened."""
+    tell = messages.error if is_wrong else messages.info
+    tell(request, said, extra_tags="desk")
+    address = reverse("queue")
+    return redirect(f"{address}?{query}" if query else address)

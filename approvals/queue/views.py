@@ -13,12 +13,10 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.models import Decision, SavedView
+from approvals.models import Decision, SavedView, Verdict
 from approvals.querysets.messages import desk_messages, read_decisions
 from approvals.queue.decision_notice import just_decided
-from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters
-from approvals.queue.forms import MessageForm, QueueForm
-from approvals.queue.positions import Place, as_number
+from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, Place, QueueForm, as_number
 from approvals.queue.querysets import (
     QueueQuerySet,
     anywhere_like,
@@ -28,8 +26,7 @@ from approvals.queue.querysets import (
     queue_messages,
     weights_spelled,
 )
-from approvals.queue.row_people import with_people
-from approvals.queue.rows import Row, as_json, chips_of, rows_of
+from approvals.queue.rows import Row, as_json, chips_of, rows_of, with_people
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from mirror.models import Mailbox, Message
@@ -283,3 +280,22 @@ def _parts_around(actor: Actor, filters: Filters, place: Place) -> dict[str, Par
         "all": count_of(asked),
         "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, place), others))),
     }
+
+
+@login_required
+@require_safe
+def history(request: DeskRequest) -> HttpResponse:
+    """Show a page of it."""
+    actor: Actor = request.actor
+    # This page has nothing to narrow it by, so its address does not either.
+    after = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters().after
+    filters = Filters(tab="done", after=after)
+    found = page_of(actor, filters)
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
+    newest = Verdict.objects.newest_on(found[:PAGE])
+    context = {
+        "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
+        "is_first_page": after is None,
+        "next_after": str(place_of(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+    }
+    return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)

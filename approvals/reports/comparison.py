@@ -9,8 +9,10 @@ from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from approvals.models import Decision, Verdict
-from approvals.reports.months import Month
+from approvals.reports.decisions import Month
 from audit.models import Entry
+from audit.search.filters import Filters
+from audit.search.results import matching
 from mirror.models import Message
 from people.actors import Actor, Role
 
@@ -66,3 +68,19 @@ def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
     for action, rows in kept.items():
         lacking |= Q(public_id__in=entries.of_action(action).exclude(Exists(rows)).values(found=F("message")))
     return lacking
+
+
+@dataclass(frozen=True)
+class Presses:
+    """How many, and the address of exactly these in the ledger."""
+
+    number: int
+    query: str
+
+
+def refused_presses(actor: Actor, month: Month) -> Presses:
+    """Return what was refused of whatever the actor reads in the ledger (relies on entry_action)."""
+    asked = f"action=verdict.refused&since={month}&until={month}"
+    filters = Filters.from_query(asked, month.zone).pinned()
+    found = matching(Entry.objects.readable_by(actor), filters)
+    return Presses(found.count(), filters.query())

@@ -1,8 +1,9 @@
-"""Who decided what, by month: the figures, the rows behind each of them, and both as CSV."""
+"""What the report of decisions is asked for: a month, and the rows behind one of its figures."""
 
 from collections.abc import Iterator
 from typing import Any
 
+from django import forms
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -11,10 +12,13 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.reports.comparison import compare_with_ledger
+from approvals.reports.comparison import compare_with_ledger, refused_presses
 from approvals.reports.decisions import (
+    ELSEWHERE,
     PARTS,
     SUMMED,
+    Asked,
+    Month,
     Report,
     Row,
     first_month,
@@ -23,14 +27,45 @@ from approvals.reports.decisions import (
     rows_of,
     words_of,
 )
-from approvals.reports.forms import DecisionsForm
-from approvals.reports.months import Month
-from approvals.reports.presses import refused_presses
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
 from common.pages import DeskRequest
 from common.time_zones import zone_name
+
+_KEY = "[0-9]{1,18}"
+
+
+class DecisionsForm(forms.Form):
+    """A month; nonsense is read as the month of now. Which rows: nonsense names none."""
+
+    month = forms.CharField(max_length=7, required=False)
+    who = forms.RegexField(f"^(person-{_KEY}|rule-[a-z_]{{1,40}}|{ELSEWHERE})$", required=False)
+    where = forms.RegexField(f"^{_KEY}(-{_KEY})?$", required=False)
+    figure = forms.ChoiceField(choices=[(name, name) for name in {**SUMMED, **PARTS}], required=False)
+    page = forms.IntegerField(min_value=1, max_value=10_000, required=False)
+
+    def __init__(self, data: Any, *, now: Month) -> None:
+        super().__init__(data)
+        self._now = now
+        self.is_valid()
+
+    @property
+    def asked_month(self) -> Month:
+        return Month.read(self.cleaned_data.get("month", ""), self._now.zone) or self._now
+
+    @property
+    def asked(self) -> Asked | None:
+        """Return whose rows are asked for; None where no rows are called so."""
+        if any(name in self.errors for name in ("who", "where", "figure")):
+            return None
+        named = {name: self.cleaned_data.get(name, "") for name in ("who", "where", "figure")}
+        return Asked(self.asked_month, **named)
+
+    @property
+    def asked_page(self) -> int:
+        return self.cleaned_data.get("page") or 1
+
 
 PAGE = 100
 

@@ -1,7 +1,18 @@
-"""The published risk rules: what each looks for, what it counts, what it saw lately, and weighing it."""
+"""What an admin sends to weigh a rule."""
 
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.db.models.functions import Now
+
+from approvals.queue.filters import Filters, Place
+from common.forms import SentenceForm
+from common.postgres.rows import run
+
+if TYPE_CHECKING:
+    from approvals.queue.querysets import QueueQuerySet
 from dataclasses import dataclass
-from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -10,13 +21,10 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.decisions.offered_acts import shown_status
-from approvals.decisions.status import Status
+from approvals.decisions.status import Status, shown_status
 from approvals.models import RuleWeight
-from approvals.queue.positions import read_place
+from approvals.queue.filters import read_place
 from approvals.queue.querysets import place_of, queue_messages
-from approvals.risk_rules.forms import RuleForm
-from approvals.risk_rules.hits import hits_by_rule, hits_of
 from approvals.risk_rules.weighing import may_weigh, weigh
 from common.pages import DeskRequest
 from mirror.errors import ActNotAllowed
@@ -24,6 +32,57 @@ from mirror.models import Message
 from people.actors import Actor
 from risk import RULES, Rule, restored
 from risk.score import level_of, points_of
+
+
+class RuleForm(SentenceForm):
+    """What a risk rule shall count, or that it shall count as it was published."""
+
+    points = forms.IntegerField(
+        min_value=0,
+        max_value=100,
+        required=False,
+        error_messages=dict.fromkeys(
+            ("invalid", "min_value", "max_value"), "Give it 0 to 100 points, in whole numbers."
+        ),
+    )
+    as_published = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("as_published"):
+            self.errors.pop("points", None)
+        elif cleaned.get("points") is None and "points" not in self.errors:
+            self.add_error("points", "Give it 0 to 100 points, in whole numbers.")
+        return cleaned
+
+    def wanted(self) -> int | None:
+        """Return the points, None for the published ones."""
+        return None if self.cleaned_data["as_published"] else self.cleaned_data["points"]
+
+
+LATELY = timedelta(days=30)
+# Beyond so many messages nothing is counted: the count must not grow with the traffic for ever.
+MOST = 100_000
+
+
+def lately(messages: "QueueQuerySet") -> "QueueQuerySet":
+    """Return those held first in the last 30 days; what happened to none of them lately bounds how far is looked."""
+    return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
+
+
+def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
+    """Return in how many of these messages each rule saw something lately, by one scan (relies on message_changed)."""
+    newest = lately(messages).in_order("newest").values("rules")[:MOST]
+    sql, parameters = newest.query.sql_with_params()
+    counted = f"SELECT rule, count(*) FROM ({sql}) AS newest, unnest(newest.rules) AS rule GROUP BY rule"  # noqa: S608 - Django's own SQL
+    return {str(rule): int(number) for rule, number in run(counted, parameters).rows or ()}
+
+
+def hits_of(messages: "QueueQuerySet", rule: str, *, after: Place | None) -> "QueueQuerySet":
+    """Return the messages in which a rule saw something lately, newest first (relies on message_rules)."""
+    found = lately(messages.matching(Filters(rule=rule)))
+    return found.in_order("newest").following("newest", after)
+
 
 PAGE = 50
 

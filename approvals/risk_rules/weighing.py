@@ -9,8 +9,7 @@ from django.db import transaction
 
 from approvals.examination.weights import WEIGHTS_LOCK, weights_to_show
 from approvals.models import RuleWeight
-from approvals.queue.filters import Filters
-from approvals.queue.positions import Place, as_number
+from approvals.queue.filters import Filters, Place, as_number
 from approvals.queue.querysets import queue_messages
 from audit.recording import record
 from common.nudge import nudge

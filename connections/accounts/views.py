@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wakeups
-from approvals.intake import unsigned
+from approvals.intake import senders
 from approvals.reconcile.ask_again import read_again, readable_by
 from common.pages import DeskRequest, page_or_fragment
 from connections.accounts.key_slots import SLOTS
@@ -75,7 +75,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
     connections = list(Connection.objects.at_work().visible_to(actor).order_by("name"))
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    forged = unsigned.lately(connection.pk for connection in connections)
+    forged = senders.unsigned_lately(connection.pk for connection in connections)
     return [_row(one, actor, now, may_read=one.pk in readable, forged=forged.get(one.pk, 0)) for one in connections]
 
 
@@ -83,7 +83,7 @@ def row_of(connection: Connection, actor: Actor, *, now: datetime) -> dict[str, 
     """Return the same of one connection."""
     may_read = readable_by(actor).filter(pk=connection.pk).exists()
     return _row(
-        connection, actor, now, may_read=may_read, forged=unsigned.lately([connection.pk]).get(connection.pk, 0)
+        connection, actor, now, may_read=may_read, forged=senders.unsigned_lately([connection.pk]).get(connection.pk, 0)
     )
 
 

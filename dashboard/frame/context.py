@@ -10,7 +10,7 @@ from django.utils.functional import SimpleLazyObject
 
 from alerts.destinations.commands import may_manage
 from alerts.models import Destination
-from approvals.collaboration.people_at import asked_of
+from approvals.collaboration.presence import asked_of
 from approvals.operations.attention import attention_count
 from approvals.querysets.messages import desk_messages
 from common.disk import is_full

@@ -9,8 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.collaboration.presence import Reader, reported
-from approvals.decisions.offered_acts import shown_status
-from approvals.decisions.status import status_of
+from approvals.decisions.status import shown_status, status_of
 from approvals.examination.queue_columns import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
 from approvals.querysets.messages import desk_messages

@@ -18,7 +18,7 @@ from mirror.querysets.terms import CALM, ENDS
 from mirror.states import DecisionState, MessageState
 
 if TYPE_CHECKING:
-    from approvals.models.decisions import Decision
+    from approvals.models import Decision
 
 # Its recipients have been written to. A constant of this file: indexes are made from it.
 _LEFT = ("approved", "sent", "delivered")

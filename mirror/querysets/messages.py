@@ -44,15 +44,6 @@ class MessageQuerySet(SentReads):
         """With the current version and the mailbox."""
         return self.select_related("revision", "mailbox")
 
-    def without_facets(self) -> Self:
-        """Those whose content was read before there were columns to sort it by, held ones first.
-
-        Relies on message_without_facets, which is empty once they are filled.
-        """
-        return self.filter(search=None, revision__isnull=False).order_by(
-            Case(When(state=MessageState.HELD, then=0), default=1), "-pk"
-        )
-
     def not_hydrated(self) -> Self:
         """Held, but the content has not been fetched yet."""
         return self.filter(state=MessageState.HELD, hydrated_at=None)

@@ -11,11 +11,11 @@ from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.bulk import bulk, sheets
-from approvals.bulk.bulk import decide_together, undo_together
+from approvals.bulk import batch
+from approvals.bulk import sheet as bulk_sheet
+from approvals.bulk.batch import decide_together, undo_together
 from approvals.bulk.forms import ChosenForm, TogetherForm
-from approvals.bulk.items import gather
-from approvals.bulk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
+from approvals.bulk.sheet import OnSheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
@@ -155,9 +155,9 @@ def test_sheet_decides_what_is_on_it_in_this_version_for_its_own_person_and_for_
     assert (answer.status_code, "not on this sheet" in answer.content.decode()) == (422, True)
 
     items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
-    others = signing.dumps(["999999", "ab", items], salt="approvals.bulk.sheets", compress=True)
+    others = signing.dumps(["999999", "ab", items], salt="approvals.bulk.sheet", compress=True)
     assert read_sheet(own, person=person) == read_sheet(own, person=person)
-    monkeypatch.setattr(sheets, "LASTS", timedelta(seconds=-1))
+    monkeypatch.setattr(bulk_sheet, "LASTS", timedelta(seconds=-1))
     for signed in ("", "nonsense", others, own):
         with pytest.raises(SheetNotOurs, match="too old to decide from"):
             read_sheet(signed, person=person)
@@ -260,8 +260,8 @@ def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_othe
         waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
         return undo_decision(**asked)
 
-    monkeypatch.setattr(bulk, "undo_decision", undo_slowly)
-    monkeypatch.setattr(bulk, "UNDOING", timedelta(hours=1))
+    monkeypatch.setattr(batch, "undo_decision", undo_slowly)
+    monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
     undo_together(
         messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"), now=timezone.now()
     )

@@ -11,7 +11,7 @@ from alerts.cards.notice import newest_entry
 from alerts.channels.discord.embeds import AMBER, COLOURS
 from alerts.channels.discord.markdown import MARKDOWN
 from alerts.models import Card, Destination, Digest
-from approvals.decisions.offered_acts import shown_status
+from approvals.decisions.status import shown_status
 from approvals.models import Claim
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry

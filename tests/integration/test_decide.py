@@ -9,9 +9,9 @@ from django.db import connection as database
 
 from approvals.decisions.decide import Together, give_verdict, undo_decision
 from approvals.decisions.settle import advance, meet_reports
+from approvals.decisions.shown import note_opened
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.intake import ingest
-from approvals.message_page.content.opening import note_opened
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from audit.recording import record

@@ -6,8 +6,8 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.bulk.bulk import decide_together
-from approvals.bulk.sheets import OnSheet, new_sheet
+from approvals.bulk.batch import decide_together
+from approvals.bulk.sheet import OnSheet, new_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due

@@ -11,9 +11,8 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from approvals.decisions.decide import give_verdict
+from approvals.decisions.decide import give_verdict, note_refusal
 from approvals.decisions.execute import run_decision
-from approvals.decisions.refusals import note_refusal
 from approvals.models import Decision, Verdict
 from approvals.querysets import figures
 from dashboard.home.overview import overview_of

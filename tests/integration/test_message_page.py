@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 
 from approvals.decisions.settle import LEFT_AFTER_ALL
-from approvals.message_page.changes import changes_since
+from approvals.message_page.content.differences import changes_since
 from approvals.message_page.views import find_message, is_ahead_of_reading, message_context
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages

@@ -253,7 +253,7 @@ def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
     messages = [decision.message for decision in made]
     arguments = {
         ("execute_decision", "resolve_decision"): [decision.pk for decision in made],
-        ("hydrate", "ask_about", "freshen_thread", "fill_facets"): [message.pk for message in messages],
+        ("hydrate", "ask_about", "freshen_thread"): [message.pk for message in messages],
         ("read_connection", "read_suppressed"): [connection.pk],
         ("hear_of_letter",): [str(message.public_id) for message in messages],
     }

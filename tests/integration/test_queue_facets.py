@@ -1,15 +1,13 @@
-"""What the queue sorts and searches by: worked out when a content is read, and afterwards for what came before."""
+"""What the queue sorts and searches by, computed when a content is stored."""
 
 import pytest
 
-from approvals import tasks
 from approvals.examination import queue_columns
 from mirror.models import Message
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db
 
-EMPTY = {"search": None, "risk": 0, "risk_level": "", "rules": [], "shape": "", "addresses": [], "started_by": ""}
 LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
 
 
@@ -38,16 +36,6 @@ def test_facets_tell_who_gets_it_and_who_started_it(connection):
     assert "dana@northwind.example" in came["addresses"]
 
 
-def test_what_was_read_before_there_were_facets_gets_the_same_ones(connection):
-    message = make_message(connection, markdown=LIES)
-    before = columns(message)
-    Message.objects.filter(pk=message.pk).update(**EMPTY)
-    assert columns(message) != before
-    assert tasks.fill_facets(message.pk) == "filled"
-    assert columns(message) == before
-    assert not Message.objects.without_facets().exists()
-
-
 def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):
     def fail(content):
         raise RecursionError
@@ -56,7 +44,6 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     message = make_message(connection, markdown=LIES)
     assert message.revision is not None
     assert columns(message)["search"] == ""
-    assert not Message.objects.without_facets().exists()
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from approvals.models import Claim, Comment, Decision, Question, RuleWeight, Snooze
 from approvals.queue import views as listing
-from approvals.queue.forms import QueueForm
+from approvals.queue.filters import QueueForm
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide

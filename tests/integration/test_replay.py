@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.errors import EventAlreadyHandled
-from approvals.intake.replay import dismiss_event, replay_event
+from approvals.intake.ingest import dismiss_event, replay_event
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, WebhookEvent

@@ -14,9 +14,8 @@ from django.utils import timezone
 
 from approvals.decisions.decide import decide_by_rule, undo_decision
 from approvals.models import Decision, Verdict
-from approvals.reports.decisions import report_of, rows_of
-from approvals.reports.forms import DecisionsForm
-from approvals.reports.months import Month
+from approvals.reports.decisions import Month, report_of, rows_of
+from approvals.reports.views import DecisionsForm
 from audit.models import Entry
 from mirror.models import Mailbox, Message
 from people.actors import worker

@@ -14,7 +14,7 @@ from approvals import tasks
 from approvals.examination import weights
 from approvals.models import RuleWeight
 from approvals.risk_rules import weighing
-from approvals.risk_rules.forms import RuleForm
+from approvals.risk_rules.views import RuleForm
 from audit.models import Entry, EntryDetail
 from mirror.errors import ActNotAllowed
 from mirror.models import Message, Revision

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from approvals.message_page.content.opening import note_opened
+from approvals.decisions.shown import note_opened
 from approvals.models import Verdict
 from approvals.risk_rules.weighing import weigh
 from audit.models import Entry

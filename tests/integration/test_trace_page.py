@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from django.db import transaction
 
-from approvals.message_page.content.opening import note_opened
+from approvals.decisions.shown import note_opened
 from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of

@@ -4,6 +4,7 @@ import hmac
 import io
 import json
 import logging
+import time
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Delivery, Destination, Route
-from approvals.intake import senders, unsigned
+from approvals.intake import senders
 from audit.models import Entry
 from common import nudge
 from common.logs import JsonFormatter
@@ -29,9 +30,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _own_counters(monkeypatch):
     """Counters of other tests are none of ours, nor what they found out about Redis; they are by the minute."""
-    monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda: 1_800_000_010.0))
+    monkeypatch.setattr(senders, "time", SimpleNamespace(time=lambda: 1_800_000_010.0, monotonic=time.monotonic))
     nudge.quick_redis().flushdb()
-    unsigned._local.clear()
+    senders._local.clear()
     senders._remembered.clear()
     nudge._rests_until = 0.0
 
@@ -76,7 +77,7 @@ def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only
     assert {header: answer.status_code for header, answer in answers.items()} == dict.fromkeys(answers, 401)
     assert "signing secret" in answers["none"].json()["error"]
     assert nothing_is_stored()
-    assert int(nudge.quick_redis().get(unsigned.TOTAL)) == len(answers)
+    assert int(nudge.quick_redis().get(senders.TOTAL)) == len(answers)
     # In constant time, so as bytes and by hmac.
     assert len(compared) >= len(headers)
     assert all(isinstance(part, bytes) for pair in compared for part in pair)
@@ -318,8 +319,8 @@ def forge(client, connection, address="198.51.100.7", signature="sha256=" + DIGE
 def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, is_redis_away):
     if is_redis_away:
         nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
-        monkeypatch.setattr("approvals.intake.unsigned.quick_redis", lambda: nowhere)
-    monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
+        monkeypatch.setattr("approvals.intake.senders.quick_redis", lambda: nowhere)
+    monkeypatch.setattr(senders, "FROM_ONE_ADDRESS", 3)
     answers = [forge(client, connection) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
     assert answers[-1]["Retry-After"] == "50"
@@ -330,7 +331,7 @@ def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, i
 
 @pytest.mark.proves("security 10")
 def test_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
-    monkeypatch.setattr(unsigned, "TO_ONE_CONNECTION", 3)
+    monkeypatch.setattr(senders, "TO_ONE_CONNECTION", 3)
     statuses = [forge(client, connection, address=f"198.51.100.{number}").status_code for number in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
     assert forge(client, make_connection("other"), address="198.51.100.1").status_code == 401

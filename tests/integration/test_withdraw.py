@@ -8,9 +8,9 @@ from django.db.models.functions import Now
 
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
-from approvals.decisions.offered_acts import shown_status
 from approvals.decisions.outcomes import end_with_success
 from approvals.decisions.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
+from approvals.decisions.status import shown_status
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict

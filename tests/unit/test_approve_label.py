@@ -1,6 +1,6 @@
 """The words on the button name what a press does: how many people get it, how many outside, and when."""
 
-from approvals.queue.pane import approve_label
+from approvals.message_page.sheet import approve_label
 from mirror.models import Message
 from mirror.store import content_of
 from tests.factories import pending_row

@@ -1,6 +1,6 @@
 """Whom a comment mentions: by name or address, the longest that fits, and what names nobody."""
 
-from approvals.collaboration.mentions import Known, mentions_in
+from approvals.collaboration.comments import Known, mentions_in
 
 ANA = Known(1, "Ana Ferreira", "ana@yourteam.example")
 ANNA = Known(2, "Ana Sousa", "sousa@yourteam.example")

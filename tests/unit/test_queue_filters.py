@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.queue.filters import Filters, read_search
-from approvals.queue.forms import QueueForm
-from approvals.queue.positions import Place, as_number, at_time, read_place
+from approvals.queue.filters import Filters, Place, QueueForm, as_number, at_time, read_place, read_search
 from mirror.models import Mailbox
 from risk.similarity import amounts
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from approvals.message_page.content.client_previews import PREVIEW, inbox_of
 from approvals.message_page.content.part_comparison import compare_parts
+from approvals.message_page.content.rendered import PREVIEW, inbox_of
 from approvals.message_page.content.source import STRETCH, page_count, source_of, stretch_of
 from common.fingerprint import FIELDS, Content
 from rendering import render_message

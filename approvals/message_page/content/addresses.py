@@ -13,7 +13,8 @@ from common.fingerprint import Content
 from mirror.models import Mailbox, Message
 from mirror.querysets.contacts import Contact, contacts_in
 from mirror.states import MessageState
-from people.actors import Actor
+from people.actors import Actor, Role
+from policy.allowlists.judgement import Judged, Listed, allowable
 from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
@@ -281,3 +282,49 @@ def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str])
     if contact.stopped:
         return Standing("stopped", f"New: {contact.stopped:,} rejected here before", contact.first_at)
     return Standing("new", "New")
+
+
+_RECIPIENT_LINES = ("To", "Cc", "Bcc")
+# So many addresses are offered to be allowed at once; more are no oversight of somebody who knew them.
+OFFERED = 5
+
+
+def with_lists(fields: Sequence[Field], judged: Judged) -> list[Field]:
+    """Return address lines with what the lists say to each recipient."""
+    passed = {_compared_form(address): listed for address, listed in judged.passed.items()}
+    refused = {_compared_form(address) for address in judged.outsiders}
+    watched = {_compared_form(address) for address in judged.strangers}
+    return [
+        replace(field, addresses=tuple(_with_list_note(one, passed, refused, watched) for one in field.addresses))
+        if field.label in _RECIPIENT_LINES
+        else field
+        for field in fields
+    ]
+
+
+def to_allow(message: Message, judged: Judged, *, actor: Actor) -> list[str]:
+    """Return the refused recipients that this person may allow; nobody's of a message whose mailbox is not known."""
+    mailbox = message.mailbox_id
+    if mailbox is None or not actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=mailbox):
+        return []
+    return [address for address in judged.outsiders if allowable(address)][:OFFERED]
+
+
+def _with_list_note(one: Address, passed: dict[str, Listed], refused: set[str], watched: set[str]) -> Address:
+    key = one.value.lower()
+    if key in refused:
+        return replace(one, marks=(*one.marks, ("high", "Off the allowlist")))
+    if key in watched:
+        return replace(one, marks=(*one.marks, ("notice", "Off the allowlist, which only watches")))
+    listed = passed.get(key)
+    return replace(one, allowed_by=_list_words(listed)) if listed else one
+
+
+def _list_words(listed: Listed) -> str:
+    return f"{listed.pattern} on the list for {listed.label}" if listed.pattern else listed.label
+
+
+def _compared_form(recipient: str) -> str:
+    """Return a recipient as the address lines have it."""
+    address = bare_address(recipient)
+    return (address if "@" in address else recipient.strip()).lower()

@@ -20,9 +20,8 @@ from alerts.channels.discord.replies import REASON, Reply, link_instructions, re
 from alerts.models import Card, Destination, Interaction
 from approvals import wakeups
 from approvals.collaboration.claims import take
-from approvals.decisions.decide import give_verdict, who_was_first
+from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
-from approvals.decisions.refusals import note_refusal
 from approvals.decisions.ruling import ruling_for, stop_of
 from approvals.errors import AlreadyDecided, ClaimedByOther, ContentChanged, RiskUnread, VerdictNotAllowed
 from approvals.models import Decision

@@ -1,29 +1,32 @@
-"""What stands on a sheet of messages to decide together: each whole enough to be judged, or left out with the reason.
+"""A sheet of messages to decide together: each complete enough to be judged, or left out with the reason.
 
-The number of queries does not grow with the number of messages. What is too long for a sheet is not approved on it.
+The number of queries does not grow with the number of messages. The sheet travels signed through the browser, so that
+nothing is decided that was not on it.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.core import signing
 from django.urls import reverse
 
-from approvals.decisions.offered_acts import shown_status, standing_of
 from approvals.decisions.ruling import rulings_for
-from approvals.decisions.status import Status
+from approvals.decisions.status import Status, shown_status, standing_of
 from approvals.examination.weights import weights_to_show
-from approvals.message_page.content.addresses import Field, lines_together
-from approvals.message_page.content.allowlist_notes import with_lists
+from approvals.message_page.content.addresses import Field, lines_together, with_lists
 from approvals.message_page.content.origin import stated_reason
-from approvals.message_page.content.rendered_cache import letter_of
+from approvals.message_page.content.rendered import letter_of
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, found_lines
+from approvals.message_page.sheet import unseen_fields
 from approvals.querysets.messages import desk_messages
-from approvals.queue.pane import Expiry, expiry_of, unseen_fields
+from approvals.queue.rows import Expiry, expiry_of
 from common.fingerprint import Attachment, Content
+from common.identifiers import uuid7
 from mirror.attachments.preview import ShownFile, shown_file
+from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
@@ -36,6 +39,65 @@ from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
 from risk import restored
 from risk.score import Score, score
+
+# A page of the queue has as many rows.
+MAX_ITEMS = 50
+# As long as anybody stays signed in.
+LASTS = timedelta(hours=12)
+_SALT = "approvals.bulk.sheet"
+
+
+class SheetNotOurs(DeskError):
+    """What was posted is no sheet of this person's, or names something that was not on it."""
+
+
+@dataclass(frozen=True)
+class OnSheet:
+    """One message as it stood there. Not `can_approve`: for that it must be opened by itself; `why` says why."""
+
+    message: UUID
+    fingerprint: str
+    can_approve: bool = True
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet that was shown: its id, which the ledger repeats with each verdict, and what stood on it, in order."""
+
+    id: str
+    items: tuple[OnSheet, ...]
+
+    def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
+        """Return what was ticked, named by id and fingerprint. Raises SheetNotOurs for what was not on the sheet."""
+        asked = set(ticked)
+        found = tuple(item for item in self.items if (str(item.message), item.fingerprint) in asked)
+        if len(found) != len(asked):
+            raise SheetNotOurs("Something was ticked that was not on this sheet, so nothing was decided. Open it anew.")
+        return found
+
+
+def new_sheet(items: Sequence[OnSheet]) -> Sheet:
+    """Return a sheet of its own id."""
+    return Sheet(uuid7().hex, tuple(items))
+
+
+def sign_sheet(sheet: Sheet, *, person: str) -> str:
+    """Return the sheet as text for this person's browser."""
+    items = [[item.message.hex, item.fingerprint, item.why if not item.can_approve else 0] for item in sheet.items]
+    return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
+
+
+def read_sheet(signed: str, *, person: str) -> Sheet:
+    """Return the sheet again. Raises SheetNotOurs where it is another person's, too old, or not from here."""
+    try:
+        whose, sheet, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
+    except signing.BadSignature:
+        whose, sheet, items = "", "", ()
+    if not person or whose != person:
+        raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it anew.")
+    return Sheet(sheet, tuple(OnSheet(UUID(key), print_, not why, why or "") for key, print_, why in items))
+
 
 # So much of each letter is open; the rest is one press away.
 BEGUN = 1200

@@ -1,4 +1,4 @@
-"""Taking a message on, putting it off, and being seen at it. Each answers a plain form with a page, htmx with parts."""
+"""Claiming, snoozing and commenting on a message, and presence. Plain forms get a page, htmx gets fragments."""
 
 import json
 from typing import Any
@@ -14,11 +14,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.collaboration import presence
 from approvals.collaboration.claims import release, take, touch
-from approvals.collaboration.forms import ClaimForm, PresenceForm, SnoozeForm
+from approvals.collaboration.comments import Said, add_comment
+from approvals.collaboration.forms import ClaimForm, CommentForm, PresenceForm, SnoozeForm
 from approvals.collaboration.snooze import PutOff, bring_back, put_off
 from approvals.errors import ClaimedByOther
 from approvals.message_page.side_panel import beside_context, said_context
-from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message
+from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message, find_message
 from approvals.queue.views import filters_of, next_in
 from common.pages import DeskRequest
 from common.postgres import clock
@@ -63,7 +64,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         done = put_off(message=public_id, actor=request.actor, until=form.until(), now=timezone.now())
     except ActNotAllowed as error:
         return _answer(request, message, status=422, problem=error.sentence, typed=_typed(request))
-    return _go_on(request, message, _words_of(done, form))
+    return _show_next(request, message, _snooze_notice(done, form))
 
 
 @login_required
@@ -132,13 +133,13 @@ def _typed(request: DeskRequest) -> dict[str, str]:
     return {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
 
 
-def _words_of(done: PutOff, form: SnoozeForm) -> str:
+def _snooze_notice(done: PutOff, form: SnoozeForm) -> str:
     at = done.until.astimezone(form.zone_name)
     why = ", an hour before it expires" if done.is_earlier else ""
     return f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
 
 
-def _go_on(request: DeskRequest, message: Message, said: str) -> HttpResponse:
+def _show_next(request: DeskRequest, message: Message, said: str) -> HttpResponse:
     """Lead to the next message of the list, or to the list where there is none, with a notice of what was done."""
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
@@ -157,3 +158,49 @@ def _go_on(request: DeskRequest, message: Message, said: str) -> HttpResponse:
 
 def _way_back() -> dict[str, Any]:
     return {"href": f"{reverse('queue')}?tab=mine", "words": "See it in Mine", "here": True}
+
+
+@login_required
+@require_POST
+def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Keep a comment; 422 for a bad one, with everything that was typed."""
+    message = find_message(request.actor, public_id)
+    form = CommentForm(request.POST)
+    if not form.is_valid():
+        return _refuse_comment(request, message, form.first_error(), status=422)
+    try:
+        said = add_comment(message=public_id, actor=request.actor, text=form.cleaned_data["text"], now=timezone.now())
+    except ActNotAllowed as error:
+        return _refuse_comment(request, message, error.sentence, status=403)
+    if request.htmx:
+        return _comments(request, message, {"comment_said": _comment_notice(said), "comment_remarks": said.remarks})
+    query = filters_of(request).query()
+    address = reverse("message", kwargs={"public_id": public_id})
+    return redirect(f"{address}{f'?{query}' if query else ''}#comments")
+
+
+def _refuse_comment(request: DeskRequest, message: Message, problem: str, *, status: int) -> HttpResponse:
+    typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
+    if request.htmx:
+        return _comments(request, message, {"problem": problem, "typed": typed}, status=status)
+    return answer_with_message(request, message.public_id, status=status, problem=problem, typed=typed)
+
+
+def _comments(request: DeskRequest, message: Message, more: dict[str, object], *, status: int = 200) -> HttpResponse:
+    query = filters_of(request).query()
+    context = {
+        **beside_context(request, message),
+        **said_context(request, message),
+        "message": message,
+        "queue_query": f"?{query}" if query else "",
+        **more,
+    }
+    return render(request, "approvals/_comments.html", context, status=status)
+
+
+def _comment_notice(said: Said) -> str:
+    if not said.asked:
+        return "Comment posted. Whoever opens this message sees it."
+    names = [str(one) for one in said.asked]
+    told = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return f"Comment posted. {told} will see it under Mine."

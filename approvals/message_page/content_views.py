@@ -1,0 +1,276 @@
+"""What a reader loads of one message: its views, the framed HTML, attached files, the thread, and a past verdict.
+
+Nothing here is fetched from MultiMail, and no file is served as something that a browser would open by itself.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.db import transaction
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.http import content_disposition_header
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import wakeups
+from approvals.decisions.shown import key_of, links_key, note_opened_part, note_served
+from approvals.message_page.content.differences import changes_since_sent_back
+from approvals.message_page.content.rendered import letter_of
+from approvals.message_page.content.source import stretch_of
+from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
+from approvals.message_page.side_panel import files_context, thread_context, unread_context
+from approvals.message_page.views import PartForm, find_message, is_ahead_of_reading
+from approvals.models import Verdict
+from approvals.queue.views import filters_of
+from audit.models import Entry
+from audit.recording import record
+from audit.trail import Line, first_at, lines
+from common.pages import DeskRequest, page_or_fragment
+from mirror.attachments.preview import document_of
+from mirror.models import AttachedFile, Message
+from mirror.store import stored_content
+from people.accounts.profile import set_text_first
+from people.actors import Actor
+from rendering import stripped
+
+
+@login_required
+@require_safe
+def letter(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the sheet with the tab that is asked for; to a plain request the page that it belongs to."""
+    if not request.htmx:
+        query = request.GET.urlencode()
+        address = reverse("message", kwargs={"public_id": find_message(request.actor, public_id).public_id})
+        return redirect(f"{address}?{query}" if query else address)
+    return _sheet(request, public_id, way_asked(request))
+
+
+def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
+    message = find_message(request.actor, public_id)
+    content = stored_content(message.revision) if message.revision else None
+    shown = letter_of(message.revision, content) if message.revision else None
+    if message.revision and request.method != "HEAD":
+        note_served(message, actor=request.actor)
+    query = f"?{found}" if (found := filters_of(request).query()) else ""
+    context = {
+        "message": message,
+        "revision": message.revision,
+        "content": content,
+        "letter": shown,
+        "unseen": unseen_fields(content),
+        **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
+    }
+    return render(request, "approvals/_sheet.html", context)
+
+
+@login_required
+@require_safe
+def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
+    message = find_message(request.actor, public_id)
+    if message.revision is None:
+        return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
+    if request.method != "HEAD":
+        note_served(message, actor=request.actor)
+    response = HttpResponse(letter_of(message.revision).document)
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+@login_required
+@require_POST
+def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Let this person's letters open as text from now on, or laid out again."""
+    message = find_message(request.actor, public_id)
+    form = TextFirstForm(request.POST)
+    wanted = form.is_wanted()
+    set_text_first(actor=request.actor, wanted=wanted)
+    if request.htmx:
+        request.user.text_first = wanted  # type: ignore[union-attr]
+        return _sheet(request, public_id, Way("text" if wanted else "rendered"))
+    query = filters_of(request).query()
+    address = reverse("message", kwargs={"public_id": message.public_id})
+    return redirect(f"{address}?{query}" if query else address)
+
+
+@login_required
+@require_safe
+def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """The panel of files, as it is now."""
+    message = find_message(request.actor, public_id)
+    return render(request, "approvals/_attachments.html", files_context(message, request.actor))
+
+
+@login_required
+@require_safe
+def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
+    """Show one file in a frame under which nothing loads and nothing acts; or say why it is not shown."""
+    message = find_message(request.actor, public_id)
+    file = _find_file(message, place)
+    _note_opened_file(request, message, file, "looked at")
+    response = HttpResponse(document_of(file))
+    response["Content-Disposition"] = "inline"
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+@login_required
+@require_safe
+def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
+    """Hand out the bytes of one file, as a file to keep and never as a page."""
+    message = find_message(request.actor, public_id)
+    file = _find_file(message, place)
+    if file.content is None:
+        raise Http404("This file's bytes are not here.")
+    _note_opened_file(request, message, file, "downloaded")
+    response = HttpResponse(bytes(file.content), content_type="application/octet-stream")
+    # Whoever keeps it must not get a name that reads as another one.
+    name = stripped(file.name).strip() or "file"
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+@login_required
+@require_safe
+def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """The words beside the decision that name what was not opened, as they are now."""
+    message = find_message(request.actor, public_id)
+    return render(request, "approvals/_unread.html", unread_context(message, request.actor))
+
+
+@login_required
+@require_POST
+def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Note that the links of this version were on the person's screen, which only the page itself can tell."""
+    message = find_message(request.actor, public_id)
+    if PartForm(request.POST).is_valid() and message.revision_id is not None:
+        note_opened_part(message, key=links_key(message), actor=request.actor)
+    return HttpResponse(status=204)
+
+
+def _find_file(message: Message, place: int) -> AttachedFile:
+    file = AttachedFile.objects.filter(revision=message.revision_id, place=place).first()
+    if file is None:
+        raise Http404("This message has no such file.")
+    return file
+
+
+def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
+    """Only bytes that were really handed to somebody count as opened."""
+    if request.method == "HEAD" or is_ahead_of_reading(request) or file.content is None:
+        return
+    details = {"file": file.name[:300], "sha256": file.found_sha256, "how": how}
+    note_opened_part(
+        message,
+        key=key_of(file),
+        actor=request.actor,
+        action="attachment.served",
+        details=details,
+        # Who keeps a copy takes it out of the desk.
+        each_time=how == "downloaded",
+    )
+
+
+@login_required
+@require_safe
+def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show the letters of the thread, newest first, and note that they were opened."""
+    message = find_message(request.actor, public_id)
+    context = thread_context(message)
+    if request.method != "HEAD" and not is_ahead_of_reading(request):
+        wakeups.freshen_thread(message)
+        conversation = context["conversation"]
+        if conversation.letters:
+            details = {"letters": str(len(conversation.letters))}
+            note_opened_part(
+                message, key=conversation.part, actor=request.actor, action="thread.opened", details=details
+            )
+    return page_or_fragment(request, page="approvals/thread.html", fragment="approvals/_thread.html", context=context)
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the ledger tells of a verdict beside the verdict itself."""
+
+    line: Line | None
+    opened_at: datetime | None
+
+    @property
+    def address(self) -> str:
+        """From where it was given; empty where nobody knows any more."""
+        return self.line.details.get("address", "") if self.line else ""
+
+
+@login_required
+@require_safe
+def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
+    """Show one verdict as it was given. That somebody looked at it is noted, as it is of a message."""
+    message, verdict = _find_verdict(request.actor, public_id, verdict_id)
+    if request.method != "HEAD" and not is_ahead_of_reading(request):
+        _note_seen_again(message, verdict, request.actor)
+    content = stored_content(verdict.revision)
+    letter = letter_of(verdict.revision, content)
+    context: dict[str, Any] = {
+        "message": message,
+        "verdict": verdict,
+        "seen": verdict.seen,
+        "revision": verdict.revision,
+        "content": content,
+        "unseen": unseen_fields(content),
+        "has_changed": message.revision_id != verdict.revision_id,
+        "newer": message.revision,
+        "given": _recorded_verdict(message, verdict),
+        "twin": stretch_of(letter.read or letter.text, page=1, size=TWIN),
+        "now": timezone.now(),
+    }
+    return render(request, "approvals/seen_decision.html", context)
+
+
+@login_required
+@require_safe
+def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
+    """Answer the framed mail of that version, under the same policy as the current one."""
+    message, verdict = _find_verdict(request.actor, public_id, verdict_id)
+    if request.method != "HEAD":
+        note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
+    response = HttpResponse(letter_of(verdict.revision).document)
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:
+    message = find_message(actor, public_id)
+    verdict = message.verdicts.select_related("revision", "person").filter(pk=verdict_id).first()
+    if verdict is None:
+        raise Http404("Nobody gave such a verdict on this message.")
+    return message, verdict
+
+
+def _recorded_verdict(message: Message, verdict: Verdict) -> Given:
+    """Find the verdict's entry: by the number that it tells, or where that is older than the number, by its act."""
+    version, person = verdict.revision.fingerprint, str(verdict.person_id)
+    told = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
+    found = [line for line in lines(told.oldest_first()) if line.entry.fingerprint == version]
+    named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
+    line = named[0] if named else found[0] if len(found) == 1 else None
+    opened = first_at(message=message.public_id, action="message.opened", actor_id=person, fingerprint=version)
+    return Given(line, opened)
+
+
+@transaction.atomic
+def _note_seen_again(message: Message, verdict: Verdict, actor: Actor) -> None:
+    record(
+        "ledger.seen_again",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=verdict.revision.fingerprint,
+        details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
+        words=message.ledger_words(),
+    )

@@ -1,0 +1,324 @@
+"""Deciding one message: a verdict, the page for high risk, undo, and what is left to do about an unconfirmed decision.
+
+Nothing here decides by GET. After a verdict the next message of the same list is shown, under a notice with Undo.
+"""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from approvals import wakeups
+from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
+from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
+from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings, what_to_type
+from approvals.decisions.ruling import ruled
+from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
+from approvals.errors import AlreadyDecided, VerdictNotAllowed
+from approvals.message_page.content.addresses import address_lines, with_lists
+from approvals.message_page.sheet import approve_label
+from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message, find_message
+from approvals.models import Decision
+from approvals.queue.decision_notice import just_decided
+from approvals.queue.filters import MessageForm
+from approvals.queue.querysets import queue_messages
+from approvals.queue.views import counted, cut, filters_of, next_in
+from approvals.reconcile.ask_again import look_again
+from common.pages import DeskRequest
+from common.patterns import compared
+from mirror.errors import ActNotAllowed, DeskError
+from mirror.models import Message
+from mirror.states import Outcome
+from mirror.store import stored_content
+from mirror.threads.conversation import conversation_of
+from people.actors import Actor
+from people.sign_in.reauthentication import reauthenticated
+from policy.allowlists.changes import allow_for_days
+from policy.errors import AllowlistNotAllowed
+from risk import Finding
+
+
+@login_required
+@require_POST
+def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays.
+
+    What changed since the version that was posted is shown in the same answer.
+    """
+    actor: Actor = request.actor
+    message = find_bare_message(actor, public_id)
+    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
+    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
+    since = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
+    form = VerdictForm(request.POST)
+    if not form.is_valid():
+        problem = form.first_error()
+        return answer_with_message(request, public_id, status=422, problem=problem, typed=typed, since=since)
+    now = timezone.now()
+    try:
+        given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
+    except DeskError as error:
+        note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
+        return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed, since=since)
+    wakeups.execute(given.decision, now=now)
+    return go_on(request, message)
+
+
+def go_on(request: DeskRequest, message: Message) -> HttpResponse:
+    """After a verdict: the next message of the list, or the empty pane where nothing is left of it."""
+    following = next_in(request.actor, filters_of(request), message)
+    if request.htmx and following:
+        return answer_with_message(request, following, decided=message.public_id)
+    if request.htmx:
+        return _nothing_left(request, message)
+    path = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
+    query = "&".join(part for part in (filters_of(request).query(), urlencode({"decided": message.public_id})) if part)
+    return redirect(f"{path}?{query}")
+
+
+def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
+    filters = filters_of(request)
+    context = {
+        **just_decided(request.actor, message.public_id),
+        "filters": filters,
+        "queue_query": f"?{query}" if (query := filters.query(after=None)) else "",
+        "others_wait": _others_waiting(request.actor) if filters.narrows or filters.tab != "waiting" else "",
+    }
+    return render(request, "approvals/_nothing_left.html", context)
+
+
+def _others_waiting(actor: Actor) -> str:
+    number = cut(queue_messages().waiting_for(actor)).count()
+    return counted(number) if number else ""
+
+
+@login_required
+@require_POST
+def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Take a decision back while it has not left, and show the message again, which is held."""
+    actor: Actor = request.actor
+    find_bare_message(actor, public_id)
+    try:
+        undo_decision(message=public_id, actor=actor, now=timezone.now())
+    except (AlreadyDecided, VerdictNotAllowed) as error:
+        status = 409 if isinstance(error, AlreadyDecided) else 403
+        return answer_with_message(request, public_id, status=status, problem=error.sentence)
+    return back_to_message(request, public_id)
+
+
+@login_required
+@require_safe
+def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Show where a decision of one's own stands, as the notice over the next message asks from time to time."""
+    actor: Actor = request.actor
+    message = find_bare_message(actor, public_id)
+    if not request.htmx:
+        return redirect("message", public_id=message.public_id)
+    return render(request, "approvals/_just.html", just_decided(actor, message.public_id))
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Ask once more, with everything that is serious in sight; on POST take the approval if all of it was read."""
+    message = find_message(request.actor, public_id)
+    findings = serious_findings(message)
+    if message.revision is None or not findings:
+        # Nothing to be careful about: the page of the message itself is where it is decided.
+        query = filters_of(request).query()
+        path = reverse("message", kwargs={"public_id": message.public_id})
+        return redirect(f"{path}?{query}" if query else path)
+    asked = _asked(message, findings)
+    if request.method != "POST":
+        return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
+    form = HighRiskForm(request.POST, findings=findings, asked=asked)
+    if not form.is_valid():
+        return _page(request, message, findings, form, problem=form.first_error(), status=422)
+    return _decide(request, message, form)
+
+
+def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpResponse:
+    actor: Actor = request.actor
+    now, told = timezone.now(), form.cleaned_data
+    try:
+        given = give_verdict(
+            message=message.public_id,
+            actor=actor,
+            outcome=Outcome.APPROVE,
+            fingerprint=told["fingerprint"],
+            reason="",
+            now=now,
+            thread_read=int(told["thread_read"] or 0),
+            risk_read=told["risk_read"],
+        )
+    except DeskError as error:
+        note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
+        typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
+        return answer_with_message(
+            request, message.public_id, status=status, problem=error.sentence, typed=typed, since=told["fingerprint"]
+        )
+    wakeups.execute(given.decision, now=now)
+    return go_on(request, message)
+
+
+def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
+    assert message.revision is not None, "only what was fetched has findings"
+    pieces = {piece.lower() for one in findings for piece in one.evidence}
+    content = stored_content(message.revision)
+    return what_to_type(content, is_inbound=message.direction == "inbound", suspicious=pieces)
+
+
+def _page(
+    request: DeskRequest,
+    message: Message,
+    findings: tuple[Finding, ...],
+    form: HighRiskForm,
+    *,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    assert message.revision is not None, "only what was fetched has findings"
+    actor: Actor = request.actor
+    content = stored_content(message.revision)
+    ruling, judged = ruled(message, actor=actor, now=timezone.now())
+    lines = with_lists(address_lines(message, content, actor=actor, findings=message.revision.findings), judged)
+    wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
+    context: dict[str, Any] = {
+        "message": message,
+        "revision": message.revision,
+        "fields": [line for line in lines if line.label in wanted],
+        "findings": findings,
+        "form": form,
+        "asked": form.asked,
+        "ticked": request.POST.getlist("risk_read"),
+        "typed": request.POST.get("typed", ""),
+        "wrong": next(iter(form.errors), ""),
+        "problem": problem,
+        "approve_label": approve_label(content, message),
+        "ruling": ruling,
+        "conversation": conversation_of(message),
+        "queue_query": f"?{query}" if (query := filters_of(request).query()) else "",
+    }
+    return render(request, "approvals/high_risk.html", context, status=status)
+
+
+@login_required
+@require_POST
+def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Stop a decision whose call may have left; it may still take effect."""
+    actor: Actor = request.actor
+    return _run(
+        request,
+        public_id,
+        lambda: withdraw_decision(message=public_id, actor=actor, now=timezone.now()),
+        wakeups.resolve,
+    )
+
+
+@login_required
+@require_POST
+def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Let an approval go out again that reading has shown to have had no effect."""
+    actor: Actor = request.actor
+    now = timezone.now()
+    return _run(
+        request,
+        public_id,
+        lambda: confirm_approval(message=public_id, actor=actor, now=now),
+        lambda decision: wakeups.execute(decision, now=now),
+    )
+
+
+@login_required
+@require_POST
+def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Take a person's word for what became of a decision that MultiMail tells nothing of."""
+    form = SettleForm(request.POST)
+    if not form.is_valid():
+        find_bare_message(request.actor, public_id)
+        return answer_with_message(request, public_id, status=422, problem="Say whether it was carried out or not.")
+    actor: Actor = request.actor
+    took_effect = form.cleaned_data["took_effect"] == "yes"
+    return _run(
+        request,
+        public_id,
+        lambda: settle_by_hand(message=public_id, actor=actor, took_effect=took_effect, now=timezone.now()),
+    )
+
+
+@login_required
+@require_POST
+def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have MultiMail asked about this message now, and stay on its page."""
+    try:
+        have_asked(request.actor, public_id)
+    except ActNotAllowed as error:
+        return answer_with_message(request, public_id, status=403, problem=error.sentence)
+    return back_to_message(request, public_id, said="MultiMail is being asked.")
+
+
+def have_asked(actor: Actor, public_id: UUID) -> None:
+    """Have MultiMail asked about one message: for its content, its decision, or what became of it.
+
+    Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
+    """
+    message = find_bare_message(actor, public_id)
+    look_again(message=public_id, actor=actor, now=timezone.now())
+    wakeups.look(message)
+
+
+def _run(
+    request: DeskRequest,
+    public_id: UUID,
+    command: Callable[[], Decision],
+    nudge: Callable[[Decision], None] | None = None,
+) -> HttpResponse:
+    """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
+    find_bare_message(request.actor, public_id)
+    try:
+        decision = command()
+    except DeskError as error:
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
+        return answer_with_message(request, public_id, status=status, problem=error.sentence)
+    if nudge is not None:
+        nudge(decision)
+    return back_to_message(request, public_id)
+
+
+DAYS = 7
+
+
+class AllowForm(forms.Form):
+    """Which of the refused recipients is to be allowed, as the letter writes it."""
+
+    address = forms.CharField(max_length=1000)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Let one recipient be written to from this mailbox for seven days, and show the message again."""
+    message = find_message(request.actor, public_id)
+    form = AllowForm(request.POST)
+    asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
+    _, judged = ruled(message, actor=request.actor, now=timezone.now())
+    if asked is None or message.mailbox_id is None or asked not in map(compared, judged.outsiders):
+        problem = "This is none of the recipients that an allowlist refuses now. Look at the message again."
+        return answer_with_message(request, public_id, status=422, problem=problem)
+    try:
+        allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor, now=timezone.now())
+    except AllowlistNotAllowed as error:
+        return answer_with_message(request, public_id, status=403, problem=error.sentence)
+    said = f"{asked} may be written to from {message.mailbox} for {DAYS} days. Nothing is decided yet."
+    return back_to_message(request, public_id, said=said)

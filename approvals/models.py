@@ -1,0 +1,314 @@
+"""The tables of the review desk: verdicts, decisions, and what people leave at a message. Commands hold the rules."""
+
+from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower, Now
+
+from approvals.querysets import DecisionQuerySet, VerdictQuerySet
+from approvals.querysets.collaboration import (
+    ClaimQuerySet,
+    CommentQuerySet,
+    QuestionQuerySet,
+    SavedViewQuerySet,
+    SnoozeQuerySet,
+)
+from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
+from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
+
+
+class Verdict(models.Model):
+    """What one person said to one revision."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="verdicts")
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    reason = models.TextField(blank=True)
+    surface = models.CharField(max_length=16)
+    # Whole seconds from when this revision was first on the person's screen, as the ledger has it; empty: never noted.
+    seconds_shown = models.PositiveIntegerField(null=True, blank=True)
+    # How many parts of the letter (files, links, thread) the person was never given; empty: not noted then.
+    parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
+    # What was on screen with it, as `deciding.seen` writes it; empty: given before that was kept.
+    seen = models.JSONField(default=dict, blank=True)
+    # No longer counted once the decision that it led to was undone or refused.
+    live = models.BooleanField(default=True)
+    given_at = models.DateTimeField(db_default=Now())
+
+    objects = VerdictQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["message", "person"], condition=Q(live=True), name="verdict_once"),
+            models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="verdict_outcome_known"),
+        ]
+        # Those of the last week, for the home page; rows come in the order of time.
+        indexes = [BrinIndex(fields=["given_at"], name="verdict_given_brin")]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} by {self.person}"
+
+
+class Decision(models.Model):
+    """What the desk has decided and must carry out, at most once."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="decisions")
+    revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
+    outcome = models.CharField(max_length=10, choices=Outcome)
+    reason = models.TextField(blank=True)
+    # Goes upstream at the end of the reason: the only mark of ours that comes back.
+    reference = models.CharField(max_length=24, unique=True)
+    state = models.CharField(max_length=14, choices=DecisionState, default=DecisionState.RECORDED)
+    given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
+    # The rule that decided where no person did, such as "expiry".
+    rule = models.CharField(max_length=40, blank=True)
+    recorded_at = models.DateTimeField(db_default=Now())
+    due_at = models.DateTimeField()
+    attempt = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(db_default=Now())
+    # Set once a call may have left: from then on nothing is undone, and silence proves nothing.
+    may_have_left = models.BooleanField(default=False)
+    # How many complete reads have shown the message still held, or absent, since the doubt began.
+    seen_held = models.PositiveSmallIntegerField(default=0)
+    seen_absent = models.PositiveSmallIntegerField(default=0)
+    upstream_answer = models.JSONField(default=dict)
+    explanation = models.TextField(blank=True)
+
+    objects = DecisionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["message"], condition=Q(state__in=LIVE_DECISIONS), name="one_live_decision"
+            ),
+            models.CheckConstraint(condition=Q(state__in=DecisionState.values), name="decision_state_known"),
+            models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"),
+        ]
+        indexes = [
+            # The executor's and the sweep's question: what is there to do?
+            models.Index(
+                fields=["due_at"], condition=Q(state__in=("recorded", "calling", "unknown")), name="decision_to_do"
+            ),
+            # Was an earlier version of what comes now sent back?
+            models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
+            # What MultiMail has taken, and may not have told the mirror yet.
+            models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
+            # What a person should look at: in doubt, or not carried out.
+            models.Index(
+                fields=["changed_at"],
+                condition=Q(state__in=("unknown", "unattributed", "withdrawn", "refused")),
+                name="decision_to_look_at",
+            ),
+            # Those of the last week, for the home page; rows come in the order of time.
+            BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.state}"
+
+    @property
+    def can_expire(self) -> bool:
+        """Whether its message's expiry stops it: an approve, but while its call runs."""
+        return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
+
+    @property
+    def has_been_read_as_held(self) -> bool:
+        """Whether complete reads have shown, often enough, that MultiMail still holds the message."""
+        return self.seen_held >= READS_THAT_PROVE
+
+    @property
+    def giver(self) -> str:
+        """Who decided, for the middle of a sentence: a person's name, or the rule."""
+        if self.given_by:
+            return str(self.given_by)
+        return "the expiry rule" if self.rule == "expiry" else "a rule"
+
+    @property
+    def word(self) -> str:
+        """The outcome as a past participle, for sentences."""
+        return {"approve": "approved", "reject": "rejected", "send_back": "returned for changes"}[self.outcome]
+
+    @property
+    def deed(self) -> str:
+        """The outcome as what its giver did with the message: "sent it back"."""
+        return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
+
+
+class DecisionAttempt(models.Model):
+    """What happened at one attempt to carry a decision out: rows are only added."""
+
+    decision = models.ForeignKey(Decision, on_delete=models.CASCADE, related_name="attempts")
+    number = models.PositiveIntegerField()
+    event = models.CharField(max_length=20)
+    status = models.PositiveIntegerField(null=True, blank=True)
+    note = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.number} {self.event}"
+
+
+class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
+    """Reads of who was given which part."""
+
+    def of(self, message: Message, *, person: int) -> set[str]:
+        """Return the parts of this message that the person was given."""
+        return set(self.filter(message=message, person=person).values_list("part", flat=True))
+
+
+class OpenedPart(models.Model):
+    """One person was given one part of a letter: a file, the thread as it then was, the links."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    part = models.CharField(max_length=100)
+    at = models.DateTimeField(db_default=Now())
+
+    objects = OpenedPartQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "person", "part"], name="part_once")]
+
+    def __str__(self) -> str:
+        return self.part
+
+
+class CommandedMail(models.Model):
+    """Who gave a command that makes mail, by the id of its signed interaction; what it makes, they may not approve.
+
+    It stands here before MultiMail is told, with the id that travels in the message's trigger. So it is never too late,
+    however soon the message comes back. The id that MultiMail gave the message follows with its answer.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="commanded")
+    # From where: chosen once, so that a second run of the command asks for the same.
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.SET_NULL, related_name="+")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    interaction_id = models.CharField(max_length=32, unique=True)
+    command = models.CharField(max_length=40)
+    discord_user = models.CharField(max_length=100, blank=True)
+    discord_user_id = models.CharField(max_length=32)
+    upstream_id = models.CharField(max_length=200, blank=True)
+    # When the ledger was told at the message itself that this command is where it began.
+    noted_at = models.DateTimeField(null=True, blank=True)
+    given_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["connection", "upstream_id"], condition=~Q(upstream_id=""), name="commanded_mail"),
+            models.Index(
+                fields=["given_at"], condition=~Q(upstream_id="") & Q(noted_at=None), name="commanded_to_note"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.command} by {self.person}"
+
+
+class Claim(models.Model):
+    """Who has taken a message on. It says so to others and keeps nobody from deciding."""
+
+    message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="claim")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims")
+    claimed_at = models.DateTimeField(db_default=Now())
+    # When its holder last had the message on screen; an idle claim is over by itself.
+    seen_at = models.DateTimeField(db_default=Now())
+
+    objects = ClaimQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return f"{self.person} has it"
+
+
+class Snooze(models.Model):
+    """Hides a message from one person's list for a while; everybody else still sees it."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="snoozes")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snoozes")
+    until = models.DateTimeField()
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = SnoozeQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "person"], name="snooze_once")]
+        indexes = [models.Index(fields=["person", "until"], name="snooze_of_person")]
+
+    def __str__(self) -> str:
+        return f"until {self.until:%H:%M}"
+
+
+class Comment(models.Model):
+    """What somebody said to colleagues about a message. It never leaves the desk, and never changes."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="comments")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments")
+    text = models.TextField()
+    mentions = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = CommentQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["message", "created_at"], name="comment_of_message")]
+
+    def __str__(self) -> str:
+        return f"{self.person}: {self.text[:40]}"
+
+
+class Question(models.Model):
+    """A mention that waits for an answer of the person. Answered ones are deleted, so that this table stays short."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="questions")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions")
+    comment = models.ForeignKey(Comment, on_delete=models.CASCADE, related_name="questions")
+
+    objects = QuestionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "message"], name="question_once")]
+
+    def __str__(self) -> str:
+        return f"{self.person} is asked"
+
+
+class SavedView(models.Model):
+    """A named address of the queue: its filters and its order. A shared one is everybody's to use."""
+
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=60)
+    # The queue's query string in its one canonical spelling.
+    query = models.CharField(max_length=1000)
+    shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = SavedViewQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("person", Lower("name"), name="saved_view_name_once")]
+        indexes = [models.Index(fields=["shared"], condition=Q(shared=True), name="saved_view_shared")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class RuleWeight(models.Model):
+    """The points that admins give a published risk rule instead of its own; without points, it counts as published."""
+
+    rule = models.CharField(max_length=40, unique=True)
+    points = models.PositiveSmallIntegerField(null=True)
+    changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    changed_at = models.DateTimeField(db_default=Now())
+    # Up to where, oldest first, what is held has been weighed anew; empty: all of it has.
+    weighed_to = models.DateTimeField(null=True)
+    weighed_to_key = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(points__lte=100), name="rule_weight_points")]
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.points}"
