@@ -133,6 +133,11 @@ class Decision(models.Model):
         return {"approve": "approved", "reject": "rejected", "send_back": "returned for changes"}[self.outcome]
 
     @property
+    def result(self) -> str:
+        """The outcome as a status: "Changes requested"."""
+        return "Changes requested" if self.outcome == "send_back" else self.word.capitalize()
+
+    @property
     def deed(self) -> str:
         """The outcome as what its giver did with the message: "sent it back"."""
         return "requested changes" if self.outcome == "send_back" else f"{self.word} it"
