@@ -18,8 +18,16 @@ class WordsField(forms.CharField):
 
 
 class SentenceForm(forms.Form):
-    """A form whose page shows one error, wherever it is."""
+    """A form whose errors are sentences: one at a time, or the first of each field."""
 
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
-        return first_error(self)[1]
+        return self.first_field_error()[1]
+
+    def first_field_error(self) -> tuple[str, str]:
+        """Return the first field that is wrong and what is wrong with it; empty texts where nothing is."""
+        return next(iter(self.errors_by_field().items()), ("", ""))
+
+    def errors_by_field(self) -> dict[str, str]:
+        """Return the first thing that is wrong with each field, by its name."""
+        return {name: str(errors[0]) for name, errors in self.errors.items() if errors}

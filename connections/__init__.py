@@ -1,4 +1,5 @@
 """MultiMail accounts as admins change them: keys, webhooks, mailboxes, domains, and holding all mail.
 
-Its pages may wait for MultiMail, ten seconds at most; no other page does. Start with `accounts/adding.py`.
+Its pages may wait for MultiMail, ten seconds at most; no other page does. Each folder holds the commands, forms and
+pages of one subject. Start with `accounts/commands.py`.
 """

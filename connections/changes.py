@@ -1,6 +1,6 @@
-"""One change of an account at MultiMail: told to the ledger before it is asked for, and again when it is known.
+"""One change of an account at MultiMail: recorded before it is asked for, and again when its outcome is known.
 
-A call that breaks may have had its effect. It is never repeated here: whoever asked for it looks first.
+A call that breaks may have had its effect. It is never repeated here: the caller reads MultiMail's state first.
 """
 
 import logging
@@ -10,7 +10,6 @@ from typing import Any
 from django.db import transaction
 
 from audit.recording import record
-from connections.calls import CHANGE_SECONDS
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
@@ -20,9 +19,13 @@ from upstream.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
+# Seconds for all calls of a page together: a person waits for it.
+READ_SECONDS = 3.0
+CHANGE_SECONDS = 10.0
 
-def as_admin(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
-    """Return MultiMail's API as the admin key reaches it. Raises ActNotAllowed without one."""
+
+def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
+    """Return a client with the admin key; each call has so many seconds. Raises ActNotAllowed without a key."""
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
     return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
@@ -34,22 +37,30 @@ def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = N
         raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
 
 
-def ask_for(
-    call: Callable[[], dict[str, Any]], *, what: str, failed: str, connection: Connection, actor: Actor
+def request_change(
+    connection: Connection,
+    actor: Actor,
+    call: Callable[[AdminClient], dict[str, Any]],
+    *,
+    what: str,
+    failed: str,
+    within: float = CHANGE_SECONDS,
 ) -> dict[str, Any]:
-    """Ask MultiMail for one change and return its answer. `what` says it in words, after "to".
+    """Ask MultiMail for one change and return its answer; `what` describes it, `failed` is the action of its failure.
 
-    Raises ChangeRefused, or one of its kind, where nothing happened, and ChangeUnknown where that is not known.
+    Raises ActNotAllowed without an admin key, ChangeRefused or one of its kind where nothing happened, and
+    ChangeUnknown where that is not known.
     """
-    note("account.change_asked", connection, actor, explanation=what)
+    client = admin_client(connection, within=within)
+    record_change("account.change_asked", connection, actor, explanation=what)
     try:
-        answer = call()
+        answer = call(client)
     except errors.UpstreamError as error:
-        note(failed, connection, actor, explanation=f"{what}: {error.sentence}")
+        record_change(failed, connection, actor, explanation=f"{what}: {error.sentence}")
         log.warning("change of account failed", extra={"connection": connection.slug, "reason": error.sentence})
-        raise told_as(error) from None
+        raise change_error(error) from None
     if answer.get("status") == "pending_approval":
-        note(failed, connection, actor, explanation=f"{what}: it waits for the code of an operator.")
+        record_change(failed, connection, actor, explanation=f"{what}: it waits for the code of an operator.")
         raise CodeWanted(
             "Not done yet: MultiMail wants an operator to confirm this. Whoever runs it reads the code there (a "
             "gateway of our own shows it with ./run manage gateway_codes). Enter it here, and send the same once more."
@@ -57,8 +68,8 @@ def ask_for(
     return answer
 
 
-def told_as(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
-    """Return what an error of the wire means to whoever asked for a change."""
+def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
+    """Return the error that tells the admin what a failed call means for their change."""
     if isinstance(error, errors.KeyRefused):
         return ChangeRefused(
             f"{error.sentence} The admin key of this connection is not taken any more: put in another."
@@ -73,6 +84,6 @@ def told_as(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
 
 
 @transaction.atomic
-def note(action: str, connection: Connection, actor: Actor, **details: str) -> None:
-    """Write one entry about the account."""
+def record_change(action: str, connection: Connection, actor: Actor, **details: str) -> None:
+    """Record one entry about the account in a transaction of its own."""
     record(action, actor=actor, connection=connection.pk, details=details)

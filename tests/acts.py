@@ -47,9 +47,9 @@ PROVED = {
     "factor-app": "test_second_factor.py",
     "factor-passkey": "test_ledger_entries.py::test_passkey_is_told_when_it_is_added",
     "add-connection": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
-    "register-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
-    "test-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
-    "rotate-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "register-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "test-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "rotate-own-webhook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
@@ -59,7 +59,7 @@ AT_MULTIMAIL = {
     *("add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
     *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
-    *("add-hook", "test-hook", "rotate-hook", "delete-hook", "replay-delivery"),
+    *("add-webhook", "test-webhook", "rotate-webhook", "delete-webhook", "replay-delivery"),
 }
 # Do nothing by themselves: others do, or it is no act.
 QUIET_TASKS = {

@@ -134,11 +134,11 @@ CONNECTION_DOORS = {
         sure=True,
         fields=lambda w: {"do": "remove"},
     ),
-    "register-own-hook": Door(
+    "register-own-webhook": Door(
         "registers the desk's webhook at MultiMail", "connection", (A,), sure=True, fields=nothing
     ),
-    "test-own-hook": Door("has a test sent", "connection", (A,), fields=nothing),
-    "rotate-own-hook": Door(
+    "test-own-webhook": Door("has a test sent", "connection", (A,), fields=nothing),
+    "rotate-own-webhook": Door(
         "changes the webhook's secret", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
     ),
     "take-secret": Door(
@@ -180,15 +180,15 @@ ACCOUNT_DOORS = {
     "verify-domain": Door("checks the DNS records of a domain", "connection", (A,), fields=nothing),
     "rotate-domain": Door("rotates the DKIM key of a domain", "connection", (A,), sure=True, fields=nothing),
     "delete-domain": Door("removes a domain", "connection", (A,), sure=True, fields=nothing),
-    "hooks": Door("lists the webhooks of an account", "some connection", (A,)),
-    "add-hook": Door("registers a webhook", "connection", (A,), sure=True, fields=nothing),
-    "hook-bodies": Door("shows sample bodies of events", "connection", (A,)),
-    "hook": Door("shows a webhook with its deliveries", "connection", (A,)),
-    "test-hook": Door("sends a test event to a webhook", "connection", (A,), fields=nothing),
-    "rotate-hook": Door(
+    "webhooks": Door("lists the webhooks of an account", "some connection", (A,)),
+    "add-webhook": Door("registers a webhook", "connection", (A,), sure=True, fields=nothing),
+    "webhook-bodies": Door("shows sample bodies of events", "connection", (A,)),
+    "webhook": Door("shows a webhook with its deliveries", "connection", (A,)),
+    "test-webhook": Door("sends a test event to a webhook", "connection", (A,), fields=nothing),
+    "rotate-webhook": Door(
         "rotates the secret of a webhook", "connection", (A,), sure=True, fields=lambda w: {"overlap": "86400"}
     ),
-    "delete-hook": Door("ends a webhook", "connection", (A,), sure=True, fields=nothing),
+    "delete-webhook": Door("ends a webhook", "connection", (A,), sure=True, fields=nothing),
     "replay-delivery": Door("sends a webhook delivery again", "connection", (A,), fields=nothing),
 }
 

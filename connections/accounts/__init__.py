@@ -1,4 +1,4 @@
 """Connections: added, given other keys or another secret, paused, removed; and the desk's own webhook.
 
-Start with `adding.py`.
+Start with `commands.py`.
 """

@@ -6,12 +6,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 
-from connections.accounts.adding import MAX_NAME
-from connections.accounts.checks import address_problem
-from connections.accounts.key_slots import SLOTS
-from connections.accounts.pausing import MAX_REASON
-from connections.accounts.rotation import OVERLAPS
-from connections.form_base import AdminForm, ConfirmedForm
+from common.forms import SentenceForm
+from connections.accounts.commands import MAX_NAME, MAX_REASON
+from connections.accounts.keys import SLOTS, address_problem
+from connections.accounts.own_webhook import OVERLAPS
+from connections.pages import ApprovalCodeForm
 from upstream.hosts import HOSTED
 
 OURS, THERE, OTHER = "ours", "hosted", "other"
@@ -33,7 +32,7 @@ class SecretField(forms.RegexField):
         super().__init__(pattern, error_messages=errors, strip=True, **options)
 
 
-class AddConnectionForm(AdminForm):
+class AddConnectionForm(SentenceForm):
     """A connection to add: which MultiMail, what to call it, and its keys by slot."""
 
     place = forms.ChoiceField(
@@ -70,19 +69,19 @@ class AddConnectionForm(AdminForm):
         return {name: str(self.data.get(name, ""))[:200] for name in ("place", "address", "name")}
 
 
-class KeyForm(AdminForm):
+class KeyForm(SentenceForm):
     """One key for a slot."""
 
     key = SecretField()
 
 
-class NameForm(AdminForm):
+class NameForm(SentenceForm):
     """What a connection is called."""
 
     name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
 
 
-class AddressForm(AdminForm):
+class AddressForm(SentenceForm):
     """Where a gateway answers from now on."""
 
     address = forms.CharField(
@@ -103,7 +102,7 @@ class AddressForm(AdminForm):
         return url
 
 
-class PauseForm(AdminForm):
+class PauseForm(SentenceForm):
     """Why a connection is paused."""
 
     reason = forms.CharField(
@@ -115,11 +114,11 @@ class PauseForm(AdminForm):
     )
 
 
-class RegisterForm(ConfirmedForm):
+class RegisterForm(ApprovalCodeForm):
     """Nothing but the code that an operator may have to give."""
 
 
-class OverlapForm(AdminForm):
+class OverlapForm(SentenceForm):
     """How long the old secret is taken beside the new one."""
 
     overlap = forms.ChoiceField(
@@ -134,7 +133,7 @@ class SecretForm(OverlapForm):
     secret = SecretField(word="secret", required=False)
 
 
-class RemoveForm(AdminForm):
+class RemoveForm(SentenceForm):
     """The connection's name, typed to say that it is meant."""
 
     name = forms.CharField(max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."})

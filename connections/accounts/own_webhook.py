@@ -1,17 +1,27 @@
-"""The desk's own webhook at MultiMail: registering it, testing it, and changing its secret without a lost event."""
+"""The desk's own webhook at MultiMail: registering it, testing it, and changing its secret without a lost event.
+
+A new secret is accepted here before MultiMail knows it, and the old one until MultiMail has certainly stopped signing
+with it: after each step both sides can stop for good and still understand each other. While MultiMail has not said when
+it changed, `previous_secret_until` is empty and both secrets are accepted.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
+from django.conf import settings
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from audit.recording import changed, record
+from common.origins import is_public
 from common.postgres import clock
-from connections.accounts import rights, rotation
-from connections.accounts import webhook_status as webhook
-from connections.accounts.checks import seconds_between
-from connections.calls import CHANGE_SECONDS, administration
-from connections.changes import ask_for
+from common.postgres.anew import atomic_anew
+from connections.accounts.commands import check_may_change, lock, new_secret
+from connections.changes import admin_client, request_change
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, WebhookEvent
@@ -20,9 +30,171 @@ from upstream import errors
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
-# A page waits so long for the event of a test; what comes later shows on the page that follows.
+# The events that the desk subscribes to; only our own gateway sends the last two.
+EVENTS = (
+    *("oversight.pending", "oversight.approved", "oversight.rejected"),
+    *("message.sent", "message.delivered", "message.bounced", "message.complained", "message.received"),
+)
+OWN_EVENTS = ("message.cancelled", "message.failed")
+
+
+def address_of(connection: Connection) -> str:
+    """Return where MultiMail sends this connection's events."""
+    return f"{settings.PUBLIC_URL}{reverse('multimail-webhook', args=[connection.webhook_id])}"
+
+
+def wanted_events(connection: Connection) -> list[str]:
+    """Return what to subscribe to."""
+    return [*EVENTS, *(OWN_EVENTS if connection.is_our_gateway else ())]
+
+
+def unreachable_because(connection: Connection) -> str:
+    """Return why MultiMail cannot reach the webhook's address, as far as the address tells; else nothing."""
+    if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(settings.PUBLIC_URL):
+        return ""
+    return (
+        f"MultiMail cannot reach {settings.PUBLIC_URL}: that address means this machine alone. Set PUBLIC_URL to the "
+        "address that others open the desk by, and start it again. Until then held mail is found by reading, every "
+        "half minute."
+    )
+
+
+def _is_of_this_machine(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+@atomic_anew
+def record_registration(*, connection: Connection, webhook_id: str, actor: Actor) -> Connection:
+    """Store the id under which the webhook is registered at MultiMail."""
+    locked = lock(connection, actor)
+    before, locked.upstream_webhook_id = locked.upstream_webhook_id, webhook_id
+    locked.save(update_fields=["upstream_webhook_id"])
+    details = {"explanation": address_of(locked), **changed(before=before, after=webhook_id)}
+    record("hook.registered", actor=actor, connection=locked.pk, details=details)
+    return locked
+
+
+def find_event(connection: Connection, event_id: str) -> WebhookEvent | None:
+    """Return the event with this id, once it came in."""
+    return WebhookEvent.objects.filter(connection=connection, event_id=event_id).first() if event_id else None
+
+
+@atomic_anew
+def record_test(*, connection: Connection, actor: Actor) -> None:
+    """Record that a test came in just now."""
+    locked = lock(connection, actor)
+    Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
+    record("hook.tested", actor=actor, connection=locked.pk, details={"explanation": "The event arrived."})
+
+
+# An event that was signed just before the change may still be on its way, and the two clocks may differ.
+MARGIN = timedelta(minutes=5)
+OVERLAPS = {
+    "day": ("The old one is taken for a day more", timedelta(days=1)),
+    "hour": ("For an hour more", timedelta(hours=1)),
+    "none": ("It leaked: change at once", timedelta(0)),
+}
+# Which secrets are accepted, in the words of the ledger.
+ONE, BOTH = "one secret is taken", "the old and the new secret are taken"
+_SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
+
+
+def is_open(connection: Connection) -> bool:
+    """Whether a change of secrets was begun that MultiMail may not know of."""
+    return bool(connection.previous_webhook_secret) and connection.previous_secret_until is None
+
+
+@atomic_anew
+def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
+    """Accept a new secret beside the old one, which has no end yet: MultiMail does not know the new one."""
+    locked = lock(connection, actor)
+    if is_open(locked):
+        return locked
+    _check_one_secret(locked)
+    locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
+    locked.previous_secret_until = None
+    locked.save(update_fields=_SECRETS)
+    _record(locked, actor, "It began.", before=ONE, after=BOTH)
+    return locked
+
+
+@atomic_anew
+def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
+    """MultiMail knows the new secret: accept the old one for the overlap and a margin, then no longer."""
+    locked = lock(connection, actor)
+    if is_open(locked):
+        locked.previous_secret_until = clock() + overlap + MARGIN
+        locked.save(update_fields=_SECRETS)
+        until = f"The old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+        _record(locked, actor, until, before=BOTH, after=f"{BOTH} for a time")
+    return locked
+
+
+@atomic_anew
+def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Connection:
+    """MultiMail certainly does not know the new secret: accept only the old one."""
+    locked = lock(connection, actor)
+    if is_open(locked):
+        locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
+        locked.save(update_fields=_SECRETS)
+        _record(locked, actor, f"It was given up: {because}", before=BOTH, after=ONE)
+    return locked
+
+
+@atomic_anew
+def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
+    """Accept a secret that a person sets at MultiMail or found there, and the old one for the overlap."""
+    locked = lock(connection, actor)
+    if secret == locked.webhook_secret:
+        raise ConnectionNotChanged("That is the secret which is taken already.")
+    _check_one_secret(locked)
+    locked.previous_webhook_secret = locked.webhook_secret
+    locked.webhook_secret = secret
+    locked.previous_secret_until = clock() + overlap + MARGIN
+    locked.save(update_fields=_SECRETS)
+    until = f"By hand; the old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+    _record(locked, actor, until, before=ONE, after=f"{BOTH} for a time")
+    return locked
+
+
+@atomic_anew
+def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
+    """Stop accepting the old secret now."""
+    locked = lock(connection, actor)
+    if is_open(locked):
+        raise ConnectionNotChanged("MultiMail may still sign with the old secret. Finish the change first.")
+    if not locked.previous_webhook_secret:
+        return locked
+    locked.previous_webhook_secret, locked.previous_secret_until = "", None
+    locked.save(update_fields=_SECRETS)
+    _record(locked, actor, "The old one is taken no more.", before=BOTH, after=ONE)
+    return locked
+
+
+def _record(locked: Connection, actor: Actor, explanation: str, *, before: str, after: str) -> None:
+    details = {"explanation": explanation, **changed(before=before, after=after)}
+    record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+
+
+def _check_one_secret(locked: Connection) -> None:
+    """Raise ConnectionNotChanged while two secrets are accepted: a third would drop one that may still sign."""
+    overlaps = Connection.objects.filter(pk=locked.pk, previous_secret_until__gt=Now()).exclude(
+        previous_webhook_secret=""
+    )
+    if is_open(locked) or overlaps.exists():
+        until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
+        raise ConnectionNotChanged(
+            f"The secret before this one is still taken{until}, and two are the most. Wait until then."
+        )
+
+
+# How long a page waits for the event of a test; one that comes later shows on the next page.
 TEST_SECONDS = 5.0
-LOOK_EVERY = 0.1
+POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -37,24 +209,26 @@ class TestResult:
 
 def register(*, connection: Connection, actor: Actor, approval_code: str = "") -> Connection:
     """Register the desk's webhook, or find it registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
-    rights.check_may_change(actor, connection)
-    admin, url = administration(connection), webhook.address_of(connection)
-    there = _registered(admin, url)
-    if there is None:
-        wanted = {"url": url, "events": webhook.wanted_events(connection), "secret": connection.webhook_secret}
+    check_may_change(actor, connection)
+    admin, url = admin_client(connection), address_of(connection)
+    row = _registered(admin, url)
+    if row is None:
+        wanted = {"url": url, "events": wanted_events(connection), "secret": connection.webhook_secret}
         if connection.is_our_gateway:
             wanted["include_sandbox"] = True
         if approval_code:
             wanted["approval_code"] = approval_code
-        there = _ask(lambda: admin.ask("POST", "/v1/webhooks", body=wanted), "register the webhook", connection, actor)
-    webhook_id, secret = str(there.get("id") or ""), _secret_in(there)
+        row = _request(
+            connection, actor, "register the webhook", lambda admin: admin.ask("POST", "/v1/webhooks", body=wanted)
+        )
+    webhook_id, secret = str(row.get("id") or ""), _secret_in(row)
     if not webhook_id:
         raise ChangeUnknown("MultiMail's answer does not name the webhook. Look there whether it is registered.")
-    noted = webhook.note_registered(connection=connection, webhook_id=webhook_id, actor=actor)
+    connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
     if secret and secret != connection.webhook_secret:
         # It was registered before, or MultiMail made a secret of its own: that is the one it signs with.
-        noted = rotation.take_secret(connection=noted, secret=secret, overlap=timedelta(hours=1), actor=actor)
-    return noted
+        connection = take_secret(connection=connection, secret=secret, overlap=timedelta(hours=1), actor=actor)
+    return connection
 
 
 def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
@@ -72,29 +246,31 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
 
 def test(*, connection: Connection, actor: Actor) -> TestResult:
     """Have an event sent, and wait a moment for it to come in. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    rights.check_may_change(actor, connection)
+    check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ChangeRefused("The webhook is not registered yet, as far as this desk knows. Register it first.")
-    asked_at, admin = clock(), administration(connection)
-    call = lambda: admin.test_webhook(connection.upstream_webhook_id)  # noqa: E731
-    event_id = str(_ask(call, "send a test", connection, actor).get("event_id") or "")
+    asked_at, admin = clock(), admin_client(connection)
+    answer = _request(
+        connection, actor, "send a test", lambda admin: admin.test_webhook(connection.upstream_webhook_id)
+    )
+    event_id = str(answer.get("event_id") or "")
     event = _await_event(connection, event_id)
     if event is None:
-        return TestResult(event_id, problem=_why_not(connection, admin, event_id))
-    webhook.note_tested(connection=connection, actor=actor)
-    return TestResult(event_id, seconds=seconds_between(asked_at, event.received_at))
+        return TestResult(event_id, problem=_failure_reason(connection, admin, event_id))
+    record_test(connection=connection, actor=actor)
+    return TestResult(event_id, seconds=max((event.received_at - asked_at).total_seconds(), 0.0))
 
 
 def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:
     ends = time.monotonic() + TEST_SECONDS
-    while (event := webhook.event_of(connection, event_id)) is None and time.monotonic() < ends:
-        time.sleep(LOOK_EVERY)
+    while (event := find_event(connection, event_id)) is None and time.monotonic() < ends:
+        time.sleep(POLL_SECONDS)
     return event
 
 
-def _why_not(connection: Connection, admin: AdminClient, event_id: str) -> str:
+def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -> str:
     """Say why a test did not come in, by what MultiMail's log of deliveries tells."""
-    own_reason = webhook.unreachable_because(connection)
+    own_reason = unreachable_because(connection)
     try:
         log = admin.ask("GET", "/v1/webhook-deliveries", params={"webhook_id": connection.upstream_webhook_id})
     except errors.UpstreamError:
@@ -107,7 +283,7 @@ def _why_not(connection: Connection, admin: AdminClient, event_id: str) -> str:
     if status == 404:
         return "It was sent to an address that no connection here has. Register the webhook again."
     if isinstance(status, int) and not 200 <= status < 300:
-        return f"What answers at {webhook.address_of(connection)} said {status}. See whether that leads to this desk."
+        return f"What answers at {address_of(connection)} said {status}. See whether that leads to this desk."
     if error:
         return f"MultiMail could not deliver it: {error} {own_reason}".strip()
     late = f"It did not arrive within {TEST_SECONDS:.0f} seconds."
@@ -121,30 +297,30 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
     one for the overlap; 3 the end of the old one is written down. Whatever breaks between these, both are taken, and
     this function goes on where it stopped. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused, ChangeUnknown.
     """
-    rights.check_may_change(actor, connection)
+    check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ConnectionNotChanged("The webhook is not registered as far as this desk knows, so change it by hand.")
-    admin, goes_on = administration(connection), rotation.is_open(connection)
-    held = rotation.begin_rotation(connection=connection, actor=actor)
+    admin, goes_on = admin_client(connection), is_open(connection)
+    held = begin_rotation(connection=connection, actor=actor)
     if goes_on and (ended := _signs_with(admin, held)) is not None:
-        return rotation.finish_rotation(connection=held, overlap=ended, actor=actor)
+        return finish_rotation(connection=held, overlap=ended, actor=actor)
     webhook_id, seconds = held.upstream_webhook_id, int(overlap.total_seconds())
     try:
-        answer = _ask(
-            lambda: admin.rotate_webhook(webhook_id, secret=held.webhook_secret, overlap_s=seconds),
-            "change the secret of the webhook",
+        answer = _request(
             connection,
             actor,
+            "change the secret of the webhook",
+            lambda admin: admin.rotate_webhook(webhook_id, secret=held.webhook_secret, overlap_s=seconds),
         )
     except ChangeRefused as error:
         # Only what MultiMail itself tells of its secret is certain; without that, both stay taken.
         if (ended := _signs_with(admin, held)) is not None:
-            return rotation.finish_rotation(connection=held, overlap=ended, actor=actor)
-        rotation.give_up_rotation(connection=held, actor=actor, because=error.sentence)
+            return finish_rotation(connection=held, overlap=ended, actor=actor)
+        cancel_rotation(connection=held, actor=actor, because=error.sentence)
         raise
     # Rotated by somebody else before, the gateway may sign with the old one for longer than was asked.
     ended = max(overlap, _overlap_in(answer))
-    return rotation.finish_rotation(connection=held, overlap=ended, actor=actor)
+    return finish_rotation(connection=held, overlap=ended, actor=actor)
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
@@ -171,7 +347,7 @@ def unregister(connection: Connection) -> str:
     if not connection.upstream_webhook_id:
         return ""
     try:
-        administration(connection, within=CHANGE_SECONDS).delete_webhook(connection.upstream_webhook_id)
+        admin_client(connection).delete_webhook(connection.upstream_webhook_id)
     except errors.NotFound:
         return ""
     except (errors.UpstreamError, ActNotAllowed):
@@ -179,8 +355,10 @@ def unregister(connection: Connection) -> str:
     return ""
 
 
-def _ask(call: Callable[[], dict[str, Any]], what: str, connection: Connection, actor: Actor) -> dict[str, Any]:
-    return ask_for(call, what=what, failed="hook.change_failed", connection=connection, actor=actor)
+def _request(
+    connection: Connection, actor: Actor, what: str, call: Callable[[AdminClient], dict[str, Any]]
+) -> dict[str, Any]:
+    return request_change(connection, actor, call, what=what, failed="hook.change_failed")
 
 
 def _secret_in(answer: dict[str, Any]) -> str:

@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
-from connections.calls import READ_SECONDS
-from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.actors import Actor
@@ -21,7 +20,7 @@ _LOOK_UP_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class DnsRecord:
-    """One record to put into DNS; `problem` says what stands there in its place, where that is known."""
+    """One record to put into DNS; `problem` says what DNS has instead, where that is known."""
 
     type: str
     name: str
@@ -47,28 +46,26 @@ def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
     """Read the domains of an account. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its domains")
     try:
-        rows = as_admin(connection, within=READ_SECONDS).list_domains()
+        rows = admin_client(connection, within=READ_SECONDS).list_domains()
     except errors.UpstreamError as error:
-        raise told_as(error) from None
+        raise change_error(error) from None
     return sorted(map(_domain, rows), key=lambda one: one.name)
 
 
 def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
     """Add a domain; it is pending until DNS proves it. Raises as read_domains."""
     check_admin(actor, connection, may="add domains to it")
-    answer = _ask(connection, actor, f"add the domain {name}", lambda domains: domains.add_domain(name))
-    note("domain.added", connection, actor, **changed(before="", after=name))
+    answer = _ask(connection, actor, f"add the domain {name}", lambda admin: admin.add_domain(name))
+    record_change("domain.added", connection, actor, **changed(before="", after=name))
     return _domain(answer)
 
 
 def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
     """Check its records in DNS, and return a sentence that says what was found. Raises as read_domains."""
     check_admin(actor, connection, may="check its domains")
-    answer = _ask(
-        connection, actor, "check the DNS records of a domain", lambda domains: domains.verify_domain(domain_id)
-    )
+    answer = _ask(connection, actor, "check the DNS records of a domain", lambda admin: admin.verify_domain(domain_id))
     domain = _domain(answer)
-    note("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
+    record_change("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
     # The page shows the problem of each record, so MultiMail's message is for what it could not check.
     message = "" if any(record.problem for record in domain.records) else str(answer.get("message", ""))
     verified = sum(record.verified for record in domain.records)
@@ -78,9 +75,9 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
     """Have another key made, which signs once DNS has it (our gateway). Raises as read_domains."""
     check_admin(actor, connection, may="change what signs its mail")
-    answer = _ask(connection, actor, "rotate a DKIM key", lambda domains: domains.rotate_dkim(domain_id))
-    told = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
-    note("domain.dkim_rotated", connection, actor, **told)
+    answer = _ask(connection, actor, "rotate a DKIM key", lambda admin: admin.rotate_dkim(domain_id))
+    details = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
+    record_change("domain.dkim_rotated", connection, actor, **details)
 
 
 def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
@@ -90,16 +87,15 @@ def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
     if domain_id not in known:
         raise ChangeRefused("The account has no such domain any more.")
     name = known[domain_id]
-    _ask(connection, actor, f"remove the domain {name}", lambda domains: domains.delete_domain(domain_id))
-    note("domain.removed", connection, actor, **changed(before=name, after=""))
+    _ask(connection, actor, f"remove the domain {name}", lambda admin: admin.delete_domain(domain_id))
+    record_change("domain.removed", connection, actor, **changed(before=name, after=""))
     return name
 
 
 def _ask(
     connection: Connection, actor: Actor, what: str, call: Callable[[AdminClient], dict[str, Any]]
 ) -> dict[str, Any]:
-    upstream = as_admin(connection, within=_LOOK_UP_SECONDS)
-    return ask_for(lambda: call(upstream), what=what, failed="domain.change_failed", connection=connection, actor=actor)
+    return request_change(connection, actor, call, what=what, failed="domain.change_failed", within=_LOOK_UP_SECONDS)
 
 
 def _domain(row: Mapping[str, Any]) -> Domain:

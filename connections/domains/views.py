@@ -1,22 +1,35 @@
-"""The domains of the accounts: what to put into DNS, what DNS has of it, and adding one."""
+"""The domains of the accounts: what to publish in DNS, what DNS has of it, and adding, checking and removing one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from common.forms import SentenceForm
 from common.pages import DeskRequest
-from connections.domains import commands as administering
+from connections.domains import commands
 from connections.domains.commands import Domain
-from connections.domains.forms import DomainForm
-from connections.page_base import CHANGE_ERRORS, accounts_of, connection_seen, is_admin, told_by
+from connections.pages import CHANGE_ERRORS, administered_connections, answer, get_visible_connection_or_404, is_admin
+from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
+
+
+class DomainForm(SentenceForm):
+    """A domain to claim. Whether it can be had is for MultiMail to say."""
+
+    domain = forms.CharField(
+        max_length=253,
+        error_messages={
+            "required": "Say which domain, such as example.com.",
+            "max_length": "A domain has at most 253 characters.",
+        },
+    )
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,7 @@ class Account:
 @require_safe
 def domains(request: DeskRequest) -> HttpResponse:
     """List the domains of every account that the actor is an admin of, with the records of each."""
-    return _list(request)
+    return _list_page(request)
 
 
 @login_required
@@ -43,7 +56,7 @@ def add(request: DeskRequest, connection_id: int) -> HttpResponse:
     form = DomainForm(request.POST)
 
     def do(connection: Connection) -> str:
-        made = administering.add_domain(connection=connection, actor=request.actor, name=form.cleaned_data["domain"])
+        made = commands.add_domain(connection=connection, actor=request.actor, name=form.cleaned_data["domain"])
         return f"{made.name} was added. Publish its records in DNS, then check them."
 
     return _change(request, connection_id, do, form)
@@ -56,7 +69,7 @@ def verify(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
     return _change(
         request,
         connection_id,
-        lambda one: administering.verify_domain(connection=one, actor=request.actor, domain_id=domain_id),
+        lambda one: commands.verify_domain(connection=one, actor=request.actor, domain_id=domain_id),
     )
 
 
@@ -67,7 +80,7 @@ def rotate(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
     """Replace the DKIM key."""
 
     def do(connection: Connection) -> str:
-        administering.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
+        commands.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
         return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
     return _change(request, connection_id, do)
@@ -80,7 +93,7 @@ def delete(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
     """Remove a domain."""
 
     def do(connection: Connection) -> str:
-        name = administering.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
+        name = commands.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
         return f"{name} was removed."
 
     return _change(request, connection_id, do)
@@ -89,32 +102,38 @@ def delete(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
 def _change(
     request: DeskRequest, connection_id: int, do: Callable[[Connection], str], form: DomainForm | None = None
 ) -> HttpResponse:
-    connection = connection_seen(request, connection_id)
+    connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return render(request, "approvals/domains.html", {"refused": True, "connection": connection}, status=403)
     if form is not None and not form.is_valid():
-        return _list(request, status=422, typed_for=connection_id, wrong=form.sentences())
+        return _list_page(request, typed_for=connection_id, form=form)
     try:
-        said = do(connection)
+        notice = do(connection)
     except CHANGE_ERRORS as error:
-        status, told = told_by(error)
-        return _list(request, status=status, typed_for=connection_id, **told)
-    messages.info(request, said, extra_tags="desk")
+        return _list_page(request, typed_for=connection_id, failed=error)
+    messages.info(request, notice, extra_tags="desk")
     return redirect("domains")
 
 
-def _list(request: DeskRequest, *, status: int = 200, **told: Any) -> HttpResponse:
-    accounts = accounts_of(request.actor)
+def _list_page(
+    request: DeskRequest,
+    *,
+    typed_for: int | None = None,
+    form: SentenceForm | None = None,
+    failed: DeskError | None = None,
+) -> HttpResponse:
+    accounts = administered_connections(request.actor)
     if not accounts:
         return render(request, "approvals/domains.html", {"refused": True}, status=403)
-    context = {"accounts": [_account(request, one) for one in accounts], "typed": request.POST, **told}
-    return render(request, "approvals/domains.html", context, status=status)
+    rows = [_account(request, one) for one in accounts]
+    context = {"accounts": rows, "typed": request.POST, "typed_for": typed_for}
+    return answer(request, "approvals/domains.html", context, form=form, failed=failed)
 
 
 def _account(request: DeskRequest, connection: Connection) -> Account:
     if not connection.admin_key:
         return Account(connection, [])
     try:
-        return Account(connection, administering.read_domains(connection, actor=request.actor))
+        return Account(connection, commands.read_domains(connection, actor=request.actor))
     except CHANGE_ERRORS as error:
         return Account(connection, [], problem=error.sentence)

@@ -10,8 +10,7 @@ from typing import Any
 
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
-from connections.calls import READ_SECONDS
-from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from mirror.models import Connection
 from people.actors import Actor
@@ -28,13 +27,13 @@ SCOPES = {
     "oversight_read": "See what is held, and decide nothing.",
     "admin": "Mailboxes, keys, webhooks and lists of the whole account; reading too.",
 }
-# In our own slots; a slot's key is known by its beginning, which MultiMail shows.
+# The desk's own slots; the key in one is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key as MultiMail tells of it; never its text. `mailboxes` empty: all of them."""
+    """A key as MultiMail lists it; never its text. `mailboxes` empty: all of them."""
 
     id: str
     name: str
@@ -50,7 +49,7 @@ class ApiKey:
 
 
 @dataclass(frozen=True)
-class KeyMade:
+class CreatedKey:
     """A new key with its text, to be shown once and kept nowhere."""
 
     key: ApiKey
@@ -61,9 +60,9 @@ def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
     """Read the keys of an account, those that work first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its API keys")
     try:
-        rows = as_admin(connection, within=READ_SECONDS).list_keys()
+        rows = admin_client(connection, within=READ_SECONDS).list_keys()
     except errors.UpstreamError as error:
-        raise told_as(error) from None
+        raise change_error(error) from None
     owners = {owner.upstream_key_id: owner.person for owner in connection.key_owners.select_related("person")}
     found = [_key(row, connection, owners) for row in rows]
     return sorted(found, key=lambda one: (not one.is_active, one.name.lower(), one.id))
@@ -79,34 +78,33 @@ def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
 
 def create_key(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None = None, code: str = ""
-) -> KeyMade:
+) -> CreatedKey:
     """Make a key. It is asked for once: where the answer is lost, the key may be there, and its text is not.
 
     Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards.
     """
     check_admin(actor, connection, may="create API keys in it")
-    upstream = as_admin(connection)
     before = _ids(connection)
     body = dict(wanted) | ({"approval_code": code} if code else {})
     try:
-        answer = ask_for(
-            lambda: upstream.create_key(body),
+        answer = request_change(
+            connection,
+            actor,
+            lambda admin: admin.create_key(body),
             what=f"create the API key {wanted['name']} with {', '.join(wanted['scopes'])}",
             failed="api_key.change_failed",
-            connection=connection,
-            actor=actor,
         )
-    except ChangeUnknown as doubt:
-        raise ChangeUnknown(_after_doubt(connection, doubt, before, str(wanted["name"]))) from None
+    except ChangeUnknown as unknown:
+        raise ChangeUnknown(_unknown_outcome(connection, unknown, before, str(wanted["name"]))) from None
     text = str(answer.get("api_key") or answer.get("key") or "")
     made = _key(answer, connection, {})
-    told = changed(before="", after=_told({"scopes": made.scopes, "mailboxes": made.mailboxes}))
-    note("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **told)
+    details = changed(before="", after=_in_words({"scopes": made.scopes, "mailboxes": made.mailboxes}))
+    record_change("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **details)
     if not text or not made.id:
         raise ChangeUnknown("MultiMail's answer holds no key. If the list shows a new one, revoke it.")
     if owner is not None:
         set_owner(connection=connection, key_id=made.id, name=made.name, person=owner, actor=actor)
-    return KeyMade(key=made, text=text)
+    return CreatedKey(key=made, text=text)
 
 
 def change_key(
@@ -114,45 +112,43 @@ def change_key(
 ) -> None:
     """Change name, scopes or mailboxes of a key. Raises as create_key; asking again does no harm."""
     check_admin(actor, connection, may="change its API keys")
-    upstream = as_admin(connection)
     if not changes:
         raise ChangeRefused("Nothing is different: there is nothing to change.")
     body = dict(changes) | ({"approval_code": code} if code else {})
     what = f"change of the API key {key.name}: {', '.join(sorted(changes))}"
     failed = "api_key.change_failed"
-    ask_for(lambda: upstream.change_key(key.id, body), what=what, failed=failed, connection=connection, actor=actor)
-    note(
+    request_change(connection, actor, lambda admin: admin.change_key(key.id, body), what=what, failed=failed)
+    record_change(
         "api_key.changed",
         connection,
         actor,
         name=key.name,
         prefix=key.prefix,
-        **changed(before=_told({name: getattr(key, name) for name in changes}), after=_told(changes)),
+        **changed(before=_in_words({name: getattr(key, name) for name in changes}), after=_in_words(changes)),
     )
 
 
 def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
     """Revoke a key at once. Revoked twice is no error at MultiMail. Raises as create_key."""
     check_admin(actor, connection, may="revoke its API keys")
-    upstream = as_admin(connection)
     try:
-        ask_for(
-            lambda: upstream.revoke_key(key.id, approval_code=code),
+        request_change(
+            connection,
+            actor,
+            lambda admin: admin.revoke_key(key.id, approval_code=code),
             what=f"revoke the API key {key.name}",
             failed="api_key.change_failed",
-            connection=connection,
-            actor=actor,
         )
     except ChangeUnknown:
         if _is_active(connection, key, actor) is not False:
             raise
-    told = changed(before=_told({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
-    note("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **told)
+    details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
+    record_change("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **details)
 
 
 @atomic_anew
 def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
-    """Say whose program a key is, or nobody's. What it sends, that person may not approve. Raises ActNotAllowed."""
+    """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
     check_admin(actor, connection, may="say whose program its API keys are")
     before = KeyOwner.objects.select_for_update().filter(connection=connection, upstream_key_id=key_id)
     was = before.select_related(None).first()
@@ -187,7 +183,7 @@ def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Pe
 
 
 def _slot_of(connection: Connection, prefix: str) -> str:
-    """Return as what the desk seems to use this key itself: a beginning is not the whole, so it is no proof."""
+    """Return the slot in which the desk itself uses this key; a prefix is no proof, so it may be another key."""
     begins = prefix.rstrip(".…")
     fitting = (slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins))
     return next(fitting, "") if len(begins) > 8 else ""
@@ -200,22 +196,22 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _ids(connection: Connection) -> set[str] | None:
     """Return the ids of all keys now, None where they cannot be read."""
     try:
-        return {str(row["id"]) for row in as_admin(connection, within=READ_SECONDS).list_keys()}
+        return {str(row["id"]) for row in admin_client(connection, within=READ_SECONDS).list_keys()}
     except errors.UpstreamError:
         return None
 
 
-def _after_doubt(connection: Connection, doubt: ChangeUnknown, before: set[str] | None, name: str) -> str:
+def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set[str] | None, name: str) -> str:
     """Return in words whether a key was made whose text nobody got."""
     after = _ids(connection)
     if after is None or before is None:
-        return f"{doubt.sentence} Look at the list: if a key named {name} is there, its text is lost, so revoke it."
+        return f"{unknown.sentence} Look at the list: if a key named {name} is there, its text is lost, so revoke it."
     if after - before:
         return (
             f"MultiMail made a key, but its answer was lost on the way, and the key's text with it. Revoke the new "
-            f"{name} in the list, then make another. ({doubt.sentence})"
+            f"{name} in the list, then make another. ({unknown.sentence})"
         )
-    return f"{doubt.sentence} No new key is in the list now. Look once more in a minute before you make it again."
+    return f"{unknown.sentence} No new key is in the list now. Look once more in a minute before you make it again."
 
 
 def _is_active(connection: Connection, key: ApiKey, actor: Actor) -> bool | None:
@@ -225,7 +221,7 @@ def _is_active(connection: Connection, key: ApiKey, actor: Actor) -> bool | None
         return None
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _in_words(facts: Mapping[str, Any]) -> str:
     return "; ".join(
         f"{name}: {', '.join(value) or 'all'}" if isinstance(value, list | tuple) else f"{name}: {value or 'all'}"
         for name, value in sorted(facts.items())

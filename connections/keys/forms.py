@@ -5,13 +5,14 @@ from typing import Any
 
 from django import forms
 
-from connections.form_base import AdminForm, ConfirmedForm
+from common.forms import SentenceForm
 from connections.keys.commands import SCOPES, ApiKey
+from connections.pages import ApprovalCodeForm
 from mirror.models import Mailbox
 from people.models import Person
 
 
-class KeyForm(ConfirmedForm):
+class KeyForm(ApprovalCodeForm):
     """A key to make, or what it is to be from now on. No mailbox ticked: all of them."""
 
     name = forms.CharField(
@@ -67,7 +68,7 @@ class KeyForm(ConfirmedForm):
         return changes
 
 
-class OwnerForm(AdminForm):
+class OwnerForm(SentenceForm):
     """Whose program a key is. Empty: nobody's."""
 
     owner = forms.ModelChoiceField(

@@ -1,14 +1,11 @@
 """Lets a gateway of this product hold all mail of an account, or let it go.
 
-What was asked for stands in the ledger before the call, because a call that breaks may have had its effect.
+The change is recorded before the call, because a call that breaks may have had its effect.
 """
 
 from dataclasses import dataclass
 
-from django.db import transaction
-
-from audit.recording import record
-from connections.calls import CHANGE_SECONDS, READ_SECONDS
+from connections.changes import CHANGE_SECONDS, READ_SECONDS, record_change
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection
 from people.actors import Actor, Role
@@ -32,7 +29,7 @@ def can_hold_all(connection: Connection) -> bool:
 def read_hold_all(connection: Connection) -> HoldAll:
     """Ask the gateway whether it holds everything."""
     try:
-        return _told_by(_client(connection).account(within=READ_SECONDS))
+        return _read(_client(connection).account(within=READ_SECONDS))
     except errors.UpstreamError as error:
         return HoldAll(None, error.sentence)
 
@@ -46,13 +43,13 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
         raise ActNotAllowed("Only an admin of this connection can hold all of its mail, or let it go.")
     if not can_hold_all(connection):
         raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
-    _note(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
+    record_change(f"connection.hold_all_{'on' if on else 'off'}", connection, actor, explanation="")
     try:
-        now = _told_by(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
+        now = _read(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
         now = HoldAll(None, error.sentence)
     if now.is_on is not on:
-        _note("connection.hold_all_failed", connection, actor, explanation=now.problem)
+        record_change("connection.hold_all_failed", connection, actor, explanation=now.problem)
     return now
 
 
@@ -60,15 +57,10 @@ def _client(connection: Connection) -> Client:
     return Client(base_url=connection.api_url, key=connection.admin_key)
 
 
-def _told_by(account: dict[str, object]) -> HoldAll:
-    told = account.get("hold_all")
-    if isinstance(told, bool):
-        return HoldAll(told)
+def _read(account: dict[str, object]) -> HoldAll:
+    is_on = account.get("hold_all")
+    if isinstance(is_on, bool):
+        return HoldAll(is_on)
     # The answer of a gateway that first wants the code of an operator, or does not let this key read the account.
-    said = account.get("message") or account.get("error")
-    return HoldAll(None, str(said)[:300] if said else "The gateway did not say whether it holds all mail.")
-
-
-@transaction.atomic
-def _note(action: str, connection: Connection, actor: Actor, explanation: str = "") -> None:
-    record(action, actor=actor, connection=connection.pk, details={"explanation": explanation})
+    message = account.get("message") or account.get("error")
+    return HoldAll(None, str(message)[:300] if message else "The gateway did not say whether it holds all mail.")

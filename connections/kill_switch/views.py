@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
@@ -9,9 +10,9 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from common.forms import SentenceForm, WordsField
 from common.pages import DeskRequest
 from connections.kill_switch import hold_all as holding
-from connections.kill_switch.forms import HoldAllForm, StopForm
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
@@ -19,6 +20,31 @@ from people.sign_in.reauthentication import ask_first, has_just_proved
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
 from policy.models import KillSwitch
+
+
+class StopForm(SentenceForm):
+    """What the kill switch shall stop, and why: everybody reads the reason until it is released."""
+
+    scope = forms.ChoiceField(
+        error_messages={"required": "Choose what to stop.", "invalid_choice": "That is not yours to stop."}
+    )
+    reason = WordsField(
+        max_length=1000,
+        error_messages={
+            "required": "Say why: whoever finds the mail stopped must know what to wait for.",
+            "max_length": "Keep the reason under 1000 characters.",
+        },
+    )
+
+    def __init__(self, *args: Any, scopes: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
+
+
+class HoldAllForm(forms.Form):
+    """Whether the gateway shall hold all mail."""
+
+    hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Let mail leave again")])
 
 
 @login_required

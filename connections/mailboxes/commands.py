@@ -1,19 +1,26 @@
-"""Makes, changes and deletes mailboxes of an account. A looser oversight mode is another matter: loosening.py."""
+"""Makes, changes and deletes mailboxes of an account, and loosens their oversight mode.
+
+A looser mode takes the two steps that MultiMail wants: asking for it, then giving the code. Agents ask for a looser
+mode too; such a request waits at MultiMail until an admin grants it or it expires.
+"""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
-from connections.changes import as_admin, ask_for, check_admin, note
-from connections.errors import ChangeRefused, ChangeUnknown
+from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from connections.mailboxes.modes import is_looser
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import facts_in, keep_mailboxes, read_mailboxes
 from people.actors import Actor
+from upstream import errors
+from upstream.events import read_time
 
 MAX_UNDO = timedelta(minutes=10)
 MIN_EXPIRY, MAX_EXPIRY = timedelta(hours=1), timedelta(days=90)
@@ -38,27 +45,27 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
     Where the answer is lost, the list tells whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
-    upstream, what = as_admin(connection), f"create the mailbox {wanted['address']}"
+    what = f"create the mailbox {wanted['address']}"
     try:
-        answer = ask_for(
-            lambda: upstream.create_mailbox(_as_sent(wanted)),
+        answer = request_change(
+            connection,
+            actor,
+            lambda admin: admin.create_mailbox(_as_sent(wanted)),
             what=what,
             failed="mailbox.change_failed",
-            connection=connection,
-            actor=actor,
         )
-    except ChangeUnknown as doubt:
-        made = _found(connection, wanted["address"])
+    except ChangeUnknown as unknown:
+        made = _find_created(connection, wanted["address"])
         if made is None:
             raise ChangeUnknown(
-                f"{doubt.sentence} It is not in MultiMail's list now. Look once more before you make it again."
+                f"{unknown.sentence} It is not in MultiMail's list now. Look once more before you make it again."
             ) from None
     else:
         keep_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
         made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
         if made is None:
             raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Look at the list.")
-    note(
+    record_change(
         "mailbox.created",
         connection,
         actor,
@@ -71,7 +78,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
 def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
     """Change settings at MultiMail, or tighten the oversight mode.
 
-    Raises ActNotAllowed, ChangeRefused (a looser mode among it: that goes by loosening.py) and ChangeUnknown.
+    Raises ActNotAllowed, ChangeRefused (a looser mode among it: `loosen` does that) and ChangeUnknown.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
@@ -80,16 +87,16 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
     mode = changes.get("oversight_mode", mailbox.oversight_mode)
     if is_looser(mode, than=mailbox.oversight_mode):
         raise ChangeRefused(f"{mode} is looser than {mailbox.oversight_mode}; that takes a page of its own.")
-    upstream, words = as_admin(connection), ", ".join(_WORDS.get(name, name) for name in changes)
-    body = {name: _on_the_wire(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
+    words = ", ".join(_WORDS.get(name, name) for name in changes)
+    body = {name: _wire_value(value) for name, value in changes.items()} | ({"approval_code": code} if code else {})
     before = {name: getattr(mailbox, name) for name in changes}
     try:
-        answer = ask_for(
-            lambda: upstream.change_mailbox(mailbox.upstream_id, body),
+        answer = request_change(
+            connection,
+            actor,
+            lambda admin: admin.change_mailbox(mailbox.upstream_id, body),
             what=f"change of {mailbox}: {words}",
             failed="mailbox.change_failed",
-            connection=connection,
-            actor=actor,
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -98,8 +105,8 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         answer = {}
     now = _keep(mailbox, changes, answer)
     looser = bool(changes.get("allow_looser_per_call"))
-    details = {"mailbox": mailbox.address, **changed(before=_told(before), after=_told(changes))}
-    note("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
+    details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(changes))}
+    record_change("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
     return now
 
 
@@ -107,14 +114,13 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
     """Delete a mailbox at MultiMail for good; here it stays with its history. Raises as the others do."""
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
-    upstream = as_admin(connection)
     try:
-        ask_for(
-            lambda: upstream.delete_mailbox(mailbox.upstream_id),
+        request_change(
+            connection,
+            actor,
+            lambda admin: admin.delete_mailbox(mailbox.upstream_id),
             what=f"delete the mailbox {mailbox}",
             failed="mailbox.change_failed",
-            connection=connection,
-            actor=actor,
         )
     except ChangeUnknown:
         now = _read_again(mailbox)
@@ -142,7 +148,7 @@ def set_desk_settings(
     locked.undo_window, locked.expire_after = undo_window, expire_after
     locked.save(update_fields=["undo_window", "expire_after"])
     after = {"undo_window": undo_window, "expire_after": expire_after}
-    details = {"mailbox": mailbox.address, **changed(before=_told(before), after=_told(after))}
+    details = {"mailbox": mailbox.address, **changed(before=_in_words(before), after=_in_words(after))}
     record("mailbox.changed", actor=actor, connection=mailbox.connection_id, details=details)
     return locked
 
@@ -153,12 +159,12 @@ def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
     return body | ({"address": wanted["address"]} if "@" in wanted["address"] else {"address_local": wanted["address"]})
 
 
-def _on_the_wire(value: Any) -> Any:
+def _wire_value(value: Any) -> Any:
     """Return a list as one text, and nothing as null: what clears it by every source of the contract."""
     return (", ".join(value) or None) if isinstance(value, list) else value
 
 
-def _found(connection: Connection, wanted: str) -> Mailbox | None:
+def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
     """Return the mailbox of this address, or of this part before the @, as MultiMail lists it now."""
     if read_mailboxes(connection_id=connection.pk):
         return None
@@ -183,7 +189,7 @@ def _keep(mailbox: Mailbox, changes: Mapping[str, Any], answer: Mapping[str, Any
     return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _in_words(facts: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {_value(value)}" for name, value in sorted(facts.items()))
 
 
@@ -191,3 +197,118 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(value) or "nobody"
     return str(value) if value not in (None, "") else "none"
+
+
+@dataclass(frozen=True)
+class UpgradeRequest:
+    """A request for a looser mode. `code` is empty where MultiMail does not show it to this key."""
+
+    id: str
+    mailbox_id: str
+    target: str
+    code: str
+    asked_by: str
+    asked_at: datetime | None
+    ends_at: datetime | None
+
+
+@dataclass(frozen=True)
+class UpgradeRequests:
+    """The requests for looser modes that wait at one connection; `problem` says why they are not known."""
+
+    waiting: tuple[UpgradeRequest, ...] = ()
+    problem: str = ""
+    is_offered: bool = True
+
+
+def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
+    """Read which looser modes were requested. Whoever shows them has checked who may see the codes."""
+    try:
+        rows = admin_client(connection, within=READ_SECONDS).list_upgrade_requests()
+    except errors.UpstreamError as error:
+        refused = change_error(error)
+        return UpgradeRequests(problem=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered))
+    return UpgradeRequests(tuple(map(_upgrade_request, rows)))
+
+
+def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Mailbox:
+    """Give a mailbox a looser mode, and return it as it is now.
+
+    A request for the same mode that waits already is granted. Raises CodeWanted where MultiMail does not show the code:
+    repeat the call with the `code` that was mailed to the account's oversight address. Raises ActNotAllowed,
+    ChangeRefused and ChangeUnknown.
+    """
+    connection = mailbox.connection
+    check_admin(actor, connection, mailbox=mailbox.pk, may="loosen its oversight")
+    if not is_looser(target, than=mailbox.oversight_mode):
+        raise ChangeRefused(f"{mailbox} is {mailbox.oversight_mode}: {target} is no looser mode.")
+    code = code or _code_for(mailbox, actor, target)
+    before = mailbox.oversight_mode
+    changed = _upgrade(mailbox, actor, code=code, target=target)
+    record_change(
+        "mailbox.loosened", connection, actor, mailbox=mailbox.address, before=before, after=changed.oversight_mode
+    )
+    return changed
+
+
+def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
+    """Return the code of a request for this mode; where none waits, make one."""
+    request = _waiting(mailbox, target)
+    if request is None:
+        try:
+            request_change(
+                mailbox.connection,
+                actor,
+                lambda admin: admin.request_upgrade(mailbox.upstream_id, target_mode=target),
+                what=f"ask for {target} as the oversight mode of {mailbox}",
+                failed="mailbox.change_failed",
+            )
+        except ChangeUnknown:
+            # Nothing is loosened by asking; whether it arrived shows in the list.
+            request = _waiting(mailbox, target)
+            if request is None:
+                raise
+        request = request or _waiting(mailbox, target)
+    if request is None or not request.code:
+        raise CodeWanted(
+            "Not done yet: MultiMail was asked, and gave the code to a person, not to this key. It comes to the "
+            "account's oversight address. Enter it here."
+        )
+    return request.code
+
+
+def _upgrade(mailbox: Mailbox, actor: Actor, *, code: str, target: str) -> Mailbox:
+    try:
+        answer = request_change(
+            mailbox.connection,
+            actor,
+            lambda admin: admin.upgrade(mailbox.upstream_id, code=code),
+            what=f"loosen the oversight of {mailbox} to {target}",
+            failed="mailbox.change_failed",
+        )
+    except ChangeUnknown:
+        unread = read_mailboxes(connection_id=mailbox.connection_id)
+        now = Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
+        if unread or now.oversight_mode != target:
+            raise
+        return now
+    facts = facts_in(answer) if answer.get("oversight_mode") else {"oversight_mode": target}
+    Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
+    return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
+
+
+def _waiting(mailbox: Mailbox, target: str) -> UpgradeRequest | None:
+    requests = read_upgrade_requests(mailbox.connection).waiting
+    return next((one for one in requests if (one.mailbox_id, one.target) == (mailbox.upstream_id, target)), None)
+
+
+def _upgrade_request(row: dict[str, Any]) -> UpgradeRequest:
+    return UpgradeRequest(
+        id=str(row["id"]),
+        mailbox_id=str(row.get("mailbox_id") or ""),
+        target=str(row.get("target_mode") or ""),
+        code=str(row.get("code") or ""),
+        asked_by=str(row.get("requested_by_name") or ""),
+        asked_at=read_time(row.get("created_at")),
+        ends_at=read_time(row.get("expires_at")),
+    )

@@ -6,11 +6,11 @@ from typing import Any
 
 from django import forms
 
-from common.forms import WordsField
+from common.forms import SentenceForm, WordsField
 from common.mail_addresses import clean_address, clean_addresses
-from connections.form_base import AdminForm, ConfirmedForm
 from connections.mailboxes.commands import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from connections.mailboxes.modes import MODES, NAMES
+from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
 
 # MultiMail makes no looser mailbox, whatever is asked for: docs/multimail.md, Mailboxes and oversight modes.
@@ -30,7 +30,7 @@ class AddressesField(forms.CharField):
             raise forms.ValidationError(str(error)[:1].upper() + str(error)[1:]) from None
 
 
-class NewMailboxForm(ConfirmedForm):
+class NewMailboxForm(ApprovalCodeForm):
     """A mailbox to make."""
 
     connection = forms.ModelChoiceField(
@@ -72,7 +72,7 @@ class NewMailboxForm(ConfirmedForm):
         return {name: self.cleaned_data[name] for name in names}
 
 
-class SettingsForm(ConfirmedForm):
+class SettingsForm(ApprovalCodeForm):
     """Settings of a mailbox at MultiMail. Boxes that are not ticked are not sent by browsers: absent means off."""
 
     display_name = forms.CharField(
@@ -99,7 +99,7 @@ class SettingsForm(ConfirmedForm):
         return {name: value for name, value in told.items() if getattr(mailbox, name) != value}
 
 
-class DeskForm(AdminForm):
+class DeskForm(SentenceForm):
     """What the desk itself does with the mail of a mailbox."""
 
     undo_seconds = forms.IntegerField(
@@ -124,7 +124,7 @@ class DeskForm(AdminForm):
         return timedelta(seconds=self.cleaned_data["undo_seconds"]), None if hours is None else hours * _HOUR
 
 
-class ModeForm(AdminForm):
+class ModeForm(SentenceForm):
     """Another oversight mode."""
 
     mode = forms.ChoiceField(
@@ -133,7 +133,7 @@ class ModeForm(AdminForm):
     )
 
 
-class LoosenForm(AdminForm):
+class LoosenForm(SentenceForm):
     """The looser mode that was read about, and the code where MultiMail gave it to a person."""
 
     to = forms.ChoiceField(
@@ -145,7 +145,7 @@ class LoosenForm(AdminForm):
     )
 
 
-class DeleteForm(AdminForm):
+class DeleteForm(SentenceForm):
     """The address of what is to be deleted, typed once more."""
 
     address = forms.CharField(max_length=320, error_messages={"required": "Type the address of the mailbox."})

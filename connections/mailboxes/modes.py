@@ -1,4 +1,4 @@
-"""What each oversight mode means, in words, and what changes from one to another. Nothing here asks anybody."""
+"""What each oversight mode means, in words, and what changes from one to another. Pure."""
 
 from dataclasses import dataclass
 
@@ -56,14 +56,14 @@ def looser_than(mode: str) -> tuple[Mode, ...]:
 
 def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return as sentences what will be otherwise once a mailbox is as loose as `after`."""
-    said: list[str] = []
+    found: list[str] = []
     if after not in _GATED and (before in (*_GATED, "read_only") or before not in NAMES):
-        said.append(f"Mail of {address} will leave without anybody reading it.")
-        said.append("This desk hears of it when it has left: no risk rule and no kill switch here can stop it then.")
+        found.append(f"Mail of {address} will leave without anybody reading it.")
+        found.append("This desk hears of it when it has left: no risk rule and no kill switch here can stop it then.")
     if before == "read_only":
-        said.append(f"Agents can send from {address}, which they cannot do now.")
+        found.append(f"Agents can send from {address}, which they cannot do now.")
     if before == "gated_all":
-        said.append("Mail that comes in will reach the agent without anybody looking at it first.")
+        found.append("Mail that comes in will reach the agent without anybody looking at it first.")
     if after == "autonomous":
-        said.append("Nobody gets a copy of what leaves.")
-    return said
+        found.append("Nobody gets a copy of what leaves.")
+    return found

@@ -1,4 +1,4 @@
-"""The mailboxes of the accounts, which looser modes agents ask for, and making a mailbox."""
+"""The pages of mailboxes: the list, adding one, one with its settings and mode, loosening its mode, deleting it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,16 +7,36 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_safe
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wakeups
+from common.forms import SentenceForm
 from common.pages import DeskRequest
-from connections.calls import READ_SECONDS
-from connections.mailboxes.commands import create_mailbox
-from connections.mailboxes.forms import NEW_MODES, NewMailboxForm
-from connections.mailboxes.loosening import Wish, Wishes, read_wishes
-from connections.mailboxes.modes import Mode, mode_named
-from connections.page_base import CHANGE_ERRORS, accounts_of, is_admin, told_by
+from connections.changes import READ_SECONDS
+from connections.mailboxes.commands import (
+    UpgradeRequest,
+    UpgradeRequests,
+    change_mailbox,
+    create_mailbox,
+    delete_mailbox,
+    loosen,
+    read_upgrade_requests,
+    set_desk_settings,
+)
+from connections.mailboxes.forms import (
+    NEW_MODES,
+    TIMINGS,
+    DeleteForm,
+    DeskForm,
+    LoosenForm,
+    ModeForm,
+    NewMailboxForm,
+    SettingsForm,
+)
+from connections.mailboxes.modes import MODES, Mode, consequences, is_looser, mode_named
+from connections.pages import CHANGE_ERRORS, administered_connections, answer, get_visible_mailbox_or_404, is_admin
+from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import read_mailboxes
 from people.actors import Actor, Role
@@ -28,9 +48,9 @@ class Account:
     """One connection with its mailboxes as the page shows them; `problem` says why they may be out of date."""
 
     connection: Connection
-    boxes: list["Box"]
+    boxes: list["MailboxRow"]
     gone: list[Mailbox]
-    wishes: list["Asked"]
+    wishes: list["RequestRow"]
     problem: str
     may_add: bool
     lacks_key: bool
@@ -38,7 +58,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class Box:
+class MailboxRow:
     """A mailbox with what its mode means, and how much is held in it."""
 
     box: Mailbox
@@ -47,10 +67,10 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A looser mode that somebody asked for, with the mailbox it is for."""
+class RequestRow:
+    """A request for a looser mode, with the mailbox it is for."""
 
-    wish: Wish
+    wish: UpgradeRequest
     box: Mailbox
     mode: Mode | None
 
@@ -58,12 +78,52 @@ class Asked:
 @login_required
 @require_safe
 def mailboxes(request: DeskRequest) -> HttpResponse:
-    """List the mailboxes of every account that the actor sees, read anew where they are an admin."""
+    """List the mailboxes of every account that the actor sees, read now where they are an admin."""
     actor: Actor = request.actor
     connections = list(Connection.objects.at_work().visible_to(actor).order_by("name", "pk"))
     accounts = [_account(connection, actor) for connection in connections]
     context = {"accounts": accounts, "is_admin": actor.has(Role.ADMIN), "may_add": any(a.may_add for a in accounts)}
     return render(request, "approvals/mailboxes.html", context)
+
+
+def _account(connection: Connection, actor: Actor) -> Account:
+    visible = connection.mailboxes.visible_to(actor)
+    administers = is_admin(actor, connection) or any(is_admin(actor, connection, one.pk) for one in visible)
+    problem = _refresh(connection, administers=administers)
+    mailboxes = list(visible.order_by("address", "pk"))
+    held = visible.held_in_each()
+    active = [one for one in mailboxes if one.is_active]
+    may_ask = administers and connection.admin_key and not problem
+    requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
+    # Only for mailboxes that the actor is an admin of: a code lets whoever has it loosen the mode.
+    by_id = {one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)}
+    return Account(
+        connection=connection,
+        boxes=[MailboxRow(one, mode_named(one.oversight_mode), held.get(one.pk, 0)) for one in active],
+        gone=[one for one in mailboxes if not one.is_active],
+        wishes=[
+            RequestRow(one, by_id[one.mailbox_id], mode_named(one.target))
+            for one in requests.waiting
+            if one.mailbox_id in by_id
+        ],
+        problem=problem or (requests.problem if requests.is_offered else ""),
+        may_add=is_admin(actor, connection) and bool(connection.admin_key),
+        lacks_key=administers and not connection.admin_key,
+        lists_wishes=requests.is_offered,
+    )
+
+
+def _refresh(connection: Connection, *, administers: bool) -> str:
+    """Read the mailboxes now, for an admin who waits for it, and return why that failed; for others, a worker does."""
+    if not (connection.admin_key or connection.read_key):
+        return ""
+    if connection.paused_at or connection.failing_since:
+        # The page must not wait for an account that is known not to answer.
+        return "MultiMail is not asked while the connection is not well. This is how they were when last read."
+    if administers:
+        return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
+    wakeups.read_mailboxes(connection)
+    return ""
 
 
 @login_required
@@ -72,69 +132,196 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
 def add_mailbox(request: DeskRequest) -> HttpResponse:
     """Show the form for a mailbox, and make it."""
     actor: Actor = request.actor
-    accounts = accounts_of(actor)
+    accounts = administered_connections(actor)
+    template = "approvals/mailbox_add.html"
     if not accounts:
-        return render(request, "approvals/mailbox_add.html", {"refused": True}, status=403)
+        return render(request, template, {"refused": True}, status=403)
     with_key = Connection.objects.filter(pk__in=[one.pk for one in accounts if one.admin_key]).order_by("name", "pk")
+    context = {"connections": with_key, "modes": NEW_MODES, "typed": request.POST}
     if request.method != "POST":
-        return _form(request, with_key, typed={"connection": request.GET.get("connection", "")})
+        return answer(request, template, context | {"typed": {"connection": request.GET.get("connection", "")}})
     form = NewMailboxForm(request.POST, connections=with_key)
     if not form.is_valid():
-        return _form(request, with_key, typed=request.POST, wrong=form.sentences(), status=422)
+        return answer(request, template, context, form=form)
     try:
-        made = create_mailbox(connection=form.cleaned_data["connection"], actor=actor, wanted=form.wanted())
+        created = create_mailbox(connection=form.cleaned_data["connection"], actor=actor, wanted=form.wanted())
     except CHANGE_ERRORS as error:
-        status, told = told_by(error)
-        return _form(request, with_key, typed=request.POST, status=status, **told)
-    mode = mode_named(made.oversight_mode)
-    said = f"{made} is there. Its mode is {mode.words.lower() if mode else made.oversight_mode}."
-    messages.info(request, said, extra_tags="desk")
-    return redirect("mailbox", mailbox_id=made.pk)
+        return answer(request, template, context, failed=error)
+    return _done(request, created, f"{created} is there. Its mode is {_mode_words(created)}.")
 
 
-def _form(
-    request: DeskRequest, connections: Any, *, typed: Any, wrong: dict[str, str] | None = None, status: int = 200,
-    **told: Any,
-) -> HttpResponse:  # fmt: skip
-    context = {"connections": list(connections), "modes": NEW_MODES, "typed": typed, "wrong": wrong or {}, **told}
-    return render(request, "approvals/mailbox_add.html", context, status=status)
+def _done(request: DeskRequest, mailbox: Mailbox, notice: str) -> HttpResponse:
+    messages.info(request, notice, extra_tags="desk")
+    return redirect("mailbox", mailbox_id=mailbox.pk)
 
 
-def _account(connection: Connection, actor: Actor) -> Account:
-    mine = connection.mailboxes.visible_to(actor)
-    administers = is_admin(actor, connection) or any(is_admin(actor, connection, box.pk) for box in mine)
-    problem = _read_anew(connection, administers=administers)
-    boxes = list(mine.order_by("address", "pk"))
-    held = mine.held_in_each()
-    active = [box for box in boxes if box.is_active]
-    wishes = read_wishes(connection) if administers and connection.admin_key and not problem else Wishes()
-    return Account(
-        connection=connection,
-        boxes=[Box(box, mode_named(box.oversight_mode), held.get(box.pk, 0)) for box in active],
-        gone=[box for box in boxes if not box.is_active],
-        wishes=_asked(wishes, [box for box in active if is_admin(actor, connection, box.pk)]),
-        problem=problem or (wishes.problem if wishes.is_offered else ""),
-        may_add=is_admin(actor, connection) and bool(connection.admin_key),
-        lacks_key=administers and not connection.admin_key,
-        lists_wishes=wishes.is_offered,
-    )
+def _mode_words(mailbox: Mailbox) -> str:
+    mode = mode_named(mailbox.oversight_mode)
+    return mode.words.lower() if mode else mailbox.oversight_mode
 
 
-def _read_anew(connection: Connection, *, administers: bool) -> str:
-    """Read the mailboxes now, for an admin who waits for it, and return why that failed; for others, a worker does."""
-    if not (connection.admin_key or connection.read_key):
-        return ""
-    if connection.paused_at or connection.failing_since:
-        # Nobody waits for what is known to be away.
-        return "MultiMail is not asked while the connection is not well. This is how they were when last read."
-    if administers:
-        return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    wakeups.read_mailboxes(connection)
-    return ""
+@login_required
+@require_safe
+def mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Show a mailbox; whoever is no admin of it sees it without the forms."""
+    return _mailbox_page(request, get_visible_mailbox_or_404(request, mailbox_id))
 
 
-def _asked(wishes: Wishes, boxes: list[Mailbox]) -> list[Asked]:
-    """Return what was asked for, only for mailboxes whose admin looks: the codes are theirs to know."""
-    by_id = {box.upstream_id: box for box in boxes}
-    mine = [wish for wish in wishes.waiting if wish.mailbox_id in by_id]
-    return [Asked(wish, by_id[wish.mailbox_id], mode_named(wish.target)) for wish in mine]
+@login_required
+@require_POST
+def set_windows(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Set how long a decision can be undone, and when mail that waits expires."""
+    found, form = get_visible_mailbox_or_404(request, mailbox_id), DeskForm(request.POST)
+    if not form.is_valid():
+        return _mailbox_page(request, found, form=form, typed=request.POST)
+    undo_window, expire_after = form.windows()
+    try:
+        set_desk_settings(mailbox=found, actor=request.actor, undo_window=undo_window, expire_after=expire_after)
+    except CHANGE_ERRORS as error:
+        return _mailbox_page(request, found, failed=error, typed=request.POST)
+    return _done(request, found, f"{found} keeps to that from its next message on.")
+
+
+@login_required
+@require_POST
+@reauthenticated
+def change_settings(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Change settings at MultiMail; only what differs is sent."""
+    found, form = get_visible_mailbox_or_404(request, mailbox_id), SettingsForm(request.POST)
+    if not form.is_valid():
+        return _mailbox_page(request, found, form=form, typed=request.POST)
+    try:
+        changes, code = form.changes(found), form.cleaned_data["approval_code"]
+        changed = change_mailbox(mailbox=found, actor=request.actor, changes=changes, code=code)
+    except CHANGE_ERRORS as error:
+        return _mailbox_page(request, found, failed=error, typed=request.POST)
+    return _done(request, changed, f"{changed} is changed at MultiMail.")
+
+
+@login_required
+@require_POST
+def change_mode(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Tighten the mode at once; what loosens it leads to the page that says what that means."""
+    found, form = get_visible_mailbox_or_404(request, mailbox_id), ModeForm(request.POST)
+    if not form.is_valid():
+        return _mailbox_page(request, found, form=form, typed=request.POST)
+    mode = form.cleaned_data["mode"]
+    if is_looser(mode, than=found.oversight_mode):
+        return redirect(f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}")
+    if mode == found.oversight_mode:
+        return redirect("mailbox", mailbox_id=found.pk)
+    try:
+        changed = change_mailbox(mailbox=found, actor=request.actor, changes={"oversight_mode": mode})
+    except CHANGE_ERRORS as error:
+        return _mailbox_page(request, found, failed=error)
+    return _done(request, found, f"{found} is stricter now: {_mode_words(changed)}.")
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@reauthenticated
+def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Say what a looser mode means for this mailbox, and give it that mode."""
+    found = get_visible_mailbox_or_404(request, mailbox_id)
+    if not is_admin(request.actor, found.connection, found.pk):
+        refusal = ActNotAllowed("Only an admin of this mailbox can loosen its oversight.")
+        return _loosen_page(request, found, found.oversight_mode, failed=refusal, is_refused=True)
+    form = LoosenForm(request.POST if request.method == "POST" else request.GET)
+    if not form.is_valid() or not is_looser(form.cleaned_data["to"], than=found.oversight_mode):
+        return redirect("mailbox", mailbox_id=found.pk)
+    to = form.cleaned_data["to"]
+    if request.method != "POST":
+        return _loosen_page(request, found, to)
+    try:
+        now = loosen(mailbox=found, actor=request.actor, target=to, code=form.cleaned_data["code"])
+    except CHANGE_ERRORS as error:
+        return _loosen_page(request, found, to, failed=error)
+    return _done(request, found, f"{found} is looser now: {_mode_words(now)}. The ledger keeps who did it.")
+
+
+def _loosen_page(
+    request: DeskRequest, found: Mailbox, to: str, *, failed: DeskError | None = None, is_refused: bool = False
+) -> HttpResponse:
+    context = {
+        "box": found,
+        "before": mode_named(found.oversight_mode),
+        "after": mode_named(to),
+        "to": to,
+        "says": consequences(str(found), before=found.oversight_mode, after=to),
+        "held": _held_in(request, found),
+        "wish": None if is_refused else _request_for(found, to),
+        "is_refused": is_refused,
+    }
+    return answer(request, "approvals/mailbox_loosen.html", context, failed=failed)
+
+
+def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
+    """Return the request of an agent that this would grant, or that it would end."""
+    if not mailbox.connection.admin_key:
+        return None
+    requests = read_upgrade_requests(mailbox.connection).waiting
+    mine = [one for one in requests if one.mailbox_id == mailbox.upstream_id]
+    return next((one for one in mine if one.target == to), mine[0] if mine else None)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@reauthenticated
+def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+    """Say what goes with a mailbox, and delete it when its address is typed."""
+    found = get_visible_mailbox_or_404(request, mailbox_id)
+    if not is_admin(request.actor, found.connection):
+        refusal = ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
+        return _mailbox_page(request, found, failed=refusal)
+    template, context = "approvals/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
+    if request.method != "POST":
+        return render(request, template, context)
+    form, context = DeleteForm(request.POST, mailbox=found), context | {"typed": request.POST}
+    if not form.is_valid():
+        return answer(request, template, context, form=form)
+    try:
+        delete_mailbox(mailbox=found, actor=request.actor)
+    except CHANGE_ERRORS as error:
+        return answer(request, template, context, failed=error)
+    messages.info(request, f"{found} is deleted at MultiMail. Its history stays here.", extra_tags="desk")
+    return redirect("mailboxes")
+
+
+def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
+    return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
+
+
+def _mailbox_page(
+    request: DeskRequest,
+    found: Mailbox,
+    *,
+    form: SentenceForm | None = None,
+    failed: DeskError | None = None,
+    typed: Any = None,
+) -> HttpResponse:
+    typed = typed or {}
+    hours = "" if found.expire_after is None else f"{found.expire_after.total_seconds() / 3600:g}"
+    context: dict[str, Any] = {
+        "box": found,
+        "mode": mode_named(found.oversight_mode),
+        "modes": [(mode, is_looser(mode.name, than=found.oversight_mode)) for mode in MODES],
+        "timings": TIMINGS,
+        "held": _held_in(request, found),
+        "may_change": is_admin(request.actor, found.connection, found.pk),
+        "may_delete": is_admin(request.actor, found.connection) and bool(found.connection.admin_key),
+        "has_key": bool(found.connection.admin_key),
+        "settings": _settings_typed(found, typed),
+        "undo_seconds": typed.get("undo_seconds", int(found.undo_window.total_seconds())),
+        "expire_hours": typed.get("expire_hours", hours),
+        "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
+    }
+    return answer(request, "approvals/mailbox.html", context, form=form, failed=failed)
+
+
+def _settings_typed(mailbox: Mailbox, typed: Any) -> dict[str, Any]:
+    """Return the settings for the form: as they were typed, else as MultiMail has them."""
+    names = [name for name in SettingsForm.base_fields if name != "approval_code"]
+    if "display_name" in typed:
+        return {name: typed.get(name, "") for name in (*names, "approval_code")}
+    lists = {"auto_cc": ", ".join(mailbox.auto_cc), "auto_bcc": ", ".join(mailbox.auto_bcc)}
+    return {name: getattr(mailbox, name) for name in names} | lists

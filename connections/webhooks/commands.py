@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
-from connections.calls import READ_SECONDS
-from connections.changes import as_admin, ask_for, check_admin, note, told_as
+from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from mirror.models import Connection
 from people.actors import Actor
@@ -16,7 +15,7 @@ from upstream.events import read_time
 
 
 @dataclass(frozen=True)
-class Hook:
+class Webhook:
     """A subscription without its secret. `is_ours`: the desk itself hears by it what is held."""
 
     id: str
@@ -30,7 +29,7 @@ class Hook:
 
 
 @dataclass(frozen=True)
-class Sent:
+class Delivery:
     """One event on its way to a webhook, or behind it."""
 
     id: str
@@ -51,164 +50,165 @@ class Sent:
 
 
 @dataclass(frozen=True)
-class HookMade:
+class CreatedWebhook:
     """A subscription with a secret that is shown once and kept nowhere here."""
 
-    hook: Hook
+    webhook: Webhook
     secret: str
 
 
-def read_hooks(connection: Connection, *, actor: Actor) -> list[Hook]:
+def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
     """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
     check_admin(actor, connection, may="see its webhooks")
     try:
-        rows = as_admin(connection, within=READ_SECONDS).list_webhooks()
+        rows = admin_client(connection, within=READ_SECONDS).list_webhooks()
     except errors.UpstreamError as error:
-        raise told_as(error) from None
-    return sorted((_hook(row, connection) for row in rows), key=lambda one: (not one.is_ours, one.url, one.id))
+        raise change_error(error) from None
+    return sorted((_webhook(row, connection) for row in rows), key=lambda one: (not one.is_ours, one.url, one.id))
 
 
-def read_hook(connection: Connection, hook_id: str, *, actor: Actor) -> Hook:
-    """Read one subscription. Raises ChangeNotOffered where the account has none of this id, or as read_hooks."""
-    found = next((one for one in read_hooks(connection, actor=actor) if one.id == hook_id), None)
+def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
+    """Read one subscription. Raises ChangeNotOffered where the account has none of this id, or as read_webhooks."""
+    found = next((one for one in read_webhooks(connection, actor=actor) if one.id == webhook_id), None)
     if found is None:
         raise ChangeNotOffered("MultiMail has no webhook of this id in this account.")
     return found
 
 
-def read_sent(
-    connection: Connection, *, actor: Actor, hook: Hook | None = None, cursor: str = ""
-) -> tuple[list[Sent], str]:
-    """Read one page of what was sent, newest first, with the cursor of the next page. Raises as read_hooks."""
+def read_deliveries(
+    connection: Connection, *, actor: Actor, webhook: Webhook | None = None, cursor: str = ""
+) -> tuple[list[Delivery], str]:
+    """Read one page of what was sent, newest first, with the cursor of the next page. Raises as read_webhooks."""
     check_admin(actor, connection, may="see what its webhooks were sent")
     try:
-        upstream = as_admin(connection, within=READ_SECONDS)
-        rows, following = upstream.list_deliveries(webhook_id=hook.id if hook else "", cursor=cursor)
+        upstream = admin_client(connection, within=READ_SECONDS)
+        rows, following = upstream.list_deliveries(webhook_id=webhook.id if webhook else "", cursor=cursor)
     except errors.UpstreamError as error:
-        raise told_as(error) from None
+        raise change_error(error) from None
     # Hosted MultiMail does not say which subscription each belongs to, nor does it ask for one alone.
-    mine = [row for row in rows if hook is None or _is_of(row, hook)]
-    return [_sent(row) for row in mine], following
+    mine = [row for row in rows if webhook is None or _is_of(row, webhook)]
+    return [_delivery(row) for row in mine], following
 
 
-def register_hook(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = "") -> HookMade:
+def register_webhook(
+    *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
+) -> CreatedWebhook:
     """Subscribe an address to events: asked for once. Where the answer is lost, the list tells. Raises as above."""
     check_admin(actor, connection, may="register webhooks in it")
-    upstream = as_admin(connection)
     body = {name: value for name, value in wanted.items() if value} | ({"approval_code": code} if code else {})
     try:
-        answer = ask_for(
-            lambda: upstream.create_webhook(body),
+        answer = request_change(
+            connection,
+            actor,
+            lambda admin: admin.create_webhook(body),
             what=f"send {', '.join(wanted['events'])} to {wanted['url']}",
             failed="hook.change_failed",
-            connection=connection,
-            actor=actor,
         )
     except ChangeUnknown as doubt:
         raise ChangeUnknown(
             f"{doubt.sentence} If the list shows this address now, it was registered, and its secret was lost on the "
             "way: give it a new one, or delete it. If it does not, register it once more."
         ) from None
-    hook = _hook(answer, connection)
-    note("hook.registered", connection, actor, url=hook.url, **changed(before="", after=", ".join(hook.events)))
-    return HookMade(hook, _secret_in(answer))
+    webhook = _webhook(answer, connection)
+    record_change(
+        "hook.registered", connection, actor, url=webhook.url, **changed(before="", after=", ".join(webhook.events))
+    )
+    return CreatedWebhook(webhook, _secret_in(answer))
 
 
-def rotate_hook(*, connection: Connection, hook: Hook, actor: Actor, overlap_s: int) -> HookMade:
+def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int) -> CreatedWebhook:
     """Have another secret made, which signs alone when the overlap is over (our gateway). Raises as the others."""
     check_admin(actor, connection, may="give its webhooks other secrets")
-    if hook.is_ours:
+    if webhook.is_ours:
         raise ChangeRefused(
             "The desk hears by this webhook. Change its secret on the connection's page: both must know."
         )
-    upstream = as_admin(connection)
-    answer = ask_for(
-        lambda: upstream.rotate_webhook(hook.id, overlap_s=overlap_s),
-        what=f"give the webhook {hook.url} another secret",
+    answer = request_change(
+        connection,
+        actor,
+        lambda admin: admin.rotate_webhook(webhook.id, overlap_s=overlap_s),
+        what=f"give the webhook {webhook.url} another secret",
         failed="hook.change_failed",
-        connection=connection,
-        actor=actor,
     )
     told = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
-    note("hook.rotated", connection, actor, url=hook.url, **told)
-    return HookMade(hook, _secret_in(answer))
+    record_change("hook.rotated", connection, actor, url=webhook.url, **told)
+    return CreatedWebhook(webhook, _secret_in(answer))
 
 
-def try_hook(*, connection: Connection, hook: Hook, actor: Actor) -> Sent:
+def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
     """Have one signed event sent that is about no message (our gateway). Raises as the others."""
     check_admin(actor, connection, may="test its webhooks")
-    upstream = as_admin(connection)
-    answer = ask_for(
-        lambda: upstream.test_webhook(hook.id),
-        what=f"test the webhook {hook.url}",
+    answer = request_change(
+        connection,
+        actor,
+        lambda admin: admin.test_webhook(webhook.id),
+        what=f"test the webhook {webhook.url}",
         failed="hook.change_failed",
-        connection=connection,
-        actor=actor,
     )
-    note("hook.tested", connection, actor, url=hook.url)
-    return _sent(answer)
+    record_change("hook.tested", connection, actor, url=webhook.url)
+    return _delivery(answer)
 
 
-def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Sent:
+def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Delivery:
     """Have a finished delivery sent again: the same bytes under the same event id. Raises as the others."""
     check_admin(actor, connection, may="have its webhooks delivered again")
-    upstream = as_admin(connection)
-    answer = ask_for(
-        lambda: upstream.replay_delivery(delivery_id),
+    answer = request_change(
+        connection,
+        actor,
+        lambda admin: admin.replay_delivery(delivery_id),
         what=f"deliver {delivery_id} again",
         failed="hook.change_failed",
-        connection=connection,
-        actor=actor,
     )
-    sent = _sent(answer)
-    note("hook.replayed", connection, actor, url=sent.url, event=sent.event, delivery=delivery_id)
+    sent = _delivery(answer)
+    record_change("hook.replayed", connection, actor, url=sent.url, event=sent.event, delivery=delivery_id)
     return sent
 
 
-def delete_hook(*, connection: Connection, hook: Hook, actor: Actor) -> None:
+def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
     """End a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
-    upstream = as_admin(connection)
     try:
-        ask_for(
-            lambda: upstream.delete_webhook(hook.id),
-            what=f"delete the webhook {hook.url}",
+        request_change(
+            connection,
+            actor,
+            lambda admin: admin.delete_webhook(webhook.id),
+            what=f"delete the webhook {webhook.url}",
             failed="hook.change_failed",
-            connection=connection,
-            actor=actor,
         )
     except ChangeUnknown:
-        if _is_there(connection, hook, actor):
+        if _is_there(connection, webhook, actor):
             raise
-    note("hook.deleted", connection, actor, url=hook.url, **changed(before=", ".join(hook.events), after=""))
+    record_change(
+        "hook.deleted", connection, actor, url=webhook.url, **changed(before=", ".join(webhook.events), after="")
+    )
 
 
-def _is_there(connection: Connection, hook: Hook, actor: Actor) -> bool:
+def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
     """Whether it may still be there, as far as the list can be read."""
     try:
-        return any(one.id == hook.id for one in read_hooks(connection, actor=actor))
+        return any(one.id == webhook.id for one in read_webhooks(connection, actor=actor))
     except (ChangeRefused, ChangeUnknown):
         return True
 
 
-def _hook(row: Mapping[str, Any], connection: Connection) -> Hook:
-    url, hook_id = str(row.get("url") or ""), str(row.get("id") or "")
+def _webhook(row: Mapping[str, Any], connection: Connection) -> Webhook:
+    url, webhook_id = str(row.get("url") or ""), str(row.get("id") or "")
     events = row.get("events")
-    return Hook(
-        id=hook_id,
+    return Webhook(
+        id=webhook_id,
         url=url[:2000],
         events=tuple(str(one)[:80] for one in events) if isinstance(events, list) else (),
         mailbox_id=str(row.get("mailbox_id") or ""),
         created_at=read_time(row.get("created_at")),
         is_active=bool(row.get("is_active", True)),
         last_error=str(row.get("last_error") or "")[:300],
-        is_ours=hook_id == connection.upstream_webhook_id or connection.webhook_id in url,
+        is_ours=webhook_id == connection.upstream_webhook_id or connection.webhook_id in url,
     )
 
 
-def _sent(row: Mapping[str, Any]) -> Sent:
+def _delivery(row: Mapping[str, Any]) -> Delivery:
     answered, attempts = row.get("response_status"), row.get("attempts")
-    return Sent(
+    return Delivery(
         id=str(row.get("id") or ""),
         event=str(row.get("event_type") or row.get("event") or "")[:80],
         url=str(row.get("url") or "")[:2000],
@@ -222,9 +222,9 @@ def _sent(row: Mapping[str, Any]) -> Sent:
     )
 
 
-def _is_of(row: Mapping[str, Any], hook: Hook) -> bool:
+def _is_of(row: Mapping[str, Any], webhook: Webhook) -> bool:
     named = row.get("webhook_id") or row.get("subscription_id")
-    return str(named) == hook.id if named else str(row.get("url") or "") == hook.url
+    return str(named) == webhook.id if named else str(row.get("url") or "") == webhook.url
 
 
 def _secret_in(answer: Mapping[str, Any]) -> str:

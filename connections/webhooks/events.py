@@ -34,7 +34,7 @@ _FAILED = {**_APPROVED, "diagnostic": "The mail server was not reached for two d
 
 
 @dataclass(frozen=True)
-class HookEvent:
+class WebhookTopic:
     """What happens, and each name under which a webhook can ask for it, with who uses that name.
 
     `status` is the message's after the event, empty where there is no message; `details` is what else the event tells.
@@ -46,9 +46,9 @@ class HookEvent:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-GROUPS: dict[str, tuple[HookEvent, ...]] = {
+GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
     "Held mail": (
-        HookEvent(
+        WebhookTopic(
             "A message is waiting for review",
             "pending_send_approval",
             {
@@ -58,41 +58,45 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
                 "email.pending": _OLDER,
             },
         ),
-        HookEvent(
+        WebhookTopic(
             "It was approved or rejected; “decision” says which",
             "scheduled",
             {"email.decided": f"{_INNGEST}; “to” is text"},
             _APPROVED,
         ),
-        HookEvent(
+        WebhookTopic(
             "It was approved",
             "scheduled",
             {"oversight.approved": _API, "message.approved": _DISCORD, "email.approved": _OLDER},
             _APPROVED,
         ),
-        HookEvent(
+        WebhookTopic(
             "It was rejected",
             "rejected",
             {"oversight.rejected": _API, "message.rejected": _DISCORD, "email.rejected": _OLDER},
             _REJECTED,
         ),
     ),
-    "Sent mail": (
-        HookEvent("It was handed to the mail server", "sent", {"message.sent": _API, "email.sent": _OLDER}, _APPROVED),
-        HookEvent(
+    "Delivery mail": (
+        WebhookTopic(
+            "It was handed to the mail server", "sent", {"message.sent": _API, "email.sent": _OLDER}, _APPROVED
+        ),
+        WebhookTopic(
             "A mail server accepted it; that does not mean that it was read",
             "sent",
             {"message.delivered": _API, "email.delivered": _OLDER, "delivery": _OLDER},
             _APPROVED,
         ),
-        HookEvent("It bounced", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED),
-        HookEvent(
+        WebhookTopic(
+            "It bounced", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED
+        ),
+        WebhookTopic(
             "A recipient marked it as spam",
             "sent",
             {"message.complained": _API, "email.complained": _OLDER, "complaint": _OLDER},
             _COMPLAINED,
         ),
-        HookEvent(
+        WebhookTopic(
             "A recipient opened it; our gateway does not track this and never sends it",
             "sent",
             {"message.opened": _API, "open": _OLDER},
@@ -100,7 +104,7 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
         ),
     ),
     "Received mail": (
-        HookEvent(
+        WebhookTopic(
             "A message arrived that the agent can read",
             "unread",
             {"message.received": _API, "email.received": _INNGEST, "inbound": _OLDER},
@@ -108,11 +112,11 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
     ),
 }
 # What only a gateway of this product sends.
-OWN_GROUPS: dict[str, tuple[HookEvent, ...]] = {
+OWN_GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
     "Only our gateway": (
-        HookEvent("It was cancelled", "cancelled", {"message.cancelled": _OURS}),
-        HookEvent("It could not be sent", "send_failed", {"message.failed": _OURS}, _FAILED),
-        HookEvent("An allowlist refused it", "", {"message.refused": _OURS}),
+        WebhookTopic("It was cancelled", "cancelled", {"message.cancelled": _OURS}),
+        WebhookTopic("It could not be sent", "send_failed", {"message.failed": _OURS}, _FAILED),
+        WebhookTopic("An allowlist refused it", "", {"message.refused": _OURS}),
     )
 }
 BY_NAME = {name: one for events in (GROUPS | OWN_GROUPS).values() for one in events for name in one.names}
@@ -141,14 +145,14 @@ def _tells(asked: str, name: str) -> bool:
     return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)
 
 
-def _sample_body(name: str, event: HookEvent, text_to: bool) -> str:
+def _sample_body(name: str, event: WebhookTopic, text_to: bool) -> str:
     facts = _message(event, text_to) if event.status else _refusal()
     common = {"event_id": "01JD6Q3W2N6R8S0T1V3X5Y7Z9A", "timestamp": "2026-01-15T09:31:07.000Z", **facts}
     whole = {"event": name, "type": name, "event_type": name, **common, "data": common}
     return json.dumps(whole, ensure_ascii=False, indent=2)
 
 
-def _message(event: HookEvent, text_to: bool) -> dict[str, Any]:
+def _message(event: WebhookTopic, text_to: bool) -> dict[str, Any]:
     came_in = event.status == "unread"
     sender, to = (_TO[0], [_MAILBOX["mailbox"]]) if came_in else (_MAILBOX["mailbox"], _TO)
     return {

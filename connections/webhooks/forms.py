@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 from django import forms
 
-from connections.form_base import AdminForm, ConfirmedForm
+from common.forms import SentenceForm
+from connections.pages import ApprovalCodeForm
 from connections.webhooks.events import BY_NAME
 from mirror.models import Mailbox
 
@@ -14,7 +15,7 @@ from mirror.models import Mailbox
 OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
 
 
-class HookForm(ConfirmedForm):
+class WebhookForm(ApprovalCodeForm):
     """A webhook to register."""
 
     url = forms.CharField(
@@ -70,7 +71,7 @@ class HookForm(ConfirmedForm):
         }
 
 
-class OverlapForm(AdminForm):
+class OverlapForm(SentenceForm):
     """How long the old secret goes on signing beside the new one."""
 
     overlap = forms.TypedChoiceField(
@@ -80,7 +81,7 @@ class OverlapForm(AdminForm):
     )
 
 
-class EndHookForm(AdminForm):
+class DeleteWebhookForm(SentenceForm):
     """That a webhook shall end; of the desk's own, also that what this means was read."""
 
     understood = forms.BooleanField(required=False)

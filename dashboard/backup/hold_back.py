@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from approvals.examination.queue_columns import risk_facets
 from approvals.models import Decision
-from connections.accounts.pausing import pause_by_hand
+from connections.accounts.commands import pause_by_hand
 from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState
 from people.actors import Actor

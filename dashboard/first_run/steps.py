@@ -16,10 +16,10 @@ from alerts.models import Destination
 from approvals.intake import senders
 from common import smtp
 from common.time_zones import there, zone_word
-from connections.accounts.key_slots import SLOTS, Slot, problem_in
-from connections.accounts.rights import may_add
+from connections.accounts.commands import may_add
+from connections.accounts.keys import SLOTS, Slot, problem_in
+from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
-from connections.accounts.webhook_status import address_of, unreachable_because
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
 from mirror.sync.freshness import freshness_of

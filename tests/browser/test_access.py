@@ -24,7 +24,7 @@ NO_PAGES = {
     *("people", "person", "invite", "join", "link-discord"),
     # An admin's pages of the account at MultiMail: test_accounts_seen.py looks at them.
     *("add-mailbox", "mailbox", "loosen-mailbox", "delete-mailbox", "api-keys", "add-api-key", "api-key"),
-    *("revoke-api-key", "domains", "hooks", "add-hook", "hook-bodies", "hook", "delete-hook"),
+    *("revoke-api-key", "domains", "webhooks", "add-webhook", "webhook-bodies", "webhook", "delete-webhook"),
     # An admin's pages of a connection, and what a list was: test_connections_seen.py and test_allowlists_seen.py.
     *("connection", "add-connection", "remove-connection", "allow-entry"),
     # An admin's pages of the first run: test_first_run_seen.py looks at them.

@@ -10,9 +10,8 @@ from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads
 from audit.models import Entry, EntryDetail
-from connections.accounts import adding, changing, pausing, removing
-from connections.accounts.checks import check_all, check_key
-from connections.accounts.key_slots import SLOTS, problem_in, shown_start
+from connections.accounts import commands
+from connections.accounts.keys import SLOTS, check_all, check_key, problem_in, shown_start
 from connections.errors import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -103,11 +102,11 @@ def test_check_says_what_to_do_about_each_way_a_key_can_fail(there, settings):
 def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secret(ida):
     keys = {"oversight": "mm_live_hidden_1", "admin": "mm_live_hidden_2"}
     common = {"actor": ida, "api_url": "", "keys": keys, "is_our_gateway": True, "account": "", "now": NOW}
-    first = adding.add_connection(name="Acme support", scopes={"oversight": ["oversight"]}, **common)
+    first = commands.add_connection(name="Acme support", scopes={"oversight": ["oversight"]}, **common)
     assert (first.slug, len(first.webhook_secret) > 30) == ("acme-support", True)
     assert Connection.objects.get().oversight_key == "mm_live_hidden_1"
     with pytest.raises(ConnectionNotChanged, match="already"):
-        adding.add_connection(name="acme SUPPORT", scopes={}, **common)
+        commands.add_connection(name="acme SUPPORT", scopes={}, **common)
     assert actions() == ["connection.added"]
     assert "hidden" not in told()
     assert first.webhook_secret not in told()
@@ -116,25 +115,25 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
 def test_only_an_admin_of_everything_adds_and_removes_and_one_of_it_changes(connection, ida):
     limited = make_person("lea@yourteam.example", "Lea", "admin", connection=connection).actor(surface="web")
     with pytest.raises(ActNotAllowed):
-        adding.add_connection(
+        commands.add_connection(
             actor=limited, name="X", api_url="", keys={}, scopes={}, is_our_gateway=False, account="", now=NOW
         )
     with pytest.raises(ActNotAllowed):
-        removing.remove_connection(connection=connection, typed_name=connection.name, actor=limited, now=NOW)
-    assert changing.rename(connection=connection, name="Ours", actor=limited).name == "Ours"
+        commands.remove_connection(connection=connection, typed_name=connection.name, actor=limited, now=NOW)
+    assert commands.rename(connection=connection, name="Ours", actor=limited).name == "Ours"
     other = make_connection("other")
     with pytest.raises(ActNotAllowed):
-        changing.rename(connection=other, name="Mine", actor=limited)
+        commands.rename(connection=other, name="Mine", actor=limited)
 
 
 def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(connection, ida):
-    changing.set_key(connection=connection, slot="read", key="mm_live_hidden", scopes=["read"], actor=ida, now=NOW)
+    commands.set_key(connection=connection, slot="read", key="mm_live_hidden", scopes=["read"], actor=ida, now=NOW)
     assert Connection.objects.get().read_key == "mm_live_hidden"
     assert Connection.objects.get().key_scopes == {"read": ["read"]}
-    changing.remove_key(connection=connection, slot="read", actor=ida)
+    commands.remove_key(connection=connection, slot="read", actor=ida)
     assert (Connection.objects.get().read_key, Connection.objects.get().key_scopes) == ("", {})
     with pytest.raises(ConnectionNotChanged, match="Without an oversight key"):
-        changing.remove_key(connection=connection, slot="oversight", actor=ida)
+        commands.remove_key(connection=connection, slot="oversight", actor=ida)
     assert actions() == ["connection.key_set", "connection.key_removed"]
     assert "hidden" not in told()
 
@@ -143,7 +142,7 @@ def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(conne
 
 
 def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection, ida):
-    pausing.pause_by_hand(connection=connection, reason="The account is being moved", actor=ida)
+    commands.pause_by_hand(connection=connection, reason="The account is being moved", actor=ida)
     health.note_failure(connection, "It was away.")
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
     paused = Connection.objects.get()
@@ -152,7 +151,7 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
     Connection.objects.update(read_at=None)
     assert not Connection.objects.to_probe().exists()
     assert not Connection.objects.to_read().exists()
-    pausing.resume(connection=connection, actor=ida)
+    commands.resume(connection=connection, actor=ida)
     assert (Connection.objects.get().paused_at, Connection.objects.to_read().count()) == (None, 1)
     assert actions()[0] == "connection.paused_by_hand"
     assert actions()[-1] == "connection.resumed"
@@ -160,7 +159,7 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
     # One of the desk ends with a read that works, and not by hand.
     health.pause(connection, "The key was refused.")
     with pytest.raises(ConnectionNotChanged, match="by hand"):
-        pausing.resume(connection=connection, actor=ida)
+        commands.resume(connection=connection, actor=ida)
     assert Connection.objects.to_probe().exists()
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
     assert Connection.objects.get().paused_at is None
@@ -171,7 +170,7 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
 
 def test_removed_connection_has_no_secret_is_never_asked_and_takes_nothing_in(connection, reviewer, ida, client):
     message = make_message(connection, subject="Kept in the history")
-    removing.remove_connection(connection=connection, typed_name=connection.name, actor=ida, now=timezone.now())
+    commands.remove_connection(connection=connection, typed_name=connection.name, actor=ida, now=timezone.now())
     removed = Connection.objects.get()
     secrets = [removed.oversight_key, removed.webhook_secret, removed.previous_webhook_secret, removed.admin_key]
     assert (secrets, bool(removed.removed_at)) == ([""] * 4, True)
@@ -191,9 +190,9 @@ def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connecti
     Connection.objects.update(reading_until=timezone.now() + timedelta(seconds=30))
     remove = {"connection": connection, "typed_name": connection.name, "actor": ida, "now": timezone.now()}
     with pytest.raises(ConnectionNotChanged, match="being read at this moment"):
-        removing.remove_connection(**remove)
+        commands.remove_connection(**remove)
     Connection.objects.update(reading_until=None)
-    removing.remove_connection(**remove)
+    commands.remove_connection(**remove)
     # A read of this one message, a webhook, and the nudge to read all of it.
     assert mirror_row(connection, pending_row(message.upstream_id), NOW)
     late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
@@ -206,15 +205,15 @@ def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connecti
 def test_removal_waits_for_decisions_and_kill_switches_and_for_the_name(connection, reviewer, ida):
     remove = {"connection": connection, "actor": ida, "now": timezone.now()}
     with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
-        removing.remove_connection(typed_name="gateway", **remove)
+        commands.remove_connection(typed_name="gateway", **remove)
     decide(make_message(connection), reviewer)
     with pytest.raises(ConnectionNotChanged, match="1 decision is still on the way"):
-        removing.remove_connection(typed_name=connection.name, **remove)
+        commands.remove_connection(typed_name=connection.name, **remove)
     Decision.objects.all().delete()
     switch = pull(actor=ida, reason="Looking into it.", connection=connection)
     with pytest.raises(ConnectionNotChanged, match="Looking into it"):
-        removing.remove_connection(typed_name=connection.name, **remove)
+        commands.remove_connection(typed_name=connection.name, **remove)
     release(switch_id=switch.pk, actor=ida)
-    removing.remove_connection(typed_name=connection.name, **remove)
+    commands.remove_connection(typed_name=connection.name, **remove)
     with pytest.raises(ActNotAllowed, match="was removed"):
-        changing.rename(connection=connection, name="Again", actor=ida)
+        commands.rename(connection=connection, name="Again", actor=ida)

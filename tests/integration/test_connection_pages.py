@@ -5,9 +5,9 @@ import re
 import pytest
 from django.urls import reverse
 
-from connections.accounts.adding_views import problems_in
-from connections.accounts.checks import check_all
 from connections.accounts.forms import AddConnectionForm
+from connections.accounts.keys import check_all
+from connections.accounts.views import problems_in
 from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message
@@ -39,7 +39,7 @@ def problems_of(**fields):
     """What is wrong with a connection that somebody wants to add, by field, as its page would say it."""
     form = AddConnectionForm({**NEW, **fields})
     if not form.is_valid():
-        return form.sentences()
+        return form.errors_by_field()
     return problems_in(check_all(api_url=form.cleaned_data["api_url"], keys=form.keys_of(form.cleaned_data)))
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from audit.models import Entry, EntryDetail
 from connections.webhooks.events import BY_NAME, GROUPS, OWN_GROUPS
-from connections.webhooks.forms import HookForm
+from connections.webhooks.forms import WebhookForm
 from gateway.models import Webhook, WebhookDelivery
 from gateway.webhooks.events import KNOWN
 from mirror.models import Connection
@@ -80,7 +80,7 @@ def test_webhook_that_cannot_be_is_refused_with_a_sentence_and_without_its_secre
         ({"secret": "short"}, "8 to 200"),
         ({"mailbox": "01ELSEWHERE"}, "not one of this account"),
     ):
-        found = HookForm(WANTED | fields, mailboxes=account.connection.mailboxes.there()).sentences()
+        found = WebhookForm(WANTED | fields, mailboxes=account.connection.mailboxes.there()).errors_by_field()
         assert (list(found), words in "".join(found.values())) == (list(fields), True), fields
     client, secret = signed_in(admin), "my own good secret"
     answer = register(client, account, events=[], secret=secret)

@@ -103,7 +103,7 @@ def test_key_that_cannot_be_is_refused_at_its_field_and_nothing_is_asked(signed_
         ({"owner": "999999"}, "Choose somebody of the desk"),
     ):
         form = KeyForm(WANTED | fields, mailboxes=account.connection.mailboxes.there())
-        found = form.sentences() | OwnerForm(fields).sentences()
+        found = form.errors_by_field() | OwnerForm(fields).errors_by_field()
         assert (list(found), words in "".join(found.values())) == (list(fields), True), fields
     client = signed_in(admin)
     answer = make(client, account, scopes=["send", "oversight"])

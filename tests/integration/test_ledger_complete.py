@@ -49,7 +49,7 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
     settings.DNS_SERVER = ("127.0.0.1", 9)
     domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
     of_domain = at | {"domain_id": domain.pk}
-    key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"hook_id": hook.pk}, {"mailbox_id": box.pk}
+    key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"subscription_id": hook.pk}, {"mailbox_id": box.pk}
     forms = [
         ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
         ("mailbox-settings", of_box, changed, "mailbox.changed"),
@@ -63,11 +63,11 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
         ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
         ("verify-domain", of_domain, {}, "domain.looked_up"),
         ("delete-domain", of_domain, {}, "domain.removed"),
-        ("add-hook", at, {"url": "https://x.example.org/h", "events": ["message.sent"]}, "hook.registered"),
-        ("test-hook", of_hook, {}, "hook.tested"),
-        ("rotate-hook", of_hook, {"overlap": "3600"}, "hook.rotated"),
+        ("add-webhook", at, {"url": "https://x.example.org/h", "events": ["message.sent"]}, "hook.registered"),
+        ("test-webhook", of_hook, {}, "hook.tested"),
+        ("rotate-webhook", of_hook, {"overlap": "3600"}, "hook.rotated"),
         ("replay-delivery", of_hook | {"delivery_id": sent.pk}, {}, "hook.replayed"),
-        ("delete-hook", of_hook, {}, "hook.deleted"),
+        ("delete-webhook", of_hook, {}, "hook.deleted"),
         ("delete-mailbox", of_box, {"address": box.address}, "mailbox.deleted"),
     ]
     assert {name for name, *_ in forms} == AT_MULTIMAIL
@@ -75,8 +75,8 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
     for name, kwargs, form, action in forms:
         last = last_entry()
         form = {"oversight_mode": "gated_all", **form}
-        if name in ("add-api-key", "add-hook", "rotate-hook"):
-            page = client.get(reverse("hook" if name == "rotate-hook" else name, kwargs=kwargs)).content.decode()
+        if name in ("add-api-key", "add-webhook", "rotate-webhook"):
+            page = client.get(reverse("webhook" if name == "rotate-webhook" else name, kwargs=kwargs)).content.decode()
             form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
         answer = client.post(reverse(name, kwargs=kwargs), form)
         told = told_since(last)

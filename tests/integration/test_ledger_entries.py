@@ -140,7 +140,7 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admi
         client.post(reverse("add-connection"), {"place": "ours", "name": "Acme", **keys}, REMOTE_ADDR=HERE)
         (added,) = told("connection.added")
         of = {"connection_id": added.entry.connection}
-        for name in ("register-own-hook", "test-own-hook", "rotate-own-hook"):
+        for name in ("register-own-webhook", "test-own-webhook", "rotate-own-webhook"):
             last = Entry.objects.newest_first().first().pk
             client.post(reverse(name, kwargs=of), {"overlap": "day"}, REMOTE_ADDR=HERE)
             new = lines(Entry.objects.filter(pk__gt=last))

@@ -9,10 +9,10 @@ import pytest
 from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
 from connections.keys import commands as keys
+from connections.mailboxes import commands
 from connections.mailboxes import commands as mailboxes
-from connections.mailboxes import loosening
 from connections.mailboxes.forms import DeskForm, NewMailboxForm
-from connections.webhooks import commands as hooks
+from connections.webhooks import commands as webhooks
 from gateway.models import ApiKey, ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
 from mirror.errors import ActNotAllowed
@@ -108,21 +108,23 @@ COMMANDS = {
     "create": lambda a, by: mailboxes.create_mailbox(connection=a.connection, actor=by, wanted={"address": "x"}),
     "change": lambda a, by: mailboxes.change_mailbox(mailbox=a.mailbox, actor=by, changes={"display_name": "X"}),
     "delete": lambda a, by: mailboxes.delete_mailbox(mailbox=a.mailbox, actor=by),
-    "loosen": lambda a, by: loosening.loosen(mailbox=a.mailbox, actor=by, target="autonomous"),
+    "loosen": lambda a, by: commands.loosen(mailbox=a.mailbox, actor=by, target="autonomous"),
     "list keys": lambda a, by: keys.read_keys(a.connection, actor=by),
     "make a key": lambda a, by: keys.create_key(connection=a.connection, actor=by, wanted={}),
     "change a key": lambda a, by: keys.change_key(connection=a.connection, key=A_KEY, actor=by, changes={"name": "X"}),
     "revoke a key": lambda a, by: keys.revoke_key(connection=a.connection, key=A_KEY, actor=by),
     "own a key": lambda a, by: keys.set_owner(connection=a.connection, key_id="1", name="", person=None, actor=by),
-    "list hooks": lambda a, by: hooks.read_hooks(a.connection, actor=by),
-    "register a hook": lambda a, by: hooks.register_hook(connection=a.connection, actor=by, wanted={}),
-    "rotate a hook": lambda a, by: hooks.rotate_hook(connection=a.connection, hook=A_HOOK, actor=by, overlap_s=0),
-    "test a hook": lambda a, by: hooks.try_hook(connection=a.connection, hook=A_HOOK, actor=by),
-    "replay": lambda a, by: hooks.replay(connection=a.connection, delivery_id="1", actor=by),
-    "end a hook": lambda a, by: hooks.delete_hook(connection=a.connection, hook=A_HOOK, actor=by),
+    "list webhooks": lambda a, by: webhooks.read_webhooks(a.connection, actor=by),
+    "register a webhook": lambda a, by: webhooks.register_webhook(connection=a.connection, actor=by, wanted={}),
+    "rotate a webhook": lambda a, by: webhooks.rotate_webhook(
+        connection=a.connection, webhook=A_WEBHOOK, actor=by, overlap_s=0
+    ),
+    "test a webhook": lambda a, by: webhooks.send_test(connection=a.connection, webhook=A_WEBHOOK, actor=by),
+    "replay": lambda a, by: webhooks.replay(connection=a.connection, delivery_id="1", actor=by),
+    "end a webhook": lambda a, by: webhooks.delete_webhook(connection=a.connection, webhook=A_WEBHOOK, actor=by),
 }
 A_KEY = keys.ApiKey("1", "K", "mm_live_abc...", ("read",), (), None, None, True, False)
-A_HOOK = hooks.Hook("1", "https://x.example", (), "", None, True, "", False)
+A_WEBHOOK = webhooks.Webhook("1", "https://x.example", (), "", None, True, "", False)
 
 
 def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
@@ -145,7 +147,7 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
         ("5", "2161", "1 to 2160 hours"),
         ("5", "nan", "1 to 2160 hours"),
     ):
-        (sentence,) = DeskForm({"undo_seconds": undo, "expire_hours": expire}).sentences().values()
+        (sentence,) = DeskForm({"undo_seconds": undo, "expire_hours": expire}).errors_by_field().values()
         assert says in sentence, (undo, expire)
     answer = signed_in(admin).post(path, {"undo_seconds": "601", "expire_hours": ""})
     assert (answer.status_code, "0 to 600 seconds" in text_of(answer)) == (422, True)
@@ -282,7 +284,7 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin
         ({"oversight_mode": "autonomous"}, "Choose how strict"),
         ({"connection": ""}, "Choose the account"),
     ):
-        found = NewMailboxForm(new(account, **fields), connections=Connection.objects.all()).sentences()
+        found = NewMailboxForm(new(account, **fields), connections=Connection.objects.all()).errors_by_field()
         assert (list(found), says in "".join(found.values())) == (list(fields), True), fields
     answer = client.post("/mailboxes/add/", new(account, address="support"))
     assert (answer.status_code, "is taken" in text_of(answer)) == (422, True)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from approvals.intake import ingest
 from approvals.intake.senders import secrets_of, sender
 from audit.models import Entry, EntryDetail
-from connections.accounts import own_webhook, rotation
+from connections.accounts import own_webhook
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from mirror.models import Connection, WebhookEvent
 from tests.account import account
@@ -91,9 +91,7 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
     assert Connection.objects.get().webhook_tested_at is None
     # Others cannot reach a desk of this machine; MultiMail is elsewhere, which the stand-in is not.
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
-    monkeypatch.setattr(
-        "connections.accounts.webhook_status._is_of_this_machine", lambda url: url == settings.PUBLIC_URL
-    )
+    monkeypatch.setattr("connections.accounts.own_webhook._is_of_this_machine", lambda url: url == settings.PUBLIC_URL)
     assert "PUBLIC_URL" in own_webhook.test(connection=ours, actor=ida).problem
 
 
@@ -116,7 +114,7 @@ def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
     assert changed.webhook_secret not in told()
     with pytest.raises(ConnectionNotChanged, match="two are the most"):
         own_webhook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
-    rotation.end_overlap(connection=changed, actor=ida)
+    own_webhook.end_overlap(connection=changed, actor=ida)
     assert signed_with(ours) == {changed.webhook_secret}
 
 
@@ -126,11 +124,11 @@ def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_fini
     with pytest.raises(ChangeUnknown):
         own_webhook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
     held = Connection.objects.get()
-    assert (rotation.is_open(held), signed_with(held)) == (True, {held.webhook_secret, ours.webhook_secret})
+    assert (own_webhook.is_open(held), signed_with(held)) == (True, {held.webhook_secret, ours.webhook_secret})
     assert there.hooks["hook1"]["secret"] in signed_with(held)
     there.breaks.clear()
     finished = own_webhook.rotate(connection=held, overlap=timedelta(0), actor=ida)
-    assert not rotation.is_open(finished)
+    assert not own_webhook.is_open(finished)
     assert there.hooks["hook1"]["secret"] == finished.webhook_secret == held.webhook_secret
 
 
@@ -146,7 +144,7 @@ def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, 
 
 def test_unfinished_change_is_never_outlived(there, ours, ida, client):
     """The time of the old secret has no end while MultiMail may sign with it, whatever day it is."""
-    rotation.begin_rotation(connection=ours, actor=ida)
+    own_webhook.begin_rotation(connection=ours, actor=ida)
     held = Connection.objects.get()
     body = event_body()
     for secret in (ours.webhook_secret, held.webhook_secret):

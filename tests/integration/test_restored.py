@@ -15,7 +15,7 @@ from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
 from common.postgres import clock
-from connections.accounts.pausing import resume
+from connections.accounts.commands import resume
 from dashboard.backup.hold_back import hold_back
 from dashboard.management.commands.hold_back import OPERATOR
 from gateway import smtp as mail_server_memory

@@ -1,17 +1,109 @@
-"""Asks MultiMail for what the pages of a connection need: whether keys work, and its webhook. Ten seconds at most."""
+"""The four slots for keys of a connection, and asking MultiMail whether a key belongs there: ten seconds at most."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 
-from connections.accounts import changing
-from connections.accounts.key_slots import SLOTS, Slot, problem_in
-from connections.calls import CHANGE_SECONDS
+from connections.changes import CHANGE_SECONDS
 from mirror.models import Connection
-from people.actors import Actor
 from upstream import errors, hosts
 from upstream.admin import AdminClient
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of the four keys of a connection. `needs` are the scopes it cannot do without."""
+
+    name: str
+    label: str
+    turns_on: str
+    without: str
+    needs: tuple[str, ...]
+
+    @property
+    def field(self) -> str:
+        """The connection's attribute that holds the key."""
+        return f"{self.name}_key"
+
+
+SLOTS = {
+    slot.name: slot
+    for slot in (
+        Slot(
+            "oversight",
+            "Oversight",
+            "Reads what is held, and takes decisions to MultiMail.",
+            "nothing works.",
+            ("oversight",),
+        ),
+        Slot(
+            "read",
+            "Read",
+            "Threads, attached files, and what became of mail whose outcome is in doubt.",
+            "threads and files stay closed, and doubt is found out later.",
+            ("read",),
+        ),
+        Slot(
+            "admin",
+            "Admin",
+            "Pushes allowlists to the gate, registers the webhook, and opens the pages of mailboxes and keys.",
+            "those pages say what is missing; mail is reviewed all the same.",
+            ("admin",),
+        ),
+        Slot(
+            "agent",
+            "Agent",
+            "Commands in Discord that write mail.",
+            "nobody can write mail from Discord.",
+            ("read", "send"),
+        ),
+    )
+}
+
+
+def problem_in(slot: Slot, scopes: Sequence[str] | None) -> str:
+    """Return as a sentence why a key with these scopes does not belong in the slot; empty where it does.
+
+    None means that MultiMail does not tell what the key may do.
+    """
+    if scopes is None:
+        return ""
+    if slot.name == "oversight" and "send" in scopes:
+        return (
+            "This key may also send mail, so that one program could write a message and approve it. Make a key with "
+            "the scope oversight alone, and put that in."
+        )
+    missing = [scope for scope in slot.needs if scope not in _with_implied(scopes)]
+    if not missing:
+        return ""
+    better = _slot_for(scopes)
+    may = ", ".join(scopes) or "nothing"
+    here = f"{slot.label} needs a key with the scope{'s' if len(slot.needs) > 1 else ''} {' and '.join(slot.needs)}."
+    if better is None or better is slot:
+        return f"This key may: {may}. {here}"
+    article = "an" if better.label[0] in "AO" else "a"
+    return f"This is {article} {better.label.lower()} key (it may: {may}); it belongs into {better.label}. {here}"
+
+
+def _with_implied(scopes: Sequence[str]) -> set[str]:
+    return {*scopes, *(("read",) if "admin" in scopes else ())}
+
+
+def _slot_for(scopes: Sequence[str]) -> Slot | None:
+    """Return the slot that the strongest of these scopes is for."""
+    if "admin" in scopes:
+        return SLOTS["admin"]
+    if "oversight" in scopes and "send" not in scopes:
+        return SLOTS["oversight"]
+    if "send" in scopes:
+        return SLOTS["agent"]
+    return SLOTS["read"] if "read" in scopes else None
+
+
+def shown_start(key: str) -> str:
+    """Return as much of a key as may be shown: its public prefix, such as mm_live."""
+    return "_".join(key.split("_")[:2])[:7] if key.startswith(("mm_live_", "mm_test_")) else ""
+
 
 ANOTHER_ACCOUNT = (
     "This key is of another account than the connection. Put in one of the same account, or connect the other as well."
@@ -33,7 +125,7 @@ class KeyCheck:
 
 
 def address_problem(api_url: str) -> str:
-    """Return why the desk may not look for MultiMail there; nothing where it may."""
+    """Return why MultiMail may not be called at this address; empty where it may."""
     try:
         return hosts.problem_of(api_url)
     except ValueError:
@@ -42,12 +134,12 @@ def address_problem(api_url: str) -> str:
 
 def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: float = CHANGE_SECONDS) -> KeyCheck:
     """Ask MultiMail about one key, and say whether it belongs into this slot of a connection to this account."""
-    check = _asked(api_url, key, slot, within)
+    check = _ask_account(api_url, key, slot, within)
     is_foreign = not check.problem and account and check.account and check.account != account
     return replace(check, problem=ANOTHER_ACCOUNT) if is_foreign else check
 
 
-def _asked(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
+def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     ends = time.monotonic() + within
     try:
         account = AdminClient(base_url=api_url, key=key, within=within).account(within=within)
@@ -111,24 +203,8 @@ def check_address(*, connection: Connection, api_url: str) -> tuple[str, str]:
     return "", account
 
 
-def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
-    """Ask about the keys of a connection and write down what came of it. Raises ActNotAllowed."""
-    keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
-    checks = check_all(api_url=connection.api_url, keys=keys, account=connection.account_id)
-    told = {name: check.scopes for name, check in checks.items() if check.is_certain}
-    problems = " ".join(f"{SLOTS[name].label}: {check.problem}" for name, check in checks.items() if check.problem)
-    changing.note_checked(
-        connection=connection,
-        scopes=told,
-        account=checks["oversight"].account,
-        problems=problems or "All is well.",
-        actor=actor,
-    )
-    return checks
-
-
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
-    """Say what to do about a call that failed."""
+    """Return what to do about a call that failed."""
     if isinstance(error, errors.KeyRefused):
         sentence = (
             "MultiMail does not take this key. Copy it once more, whole; a key that was revoked never works again."
@@ -146,8 +222,3 @@ def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
     if isinstance(error, errors.OutcomeUnknown) and error.status is None:
         return KeyCheck(None, f"{error.sentence} Try again; if it stays so, see whether the address is right.", False)
     return KeyCheck(None, f"{error.sentence} Try again in a while.", is_certain=False)
-
-
-def seconds_between(asked_at: datetime, received_at: datetime) -> float:
-    """Return how long an event took, never less than nothing."""
-    return max((received_at - asked_at) / timedelta(seconds=1), 0.0)

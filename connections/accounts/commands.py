@@ -1,0 +1,355 @@
+"""Adds, renames, moves, pauses and removes connections, and sets their keys.
+
+Keys are never written anywhere else. An admin of everything adds and removes connections, an admin of one changes it.
+"""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models.functions import Now
+from django.utils.text import slugify
+
+from approvals.models import Decision
+from approvals.reconcile.closing import leave_queue
+from audit.recording import changed, record
+from common.nudge import nudge
+from common.postgres.anew import atomic_anew
+from connections.accounts.keys import SLOTS, KeyCheck, check_all
+from connections.errors import AccountConnected, ConnectionNotChanged
+from mirror.errors import ActNotAllowed
+from mirror.models import Connection, Message
+from mirror.states import MessageState
+from people.actors import Actor, Role
+from policy.models import KillSwitch
+
+
+def may_add(actor: Actor) -> bool:
+    """Whether the actor may add connections, and remove them."""
+    return any(s.role is Role.ADMIN and s.connection is None and s.mailbox is None for s in actor.scopes)
+
+
+def may_change(actor: Actor, connection: Connection) -> bool:
+    """Whether the actor may change this connection: an admin of all of it."""
+    return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+
+
+def check_may_add(actor: Actor) -> None:
+    """Raise ActNotAllowed for everybody else."""
+    if not may_add(actor):
+        raise ActNotAllowed("Only an admin of everything can add or remove connections.")
+
+
+def check_may_change(actor: Actor, connection: Connection) -> None:
+    """Raise ActNotAllowed for everybody else, and for a connection that is at work no more."""
+    if connection.removed_at:
+        raise ActNotAllowed(f"{connection} was removed; only its history is left.")
+    if not may_change(actor, connection):
+        raise ActNotAllowed("Only an admin of this connection can change it.")
+
+
+def lock(connection: Connection, actor: Actor) -> Connection:
+    """Lock a connection that the actor may change, and return it as it is now. Raises ActNotAllowed."""
+    locked = Connection.objects.select_for_update(no_key=True).get(pk=connection.pk)
+    check_may_change(actor, locked)
+    return locked
+
+
+MAX_NAME = 80
+
+
+def new_secret() -> str:
+    """Return a signing secret of the desk's own making."""
+    return f"whsec_{secrets.token_urlsafe(32)}"
+
+
+@atomic_anew
+def add_connection(
+    *,
+    actor: Actor,
+    name: str,
+    api_url: str,
+    keys: Mapping[str, str],
+    scopes: Mapping[str, list[str] | None],
+    is_our_gateway: bool,
+    account: str,
+    now: datetime,
+) -> Connection:
+    """Add a connection with these keys by slot; the caller has checked them. Only an admin of everything may.
+
+    `account` is MultiMail's id of the account: connected twice, each of its messages would wait twice.
+    """
+    check_may_add(actor)
+    check_name(name, connection=None)
+    known = Connection.objects.at_work().filter(api_url=api_url, account_id=account).first() if account else None
+    if known is not None:
+        raise AccountConnected(f"This account is connected already, as {known}. Change its keys there.")
+    connection = Connection.objects.create(
+        slug=_free_slug(name),
+        name=name,
+        api_url=api_url,
+        is_our_gateway=is_our_gateway,
+        webhook_secret=new_secret(),
+        account_id=account,
+        key_scopes={slot: found for slot, found in scopes.items() if keys.get(slot)},
+        keys_checked_at=now,
+        **{f"{slot}_key": key for slot, key in keys.items()},
+    )
+    there = ", ".join(slot for slot, key in keys.items() if key)
+    details = {
+        "explanation": f"{name}, keys: {there}.",
+        **changed(before="", after=f"name: {name}; at: {api_url}; keys: {there}"),
+    }
+    record("connection.added", actor=actor, connection=connection.pk, details=details)
+    return connection
+
+
+def check_name(name: str, *, connection: Connection | None) -> None:
+    """Raise ConnectionNotChanged for a name that another connection at work has."""
+    others = Connection.objects.at_work().filter(name__iexact=name)
+    if connection is not None:
+        others = others.exclude(pk=connection.pk)
+    if others.exists():
+        raise ConnectionNotChanged(f"There is a connection named {name} already. Choose another name.")
+
+
+def _free_slug(name: str) -> str:
+    base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
+    taken = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    number, slug = 1, base
+    while slug in taken:
+        number += 1
+        slug = f"{base}-{number}"
+    return slug
+
+
+@atomic_anew
+def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
+    """Give the connection another name; its history carries that too. Raises ConnectionNotChanged for one in use."""
+    locked = lock(connection, actor)
+    check_name(name, connection=locked)
+    if locked.name != name:
+        before, locked.name = locked.name, name
+        locked.save(update_fields=["name"])
+        record("connection.changed", actor=actor, connection=locked.pk, details=changed(before=before, after=name))
+    return locked
+
+
+@atomic_anew
+def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
+    """Have MultiMail asked at another address; the caller has seen this account, by its id, answer there with its keys.
+
+    A read that is under way at the old address ends without effect, and the next one begins at once. Raises
+    ConnectionNotChanged while a decision is being carried out, and where another connection is to the same account.
+    """
+    locked = lock(connection, actor)
+    if locked.api_url == api_url:
+        raise ConnectionNotChanged("That is the address which is asked already.")
+    others = Connection.objects.at_work().exclude(pk=locked.pk)
+    if other := others.filter(api_url=api_url, account_id=account).first():
+        raise ConnectionNotChanged(f"This account is connected at that address already, as {other}.")
+    if Decision.objects.filter(message__connection=locked).being_carried_out().exists():
+        raise ConnectionNotChanged(
+            "A decision is being carried out at the old address at this moment. Try again in a few seconds; if that "
+            "does not help, pause the connection first."
+        )
+    before, locked.api_url = locked.api_url, api_url
+    # The shown times stay: they tell when the account was last read and its keys last asked about.
+    fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
+    Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, **fresh)
+    explanation = f"The account {account} answered at {api_url} with the keys that are here."
+    details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
+    record("connection.moved", actor=actor, connection=locked.pk, details=details)
+    return locked
+
+
+@atomic_anew
+def set_key(
+    *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
+) -> Connection:
+    """Put a key into a slot; the caller has checked it. A pause that the old oversight key brought about is looked into
+    at once, because the next read shows whether this one is taken.
+    """
+    locked = lock(connection, actor)
+    before = _slot_in_words(locked, slot)
+    setattr(locked, SLOTS[slot].field, key)
+    locked.key_scopes = {**locked.key_scopes, slot: scopes}
+    locked.keys_checked_at = now
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at"])
+    if slot == "oversight":
+        Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
+    _record_key("connection.key_set", locked, slot, actor, before)
+    return locked
+
+
+@atomic_anew
+def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
+    """Take a key out of its slot. The oversight key can only be replaced: without it there is no connection."""
+    locked = lock(connection, actor)
+    if slot == "oversight":
+        raise ConnectionNotChanged("Without an oversight key nothing works. Put in another one, or pause or remove it.")
+    if not getattr(locked, SLOTS[slot].field):
+        return locked
+    before = _slot_in_words(locked, slot)
+    setattr(locked, SLOTS[slot].field, "")
+    locked.key_scopes = {name: found for name, found in locked.key_scopes.items() if name != slot}
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes"])
+    _record_key("connection.key_removed", locked, slot, actor, before)
+    return locked
+
+
+def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
+    """Ask MultiMail about the keys of a connection and store its answer. Raises ActNotAllowed."""
+    keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
+    checks = check_all(api_url=connection.api_url, keys=keys, account=connection.account_id)
+    scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
+    problems = " ".join(f"{SLOTS[name].label}: {check.problem}" for name, check in checks.items() if check.problem)
+    record_key_check(
+        connection=connection,
+        scopes=scopes,
+        account=checks["oversight"].account,
+        problems=problems or "All is well.",
+        actor=actor,
+    )
+    return checks
+
+
+@atomic_anew
+def record_key_check(
+    *, connection: Connection, scopes: dict[str, list[str] | None], account: str, problems: str, actor: Actor
+) -> None:
+    """Store what MultiMail said that each key may do; a key that it said nothing of keeps its scopes."""
+    locked = lock(connection, actor)
+    known = {**locked.key_scopes, **scopes}
+    account = locked.account_id or account
+    Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=account)
+    record("connection.checked", actor=actor, connection=locked.pk, details={"explanation": problems})
+
+
+def _slot_in_words(connection: Connection, slot: str) -> str:
+    """Return what is in a slot as the ledger may tell it: what the key may do, and nothing of its text."""
+    if not getattr(connection, SLOTS[slot].field):
+        return ""
+    scopes = connection.key_scopes.get(slot)
+    return f"a key that may: {', '.join(scopes)}" if scopes else "a key"
+
+
+def _record_key(action: str, connection: Connection, slot: str, actor: Actor, before: str) -> None:
+    details = {"slot": SLOTS[slot].label, **changed(before=before, after=_slot_in_words(connection, slot))}
+    record(action, actor=actor, connection=connection.pk, details=details)
+
+
+MAX_REASON = 500
+
+
+@atomic_anew
+def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
+    """Carry out no decision through it until somebody lets it go on. What is decided meanwhile stays recorded."""
+    locked = lock(connection, actor)
+    if not reason.strip():
+        raise ConnectionNotChanged("Say why: whoever finds the mail waiting must know what to wait for.")
+    if locked.paused_by_hand:
+        raise ConnectionNotChanged(f"It is paused already: {locked.paused_because}")
+    because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
+    Connection.objects.filter(pk=locked.pk).update(paused_at=Now(), paused_because=because, paused_by_hand=True)
+    details = {"reason": reason.strip(), **changed(before=_status(locked), after="paused by hand")}
+    record("connection.paused_by_hand", actor=actor, connection=locked.pk, details=details)
+    locked.refresh_from_db()
+    return locked
+
+
+@atomic_anew
+def resume(*, connection: Connection, actor: Actor) -> Connection:
+    """Let a connection go on that a person paused. It is read at once, and what is due leaves."""
+    locked = lock(connection, actor)
+    if not locked.paused_by_hand:
+        raise ConnectionNotChanged("Nobody paused it by hand. A pause of the desk ends with the first read that works.")
+    fresh = {"paused_at": None, "paused_because": "", "paused_by_hand": False, "read_at": None}
+    Connection.objects.filter(pk=locked.pk).update(**fresh)
+    details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
+    record("connection.resumed", actor=actor, connection=locked.pk, details=details)
+    nudge("approvals.tasks.execute_due", locked.pk)
+    locked.refresh_from_db()
+    return locked
+
+
+def _status(connection: Connection) -> str:
+    return f"paused by the desk: {connection.paused_because}" if connection.paused_at else "at work"
+
+
+_KEYS = ("oversight_key", "read_key", "admin_key", "agent_key")
+REMOVED = "It was removed from the desk."
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What speaks against removing a connection, as a sentence, and how much mail still waits there."""
+
+    problem: str
+    waiting: int
+
+
+def what_remains(connection: Connection) -> Remains:
+    """Return what would have to end first, and what would leave the queue."""
+    held = Message.objects.filter(connection=connection, state=MessageState.HELD)
+    return Remains(_problem(connection), held.count())
+
+
+@atomic_anew
+def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
+    """Remove it for good. Mail that waits leaves the queue and stays held at MultiMail; all history stays.
+
+    Raises ConnectionNotChanged while decisions are under way, a kill switch stops it, or its name was not typed.
+    """
+    check_may_add(actor)
+    # Not only its key: nothing may come in while it goes.
+    locked = Connection.objects.select_for_update().get(pk=connection.pk)
+    check_may_change(actor, locked)
+    if typed_name.strip() != locked.name:
+        raise ConnectionNotChanged(f"Type the connection's name, {locked.name}, to remove it.")
+    # Whoever decides one of these now waits here, and then finds it gone.
+    waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
+    held = list(waiting.select_for_update(of=("self",), no_key=True))
+    if problem := _problem(locked):
+        raise ConnectionNotChanged(problem)
+    for message in held:
+        leave_queue(message, actor, now)
+    _empty(locked)
+    details = {"explanation": locked.name, **changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")}
+    record("connection.removed", actor=actor, connection=locked.pk, details=details)
+    return locked
+
+
+def _problem(connection: Connection) -> str:
+    switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
+    if switch is not None:
+        return (
+            f"The {switch} is pulled: {switch.reason} Somebody stopped this on purpose. Release it first, then remove "
+            "the connection."
+        )
+    if Connection.objects.filter(pk=connection.pk, reading_until__gt=Now()).exists():
+        return "It is being read at this moment. Try again in a few seconds."
+    live = Decision.objects.live().filter(message__connection=connection).count()
+    if not live:
+        return ""
+    are = "1 decision is" if live == 1 else f"{live} decisions are"
+    return (
+        f"{are} still on the way to MultiMail, and what becomes of them could not be learned any more. Wait until they "
+        "are carried out, or undo them on their pages; what is in doubt stands under Needs attention."
+    )
+
+
+def _empty(locked: Connection) -> None:
+    """Blank what is secret, and stop it: whatever asks for connections that are well leaves it out twice."""
+    for name in (*_KEYS, "webhook_secret", "previous_webhook_secret"):
+        setattr(locked, name, "")
+    locked.previous_secret_until = None
+    locked.key_scopes, locked.checked_key, locked.last_error = {}, "", ""
+    locked.failing_since, locked.wait_until = None, None
+    locked.upstream_webhook_id = ""
+    locked.paused_by_hand, locked.paused_because = True, REMOVED
+    locked.save()
+    Connection.objects.filter(pk=locked.pk).update(removed_at=Now(), paused_at=Now())
+    locked.refresh_from_db()
