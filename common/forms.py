@@ -26,7 +26,7 @@ class SentenceForm(forms.Form):
 
     def first_field_error(self) -> tuple[str, str]:
         """Return the first field that is wrong and what is wrong with it; empty texts where nothing is."""
-        return next(iter(self.errors_by_field().items()), ("", ""))
+        return first_error(self)
 
     def errors_by_field(self) -> dict[str, str]:
         """Return the first thing that is wrong with each field, by its name."""
