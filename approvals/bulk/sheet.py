@@ -15,7 +15,7 @@ from django.urls import reverse
 from approvals.decisions.ruling import rulings_for
 from approvals.decisions.status import Status, shown_status, standing_of
 from approvals.examination.weights import weights_to_show
-from approvals.message_page.content.addresses import Field, lines_together, with_lists
+from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import letter_of
 from approvals.message_page.content.source import Stretch, stretch_of
@@ -206,7 +206,7 @@ def _items(
 ) -> list[Item]:
     weights = weights_to_show()
     letters = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
-    lines = lines_together([(one, content) for one, _, content in letters], actor=actor)
+    lines = lines_of_many([(one, content) for one, _, content in letters], actor=actor)
     late, files = came_since(messages), _files_of(messages)
     items, left = [], MAX_SHEET
     for message, revision, content in letters:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from approvals.collaboration.snooze import ASKED, bring_back_for
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
@@ -102,10 +104,9 @@ def may_comment(actor: Actor, message: Message) -> bool:
     return may_look(actor, message)
 
 
-def people_around(message: Message) -> list[Known]:
-    """Return everybody who may see the message, by name."""
-    seeing = Person.objects.seeing(connection=message.connection_id, mailbox=message.mailbox_id)
-    return [Known(pk, name, email) for pk, name, email in seeing.values_list("pk", "name", "email")]
+def people_seeing(*, connection: int, mailbox: int | None) -> "QuerySet[Person]":
+    """Return everybody who may see the messages of a mailbox, by name."""
+    return Person.objects.seeing(connection=connection, mailbox=mailbox)
 
 
 @atomic_anew
@@ -117,7 +118,9 @@ def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Sai
     locked = lock_visible(message, actor=actor)
     if not may_comment(actor, locked):
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can comment.")
-    found = mentions_in(text, people_around(locked))
+    seeing = people_seeing(connection=locked.connection_id, mailbox=locked.mailbox_id)
+    known = [Known(*one) for one in seeing.values_list("pk", "name", "email")]
+    found = mentions_in(text, known)
     asked = tuple(one for one in found.people if str(one.id) != actor.id)
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
     comment.mentions.set([one.id for one in asked])

@@ -1,6 +1,6 @@
 """Asks policy about one message and one person: the facts are gathered here, the rules live there."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -38,32 +38,39 @@ def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
     return ruled(message, actor=actor, now=now)[0]
 
 
-def ruled(message: Message, *, actor: Actor, now: datetime) -> tuple[Ruling, Judged]:
-    """Return the same with what the allowlists say to each recipient."""
-    found = _set_about(message)
-    judged = judged_together([message], now=now)[message.pk] if found["list"] else Judged()
-    stop = (
-        KillSwitch.objects.filter(pk__in=found["stop"]).select_related("pulled_by").first() if found["stop"] else None
-    )
-    authors = {message.pk: {str(person) for person in found["author"]}}
-    files = _files_that_differ([message])
-    return rule(_facts(message, actor, now, stop=stop, files=files, judged=judged, authors=authors)), judged
+def ruled(
+    message: Message,
+    *,
+    actor: Actor,
+    now: datetime,
+    facts: Mapping[str, Any] | None = None,
+    files: Sequence[AttachedFile] | None = None,
+) -> tuple[Ruling, Judged]:
+    """Return the same with what the allowlists say to each recipient.
+
+    `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
+    """
+    facts = told_together(ruling_parts(message)) if facts is None else facts
+    judged = judged_together([message], now=now)[message.pk] if facts["list"] else Judged()
+    switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
+    authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
+    differing = _names_of_differing([message]) if files is None else _first_names(files)
+    stop = switches.first() if switches is not None else None
+    return rule(_facts(message, actor, now, stop=stop, files=differing, judged=judged, authors=authors)), judged
 
 
-def _set_about(message: Message) -> dict[str, list[int]]:
-    """Return which kill switches, lists and authors there are for a message: mostly none, told by one query."""
+def ruling_parts(message: Message) -> dict[str, Part]:
+    """Return how to ask which kill switches, allowlists and authors there are for a message: mostly none."""
     key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
     interaction = _interaction_of(message)
-    parts = _parts_about(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
+    parts = _ruling_parts(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
     named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
     named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction}
-    told = told_together(parts, named)
-    authors = [*(told["owner"] or ()), *(told["commander"] or ())]
-    return {"stop": told["stop"] or [], "list": told["list"] or [], "author": authors}
+    return {name: part.naming(named) for name, part in parts.items()}
 
 
 @cache
-def _parts_about(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, Part]:
+def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, Part]:
     """Return how to ask for those about a message that has these; its values are named later."""
     stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[_CONNECTION])
@@ -86,7 +93,7 @@ def rulings_for(
     `judged` is what the lists say to each, where the caller has asked them already.
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
-    files, authors = _files_that_differ(messages), _authors_of(messages)
+    files, authors = _names_of_differing(messages), _authors_of(messages)
     judged = judged_together(messages, now=now) if judged is None else judged
     found = {}
     for one in messages:
@@ -208,13 +215,18 @@ def _stops(stop: KillSwitch, message: Message) -> bool:
     return stop.connection_id is None or stop.connection_id == message.connection_id
 
 
-def _files_that_differ(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
+def _names_of_differing(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
     """Return by version the names of up to three files whose bytes are known to be others."""
     versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
-    differing = AttachedFile.objects.filter(revision__in=versions).differing().in_place() if versions else None
+    files = AttachedFile.objects.filter(revision__in=versions).differing().without_bytes().in_place()
+    return _first_names(files) if versions else {}
+
+
+def _first_names(files: Iterable[AttachedFile]) -> dict[int, tuple[str, ...]]:
     found: dict[int, tuple[str, ...]] = {}
-    for version, name in differing.values_list("revision_id", "name") if differing is not None else ():
-        found[version] = (*found.get(version, ()), named(name)[:80])[:3]
+    for file in files:
+        if file.differs:
+            found[file.revision_id] = (*found.get(file.revision_id, ()), named(file.name)[:80])[:3]
     return found
 
 

@@ -4,17 +4,20 @@ Parts that nobody opened do not block a decision; they are counted, shown beside
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from django.db import transaction
 
 from approvals.examination.weights import weights_to_show
 from approvals.models import OpenedPart
+from audit.models import Entry
 from audit.recording import record
 from audit.trail import recorded_actions
 from common.postgres.anew import atomic_anew
+from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, Part, list_of
 from mirror.models import AttachedFile, Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
@@ -23,11 +26,12 @@ from rendering import named
 from risk import restored, score
 from risk.score import level_of, points_of
 
+SERVED, OPENED = "message.served", "message.opened"
 _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Part:
+class UnreadPart:
     """One part: the key under which it is noted, its name for people, and where it stands on the page."""
 
     key: str
@@ -35,26 +39,38 @@ class Part:
     anchor: str
 
 
-def parts_of(message: Message, conversation: Conversation) -> list[Part]:
-    """Return the parts of the current version, each by what it holds: other bytes or a newer letter are unread."""
+def attached_files(message: Message) -> list[AttachedFile]:
+    """Return the attached files of the current version, without their bytes."""
+    if message.revision is None or not message.revision.content.get("attachments"):
+        return []
+    return list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place())
+
+
+def parts_of(message: Message, conversation: Conversation, files: Iterable[AttachedFile]) -> list[UnreadPart]:
+    """Return the parts of the current version, each by what it holds: other bytes or a newer message are unread."""
     if message.revision is None:
         return []
     content = message.revision.content
-    parts = []
-    if content.get("attachments"):
-        files = AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place()
-        parts = [Part(key_of(file), named(file.name)[:80], "attachments") for file in files]
+    parts = [UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files]
     if _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"):
-        parts.append(Part(links_key(message), "the links", "links"))
+        parts.append(UnreadPart(links_key(message), "the links", "links"))
     if conversation.letters:
-        parts.append(Part(conversation.part, "the thread", "thread"))
+        parts.append(UnreadPart(conversation.part, "the thread", "thread"))
     return parts
 
 
-def unread_parts(message: Message, *, person: int, conversation: Conversation) -> list[Part]:
-    """Return the parts that this person was never given."""
-    parts = parts_of(message, conversation)
-    opened = OpenedPart.objects.of(message, person=person) if parts else set()
+def unread_parts(
+    message: Message,
+    *,
+    person: int,
+    conversation: Conversation,
+    files: Iterable[AttachedFile] | None = None,
+    opened: Collection[str] | None = None,
+) -> list[UnreadPart]:
+    """Return the parts that this person has not opened; `files` and `opened` are read here where they are not given."""
+    parts = parts_of(message, conversation, attached_files(message) if files is None else files)
+    if opened is None:
+        opened = OpenedPart.objects.of(message, person=person) if parts else ()
     return [part for part in parts if part.key not in opened]
 
 
@@ -95,39 +111,55 @@ def note_opened_part(
 
 
 def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """The content was handed to the actor's browser, perhaps ahead of reading: of this version, else the current."""
-    _note_once(["message.served"], message, actor, fingerprint)
+    """The actor's browser loaded the content, perhaps before anybody reads it: this version, else the current one."""
+    _note_once([SERVED], message, actor, fingerprint)
 
 
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
     """The message is on the actor's screen: the version with this fingerprint, or the current one.
 
-    A page may report so after the message has changed; a version that is none of this message's was on no screen.
+    A page may report this after the message has changed; a fingerprint of no version of this message is ignored.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
-        _note_once(["message.opened"], message, actor, fingerprint)
+        _note_once([OPENED], message, actor, fingerprint)
 
 
-def note_served_and_opened(message: Message, *, actor: Actor) -> None:
-    """The current version was handed to the actor's browser, which shows it at once."""
-    _note_once(["message.served", "message.opened"], message, actor)
+def note_page(message: Message, *, actor: Actor, is_opened: bool, recorded: Collection[str] | None) -> None:
+    """The page of the message was loaded, and opened where no script reports that later.
+
+    `recorded` are the values of `views_part`: an open page asks for itself often, and mostly nothing is new.
+    """
+    actions = [SERVED, OPENED] if is_opened else [SERVED]
+    if not set(actions) <= set(recorded or ()):
+        _note_once(actions, message, actor)
+
+
+def views_part(message: Message, *, actor: Actor) -> Part:
+    """Return how to ask which of loading and opening the current version is recorded of the actor already."""
+    fingerprint = message.revision.fingerprint if message.revision else ""
+    return _views_part().naming({ANY_ID: message.public_id, NAMED_LATER: fingerprint, str(ASKING): actor.id})
+
+
+@cache
+def _views_part() -> Part:
+    entries = Entry.objects.of_message(ANY_ID).filter(actor_id=str(ASKING), fingerprint=NAMED_LATER)
+    return list_of(entries.filter(action__in=(SERVED, OPENED)).values_list("action").distinct())
 
 
 @atomic_anew
 def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
-    found = shown or (message.revision.fingerprint if message.revision else "")
-    told = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=found)
+    fingerprint = shown or (message.revision.fingerprint if message.revision else "")
+    known = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=fingerprint)
     for action in actions:
-        if action in told:
-            continue
-        record(
-            action,
-            actor=actor,
-            connection=message.connection_id,
-            message=message.public_id,
-            fingerprint=found,
-            words=message.ledger_words(),
-        )
+        if action not in known:
+            record(
+                action,
+                actor=actor,
+                connection=message.connection_id,
+                message=message.public_id,
+                fingerprint=fingerprint,
+                words=message.ledger_words(),
+            )
 
 
 VERSION = 1

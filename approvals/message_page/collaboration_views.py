@@ -18,7 +18,7 @@ from approvals.collaboration.comments import Said, add_comment
 from approvals.collaboration.forms import ClaimForm, CommentForm, PresenceForm, SnoozeForm
 from approvals.collaboration.snooze import PutOff, bring_back, put_off
 from approvals.errors import ClaimedByOther
-from approvals.message_page.side_panel import beside_context, said_context
+from approvals.message_page.side_panel import panel_context
 from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message, find_message
 from approvals.queue.views import filters_of, next_in
 from common.pages import DeskRequest
@@ -102,7 +102,7 @@ def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_bare_message(request.actor, public_id)
     if not request.htmx:
         return back_to_message(request, public_id)
-    context = {**beside_context(request, message), **said_context(request, message)}
+    context = panel_context(request, message)
     return render(request, "approvals/_beside.html", {**context, **_frame(request, message), "with_story": True})
 
 
@@ -117,10 +117,10 @@ def _answer(
 ) -> HttpResponse:
     kept = {"outcome": "claim", **(typed or {}), "asks": "yes" if asks else ""}
     if request.htmx:
-        context = {**beside_context(request, message), **_frame(request, message), "problem": problem}
+        context = {**panel_context(request, message), **_frame(request, message), "problem": problem}
         return render(request, "approvals/_beside.html", {**context, "typed": kept}, status=status)
     if problem:
-        return answer_with_message(request, message.public_id, status=status, problem=problem, typed=kept)
+        return answer_with_message(request, message.public_id, status=status, error=problem, typed=kept)
     return back_to_message(request, message.public_id)
 
 
@@ -183,14 +183,13 @@ def _refuse_comment(request: DeskRequest, message: Message, problem: str, *, sta
     typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
     if request.htmx:
         return _comments(request, message, {"problem": problem, "typed": typed}, status=status)
-    return answer_with_message(request, message.public_id, status=status, problem=problem, typed=typed)
+    return answer_with_message(request, message.public_id, status=status, error=problem, typed=typed)
 
 
 def _comments(request: DeskRequest, message: Message, more: dict[str, object], *, status: int = 200) -> HttpResponse:
     query = filters_of(request).query()
     context = {
-        **beside_context(request, message),
-        **said_context(request, message),
+        **panel_context(request, message),
         "message": message,
         "queue_query": f"?{query}" if query else "",
         **more,

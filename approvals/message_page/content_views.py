@@ -23,8 +23,8 @@ from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import letter_of
 from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
-from approvals.message_page.side_panel import files_context, thread_context, unread_context
-from approvals.message_page.views import PartForm, find_message, is_ahead_of_reading
+from approvals.message_page.side_panel import files_context, unread_context
+from approvals.message_page.views import PartForm, find_message, is_prefetch
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
 from audit.models import Entry
@@ -34,6 +34,7 @@ from common.pages import DeskRequest, page_or_fragment
 from mirror.attachments.preview import document_of
 from mirror.models import AttachedFile, Message
 from mirror.store import stored_content
+from mirror.threads.conversation import conversation_of
 from people.accounts.profile import set_text_first
 from people.actors import Actor
 from rendering import stripped
@@ -163,7 +164,7 @@ def _find_file(message: Message, place: int) -> AttachedFile:
 
 def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
     """Only bytes that were really handed to somebody count as opened."""
-    if request.method == "HEAD" or is_ahead_of_reading(request) or file.content is None:
+    if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
     details = {"file": file.name[:300], "sha256": file.found_sha256, "how": how}
     note_opened_part(
@@ -182,10 +183,10 @@ def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile
 def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the letters of the thread, newest first, and note that they were opened."""
     message = find_message(request.actor, public_id)
-    context = thread_context(message)
-    if request.method != "HEAD" and not is_ahead_of_reading(request):
+    conversation = conversation_of(message)
+    context = {"message": message, "conversation": conversation, "is_open": True}
+    if request.method != "HEAD" and not is_prefetch(request):
         wakeups.freshen_thread(message)
-        conversation = context["conversation"]
         if conversation.letters:
             details = {"letters": str(len(conversation.letters))}
             note_opened_part(
@@ -212,7 +213,7 @@ class Given:
 def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
     """Show one verdict as it was given. That somebody looked at it is noted, as it is of a message."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
-    if request.method != "HEAD" and not is_ahead_of_reading(request):
+    if request.method != "HEAD" and not is_prefetch(request):
         _note_seen_again(message, verdict, request.actor)
     content = stored_content(verdict.revision)
     letter = letter_of(verdict.revision, content)

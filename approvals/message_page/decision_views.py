@@ -57,18 +57,20 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_bare_message(actor, public_id)
     typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
     typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
-    since = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
+    seen = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
     form = VerdictForm(request.POST)
     if not form.is_valid():
-        problem = form.first_error()
-        return answer_with_message(request, public_id, status=422, problem=problem, typed=typed, since=since)
+        wrong = form.first_error()
+        return answer_with_message(request, public_id, status=422, error=wrong, typed=typed, seen_fingerprint=seen)
     now = timezone.now()
     try:
         given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
-        return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed, since=since)
+        return answer_with_message(
+            request, public_id, status=status, error=error.sentence, typed=typed, seen_fingerprint=seen
+        )
     wakeups.execute(given.decision, now=now)
     return go_on(request, message)
 
@@ -111,7 +113,7 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
         undo_decision(message=public_id, actor=actor, now=timezone.now())
     except (AlreadyDecided, VerdictNotAllowed) as error:
         status = 409 if isinstance(error, AlreadyDecided) else 403
-        return answer_with_message(request, public_id, status=status, problem=error.sentence)
+        return answer_with_message(request, public_id, status=status, error=error.sentence)
     return back_to_message(request, public_id)
 
 
@@ -148,24 +150,29 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpResponse:
     actor: Actor = request.actor
-    now, told = timezone.now(), form.cleaned_data
+    now, posted = timezone.now(), form.cleaned_data
     try:
         given = give_verdict(
             message=message.public_id,
             actor=actor,
             outcome=Outcome.APPROVE,
-            fingerprint=told["fingerprint"],
+            fingerprint=posted["fingerprint"],
             reason="",
             now=now,
-            thread_read=int(told["thread_read"] or 0),
-            risk_read=told["risk_read"],
+            thread_read=int(posted["thread_read"] or 0),
+            risk_read=posted["risk_read"],
         )
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
         typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(
-            request, message.public_id, status=status, problem=error.sentence, typed=typed, since=told["fingerprint"]
+            request,
+            message.public_id,
+            status=status,
+            error=error.sentence,
+            typed=typed,
+            seen_fingerprint=posted["fingerprint"],
         )
     wakeups.execute(given.decision, now=now)
     return go_on(request, message)
@@ -246,7 +253,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = SettleForm(request.POST)
     if not form.is_valid():
         find_bare_message(request.actor, public_id)
-        return answer_with_message(request, public_id, status=422, problem="Say whether it was carried out or not.")
+        return answer_with_message(request, public_id, status=422, error="Say whether it was carried out or not.")
     actor: Actor = request.actor
     took_effect = form.cleaned_data["took_effect"] == "yes"
     return _run(
@@ -263,8 +270,8 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         have_asked(request.actor, public_id)
     except ActNotAllowed as error:
-        return answer_with_message(request, public_id, status=403, problem=error.sentence)
-    return back_to_message(request, public_id, said="MultiMail is being asked.")
+        return answer_with_message(request, public_id, status=403, error=error.sentence)
+    return back_to_message(request, public_id, notice="MultiMail is being asked.")
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
@@ -289,7 +296,7 @@ def _run(
         decision = command()
     except DeskError as error:
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
-        return answer_with_message(request, public_id, status=status, problem=error.sentence)
+        return answer_with_message(request, public_id, status=status, error=error.sentence)
     if nudge is not None:
         nudge(decision)
     return back_to_message(request, public_id)
@@ -314,11 +321,11 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
     _, judged = ruled(message, actor=request.actor, now=timezone.now())
     if asked is None or message.mailbox_id is None or asked not in map(compared, judged.outsiders):
-        problem = "This is none of the recipients that an allowlist refuses now. Look at the message again."
-        return answer_with_message(request, public_id, status=422, problem=problem)
+        error = "This is none of the recipients that an allowlist refuses now. Look at the message again."
+        return answer_with_message(request, public_id, status=422, error=error)
     try:
         allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor, now=timezone.now())
-    except AllowlistNotAllowed as error:
-        return answer_with_message(request, public_id, status=403, problem=error.sentence)
-    said = f"{asked} may be written to from {message.mailbox} for {DAYS} days. Nothing is decided yet."
-    return back_to_message(request, public_id, said=said)
+    except AllowlistNotAllowed as refusal:
+        return answer_with_message(request, public_id, status=403, error=refusal.sentence)
+    notice = f"{asked} may be written to from {message.mailbox} for {DAYS} days. Nothing is decided yet."
+    return back_to_message(request, public_id, notice=notice)

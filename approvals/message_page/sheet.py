@@ -1,5 +1,6 @@
 """The ways to look at a letter: their names, and which one an address asks for. Nonsense is read as none asked for."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,16 +96,17 @@ def reading_context(
     actor: Actor,
     conversation: Conversation,
     judged: Judged,
+    told: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the page says about the letter around its sheet."""
     findings = message.revision.findings if message.revision else []
-    fields = with_lists(address_lines(message, content, actor=actor, findings=findings), judged)
+    lines = address_lines(message, content, actor=actor, findings=findings, own_addresses=told["own_addresses"] or ())
+    context = {"fields": with_lists(lines, judged), "start": origin_of(message, others=told["others"])}
     if content is None or letter is None:
-        return {"fields": fields, "start": origin_of(message, actor=actor)}
+        return context
     thread = [one.text for one in conversation.letters if one.text]
     return {
-        "fields": fields,
-        "start": origin_of(message, actor=actor),
+        **context,
         "inbox": inbox_of(content, letter),
         "facts": facts_of(f"{content.subject}\n{letter.plain}", letter.links, thread or None),
     }

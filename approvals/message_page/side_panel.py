@@ -1,36 +1,44 @@
-"""What stands at a message beside the letter: who has it, who reads it, what was said, and what may be done with it."""
+"""What stands beside a message: claims, readers, history and comments, files, and parts that were not opened."""
 
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from django.db.models import TextField, Value
+from django.db.models.functions import Coalesce, JSONObject, NullIf
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment, people_around
+from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment, people_seeing
 from approvals.collaboration.forms import tomorrow_morning, zone_of
 from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
-from approvals.decisions.shown import Part, key_of, unread_parts
+from approvals.decisions.shown import UnreadPart, attached_files, key_of, unread_parts
 from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
-from approvals.querysets.messages import awaits_review
+from approvals.querysets.messages import awaits_review_part
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
+from common.postgres.statements import ANY, ASKING, Part, any_of, list_of, told_together
 from mirror.attachments.preview import ShownFile, shown_file
 from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
 from mirror.store import stored_content
-from mirror.threads.conversation import Conversation, conversation_of
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12
-# Told by the comments themselves, or nobody else's business.
-_NOT_TOLD = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
+# Shown as comments, or of no interest to others.
+_HIDDEN_ACTIONS = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
+# They stand for a message's own keys while its statement is written.
+_CONNECTION, _MAILBOX = ASKING + 2, ASKING + 3
 
 
 @dataclass(frozen=True)
-class Told:
-    """One line of a message's history: what the ledger tells, or what somebody said."""
+class HistoryLine:
+    """One line of a message's history: an entry of the ledger, or a comment."""
 
     at: datetime
     line: Line | None = None
@@ -38,8 +46,8 @@ class Told:
 
 
 @dataclass(frozen=True)
-class PutOffChoices:
-    """The times on offer, and why a message cannot be put off; `zone` is the one that they are meant in."""
+class SnoozeChoices:
+    """The times on offer in the time zone `zone`, and why a message cannot be snoozed."""
 
     zone: str
     is_own_zone: bool
@@ -48,11 +56,37 @@ class PutOffChoices:
     why_not: str = ""
 
 
-def beside_context(request: DeskRequest, message: Message) -> dict[str, Any]:
-    """Return what the bar and the acts show of who has it, and what may be done with it."""
+def panel_parts(message: Message, actor: Actor) -> dict[str, Part]:
+    """Return how to ask what the side panel shows of a message, as far as it is a flag or a short list."""
+    parts = _panel_parts(message.mailbox_id is not None)
+    named = {ANY: message.pk, ASKING: int(actor.id), _CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
+    found = {name: part.naming(named) for name, part in parts.items()}
+    if not may_comment(actor, message):
+        found["people"] = Part("NULL")
+    return {**found, "waits": awaits_review_part(message.pk)}
+
+
+@cache
+def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
+    mine = {"message": ANY, "person": ASKING}
+    seeing = people_seeing(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
+    asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
+    return {
+        "is_claimed": any_of(Claim.objects.filter(message=ANY).live()),
+        "snoozed_until": list_of(Snooze.objects.filter(**mine).in_force().values_list("until")),
+        "asked_by": list_of(Question.objects.filter(**mine).values_list(asker)),
+        "people": list_of(seeing.values_list(JSONObject(id="pk", name="name", email="email"))[: OFFERED + 1]),
+        "opened_parts": list_of(OpenedPart.objects.filter(**mine).values_list("part")),
+    }
+
+
+def panel_context(request: DeskRequest, message: Message, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return who has a message, what may be done with it, its history, and whom a comment can be for."""
     actor: Actor = request.actor
-    claim = Claim.objects.on(message).live().select_related("person").first()
-    waits = awaits_review(message.pk)
+    told = told_together(panel_parts(message, actor)) if told is None else told
+    claim = Claim.objects.on(message).select_related("person").first() if told["is_claimed"] else None
+    waits = told["waits"]
+    people = [Known(**json.loads(one)) for one in told["people"] or ()]
     return {
         "claim": claim,
         "has_claim": claim is not None and str(claim.person_id) == actor.id,
@@ -60,82 +94,60 @@ def beside_context(request: DeskRequest, message: Message) -> dict[str, Any]:
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
         "may_comment": may_comment(actor, message),
-        "snooze": Snooze.objects.on(message).of_person(int(actor.id)).in_force().first() if waits else None,
-        "put_off_choices": _choices(request, message) if waits else None,
-    }
-
-
-def said_context(request: DeskRequest, message: Message) -> dict[str, Any]:
-    """Return what was done and said, newest first, and whom a comment can be for."""
-    actor: Actor = request.actor
-    question = Question.objects.on(message).of_person(int(actor.id)).with_comments().first()
-    return {
-        "story": _story(message),
-        "question": question,
+        "snoozed_until": next(iter(told["snoozed_until"] or ()), None) if waits else None,
+        "snooze_choices": _snooze_choices(request, message) if waits else None,
+        "history": _history(message),
+        "asked_by": next(iter(told["asked_by"] or ()), ""),
         "max_comment": MAX_COMMENT,
-        "people": [one for one in _people(message, actor) if str(one.id) != actor.id],
+        "people": [one for one in people if str(one.id) != actor.id],
     }
 
 
-def _choices(request: DeskRequest, message: Message) -> PutOffChoices:
-    # Only what is offered: whether a time is still to come is asked of the database when it is chosen.
+def _snooze_choices(request: DeskRequest, message: Message) -> SnoozeChoices:
+    # Only what is offered: whether a time is in the future is checked by the database's clock when it is chosen.
     own = str(getattr(request.user, "time_zone", "UTC"))
     zone, now = zone_of(own), timezone.now()
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
     why_not = "It expires within the hour, so it stays where everybody sees it." if latest and latest <= now else ""
-    return PutOffChoices(str(zone), own != "UTC", tomorrow_morning(now, zone), latest, why_not)
+    return SnoozeChoices(str(zone), own != "UTC", tomorrow_morning(now, zone), latest, why_not)
 
 
-def _people(message: Message, actor: Actor) -> list[Known]:
-    return people_around(message)[: OFFERED + 1] if may_comment(actor, message) else []
-
-
-def _story(message: Message) -> list[Told]:
-    entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_NOT_TOLD)
-    told = [Told(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
-    said = [Told(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
+def _history(message: Message) -> list[HistoryLine]:
+    entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
+    told = [HistoryLine(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
+    said = [HistoryLine(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
     return sorted([*told, *said], key=lambda one: one.at, reverse=True)
-
-
-def parts_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the page needs to know of the parts: the files, the thread, and those that were not opened."""
-    conversation = conversation_of(message)
-    return {**_files(message, actor), "conversation": conversation, **_unread(message, actor, conversation)}
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return what the panel of files shows alone."""
     content = stored_content(message.revision) if message.revision else None
-    return {"message": message, "content": content, **_files(message, actor)}
-
-
-def thread_context(message: Message) -> dict[str, Any]:
-    """Return what the thread shows alone."""
-    return {"message": message, "conversation": conversation_of(message), "is_open": True}
+    files = attached_files(message)
+    opened = OpenedPart.objects.of(message, person=int(actor.id)) if files else set()
+    return {"message": message, "content": content, **files_shown(message, files, opened)}
 
 
 def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return what the words beside the decision say of parts that were not opened."""
     conversation = conversation_of(message)
-    return {"message": message, "conversation": conversation, **_unread(message, actor, conversation)}
+    unread = unread_parts(message, person=int(actor.id), conversation=conversation)
+    return {"message": message, "conversation": conversation, **unread_shown(unread)}
 
 
-def _files(message: Message, actor: Actor) -> dict[str, Any]:
-    if message.revision is None or not message.revision.content.get("attachments"):
-        return {"files": [], "files_that_lie": [], "not_kept": [], "files_wait": False}
-    files = list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place())
-    opened = OpenedPart.objects.of(message, person=int(actor.id))
+def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
+    """Return parts that were not opened, and whether the links are among them."""
+    return {"unread": unread, "links_are_unread": any(part.anchor == "links" for part in unread)}
+
+
+def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collection[str]) -> dict[str, Any]:
+    """Return how the attached files of a message are shown."""
     shown: list[ShownFile] = [shown_file(file, is_opened=key_of(file) in opened) for file in files]
+    listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,
-        # What only the bytes gave away: what the names do stands among the findings.
+        # Only what the bytes reveal: what the names reveal is among the findings.
         "files_that_lie": [one for one in shown if one.file.differs or one.serious],
-        # Beyond as many as anybody reads, and of mail that was past the desk before files were fetched.
-        "not_kept": stored_content(message.revision).attachments[len(files) :],
+        # More than anybody reads, or of a message that was decided before files were fetched.
+        "not_kept": listed[len(files) :],
         "files_wait": message.state == "held" and any(one.is_waiting for one in shown),
     }
-
-
-def _unread(message: Message, actor: Actor, conversation: Conversation) -> dict[str, Any]:
-    unread: list[Part] = unread_parts(message, person=int(actor.id), conversation=conversation)
-    return {"unread": unread, "links_are_unread": any(part.anchor == "links" for part in unread)}

@@ -1,5 +1,6 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,28 +19,32 @@ from approvals import wakeups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import PRESETS
-from approvals.decisions.ruling import is_reviewer, ruled, stop_of
-from approvals.decisions.shown import note_opened, note_served, note_served_and_opened
+from approvals.decisions.ruling import is_reviewer, ruled, ruling_parts, stop_of
+from approvals.decisions.shown import attached_files, note_opened, note_page, unread_parts, views_part
 from approvals.decisions.status import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
+from approvals.message_page.content.origin import others_part
 from approvals.message_page.content.rendered import letter_of
 from approvals.message_page.findings import found_context
 from approvals.message_page.sheet import approve_label, reading_context, sheet_context, unseen_fields, way_asked
-from approvals.message_page.side_panel import beside_context, parts_context, said_context
+from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
 from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import just_decided, waits_for
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import expiry_of
-from approvals.queue.views import filters_of, mailboxes_of, next_in, place_in, queue_context
+from approvals.queue.views import filters_of, mailboxes_of, position_of, position_parts, queue_context
 from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
 from common.pages import DeskRequest, page_or_fragment
+from common.postgres.statements import ANY, Part, told_together
 from mirror.models import Message
 from mirror.querysets import MessageQuerySet
+from mirror.querysets.connections import addresses_of_any
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 
 
@@ -69,7 +74,7 @@ FETCH_TRIES = 3
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
     asked = MessageForm(request.GET)
-    return answer_with_message(request, public_id, since=asked.read_before(), decided=asked.just_decided())
+    return answer_with_message(request, public_id, seen_fingerprint=asked.read_before(), decided=asked.just_decided())
 
 
 def answer_with_message(
@@ -77,31 +82,32 @@ def answer_with_message(
     public_id: UUID,
     *,
     status: int = 200,
-    problem: str = "",
-    said: str = "",
+    error: str = "",
+    notice: str = "",
     typed: dict[str, str] | None = None,
-    since: str = "",
+    seen_fingerprint: str = "",
     decided: UUID | None = None,
 ) -> HttpResponse:
     """Show the message, with what went wrong and what was typed where a verdict was refused.
 
-    `since` is the fingerprint of the version that the reader has read: where it is another one by now, the page shows
-    what changed since, and asks to read that before it is decided. `decided` is what they have just decided.
+    Where the version that the reader has seen, `seen_fingerprint`, is not the current one, the page shows what changed
+    since, and asks to read that before it is decided. `decided` is what they have just decided.
     """
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     filters = filters_of(request)
-    context = message_context(message, actor, filters=filters)
-    context |= _letter_context(request, message, context)
-    context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
+    told = told_together(page_parts(message, actor, filters))
+    context = message_context(message, actor, filters=filters, told=told)
+    context |= _rendered_context(request, message, context, told)
+    context |= {"problem": error, "notice": notice, "typed": typed or {}}
+    context |= {"changed": changes_since(message, seen_fingerprint)}
     context |= just_decided(actor, decided)
-    context |= {**beside_context(request, message), **said_context(request, message)}
+    context |= panel_context(request, message, told)
     if message.revision is not None and request.method != "HEAD":
-        # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
-        if request.htmx or is_ahead_of_reading(request):
-            note_served(message, actor=actor)
-        else:
-            note_served_and_opened(message, actor=actor)
+        # With scripts the page itself reports that it is on screen; a prefetched one was seen by nobody.
+        is_opened = not (request.htmx or is_prefetch(request))
+        note_page(message, actor=actor, is_opened=is_opened, recorded=told["views"])
+        if is_opened:
             if context["has_claim"]:
                 touch(message, actor=actor)
             wakeups.freshen_thread(message)
@@ -112,17 +118,17 @@ def answer_with_message(
     )
 
 
-def back_to_message(request: DeskRequest, public_id: UUID, *, said: str = "") -> HttpResponse:
+def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") -> HttpResponse:
     """After an act: the fragment as it is now for scripts, the address of the page for everybody else."""
     if request.htmx:
-        return answer_with_message(request, public_id, said=said)
-    if said:
-        messages.info(request, said, extra_tags="desk")
+        return answer_with_message(request, public_id, notice=notice)
+    if notice:
+        messages.info(request, notice, extra_tags="desk")
     address, query = reverse("message", kwargs={"public_id": public_id}), filters_of(request).query()
     return redirect(f"{address}?{query}" if query else address)
 
 
-def is_ahead_of_reading(request: DeskRequest) -> bool:
+def is_prefetch(request: DeskRequest) -> bool:
     """Whether a browser or a program fetches the page before anybody looks at it."""
     told = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
     return any(word in text for text in told for word in ("prefetch", "prerender", "preview"))
@@ -145,12 +151,32 @@ def _one(visible: MessageQuerySet, public_id: UUID) -> Message:
     return message
 
 
-def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict[str, Any]:
-    """Return everything that the message pane shows; its place and the next one are those of the list beside it."""
+def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Part]:
+    """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
+    return {
+        **ruling_parts(message),
+        **position_parts(actor, filters, message),
+        **panel_parts(message, actor),
+        "others": others_part(message, actor=actor),
+        "own_addresses": addresses_of_any().naming({ANY: message.connection_id}),
+        "views": views_part(message, actor=actor),
+    }
+
+
+def message_context(
+    message: Message, actor: Actor, *, filters: Filters, told: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return what the message pane shows; its position and the next message are those of the list beside it.
+
+    `told` are the values of `page_parts`, read here where they are not given.
+    """
     now = timezone.now()
-    revision = message.revision
+    told = told_together(page_parts(message, actor, filters)) if told is None else told
+    revision, files, opened = message.revision, attached_files(message), told["opened_parts"] or ()
     content = stored_content(revision) if revision else None
-    ruling, judged = ruled(message, actor=actor, now=now)
+    ruling, judged = ruled(message, actor=actor, now=now, facts=told, files=files)
+    conversation = conversation_of(message)
+    unread = unread_parts(message, person=int(actor.id), conversation=conversation, files=files, opened=opened)
     return {
         "message": message,
         "revision": revision,
@@ -169,11 +195,13 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": changes_since_sent_back(message),
-        "place": place_in(actor, filters, message),
-        "next_waiting": next_in(actor, filters, message),
+        "position": position_of(told),
+        "next_waiting": told["next"],
         "queue_query": f"?{query}" if (query := filters.query()) else "",
         "now": now,
-        **parts_context(message, actor),
+        "conversation": conversation,
+        **files_shown(message, files, opened),
+        **unread_shown(unread),
         **_decided(message, actor),
     }
 
@@ -206,8 +234,10 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     }
 
 
-def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any]) -> dict[str, Any]:
-    """Return what the pane shows of the letter itself: its people, its facts, and the sheet with one tab open."""
+def _rendered_context(
+    request: DeskRequest, message: Message, known: dict[str, Any], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what the pane shows of the content: its people, its facts, and the sheet with one tab open."""
     content, letter = known["content"], known["letter"]
     way, query = way_asked(request), str(known["queue_query"])
     return {
@@ -216,6 +246,7 @@ def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any
             actor=request.actor,
             conversation=known["conversation"],
             judged=known["judged"],
+            told=told,
         ),
         **sheet_context(message, content, letter, way=way, sent_back=known["sent_back"], query=query),
     }

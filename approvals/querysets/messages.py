@@ -111,11 +111,13 @@ class DeskMessageQuerySet(MessageQuerySet):
         )
 
     def for_rows(self) -> Self:
-        """With what one line of a list shows and no more: no letter, and no secret of a connection to decrypt.
+        """With what one line of a list shows and no more: no content, and no secret of a connection to decrypt.
 
         Their decisions come with `read_decisions`.
         """
-        return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        shown = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+        return shown.annotate(has_decisions=Exists(decisions))
 
     def left_at(self, message: UUID) -> tuple[bool, bool]:
         """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
@@ -161,7 +163,9 @@ def read_decisions(messages: Sequence["Message"]) -> None:
     """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
     objects = apps.get_model("approvals", "Decision").objects
     found: dict[int, list[Any]] = {message.pk: [] for message in messages}
-    for decision in objects.filter(message__in=list(found)).select_related("given_by").order_by("-pk"):
+    decided = [message.pk for message in messages if getattr(message, "has_decisions", True)]
+    rows = objects.filter(message__in=decided).select_related("given_by").order_by("-pk") if decided else ()
+    for decision in rows:
         found[decision.message_id].append(decision)
     for message in messages:
         read = objects.all()
@@ -171,7 +175,12 @@ def read_decisions(messages: Sequence["Message"]) -> None:
 
 def awaits_review(message: int) -> bool:
     """Whether the message of this key awaits review."""
-    return bool(told_together({"awaits": _awaits()}, {ANY: message})["awaits"])
+    return bool(told_together({"awaits": awaits_review_part(message)})["awaits"])
+
+
+def awaits_review_part(message: int) -> Part:
+    """Return how to ask whether the message of this key awaits review."""
+    return _awaits().naming({ANY: message})
 
 
 @cache

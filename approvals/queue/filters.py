@@ -30,7 +30,7 @@ _COMPARED = {"oldest": ("time",), "newest": ("time",), "riskiest": ("number", "t
 
 
 @dataclass(frozen=True)
-class Place:
+class Position:
     """`values` are what the order compares, times as numbers; `since` is when the paging began."""
 
     values: tuple[int | None, ...]
@@ -42,7 +42,7 @@ class Place:
         return "-".join([*written, str(self.key), *([str(self.since)] if self.since else [])])
 
 
-def read_place(written: str, *, order: str) -> Place | None:
+def read_position(written: str, *, order: str) -> Position | None:
     """Read a place in this order; what is ill-formed for it is the first page."""
     kinds = (*_COMPARED[order], "key")
     parts = written.split("-")
@@ -53,7 +53,7 @@ def read_place(written: str, *, order: str) -> Place | None:
     if since is None or not _is_time(since) or not all(map(_fits, numbers, kinds)):
         return None
     *values, key = numbers[: len(kinds)]
-    return Place(tuple(values), key or 0, since)
+    return Position(tuple(values), key or 0, since)
 
 
 def _fits(number: int | None, kind: str) -> bool:
@@ -143,7 +143,7 @@ class Filters:
     alike: str = ""
     order: str = "oldest"
     group: str = ""
-    after: Place | None = None
+    after: Position | None = None
     # Sentences about what was typed and could not be meant.
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
@@ -250,7 +250,7 @@ class QueueForm(forms.Form):
             mailbox=self._mailbox(values["mailbox"]),
             order=order,
             group=_known_or(asked["group"], GROUPS, ""),
-            after=read_place(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
+            after=read_position(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
             **{name: asked[name] for name in ("started", "thread", "run", "alike")},
         )
         if found.text and not words_of(found.text):

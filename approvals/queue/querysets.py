@@ -23,7 +23,7 @@ from django.db.models.functions import Cast, Concat
 from django.db.models.query import QuerySet
 
 from approvals.querysets.messages import DeskMessageQuerySet
-from approvals.queue.filters import Filters, Place, as_number, at_time
+from approvals.queue.filters import Filters, Position, as_number, at_time
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
@@ -120,20 +120,20 @@ class QueueQuerySet(DeskMessageQuerySet):
             return self.order_by("-changed_at", "-pk")
         return self.order_by(*_ORDERS[order])
 
-    def following(self, order: str, place: Place | None) -> Self:
+    def following(self, order: str, place: Position | None) -> Self:
         """What comes after a place in this order (keyset; relies on the index of the order)."""
         return self._beside(order, place, "<" if order == "newest" else ">")
 
-    def preceding(self, order: str, place: Place) -> Self:
+    def preceding(self, order: str, place: Position) -> Self:
         """What comes before a place in this order."""
         return self._beside(order, place, ">" if order == "newest" else "<")
 
-    def _beside(self, order: str, place: Place | None, sign: str) -> Self:
+    def _beside(self, order: str, place: Position | None, sign: str) -> Self:
         if place is None:
             return self
         return self.filter(_Follows(_ORDERS[order], _as_row(order, place), sign))
 
-    def moved_since(self, order: str, place: Place) -> Self:
+    def moved_since(self, order: str, place: Position) -> Self:
         """What moved in front of a place since the paging began, and would otherwise not be seen (message_ranked)."""
         return self.preceding(order, place).filter(ranked_at__gt=at_time(place.since))
 
@@ -181,7 +181,7 @@ def words_asked(filters: Filters) -> str:
     return " & ".join(filter(None, (asked(text, label) for text, label in labelled)))
 
 
-def place_of(message: Any, order: str, *, since: int = 0) -> Place:
+def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     """Return where a message stands in an order."""
     held = as_number(message.held_at)
     values: dict[str, tuple[int | None, ...]] = {
@@ -190,15 +190,15 @@ def place_of(message: Any, order: str, *, since: int = 0) -> Place:
         "soonest": (as_number(message.expires_at) if message.expires_at else None, held),
         "newest": (as_number(message.changed_at),),
     }
-    return Place(values[order], message.pk, since)
+    return Position(values[order], message.pk, since)
 
 
-def anywhere_like(place: Place) -> Place:
+def anywhere_like(place: Position) -> Position:
     """Return a place for which a statement is written that is kept; the values of `place` are named later."""
-    return Place(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(place.values)), ANY)
+    return Position(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(place.values)), ANY)
 
 
-def named_at(order: str, place: Place) -> dict[Any, Any]:
+def named_at(order: str, place: Position) -> dict[Any, Any]:
     """Return the values of a place in this order, by what stands for them in a statement for `anywhere_like` it."""
     rows = zip(_as_row(order, anywhere_like(place)), _as_row(order, place), strict=True)
     return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
@@ -210,7 +210,7 @@ def weights_spelled() -> QuerySet[Any]:
     return weights.values_list(Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField()))
 
 
-def _as_row(order: str, place: Place) -> list[Combinable]:
+def _as_row(order: str, place: Position) -> list[Combinable]:
     first, *others = place.values
     times = [Value(at_time(value or 0), output_field=DateTimeField()) for value in others]
     key = Value(place.key)

@@ -1,6 +1,7 @@
 """The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,13 +17,13 @@ from django.views.decorators.http import require_safe
 from approvals.models import Decision, SavedView, Verdict
 from approvals.querysets.messages import desk_messages, read_decisions
 from approvals.queue.decision_notice import just_decided
-from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, Place, QueueForm, as_number
+from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, Position, QueueForm, as_number
 from approvals.queue.querysets import (
     QueueQuerySet,
     anywhere_like,
     named_at,
     order_of,
-    place_of,
+    position_at,
     queue_messages,
     weights_spelled,
 )
@@ -69,7 +70,7 @@ def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
 def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
     """Each message by itself: a script counts on it."""
     found = page_of(actor, filters)
-    after = str(place_of(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
+    after = str(position_at(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
     return {
         "messages": [as_json(message) for message in found[:PAGE]],
         "next_after": after,
@@ -238,7 +239,7 @@ def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
     if len(found) <= PAGE:
         return ""
     since = (filters.after.since if filters.after else 0) or as_number(clock)
-    return filters.query(after=place_of(found[PAGE - 1], order_of(filters), since=since))
+    return filters.query(after=position_at(found[PAGE - 1], order_of(filters), since=since))
 
 
 def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:
@@ -250,27 +251,26 @@ def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     """Return the message to go on with: the next in this list, or its first when this was the last."""
-    following: UUID | None = _told_around(actor, filters, message, "next")["next"]
+    following: UUID | None = told_together({"next": position_parts(actor, filters, message)["next"]})["next"]
     return following
 
 
-def place_in(actor: Actor, filters: Filters, message: Message) -> tuple[str, str] | None:
-    """Return the message's place in this list and how many stand in it, None when it does not."""
-    told = _told_around(actor, filters, message, "here", "before", "all")
+def position_of(told: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return a message's position in the list and how many stand in it, None when it does not."""
     return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None
 
 
-def _told_around(actor: Actor, filters: Filters, message: Message, *names: str) -> dict[str, Any]:
-    """Tell these things of the list around a message."""
+def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str, Part]:
+    """Return how to ask whether a message stands in this list, what comes before it, and what comes next."""
     order = order_of(filters)
-    place = place_of(message, order)
-    parts = _parts_around(anybody_like(actor), replace(filters, after=None), anywhere_like(place))
-    return told_together({name: parts[name] for name in names}, asked_by(actor) | named_at(order, place))
+    position = position_at(message, order)
+    parts = _position_parts(anybody_like(actor), replace(filters, after=None), anywhere_like(position))
+    named = asked_by(actor) | named_at(order, position)
+    return {name: part.naming(named) for name, part in parts.items()}
 
 
 @lru_cache(maxsize=1000)
-def _parts_around(actor: Actor, filters: Filters, place: Place) -> dict[str, Part]:
-    """Return how things are told of the list around a message of this place and key."""
+def _position_parts(actor: Actor, filters: Filters, place: Position) -> dict[str, Part]:
     order = order_of(filters)
     asked = _asked_for(actor, filters)
     others = asked.exclude(pk=place.key).in_order(order)
@@ -296,6 +296,6 @@ def history(request: DeskRequest) -> HttpResponse:
     context = {
         "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
         "is_first_page": after is None,
-        "next_after": str(place_of(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+        "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
     }
     return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)

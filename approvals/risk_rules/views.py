@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.db.models.functions import Now
 
-from approvals.queue.filters import Filters, Place
+from approvals.queue.filters import Filters, Position
 from common.forms import SentenceForm
 from common.postgres.rows import run
 
@@ -23,8 +23,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import Status, shown_status
 from approvals.models import RuleWeight
-from approvals.queue.filters import read_place
-from approvals.queue.querysets import place_of, queue_messages
+from approvals.queue.filters import read_position
+from approvals.queue.querysets import position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
 from common.pages import DeskRequest
 from mirror.errors import ActNotAllowed
@@ -78,7 +78,7 @@ def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
     return {str(rule): int(number) for rule, number in run(counted, parameters).rows or ()}
 
 
-def hits_of(messages: "QueueQuerySet", rule: str, *, after: Place | None) -> "QueueQuerySet":
+def hits_of(messages: "QueueQuerySet", rule: str, *, after: Position | None) -> "QueueQuerySet":
     """Return the messages in which a rule saw something lately, newest first (relies on message_rules)."""
     found = lately(messages.matching(Filters(rule=rule)))
     return found.in_order("newest").following("newest", after)
@@ -175,14 +175,14 @@ def _answer(
     actor: Actor = request.actor
     weight = RuleWeight.objects.filter(rule=published.name).select_related("changed_by").first()
     weighed = WeighedRule(published, weight)
-    after = read_place(request.GET.get("after", ""), order="newest")
+    after = read_position(request.GET.get("after", ""), order="newest")
     rows = hits_of(queue_messages().visible_to(actor), published.name, after=after).for_list()
     found = list(rows.defer("revision__content")[: PAGE + 1])
     context: dict[str, Any] = {
         "one": weighed,
         "hits": [_hit(message, published, weighed.points) for message in found[:PAGE]],
         "is_first_page": after is None,
-        "next_after": str(place_of(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+        "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
         "may_weigh": may_weigh(actor),
         "problem": problem,
         "typed": weighed.points if typed is None else typed,

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from approvals.examination.weights import WEIGHTS_LOCK, weights_to_show
 from approvals.models import RuleWeight
-from approvals.queue.filters import Filters, Place, as_number
+from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import queue_messages
 from audit.recording import record
 from common.nudge import nudge
@@ -69,7 +69,7 @@ def weigh_anew(*, weight_id: int) -> bool:
         weight = rows.filter(pk=weight_id).first()
         if weight is None or weight.weighed_to is None:
             return False
-        place = Place((as_number(weight.weighed_to),), weight.weighed_to_key)
+        place = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
         held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
         batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 
 from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.message_page.content.differences import changes_since
-from approvals.message_page.views import find_message, is_ahead_of_reading, message_context
+from approvals.message_page.views import find_message, is_prefetch, message_context
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
@@ -52,6 +52,17 @@ def decided(message, person, outcome="approve", reason="", **fields):
     Decision.objects.filter(pk=given.decision.pk).update(**fields)
     Verdict.objects.filter(pk=given.verdict.pk).update(live=fields.get("state") not in ("withdrawn", "refused"))
     return given.decision
+
+
+@pytest.mark.parametrize(("headers", "most"), [({}, 15), (HTMX, 10)], ids=["page", "fragment"])
+def test_page_of_an_ordinary_message_takes_few_statements(
+    desk, connection, message, headers, most, django_assert_max_num_queries
+):
+    make_message(connection)
+    # The first look is noted in the ledger.
+    desk.get(f"/queue/{message.public_id}/")
+    with django_assert_max_num_queries(most):
+        assert desk.get(f"/queue/{message.public_id}/", headers=headers).status_code == 200
 
 
 def pane(message, person):
@@ -158,7 +169,7 @@ def test_page_fetched_ahead_is_known_by_its_headers():
     def is_ahead(name, value):
         request = HttpRequest()
         request.META[f"HTTP_{name.upper().replace('-', '_')}"] = value
-        return is_ahead_of_reading(request)
+        return is_prefetch(request)
 
     ahead = ("Purpose", "prefetch"), ("X-Purpose", "preview"), ("X-Moz", "Prefetch"), ("Sec-Purpose", "prerender")
     assert [is_ahead(*one) for one in (*ahead, ("Sec-Fetch-Mode", "navigate"))] == [True] * 4 + [False]

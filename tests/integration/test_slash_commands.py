@@ -174,8 +174,8 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing that somebody else wrote beside it.
     assert "proved" not in found["Lie"][1].values()
-    is_proved = [origin_of(found[one][0], actor=ana.actor(surface="web")).is_proved for one in found]
-    assert is_proved == [True, False]
+    is_verified = [origin_of(found[one][0]).is_verified for one in found]
+    assert is_verified == [True, False]
     # The author is known also where the trigger is lost.
     for trigger in (message.trigger, {}):
         Message.objects.filter(pk=message.pk).update(trigger=trigger)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.queue.filters import Filters, Place, QueueForm, as_number, at_time, read_place, read_search
+from approvals.queue.filters import Filters, Position, QueueForm, as_number, at_time, read_position, read_search
 from mirror.models import Mailbox
 from risk.similarity import amounts
 
@@ -29,7 +29,7 @@ def test_every_token_is_read_as_the_field_of_its_name():
 def test_address_is_written_back_in_one_spelling_and_read_the_same():
     place = "80-1700000000000000-9-1"
     filters = read(f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={place}")
-    assert filters.after == Place((80, 1700000000000000), 9, 1)
+    assert filters.after == Position((80, 1700000000000000), 9, 1)
     assert read(filters.query()) == filters
     assert filters.query() == QueueForm(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
 
@@ -94,19 +94,19 @@ def test_ill_formed_place_is_the_first_page():
         "soonest": ["x-x-1", f"{long}-1-1"],
     }
     for order, written in ill_formed.items():
-        assert [one for one in written if read_place(one, order=order) is not None] == [], order
+        assert [one for one in written if read_position(one, order=order) is not None] == [], order
 
 
 def test_place_is_read_as_it_was_written():
     at = 1700000000000001
     for order, place in (
-        ("oldest", Place((at,), 5)),
-        ("newest", Place((at,), 5, 1700000000000000)),
-        ("riskiest", Place((80, at), 5, 9)),
-        ("soonest", Place((None, at), 5)),
-        ("soonest", Place((1800000000000000, at), 5)),
+        ("oldest", Position((at,), 5)),
+        ("newest", Position((at,), 5, 1700000000000000)),
+        ("riskiest", Position((80, at), 5, 9)),
+        ("soonest", Position((None, at), 5)),
+        ("soonest", Position((1800000000000000, at), 5)),
     ):
-        assert read_place(str(place), order=order) == place
+        assert read_position(str(place), order=order) == place
 
 
 def test_time_keeps_its_last_microsecond():

@@ -47,7 +47,7 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Standing:
+class AddressStatus:
     """What is known of an address. `kind` is inside, known, new, stopped or refused; the last two are warnings."""
 
     kind: str
@@ -73,7 +73,7 @@ class Address:
     value: str
     name: str = ""
     id: str = ""
-    standing: Standing | None = None
+    status: AddressStatus | None = None
     marks: tuple[tuple[str, str], ...] = ()
     spelled: tuple[Letter, ...] = ()
     reads_as: str = ""
@@ -102,14 +102,27 @@ class Field:
 
 
 def address_lines(
-    message: Message, content: Content | None, *, actor: Actor, findings: Sequence[Mapping[str, Any]]
+    message: Message,
+    content: Content | None,
+    *,
+    actor: Actor,
+    findings: Sequence[Mapping[str, Any]],
+    own_addresses: Iterable[str] | None = None,
 ) -> list[Field]:
-    """Return the address lines, whole; those that are known to be empty are left out."""
+    """Return the address lines, whole; those that are known to be empty are left out.
+
+    `own_addresses` are those of the connection's mailboxes, where the caller has read them already.
+    """
     fields = _lines(message, content, findings)
-    return _with_standings(fields, message, actor, own_domains(message)) if content is not None else fields
+    if content is None:
+        return fields
+    found = Mailbox.objects.addresses_in(message.connection_id) if own_addresses is None else own_addresses
+    ours = frozenset(map(_domain, found))
+    known = _contacts_of(fields, ours, message.connection_id, apart_from=[message.pk], actor=actor)
+    return _with_statuses(fields, known, ours)
 
 
-def lines_together(letters: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
+def lines_of_many(letters: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
     """Return the same for many letters by their messages' keys, in one query and one more a connection."""
     found = {one.pk: _lines(one, content, one.revision.findings if one.revision else []) for one, content in letters}
     connections = {one.connection_id for one, _ in letters}
@@ -119,7 +132,7 @@ def lines_together(letters: Sequence[tuple[Message, Content]], *, actor: Actor) 
         ours = domains.get(connection, frozenset())
         every = [field for key in here for field in found[key]]
         known = _contacts_of(every, ours, connection, apart_from=here, actor=actor)
-        found |= {key: _placed_all(found[key], known, ours) for key in here}
+        found |= {key: _with_statuses(found[key], known, ours) for key in here}
     return found
 
 
@@ -147,16 +160,11 @@ def _lines(message: Message, content: Content | None, findings: Sequence[Mapping
     return shown
 
 
-def own_domains(message: Message) -> frozenset[str]:
-    """Return the domains of the connection's mailboxes."""
-    return _domains_of({message.connection_id}).get(message.connection_id, frozenset())
-
-
 def _domains_of(connections: Collection[int]) -> dict[int, frozenset[str]]:
     found: dict[int, set[str]] = {}
     known = Mailbox.objects.filter(connection__in=connections).exclude(address="")
     for connection, address in known.values_list("connection_id", "address"):
-        found.setdefault(connection, set()).add(address.rpartition("@")[2].lower().rstrip("."))
+        found.setdefault(connection, set()).add(_domain(address))
     return {connection: frozenset(domains) for connection, domains in found.items()}
 
 
@@ -227,11 +235,6 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _with_standings(fields: Sequence[Field], message: Message, actor: Actor, ours: Collection[str]) -> list[Field]:
-    known = _contacts_of(fields, ours, message.connection_id, apart_from=[message.pk], actor=actor)
-    return _placed_all(fields, known, ours)
-
-
 def _contacts_of(
     fields: Iterable[Field], ours: Collection[str], connection: int, *, apart_from: Sequence[int], actor: Actor
 ) -> dict[str, Contact]:
@@ -241,47 +244,52 @@ def _contacts_of(
     return contacts_in(earlier, sorted(outside), connection=connection)
 
 
-def _placed_all(fields: Iterable[Field], known: Mapping[str, Contact], ours: Collection[str]) -> list[Field]:
+def _with_statuses(fields: Iterable[Field], known: Mapping[str, Contact], ours: Collection[str]) -> list[Field]:
     seen: set[str] = set()
     return [
-        replace(field, addresses=tuple(_placed(one, known, ours, seen) for one in field.addresses)) for field in fields
+        replace(field, addresses=tuple(_with_status(one, known, ours, seen) for one in field.addresses))
+        for field in fields
     ]
 
 
-def _placed(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:
+def _with_status(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:
     # An id stands once on a page, also of one who is in To and in Cc.
-    place = "" if one.id in seen else one.id
+    anchor = "" if one.id in seen else one.id
     seen.add(one.id)
-    return replace(one, id=place, standing=_standing(one, known, ours))
+    return replace(one, id=anchor, status=_status(one, known, ours))
 
 
 def _inside(one: Address, ours: Collection[str]) -> bool:
-    return one.value.rpartition("@")[2].lower().rstrip(".") in ours
+    return _domain(one.value) in ours
 
 
-def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -> Standing | None:
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2].lower().rstrip(".")
+
+
+def _status(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -> AddressStatus | None:
     if "@" not in one.value:
         return None
     if _inside(one, ours):
-        return Standing("inside", "Inside")
+        return AddressStatus("inside", "Inside")
     contact = known.get(one.value.lower())
     if contact is None:
-        return Standing("new", "New")
+        return AddressStatus("new", "New")
     if contact.suppressed is not None:
         why = f": {named(contact.suppressed)}" if contact.suppressed else ""
-        return Standing("refused", f"Suppressed at MultiMail{why}")
+        return AddressStatus("refused", f"Suppressed at MultiMail{why}")
     end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
     number = f"{contact.left:,}{'+' if contact.is_cut else ''} message{'' if contact.left == 1 else 's'}"
     if contact.left:
         is_bad = not contact.is_cut and contact.last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
         first = None if contact.is_cut else contact.first_at
-        return Standing("refused" if is_bad else "known", number, first, end, contact.last_at)
+        return AddressStatus("refused" if is_bad else "known", number, first, end, contact.last_at)
     if contact.received:
         wrote = "wrote once" if contact.received == 1 else f"wrote {contact.received:,} times"
-        return Standing("known", f"Never written to, {wrote}", contact.first_at)
+        return AddressStatus("known", f"Never written to, {wrote}", contact.first_at)
     if contact.stopped:
-        return Standing("stopped", f"New: {contact.stopped:,} rejected here before", contact.first_at)
-    return Standing("new", "New")
+        return AddressStatus("stopped", f"New: {contact.stopped:,} rejected here before", contact.first_at)
+    return AddressStatus("new", "New")
 
 
 _RECIPIENT_LINES = ("To", "Cc", "Bcc")

@@ -13,7 +13,7 @@ from typing import Any
 from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
-from common.postgres.statements import ANY, NAMED_LATER, Part, count_of, told_together
+from common.postgres.statements import ANY, NAMED_LATER, Part, count_of
 from mirror.models import Message
 from mirror.querysets.visible_scope import anybody_like
 from people.actors import Actor
@@ -29,12 +29,12 @@ MAX_REASON = 2000
 class Origin:
     """What is said of who started it. `others` wait from the same trigger; `query` is the queue that lists them."""
 
-    place: str = ""
+    address: str = ""
     reason: str = ""
     others: int = 0
     query: str = ""
     # Discord signed the command that made it, at this desk.
-    is_proved: bool = False
+    is_verified: bool = False
 
     @property
     def shown(self) -> str:
@@ -42,20 +42,23 @@ class Origin:
         return f"{COUNTED}+" if self.others > COUNTED else str(self.others)
 
 
-def origin_of(message: Message, *, actor: Actor) -> Origin:
-    """Return where a message says that it came from, and what else waits from there."""
-    others, query = 0, ""
-    if message.started_by:
-        named = {NAMED_LATER: message.started_by, ANY: message.pk}
-        others = told_together({"others": _others_of(anybody_like(actor))}, named)["others"]
-        query = _started(message.started_by).query()
-    place, reason = discord_place(message.trigger), stated_reason(message.trigger)
-    return Origin(place, reason, others, query, _is_proved(message))
+def origin_of(message: Message, *, others: int = 0) -> Origin:
+    """Return where a message says that it came from; `others` wait from the same trigger."""
+    query = _started(message.started_by).query() if message.started_by else ""
+    return Origin(
+        discord_address(message.trigger), stated_reason(message.trigger), others, query, _is_verified(message)
+    )
+
+
+def others_part(message: Message, *, actor: Actor) -> Part:
+    """Return how to ask for the number of other messages that wait from the same trigger."""
+    if not message.started_by:
+        return Part("0")
+    return _others_part(anybody_like(actor)).naming({NAMED_LATER: message.started_by, ANY: message.pk})
 
 
 @lru_cache(maxsize=256)
-def _others_of(actor: Actor) -> Part:
-    """Return how to ask for the number of others that wait from the trigger of a message; both are named later."""
+def _others_part(actor: Actor) -> Part:
     waiting = queue_messages().visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
     return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
 
@@ -64,14 +67,14 @@ def _started(trigger: str) -> Filters:
     return Filters(started=trigger, group="none")
 
 
-def _is_proved(message: Message) -> bool:
+def _is_verified(message: Message) -> bool:
     """Whether the interaction that the sender names is a signed command of this desk, and made this very message."""
     named = str(message.trigger.get("discord_interaction_id") or "")
     made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
     return bool(named) and made.filter(interaction_id=named).exists()
 
 
-def discord_place(trigger: Mapping[str, Any]) -> str:
+def discord_address(trigger: Mapping[str, Any]) -> str:
     """Return the address of the Discord channel or message that is named by its ids; empty where one is missing."""
     guild = _id(trigger, "discord_guild_id", "discord_guild")
     channel = _id(trigger, "discord_channel_id", "discord_channel")
