@@ -128,8 +128,8 @@ def _insert(desk: Desk) -> int:
     made.leaf_hash = leaf_hash(made)
     as_superuser(
         "INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint,"
-        " trace, detail_hashes, leaf_hash) SELECT 10000, xid, at, actor_kind, actor_id, surface, 'message.approved', connection,"
-        " message, fingerprint, trace, '{}', %s FROM audit_entry WHERE id = %s",
+        " trace, detail_hashes, leaf_hash) SELECT 10000, xid, at, actor_kind, actor_id, surface, 'message.approved',"
+        " connection, message, fingerprint, trace, '{}', %s FROM audit_entry WHERE id = %s",
         [made.leaf_hash, desk.entry],
     )
     return 10_000
