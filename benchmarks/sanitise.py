@@ -1,4 +1,4 @@
-"""How much longer does it take to make a megabyte of hostile HTML harmless than 20 KB of an ordinary letter?"""
+"""How much longer does it take to make a megabyte of hostile HTML harmless than 20 KB of an ordinary message?"""
 
 import random
 import statistics
@@ -11,13 +11,13 @@ NORMAL, HOSTILE = 20 * 1024, sized(1024 * 1024, smoke=32 * 1024)
 RUNS, SEED = sized(5, smoke=1), 20_26
 # A megabyte is 51 times 20 KB: anything that is not linear shows.
 GOAL = 60.0
-# Nothing that is hostile may keep a worker for longer, whatever the ordinary letter takes.
+# Nothing that is hostile may keep a worker for longer, whatever the ordinary message takes.
 MOST_SECONDS = 10.0
 WORDS = "the refund for your order is on its way and should reach you within three working days".split()
 
 
 def measure() -> Result:
-    """Show both letters as the page does, in turn, several kinds of hostile ones; the worst of them counts."""
+    """Show both messages as the page does, in turn, several kinds of hostile ones; the worst of them counts."""
     from benchmarks.serving import prepare
 
     prepare()
@@ -25,12 +25,12 @@ def measure() -> Result:
     shapes = {name: repeated(shape) for name, shape in SHAPES.items()}
     shapes["all of them"] = mixed()
     normal_time = statistics.median(seconds(normal) for _ in range(RUNS * 3))
-    times = {name: statistics.median(seconds(letter) for _ in range(RUNS)) for name, letter in shapes.items()}
+    times = {name: statistics.median(seconds(message) for _ in range(RUNS)) for name, message in shapes.items()}
     worst = max(times, key=lambda name: times[name])
     return Result(
         question=__doc__ or "",
         figures=tuple(Figure(f"1 MB: {name}", took * 1000, "ms") for name, took in sorted(times.items())),
-        control=Figure("20 KB, an ordinary letter", normal_time * 1000, "ms"),
+        control=Figure("20 KB, an ordinary message", normal_time * 1000, "ms"),
         ratio=times[worst] / normal_time,
         goal=GOAL,
         runs=RUNS,
@@ -70,7 +70,7 @@ def mixed() -> str:
 
 
 def ordinary() -> str:
-    """Return a letter as a mail program writes it, of 20 KB."""
+    """Return a message as a mail program writes it, of 20 KB."""
     draw = random.Random(SEED)
     parts = ["<html><body style='font-family: sans-serif'><h1>Your order</h1>"]
     while sum(map(len, parts)) < NORMAL:
@@ -79,11 +79,11 @@ def ordinary() -> str:
     return "".join([*parts, "</body></html>"])
 
 
-def seconds(letter: str) -> float:
-    """Return how long it takes until the letter can be shown."""
+def seconds(message: str) -> float:
+    """Return how long it takes until the message can be shown."""
     from common.fingerprint import Content
     from rendering import render_message
 
     began = time.perf_counter()
-    render_message(Content(html=letter))
+    render_message(Content(html=message))
     return time.perf_counter() - began

@@ -213,7 +213,7 @@ def declared(text: str, variables: Mapping[str, str] | None = None) -> Sequence[
     """Return the properties that matter here from the inside of a style attribute or rule, in their order."""
     if len(text) > MAX_STYLE:
         raise Doubt("a style in it is too large to follow")
-    # Letters say the same style many times.
+    # Messages say the same style many times.
     if len(text) < MAX_REMEMBERED and "--" not in text and "\\" not in text:
         return _remembered(text)
     return _declared(text, variables or {})
@@ -360,7 +360,7 @@ class Added:
             texts[said] = None
 
     def announced(self, elements: Iterable[Mapping[str, str]]) -> Iterator[tuple[Hidden, str]]:
-        """Yield what is added, with the words that stand for it in the letter. `elements` are all tags' attributes."""
+        """Yield what is added, with the words that stand for it in the message. `elements` are all tags' attributes."""
         texts = self.texts | (self.variables if self.is_variable else {})
         if self.attributes:
             for attributes in elements:

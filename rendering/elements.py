@@ -149,7 +149,7 @@ _NEVER_FETCHED = frozenset({"longdesc", "cite", "profile", "icon", "classid"})
 
 
 class Load(NamedTuple):
-    """One thing that would be fetched. `quiet` ones are counted but get no load_label of their own in the letter."""
+    """One thing that would be fetched. `quiet` ones are counted but get no load_label of their own in the message."""
 
     kind: str
     url: str
@@ -202,7 +202,7 @@ def load_target(item: Blocked) -> str:
 
 
 def load_label(item: Blocked) -> str:
-    """Return what stands in the letter where something was left out."""
+    """Return what stands in the message where something was left out."""
     if item.kind == "form":
         return f"form that would be sent to {load_target(item)}"
     if item.kind == "jump to another page":

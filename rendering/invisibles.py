@@ -73,13 +73,13 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 # What ordinary writing may need, by what stands beside it; any other that stands alone is to be marked.
 _BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
 
-# More marks than this in one letter would only bury it; the rest is counted and announced once.
+# More marks than this in one message would only bury it; the rest is counted and announced once.
 MAX_MARKS = 2000
 
 
 @dataclass
 class Tally:
-    """What was found so far in one letter: counts by name, and text written in characters that show nothing."""
+    """What was found so far in one message: counts by name, and text written in characters that show nothing."""
 
     counts: Counter[str] = field(default_factory=Counter)
     secret: list[str] = field(default_factory=list)

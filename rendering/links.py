@@ -325,7 +325,7 @@ _GAP = 0.2
 
 @dataclass(slots=True)
 class SeenLink:
-    """A link of the letter: where its text stands, and what it is called besides.
+    """A link of the message: where its text stands, and what it is called besides.
 
     `slot` is the places after it, in what is drawn and in its text twin, where it is told where the link goes.
     """
@@ -339,7 +339,7 @@ class SeenLink:
 
 
 class LinkTexts:
-    """The visible text of a letter in its order, and which parts of it are links."""
+    """The visible text of a message in its order, and which parts of it are links."""
 
     def __init__(self) -> None:
         self.parts: list[str] = []

@@ -1,4 +1,4 @@
-"""Walks the tree of a letter, writes it out anew and puts our marks in: hidden text, blocked loads, true targets.
+"""Walks the tree of a message, writes it out anew and puts our marks in: hidden text, blocked loads, true targets.
 
 Every tag and attribute in its output is written here; of the mail only text and understood style values pass.
 """
@@ -135,7 +135,7 @@ class DoubtTracker:
         self.capacities: list[Capacity] = []
 
     def start(self, element: Element, style: Style, *, is_box: bool, is_beside: bool) -> None:
-        """Gather from here on if the element shows so many letters only, or may hide.
+        """Gather from here on if the element shows so many characters only, or may hide.
 
         `is_box`: it has a height of its own; `is_beside`: words may stand to the right of it.
         """
@@ -203,7 +203,7 @@ _NO_MARKS: Mapping[str, str] = {}
 
 @dataclass
 class Marked:
-    """The letter with its marks, and what the walk found."""
+    """The message with its marks, and what the walk found."""
 
     body: str
     text: str
@@ -217,7 +217,7 @@ class Marked:
 
 
 def mark(tree: str, canonical: Canonical) -> Marked:
-    """Return the letter drawn from its tree (as nh3 writes it). Raises Doubt for anything else than such a tree."""
+    """Return the message drawn from its tree (as nh3 writes it). Raises Doubt for anything else than such a tree."""
     return _Walker(canonical).walked(tree)
 
 

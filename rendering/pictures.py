@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000
-# All pictures of a letter together: a few bytes can unpack to more than the reviewer's browser has room for.
+# All pictures of a message together: a few bytes can unpack to more than the reviewer's browser has room for.
 MAX_PIXELS = 40_000_000
 
 _DATA = re.compile(r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE)

@@ -36,7 +36,7 @@ class Box:
     has_breaks: bool = False
     floats: str = ""  # the side that it floats to
     follows_words: bool = False  # on the line that it starts in
-    starts_at: int = 0  # behind so many letters of it
+    starts_at: int = 0  # behind so many characters of it
     is_rtl: bool = False
     inset: float = 0.0  # how far its left edge lies inside of what it could be pulled out of
     drift: float = 0.0  # how far it and those around it were moved by little
@@ -301,7 +301,7 @@ def _flattened(box: Box) -> "list[str | Box]":
     return found
 
 
-# Parts of a letter that are told apart; one that has more is told as a whole.
+# Parts of a message that are told apart; one that has more is told as a whole.
 MAX_REORDERED = 30
 _WORDS = re.compile(r"\w+")
 APART = frozenset(
@@ -318,7 +318,7 @@ class _Context:
     has_words: bool = False  # in the line that is being written
     right: list[Box] = field(default_factory=list)  # floats with words that nothing has cleared
     left: list[Box] = field(default_factory=list)
-    line: int = 0  # how many letters the line has so far
+    line: int = 0  # how many characters the line has so far
 
 
 class ReadingOrder:

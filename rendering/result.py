@@ -1,4 +1,4 @@
-"""What the desk knows of a letter once it has been made fit to show: plain values, nothing that could act."""
+"""What the desk knows of a message once it has been made fit to show: plain values, nothing that could act."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ ALARMING = frozenset(
 
 
 class Doubt(Exception):
-    """The letter cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
+    """The message cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class Link:
 
     @property
     def is_alarming(self) -> bool:
-        """Whether the letter itself tells where it goes."""
+        """Whether the message itself tells where it goes."""
         return not ALARMING.isdisjoint(self.flags)
 
 
 @dataclass(frozen=True)
 class RenderedMessage:
-    """A letter made fit to show. `doubt` says why the source is shown instead of the letter; empty when it is not."""
+    """A message made fit to show. `doubt` says why the source is shown instead of the message; empty when it is not."""
 
     document: str
     text: str
@@ -88,4 +88,6 @@ class RenderedMessage:
     removed: Mapping[str, int] = field(default_factory=dict)
     comments: int = 0
     doubt: str = ""
-    read: str = ""  # as text, what its recipient reads; `text` of a letter that was written as text is what was written
+    read: str = (
+        ""  # as text, what its recipient reads; `text` of a message that was written as text is what was written
+    )

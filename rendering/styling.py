@@ -58,7 +58,7 @@ class Sheets:
     variables: dict[str, str] = field(default_factory=dict)
     moving: dict[str, list[Declaration]] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)  # by any rule of what its elements lie in
-    present: set[str] = field(default_factory=set)  # the classes that any tag of the letter has, as ".name"
+    present: set[str] = field(default_factory=set)  # the classes that any tag of the message has, as ".name"
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
     _matches: int = 0
@@ -181,7 +181,7 @@ class _SheetReader:
             self._add(selector.strip(" \t\n\f\r"), frame, found_here)
 
     def _set_variable(self, name: str, value: str, frame: _Frame) -> None:
-        """Keep a variable, and note with a "?" one that is not the same everywhere in the letter."""
+        """Keep a variable, and note with a "?" one that is not the same everywhere in the message."""
         variables = self.sheets.variables
         is_everywhere = frame.certain and frame.selectors.strip().lower() in (":root", "html", "body", "*")
         if not is_everywhere or variables.get(name, value) != value:
@@ -251,7 +251,7 @@ class Styling:
                 self.sheets.added.read(cleaned(decode(style, attribute=True)))
 
     def added(self, tokens: Sequence[Token]) -> Iterator[tuple[Hidden, str]]:
-        """Yield what the styles add to the letter, with the words that stand for it."""
+        """Yield what the styles add to the message, with the words that stand for it."""
         elements = ({n: decode(v, attribute=True) for n, v in t.attributes.items()} for t in tokens if t.attributes)
         return self.sheets.added.announced(elements)
 
@@ -279,7 +279,7 @@ class Styling:
         return Styled(style, why, maybe, cascade.in_doubt(), bool(cascade.unclear))
 
     def _moving(self, style: Style) -> str:
-        """Return why an animation may hide an element at some time; empty where the letter has no such animation."""
+        """Return why an animation may hide an element at some time; empty where the message has no such animation."""
         words = " ".join(style.get(name, "") for name in _MOVED_BY).replace(",", " ").split()
         return "by an animation" if any(self.sheets.moving.get(word) for word in words) else ""
 

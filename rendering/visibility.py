@@ -35,7 +35,7 @@ _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cel
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How text at one place of the letter would look to its recipient."""
+    """How text at one place of the message would look to its recipient."""
 
     colour: Colour = INK
     ground: Colour = WHITE

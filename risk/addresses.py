@@ -1,4 +1,4 @@
-"""Reads the addresses of a letter: who gets it, who it is from, and the names that stand beside them."""
+"""Reads the addresses of a message: who gets it, who it is from, and the names that stand beside them."""
 
 import re
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def shown_name(address: str) -> str:
 
 
 def everybody(content: Content) -> tuple[str, ...]:
-    """Return each distinct address that gets the letter, those that the mailbox adds included."""
+    """Return each distinct address that gets the message, those that the mailbox adds included."""
     added = [content.additions.get(name, "") for name in ("auto_cc", "auto_bcc", "oversight_copy")]
     extra = [part for text in added for part in text.split(",")]
     addresses = (bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra))
@@ -48,7 +48,7 @@ def reply_addresses(content: Content) -> tuple[str, ...]:
 
 
 def named_addresses(content: Content) -> Iterator[NamedAddress]:
-    """Yield every address of the letter with the name shown beside it."""
+    """Yield every address of the message with the name shown beside it."""
     yield NamedAddress(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
     for address in (content.reply_to or "").split(",")[:20]:
         yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")
@@ -57,7 +57,7 @@ def named_addresses(content: Content) -> Iterator[NamedAddress]:
 
 
 def all_addresses(content: Content) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) of each distinct address of the letter, sender included."""
+    """Yield (whose, address) of each distinct address of the message, sender included."""
     whose = {bare_address(content.sender): "sender", **dict.fromkeys(reply_addresses(content), "Reply-To")}
     whose |= dict.fromkeys((a for a in everybody(content) if a not in whose), "recipient")
     yield from ((who, address) for address, who in whose.items() if "@" in address)

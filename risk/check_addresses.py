@@ -36,7 +36,7 @@ from risk.rules import Level
 
 MANY, VERY_MANY = 10, 50
 
-# A letter to more unknown domains than this is one mass mail; comparing each with each would take too long.
+# A message to more unknown domains than this is one mass mail; comparing each with each would take too long.
 MAX_COMPARED = 100
 MAX_NAMED = 20
 MAX_ADDRESSES = 1000
@@ -88,7 +88,7 @@ def first_contact(content: Content, rendered: RenderedMessage, context: RiskCont
 
 
 def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Recipients that no allowlist names as the lists stood when the letter was read."""
+    """Recipients that no allowlist names as the lists stood when the message was read."""
     off = context.off_list or context.watched
     level: Level | None = None if context.off_list else "notice"
     named = [bare_address(address) for address in off]
@@ -101,7 +101,7 @@ def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskCont
 
 
 def many_recipients(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Letters to more people than an ordinary letter goes to."""
+    """Messages to more people than an ordinary message goes to."""
     number = len(everybody(content))
     if number <= MANY:
         return

@@ -192,7 +192,7 @@ def invisible_characters(content: Content, rendered: RenderedMessage, context: R
 
 
 def remote_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Pictures and the like that would be fetched when the recipient opens the letter, and tell that it was opened."""
+    """Pictures and the like that would be fetched when the recipient opens the message, and tell that it was opened."""
     if not rendered.blocked:
         return
     hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))
@@ -205,7 +205,7 @@ def remote_content(content: Content, rendered: RenderedMessage, context: RiskCon
 
 
 def shown_as_source(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """The letter could not be laid out, so nobody has seen it as its recipient will."""
+    """The message could not be laid out, so nobody has seen it as its recipient will."""
     if rendered.doubt:
         sentence = "The message is shown as its source."
         yield finding("shown_as_source", sentence, f"Because {rendered.doubt}.", anchor=SHEET)
@@ -230,12 +230,12 @@ _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 
-# Share of words that both parts have in common, below which they are two different letters.
+# Share of words that both parts have in common, below which they are two different messages.
 ALIKE = 0.6
 
 
 def parts_differ(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """HTML and Markdown of one letter that differ in their numbers, or in most of their words."""
+    """HTML and Markdown of one message that differ in their numbers, or in most of their words."""
     if content.html is None or not content.markdown or rendered.doubt:
         return
     written = render_message(replace(content, html=None, additions={}))
@@ -261,7 +261,7 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
 
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
-    """Return the mail addresses and hosts that a letter says or leads to; HTML may name more than its text does."""
+    """Return the mail addresses and hosts that a message says or leads to; HTML may name more than its text does."""
     said = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
     return said | {
         link.target[7:].partition("?")[0].lower() if _is_mail(link) else link.host for link in rendered.links

@@ -42,7 +42,7 @@ _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
 _TWO_LETTERS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
 
-# A letter says whom it greets at its beginning.
+# A message says whom it greets at its beginning.
 MAX_LINES, MAX_CHARACTERS = 8, 2000
 # One that goes to more people than this greets no single one of them.
 MAX_PEOPLE = 5
@@ -58,7 +58,7 @@ class Greeting:
 
 
 def greeting_of(text: str) -> Greeting:
-    """Return the letter's salutation; an empty one where it greets nobody by a name set apart from its sentence."""
+    """Return the message's salutation; an empty one where it greets nobody by a name set apart from its sentence."""
     for line in _LINE.findall(text[:MAX_CHARACTERS])[:MAX_LINES]:
         line = " ".join(line.replace("*", "").split()).lstrip("_#> ")
         salutation = _SALUTATION.match(folded(line))

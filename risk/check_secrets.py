@@ -1,4 +1,4 @@
-"""Rules about what should rarely leave in a letter: keys and passwords, account and card numbers.
+"""Rules about what should rarely leave in a message: keys and passwords, account and card numbers.
 
 Evidence is masked: findings are kept, and must not become another copy of a secret. Every pattern is bounded.
 """
@@ -13,7 +13,7 @@ from common.fingerprint import Content
 from rendering import RenderedMessage, stripped
 from risk.findings import SHEET, Finding, RiskContext, finding
 
-# More than this in one letter say no more, and comparing each with each would take too long.
+# More than this in one message say no more, and comparing each with each would take too long.
 MAX_FOUND = 100
 
 _NAMED = "password or key"
@@ -54,7 +54,7 @@ _IBAN_LENGTHS = {
 
 
 def words_of(content: Content, rendered: RenderedMessage) -> str:
-    """Return all text of a letter that anybody could read in it: subject, body, what is hidden, and the source."""
+    """Return all text of a message that anybody could read in it: subject, body, what is hidden, and the source."""
     hidden = [h.text for h in rendered.hidden]
     sources = [stripped(content.markdown or ""), *(link.target for link in rendered.links)]
     return "\n".join([stripped(content.subject), rendered.plain, *hidden, *sources])

@@ -24,7 +24,7 @@ _LEVELS = {"high": 0, "notice": 1}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen in a letter: a sentence, a detail that follows it, and what it rests on."""
+    """One thing that was seen in a message: a sentence, a detail that follows it, and what it rests on."""
 
     rule: str
     version: int
@@ -40,9 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A letter like this one that was rejected. Of one in another mailbox nobody and nothing is named: who sees this
-    letter may not see that one.
-    """
+    """A message like this one that was rejected. Of one in another mailbox nothing is said: the reader may not see it."""
 
     public_id: str
     by: str
@@ -88,14 +86,12 @@ def finding(
 
 
 def one_word(text: str) -> str:
-    """Return an address of the letter as a sentence of ours may hold it: without blanks, which would let it go on as
-    if the desk spoke.
-    """
+    """Return an address as one word: with blanks in it, it could pass for words of the desk."""
     return _BLANKS.sub("␣", text)
 
 
 def quoted(text: str, most: int = 80) -> str:
-    """Return words of the letter between quotes that they cannot close."""
+    """Return words of the message between quotes that they cannot close."""
     return f"“{_QUOTES.sub(chr(39), text[:most])}”"
 
 
@@ -145,10 +141,10 @@ def counted(number: int, one: str, many: str = "") -> str:
 
 ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = "#addresses", "#subject", "#sheet", "#links", "#attachments"
 
-# The way to look at the letter that sets its HTML against its text.
+# The view of the message that compares its HTML with its text.
 PARTS = "#parts"
 
-# Anchors in the letter's own frame, as showing.marking writes them: "#hidden-2" is the second box of hidden text.
+# Anchors in the message's own frame, as rendering/marking.py writes them: "#hidden-2" is the second box of hidden text.
 IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
 
 
@@ -164,5 +160,5 @@ def address_anchor(address: str) -> str:
 
 
 def mark_anchor(mark: str, otherwise: str = SHEET) -> str:
-    """Return the anchor of a mark in the frame; another place where the letter has no such mark."""
+    """Return the anchor of a mark in the frame; another place where the message has no such mark."""
     return f"#{mark}" if mark else otherwise

@@ -1,6 +1,6 @@
 """The published rules: their names, what they look for in words, and what a finding of each counts.
 
-A name never changes. A version is raised with every change that could judge an old letter differently: findings are
+A name never changes. A version is raised with every change that could judge an old message differently: findings are
 stored with the revision they were made for. docs/findings.md lists the same.
 """
 

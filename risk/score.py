@@ -1,4 +1,4 @@
-"""How much the findings about a letter weigh together, and why. It judges no letter: it counts what the rules saw.
+"""How much the findings about a message weigh together, and why. It judges no message: it counts what the rules saw.
 
 Each rule counts once, by its heaviest finding; an admin's weight takes the place of the points it was published with.
 """
@@ -10,7 +10,7 @@ from typing import Any
 from risk.findings import Finding, counted_points, restored
 from risk.rules import RULES
 
-# From here on a letter, or one finding, is called high; below, and above nothing, it is a notice.
+# From here on a message, or one finding, is called high; below, and above nothing, it is a notice.
 HIGH = 50
 
 _ORDER = {name: place for place, name in enumerate(RULES)}

@@ -18,7 +18,7 @@ from rendering.links import host_of
 from rendering.result import Doubt
 from risk.check_greeting import PARTICLES, TITLES, greeting_of
 
-# Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.
+# Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
 MAX_DISTANCE = 8
 
 # What stands further back is compared letter by letter (shape), or not at all (bands).
@@ -54,9 +54,9 @@ _SPACES = re.compile(r"\s+")
 
 
 def shape(content: Content) -> str:
-    """Return the same 32 digits for letters that differ in numbers, amounts, dates, addresses and names greeted only.
+    """Return the same 32 digits for messages that differ in numbers, amounts, dates, addresses and names greeted only.
 
-    Empty for a letter without words.
+    Empty for a message without words.
     """
     masked = _masked(content)
     if not _WORD.search(masked):
@@ -67,9 +67,9 @@ def shape(content: Content) -> str:
 
 
 def bands(content: Content) -> list[int]:
-    """Return the four bands of a letter, each 16 bits of a 64-bit simhash and the band's own place above them.
+    """Return the four bands of a message, each 16 bits of a 64-bit simhash and the band's own place above them.
 
-    Of two letters whose simhashes differ in three bits or fewer, one band is the same. None without words.
+    Of two messages whose simhashes differ in three bits or fewer, one band is the same. None without words.
     """
     words = _WORD.findall(_masked(content)[:MAX_MASKED])[:MAX_WORDS]
     simhash = _simhash(_shingles(words)) if words else None
@@ -79,7 +79,7 @@ def bands(content: Content) -> list[int]:
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> bool:
-    """Whether two letters with these bands differ in a few words only."""
+    """Whether two messages with these bands differ in a few words only."""
     if len(one) != 4 or len(other) != 4:
         return False
     return (_joined(one) ^ _joined(other)).bit_count() <= MAX_DISTANCE
@@ -90,11 +90,11 @@ def _joined(found: Sequence[int]) -> int:
 
 
 def _masked(content: Content) -> str:
-    """Return what a letter says, with a sign at each place that a template would fill in."""
+    """Return what a message says, with a sign at each place that a template would fill in."""
     return _masked_parts(content.subject, content.markdown or "", content.html)
 
 
-# The same letter is asked about several times in a row.
+# The same message is asked about several times in a row.
 @lru_cache(maxsize=2)
 def _masked_parts(subject: str, markdown: str, html: str | None) -> str:
     bodies = [markdown] if html is None else [markdown, _words_of_html(html)]
@@ -113,7 +113,7 @@ def _mask(text: str, named: Iterable[str]) -> str:
 
 
 def _host(url: re.Match[str]) -> str:
-    """A link is known by the host it goes to, numbers included; its path and its query belong to the one letter."""
+    """A link is known by the host it goes to, numbers included; its path and its query belong to the one message."""
     address = url.group() if "://" in url.group() else f"http://{url.group()}"
     return f" {re.sub(r'[^a-z]', ' ', host_of(address).translate(_DIGITS))} "
 

@@ -22,7 +22,7 @@ class Member:
 
 
 class NotListed(Exception):
-    """The directory cannot be read: cut off, made up, or of a form for archives larger than any letter's."""
+    """The directory cannot be read: cut off, made up, or of a form for archives larger than any message's."""
 
 
 def members_of(content: bytes) -> list[Member]:

@@ -22,7 +22,7 @@ from upstream import errors
 
 log = logging.getLogger(__name__)
 
-# More than any mail server takes along with a letter.
+# More than any mail server takes along with a message.
 MAX_BYTES = 25 * 1024 * 1024
 # Above all that one download may take.
 LEASE = timedelta(seconds=40)

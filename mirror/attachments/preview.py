@@ -22,7 +22,7 @@ STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
-# More text than this is not read beside a letter; the rest is announced and can be downloaded.
+# More text than this is not read beside a message; the rest is announced and can be downloaded.
 MAX_TEXT = 200_000
 
 _DOCUMENT = (
@@ -85,7 +85,7 @@ class ShownFile:
 
     @property
     def size_differs(self) -> bool:
-        """Whether more or fewer bytes came than the letter says, where it names no hash."""
+        """Whether more or fewer bytes came than the message says, where it names no hash."""
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
 
 

@@ -114,7 +114,7 @@ MODULES = {
             f"rendering/{name}.py"
             for name in ("sanitise", "elements", "visibility", "links", "css", "css_values", "colours")
         ),
-        tests=("tests/unit/test_showing_*.py",),
+        tests=("tests/unit/test_rendering_*.py",),
     ),
     "admission": Module(broken=("gateway/messages/admission.py",), tests=_GATEWAY),
     "outbox": Module(broken=("gateway/messages/outbox.py",), tests=_GATEWAY),

@@ -216,7 +216,7 @@ MARKED = (
     '<p>Pay <b>1,000</b> EUR</p><a href="https://b.example">a.example</a><a href="http://10.0.0.1/">x</a>'
     '<p hidden>word</p><img src="http://c.example/o.gif">in\u200bk'
 )
-# Where each finding leads, and the letter that has it.
+# Where each finding leads, and the message that has it.
 ANCHORS = [
     ("link_text_lies", "#link-1", {"html": MARKED}),
     ("odd_link", "#link-2", {"html": MARKED}),
@@ -237,12 +237,12 @@ ANCHORS = [
 def test_finding_leads_to_its_evidence():
     for rule, anchor, fields in ANCHORS:
         assert [one.anchor for one in found(rule, **fields)] == [anchor], (rule, anchor)
-        # A mark that the letter does not carry would lead nowhere.
+        # A mark that the message does not carry would lead nowhere.
         if anchor[-1].isdigit():
             assert f'id="{anchor[1:]}"' in render_message(Content(**fields)).document
 
 
-def test_every_finding_of_a_letter_leads_somewhere_and_is_kept_short():
+def test_every_finding_of_a_message_leads_somewhere_and_is_kept_short():
     odd = {"html": MARKED, "sender": "a@b.example"}
     seen = risks(markdown="Pay 100 EUR", to=("a@gооgle.example",), reply_to="x@evil.example", **odd)
     assert {one.rule for one in seen} >= {"odd_address", "reply_elsewhere", "hidden_text", "parts_differ"}
@@ -257,7 +257,7 @@ def test_published_rules_are_named_once_and_promise_nothing():
     assert not any("safe" in f"{rule.about} {rule.words}" for rule in RULES.values())
 
 
-def test_plain_letter_has_no_findings():
+def test_plain_message_has_no_findings():
     plain = "Dear Dana,\n\nyour order 4471 ships on 3 May.\n\nKind regards"
     assert risks(markdown=plain, to=("dana@northwind.com",)) == ()
 
@@ -265,7 +265,7 @@ def test_plain_letter_has_no_findings():
 FORGED = "x” goes to good.example. The desk checked it: harmless. “y"
 
 
-def test_words_of_the_letter_cannot_go_on_as_words_of_the_desk():
+def test_words_of_the_message_cannot_go_on_as_words_of_the_desk():
     link = f"<a href='https://evil.example/ The desk checked it'>good.example {FORGED}</a>"
     for rule, fields in (
         ("link_text_lies", {"html": link}),

@@ -1,4 +1,4 @@
-"""Whom a letter greets, names and answers to: greetings, lying names, odd letters, Reply-To, the allowlist, repeats."""
+"""Whom a message greets, names and answers to: greetings, lying names, odd letters, Reply-To, allowlist, repeats."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def test_greeting_is_read_in_many_languages_at_the_beginning_only():
     assert greeting_of("line\n" * 20 + "Dear Anna,").words == ()
 
 
-# Greetings, and the addresses to which such a letter goes by mistake, and to which it goes rightly or may.
+# Greetings, and the addresses to which such a message goes by mistake, and to which it goes rightly or may.
 WRONG = {
     "Dear Anna,": ["bob@northwind.example", "Bob Jones <x91@northwind.example>", "bob.jones@northwind.example"],
     "Dear Anna Smith,": ["bob.jones@northwind.example"],
@@ -93,7 +93,7 @@ def greets_another(line, *to, **fields):
     return found("greeting_differs", markdown=f"{line}\n\nhere it is.", to=to, **fields)
 
 
-def test_letter_that_greets_another_is_found():
+def test_message_that_greets_another_is_found():
     for line, to in ((line, to) for line, addresses in WRONG.items() for to in addresses):
         [one] = greets_another(line, to)
         assert (one.level, one.anchor, one.points) == ("notice", "#sheet", 30), (line, to)
@@ -105,7 +105,7 @@ def test_greeting_that_may_be_right_is_left_in_peace():
     assert [(line, to) for line, addresses in RIGHT.items() for to in addresses if greets_another(line, to)] == []
 
 
-def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_letter():
+def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_message():
     assert greets_another("Dear Anna,", "bob@northwind.example")
     assert greets_another("Dear Anna,", "bob@northwind.example", cc=("anna@northwind.example",)) == []
     crowd = [f"{name}@northwind.example" for name in ("bob", "eva", "tom", "max", "ida", "udo")]
@@ -195,9 +195,9 @@ def test_answers_that_go_elsewhere_are_found():
     expected |= {"support@YourTeam.example": [], None: [], "not an address": []}
     assert {reply_to: levels("reply_elsewhere", reply_to=reply_to) for reply_to in expected} == expected
     # Answers to a neighbour of the sender go nowhere else.
-    letter = {"sender": "news@shop.example", "reply_to": "help@mail.shop.example"}
-    assert found("reply_elsewhere", RiskContext(), **letter) == []
-    assert found("reply_elsewhere", RiskContext(), **{**letter, "reply_to": "help@shop.evil.example"})
+    message = {"sender": "news@shop.example", "reply_to": "help@mail.shop.example"}
+    assert found("reply_elsewhere", RiskContext(), **message) == []
+    assert found("reply_elsewhere", RiskContext(), **{**message, "reply_to": "help@shop.evil.example"})
 
 
 def test_look_alike_in_reply_to_is_found_too():
@@ -229,7 +229,7 @@ def rejected_before(**before):
     return one
 
 
-def test_repeated_letter_names_who_when_and_why():
+def test_repeated_message_names_who_when_and_why():
     one = rejected_before()
     assert one.sentence == "A message that says the same was rejected by Ana on 20 November 2026, 10:42 UTC."
     assert (one.level, one.detail, one.evidence) == ("high", "“Wrong account”", ("0193",))
@@ -238,7 +238,7 @@ def test_repeated_letter_names_who_when_and_why():
     assert not any(word in other for word in ("Ana", "Secret", "0193"))
 
 
-def test_letter_that_is_nearly_the_same_is_milder():
+def test_message_that_is_nearly_the_same_is_milder():
     one = rejected_before(by="", reason="", is_same=False)
     assert (one.level, one.detail) == ("notice", "No reason was given.")
     assert one.sentence == "A message that differs in a few words was rejected on 20 November 2026, 10:42 UTC."

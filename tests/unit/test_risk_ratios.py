@@ -39,13 +39,13 @@ CROWDS = {
 
 
 def shown(fields):
-    """Return the letter and how it is shown: what that costs is asked in test_showing_letter.py."""
+    """Return the message and how it is shown: what that costs is asked in test_rendering_message.py."""
     content = Content(**{"sender": "a@yourteam.example", **fields})
     return content, render_message(content)
 
 
-def judge(letter):
-    content, how = letter
+def judge(message):
+    content, how = message
     find_risks(content, how, KNOWN)
     shape(content)
     bands(content)

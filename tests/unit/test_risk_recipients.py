@@ -1,4 +1,4 @@
-"""Who gets the letter: look-alikes, first contacts and many people, each with a near miss."""
+"""Who gets the message: look-alikes, first contacts and many people, each with a near miss."""
 
 import pytest
 

@@ -28,7 +28,7 @@ class Inspector(HTMLParser):
         self.marks: list[str] = []
         self.ids: list[str] = []
         self.feed(body)
-        self.is_near()
+        self.close()
 
     def handle_starttag(self, tag, attrs):
         if tag not in SHOWN_TAGS:
@@ -92,7 +92,7 @@ def wrong_with(mail):
 
 
 def not_announced(mail, shown, found):
-    """Return what is neither marked in the letter nor written out in its twin."""
+    """Return what is neither marked in the message nor written out in its twin."""
     marked = {seen.mark for seen in (*shown.hidden, *shown.reordered, *shown.blocked, *shown.links) if seen.mark} | {
         shown.inked
     } - {""}

@@ -1,4 +1,4 @@
-"""The letter as a whole: what it returns, how it fails, and that it takes time in proportion to its length."""
+"""The message as a whole: what it returns, how it fails, and that it takes time in proportion to its length."""
 
 import random
 
@@ -39,12 +39,12 @@ def test_document_is_whole_and_carries_its_style():
     assert "</" not in STYLE.read_text()
     assert "://" not in STYLE.read_text()
     assert "url(" not in STYLE.read_text()
-    # A letter with colours of its own stays on white paper.
+    # A message with colours of its own stays on white paper.
     assert '<body class="plain">' in render_message(Content(markdown="Hello")).document
     assert '<body class="white">' in render_message(Content(html='<p style="color:navy">Hello</p>')).document
 
 
-def test_text_twin_reads_like_the_letter_and_names_invisible_characters():
+def test_text_twin_reads_like_the_message_and_names_invisible_characters():
     link = "<a href='https://shop.example/4'>your order</a>"
     shown = render_message(Content(html=f"<h1>Order</h1><ul><li>lamp</li></ul><p>See {link}</p>"))
     assert shown.text.split("\n") == ["Order", "", "- lamp", "", "See your order <https://shop.example/4>"]
@@ -67,7 +67,7 @@ def test_lone_surrogates_and_nulls_do_not_stop_it():
         assert shown.document.encode("utf-8")
 
 
-def test_letter_without_any_text_says_so():
+def test_message_without_any_text_says_so():
     for content in (Content(), Content(markdown=""), Content(html=""), Content(html="<p> </p>", markdown=None)):
         assert not render_message(content).doubt
     assert "This message has no text." in render_message(Content()).document
@@ -157,7 +157,7 @@ def show(source):
 
 
 @pytest.mark.parametrize("k", [40, pytest.param(250, marks=pytest.mark.slow)])
-def test_hostile_letter_takes_no_longer_than_its_length_allows(k):
+def test_hostile_message_takes_no_longer_than_its_length_allows(k):
     newsletter = "<table width=600>" + "".join(ROW.format(i) for i in range(k // 2)) + "</table>"
     normal = min(seconds(show, newsletter) for _ in range(3))
     # The texts are 12.5 times as long as this newsletter; a quadratic step would take hundreds of times as long. The

@@ -161,16 +161,16 @@ WHOLE = [
 
 @pytest.mark.proves("security 34")
 def test_address_that_is_split_or_named_by_a_label_is_a_lie():
-    links = {letter: render_message(Content(html=letter)).links for letter in SPLIT}
-    assert {letter: [link.claim for link in found if link.claim] for letter, found in links.items()} == SPLIT
+    links = {message: render_message(Content(html=message)).links for message in SPLIT}
+    assert {message: [link.claim for link in found if link.claim] for message, found in links.items()} == SPLIT
     # What names it nowhere but in the next link tells so where it stands.
     assert "paypal</a> <span" in render_message(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
 
 
 def test_ordinary_links_beside_each_other_are_left_in_peace():
-    found = [(letter, link.claim) for letter in WHOLE for link in render_message(Content(html=letter)).links]
+    found = [(message, link.claim) for message in WHOLE for link in render_message(Content(html=message)).links]
     assert len(found) >= len(WHOLE)
-    assert [(letter, claim) for letter, claim in found if claim] == []
+    assert [(message, claim) for message, claim in found if claim] == []
 
 
 def test_address_in_plain_text_ends_where_its_sentence_does():

@@ -1,4 +1,4 @@
-"""Letters of one shape, letters that are nearly the same, and letters that only look it."""
+"""Messages of one shape, messages that are nearly the same, and messages that only look it."""
 
 from itertools import combinations
 
@@ -20,14 +20,14 @@ FILLED = {
 }
 
 
-def letter(subject="Invoice 2207", html=False, **fields):
+def message(subject="Invoice 2207", html=False, **fields):
     text = LETTER.format(**{**FILLED, **fields})
     if html:
         return Content(subject=subject, html="<p>" + text.replace("\n\n", "</p><p>").replace("\n", "<br>") + "</p>")
     return Content(subject=subject, markdown=text)
 
 
-# Other words where the letter is filled in.
+# Other words where the message is filled in.
 FILLINGS = {
     "name": ["Bob", "Ms. van Dyke", "Anna Müller"],
     "number": ["4471-B/22"],
@@ -39,25 +39,25 @@ FILLINGS = {
 }
 
 
-def test_letters_that_differ_in_what_is_filled_in_have_one_shape():
+def test_messages_that_differ_in_what_is_filled_in_have_one_shape():
     for html in (False, True):
-        whole = letter(html=html)
-        filled = [letter(html=html, **{name: value}) for name, values in FILLINGS.items() for value in values]
+        whole = message(html=html)
+        filled = [message(html=html, **{name: value}) for name, values in FILLINGS.items() for value in values]
         assert [one for one in filled if (shape(one), bands(one)) != (shape(whole), bands(whole))] == []
 
 
-def test_letters_that_say_or_carry_something_else_have_another_shape():
-    same = {"subject": "Invoice 2207", "markdown": letter().markdown}
+def test_messages_that_say_or_carry_something_else_have_another_shape():
+    same = {"subject": "Invoice 2207", "markdown": message().markdown}
     others = [
-        letter(link="https://pay.evil.example/i/2207?token=abc"),
-        letter(link="https://pay2.acme.example/i/2207?token=abc"),
-        letter(subject="Reminder 2207"),
-        Content(**{**same, "markdown": letter().markdown + " Thanks."}),
+        message(link="https://pay.evil.example/i/2207?token=abc"),
+        message(link="https://pay2.acme.example/i/2207?token=abc"),
+        message(subject="Reminder 2207"),
+        Content(**{**same, "markdown": message().markdown + " Thanks."}),
         Content(**same, attachments=(Attachment("a.pdf", "", 1),)),
         Content(**same, html="<p>Something else</p>"),
     ]
-    assert shape(Content(**same)) == shape(letter())
-    assert [other for other in others if shape(other) == shape(letter())] == []
+    assert shape(Content(**same)) == shape(message())
+    assert [other for other in others if shape(other) == shape(message())] == []
     # What stands far back still counts.
     long = "word " * 41_000
     assert shape(Content(markdown=f"{long} one end")) != shape(Content(markdown=f"{long} other end"))
@@ -68,32 +68,34 @@ def test_files_of_one_kind_have_any_name():
     assert shape(may) == shape(june)
 
 
-def test_letter_without_words_is_like_none_and_a_shape_fits_its_column():
+def test_message_without_words_is_like_none_and_a_shape_fits_its_column():
     for empty in (Content(), Content(markdown=" \n "), Content(html="<p></p>")):
         assert (shape(empty), bands(empty)) == ("", [])
-    assert len(shape(letter())) == 32
-    assert all(0 <= band < 2**31 for band in bands(letter()))
+    assert len(shape(message())) == 32
+    assert all(0 <= band < 2**31 for band in bands(message()))
 
 
-def test_letters_that_differ_in_few_words_are_alike():
-    one = bands(letter())
-    other = bands(Content(subject="Invoice 2207", markdown=letter().markdown.replace("Please transfer", "Kindly send")))
+def test_messages_that_differ_in_few_words_are_alike():
+    one = bands(message())
+    other = bands(
+        Content(subject="Invoice 2207", markdown=message().markdown.replace("Please transfer", "Kindly send"))
+    )
     assert one != other
     assert alike(one, other)
 
 
-def test_unrelated_letters_are_not_alike():
-    letters = [
-        letter(),
+def test_unrelated_messages_are_not_alike():
+    messages = [
+        message(),
         Content(subject="Your refund", markdown="Hello Dana,\n\nyour refund for order 4471 is on its way to you."),
         Content(subject="Open day", markdown="Thank you for coming to our open day. The pictures are online by now."),
         Content(subject="Welcome", markdown="We are glad to have you with us. Here is how to begin, in three steps."),
     ]
-    assert not any(alike(bands(one), bands(other)) for one, other in combinations(letters, 2))
+    assert not any(alike(bands(one), bands(other)) for one, other in combinations(messages, 2))
 
 
 def test_three_bits_apart_share_a_band():
-    one = bands(letter())
+    one = bands(message())
     for flipped in ((), (0,), (0, 20), (1, 17, 40), (0, 1, 2)):
         bits = sum((band & 0xFFFF) << 16 * place for place, band in enumerate(one))
         for bit in flipped:
