@@ -9,7 +9,7 @@ from alerts.deliveries.drain import drain as drain_destination
 from alerts.deliveries.drain import drain_of, with_something_due
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.witness import post_heads
-from common.nudge import has_enough_to_do, nudge
+from common.enqueue import enqueue, has_enough_to_do
 
 
 @shared_task
@@ -46,7 +46,7 @@ def sweep() -> str:
         return "behind"
     destinations = with_something_due()
     for destination_id in destinations:
-        nudge(drain.name, destination_id)
+        enqueue(drain.name, destination_id)
     return f"{len(destinations)} with something due"
 
 

@@ -17,7 +17,7 @@ from approvals.decisions import execute, expire
 from approvals.models import Decision, RuleWeight
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
-from common.nudge import has_enough_to_do, nudge
+from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
 from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
@@ -62,7 +62,7 @@ def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
     said = _in_room(hydrate, Message, message_id, lambda: reads.hydrate(message_id=message_id, now=clock()))
     if said in ("not now", "to be continued"):
-        nudge(hydrate.name, message_id, countdown=NEXT_READ)
+        enqueue(hydrate.name, message_id, countdown=NEXT_READ)
     return said
 
 
@@ -76,9 +76,9 @@ def execute_decision(decision_id: int) -> str:
 
 @shared_task
 def execute_due(_: int = 0) -> str:
-    """Nudge every decision that is due: what kept them is gone."""
-    _nudge(execute_decision, Decision.objects.due()[:200])
-    return "nudged"
+    """Wake-up every decision that is due: what kept them is gone."""
+    _enqueue(execute_decision, Decision.objects.due()[:200])
+    return "woken"
 
 
 @shared_task
@@ -91,7 +91,7 @@ def read_connection(connection_id: int) -> str:
         lambda: reads.read_everything(connection_id=connection_id, now=clock()),
     )
     if said == "to be continued":
-        nudge(read_connection.name, connection_id)
+        enqueue(read_connection.name, connection_id)
     return said
 
 
@@ -104,9 +104,9 @@ def read_suppressed(connection_id: int) -> str:
 
 @shared_task
 def read_all_suppressed() -> str:
-    """Nudge that for each connection that is well and has the key for it."""
-    _nudge(read_suppressed, Connection.objects.to_read().exclude(admin_key=""))
-    return "nudged"
+    """Wake-up that for each connection that is well and has the key for it."""
+    _enqueue(read_suppressed, Connection.objects.to_read().exclude(admin_key=""))
+    return "woken"
 
 
 @shared_task
@@ -119,9 +119,9 @@ def read_refusals(connection_id: int) -> str:
 
 @shared_task
 def read_all_refusals() -> str:
-    """Nudge that for each connection that is well and whose gate tells it."""
-    _nudge(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
-    return "nudged"
+    """Wake-up that for each connection that is well and whose gate tells it."""
+    _enqueue(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
+    return "woken"
 
 
 @shared_task
@@ -132,10 +132,10 @@ def push_list(gate_list_id: int) -> str:
 
 @shared_task
 def push_lists(_: int = 0) -> str:
-    """Nudge each allowlist that its gate lacks, those of new mailboxes among them."""
+    """Wake-up each allowlist that its gate lacks, those of new mailboxes among them."""
     GateList.objects.ensure()
-    _nudge(push_list, GateList.objects.to_push()[:100])
-    return "nudged"
+    _enqueue(push_list, GateList.objects.to_push()[:100])
+    return "woken"
 
 
 @shared_task
@@ -151,9 +151,9 @@ def read_mailboxes(connection_id: int) -> str:
 
 @shared_task
 def read_all_mailboxes() -> str:
-    """Nudge that for each connection that is well and has a key for it."""
-    _nudge(read_mailboxes, Connection.objects.to_read().exclude(admin_key="", read_key=""))
-    return "nudged"
+    """Wake-up that for each connection that is well and has a key for it."""
+    _enqueue(read_mailboxes, Connection.objects.to_read().exclude(admin_key="", read_key=""))
+    return "woken"
 
 
 @shared_task
@@ -165,9 +165,9 @@ def read_contacts(connection_id: int) -> str:
 
 @shared_task
 def read_all_contacts() -> str:
-    """Nudge that for each connection that is well and has a key for it, or had one."""
-    _nudge(read_contacts, Connection.objects.to_read().exclude(read_key="", contacts_read_at=None))
-    return "nudged"
+    """Wake-up that for each connection that is well and has a key for it, or had one."""
+    _enqueue(read_contacts, Connection.objects.to_read().exclude(read_key="", contacts_read_at=None))
+    return "woken"
 
 
 @shared_task
@@ -211,13 +211,13 @@ def hear_of_letter(public_id: str) -> str:
     """A letter came or left: have its thread read again if a draft waits in it."""
     thread = conversations.hear_of_letter(message=UUID(public_id))
     if thread is not None:
-        nudge(read_thread.name, thread.pk)
+        enqueue(read_thread.name, thread.pk)
     return "nobody waits" if thread is None else "to be read"
 
 
 @shared_task
 def sweep() -> str:
-    """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events.
+    """Find what no wake-up reached: content to fetch, decisions that are due, abandoned or in doubt, late events.
 
     One duty that fails is logged and keeps none of the others from being done.
     """
@@ -253,27 +253,27 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "expiring": expire.tell_of_expiring,
     "stale": health.tell_of_staleness,
     "due": execute_due,
-    "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
-    "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),
-    "late": lambda: _nudge(ask_about, Message.objects.to_ask_about()[:50]),
-    "files": lambda: _nudge(fetch_file, AttachedFile.objects.to_fetch()[:100]),
-    "threads": lambda: _nudge(read_thread, Thread.objects.to_read()[:100]),
+    "in doubt": lambda: _enqueue(resolve_decision, Decision.objects.to_resolve()[:50]),
+    "content": lambda: _enqueue(hydrate, Message.objects.to_hydrate()[:200]),
+    "late": lambda: _enqueue(ask_about, Message.objects.to_ask_about()[:50]),
+    "files": lambda: _enqueue(fetch_file, AttachedFile.objects.to_fetch()[:100]),
+    "threads": lambda: _enqueue(read_thread, Thread.objects.to_read()[:100]),
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
-    "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
-    "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
+    "unwell": lambda: _enqueue(read_connection, Connection.objects.to_probe()),
+    "overdue": lambda: _enqueue(read_connection, Connection.objects.overdue()),
     "claims": claims.end_idle,
     "put off": snooze.bring_back_due,
     "questions": comments.forget_past_questions,
     "lists": push_lists,
-    "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
+    "weights": lambda: _enqueue(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
 }
 
 
 @shared_task
 def reconcile_all() -> str:
-    """Nudge a whole read of each connection that is well."""
-    _nudge(read_connection, Connection.objects.to_read())
-    return "nudged"
+    """Wake-up a whole read of each connection that is well."""
+    _enqueue(read_connection, Connection.objects.to_read())
+    return "woken"
 
 
 @shared_task
@@ -294,7 +294,7 @@ def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> 
             return command() if entry.is_in else "no room now"
     finally:
         for name, key in entry.next if entry else ():
-            nudge(name, key)
+            enqueue(name, key)
 
 
 def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
@@ -302,13 +302,13 @@ def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
     until = time.monotonic() + AT_A_TIME
     while step():
         if time.monotonic() > until:
-            nudge(task.name, row_id)
+            enqueue(task.name, row_id)
             return "to be continued"
     return ""
 
 
-def _nudge(task: Any, rows: QuerySet[Any]) -> None:
+def _enqueue(task: Any, rows: QuerySet[Any]) -> None:
     if has_enough_to_do(task.name):
         return
     for row_id in rows.values_list("pk", flat=True):
-        nudge(task.name, row_id)
+        enqueue(task.name, row_id)

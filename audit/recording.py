@@ -23,7 +23,7 @@ from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
-from common.postgres.rows import insert, run, together
+from common.postgres.rows import batch, insert, run
 from common.words import BY, LETTER, TO, vector, words_of, words_of_address
 
 NOTHING = "nothing"
@@ -98,7 +98,7 @@ class ReservedPosition:
 
 def reserve(number: int) -> list[EntryPosition]:
     """Reserve so many positions, one after the other, in one round trip."""
-    with together():
+    with batch():
         reserved = [ReservedPosition() for _ in range(number)]
     return [one.take() for one in reserved]
 
@@ -257,7 +257,7 @@ def _insert_at(place: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
     entry.id, entry.xid, entry.at = place.number, place.xid, place.at
     entry.leaf_hash = leaf_hash(entry)
     detail.entry = entry
-    with together():
+    with batch():
         insert(entry)
         insert(detail)
 

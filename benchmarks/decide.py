@@ -139,7 +139,7 @@ def make_message(connection: Any) -> Any:
 
 def give(message: Any, actor: Any) -> float:
     """Record the decision as the page does, and return when that had been committed."""
-    from approvals import wakeups as nudges
+    from approvals import wake_ups as wake_ups
     from approvals.decisions.decide import give_verdict
     from common.postgres import clock
 
@@ -153,7 +153,7 @@ def give(message: Any, actor: Any) -> float:
         now=now,
     )
     recorded = time.monotonic()
-    nudges.execute(given.decision, now=now)
+    wake_ups.execute(given.decision, now=now)
     return recorded
 
 

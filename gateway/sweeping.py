@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from common.nudge import has_enough_to_do, nudge
+from common.enqueue import enqueue, has_enough_to_do
 from gateway import limits
 from gateway.accounts import signup
 from gateway.messages import decisions, outbox, submission
@@ -62,7 +62,7 @@ def _enqueue_emails(now: datetime) -> int:
         outbox_now = outbox_now.filter(sandbox=True)
     due = list(outbox_now.order_by("due_at").values_list("pk", flat=True)[:BATCH])
     for email_id in due:
-        nudge(_SEND, email_id)
+        enqueue(_SEND, email_id)
     return len(due)
 
 
@@ -71,7 +71,7 @@ def _enqueue_deliveries(now: datetime) -> int:
         return 0
     due = WebhookDelivery.objects.in_turn(BATCH)
     for delivery_id, has_more_behind in due:
-        nudge(_DRAIN if has_more_behind else _DELIVER, delivery_id)
+        enqueue(_DRAIN if has_more_behind else _DELIVER, delivery_id)
     return len(due)
 
 
@@ -79,7 +79,7 @@ def _probe(now: datetime) -> int:
     """Try paused endpoints whose time has come."""
     due = list(Webhook.objects.to_probe().values_list("pk", flat=True)[:BATCH])
     for webhook_id in due:
-        nudge("gateway.tasks.probe_webhook", webhook_id)
+        enqueue("gateway.tasks.probe_webhook", webhook_id)
     return len(due)
 
 

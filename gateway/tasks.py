@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from common.nudge import nudge
+from common.enqueue import enqueue
 from gateway import sweeping
 from gateway.accounts import signup
 from gateway.messages import outbox
@@ -37,7 +37,7 @@ def drain_webhook(delivery_id: int) -> str:
     """Work on one subscription's backlog for a moment, then enqueue itself behind other work."""
     following = deliveries.drain(delivery_id=delivery_id)
     if following is not None:
-        nudge(drain_webhook.name, following)
+        enqueue(drain_webhook.name, following)
     return "done"
 
 

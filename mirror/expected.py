@@ -1,7 +1,7 @@
 """Makes rows of what is to be fetched with a new version of a letter: its attached files, the thread it answers in."""
 
+from common.enqueue import enqueue
 from common.fingerprint import Content
-from common.nudge import nudge
 from mirror.models import AttachedFile, Message, Thread
 
 # Of a letter with more files than anybody reads, the rest is named on the page and not fetched.
@@ -31,7 +31,7 @@ def _expect_files(message: Message, content: Content) -> None:
         for place, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
     )
     for file in made:
-        nudge("approvals.tasks.fetch_file", file.pk)
+        enqueue("approvals.tasks.fetch_file", file.pk)
 
 
 def expect_thread(message: Message) -> Thread | None:
@@ -40,5 +40,5 @@ def expect_thread(message: Message) -> Thread | None:
         return None
     thread, is_new = Thread.objects.get_or_create(mailbox_id=message.mailbox_id, upstream_id=message.thread_id)
     if is_new:
-        nudge("approvals.tasks.read_thread", thread.pk)
+        enqueue("approvals.tasks.read_thread", thread.pk)
     return thread

@@ -10,8 +10,8 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
-from common.nudge import nudge
-from common.postgres.anew import atomic_anew
+from common.enqueue import enqueue
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
@@ -32,7 +32,7 @@ def may_release(actor: Actor, switch: KillSwitch) -> bool:
     return _may(actor, (Role.ADMIN,), connection=switch.connection, mailbox=switch.mailbox)
 
 
-@atomic_anew
+@atomic_with_retry
 def pull(
     *, actor: Actor, reason: str, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None
 ) -> KillSwitch:
@@ -61,7 +61,7 @@ def pull(
     return switch
 
 
-@atomic_anew
+@atomic_with_retry
 def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     """Let the decisions of a scope go again; only an admin of it may. What is due leaves at once."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
@@ -72,7 +72,7 @@ def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
     switch.refresh_from_db()
     _record("kill_switch.released", switch, actor)
-    nudge("approvals.tasks.execute_due", switch.pk)
+    enqueue("approvals.tasks.execute_due", switch.pk)
     return switch
 
 

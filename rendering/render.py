@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from common.fingerprint import Content
-from common.letter import render_markdown, with_signature
+from common.markdown import render_markdown, with_signature
 from rendering.canonical import canonicalise
 from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
 from rendering.links import find_bare_links

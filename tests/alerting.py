@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
-from common.nudge import quick_redis
+from common.enqueue import quick_redis
 from demo.discord.limits import find_errors
 from tests.serving import Handler, serving
 from tests.stack import wait_for

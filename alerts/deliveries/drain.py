@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.digests import fold
 from alerts.models import Delivery, Destination
-from common.nudge import nudge
+from common.enqueue import enqueue
 
 TASK = "alerts.tasks.drain"
 # So many destinations are delivered to at once in one process: its other threads are for decisions. Without a free slot
@@ -42,7 +42,7 @@ def _drain(destination_id: int) -> str:
     while (outcome := _next(destination_id)) in _ATTEMPTED:
         tried += 1
         if time.monotonic() > ends:
-            nudge(TASK, destination_id)
+            enqueue(TASK, destination_id)
             break
     if outcome == "asked to wait" or (tried and outcome == "not due"):
         _enqueue_after_wait(destination_id)
@@ -74,4 +74,4 @@ def _enqueue_after_wait(destination_id: int) -> None:
     if until and until[0]:
         seconds = (until[0] - until[1]).total_seconds()
         if 0 < seconds <= _SHORT_SECONDS:
-            nudge(TASK, destination_id, countdown=seconds + 0.01)
+            enqueue(TASK, destination_id, countdown=seconds + 0.01)

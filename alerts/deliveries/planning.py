@@ -12,9 +12,9 @@ from alerts.channels import card_kinds
 from alerts.events import ENDS, EVENTS, about_of
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
+from common.enqueue import enqueue
 from common.logs import trace_id
-from common.nudge import nudge
-from common.postgres.rows import Answer, run, run_apart, travels_together
+from common.postgres.rows import Answer, in_batch, run, run_apart
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     try:
         planned = Planned(entry)
     except Exception:
-        if travels_together():
+        if in_batch():
             # Whoever batches statements repeats them one by one when something fails.
             raise
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
@@ -147,7 +147,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
 def _enqueue(planned: "Planned") -> None:
     countdown = CONTENT_PAUSE.total_seconds() + 0.05 if planned.entry.action == "message.held" else None
     for delivery in planned.deliveries:
-        nudge("alerts.tasks.deliver", delivery, countdown=countdown)
+        enqueue("alerts.tasks.deliver", delivery, countdown=countdown)
 
 
 class Planned:
@@ -156,7 +156,7 @@ class Planned:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._answers = [self._ask()]
-        if not travels_together() and self._answers[0].row()[0]:
+        if not in_batch() and self._answers[0].row()[0]:
             # Another act made the same card at this moment: this statement could not see it, the next one can. In a
             # batch messages are only just being made, so no other act can.
             self._answers.append(self._ask())
@@ -182,4 +182,4 @@ class Planned:
             "content": entry.action == FETCHED,
             "answered": entry.action in ANSWERED,
         }
-        return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)
+        return run(_PLAN, parameters) if in_batch() else run_apart(_PLAN, parameters)

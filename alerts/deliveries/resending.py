@@ -5,7 +5,7 @@ from django.db import transaction
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery
 from audit.recording import record
-from common.nudge import nudge
+from common.enqueue import enqueue
 from people.actors import Actor, Role
 
 
@@ -60,5 +60,5 @@ def _repeat(found: Delivery, actor: Actor) -> Delivery:
         details={"destination": found.destination.name},
         words=message.ledger_words() if message else (),
     )
-    nudge("alerts.tasks.deliver", again.pk)
+    enqueue("alerts.tasks.deliver", again.pk)
     return again

@@ -18,9 +18,9 @@ from alerts.errors import ChannelTaken, DestinationMissing, DestinationNotAllowe
 from alerts.events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import changed, record
-from common.nudge import nudge
+from common.enqueue import enqueue
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.states import MessageState
 from people.actors import Actor, Role
 
@@ -67,7 +67,7 @@ def locked_destination(destination_id: int) -> Destination:
     return found
 
 
-@atomic_anew
+@atomic_with_retry
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
     """Add a destination, whose address a form has checked; alerts begin at once. Some kinds get a new secret."""
     check_may_manage(actor)
@@ -89,7 +89,7 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     return destination
 
 
-@atomic_anew
+@atomic_with_retry
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
     """Change a destination's settings, and its address where one is given, which then has to be tested again."""
     check_may_manage(actor)
@@ -118,7 +118,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     return destination
 
 
-@atomic_anew
+@atomic_with_retry
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     """Let alerts go there again. What was given up stays so, and earlier failures are forgotten."""
     check_may_manage(actor)
@@ -135,17 +135,17 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     return destination
 
 
-@atomic_anew
+@atomic_with_retry
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     """Let nothing go there until somebody switches it on again; what still waits to go is given up, and kept."""
     check_may_manage(actor)
     destination = locked_destination(destination_id)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
-    nudge("alerts.tasks.drain", destination.pk)
+    enqueue("alerts.tasks.drain", destination.pk)
     return destination
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     """Remove a destination: its address is forgotten and nothing goes there. Its deliveries stay to be looked up.
 
@@ -229,7 +229,7 @@ def _enqueue_head(destination: Destination, *, was: bool) -> None:
     """Post a head at once to a destination that became a witness."""
     if destination.witnesses and not was:
         Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
-        nudge("alerts.tasks.witness", destination.pk)
+        enqueue("alerts.tasks.witness", destination.pk)
 
 
 def _add_first_routes(destination: Destination, settings: Settings) -> None:

@@ -16,7 +16,7 @@ from alerts.events import EVENTS, REFUSED, actions_of, event_of
 from alerts.models import Route
 from audit.models import Entry, EntryDetail
 from audit.recording import changed, record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.models import Mailbox, Message
 from people.actors import Actor
 
@@ -91,7 +91,7 @@ def newest_acts() -> list[Act]:
     return [Act(*one[:-1], subject=one[-1] or "") for one in rows]
 
 
-@atomic_anew
+@atomic_with_retry
 def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> Route:
     """Add a route. Raises RouteExists where another one includes all of it."""
     check_may_manage(actor)
@@ -111,7 +111,7 @@ def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> 
     return added
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Remove a route. Existing cards still follow their messages."""
     check_may_manage(actor)

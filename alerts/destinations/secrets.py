@@ -8,14 +8,14 @@ from alerts.errors import DestinationMissing, SecretStillValid
 from alerts.models import Destination
 from audit.recording import changed, record
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 
 # So long the old secret signs too.
 OVERLAP = timedelta(days=1)
 
 
-@atomic_anew
+@atomic_with_retry
 def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVERLAP) -> str:
     """Sign with a new secret from now on, and with the old one too for the overlap; return the new one, to show once.
 

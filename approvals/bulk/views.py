@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.bulk.batch import (
     Ended,
     batch_kept,
@@ -117,7 +117,7 @@ def decide(request: DeskRequest) -> HttpResponse:
     ended = decide_together(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)
     for one in ended:
         if one.decision is not None:
-            wakeups.execute(one.decision, now=now)
+            wake_ups.execute(one.decision, now=now)
     batch = keep_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=_query(request))
     return redirect(_done_address(batch))
 

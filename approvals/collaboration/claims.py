@@ -11,7 +11,7 @@ from approvals.models import Claim
 from approvals.querysets.collaboration import ClaimQuerySet
 from approvals.querysets.messages import awaits_review
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.states import MessageState
@@ -28,7 +28,7 @@ _OFTEN = timedelta(seconds=15)
 _BATCH = 200
 
 
-@atomic_anew
+@atomic_with_retry
 def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None = None) -> Claim:
     """Take a message on; by its holder, it is only seen again.
 
@@ -57,20 +57,20 @@ def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None 
     return claim
 
 
-@atomic_anew
+@atomic_with_retry
 def release(*, message: UUID, actor: Actor, now: datetime) -> bool:
     """Give one's own message free; False where somebody else has it by now, or nobody."""
     own = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
 
 
-@atomic_anew
+@atomic_with_retry
 def release_all_of(*, person: int, why: str, actor: Actor) -> int:
     """Give everything free that a person has taken on; return how much that was."""
     return _end(Claim.objects.of_person(person), actor=actor, why=why)
 
 
-@atomic_anew
+@atomic_with_retry
 def release_beyond(person: Person, *, actor: Actor) -> int:
     """Give everything free that a person has taken on and may not decide any more, by their roles of now."""
     holder = Person.objects.get(pk=person.pk).actor(surface=actor.surface)
@@ -84,7 +84,7 @@ def release_decided(message: UUID, *, actor: Actor) -> int:
     return _end(Claim.objects.filter(message__public_id=message), actor=actor, why=DECIDED)
 
 
-@atomic_anew
+@atomic_with_retry
 def end_idle() -> int:
     """Give free what nobody had on screen for long, what is past the desk, and what somebody had who left."""
     return _end(Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"))

@@ -14,7 +14,7 @@ from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
 from approvals.reconcile.ask_again import may_look
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.actors import Actor
@@ -109,7 +109,7 @@ def people_seeing(*, connection: int, mailbox: int | None) -> "QuerySet[Person]"
     return Person.objects.seeing(connection=connection, mailbox=mailbox)
 
 
-@atomic_anew
+@atomic_with_retry
 def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Said:
     """Keep a comment; who is mentioned in it finds the message in Mine until it is decided or they answer.
 

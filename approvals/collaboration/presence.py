@@ -21,7 +21,7 @@ from redis.retry import Retry
 
 from approvals.models import Claim
 from approvals.querysets.messages import desk_messages
-from common.nudge import is_resting, send
+from common.enqueue import is_resting, send
 from common.pages import DeskRequest
 from common.postgres.statements import Part, count_of
 from mirror.models import Message

@@ -10,7 +10,7 @@ from approvals.querysets.collaboration import SnoozeQuerySet
 from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.querysets import BACK_BEFORE
 from people.actors import Actor, worker
@@ -29,7 +29,7 @@ class PutOff:
     is_earlier: bool
 
 
-@atomic_anew
+@atomic_with_retry
 def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> PutOff:
     """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
 
@@ -53,7 +53,7 @@ def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> P
     return PutOff(wanted, is_earlier=wanted < until)
 
 
-@atomic_anew
+@atomic_with_retry
 def bring_back(*, message: UUID, actor: Actor, now: datetime) -> bool:
     """Show the actor a message again before its time; False where they had not put it off."""
     own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
@@ -66,7 +66,7 @@ def bring_back_for(message: UUID, *, why: str, actor: Actor, people: list[int] |
     return _end(found if people is None else found.filter(person__in=people), actor=actor, why=why)
 
 
-@atomic_anew
+@atomic_with_retry
 def bring_back_due() -> int:
     """Show what was put off until now; what is past the desk needs no place in anybody's list."""
     return _end(Snooze.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"), why=ITS_TIME)

@@ -19,7 +19,7 @@ from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
@@ -49,7 +49,7 @@ class Given:
     decision: Decision
 
 
-@atomic_anew
+@atomic_with_retry
 def give_verdict(
     *,
     message: UUID,
@@ -123,7 +123,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPos
     )
 
 
-@atomic_anew
+@atomic_with_retry
 def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
     locked = lock_visible(message, actor=actor)
@@ -268,7 +268,7 @@ def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | 
     )
 
 
-@atomic_anew
+@atomic_with_retry
 def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
     """The verdict did not count; the sentence says why."""
     record(

@@ -8,7 +8,7 @@ import logging
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision
@@ -81,7 +81,7 @@ def _expire(message: Message) -> bool:
             return False
         _stop(decision, f"The time to approve this message was over at {over}.")
     made = decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
-    wakeups.execute_now(made)
+    wake_ups.execute_now(made)
     return True
 
 

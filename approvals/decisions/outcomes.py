@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.decisions import settle
 from approvals.models import Decision
 from audit.recording import record
@@ -62,7 +62,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
         return _refreshed(decision)
     if _is_changed(error):
-        wakeups.read_again(message)
+        wake_ups.read_again(message)
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
@@ -121,7 +121,7 @@ def end_elsewhere(decision: Decision) -> Decision:
 def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     """End an attempt whose call must not happen, because what is held is not what was decided."""
     message, current = _lock(decision)
-    wakeups.read_again(message)
+    wake_ups.read_again(message)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
     return refuse(current, sentence, had_left=had_left)

@@ -16,7 +16,7 @@ from approvals.models import OpenedPart
 from audit.models import Entry
 from audit.recording import record
 from audit.trail import recorded_actions
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, Part, list_of
 from mirror.models import AttachedFile, Message
 from mirror.threads.conversation import Conversation
@@ -146,7 +146,7 @@ def _views_part() -> Part:
     return list_of(entries.filter(action__in=(SERVED, OPENED)).values_list("action").distinct())
 
 
-@atomic_anew
+@atomic_with_retry
 def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
     fingerprint = shown or (message.revision.fingerprint if message.revision else "")
     known = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=fingerprint)

@@ -11,7 +11,7 @@ from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
 from audit.recording import record
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.errors import InvalidTransition
 from mirror.models import Message
@@ -20,7 +20,7 @@ from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageSta
 from people.actors import Actor, Role
 
 
-@atomic_anew
+@atomic_with_retry
 def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Stop a decision whose call may have left: it may still take effect, and is shown so until MultiMail tells.
 
@@ -49,7 +49,7 @@ def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision
         raise AlreadyDecided("MultiMail does not hold the message any more: say what became of it.") from None
 
 
-@atomic_anew
+@atomic_with_retry
 def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Let an approve of unknown outcome go out again, once reading has shown twice that MultiMail still holds it."""
     locked = _lock_for_reviewer(message, actor)
@@ -76,7 +76,7 @@ def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     )
 
 
-@atomic_anew
+@atomic_with_retry
 def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datetime) -> Decision:
     """Say what became of a decision that MultiMail no longer tells of: by a reviewer of the mailbox, or an admin."""
     locked = lock_visible(message, actor=actor)

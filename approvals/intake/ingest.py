@@ -12,8 +12,8 @@ from approvals.decisions import settle
 from approvals.errors import EventAlreadyHandled
 from audit.recording import EntryPosition, ReservedPosition, record
 from common.logs import trace_id
-from common.postgres.anew import anew
-from common.postgres.rows import insert, one_by_one, together
+from common.postgres.retry import retry_transaction
+from common.postgres.rows import batch, insert, unbatched
 from mirror import backfill
 from mirror import store as mirror
 from mirror.errors import ActNotAllowed
@@ -96,7 +96,7 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
         return _store(connection, row, read, webhook(connection.slug, address=address))
 
     try:
-        return anew(store)
+        return retry_transaction(store)
     except (OperationalError, InterfaceError):
         # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
         raise
@@ -104,8 +104,8 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
         log.warning("webhook not applied at once", exc_info=True, extra={"connection": connection.slug})
     try:
         # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
-        with one_by_one():
-            return anew(store)
+        with unbatched():
+            return retry_transaction(store)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
@@ -140,7 +140,7 @@ def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, err
 
 @transaction.atomic
 def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
-    with together():
+    with batch():
         # When the same webhook comes twice at once, the second waits here for the first and then finds it.
         inserted = insert(row, unless_there=True)
     key = inserted.one()
@@ -166,7 +166,7 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
-    with together():
+    with batch():
         known = _Known(connection, event)
     place = known.place.take()
     # By the database's clock, and so is all that is written: this host's may be off.
@@ -187,7 +187,7 @@ def _begin(
     is_doubtful = is_old and kind == MessageEvent.PENDING
     fields = backfill.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
     place = known.place.take()
-    with together():
+    with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
         message, key = mirror.begin_message(
             connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
@@ -342,7 +342,7 @@ def _apply_again(row: WebhookEvent, actor: Actor) -> tuple[Applied, str]:
     try:
         event = parse(bytes(row.body))
         # One by one: a mistake in an alert costs no more than the alert.
-        with one_by_one(), transaction.atomic():
+        with unbatched(), transaction.atomic():
             applied = apply_event(connection=row.connection, event=event, actor=actor)
     except (UnreadableEvent, MisshapenEvent) as error:
         return Applied(Result.POISON), str(error)

@@ -19,7 +19,7 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
-from common.nudge import is_resting, quick_redis, rest, send
+from common.enqueue import is_resting, quick_redis, rest, send
 from mirror.models import Connection
 
 KEEP_SECONDS = 1.0

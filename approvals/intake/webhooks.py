@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.intake import ingest, senders
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
@@ -77,11 +77,11 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
         stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, address=address)
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.fetch is not None:
-            wakeups.hydrate(stored.fetch)
+            wake_ups.hydrate(stored.fetch)
         if stored.ask is not None:
-            wakeups.ask_about(stored.ask)
+            wake_ups.ask_about(stored.ask)
         if stored.event is not None and stored.event.name == REFUSED:
-            wakeups.read_refusals(connection)
+            wake_ups.read_refusals(connection)
     if stored.problem:
         return _json(400, {"error": stored.problem, "stored": True})
     return _json(200, {"result": stored.result})

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.decisions.shown import key_of, links_key, note_opened_part, note_served
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import letter_of
@@ -186,7 +186,7 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     conversation = conversation_of(message)
     context = {"message": message, "conversation": conversation, "is_open": True}
     if request.method != "HEAD" and not is_prefetch(request):
-        wakeups.freshen_thread(message)
+        wake_ups.freshen_thread(message)
         if conversation.letters:
             details = {"letters": str(len(conversation.letters))}
             note_opened_part(

@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
 from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings, what_to_type
@@ -71,7 +71,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return answer_with_message(
             request, public_id, status=status, error=error.sentence, typed=typed, seen_fingerprint=seen
         )
-    wakeups.execute(given.decision, now=now)
+    wake_ups.execute(given.decision, now=now)
     return go_on(request, message)
 
 
@@ -174,7 +174,7 @@ def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpR
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
-    wakeups.execute(given.decision, now=now)
+    wake_ups.execute(given.decision, now=now)
     return go_on(request, message)
 
 
@@ -228,7 +228,7 @@ def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
         request,
         public_id,
         lambda: withdraw_decision(message=public_id, actor=actor, now=timezone.now()),
-        wakeups.resolve,
+        wake_ups.resolve,
     )
 
 
@@ -242,7 +242,7 @@ def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
         request,
         public_id,
         lambda: confirm_approval(message=public_id, actor=actor, now=now),
-        lambda decision: wakeups.execute(decision, now=now),
+        lambda decision: wake_ups.execute(decision, now=now),
     )
 
 
@@ -281,14 +281,14 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
     """
     message = find_bare_message(actor, public_id)
     look_again(message=public_id, actor=actor, now=timezone.now())
-    wakeups.look(message)
+    wake_ups.look(message)
 
 
 def _run(
     request: DeskRequest,
     public_id: UUID,
     command: Callable[[], Decision],
-    nudge: Callable[[Decision], None] | None = None,
+    enqueue: Callable[[Decision], None] | None = None,
 ) -> HttpResponse:
     """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
     find_bare_message(request.actor, public_id)
@@ -297,8 +297,8 @@ def _run(
     except DeskError as error:
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(request, public_id, status=status, error=error.sentence)
-    if nudge is not None:
-        nudge(decision)
+    if enqueue is not None:
+        enqueue(decision)
     return back_to_message(request, public_id)
 
 

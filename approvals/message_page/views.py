@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import PRESETS
@@ -110,7 +110,7 @@ def answer_with_message(
         if is_opened:
             if context["has_claim"]:
                 touch(message, actor=actor)
-            wakeups.freshen_thread(message)
+            wake_ups.freshen_thread(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(
@@ -260,7 +260,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_bare_message(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
     touch(message, actor=actor)
-    wakeups.freshen_thread(message)
+    wake_ups.freshen_thread(message)
     return HttpResponse(status=204)
 
 

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.errors import EventAlreadyHandled
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
@@ -91,7 +91,7 @@ def carry_out(request: DeskRequest) -> HttpResponse:
     stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
     tried = carry_out_now(stalled[:200], actor=actor)
     for decision in tried:
-        wakeups.execute_now(decision)
+        wake_ups.execute_now(decision)
     if not tried:
         return _refused(request, ActNotAllowed("There is no such decision that you may have tried."))
     return _done(request, f"Asked for {len(tried)} of them. If nothing changes here, no worker runs.")
@@ -131,9 +131,9 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
     dismiss_event(event_id=event.pk, actor=actor)
     about = Message.objects.visible_to(actor).of_event(event).first()
     if about is None:
-        wakeups.read_connection(event.connection)
+        wake_ups.read_connection(event.connection)
     else:
-        wakeups.ask_about(about)
+        wake_ups.ask_about(about)
 
 
 @login_required

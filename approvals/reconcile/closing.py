@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from mirror import backfill, store
 from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
@@ -94,7 +94,7 @@ def _record(message: Message, event: str) -> None:
     )
 
 
-@atomic_anew
+@atomic_with_retry
 def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
     """Take a message out of the queue that came in while its connection was being removed."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)

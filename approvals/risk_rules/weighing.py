@@ -12,7 +12,7 @@ from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import queue_messages
 from audit.recording import record
-from common.nudge import nudge
+from common.enqueue import enqueue
 from mirror.errors import ActNotAllowed
 from mirror.states import MessageState
 from people.actors import Actor, Role
@@ -55,7 +55,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         after = published if given is None else given
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
         record("rule.weighed", actor=actor, details=details)
-        nudge("approvals.tasks.weigh_anew", weight.pk)
+        enqueue("approvals.tasks.weigh_anew", weight.pk)
     return weight
 
 

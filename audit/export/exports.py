@@ -20,7 +20,7 @@ from audit.models import EntryQuerySet, Export
 from audit.recording import ActorLike, SystemActor, record
 from audit.search.filters import Filters
 from audit.search.results import readable
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from common.postgres.rows import run
 
 # Of a person, and in all: each holds one of the web process's four threads.
@@ -42,7 +42,7 @@ class NotExported(Exception):
         self.sentence = sentence
 
 
-@atomic_anew
+@atomic_with_retry
 def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Export:
     """Fix what is exported, and note that it is. Raises NotExported."""
     cut = take_cut()
@@ -63,7 +63,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
     return export
 
 
-@atomic_anew
+@atomic_with_retry
 def request_again(*, actor: ActorLike, export: UUID) -> None:
     """Let an export that was broken off begin once more, over the same entries. Raises NotExported."""
     _note_lost()
@@ -73,7 +73,7 @@ def request_again(*, actor: ActorLike, export: UUID) -> None:
     record("ledger.exported", actor=actor, details={**_details(Export.objects.get(pk=export)), "again": "yes"})
 
 
-@atomic_anew
+@atomic_with_retry
 def start_export(export: UUID) -> Export:
     """Start an export that was asked for. Raises NotExported where it is none, or too many run."""
     # Held to the end of this transaction: of two that start at once, one sees the other.

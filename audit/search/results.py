@@ -18,7 +18,7 @@ from django.db.models import CharField, F, Func, Q, Value
 from audit.models import Entry, EntryQuerySet
 from audit.search.filters import Filters, actions_of, fingerprint_prefixes
 from audit.trail import Line, lines, with_subjects
-from common.postgres.rows import Answer, run, run_apart, together
+from common.postgres.rows import Answer, batch, run, run_apart
 from common.words import BY, TO, asked
 
 PAGE = 100
@@ -143,7 +143,7 @@ def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> E
     From here on no statement of the transaction may take longer than `longest`.
     """
     words, prints = _tsquery(filters), matching(EntryQuerySet(Entry), Filters(fingerprint=filters.fingerprint))
-    with together():
+    with batch():
         if longest:
             run("SELECT set_config('statement_timeout', %s, true)", [longest])
         by_words = run(_FOUND, [words, RARE + 1]) if words else None

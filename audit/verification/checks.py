@@ -21,7 +21,7 @@ from audit.models import Check
 from audit.recording import SystemActor, record
 from audit.sealing.preconditions import BROKEN, latest_seal
 from audit.verification.database import CheckResult, check_database
-from common.nudge import nudge
+from common.enqueue import enqueue
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def begin_daily_check() -> str:
         return f"anew as {_begin(asked_by=ended.asked_by).pk}"
     if running is not None:
         if running.up_to is None:
-            nudge(_TASK, running.pk)
+            enqueue(_TASK, running.pk)
         return f"{running.pk} is under way"
     if latest_seal() is None or Check.objects.finished().since(EVERY).exists():
         return "not yet"
@@ -146,7 +146,7 @@ def _begin(*, asked_by: int | None) -> Check:
     # Two at once make one: the database allows one that runs.
     Check.objects.bulk_create([Check(asked_by=asked_by)], ignore_conflicts=True)
     check = Check.objects.running().get()
-    nudge(_TASK, check.pk)
+    enqueue(_TASK, check.pk)
     return check
 
 

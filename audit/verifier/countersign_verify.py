@@ -1321,11 +1321,11 @@ def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item 
             continue
         lines.extend(one)
         listed.extend(other)
-        yield from _one_by_one(lines, listed, report, ahead=2)
-    yield from _one_by_one(lines, listed, report, ahead=0)
+        yield from _unbatched(lines, listed, report, ahead=2)
+    yield from _unbatched(lines, listed, report, ahead=0)
 
 
-def _one_by_one(
+def _unbatched(
     lines: collections.deque[bytes], listed: collections.deque[bytes], report: Report, *, ahead: int
 ) -> Iterator[Item | Record]:
     """Yield entries with their details line by line, as long as `ahead` more lines are there."""

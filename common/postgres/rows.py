@@ -33,48 +33,48 @@ class Answer:
         return found
 
 
-_one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
-_together: ContextVar[list[Answer] | None] = ContextVar("together", default=None)
+_unbatched: ContextVar[bool] = ContextVar("unbatched", default=False)
+_batch: ContextVar[list[Answer] | None] = ContextVar("batch", default=None)
 
 
 @contextlib.contextmanager
-def together() -> Iterator[None]:
+def batch() -> Iterator[None]:
     """Send the statements of the block in one go at its end; their answers are there after the block, not before.
 
     Only what goes through `run` and `insert` waits for the others. The first statement that fails ends the block with
     its error, and leaves nothing but to roll the transaction back. Relies on values being merged on this side, as
     Django does it unless told otherwise.
     """
-    if _one_by_one.get() or _together.get() is not None:
+    if _unbatched.get() or _batch.get() is not None:
         yield
         return
     waiting: list[Answer] = []
-    token = _together.set(waiting)
+    token = _batch.set(waiting)
     try:
         yield
     finally:
-        _together.reset(token)
+        _batch.reset(token)
     _send(waiting)
 
 
 @contextlib.contextmanager
-def one_by_one() -> Iterator[None]:
+def unbatched() -> Iterator[None]:
     """Let no statement of the block travel with others, so that each error is found where it belongs."""
-    token = _one_by_one.set(True)
+    token = _unbatched.set(True)
     try:
         yield
     finally:
-        _one_by_one.reset(token)
+        _unbatched.reset(token)
 
 
-def travels_together() -> bool:
+def in_batch() -> bool:
     """Whether the statements of now are sent together: then a savepoint can rescue nothing."""
-    return _together.get() is not None
+    return _batch.get() is not None
 
 
 def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
     """Execute one statement, at once or with the others of its block, and return its answer."""
-    waiting = _together.get()
+    waiting = _batch.get()
     if waiting is None:
         return _at_once(sql, parameters)
     answer = _merged(sql, parameters)

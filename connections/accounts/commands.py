@@ -15,8 +15,8 @@ from django.utils.text import slugify
 from approvals.models import Decision
 from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
-from common.nudge import nudge
-from common.postgres.anew import atomic_anew
+from common.enqueue import enqueue
+from common.postgres.retry import atomic_with_retry
 from connections.accounts.keys import SLOTS, KeyCheck, check_all
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
@@ -65,7 +65,7 @@ def new_secret() -> str:
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
-@atomic_anew
+@atomic_with_retry
 def add_connection(
     *,
     actor: Actor,
@@ -125,7 +125,7 @@ def _free_slug(name: str) -> str:
     return slug
 
 
-@atomic_anew
+@atomic_with_retry
 def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     """Give the connection another name; its history carries that too. Raises ConnectionNotChanged for one in use."""
     locked = lock(connection, actor)
@@ -137,7 +137,7 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
     """Have MultiMail asked at another address; the caller has seen this account, by its id, answer there with its keys.
 
@@ -165,7 +165,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def set_key(
     *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
 ) -> Connection:
@@ -184,7 +184,7 @@ def set_key(
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
     """Take a key out of its slot. The oversight key can only be replaced: without it there is no connection."""
     locked = lock(connection, actor)
@@ -216,7 +216,7 @@ def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
     return checks
 
 
-@atomic_anew
+@atomic_with_retry
 def record_key_check(
     *, connection: Connection, scopes: dict[str, list[str] | None], account: str, problems: str, actor: Actor
 ) -> None:
@@ -244,7 +244,7 @@ def _record_key(action: str, connection: Connection, slot: str, actor: Actor, be
 MAX_REASON = 500
 
 
-@atomic_anew
+@atomic_with_retry
 def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
     """Carry out no decision through it until somebody lets it go on. What is decided meanwhile stays recorded."""
     locked = lock(connection, actor)
@@ -260,7 +260,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def resume(*, connection: Connection, actor: Actor) -> Connection:
     """Let a connection go on that a person paused. It is read at once, and what is due leaves."""
     locked = lock(connection, actor)
@@ -270,7 +270,7 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
     Connection.objects.filter(pk=locked.pk).update(**fresh)
     details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
     record("connection.resumed", actor=actor, connection=locked.pk, details=details)
-    nudge("approvals.tasks.execute_due", locked.pk)
+    enqueue("approvals.tasks.execute_due", locked.pk)
     locked.refresh_from_db()
     return locked
 
@@ -297,7 +297,7 @@ def what_remains(connection: Connection) -> Remains:
     return Remains(_problem(connection), held.count())
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
     """Remove it for good. Mail that waits leaves the queue and stays held at MultiMail; all history stays.
 

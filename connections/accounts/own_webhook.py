@@ -19,7 +19,7 @@ from django.urls import reverse
 from audit.recording import changed, record
 from common.origins import is_public
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from connections.accounts.commands import check_may_change, lock, new_secret
 from connections.changes import admin_client, request_change
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
@@ -67,7 +67,7 @@ def _is_of_this_machine(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-@atomic_anew
+@atomic_with_retry
 def record_registration(*, connection: Connection, webhook_id: str, actor: Actor) -> Connection:
     """Store the id under which the webhook is registered at MultiMail."""
     locked = lock(connection, actor)
@@ -83,7 +83,7 @@ def find_event(connection: Connection, event_id: str) -> WebhookEvent | None:
     return WebhookEvent.objects.filter(connection=connection, event_id=event_id).first() if event_id else None
 
 
-@atomic_anew
+@atomic_with_retry
 def record_test(*, connection: Connection, actor: Actor) -> None:
     """Record that a test came in just now."""
     locked = lock(connection, actor)
@@ -108,7 +108,7 @@ def is_open(connection: Connection) -> bool:
     return bool(connection.previous_webhook_secret) and connection.previous_secret_until is None
 
 
-@atomic_anew
+@atomic_with_retry
 def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
     """Accept a new secret beside the old one, which has no end yet: MultiMail does not know the new one."""
     locked = lock(connection, actor)
@@ -122,7 +122,7 @@ def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
     """MultiMail knows the new secret: accept the old one for the overlap and a margin, then no longer."""
     locked = lock(connection, actor)
@@ -134,7 +134,7 @@ def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor)
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Connection:
     """MultiMail certainly does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
@@ -145,7 +145,7 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
     """Accept a secret that a person sets at MultiMail or found there, and the old one for the overlap."""
     locked = lock(connection, actor)
@@ -161,7 +161,7 @@ def take_secret(*, connection: Connection, secret: str, overlap: timedelta, acto
     return locked
 
 
-@atomic_anew
+@atomic_with_retry
 def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     """Stop accepting the old secret now."""
     locked = lock(connection, actor)

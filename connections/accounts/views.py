@@ -13,7 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.intake import senders
 from approvals.reconcile.ask_again import read_again, readable_by
 from common.forms import SentenceForm
@@ -82,7 +82,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
         connection = read_again(connection_id=found.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    wakeups.read_connection(connection)
+    wake_ups.read_connection(connection)
     messages.info(request, f"{connection} is being read; what comes of it stands here in a moment.", extra_tags="desk")
     back = request.POST.get("back")
     if back == "connection":
@@ -180,8 +180,8 @@ def add(request: DeskRequest) -> HttpResponse:
         return _add_page(request, typed=form.kept(), errors={field: error.sentence})
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    wakeups.read_connection(added)
-    wakeups.read_mailboxes(added)
+    wake_ups.read_connection(added)
+    wake_ups.read_mailboxes(added)
     return _done(request, added, f"{added} is connected, and is being read. Register its webhook next.")
 
 
@@ -324,7 +324,7 @@ def change_address(request: DeskRequest, connection_id: int) -> HttpResponse:
         commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section=section, failed=error)
-    wakeups.read_connection(found)
+    wake_ups.read_connection(found)
     return _done(request, found, f"{found} is asked at {url} from now on, and is being read there.")
 
 
@@ -352,7 +352,7 @@ def resume(request: DeskRequest, connection_id: int) -> HttpResponse:
         commands.resume(connection=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section="pause", failed=error)
-    wakeups.read_connection(found)
+    wake_ups.read_connection(found)
     return _done(request, found, f"{found} goes on. What is due leaves now.")
 
 
@@ -410,7 +410,7 @@ def set_key(request: DeskRequest, connection_id: int, slot: str) -> HttpResponse
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section=section, failed=error)
     if slot == "oversight":
-        wakeups.read_connection(found)
+        wake_ups.read_connection(found)
     return _done(request, found, f"MultiMail takes the key. It stands in {label} now.")
 
 

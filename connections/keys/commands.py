@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed, record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from mirror.models import Connection
@@ -146,7 +146,7 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
     record_change("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **details)
 
 
-@atomic_anew
+@atomic_with_retry
 def set_owner(*, connection: Connection, key_id: str, name: str, person: Person | None, actor: Actor) -> None:
     """Set who owns the program that uses a key: that person may not approve what it sends. Raises ActNotAllowed."""
     check_admin(actor, connection, may="say whose program its API keys are")

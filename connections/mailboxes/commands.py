@@ -12,7 +12,7 @@ from typing import Any
 from django.db import transaction
 
 from audit.recording import changed, record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from connections.mailboxes.modes import is_looser
@@ -133,7 +133,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
         record("mailbox.deleted", actor=actor, connection=connection.pk, details=details)
 
 
-@atomic_anew
+@atomic_with_retry
 def set_desk_settings(
     *, mailbox: Mailbox, actor: Actor, undo_window: timedelta, expire_after: timedelta | None
 ) -> Mailbox:

@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from connections.changes import READ_SECONDS
@@ -122,7 +122,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
         return "MultiMail is not asked while the connection is not well. This is how they were when last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    wakeups.read_mailboxes(connection)
+    wake_ups.read_mailboxes(connection)
     return ""
 
 

@@ -15,7 +15,7 @@ from approvals.models import Claim, Comment, Decision, Snooze
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.recording import recorded
-from common.nudge import send
+from common.enqueue import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
 from people.sign_in.sessions import access_changed

@@ -24,7 +24,7 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django.utils.text import slugify
 
-from common.nudge import nudge
+from common.enqueue import enqueue
 from common.smtp import Server
 from gateway import auditing, smtp
 from gateway.accounts.keys import new_key_text, register_key
@@ -66,7 +66,7 @@ def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
     try:
         with transaction.atomic():
             wanted.save(force_insert=True)
-            nudge(_MAIL, wanted.pk)
+            enqueue(_MAIL, wanted.pk)
     except IntegrityError:
         raise BadRequest("pow_solution: this challenge was used already. Ask for another one.", code="used") from None
     log.info("sign-up asked for", extra={"signup": wanted.pk})
@@ -81,7 +81,7 @@ def resend_code(*, oversight_email: str, now: datetime) -> None:
         signup.codes += 1
         signup.code_sha256, signup.mailed_at, signup.tries = _hash(_code(signup)), None, 0
         signup.save(update_fields=["codes", "code_sha256", "mailed_at", "tries"])
-        nudge(_MAIL, signup.pk)
+        enqueue(_MAIL, signup.pk)
 
 
 def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
@@ -168,7 +168,7 @@ def enqueue_unmailed(now: datetime) -> int:
     unmailed = Signup.objects.filter(mailed_at=None, confirmed_at=None, next_try_at__lt=now)
     due = list(unmailed.order_by("next_try_at").values_list("pk", flat=True)[:20])
     for signup_id in due:
-        nudge(_MAIL, signup_id)
+        enqueue(_MAIL, signup_id)
     return len(due)
 
 

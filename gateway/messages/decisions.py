@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from common.nudge import nudge
+from common.enqueue import enqueue
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.messages.admission import recheck
@@ -64,7 +64,7 @@ def decide_email(
             # Received mail can be read only now.
             events.announce(events.RECEIVED, email=email, now=now)
         if email.status == Status.SCHEDULED and not _waits(email, now):
-            nudge("gateway.tasks.send_email", email.pk)
+            enqueue("gateway.tasks.send_email", email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
     return email
 

@@ -12,9 +12,9 @@ from typing import Any
 from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
+from common.enqueue import enqueue
 from common.identifiers import ulid
 from common.mail_addresses import domain_of
-from common.nudge import nudge
 from gateway import auditing, limits
 from gateway.errors import Conflict
 from gateway.messages.admission import Admission, admit, check_time, note_admission
@@ -79,7 +79,7 @@ def move_on(*, email: Email, now: datetime) -> bool:
         if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
             return False
         if email.send_at is None:
-            nudge("gateway.tasks.send_email", email.pk)
+            enqueue("gateway.tasks.send_email", email.pk)
     log.info("email released", extra={"email": email.pk})
     return True
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
 
-from common.nudge import nudge
+from common.enqueue import enqueue
 from gateway import auditing
 from gateway.models import Email, Webhook, WebhookDelivery
 
@@ -100,7 +100,7 @@ def _rest(webhook: Webhook, seconds: float) -> None:
         return
     webhook.rests_until = Now() + timedelta(seconds=seconds)
     if following := WebhookDelivery.objects.next_of(webhook.pk):
-        nudge("gateway.tasks.deliver_webhook", following, countdown=seconds)
+        enqueue("gateway.tasks.deliver_webhook", following, countdown=seconds)
 
 
 def _others_wait(webhook: Webhook) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from common.enqueue import enqueue
 from common.identifiers import ulid
-from common.nudge import nudge
 from gateway.models import Email, Refusal, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 
@@ -79,7 +79,7 @@ def _add_deliveries(name: str, about: Email | Refusal, facts: Callable[[bool], d
             same = {"email": email, "event_id": event_id, "trace": event_id}
             rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
     for delivery in WebhookDelivery.objects.bulk_create(rows):
-        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
 
 
 def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:

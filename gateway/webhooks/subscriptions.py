@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from common.enqueue import enqueue
 from common.identifiers import ulid
-from common.nudge import nudge
 from common.origins import is_public, origin_of
 from gateway import auditing
 from gateway.errors import Conflict, Invalid
@@ -119,7 +119,7 @@ def test_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> WebhookDeli
             webhook=webhook, event_id=event_id, event=TEST_EVENT, body=body, trace=event_id
         )
         auditing.record("webhook.tested", webhook, key=key)
-        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
     delivery.refresh_from_db()
     return delivery
 
@@ -202,10 +202,10 @@ def replay_delivery(*, key: ApiKey, delivery: WebhookDelivery) -> WebhookDeliver
 
 def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
     if webhook.paused_at is None:
-        nudge("gateway.tasks.deliver_webhook", delivery.pk)
+        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
         return
     # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
     webhook.probe_at = Now()
     webhook.probes = 0
     webhook.save(update_fields=["probe_at", "probes"])
-    nudge("gateway.tasks.probe_webhook", webhook.pk)
+    enqueue("gateway.tasks.probe_webhook", webhook.pk)

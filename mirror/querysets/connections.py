@@ -47,7 +47,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.at_work().rested().filter(paused_at=None, failing_since=None)
 
     def overdue(self) -> Self:
-        """Those that are well and were not read for longer than a round takes: a nudge was lost."""
+        """Those that are well and were not read for longer than a round takes: a wake-up was lost."""
         never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
         return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
 

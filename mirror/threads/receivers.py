@@ -5,7 +5,7 @@ from typing import Any
 
 from audit.models import Entry
 from audit.recording import recorded
-from common.nudge import nudge
+from common.enqueue import enqueue
 from mirror.models import Message
 
 _NEWS = ("message.received", "message.released", "message.sent")
@@ -18,7 +18,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     # Received mail that waits for its own approval has come all the same.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
         # By its public id: of one that has just begun, the row's key is not known here yet.
-        nudge("approvals.tasks.hear_of_letter", str(about.public_id))
+        enqueue("approvals.tasks.hear_of_letter", str(about.public_id))
 
 
 def connect() -> None:

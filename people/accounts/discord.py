@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import changed, record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import DiscordAccount, DiscordLink, Person
@@ -24,7 +24,7 @@ NOT_GOOD = (
 )
 
 
-@atomic_anew
+@atomic_with_retry
 def offer_link(*, discord_id: str, name: str) -> str:
     """Return the address of a page that links this Discord account to whoever opens it signed in, and confirms.
 
@@ -50,7 +50,7 @@ def read_offer(token: str) -> DiscordLink:
     return offer
 
 
-@atomic_anew
+@atomic_with_retry
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     """Make the Discord account of a link the actor's. One that is another person's stays theirs."""
     offer = read_offer(token)
@@ -74,14 +74,14 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     return account
 
 
-@atomic_anew
+@atomic_with_retry
 def unlink_own(*, actor: Actor, account_id: int) -> bool:
     """Take one of the actor's own Discord accounts off; False where it is not theirs, or not any more."""
     account = DiscordAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
     return account is not None and _unlink(actor, account)
 
 
-@atomic_anew
+@atomic_with_retry
 def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
     """Take a Discord account off a person whom the actor looks after."""
     now, person = lock_for(actor, person_id)

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from audit.recording import changed, record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.accounts.shortcuts import moved_from
 from people.actors import Actor
 from people.models import Person
 from people.sign_in.sessions import end_sessions
 
 
-@atomic_anew
+@atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
     """Give the actor another name; recorded where that changes something. Older entries keep the older name."""
     person, before = _set(actor, "name", name)
@@ -19,7 +19,7 @@ def rename(*, actor: Actor, name: str) -> None:
         record("person.renamed", actor=actor, details=changed(before=before, after=name), about=person)
 
 
-@atomic_anew
+@atomic_with_retry
 def choose_time_zone(*, actor: Actor, zone: str) -> None:
     """Show the actor times in this zone; recorded where that changes something."""
     _, before = _set(actor, "time_zone", zone)
@@ -27,7 +27,7 @@ def choose_time_zone(*, actor: Actor, zone: str) -> None:
         record("person.time_zone_set", actor=actor, details=changed(before=before, after=zone))
 
 
-@atomic_anew
+@atomic_with_retry
 def set_text_first(*, actor: Actor, wanted: bool) -> None:
     """Open the actor's messages as text, or laid out; recorded where that changes something."""
     _, before = _set(actor, "text_first", wanted)
@@ -37,7 +37,7 @@ def set_text_first(*, actor: Actor, wanted: bool) -> None:
         record(action, actor=actor, details=changed(before=words[before], after=words[wanted]))
 
 
-@atomic_anew
+@atomic_with_retry
 def set_shortcuts(*, actor: Actor, places: Mapping[str, str]) -> None:
     """Give the actor's shortcuts these keys; recorded where that changes something."""
     moved = moved_from(places)
@@ -47,7 +47,7 @@ def set_shortcuts(*, actor: Actor, places: Mapping[str, str]) -> None:
         record("person.keys_moved", actor=actor, details=changed(before=words[0], after=words[1]))
 
 
-@atomic_anew
+@atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
     """Switch the actor's shortcuts off or on; recorded where that changes something."""
     _, before = _set(actor, "keys_off", off)
@@ -57,7 +57,7 @@ def switch_shortcuts(*, actor: Actor, off: bool) -> None:
         record(action, actor=actor, details=changed(before=words[before], after=words[off]))
 
 
-@atomic_anew
+@atomic_with_retry
 def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     """Give the actor another password, and end all their sessions but the one of `this_key`.
 

@@ -1,7 +1,7 @@
 """Deactivates people at once, and reactivates them. What they did stays in their name."""
 
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.errors import NotYours
 from people.models import Invitation, Person
@@ -10,7 +10,7 @@ from people.roles.places import grants_of, in_words
 from people.sign_in.sessions import end_sessions
 
 
-@atomic_anew
+@atomic_with_retry
 def deactivate(*, actor: Actor, person_id: int) -> Person:
     """Keep somebody out from now on: their sessions end, their claims are released, their open links are withdrawn.
 
@@ -33,7 +33,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
     return person
 
 
-@atomic_anew
+@atomic_with_retry
 def reactivate(*, actor: Actor, person_id: int) -> Person:
     """Let somebody in again, with the password, the second factor and the roles that they had."""
     now, person = lock_for(actor, person_id)

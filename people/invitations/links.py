@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
@@ -52,7 +52,7 @@ class Link:
         return self.invitation.kind == Invitation.Kind.PASSWORD
 
 
-@atomic_anew
+@atomic_with_retry
 def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, Place]], lasts: timedelta) -> NewLink:
     """Make a link by which whoever has this address joins with these roles; an earlier one of the actor's is void."""
     now = lock_actor(actor)
@@ -76,7 +76,7 @@ def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, P
     return made
 
 
-@atomic_anew
+@atomic_with_retry
 def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     """Make another link in the place of one that nobody used: the earlier one is void."""
     invitation = _find(lock_actor(actor), invitation_id)
@@ -88,7 +88,7 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     return invite(actor=actor, email=invitation.email, name=invitation.name, roles=roles, lasts=lasts)
 
 
-@atomic_anew
+@atomic_with_retry
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     """Withdraw a link; one that was used or withdrawn before stays as it is."""
     now = lock_actor(actor)
@@ -98,7 +98,7 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
     return invitation
 
 
-@atomic_anew
+@atomic_with_retry
 def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
     """Make a link by which somebody sets a new password; an earlier one is void. The second factor stays."""
     now, person = lock_for(actor, person_id)
@@ -144,7 +144,7 @@ def read_link(token: str) -> Link:
     return link
 
 
-@atomic_anew
+@atomic_with_retry
 def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
     """Make an account by a link, with the roles that it grants. `actor` says from where; they are nobody yet."""
     link = _use(token)
@@ -162,7 +162,7 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
     return person
 
 
-@atomic_anew
+@atomic_with_retry
 def accept_roles(*, token: str, actor: Actor) -> Person:
     """Grant whoever is signed in the roles of a link that was made for their address."""
     link = _use(token)
@@ -178,7 +178,7 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
     return person
 
 
-@atomic_anew
+@atomic_with_retry
 def set_password(*, token: str, password: str, actor: Actor) -> Person:
     """Set a new password by a link, and end all sessions. The second factor stays: who lost both asks an admin."""
     link = _use(token)

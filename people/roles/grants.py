@@ -6,7 +6,7 @@ Whoever may do less than before signs in again, and an admin of everything is al
 from typing import Any
 
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import LastAdmin, NotYours
 from people.models import Grant, Person
@@ -14,7 +14,7 @@ from people.roles.places import Place, grants_of, has_admin_beyond, in_words, is
 from people.sign_in.sessions import access_changed, end_sessions
 
 
-@atomic_anew
+@atomic_with_retry
 def give_role(*, actor: Actor, person_id: int, role: Role, place: Place) -> bool:
     """Grant somebody a role for a place that the actor is an admin of; False where they have it already.
 
@@ -33,7 +33,7 @@ def give_role(*, actor: Actor, person_id: int, role: Role, place: Place) -> bool
     return is_new
 
 
-@atomic_anew
+@atomic_with_retry
 def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
     """Revoke a role, end the person's sessions, and return whether they still had it."""
     now, person = lock_for(actor, person_id)

@@ -15,7 +15,7 @@ from django.http import HttpRequest
 
 from audit.recording import changed, record
 from common.encryption import encrypt
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import CodeNotRight, FactorNotAllowed
 from people.models import Grant, Person, RecoveryCode, RoleRule
@@ -67,7 +67,7 @@ def lacks_second_factor(request: HttpRequest) -> bool:
     )
 
 
-@atomic_anew
+@atomic_with_retry
 def add_app(*, actor: Actor, secret: str, code: str) -> None:
     """Add an authenticator app to the actor's factors; `code` proves that it has the secret.
 
@@ -83,7 +83,7 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
     _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
 
-@atomic_anew
+@atomic_with_retry
 def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
     """Store a checked passkey of the actor's. Raises FactorNotAllowed where there are too many."""
     person = _lock(actor)
@@ -92,7 +92,7 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
     _add(actor, person, PASSKEY, f"{KINDS[PASSKEY.value]} {name}", {"name": name, "credential": credential})
 
 
-@atomic_anew
+@atomic_with_retry
 def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
     """Rename a passkey of the actor's; recorded where that changes something."""
     passkey = Authenticator.objects.select_for_update().get(pk=factor_id, user=int(actor.id), type=PASSKEY)
@@ -103,7 +103,7 @@ def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
         record("person.factor_renamed", actor=actor, details=changed(before=before, after=name))
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one of who must have one."""
     person = _lock(actor)
@@ -117,7 +117,7 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
     return removed
 
 
-@atomic_anew
+@atomic_with_retry
 def remove_factors_of(*, actor: Actor, person: Person) -> int:
     """Remove all factors of somebody who lost them, who then sets one up after the password; return how many."""
     _check_may_set(actor)
@@ -131,7 +131,7 @@ def remove_factors_of(*, actor: Actor, person: Person) -> int:
     return len(found)
 
 
-@atomic_anew
+@atomic_with_retry
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
     """Set whether everybody with `role` needs a second factor; return whether that changed anything.
 

@@ -12,7 +12,7 @@ from django.db.models import Count, Max, Q
 from django.db.models.functions import Now
 
 from audit.recording import record
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.errors import FactorNotAllowed
 from people.models import Person, RecoveryCode
@@ -41,7 +41,7 @@ def codes_of(person_id: int) -> Codes:
     return Codes(left=found["left"], made_at=found["made_at"])
 
 
-@atomic_anew
+@atomic_with_retry
 def make_recovery_codes(*, actor: Actor) -> list[str]:
     """Make new codes for the actor and return them, this once; those made before are void.
 
@@ -61,7 +61,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
     return [f"{code[:5]}-{code[5:]}" for code in codes]
 
 
-@atomic_anew
+@atomic_with_retry
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     """Use up a code of the person's; return whether it was one. Of several that try one code only one succeeds."""
     plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)

@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from audit.recording import record
 from common.addresses import client_address
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
 from people.models import Person
 
@@ -123,7 +123,7 @@ def end_sessions(person: Person, *, except_key: str | None = None) -> int:
     return _end(person.pk, ~Q(session_key=except_key or ""))
 
 
-@atomic_anew
+@atomic_with_retry
 def end_session(*, actor: Actor, session: int) -> None:
     """End one of the actor's own sessions. Raises NoSuchSession."""
     if not _end(int(actor.id), Q(pk=session)):
@@ -131,7 +131,7 @@ def end_session(*, actor: Actor, session: int) -> None:
     record("person.session_ended", actor=actor, details={"sessions": "1"})
 
 
-@atomic_anew
+@atomic_with_retry
 def end_other_sessions(*, actor: Actor, this_key: str) -> int:
     """End all of the actor's own sessions but this one; return how many there were."""
     count = _end(int(actor.id), ~Q(session_key=this_key))

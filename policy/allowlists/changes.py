@@ -12,10 +12,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.recording import changed, record
-from common.nudge import nudge
+from common.enqueue import enqueue
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
-from common.postgres.anew import atomic_anew
+from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from policy.allowlists.applicable import standing_lists
 from policy.allowlists.judgement import MONITOR, OFF, Place, allowable, judge
@@ -66,7 +66,7 @@ def _is_admin(actor: Actor, connection: int, mailbox: int | None) -> bool:
     return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
 
 
-@atomic_anew
+@atomic_with_retry
 def apply_change(
     *, place: Place, kind: str, change: Change, version: int, actor: Actor, now: datetime, how: str = "changed"
 ) -> Allowlist:
@@ -85,7 +85,7 @@ def apply_change(
     return _changed(locked, change, actor, how)
 
 
-@atomic_anew
+@atomic_with_retry
 def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor, now: datetime) -> Allowlist:
     """Let one address be written to from one mailbox for some days; only an admin of the mailbox may.
 
@@ -234,7 +234,7 @@ def _tell_gates(locked: Allowlist) -> None:
     GateList.objects.filter(mailbox__in=mailboxes, kind=locked.kind).update(
         wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0
     )
-    nudge(PUSH, locked.pk)
+    enqueue(PUSH, locked.pk)
 
 
 def _mailboxes_of(locked: Allowlist) -> list[int]:

@@ -70,7 +70,7 @@ class Gateway:
         if params := options.get("params"):
             path += ("&" if "?" in path else "?") + urlencode(params)
         kind = headers.get("Content-Type", "")
-        with self._nudges():
+        with self._wake_ups():
             response = self._client.generic(method, path, body, content_type=kind, headers=headers)
         answer = Answer(f"{method} {path}", response)
         if not (options.get("raw") and answer.status_code == 200):
@@ -84,9 +84,9 @@ class Gateway:
             return cursor.fetchall() if cursor.description else []
 
     @contextlib.contextmanager
-    def _nudges(self) -> Iterator[None]:
+    def _wake_ups(self) -> Iterator[None]:
         """Note what the block would hand to workers: the task and the row."""
-        sent = patch("common.nudge._send_task", lambda task, row, countdown: self._due.append((task, row)))
+        sent = patch("common.enqueue._send_task", lambda task, row, countdown: self._due.append((task, row)))
         with sent, TestCase.captureOnCommitCallbacks(execute=True):
             yield
 
@@ -95,12 +95,12 @@ class Gateway:
         while self._due:
             name, row = self._due.pop(0)
             again = patch.object(tasks.deliver_webhook, "delay", lambda row, name=name: self._due.append((name, row)))
-            with self._nudges(), again:
+            with self._wake_ups(), again:
                 getattr(tasks, name.rpartition(".")[2])(row)
 
     def sweep(self) -> None:
         """Do what the worker does every few seconds."""
-        with self._nudges():
+        with self._wake_ups():
             tasks.sweep()
         self.work()
 
@@ -120,7 +120,7 @@ class Gateway:
         mailbox, content, now = mailbox_for(to), mail.as_bytes(), timezone.now()
         assert mailbox is not None, f"nobody takes mail for {to}"
         known = {"digest": digest_of(content, now=now), "recipient": to, "sender": sender, "now": now}
-        with self._nudges():
+        with self._wake_ups():
             return receive_mail(mailbox=mailbox, mail=read_mail(content), **known)  # type: ignore[arg-type]
 
     def make_account(self, mode: str) -> dict[str, str]:

@@ -135,7 +135,7 @@ class DeskRig(Records):
         return self.shell.run(code)
 
     def other_worker(self, task: str, *arguments: int) -> Any:
-        """Run a task, and what it nudges, in a process of its own, as another worker would."""
+        """Run a task, and what it wakes, in a process of its own, as another worker would."""
         return self.shell.work(task, *arguments)
 
     def calls(self, held: Held) -> int:

@@ -19,18 +19,18 @@ for line in sys.stdin:
         error = traceback.format_exc()
     print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
 """
-# What it nudges it does itself: the queues may be read by a worker that is stopped.
+# What it wakes it does itself: the queues may be read by a worker that is stopped.
 _OTHER_WORKER = """
-from common import nudge
+from common import enqueue
 from dashboard.celery import app
-nudged = []
-nudge._send_task = lambda task, row, countdown: nudged.append((task, row))
+enqueued = []
+enqueue._send_task = lambda task, row, countdown: enqueued.append((task, row))
 app.conf.task_always_eager = True
 app.loader.import_default_modules()
 def work(task, *arguments):
     done = app.tasks[task](*arguments)
-    while nudged:
-        name, row = nudged.pop(0)
+    while woken:
+        name, row = woken.pop(0)
         app.tasks[name](row)
     return done
 """
@@ -57,7 +57,7 @@ class Shell:
         raise AssertionError("the shell ended")
 
     def work(self, task: str, *arguments: int) -> Any:
-        """Run a task and what it nudges, and return its answer."""
+        """Run a task and what it wakes, and return its answer."""
         return self.run(_OTHER_WORKER + f"result = work({task!r}, *{arguments})")
 
     def close(self) -> None:

@@ -150,10 +150,10 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
 
 @pytest.mark.fault(
     31,
-    injected="FLUSHALL while every nudge of mail that was sent and decided waits in Redis.",
-    held="The sweep finds what no nudge reached: all is shown, decided once and leaves once; people stay signed in.",
+    injected="FLUSHALL while every wake-up of mail that was sent and decided waits in Redis.",
+    held="The sweep finds what no wake-up reached: all is shown, decided once and leaves once; people stay signed in.",
 )
-def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
+def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
     messages = [desk.hold() for _ in range(2)]
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:

@@ -1,4 +1,4 @@
-"""Redis is emptied, gone, full, read-only or older than it was: it only nudges, so nothing is lost or doubled."""
+"""Redis is emptied, gone, full, read-only or older than it was: it only wakes, so nothing is lost or doubled."""
 
 import contextlib
 import os
@@ -125,8 +125,8 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
 
 @pytest.mark.fault(
     33,
-    injected="Redis is killed and comes back with its data of before the decisions, nudges for them included.",
-    held="The old nudges find nothing to do: each decision was carried out once, and each card has its delivery.",
+    injected="Redis is killed and comes back with its data of before the decisions, wake-ups for them included.",
+    held="The old wake-ups find nothing to do: each decision was carried out once, and each card has its delivery.",
 )
 def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
     messages = [desk.hold() for _ in range(3)]
@@ -138,7 +138,7 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
         # One message of each is handed to the worker that cannot take it; the others stay in the queue.
         desk.sweep(), desk.sweep()
         assert [desk.decide(held) for held in messages] == [302] * 3
-        desk.wait(lambda: desk.redis.llen("decisions") >= 3, "the nudges to wait in Redis")
+        desk.wait(lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis")
         copy = shutil.copytree(data, data.with_name("redis.copy"))
     finally:
         desk.stack.kill("worker-desk", signal.SIGCONT)
@@ -154,15 +154,15 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
     finally:
         os.kill(launcher, signal.SIGCONT)
     ended = [desk.decision(held)["changed_at"] for held in messages]
-    desk.wait(lambda: nudges(desk) == 0, "the old nudges to be taken")
+    desk.wait(lambda: wake_ups(desk) == 0, "the old wake-ups to be taken")
     desk.give_up_unacked()
     desk.wait_for_idle()
     assert [desk.calls(held) for held in messages] == [1] * 3
     assert [desk.decision(held)["changed_at"] for held in messages] == ended
 
 
-def nudges(desk):
-    """How many nudges for decisions wait; None while Redis cannot tell."""
+def wake_ups(desk):
+    """How many wake-ups for decisions wait; None while Redis cannot tell."""
     try:
         return desk.redis.llen("decisions")
     except RedisError:

@@ -47,6 +47,6 @@ def discord(monkeypatch):
     """A stand-in for Discord's webhooks. The content of mail is there at once, so its card need not wait for it."""
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     # A test before this one may have met a Redis that was away, which is then left alone for a while.
-    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     with alerting.discord() as standin:
         yield standin

@@ -103,8 +103,8 @@ def test_of_many_who_change_one_version_at_once_one_does(root, connection):
 
 
 def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, connection, monkeypatch):
-    nudged = []
-    monkeypatch.setattr("policy.allowlists.changes.nudge", lambda task, key: nudged.append(task))
+    enqueued = []
+    monkeypatch.setattr("policy.allowlists.changes.enqueue", lambda task, key: enqueued.append(task))
     other = make_connection("other")
     one = connection.mailboxes.get()
     beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
@@ -115,7 +115,7 @@ def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, conn
         (one.pk, "restriction"): 2, (beside.pk, "restriction"): 1,
         **{(key, "bypass"): 1 for key in (one.pk, beside.pk, other.mailboxes.get().pk)},
     }  # fmt: skip
-    assert nudged == ["approvals.tasks.push_lists"] * 3
+    assert enqueued == ["approvals.tasks.push_lists"] * 3
 
 
 def test_change_that_cannot_be_made_says_so_and_leaves_nothing(root):

@@ -111,7 +111,7 @@ def test_contacts_of_an_account_without_its_read_key_are_not_known_any_more(conn
     Connection.objects.update(read_key="")
     make_connection("never")
     asked = []
-    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append(key))
+    monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key: asked.append(key))
     read_all_contacts()
     assert asked == [connection.pk]
     assert (read_contacts(connection_id=connection.pk), known(connection)) == ("no key", None)

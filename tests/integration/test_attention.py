@@ -19,7 +19,7 @@ from approvals.operations.items import grouped
 from approvals.reconcile import closing
 from approvals.reconcile.reads import ask_about
 from audit.models import Entry
-from common.nudge import flush
+from common.enqueue import flush
 from dashboard.models import Tick
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.sync.reads import Told
@@ -46,7 +46,7 @@ def _well(connection):
 def press(signed_in, monkeypatch, django_capture_on_commit_callbacks):
     """Return a function that presses a button, and returns what workers are told then: tasks and rows, in order."""
     # A test before this one may have met a Redis that was away, which is then left alone for a while.
-    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     broker = redis.Redis.from_url(settings.REDIS_URL)
 
     def post(person, url, **fields):

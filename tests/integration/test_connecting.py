@@ -193,7 +193,7 @@ def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connecti
         commands.remove_connection(**remove)
     Connection.objects.update(reading_until=None)
     commands.remove_connection(**remove)
-    # A read of this one message, a webhook, and the nudge to read all of it.
+    # A read of this one message, a webhook, and the wake-up to read all of it.
     assert mirror_row(connection, pending_row(message.upstream_id), NOW)
     late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
     assert reads.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"

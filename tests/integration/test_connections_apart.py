@@ -47,7 +47,7 @@ class Silent:
 
 
 class Pool:
-    """The worker's threads, fed from one queue: tasks go to it as nudges go to Celery."""
+    """The worker's threads, fed from one queue: tasks go to it as wake-ups go to Celery."""
 
     def __init__(self):
         self.executor = ThreadPoolExecutor(THREADS)
@@ -73,7 +73,7 @@ class Pool:
 def pool(monkeypatch):
     made = Pool()
     monkeypatch.setattr(tasks, "ROOMS", Rooms(THREADS))
-    monkeypatch.setattr(tasks, "nudge", made.send)
+    monkeypatch.setattr(tasks, "enqueue", made.send)
     # The silent one's calls hang until the test ends them, on a busy machine too.
     for limit in ("wire.SILENCE_TIMEOUT", "client.TOTAL_TIMEOUT", "client.WHOLE_TIMEOUT"):
         monkeypatch.setattr(f"upstream.{limit}", 300.0)

@@ -246,7 +246,7 @@ def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, we
 
 
 def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkeypatch):
-    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     before = senders.unsigned_total()
     answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
     assert answer.status_code == 401

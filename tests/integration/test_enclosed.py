@@ -189,10 +189,10 @@ def test_next_version_with_the_same_bytes_takes_them_over_and_they_stay_opened(d
 @pytest.mark.slow
 def test_sweep_fetches_what_no_wake_up_reached_unless_the_message_is_past_the_desk(enclose, monkeypatch):
     message = enclose(("a.txt", b"a"), fetched=False)
-    nudged = []
-    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key, **_: nudged.append((name, key)))
+    enqueued = []
+    monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key, **_: enqueued.append((name, key)))
     sweep()
-    assert ("approvals.tasks.fetch_file", message.files.get().pk) in nudged
+    assert ("approvals.tasks.fetch_file", message.files.get().pk) in enqueued
     for state in ("rejected", "sent"):
         Message.objects.update(state=state)
         assert fetch_all(message) == ["not due"], state

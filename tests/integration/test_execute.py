@@ -428,8 +428,8 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
 
 
 def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, monkeypatch):
-    nudged = []
-    monkeypatch.setattr("approvals.wakeups.nudge", lambda name, key, **_: nudged.append((name.split(".")[2], key)))
+    enqueued = []
+    monkeypatch.setattr("approvals.wake_ups.enqueue", lambda name, key, **_: enqueued.append((name.split(".")[2], key)))
     changed = pending_row(message.upstream_id, subject="Another")
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
     for is_ours, is_found_by_the_call in ((True, True), (False, False)):
@@ -438,7 +438,7 @@ def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstrea
         upstream.holds(pending_row(message.upstream_id) if is_found_by_the_call else changed)
         with rolled_back():
             assert run(decision) == "refused"
-            name, key = nudged.pop()
+            name, key = enqueued.pop()
             # Our gateway is asked for the message, hosted MultiMail for its list.
             assert (name, key) == (("ask_about", message.pk) if is_ours else ("read_connection", message.connection_id))
             upstream.holds(changed)

@@ -121,19 +121,19 @@ def test_list_that_cannot_be_read_costs_nothing(gateway, upstream):
 
 
 def test_webhook_has_refusals_read_at_once_and_the_beat_asks_every_gateway_that_is_well(client, gateway, monkeypatch):
-    nudged = []
-    for module in ("approvals.wakeups", "approvals.tasks"):
-        monkeypatch.setattr(f"{module}.nudge", lambda name, key, **_: nudged.append((name, key)))
+    enqueued = []
+    for module in ("approvals.wake_ups", "approvals.tasks"):
+        monkeypatch.setattr(f"{module}.enqueue", lambda name, key, **_: enqueued.append((name, key)))
     inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
     body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()
     assert post_event(client, gateway, body).status_code == 200
-    assert nudged == [("approvals.tasks.read_refusals", gateway.pk)]
+    assert enqueued == [("approvals.tasks.read_refusals", gateway.pk)]
     assert WebhookEvent.objects.get().result == "applied"
     assert Entry.objects.filter(action="webhook.unknown").count() == 0
     make_connection("hosted", is_our_gateway=False)
     make_connection("paused", paused_at=timezone.now())
     tasks.read_all_refusals()
-    assert nudged == [("approvals.tasks.read_refusals", gateway.pk)] * 2
+    assert enqueued == [("approvals.tasks.read_refusals", gateway.pk)] * 2
 
 
 def test_page_tells_who_tried_to_whom_by_which_rule_and_leads_to_allowing_it_for_good(signed_in, admin, gateway):

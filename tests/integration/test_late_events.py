@@ -167,7 +167,7 @@ def test_only_who_can_answer_is_asked(message):
 def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
     set_state(message, "approved", changed=90)
     sent = []
-    monkeypatch.setattr(tasks, "nudge", lambda *nudged: sent.append(nudged))
+    monkeypatch.setattr(tasks, "enqueue", lambda *enqueued: sent.append(enqueued))
     tasks.sweep()
     assert sent == [
         ("approvals.tasks.ask_about", message.pk),

@@ -25,10 +25,10 @@ committed = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def nudged(monkeypatch):
+def enqueued(monkeypatch):
     """What workers were told of: task and row, in order."""
     told = []
-    monkeypatch.setattr(checks, "nudge", lambda task, row: told.append((task, row)))
+    monkeypatch.setattr(checks, "enqueue", lambda task, row: told.append((task, row)))
     return told
 
 
@@ -67,14 +67,14 @@ def age(check, **by):
     Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
 
 
-def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(nudged, looks):
+def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(enqueued, looks):
     append()
     assert begin_daily_check() == "not yet", "nothing is sealed"
-    assert nudged == []
+    assert enqueued == []
     seal_here()
     begin_daily_check()
     check = Check.objects.get()
-    assert nudged == [("audit.tasks.check", check.pk)]
+    assert enqueued == [("audit.tasks.check", check.pk)]
     assert run_check(check.pk) == "holds"
     assert begin_daily_check() == "not yet"
     age(check.pk, started_at=timedelta(hours=23))
@@ -125,14 +125,14 @@ def test_ledger_that_holds_again_is_no_finding_any_more(admin):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
-def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, nudged, looks):
+def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, enqueued, looks):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
     client.post("/audit/verify/check/")
     answer = client.post("/audit/verify/check/", follow=True)
     check = Check.objects.get()
     assert check.asked_by == auditor.pk
-    assert nudged[0] == ("audit.tasks.check", check.pk)
+    assert enqueued[0] == ("audit.tasks.check", check.pk)
     assert "Waits for a worker" in answer.content.decode()
     assert re.search("Asked for by.*?Max Weber", answer.content.decode())
     assert [said["actor"] for said in told("ledger.check_asked")] == ["Max Weber"] * 2
@@ -162,7 +162,7 @@ def test_check_that_another_worker_took_or_that_is_not_there_is_not_run(sealed):
     assert told("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, nudged, looks):
+def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, enqueued, looks):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
@@ -170,17 +170,17 @@ def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, nudged, looks
     age(lost.pk, moved_at=timedelta(minutes=11))
     begin_daily_check()
     again = Check.objects.running().get()
-    assert (again.pk != lost.pk, again.asked_by, nudged) == (True, 7, [("audit.tasks.check", again.pk)])
+    assert (again.pk != lost.pk, again.asked_by, enqueued) == (True, 7, [("audit.tasks.check", again.pk)])
     lost.refresh_from_db()
     assert lost.state == "ended"
     assert run_check(again.pk) == "holds"
 
 
-def test_check_that_nobody_began_is_nudged_again(sealed, nudged):
+def test_check_that_nobody_began_is_enqueued_again(sealed, enqueued):
     waits = Check.objects.create()
     age(waits.pk, moved_at=timedelta(hours=1))
     begin_daily_check()
-    assert nudged == [("audit.tasks.check", waits.pk)]
+    assert enqueued == [("audit.tasks.check", waits.pk)]
     assert Check.objects.get().state == "running"
 
 

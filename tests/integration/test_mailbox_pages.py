@@ -69,11 +69,11 @@ def test_mailboxes_are_read_when_the_page_is_opened_and_kept_where_they_are_gone
 
 
 def test_mailboxes_are_read_with_a_key_and_one_that_is_not_told_of_some_makes_none_gone(account, monkeypatch):
-    nudged = []
+    enqueued = []
     make_connection("without", oversight_key="mm_live_other")
-    monkeypatch.setattr("approvals.tasks.nudge", lambda task, pk, **_: nudged.append((task, pk)))
+    monkeypatch.setattr("approvals.tasks.enqueue", lambda task, pk, **_: enqueued.append((task, pk)))
     read_all_mailboxes()
-    assert nudged == [("approvals.tasks.read_mailboxes", account.connection.pk)]
+    assert enqueued == [("approvals.tasks.read_mailboxes", account.connection.pk)]
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
     limited = {"name": "Limited", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
     key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]

@@ -8,7 +8,7 @@ import redis
 from django.conf import settings
 
 from approvals.collaboration import presence
-from common import nudge
+from common import enqueue
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
@@ -21,8 +21,8 @@ def patient_redis(monkeypatch):
     """A Redis in which nobody reads, and clients that wait for it on a busy machine too."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     client.delete(KEY)
-    monkeypatch.setattr(nudge, "quick_redis", lambda: client)
-    monkeypatch.setattr(nudge, "_rests_until", 0.0)
+    monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
+    monkeypatch.setattr(enqueue, "_rests_until", 0.0)
     monkeypatch.setattr(presence, "_rests_until", 0.0)
     monkeypatch.setattr(presence, "PATIENCE", 60.0)
     presence._client.cache_clear()
@@ -37,7 +37,7 @@ def message(connection):
 
 def beat(client, message, **fields):
     answer = client.post(f"/queue/{message.public_id}/presence/", fields)
-    nudge.flush(60)
+    enqueue.flush(60)
     return answer
 
 
@@ -56,7 +56,7 @@ def test_reader_is_shown_to_others_on_row_and_bar_and_not_to_themselves(signed_i
     pulse = client.get("/queue/pulse/").json()
     assert pulse["readers"] == {str(message.public_id): [[str(reviewer.pk), "Ana Ferreira"]]}
     # Who only fetched the page does not read it.
-    nudge.flush(60)
+    enqueue.flush(60)
     assert read_by_others(reviewer) == {}
     beat(signed_in(reviewer), message, left="on")
     assert read_by_others(second_reviewer) == {}

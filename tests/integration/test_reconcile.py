@@ -6,7 +6,7 @@ from itertools import zip_longest
 import pytest
 from django.db.models.functions import Now
 
-import dashboard.celery  # noqa: F401 - the app that nudges are sent with
+import dashboard.celery  # noqa: F401 - the app that wake-ups are sent with
 from approvals import tasks
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
@@ -141,7 +141,7 @@ def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(connectio
     for _ in range(2):
         make_message(connection, hydrated=False)
     assert Message.objects.to_hydrate().count() == 2
-    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "nudged")
+    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "woken")
     upstream.answers["/v1/oversight/pending"] = (500, {})
     read(connection)
     assert (Message.objects.to_hydrate().count(), Connection.objects.to_read().count()) == (0, 0)

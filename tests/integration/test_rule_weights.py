@@ -91,7 +91,7 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     Message.objects.filter(pk=done.pk).update(state="rejected")
     weight = weigh(admin, 80)
     assert tasks.weigh_anew(weight.pk) == "to be continued"
-    # The sweep finds it, whatever became of the nudge.
+    # The sweep finds it, whatever became of the wake-up.
     assert list(RuleWeight.objects.exclude(weighed_to=None)) == [weight]
     while tasks.weigh_anew(weight.pk) != "weighed":
         pass

@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from common import nudge
+from common import enqueue
 from dashboard.live import CHANNEL
 from people.sign_in.sessions import (
     BEGAN,
@@ -167,15 +167,15 @@ def test_signing_in_puts_away_what_is_over(reviewer):
 @pytest.mark.django_db(transaction=True)
 def test_ended_sessions_are_told_to_the_streams_once_they_are_gone(client):
     # What tests before left to be sent may have found Redis away.
-    nudge.flush(60)
-    nudge._rests_until = 0.0
+    enqueue.flush(60)
+    enqueue._rests_until = 0.0
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     other, client = sign_in(ana, SAFARI), sign_in(ana)
-    listener = nudge.quick_redis().pubsub()
+    listener = enqueue.quick_redis().pubsub()
     listener.subscribe(CHANNEL)
     assert listener.get_message(timeout=60)
     client.post("/people/me/sessions/end-others/")
-    nudge.flush(60)
+    enqueue.flush(60)
     told = json.loads(listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"])
     listener.close()
     assert (told["kind"], told["person"]) == ("reach", str(ana.pk))

@@ -81,7 +81,7 @@ def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkey
 def test_nobody_asks_without_the_admin_key(connection, upstream, monkeypatch):
     Connection.objects.update(api_url=upstream.url)
     asked = []
-    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append(key))
+    monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key: asked.append(key))
     read_all_suppressed()
     assert (read_suppressed(connection_id=connection.pk), asked, upstream.calls) == ("no key", [], [])
     Connection.objects.update(admin_key="mm_live_admin")

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.models import Decision
 from approvals.operations.attention import attention_for
-from common.nudge import flush
+from common.enqueue import flush
 from common.postgres import clock
 from mirror.models import Message
 from tests.factories import make_message
@@ -50,7 +50,7 @@ def overdue(connection):
 def test_other_duties_are_done_when_one_fails(
     connection, reviewer, monkeypatch, caplog, django_capture_on_commit_callbacks
 ):
-    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.delete("sync")
     decision, message = abandoned(connection, reviewer, "R1"), make_message(connection, hydrated=False)

@@ -182,7 +182,7 @@ def test_thread_is_read_again_after_half_a_minute(
     desk, draft, upstream, monkeypatch, django_capture_on_commit_callbacks
 ):
     sent = []
-    monkeypatch.setattr("common.nudge.send", lambda *command: sent.append(str(command)))
+    monkeypatch.setattr("common.enqueue.send", lambda *command: sent.append(str(command)))
     with django_capture_on_commit_callbacks(execute=True):
         fragment(desk, draft)
     assert upstream.paths == [], "a view asks nobody"
@@ -319,9 +319,9 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
 
 @pytest.mark.slow
 def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch, django_capture_on_commit_callbacks):
-    nudged = []
-    monkeypatch.setattr("mirror.threads.receivers.nudge", lambda task, key: nudged.append((task, key)))
-    monkeypatch.setattr("approvals.tasks.nudge", lambda task, key: nudged.append((task, key)))
+    enqueued = []
+    monkeypatch.setattr("mirror.threads.receivers.enqueue", lambda task, key: enqueued.append((task, key)))
+    monkeypatch.setattr("approvals.tasks.enqueue", lambda task, key: enqueued.append((task, key)))
     webhooks = (
         ("message.received", {}),
         ("oversight.pending", {"status": "pending_inbound_approval"}),
@@ -329,13 +329,13 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch,
     )
     for name, fields in webhooks:
         Thread.objects.update(wanted=False)
-        nudged.clear()
+        enqueued.clear()
         receive(gateway, name, email_id=f"01NEW{name}", **fields)
         came = Message.objects.get(upstream_id=f"01NEW{name}")
-        assert nudged == [("approvals.tasks.hear_of_letter", str(came.public_id))], name
-        assert tasks.hear_of_letter(nudged[0][1]) == "to be read", name
+        assert enqueued == [("approvals.tasks.hear_of_letter", str(came.public_id))], name
+        assert tasks.hear_of_letter(enqueued[0][1]) == "to be read", name
         thread = Thread.objects.get()
-        assert (thread.wanted, nudged[-1]) == (True, ("approvals.tasks.read_thread", thread.pk)), name
+        assert (thread.wanted, enqueued[-1]) == (True, ("approvals.tasks.read_thread", thread.pk)), name
     # In a thread in which nobody waits nobody asks.
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")

@@ -18,7 +18,7 @@ from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Delivery, Destination, Route
 from approvals.intake import senders
 from audit.models import Entry
-from common import nudge
+from common import enqueue
 from common.logs import JsonFormatter
 from mirror.models import Connection, Message, WebhookEvent
 from tests.factories import SECRET, event_body, make_connection, post_event
@@ -31,10 +31,10 @@ pytestmark = pytest.mark.django_db
 def _own_counters(monkeypatch):
     """Counters of other tests are none of ours, nor what they found out about Redis; they are by the minute."""
     monkeypatch.setattr(senders, "time", SimpleNamespace(time=lambda: 1_800_000_010.0, monotonic=time.monotonic))
-    nudge.quick_redis().flushdb()
+    enqueue.quick_redis().flushdb()
     senders._local.clear()
     senders._remembered.clear()
-    nudge._rests_until = 0.0
+    enqueue._rests_until = 0.0
 
 
 def nothing_is_stored():
@@ -77,7 +77,7 @@ def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only
     assert {header: answer.status_code for header, answer in answers.items()} == dict.fromkeys(answers, 401)
     assert "signing secret" in answers["none"].json()["error"]
     assert nothing_is_stored()
-    assert int(nudge.quick_redis().get(senders.TOTAL)) == len(answers)
+    assert int(enqueue.quick_redis().get(senders.TOTAL)) == len(answers)
     # In constant time, so as bytes and by hmac.
     assert len(compared) >= len(headers)
     assert all(isinstance(part, bytes) for pair in compared for part in pair)
@@ -121,7 +121,7 @@ def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkey
     remembered = dict(senders._remembered)
     connection.webhook_secret = "whsec_new"
     connection.save()
-    nudge.flush()
+    enqueue.flush()
     # As in another process, which has not heard of it.
     senders._remembered.update(remembered)
     body = event_body()

@@ -263,13 +263,13 @@ def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, 
     assert connection.paused_at is None
 
 
-def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, nudged, monkeypatch):
+def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, enqueued, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
         patched.setattr(reads, "WORK_TIME", -1.0)
         assert tasks.read_connection(connection.pk) == "to be continued"
-    assert nudged == [("approvals.tasks.read_connection", connection.pk, 0)]
+    assert enqueued == [("approvals.tasks.read_connection", connection.pk, 0)]
     connection.refresh_from_db()
     assert (connection.complete_as_of, connection.reading_until) == (None, None)
     assert connection.failing_since is None, "what was read is not all written down, but MultiMail is well"
@@ -290,20 +290,20 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
 
 
 @pytest.fixture
-def nudged(monkeypatch):
+def enqueued(monkeypatch):
     """The tasks that were asked for, with how long they wait."""
     sent = []
-    monkeypatch.setattr(tasks, "nudge", lambda name, row, countdown=0: sent.append((name, row, countdown)))
+    monkeypatch.setattr(tasks, "enqueue", lambda name, row, countdown=0: sent.append((name, row, countdown)))
     return sent
 
 
 @pytest.mark.slow
-def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, nudged):
+def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, enqueued):
     message = make_message(hosted, hydrated=False)
     upstream.holds(pending_row(message.upstream_id))
     Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
     assert tasks.hydrate(message.pk) == "not now"
-    assert nudged == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
+    assert enqueued == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
     # A lease from a clock that was set back holds nobody up.
     Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"
@@ -312,7 +312,7 @@ def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, ups
     assert set(told) == {"gone"}, "tasks of rows that are gone end"
 
 
-def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_nudge_is_made_good(connection):
+def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_good(connection):
     due = []
     for failing, rested in ((10, 4), (10, 7), (40, 29), (40, 36), (4000, 50), (4000, 61)):
         Connection.objects.update(

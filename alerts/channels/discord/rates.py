@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import redis
 
-from common.nudge import is_resting, quick_redis, rest
+from common.enqueue import is_resting, quick_redis, rest
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from common.fingerprint import Content
-from common.letter import with_signature
+from common.markdown import with_signature
 from mirror.models import Revision
 from mirror.store import stored_content
 from rendering import RenderedMessage, named, render_message

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from approvals import wakeups
+from approvals import wake_ups
 from common.postgres import clock
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch
@@ -29,5 +29,5 @@ class Command(BaseCommand):
         if unknown := set(message) - set(left_alone):
             raise CommandError(f"No content is left alone of: {', '.join(map(str, sorted(unknown)))}.")
         for public_id in message or left_alone:
-            wakeups.hydrate(retry_fetch(message=public_id, actor=ACTOR, now=clock()))
+            wake_ups.hydrate(retry_fetch(message=public_id, actor=ACTOR, now=clock()))
         self.stdout.write(f"{len(message or left_alone)} to fetch again.")

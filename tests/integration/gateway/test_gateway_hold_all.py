@@ -76,12 +76,12 @@ def test_hold_all_keeps_back_what_was_approved_before_it_until_it_ends(
     assert (status_of(email), mail_server.seen) == (Status.SCHEDULED, 0)
     assert leave(other.approved()) == "sent"
 
-    nudged: list[Any] = []
-    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: nudged.append((task, row_id)))
+    enqueued: list[Any] = []
+    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: enqueued.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
         assert hold(world, False)["hold_all"] is False
     assert Account.objects.get(pk=world.account.pk).hold_all_at is None
-    assert sorted(nudged) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
+    assert sorted(enqueued) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
     assert [leave(email), leave(tried), mail_server.seen] == ["sent", "pretended", 2]
     noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
     assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]

@@ -19,7 +19,7 @@ from gateway.states import Status
 from gateway.webhooks import deliveries
 from outgoing.models import Delivery
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_nudges
+from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_wake_ups
 
 DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
 TURNS = 2
@@ -47,7 +47,7 @@ class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
 
 
 def pile_up(webhook: Webhook, count: int) -> list[int]:
-    """Plan events that no nudge tells of."""
+    """Plan events that no wake-up tells of."""
     rows = [
         WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
         for _ in range(count)
@@ -61,9 +61,9 @@ def states() -> dict[str, int]:
 
 def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep once, and do what a worker would until its queue is empty, first come, first served."""
-    queue = deque(sweep_and_catch_nudges(monkeypatch))
-    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
-    monkeypatch.setattr("common.nudge.transaction.on_commit", lambda then, robust: then())
+    queue = deque(sweep_and_catch_wake_ups(monkeypatch))
+    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
+    monkeypatch.setattr("common.enqueue.transaction.on_commit", lambda then, robust: then())
     run = {DELIVER: tasks.deliver_webhook, DRAIN: tasks.drain_webhook}
     while queue:
         task, row_id = queue.popleft()
@@ -173,7 +173,7 @@ def test_mail_without_a_mail_server_stands_before_nothing(world: World, settings
     tried = world.held(key="tester")
     world.decide(tried, key="test desk")
     settings.EMAIL_URL = ""
-    assert ("gateway.tasks.send_email", tried) in sweep_and_catch_nudges(monkeypatch)
+    assert ("gateway.tasks.send_email", tried) in sweep_and_catch_wake_ups(monkeypatch)
 
 
 def test_finished_deliveries_are_kept_for_thirty_days(world: World):

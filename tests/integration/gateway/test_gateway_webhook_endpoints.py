@@ -14,7 +14,7 @@ from gateway.webhooks import deliveries as webhook_deliveries
 from gateway.webhooks import endpoints
 from outgoing.guarded import Answer
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World, sweep_and_catch_nudges, undone
+from tests.integration.gateway.world import World, sweep_and_catch_wake_ups, undone
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ Sweep = Callable[[], list[object]]
 @pytest.fixture
 def swept(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Sweep, and return the rows that it hands out."""
-    return lambda: [row for _, row in sweep_and_catch_nudges(monkeypatch)]
+    return lambda: [row for _, row in sweep_and_catch_wake_ups(monkeypatch)]
 
 
 def newest() -> WebhookDelivery:

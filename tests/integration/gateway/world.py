@@ -200,13 +200,13 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
     return answers
 
 
-def sweep_and_catch_nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
+def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     """Sweep once, and return what it would have handed to workers: the task's name and the row, in order."""
-    nudged: list[tuple[str, object]] = []
-    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: nudged.append((task, row_id)))
+    enqueued: list[tuple[str, object]] = []
+    monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: enqueued.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
         sweeping.sweep(now=timezone.now())
-    return nudged
+    return enqueued
 
 
 def move_on_everything() -> None:

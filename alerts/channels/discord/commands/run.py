@@ -43,8 +43,8 @@ from alerts.channels.discord.replies import (
 from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
+from common.enqueue import enqueue
 from common.logs import traced
-from common.nudge import nudge
 from mirror.models import Message
 from people.actors import Actor
 from upstream import errors
@@ -99,7 +99,7 @@ def run_command(*, interaction_id: int) -> str:
 def enqueue_due_commands() -> None:
     """Enqueue the commands of workers that died, or whose task was lost."""
     for key in due_commands():
-        nudge(TASK, key)
+        enqueue(TASK, key)
 
 
 def due_commands() -> list[int]:

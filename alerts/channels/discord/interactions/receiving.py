@@ -31,9 +31,9 @@ from alerts.channels.discord.replies import (
     send_reply,
 )
 from alerts.models import Interaction
+from common.enqueue import enqueue
 from common.logs import trace_id, traced
-from common.nudge import nudge
-from common.postgres.anew import anew, atomic_anew
+from common.postgres.retry import atomic_with_retry, retry_transaction
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ def _suggest(received: Received) -> Body:
         return choices([])
 
 
-@atomic_anew
+@atomic_with_retry
 def _judge_now(received: Received, until: float) -> Body:
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
@@ -109,13 +109,13 @@ def _judge_now(received: Received, until: float) -> Body:
     return reply.body()
 
 
-@atomic_anew
+@atomic_with_retry
 def _defer(received: Received, until: float) -> Body:
     """Store it without an answer, and enqueue a task; once, however often it comes."""
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
     if is_new:
-        nudge(COMMAND_TASK if interaction.kind == Interaction.Kind.COMMAND else PRESS_TASK, interaction.pk)
+        enqueue(COMMAND_TASK if interaction.kind == Interaction.Kind.COMMAND else PRESS_TASK, interaction.pk)
     _check_in_time(until)
     return _answer_of(interaction)
 
@@ -129,7 +129,7 @@ def judge_press(*, interaction_id: int) -> str:
         if is_too_late(interaction):
             return close(interaction, TOO_LATE, error=TOO_LATE)
         if not interaction.answer:
-            anew(lambda: _judge_once(interaction))
+            retry_transaction(lambda: _judge_once(interaction))
         return send_reply(interaction)
 
 
@@ -137,7 +137,7 @@ def enqueue_due_presses() -> None:
     """Enqueue the presses whose task was lost."""
     due = Interaction.objects.filter(kind__in=_PRESSES).due().order_by("next_attempt_at")
     for key in due.values_list("pk", flat=True)[:200]:
-        nudge(PRESS_TASK, key)
+        enqueue(PRESS_TASK, key)
 
 
 def forget_answers() -> int:

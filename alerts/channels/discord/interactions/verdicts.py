@@ -18,7 +18,7 @@ from alerts.channels.discord.embeds import Button, read_custom_id
 from alerts.channels.discord.markdown import literal
 from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal
 from alerts.models import Card, Destination, Interaction
-from approvals import wakeups
+from approvals import wake_ups
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
@@ -123,7 +123,7 @@ def _carry_out(press: _Press) -> Reply:
             )
     except DeskError as error:
         return _not_done(press, error)
-    wakeups.execute(result.decision, now=timezone.now())
+    wake_ups.execute(result.decision, now=timezone.now())
     sentence = decision_sentence(
         result.decision,
         link=press.link,

@@ -1,4 +1,4 @@
-"""Sends nudges through Redis after commit, and shrugs when it is away: rows are the truth, a sweep finds them.
+"""Sends wake-ups through Redis after commit, and shrugs when it is away: rows are the truth, a sweep finds them.
 
 A thread carries what is to be sent, many at once: no request waits for Redis, whatever state that is in.
 """
@@ -47,7 +47,7 @@ def quick_redis() -> "redis.Redis":
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, **again)
 
 
-def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
+def enqueue(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
     """Tell a worker, once the current transaction has committed, that row `row_id` wants attention.
 
     The task goes by its name, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
@@ -56,7 +56,7 @@ def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> No
 
 
 def has_enough_to_do(task: str) -> bool:
-    """Whether so many nudges wait for this task's worker that a sweep should add none: they find the same rows."""
+    """Whether so many wake-ups wait for this task's worker that a sweep should add none: they find the same rows."""
     if is_resting():
         return False
     try:
@@ -126,7 +126,7 @@ def _ensure_carrier() -> None:
     if _carrier is None or not _carrier.is_alive():
         with _starting:
             if _carrier is None or not _carrier.is_alive():
-                _carrier = threading.Thread(target=_carry, daemon=True, name="nudges")
+                _carrier = threading.Thread(target=_carry, daemon=True, name="wake-ups")
                 _carrier.start()
 
 

@@ -1,4 +1,4 @@
-"""Nudges travel as Celery's own messages, without waiting for Redis, and are given up where it is away."""
+"""Wake-ups travel as Celery's own messages, without waiting for Redis, and are given up where it is away."""
 
 import json
 import threading
@@ -9,12 +9,12 @@ from celery import current_app
 from django.conf import settings
 from django.db import transaction
 
-import dashboard.celery  # noqa: F401 - the app that nudges are sent with
-from common import nudge
+import dashboard.celery  # noqa: F401 - the app that wake-ups are sent with
+from common import enqueue
 
 pytestmark = pytest.mark.django_db
 
-# What is nudged is sent once its transaction has committed.
+# What is woken is sent once its transaction has committed.
 committed = pytest.mark.django_db(transaction=True)
 
 
@@ -22,15 +22,15 @@ committed = pytest.mark.django_db(transaction=True)
 def patient_redis(monkeypatch):
     """An empty Redis, and a client that waits for it on a busy machine too."""
     client = redis.Redis.from_url(settings.REDIS_URL)
-    nudge.flush(60)
+    enqueue.flush(60)
     client.flushdb()
-    monkeypatch.setattr(nudge, "quick_redis", lambda: client)
-    monkeypatch.setattr(nudge, "_rests_until", 0.0)
+    monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
+    monkeypatch.setattr(enqueue, "_rests_until", 0.0)
     return client
 
 
 def messages(client, queue):
-    nudge.flush(60)
+    enqueue.flush(60)
     return [json.loads(text) for text in client.lrange(queue, 0, -1)]
 
 
@@ -52,25 +52,25 @@ def shape(message):
 
 @committed
 @pytest.mark.parametrize("countdown", [None, 1.05])
-def test_nudge_is_the_message_that_celery_itself_would_send(patient_redis, countdown):
-    nudge.nudge("approvals.tasks.hydrate", 42, countdown=countdown)
-    nudge.flush(60)
+def test_wake_up_is_the_message_that_celery_itself_would_send(patient_redis, countdown):
+    enqueue.enqueue("approvals.tasks.hydrate", 42, countdown=countdown)
+    enqueue.flush(60)
     current_app.send_task("approvals.tasks.hydrate", args=[42], countdown=countdown, ignore_result=True)
     theirs, ours = messages(patient_redis, "sync")
     assert shape(ours) == shape(theirs)
 
 
 @committed
-def test_nudge_is_what_a_worker_takes_once_it_is_committed(patient_redis):
-    nudge.nudge("alerts.tasks.deliver", 7)
-    nudge.flush(60)
+def test_wake_up_is_what_a_worker_takes_once_it_is_committed(patient_redis):
+    enqueue.enqueue("alerts.tasks.deliver", 7)
+    enqueue.flush(60)
     with current_app.connection_for_read() as connection:
         message = connection.SimpleQueue("alerts").get(timeout=60)
         message.ack()
     assert (message.headers["task"], message.payload[0]) == ("alerts.tasks.deliver", [7])
     # Nothing is sent of what was rolled back.
     with transaction.atomic():
-        nudge.nudge("approvals.tasks.hydrate", 1)
+        enqueue.enqueue("approvals.tasks.hydrate", 1)
         transaction.set_rollback(True)
     assert messages(patient_redis, "sync") == []
 
@@ -78,33 +78,33 @@ def test_nudge_is_what_a_worker_takes_once_it_is_committed(patient_redis):
 @committed
 def test_redis_that_is_away_is_asked_by_no_request_and_then_left_alone(monkeypatch):
     nowhere, asked = redis.Redis.from_url("unix:///nonexistent/redis.sock"), []
-    monkeypatch.setattr(nudge, "quick_redis", lambda: asked.append(threading.current_thread()) or nowhere)
-    monkeypatch.setattr(nudge, "REST_SECONDS", 600.0)
+    monkeypatch.setattr(enqueue, "quick_redis", lambda: asked.append(threading.current_thread()) or nowhere)
+    monkeypatch.setattr(enqueue, "REST_SECONDS", 600.0)
     for number in range(100):
-        nudge.nudge("approvals.tasks.hydrate", number)
-    nudge.flush(60)
-    assert {thread.name for thread in asked} == {"nudges"}, "the one thread that carries them waited"
-    assert nudge.is_resting()
+        enqueue.enqueue("approvals.tasks.hydrate", number)
+    enqueue.flush(60)
+    assert {thread.name for thread in asked} == {"wake-ups"}, "the one thread that carries them waited"
+    assert enqueue.is_resting()
     asked.clear()
-    nudge.nudge("approvals.tasks.hydrate", 1)
-    nudge.flush(60)
-    assert not nudge.has_enough_to_do("alerts.tasks.deliver")
+    enqueue.enqueue("approvals.tasks.hydrate", 1)
+    enqueue.flush(60)
+    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
     assert asked == []
 
 
 def test_redis_that_is_away_keeps_no_sweep_from_its_work(monkeypatch):
-    monkeypatch.setattr(nudge, "quick_redis", lambda: redis.Redis.from_url("unix:///nonexistent/redis.sock"))
-    assert not nudge.has_enough_to_do("alerts.tasks.deliver")
+    monkeypatch.setattr(enqueue, "quick_redis", lambda: redis.Redis.from_url("unix:///nonexistent/redis.sock"))
+    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
 
 
 @committed
 def test_worker_that_is_behind_is_not_told_again(monkeypatch):
-    monkeypatch.setattr(nudge, "ENOUGH", 3)
+    monkeypatch.setattr(enqueue, "ENOUGH", 3)
     for number in range(3):
-        nudge.nudge("alerts.tasks.deliver", number)
-    nudge.flush(60)
-    assert not nudge.has_enough_to_do("alerts.tasks.deliver")
-    nudge.nudge("alerts.tasks.deliver", 0)
-    nudge.flush(60)
-    assert nudge.has_enough_to_do("alerts.tasks.deliver")
-    assert not nudge.has_enough_to_do("approvals.tasks.hydrate")
+        enqueue.enqueue("alerts.tasks.deliver", number)
+    enqueue.flush(60)
+    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
+    enqueue.enqueue("alerts.tasks.deliver", 0)
+    enqueue.flush(60)
+    assert enqueue.has_enough_to_do("alerts.tasks.deliver")
+    assert not enqueue.has_enough_to_do("approvals.tasks.hydrate")

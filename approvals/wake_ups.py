@@ -3,57 +3,57 @@
 from datetime import datetime
 
 from approvals.models import Decision
-from common.nudge import nudge
+from common.enqueue import enqueue
 from mirror.models import Connection, Message
 from mirror.states import MessageState
 
 
 def hydrate(message: Message) -> None:
     """The content of this message should be fetched."""
-    nudge("approvals.tasks.hydrate", message.pk)
+    enqueue("approvals.tasks.hydrate", message.pk)
 
 
 def execute(decision: Decision, *, now: datetime) -> None:
     """This decision should be carried out when its undo window is over, at once where there is none."""
     # Both by the database's clock: by this host's, which may be off, it would come too late or for nothing.
     window = (decision.due_at - decision.changed_at).total_seconds()
-    nudge("approvals.tasks.execute_decision", decision.pk, countdown=window + 0.05 if window > 0 else None)
+    enqueue("approvals.tasks.execute_decision", decision.pk, countdown=window + 0.05 if window > 0 else None)
 
 
 def execute_now(decision: Decision) -> None:
     """This decision should have been carried out; whether it may be is asked there."""
-    nudge("approvals.tasks.execute_decision", decision.pk)
+    enqueue("approvals.tasks.execute_decision", decision.pk)
 
 
 def resolve(decision: Decision) -> None:
     """What became of this decision should be found out."""
-    nudge("approvals.tasks.resolve_decision", decision.pk)
+    enqueue("approvals.tasks.resolve_decision", decision.pk)
 
 
 def ask_about(message: Message) -> None:
     """MultiMail should be asked what became of this message."""
-    nudge("approvals.tasks.ask_about", message.pk)
+    enqueue("approvals.tasks.ask_about", message.pk)
 
 
 def freshen_thread(message: Message) -> None:
     """Somebody has this message on screen: its thread should be read if that was not done a moment ago."""
     if message.state == "held" and message.thread_id:
-        nudge("approvals.tasks.freshen_thread", message.pk)
+        enqueue("approvals.tasks.freshen_thread", message.pk)
 
 
 def read_connection(connection: Connection) -> None:
     """Everything that this connection holds should be read."""
-    nudge("approvals.tasks.read_connection", connection.pk)
+    enqueue("approvals.tasks.read_connection", connection.pk)
 
 
 def read_refusals(connection: Connection) -> None:
     """The gate of this connection refused something."""
-    nudge("approvals.tasks.read_refusals", connection.pk)
+    enqueue("approvals.tasks.read_refusals", connection.pk)
 
 
 def read_mailboxes(connection: Connection) -> None:
     """The mailboxes of this connection should be read."""
-    nudge("approvals.tasks.read_mailboxes", connection.pk)
+    enqueue("approvals.tasks.read_mailboxes", connection.pk)
 
 
 def read_again(message: Message) -> None:

@@ -19,7 +19,7 @@ _TRIES = 8
 _LONGEST_PAUSE = 0.2
 
 
-def anew(whole: Callable[[], R]) -> R:
+def retry_transaction(whole: Callable[[], R]) -> R:
     """Call what is one whole transaction, and once more for each time that PostgreSQL breaks it off; not for ever."""
     for number in range(_TRIES - 1):
         try:
@@ -33,12 +33,12 @@ def anew(whole: Callable[[], R]) -> R:
     return whole()
 
 
-def atomic_anew(command: Callable[P, R]) -> Callable[P, R]:
+def atomic_with_retry(command: Callable[P, R]) -> Callable[P, R]:
     """As transaction.atomic, for a command whose arguments it leaves as they are: it may run several times."""
     whole = transaction.atomic(command)
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        return anew(partial(whole, *args, **kwargs))
+        return retry_transaction(partial(whole, *args, **kwargs))
 
     return run
