@@ -1,6 +1,7 @@
-"""Sends wake-ups through Redis after commit, and shrugs when it is away: rows are the truth, a sweep finds them.
+"""Enqueues Celery tasks through Redis after commit. A lost one costs only time: rows are the truth, a sweep finds them.
 
-A thread carries what is to be sent, many at once: no request waits for Redis, whatever state that is in.
+A thread sends them, many at once: no request waits for Redis, whatever state that is in. Celery's own client needs
+about ten times the processor time and, with Redis away, seconds a task (docs/adr/0008); a test compares the messages.
 """
 
 import atexit
@@ -25,11 +26,11 @@ from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
-# What is to be sent would each wait for its own time-out: after one that failed, this process leaves Redis alone for
-# so long, and what comes meanwhile is left to the sweep.
+# After a failure this process leaves Redis alone for this long, instead of waiting for one time-out after the other;
+# what comes meanwhile is left to the sweep.
 REST_SECONDS = 5.0
 _AT_ONCE = 500
-# More than a sweep finds at once. A worker that is behind gains nothing from being told of the same rows again.
+# More than a sweep finds at once. A worker that is behind gains nothing from being woken for the same rows again.
 ENOUGH = 500
 _rests_until = 0.0
 
@@ -48,15 +49,15 @@ def quick_redis() -> "redis.Redis":
 
 
 def enqueue(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
-    """Tell a worker, once the current transaction has committed, that row `row_id` wants attention.
+    """Enqueue a task for row `row_id` once the current transaction has committed.
 
-    The task goes by its name, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
+    The task is named, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
     """
     transaction.on_commit(partial(_send_task, task, row_id, countdown), robust=True)
 
 
 def has_enough_to_do(task: str) -> bool:
-    """Whether so many wake-ups wait for this task's worker that a sweep should add none: they find the same rows."""
+    """Whether a sweep should add nothing to this task's queue: so many wait there that they find the same rows."""
     if is_resting():
         return False
     try:
@@ -66,13 +67,13 @@ def has_enough_to_do(task: str) -> bool:
 
 
 def send(*command: str | bytes) -> None:
-    """Let a command go to Redis soon; it may be lost. Never raises, never waits."""
+    """Send a command to Redis soon; it may be lost. Never raises, never waits."""
     _outgoing.put(command)
     _ensure_carrier()
 
 
 def flush(seconds: float = 1.0) -> None:
-    """Wait until what was to be sent before has been sent or given up."""
+    """Wait until everything up to now was sent or given up."""
     done = threading.Event()
     _outgoing.put(done)
     _ensure_carrier()
@@ -100,7 +101,7 @@ def _queue_of(task: str) -> str:
 
 
 def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
-    """Return the message that Celery's own client would put into Redis, made without its two round trips."""
+    """Return the message that Celery's own client would put into Redis."""
     task_id = str(uuid.uuid4())
     made = current_app.amqp.as_task_v2(task_id, task, args=(row_id,), countdown=countdown, ignore_result=True)
     properties = {
@@ -163,7 +164,7 @@ def _forget_carrier() -> None:
 
 
 def _leave() -> None:
-    # A command that ends now should not take what it wanted to send with it.
+    # A management command that ends now still sends what it enqueued.
     if _carrier is not None and _carrier.is_alive():
         flush()
 

@@ -1,4 +1,4 @@
-"""Rows by hand where Django's ORM costs too much, and statements that travel together.
+"""Rows without the ORM where it costs too much, and statements that are sent in one batch.
 
 Everything goes through Django's own connection and its transaction; only how statements are made and sent differs.
 """
@@ -15,7 +15,7 @@ from django.db.models.expressions import DatabaseDefault
 
 
 class Answer:
-    """What a statement answers; while it has not been sent yet, nothing."""
+    """The rows of a statement; none until it was sent."""
 
     def __init__(self, sql: str) -> None:
         self.sql = sql
@@ -39,11 +39,10 @@ _batch: ContextVar[list[Answer] | None] = ContextVar("batch", default=None)
 
 @contextlib.contextmanager
 def batch() -> Iterator[None]:
-    """Send the statements of the block in one go at its end; their answers are there after the block, not before.
+    """Send the statements of the block in one message at its end; their rows are there after the block, not before.
 
-    Only what goes through `run` and `insert` waits for the others. The first statement that fails ends the block with
-    its error, and leaves nothing but to roll the transaction back. Relies on values being merged on this side, as
-    Django does it unless told otherwise.
+    Only what goes through `run` and `insert` is batched. The first statement that fails ends the block with its error,
+    and the transaction can only be rolled back. Relies on parameters being bound on the client, Django's default.
     """
     if _unbatched.get() or _batch.get() is not None:
         yield
@@ -59,7 +58,7 @@ def batch() -> Iterator[None]:
 
 @contextlib.contextmanager
 def unbatched() -> Iterator[None]:
-    """Let no statement of the block travel with others, so that each error is found where it belongs."""
+    """Send each statement of the block on its own, so that each error is raised where it belongs."""
     token = _unbatched.set(True)
     try:
         yield
@@ -68,12 +67,12 @@ def unbatched() -> Iterator[None]:
 
 
 def in_batch() -> bool:
-    """Whether the statements of now are sent together: then a savepoint can rescue nothing."""
+    """Whether statements are being batched: then a savepoint rescues nothing."""
     return _batch.get() is not None
 
 
 def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
-    """Execute one statement, at once or with the others of its block, and return its answer."""
+    """Execute one statement, at once or with its batch, and return its answer."""
     waiting = _batch.get()
     if waiting is None:
         return _at_once(sql, parameters)
@@ -94,9 +93,9 @@ def run_apart(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> A
 
 
 def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
-    """Insert a row as it stands; the answer has its key. What the database fills in is left to it.
+    """Insert a row; the answer has its key. Database defaults are left to the database.
 
-    With `unless_there` the answer is empty where a unique index says that the row is there already.
+    With `unless_there` the answer is empty where a unique index finds the row there already.
     """
     meta = type(row)._meta
     columns, values = [], []
@@ -135,7 +134,7 @@ def _send(answers: list[Answer]) -> None:
     if not answers:
         return
     with database.cursor() as cursor:
-        # Values are in the text already: without parameters nothing in it is read as a place for one.
+        # Parameters are in the text already; passing none keeps a percent sign from being read as one.
         cursor.execute(";\n".join(answer.sql for answer in answers))
         for answer in answers:
             answer.rows = cursor.fetchall() if cursor.description else []
