@@ -1,4 +1,4 @@
-"""What can go wrong when people are looked after; each error carries a sentence for the person."""
+"""Errors of this app; each carries a sentence for the person who asked."""
 
 
 class PeopleError(Exception):
@@ -10,19 +10,19 @@ class PeopleError(Exception):
 
 
 class NotYours(PeopleError):
-    """The actor's roles do not reach this person, or this role."""
+    """The actor is no admin of what this person, or this role, is for."""
 
 
 class LastAdmin(PeopleError):
-    """Nobody would be left who may look after everything."""
+    """Nobody would be left who is an admin of everything."""
 
 
 class LinkNotGood(PeopleError):
-    """A one-time link that is used, withdrawn, past its time, or was never made: which of them is not told."""
+    """A one-time link that is used, withdrawn, expired, or was never made: it does not say which."""
 
 
 class WrongPerson(PeopleError):
-    """A link that is good, for somebody else."""
+    """A link that works, but for somebody else."""
 
 
 class LinkedElsewhere(PeopleError):

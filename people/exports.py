@@ -1,4 +1,7 @@
-"""Exports of the ledger: what would be taken, one that runs, its file, and those of before."""
+"""Exports of the ledger: preview, progress, download, and the list of earlier ones.
+
+They are part of people, not of the ledger: an export asks who one is, and the ledger knows nobody.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -39,14 +42,14 @@ from people.sign_in.reauthentication import ask_first, has_just_proved, reauthen
 from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
-# Seconds in which a page counts.
-PATIENCE = 4
+# Seconds in which a page counts entries.
+COUNT_SECONDS = 4
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: DeskRequest) -> HttpResponse:
-    """Show what would be taken out, and begin with it."""
+    """Show what would be exported, and begin an export."""
     _check(request)
     filters = Filters.from_query(request.GET, zone_name())
     form = ExportForm(request.POST or {"format": "csv", "details": "on"})
@@ -74,9 +77,9 @@ def export(request: DeskRequest) -> HttpResponse:
 
 
 def _number(actor: Actor, filters: Filters) -> int | None:
-    """Return how many entries would be taken, None where that takes longer than a page."""
+    """Return how many entries would be exported, None where counting takes too long."""
     try:
-        with no_longer_than(PATIENCE):
+        with no_longer_than(COUNT_SECONDS):
             return entries_of(filters, take_cut(), actor).count()
     except OperationalError:
         return None
@@ -85,7 +88,7 @@ def _number(actor: Actor, filters: Filters) -> int | None:
 @login_required
 @require_safe
 def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
-    """Show how far an export is."""
+    """Show the progress of an export."""
     note_lost_exports()
     found = _found(request, export_id)
     wanted, is_own, total = FORMATS[found.format], found.person == request.user.pk, found.rows_total or 0
@@ -109,7 +112,7 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
-    """Hand the file out. Whoever proved who they are too long ago begins again from the page, by its button."""
+    """Download the file. Whoever proved who they are too long ago starts again from the page's button."""
     found = _found(request, export_id, own=True)
     page = redirect("export-one", export_id=export_id)
     if not has_just_proved(request):
@@ -135,7 +138,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
 @require_POST
 @reauthenticated
 def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
-    """Let an export that was broken off, or never begun, be downloaded now."""
+    """Let an export that was broken off, or never begun, be downloaded again."""
     found = _found(request, export_id, own=True)
     if found.state != Export.State.ASKED:
         try:
@@ -149,7 +152,7 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def past(request: DeskRequest) -> HttpResponse:
-    """List exports, the newest first: one's own, and for an auditor of everything those of all."""
+    """List exports, the newest first: one's own, and everybody's for an auditor of everything."""
     _check(request)
     note_lost_exports()
     of_all = _sees_all(request.actor)
@@ -199,15 +202,12 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
 
 
 def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
-    """Return a question: may whoever asked for it still go on, in this session and with the same reach?"""
+    """Return a check: is the person still active, in this session, with the same roles?"""
     person, session = int(actor.id), str(request.session.session_key)
 
     def stays() -> bool:
         now = Person.objects.filter(pk=person, is_active=True).first()
-        if now is None or not is_signed_in(session):
-            return False
-        reach = now.actor(surface="web", address=actor.address)
-        return set(reach.scopes) == set(actor.scopes)
+        return now is not None and is_signed_in(session) and set(now.actor(surface="web").scopes) == set(actor.scopes)
 
     return stays
 

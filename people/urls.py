@@ -13,9 +13,9 @@ from people.directory import views as directory
 from people.invitations import views as invitations
 from people.lazy_views import lazy_view
 from people.reports import views as reports
+from people.sign_in import reauthentication
 
 _SIGN_IN = "people.sign_in.views"
-_REAUTHENTICATION = "people.sign_in.reauthentication"
 _FACTORS = "people.accounts.factor_views"
 
 urlpatterns = [
@@ -25,8 +25,8 @@ urlpatterns = [
     path("accounts/login/provider/", lazy_view("people.sign_in.provider.begin"), name="oidc-login"),
     path("accounts/login/provider/back/", lazy_view("people.sign_in.provider.come_back"), name="oidc-callback"),
     path("accounts/logout/", lazy_view(f"{_SIGN_IN}.sign_out"), name="account_logout"),
-    path("accounts/reauthenticate/", lazy_view(f"{_REAUTHENTICATION}.reauthenticate"), name="account_reauthenticate"),
-    path("accounts/reauthenticate/go-on/", lazy_view(f"{_REAUTHENTICATION}.go_on"), name="account_go_on"),
+    path("accounts/reauthenticate/", reauthentication.reauthenticate, name="account_reauthenticate"),
+    path("accounts/reauthenticate/go-on/", reauthentication.go_on, name="account_go_on"),
     path("accounts/reauthenticate/code/", lazy_view(f"{_SIGN_IN}.CodeAgainView"), name="mfa_reauthenticate"),
     path(
         "accounts/reauthenticate/passkey/",

@@ -83,7 +83,7 @@ def unlink_own(*, actor: Actor, account_id: int) -> bool:
 
 @atomic_with_retry
 def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
-    """Take a Discord account off a person whom the actor looks after."""
+    """Take a Discord account off a person whom the actor is admin of."""
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     account = DiscordAccount.objects.filter(pk=account_id, person=person).first()

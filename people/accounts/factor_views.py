@@ -39,8 +39,8 @@ def list_factors(request: DeskRequest) -> HttpResponse:
 def app(request: DeskRequest) -> HttpResponse:
     """Show the secret for an authenticator app, and take the code that proves that the app has it."""
     # Encrypted also while it waits: sessions are rows of the database.
-    kept = request.session.get(_SECRET)
-    secret = decrypt(kept) if kept else totp.make_secret()
+    stored = request.session.get(_SECRET)
+    secret = decrypt(stored) if stored else totp.make_secret()
     if request.method != "POST":
         request.session[_SECRET] = encrypt(secret)
         return _app(request, secret)

@@ -52,7 +52,7 @@ def _set_rule(request: DeskRequest) -> HttpResponse:
 def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
     """Take the factors off somebody who lost them, and end their sessions."""
     if not request.actor.is_admin_of_all:
-        # Whether there is such a person is told to nobody else.
+        # Nobody else learns whether there is such a person.
         raise Http404("There is no such person, or you do not look after them.")
     return _remove_factors(request, person_id)
 

@@ -91,7 +91,7 @@ def _find_to_change(request: DeskRequest, person_id: int) -> PersonRow:
 def _person_page(
     request: DeskRequest, person_id: int, *, status: int = 200, problem: str = "", at: str = "", typed: Any = None
 ) -> HttpResponse:
-    """Answer with a person's page; `problem` stands at the form that it is of."""
+    """Answer with a person's page; `problem` is shown at the form named `at`."""
     actor: Actor = request.actor
     found = _find(request, person_id)
     grants = widest_first(found.person.grants.all())

@@ -20,7 +20,7 @@ class RoleRule(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """One code that stands in for a lost second factor, once. Only its hash is kept."""
+    """One code that stands in for a lost second factor, once. Only its hash is stored."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="recovery_codes")
     digest = models.CharField(max_length=200)

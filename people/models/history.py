@@ -1,6 +1,6 @@
-"""Who had which role where, and from when to when. Only triggers of the database write it (migration 0004).
+"""Who had which role where, and from when to when. Only database triggers write it, in a migration of this app.
 
-Rows point to nothing: what is told of here outlives its person, connection and mailbox.
+It has no foreign keys: a row outlives its person, connection and mailbox.
 """
 
 from datetime import datetime
@@ -17,7 +17,7 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
     """Reads of the history of rights."""
 
     def standing_at(self, at: datetime) -> Self:
-        """What counted at that moment: its beginning belongs to a period, its end does not."""
+        """Grants that counted at that moment: a period includes its start and not its end."""
         return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
 
     def of_person(self, person: int) -> Self:
@@ -25,7 +25,7 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         return self.filter(person=person)
 
     def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those for a place: its own, and those for what it is in. Of nothing in particular: those for everything."""
+        """Those that include a place; without connection and mailbox, those for everything."""
         here = Q(connection=None)
         if connection is not None:
             here |= Q(connection=connection, mailbox=None)
@@ -34,40 +34,40 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         return self.filter(here)
 
     def read_by(self, actor: Actor) -> Self:
-        """Those that have to do with what the actor looks after, or looks up, as `PersonManager.read_by` has it."""
+        """Those within the actor's visible scope as admin or auditor, as in `PersonManager.read_by`."""
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
-        if any(scope.connection is None and scope.mailbox is None for scope in scopes):
+        if any(scope.is_everywhere for scope in scopes):
             return self
         mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
-        reach = Q(connection=None)
+        visible = Q(connection=None)
         for scope in scopes:
             if scope.mailbox is not None:
                 around = mailboxes.filter(pk=scope.mailbox).values("connection")
-                reach |= Q(mailbox=scope.mailbox) | Q(connection__in=around, mailbox=None)
+                visible |= Q(mailbox=scope.mailbox) | Q(connection__in=around, mailbox=None)
             else:
-                reach |= Q(connection=scope.connection)
-        return self.filter(reach) if scopes else self.none()
+                visible |= Q(connection=scope.connection)
+        return self.filter(visible) if scopes else self.none()
 
     def by_person(self) -> Self:
         """In the order of a list of people."""
         return self.order_by("name", "email", "person", "connection", "mailbox", "role", "pk")
 
     def oldest_first(self) -> Self:
-        """In the order of a story."""
+        """In the order of time."""
         return self.order_by("since", "pk")
 
 
 class GrantPeriod(models.Model):
     """A role that counted from one moment to another; without an end it counts now.
 
-    A role of whoever is deactivated does not count, and begins to again with whoever is let in again.
+    A deactivated person's role does not count; reactivating them starts another period.
     """
 
     class Began(models.TextChoices):
         GIVEN = "given", "Given"
         CHANGED = "changed", "Changed into this"
         REACTIVATED = "reactivated", "Let in again"
-        # It stood when this history began: since when it was there, the role itself says.
+        # It existed when this history began; the grant itself says since when.
         FOUND = "found", "Given"
 
     class Ended(models.TextChoices):
@@ -78,14 +78,14 @@ class GrantPeriod(models.Model):
     # The role's own number, which two periods share where its person was away in between.
     grant = models.BigIntegerField()
     person = models.BigIntegerField()
-    # What they were called when it began.
+    # The person's name when it began.
     name = models.CharField(max_length=80)
     email = models.CharField(max_length=254)
     role = models.CharField(max_length=10)
-    # Of a mailbox, its connection is told as well; neither: everything.
+    # A mailbox is stored together with its connection; neither means everything.
     connection = models.BigIntegerField(null=True)
     mailbox = models.BigIntegerField(null=True)
-    # What the place was called when it began.
+    # The name of the place when it began.
     place = models.CharField(max_length=320)
     since = models.DateTimeField()
     until = models.DateTimeField(null=True)
@@ -104,7 +104,7 @@ class GrantPeriod(models.Model):
         ]
         indexes = [
             models.Index(fields=["person", "since"], name="grant_period_person"),
-            # What ended before a moment is not looked at for it.
+            # Skips what ended before the moment asked for.
             models.Index(fields=["until", "since"], name="grant_period_moment"),
         ]
 

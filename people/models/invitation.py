@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 
 from people.models.person import Person
 
-# How long a link that nobody used is still listed, to be made anew.
+# How long a link that nobody used is still listed, so that it can be renewed.
 LISTED = timedelta(days=30)
 
 
@@ -20,11 +20,11 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(accepted_at=None, withdrawn_at=None)
 
     def good(self) -> Self:
-        """Those that can still be used."""
+        """Those that still work."""
         return self.unanswered().filter(expires_at__gt=Now())
 
     def to_list(self) -> Self:
-        """Those to join by that nobody used, newest first; long past their time they are not news any more."""
+        """Those to join by that nobody used, newest first, without those that expired long ago."""
         joins = self.unanswered().filter(kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED)
         return joins.select_related("invited_by").order_by("-pk")
 
@@ -38,7 +38,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
 
 
 class Invitation(models.Model):
-    """A link that is good once, until a date, for one address. Only the hash of its secret is kept."""
+    """A link that works once, until a date, for one address. Only the hash of its token is stored."""
 
     class Kind(models.TextChoices):
         JOIN = "join", "Join the desk"

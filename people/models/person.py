@@ -10,7 +10,7 @@ from people.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
 class PersonManager(BaseUserManager["Person"]):
-    """Makes people; an address is kept in lower case, so that one person has one account."""
+    """Makes people; an address is stored in lower case, so that one person has one account."""
 
     def create_user(self, *, email: str, name: str, password: str | None = None) -> "Person":
         person = self.model(email=email.strip().lower(), name=name)
@@ -28,20 +28,20 @@ class PersonManager(BaseUserManager["Person"]):
         return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
 
     def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
-        """Return whom the actor may read of as an admin or auditor: whoever has a role for a part of their reach."""
+        """Return whom the actor may see as an admin or auditor: whoever has a role within their visible scope."""
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
-        if any(scope.connection is None and scope.mailbox is None for scope in scopes):
+        if any(scope.is_everywhere for scope in scopes):
             return self.all()
-        reach = models.Q(connection=None, mailbox=None)
+        visible = models.Q(connection=None, mailbox=None)
         for scope in scopes:
             if scope.mailbox is not None:
-                reach |= models.Q(mailbox=scope.mailbox) | models.Q(connection__mailboxes=scope.mailbox)
+                visible |= models.Q(mailbox=scope.mailbox) | models.Q(connection__mailboxes=scope.mailbox)
             else:
-                reach |= models.Q(connection=scope.connection) | models.Q(mailbox__connection=scope.connection)
-        return self.filter(pk__in=Grant.objects.filter(reach).values("person")) if scopes else self.none()
+                visible |= models.Q(connection=scope.connection) | models.Q(mailbox__connection=scope.connection)
+        return self.filter(pk__in=Grant.objects.filter(visible).values("person")) if scopes else self.none()
 
     def admins_of_all(self) -> "models.QuerySet[Person]":
-        """Return whoever belongs to the desk and looks after everything."""
+        """Return the active admins of everything."""
         whole = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
         return self.filter(is_active=True, pk__in=whole.values("person"))
 
@@ -57,10 +57,10 @@ class Person(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     joined_at = models.DateTimeField(db_default=Now())
-    # Single keys can be switched off or moved: {"approve": "y"} for those that are not where they were.
+    # Shortcuts can be switched off or changed: {"approve": "y"} for those that differ from the default.
     keys_off = models.BooleanField(default=False)
     key_map = models.JSONField(default=dict, blank=True)
-    # Letters open as text instead of laid out.
+    # Messages open as text instead of laid out.
     text_first = models.BooleanField(default=False)
 
     USERNAME_FIELD = "email"

@@ -51,7 +51,7 @@ class SecondFactorRules:
 def rights_at(
     actor: Actor, at: datetime, *, connection: int | None = None, mailbox: int | None = None, everywhere: bool = True
 ) -> Any:
-    """Return the periods that counted at a moment, of all places or of those that reach one, in a list's order."""
+    """Return the periods that counted at a moment, of all places or of those that include one, by person."""
     found = GrantPeriod.objects.read_by(actor).standing_at(at)
     return (found if everywhere else found.reaching(connection=connection, mailbox=mailbox)).by_person()
 
@@ -108,7 +108,7 @@ def history_began() -> datetime | None:
 
 
 def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> bool:
-    """Whether the actor may learn the name of a place: one that they look after or look up, or what is in it."""
+    """Whether the actor may learn the name of a place: one within their visible scope as admin or auditor."""
     if connection is None:
         return True
     scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
@@ -132,20 +132,20 @@ def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRu
 
 
 def _strict_at(at: datetime) -> SecondFactorRules:
-    """Return the roles that needed a second factor at that moment, as the ledger tells it."""
+    """Return the roles that needed a second factor at that moment, by the ledger."""
     changes = Entry.objects.of_action("role.second_factor_set").filter(at__lte=at).newest_first()
     found: dict[str, bool] = {}
     for line in lines(changes[:_MAX_READ]):
         role = line.details.get("role", "")
         if not role:
-            # Its details were removed: what it said is not known, and hides what was before.
+            # Its details were redacted: what it set is not known, and earlier changes no longer count.
             return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)), is_known=False)
         found.setdefault(role, line.details.get("needed") == "yes")
     return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)))
 
 
 def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool]:
-    """Return who of these had a second factor at that moment, and whether the ledger still tells it."""
+    """Return who of these had a second factor at that moment, and whether the ledger still says so."""
     added = Entry.objects.of_action("person.factor_added").filter(at__lte=at, actor_kind="person")
     adding = added.filter(actor_id__in=[str(one) for one in people]).values_list("actor_id", flat=True)
     number = Counter(int(one) for one in adding)

@@ -104,7 +104,7 @@ def rights(request: DeskRequest) -> HttpResponse:
     form, at, found = _asked(request, request.GET, now)
     if form.wanted_person:
         return _timeline(request, form.wanted_person)
-    shown, told = as_rights(request.actor, found[:MAX_ROWS], at=at)
+    shown, rules = as_rights(request.actor, found[:MAX_ROWS], at=at)
     since = history_began()
     context: dict[str, Any] = {
         "form": form,
@@ -115,7 +115,7 @@ def rights(request: DeskRequest) -> HttpResponse:
         "others": [one for one in shown if one.period.role != Role.REVIEWER],
         "number": len(shown),
         "total": found.count() if len(shown) == MAX_ROWS else len(shown),
-        "told": told,
+        "told": rules,
         "kept_since": since if since and at < since else None,
     }
     return render(request, "people/report_rights.html", context)

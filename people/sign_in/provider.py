@@ -138,7 +138,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
             record_failure(None, reason="provider: nobody of the desk", email=address)
             context = {"address": address, "verified": verified, "provider": settings.OIDC_NAME}
             raise ImmediateHttpResponse(render(request, "socialaccount/unknown.html", context, status=403))
-        # Only the provider's id of this person is stored: not what else it tells, and not the token for more, neither
+        # Only the provider's id of this person is stored: no other claims and no token, neither
         # here nor in the session while a second step is asked.
         account, _ = SocialAccount.objects.update_or_create(
             provider=sociallogin.account.provider,
@@ -148,7 +148,7 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
-        """Say that it did not work, in one page for all reasons; which it was stands in the ledger."""
+        """Say that it did not work, on one page for all reasons; the ledger has the reason."""
         cause = kwargs.get("exception")
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
         # What the provider answered may hold a token.

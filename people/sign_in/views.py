@@ -37,7 +37,7 @@ class DeskLoginView(LoginView):  # type: ignore[misc]
 
 
 class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
-    """Gives scripts what to ask the browser for, and takes the passkey's answer; who it is stands in the passkey."""
+    """Gives scripts what to ask the browser for, and takes the passkey's answer; the passkey says who it is."""
 
     def form_invalid(self, form: Any) -> HttpResponse:
         record_failure(None, reason="passkey")
