@@ -40,7 +40,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rejected:
-    """A message like this one that was rejected. Of one in another mailbox nothing is said: it may not be visible."""
+    """A message like this one that was rejected. One in another mailbox stays unnamed: it may not be visible."""
 
     public_id: str
     by: str

@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from rapidfuzz.distance import OSA
+
 from common.domains import registered_domain
 from rendering.links import scripts, unicode_host
 
@@ -74,14 +76,12 @@ def is_near(first: str, second: str) -> bool:
     """Whether two names are one slip of the hand apart, or two where both are long."""
     shorter = min(len(name.partition(".")[0]) for name in (first, second))
     limit = 2 if shorter >= 9 else 1
-    if shorter < 4 or abs(len(first) - len(second)) > limit:
-        return False
-    return 0 < _distance(first, second, limit) <= limit
+    return shorter >= 4 and 0 < OSA.distance(first, second, score_cutoff=limit) <= limit
 
 
 def is_one_slip_apart(first: str, second: str) -> bool:
     """Whether two names differ by one letter changed, added, left out or swapped with its neighbour."""
-    return abs(len(first) - len(second)) <= 1 and _distance(first, second, 1) == 1
+    return OSA.distance(first, second, score_cutoff=1) == 1
 
 
 def has_mixed_scripts(name: str) -> bool:
@@ -96,25 +96,3 @@ def passes_for_latin(name: str) -> bool:
         if len(letters) > 2 and not word.isascii() and all(letter in _PASSES for letter in letters):
             return True
     return False
-
-
-def _distance(first: str, second: str, limit: int) -> int:
-    """Return how many letters were changed, added, left out or swapped with their neighbour; past `limit` any more."""
-    while first and second and first[0] == second[0]:
-        first, second = first[1:], second[1:]
-    while first and second and first[-1] == second[-1]:
-        first, second = first[:-1], second[:-1]
-    if abs(len(first) - len(second)) > limit or min(len(first), len(second)) > 40:
-        return limit + 1
-    before: list[int] = []
-    row = list(range(len(second) + 1))
-    for i, letter in enumerate(first, 1):
-        before, above, row = row, before, [i]
-        for j, other in enumerate(second, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
-                cost = min(cost, above[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-    return row[-1]

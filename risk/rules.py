@@ -31,7 +31,7 @@ RULES = {
     rule.name: rule
     for rule in (
         Rule(
-            "lookalike_recipient", 2, "high", 70, "look-alike",
+            "lookalike_recipient", 3, "high", 70, "look-alike",
             "An address resembles a known one.",
             "Compares each domain that is not known with your own and those written to before: letters that pass for "
             "others, one slip of the hand, a known domain inside another. Milder: a name one letter from a known "
