@@ -13,7 +13,7 @@ class ApprovalsConfig(AppConfig):
         from approvals.intake.senders import announce_change
         from mirror import examination
         from mirror.models import Connection
-        from mirror.threads import receivers as hearing
+        from mirror.threads import fetch as hearing
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")

@@ -20,8 +20,8 @@ from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
 from common.pages import DeskRequest
 from common.postgres.statements import COUNTED, Part, told_together
 from mirror.models import Message
-from mirror.querysets.visible_scope import anybody_like, asked_by
-from mirror.sync.freshness import freshness_for
+from mirror.querysets.messages import anybody_like, asked_by
+from mirror.sync.health import freshness_for
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.models import KillSwitch

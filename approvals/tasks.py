@@ -21,11 +21,11 @@ from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
 from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
-from mirror.sync import contacts, health, mailboxes, suppressions
+from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
 from mirror.sync.connection_slots import Rooms
 from mirror.threads import fetch as conversations
-from policy.allowlists import hits, pushing, refusals
+from policy.allowlists import applicable, gates, refusals
 from policy.models import GateList
 
 # From a row to its connection.
@@ -98,7 +98,7 @@ def read_connection(connection_id: int) -> str:
 @shared_task
 def read_suppressed(connection_id: int) -> str:
     """Read whom MultiMail writes to no more."""
-    command = partial(suppressions.read_suppressed, connection_id=connection_id)
+    command = partial(address_lists.read_suppressed, connection_id=connection_id)
     return _in_room(read_suppressed, Connection, connection_id, command)
 
 
@@ -127,7 +127,7 @@ def read_all_refusals() -> str:
 @shared_task
 def push_list(gate_list_id: int) -> str:
     """Bring one allowlist to its gate."""
-    return _in_room(push_list, GateList, gate_list_id, lambda: pushing.push_list(gate_list_id=gate_list_id))
+    return _in_room(push_list, GateList, gate_list_id, lambda: gates.push_list(gate_list_id=gate_list_id))
 
 
 @shared_task
@@ -159,7 +159,7 @@ def read_all_mailboxes() -> str:
 @shared_task
 def read_contacts(connection_id: int) -> str:
     """Read the contacts of an account, for lists that go by them."""
-    command = partial(contacts.read_contacts, connection_id=connection_id)
+    command = partial(address_lists.read_contacts, connection_id=connection_id)
     return _in_room(read_contacts, Connection, connection_id, command)
 
 
@@ -173,7 +173,7 @@ def read_all_contacts() -> str:
 @shared_task
 def count_hits(_: int = 0) -> str:
     """Count what entries of allowlists let through, for a few seconds at a time."""
-    return _for_a_while(count_hits, 0, partial(hits.count_hits, limit=100)) or "counted"
+    return _for_a_while(count_hits, 0, partial(applicable.count_hits, limit=100)) or "counted"
 
 
 @shared_task

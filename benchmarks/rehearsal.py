@@ -51,22 +51,22 @@ def measure() -> Result:
 def set_up(connection: int) -> tuple[Any, Any, int]:
     """Make a list for the connection that is in force; return who changes it, where, and its key."""
     from people.actors import Actor, Role, Scope
-    from policy.allowlists.judgement import Place
+    from policy.allowlists.judgement import ListScope
     from policy.models import Allowlist
 
     actor = Actor(kind="person", id="1", label="Ruth", surface="web", scopes=(Scope(Role.ADMIN),))
     made = Allowlist.objects.create(connection_id=connection, kind="restriction", mode="enforce", version=1)
-    return actor, Place(connection=connection), made.pk
+    return actor, ListScope(connection=connection), made.pk
 
 
 def changes_to_try() -> dict[str, Any]:
     """Return a change of a few entries, one of many, and one of the mode."""
-    from policy.allowlists.changes import Change, Wanted
+    from policy.allowlists.changes import Change, WantedEntry
 
     many = tuple(f"customer{number}.example" for number in range(2, 1000, 2))
     return {
         "one domain taken out": Change(remove=many[:1]),
-        "500 taken out, a wide one put in": Change(remove=many, put=(Wanted("*.example.com"),)),
+        "500 taken out, a wide one put in": Change(remove=many, put=(WantedEntry("*.example.com"),)),
         "the list switched off": Change(mode="off"),
     }
 
@@ -77,7 +77,7 @@ def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
 
     from policy.allowlists.rehearsal import rehearse
 
-    told = rehearse(place=place, kind="restriction", change=change, actor=actor, now=timezone.now())
+    told = rehearse(scope=place, kind="restriction", change=change, actor=actor, now=timezone.now())
     return told.looked_at, told.more, told.fewer
 
 
@@ -94,7 +94,7 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
     counts = [0, 0, 0]
     for message in Message.objects.filter(connection=place.connection).select_related("revision").iterator():
         recipients = written_to_in(message.revision) if message.revision else ()
-        was, becomes = (bool(judge(recipients, lists, None, now).outsiders) for lists in (before, after))
+        was, becomes = (bool(judge(recipients, lists, None, now).refused) for lists in (before, after))
         counts[0] += 1
         counts[1] += becomes and not was
         counts[2] += was and not becomes
@@ -103,14 +103,14 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
 
 def lists_of(place: Any, change: Any, now: datetime) -> tuple[list[Any], list[Any]]:
     """Return the one list as it is, and as it would be."""
-    from policy.allowlists.judgement import Entry, StandingList
+    from policy.allowlists.judgement import ApplicableList, Entry
     from policy.models import AllowEntry
 
     entries = {one: Entry(one) for one in AllowEntry.objects.values_list("pattern", flat=True)}
     other = {one: entry for one, entry in entries.items() if one not in change.remove}
     other |= {one.pattern: Entry(one.pattern) for one in change.put}
     mode = change.mode or "enforce"
-    return [StandingList(1, "Bench", "enforce", 1, entries)], [StandingList(1, "Bench", mode, 1, other)]
+    return [ApplicableList(1, "Bench", "enforce", 1, entries)], [ApplicableList(1, "Bench", mode, 1, other)]
 
 
 def timed(act: Callable[[], object]) -> float:

@@ -1,10 +1,15 @@
-"""Writes the mirror: rows of MultiMail become messages and revisions. What somebody decided is not its business."""
+"""Writes the mirror: rows and events of MultiMail become messages, revisions, and rows of what is still to be fetched.
+
+What people decided is stored elsewhere. An event fills only what is not known yet and overwrites nothing: webhooks come
+in any order and each leaves something out, so the same fields result in any order. What a read brought is not touched.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
+from common.nudge import nudge
 from django.db.models.functions import Now
 
 from audit.recording import record
@@ -13,11 +18,51 @@ from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from mirror.event_details import details_of_content
 from mirror.examination import examiner
-from mirror.expected import expect_parts
-from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
+from mirror.recipients import addresses_of
 from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
 from people.actors import Actor
-from upstream.events import direction_of, read_time
+from upstream.events import Event, direction_of, read_time
+
+# Of a letter with more files than anybody reads, the rest is named on the page and not fetched.
+MAX_FILES = 50
+
+
+def expect_parts(message: Message, content: Content) -> None:
+    """Note what belongs to the current version of a locked message, and tell a worker once that is committed."""
+    if content.attachments:
+        _expect_files(message, content)
+    # A draft that answers nothing begins its thread: nothing is asked about it until somebody opens it.
+    if message.thread_id and (content.in_reply_to or "in_reply_to" not in content.coverage):
+        expect_thread(message)
+
+
+def _expect_files(message: Message, content: Content) -> None:
+    made = AttachedFile.objects.bulk_create(
+        AttachedFile(
+            message=message,
+            revision=message.revision,
+            place=place,
+            name=attachment.name,
+            content_type=attachment.content_type,
+            size=max(0, min(attachment.size, 2**62)),
+            sha256=attachment.sha256[:64],
+        )
+        for place, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
+    )
+    for file in made:
+        nudge("approvals.tasks.fetch_file", file.pk)
+
+
+def expect_thread(message: Message) -> Thread | None:
+    """Return the row of the message's thread, made on first sight; None where it has none."""
+    if not message.thread_id or message.mailbox_id is None:
+        return None
+    thread, is_new = Thread.objects.get_or_create(mailbox_id=message.mailbox_id, upstream_id=message.thread_id)
+    if is_new:
+        nudge("approvals.tasks.read_thread", thread.pk)
+    return thread
+
 
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -268,3 +313,77 @@ def _attachment(item: Any) -> Attachment:
         size=size if isinstance(size, int) else 0,
         sha256=str(item.get("sha256") or ""),
     )
+
+
+def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime) -> dict[str, Any]:
+    """Return the fields of a message that this event is the first to tell of."""
+    return {
+        "mailbox_id": mailbox_id if mailbox_id is not None else _find_mailbox(connection, event),
+        "direction": event.direction,
+        "thread_id": fitting("thread_id", event.thread_id),
+        "upstream_status": fitting("upstream_status", event.status),
+        "sender": fitting("sender", event.sender),
+        "recipients": list(event.to),
+        # Of mail that is never held nobody reads more: whom it went to is known from here.
+        "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
+        "subject": event.subject,
+        "trigger": dict(event.metadata),
+        "upstream_reason": event.reason,
+        "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
+        "held_at": min(event.at, now) if event.at else now,
+    }
+
+
+def fill(message: Message, event: Event) -> None:
+    """Fill what a locked message lacks from one more event about it."""
+    told: dict[str, Any] = {
+        "thread_id": fitting("thread_id", event.thread_id),
+        "trigger": dict(event.metadata),
+        "upstream_reason": event.reason,
+        "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
+    }
+    if message.hydrated_at is None:
+        told |= {
+            "sender": fitting("sender", event.sender),
+            "recipients": list(event.to),
+            "subject": event.subject,
+        }
+    found: dict[str, Any] = {name: value for name, value in told.items() if value and not getattr(message, name)}
+    if message.mailbox_id is None:
+        found["mailbox_id"] = _find_mailbox(message.connection, event)
+    if event.direction == "inbound" and message.hydrated_at is None:
+        found["direction"] = "inbound"
+    if message.hydrated_at is None:
+        by_now = {name: found.get(name, getattr(message, name)) for name in ("recipients", "sender", "direction")}
+        found["addresses"] = addresses_of(
+            map(str, by_now["recipients"]), sender=by_now["sender"], direction=by_now["direction"]
+        )
+    if event.at and event.at < message.held_at:
+        found["held_at"] = event.at
+    changed = {name: value for name, value in found.items() if getattr(message, name) != value}
+    for name, value in changed.items():
+        setattr(message, name, value)
+    if changed:
+        message.save(update_fields=changed)
+
+
+def event_in(said: Mapping[str, Any]) -> Event:
+    """Return what MultiMail answers about a message in the form of an event, which fills it by the same rule."""
+    content, metadata = content_of(said), said.get("metadata")
+    return Event(
+        kind="",
+        name="",
+        mailbox_id=str(said.get("mailbox_id") or ""),
+        mailbox=str(said.get("mailbox") or ""),
+        thread_id=str(said.get("thread_id") or ""),
+        sender=content.sender,
+        to=content.to,
+        subject=content.subject,
+        direction=direction_of(said.get("direction"), said.get("status")),
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
+
+
+def _find_mailbox(connection: Connection, event: Event) -> int | None:
+    mailbox = find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox)
+    return mailbox.pk if mailbox else None

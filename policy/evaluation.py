@@ -9,7 +9,7 @@ from policy.allowlists.judgement import named
 
 
 @dataclass(frozen=True)
-class Facts:
+class RulingFacts:
     """What the ruling needs to know of the message and the person."""
 
     is_held: bool
@@ -45,7 +45,7 @@ class Ruling:
     rule: str = ""
 
 
-def rule(facts: Facts) -> Ruling:
+def rule(facts: RulingFacts) -> Ruling:
     """Return the ruling for these facts. In doubt it refuses."""
     if not facts.is_held:
         return _refused("This message is not held any more, so there is nothing to decide.")
@@ -64,7 +64,7 @@ def rule(facts: Facts) -> Ruling:
     return Ruling(True, True, 1, ("One approval is needed, and you may give it.", *_notes(facts)))
 
 
-def _forbidding(facts: Facts) -> list[tuple[str, str]]:
+def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
     """Return every rule that keeps this from being approved, in the order in which they are named."""
     found = []
     if facts.is_author:
@@ -80,20 +80,20 @@ def _forbidding(facts: Facts) -> list[tuple[str, str]]:
     return found
 
 
-def _off_list(facts: Facts) -> str:
+def _off_list(facts: RulingFacts) -> str:
     ends = "" if len(facts.off_list) == 1 else "es"
     way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
     told = f" {facts.list_doubt}" if facts.list_doubt else ""
     return f"{_missed(facts.off_list, facts)}, so this cannot be approved.{told}{way_out}"
 
 
-def _notes(facts: Facts) -> tuple[str, ...]:
+def _notes(facts: RulingFacts) -> tuple[str, ...]:
     if not facts.would_be_off_list:
         return ()
     return (f"{_missed(facts.would_be_off_list, facts)}. The list only watches so far, so this refuses nothing.",)
 
 
-def _missed(addresses: tuple[str, ...], facts: Facts) -> str:
+def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:
     # An address is shown as it is written, everything else begins a sentence.
     words = named(addresses)
     words = words if "@" in addresses[0] else words[:1].upper() + words[1:]

@@ -67,7 +67,7 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Reads of the allowlists."""
 
     def at(self, *, connection: int | None, mailbox: int | None, kind: str) -> Self:
-        """The one of this place and kind, if it was ever written, with its names."""
+        """The one of this scope and kind, if it was ever written, with its names."""
         named = self.select_related("connection", "mailbox__connection", "changed_by")
         return named.filter(connection=connection, mailbox=mailbox, kind=kind)
 
@@ -99,8 +99,8 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         named = self.exclude(mode="off").select_related("mailbox", "connection")
         return named.filter(here, kind=kind).order_by("pk")
 
-    def of_place(self, connection: int | None, mailbox: int | None, kind: str = "restriction") -> "Allowlist":
-        """Return the list of one place; where there is none yet, one that is off and not stored."""
+    def for_scope(self, connection: int | None, mailbox: int | None, kind: str = "restriction") -> "Allowlist":
+        """Return the list of one scope; where there is none yet, one that is off and not stored."""
         found = self.filter(connection=connection, mailbox=mailbox, kind=kind).select_related("mailbox", "connection")
         return found.first() or self.model(connection_id=connection, mailbox_id=mailbox, kind=kind)
 
@@ -108,13 +108,13 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
 class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
     """Reads of the entries of allowlists."""
 
-    def in_place(self) -> Self:
-        """Those that were not taken out, over or not."""
+    def not_removed(self) -> Self:
+        """Those that were not removed, expired or not."""
         return self.filter(removed_at=None)
 
     def live(self, at: datetime) -> Self:
         """Those that let somebody through at this instant."""
-        return self.in_place().exclude(expires_at__lte=at)
+        return self.not_removed().exclude(expires_at__lte=at)
 
     def visible_to(self, actor: Actor) -> Self:
         """Those of lists that the actor sees."""
@@ -225,7 +225,7 @@ class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):
         return self.filter(Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
     def under(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those that a list of this place has a say in."""
+        """Those that a list of this scope applies to."""
         if mailbox is not None:
             return self.filter(mailbox=mailbox)
         return self if connection is None else self.filter(connection=connection)

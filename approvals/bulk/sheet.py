@@ -32,8 +32,8 @@ from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
 from people.actors import Actor
-from policy.allowlists.batch_judgement import judged_together
-from policy.allowlists.judgement import Judged
+from policy.allowlists.applicable import judge_messages
+from policy.allowlists.judgement import Judgement
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
@@ -168,7 +168,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     found = desk_messages().visible_to(actor).for_list().filter(public_id__in=chosen)
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
-    judged = judged_together(messages, now=now)
+    judged = judge_messages(messages, now=now)
     rulings = rulings_for(messages, actor=actor, now=now, judged=judged)
     left_out, open_ones = [], []
     for message in messages:
@@ -199,7 +199,7 @@ def _why_not(message: Message, ruling: Ruling) -> str:
 def _items(
     messages: Sequence[Message],
     rulings: Mapping[int, Ruling],
-    judged: Mapping[int, Judged],
+    judged: Mapping[int, Judgement],
     *,
     actor: Actor,
     now: datetime,

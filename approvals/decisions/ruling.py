@@ -15,9 +15,9 @@ from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
 from people.actors import Actor, Role
-from policy.allowlists.batch_judgement import judged_together
-from policy.allowlists.judgement import OFF, Judged, allowable
-from policy.evaluation import Facts, Ruling, rule
+from policy.allowlists.applicable import judge_messages
+from policy.allowlists.judgement import OFF, Judgement, allowable
+from policy.evaluation import Ruling, RulingFacts, rule
 from policy.models import Allowlist, KeyOwner, KillSwitch
 from rendering import named
 
@@ -45,13 +45,13 @@ def ruled(
     now: datetime,
     facts: Mapping[str, Any] | None = None,
     files: Sequence[AttachedFile] | None = None,
-) -> tuple[Ruling, Judged]:
+) -> tuple[Ruling, Judgement]:
     """Return the same with what the allowlists say to each recipient.
 
     `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
     """
     facts = told_together(ruling_parts(message)) if facts is None else facts
-    judged = judged_together([message], now=now)[message.pk] if facts["list"] else Judged()
+    judged = judge_messages([message], now=now)[message.pk] if facts["list"] else Judgement()
     switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
     authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
     differing = _names_of_differing([message]) if files is None else _first_names(files)
@@ -86,7 +86,7 @@ def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interactio
 
 
 def rulings_for(
-    messages: Sequence[Message], *, actor: Actor, now: datetime, judged: Mapping[int, Judged] | None = None
+    messages: Sequence[Message], *, actor: Actor, now: datetime, judged: Mapping[int, Judgement] | None = None
 ) -> dict[int, Ruling]:
     """Return the same for many messages by their keys, in a few queries whatever their number.
 
@@ -94,7 +94,7 @@ def rulings_for(
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
     files, authors = _names_of_differing(messages), _authors_of(messages)
-    judged = judged_together(messages, now=now) if judged is None else judged
+    judged = judge_messages(messages, now=now) if judged is None else judged
     found = {}
     for one in messages:
         stop = next((switch for switch in stops if _stops(switch, one)), None)
@@ -109,10 +109,10 @@ def _facts(
     *,
     stop: KillSwitch | None,
     files: Mapping[int, tuple[str, ...]],
-    judged: Judged,
+    judged: Judgement,
     authors: Mapping[int, Collection[str]],
-) -> Facts:
-    return Facts(
+) -> RulingFacts:
+    return RulingFacts(
         is_held=message.state == MessageState.HELD,
         is_fetched=message.hydrated_at is not None,
         is_reviewer=is_reviewer(actor, message),
@@ -121,21 +121,21 @@ def _facts(
         mailbox=str(message.mailbox or ""),
         files_that_differ=files.get(message.revision_id or 0, ()),
         stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
-        off_list=_shown(judged.outsiders),
-        would_be_off_list=_shown(judged.strangers),
+        off_list=_shown(judged.refused),
+        would_be_off_list=_shown(judged.would_be_refused),
         list_words=f"no allowlist for {message.mailbox or message.connection}" if judged.mode != OFF else "",
         list_doubt=_doubt(judged),
-        can_be_allowed=any(allowable(one) for one in judged.outsiders),
+        can_be_allowed=any(allowable(one) for one in judged.refused),
     )
 
 
-def _doubt(judged: Judged) -> str:
+def _doubt(judged: Judgement) -> str:
     """Return what else there is to say of recipients that the lists refuse."""
     if judged.lacks_contacts:
         return _NO_CONTACTS
-    if any(one in UNSEEN.values() for one in judged.outsiders):
+    if any(one in UNSEEN.values() for one in judged.refused):
         return "With a read key the connection would show who that is."
-    is_nameless = judged.outsiders and not any(map(allowable, judged.outsiders))
+    is_nameless = judged.refused and not any(map(allowable, judged.refused))
     return "No entry can name it: reject it, or send it back." if is_nameless else ""
 
 

@@ -19,7 +19,7 @@ from common.pages import DeskRequest
 from mirror.models import Message
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
-from policy.allowlists.judgement import Judged
+from policy.allowlists.judgement import Judgement
 from rendering import RenderedMessage
 from risk.addresses import everybody
 
@@ -95,7 +95,7 @@ def reading_context(
     *,
     actor: Actor,
     conversation: Conversation,
-    judged: Judged,
+    judged: Judgement,
     told: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return what the page says about the letter around its sheet."""

@@ -24,7 +24,7 @@ from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import DecisionState, MessageState, Outcome
-from mirror.sync.freshness import freshness_of
+from mirror.sync.health import freshness_of
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 

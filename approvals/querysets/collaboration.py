@@ -8,8 +8,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from mirror.querysets.messages import visible_condition
 from mirror.querysets.terms import BACK_BEFORE, CLAIM_LASTS
-from mirror.querysets.visible_scope import within_reach
 from mirror.states import MessageState
 from people.actors import Actor
 
@@ -46,7 +46,7 @@ class ClaimQuerySet(models.QuerySet["Claim"]):
 
     def seen_by(self, actor: Actor) -> Self:
         """Those on messages that the actor may see, with who has them."""
-        messages = apps.get_model("mirror", "Message")._default_manager.filter(within_reach(actor))
+        messages = apps.get_model("mirror", "Message")._default_manager.filter(visible_condition(actor))
         found = self if actor.sees_all() else self.filter(message__in=messages.values("pk"))
         return found.select_related("person", "message")
 

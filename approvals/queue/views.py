@@ -31,7 +31,7 @@ from approvals.queue.rows import Row, as_json, chips_of, rows_of, with_people
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from mirror.models import Mailbox, Message
-from mirror.querysets.visible_scope import anybody_like, asked_by
+from mirror.querysets.messages import anybody_like, asked_by
 from people.actors import Actor
 from risk import RULES
 

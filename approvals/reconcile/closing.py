@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from approvals.decisions import settle
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
-from mirror import backfill, store
+from mirror import store
 from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
@@ -59,7 +59,7 @@ def catch_up(message: Message, told: Told, now: datetime) -> str:
 
 def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
     if locked.is_unnamed and told.said.get("subject"):
-        backfill.fill(locked, backfill.event_in(told.said))
+        store.fill(locked, store.event_in(told.said))
         _record(locked, "named")
     if told.reported and told.reason + told.decided_by:
         locked.upstream_reason = told.reason

@@ -36,7 +36,7 @@ from connections.errors import AccountConnected, ConnectionNotChanged
 from connections.pages import CHANGE_ERRORS, answer, get_visible_connection_or_404
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, WebhookEvent
-from mirror.sync.freshness import Freshness, freshness_of
+from mirror.sync.health import Freshness, freshness_of
 from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
 from upstream.hosts import HOSTED

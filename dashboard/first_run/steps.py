@@ -22,7 +22,7 @@ from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import MessageState
-from mirror.sync.freshness import freshness_of
+from mirror.sync.health import freshness_of
 from people.actors import Actor
 from people.models import Invitation, Person
 

@@ -18,8 +18,8 @@ from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.first_run.views import reminder
 from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
-from mirror.querysets.visible_scope import anybody_like, asked_by
-from mirror.sync.freshness import freshness_for
+from mirror.querysets.messages import anybody_like, asked_by
+from mirror.sync.health import freshness_for
 from people.actors import Actor
 from policy.models import KillSwitch
 

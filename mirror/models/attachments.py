@@ -5,7 +5,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from mirror.models.messages import Message, Revision
-from mirror.querysets.attachments import AttachedFileQuerySet
+from mirror.querysets.messages import AttachedFileQuerySet
 
 
 class AttachedFile(models.Model):

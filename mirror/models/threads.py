@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from mirror.models.connections import Mailbox
-from mirror.querysets.threads import ThreadQuerySet
+from mirror.querysets.messages import ThreadQuerySet
 
 
 class Thread(models.Model):

@@ -1,8 +1,13 @@
 """Every query of the mirror, with a name."""
 
-from mirror.querysets.attachments import AttachedFileQuerySet
 from mirror.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
-from mirror.querysets.messages import MessageManager, MessageQuerySet
+from mirror.querysets.messages import (
+    AttachedFileQuerySet,
+    MessageManager,
+    MessageQuerySet,
+    ThreadQuerySet,
+    visible_condition,
+)
 from mirror.querysets.terms import (
     BACK_BEFORE,
     CAN_EXPIRE,
@@ -16,8 +21,6 @@ from mirror.querysets.terms import (
     READS_THAT_PROVE,
     VOID,
 )
-from mirror.querysets.threads import ThreadQuerySet
-from mirror.querysets.visible_scope import within_reach
 
 __all__ = [
     "BACK_BEFORE",
@@ -38,5 +41,5 @@ __all__ = [
     "MessageQuerySet",
     "ThreadQuerySet",
     "WebhookEventQuerySet",
-    "within_reach",
+    "visible_condition",
 ]

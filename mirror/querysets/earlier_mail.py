@@ -1,39 +1,116 @@
-"""Reads of earlier mail, for what is examined now: who was written to, and what was rejected. Each is bounded."""
+"""Reads of earlier mail: what became of mail with an address, who was written to, and what was rejected.
+
+Each read is bounded, whatever is in the tables.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
+from django.db import models
+
 from common.postgres.rows import run
+from mirror.states import MessageState
 
 if TYPE_CHECKING:
     from mirror.models import Message
 
-# So many addresses are asked about one by one; more of them all at once, and no further than so many messages.
+# How many messages of one address are counted at most.
+COUNTED = 1000
+# It was approved and may have left.
+_LEFT = (
+    MessageState.APPROVED,
+    MessageState.SCHEDULED_APPROVED,
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.BOUNCED,
+    MessageState.COMPLAINED,
+)
+
+
+@dataclass(frozen=True)
+class Contact:
+    """One address in earlier mail: how many messages went to it, came from it, were stopped, and the last outcome."""
+
+    address: str
+    left: int
+    received: int
+    stopped: int
+    first_at: datetime | None
+    last_state: str
+    last_at: datetime | None
+    # Why MultiMail no longer writes to it; None where it does, or where that list cannot be read.
+    suppressed: str | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether there are more than were counted; which came last is not known then."""
+        return self.left + self.received + self.stopped >= COUNTED
+
+
+def contacts_in(
+    messages: "models.QuerySet[models.Model]", addresses: Sequence[str], *, connection: int
+) -> dict[str, Contact]:
+    """Return what `messages` and the connection's suppressed addresses say of those addresses that they know.
+
+    Each address is looked up by itself in message_addresses and suppressed_once, whatever else is in the tables.
+    MATERIALIZED keeps the limit from the planner, which would read the table from its start in the hope of meeting a
+    thousand soon.
+    """
+    if not addresses:
+        return {}
+    columns = ("state", "direction", "held_at", "changed_at")
+    has_it = messages.order_by().extra(where=["mirror_message.addresses @> ARRAY[wanted.address]"])
+    inner, values = has_it.values_list(*columns).query.sql_with_params()
+    sql = f"""
+        SELECT wanted.address, told.*, suppressed.reason
+        FROM unnest(%s::text[]) AS wanted(address)
+        CROSS JOIN LATERAL (
+            WITH found(state, direction, held_at, changed_at) AS MATERIALIZED ({inner})
+            SELECT count(*) FILTER (WHERE direction <> 'inbound' AND state = ANY(%s)),
+                   count(*) FILTER (WHERE direction = 'inbound'),
+                   count(*) FILTER (WHERE direction <> 'inbound' AND state = 'rejected'),
+                   min(held_at),
+                   coalesce((array_agg(state ORDER BY changed_at DESC) FILTER (WHERE state = ANY(%s)))[1], ''),
+                   max(changed_at) FILTER (WHERE state = ANY(%s))
+            FROM (SELECT * FROM found LIMIT {COUNTED}) AS counted
+        ) AS told
+        LEFT JOIN mirror_suppressedaddress AS suppressed
+            ON suppressed.connection_id = %s AND suppressed.address = wanted.address
+    """  # noqa: S608 - Django's own SQL
+    left = list(_LEFT)
+    ended = [*left, MessageState.REJECTED]
+    answer = run(sql, [list(addresses), *values, left, ended, ended, connection])
+    found = (Contact(*row) for row in answer.rows or ())
+    return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
+
+
+# Up to how many addresses are looked up one by one; more of them at once, in at most so many messages.
 ONE_BY_ONE, MOST_MESSAGES = 200, 20_000
 MOST_SAME, MOST_NEAR = 50, 200
 
-# A test message reaches nobody: whoever may send such a thing makes nobody known by it.
-_LEFT = "state IN ('approved', 'sent', 'delivered') AND direction = 'outbound' AND NOT sandbox"
+# A test message reaches nobody, so it makes no address known.
+_SENT_MAIL = "state IN ('approved', 'sent', 'delivered') AND direction = 'outbound' AND NOT sandbox"
 _CONTACTS = f"""
 SELECT address, count(*) FROM (
     SELECT addresses FROM mirror_message
-    WHERE connection_id = %s AND {_LEFT} ORDER BY changed_at DESC LIMIT %s
+    WHERE connection_id = %s AND {_SENT_MAIL} ORDER BY changed_at DESC LIMIT %s
 ) AS newest, unnest(addresses) AS address GROUP BY address ORDER BY count(*) DESC, address LIMIT %s
 """  # noqa: S608 - words of ours
 _ONE_BY_ONE = f"""
 SELECT address FROM unnest(%s::text[]) AS address WHERE EXISTS (
-    SELECT 1 FROM mirror_message WHERE connection_id = %s AND {_LEFT} AND addresses @> ARRAY[address]
+    SELECT 1 FROM mirror_message WHERE connection_id = %s AND {_SENT_MAIL} AND addresses @> ARRAY[address]
 )
 """  # noqa: S608 - words of ours
 _ALL_AT_ONCE = f"""
 SELECT DISTINCT address FROM (
-    SELECT addresses FROM mirror_message WHERE addresses && %s::text[] AND connection_id = %s AND {_LEFT} LIMIT %s
+    SELECT addresses FROM mirror_message WHERE addresses && %s::text[] AND connection_id = %s AND {_SENT_MAIL} LIMIT %s
 ) AS found, unnest(addresses) AS address WHERE address = ANY(%s::text[])
 """  # noqa: S608 - words of ours
 
-# What a person rejected, here or at MultiMail: neither what was sent back for changes nor what ran out of time.
+# What a person rejected, here or at MultiMail: neither requests for changes nor what expired.
 _REJECTED = """
 SELECT id, public_id, mailbox_id, bands, changed_at, upstream_decided_by, upstream_reason FROM mirror_message
 WHERE state = 'rejected' AND connection_id = %s AND sandbox = %s AND direction = %s AND id <> %s
@@ -58,7 +135,7 @@ _NEAR += _BY_A_PERSON.format(found="SELECT * FROM near")
 
 
 class RejectedRow(NamedTuple):
-    """A letter that a person rejected."""
+    """A message that a person rejected."""
 
     public_id: UUID
     mailbox: int | None

@@ -1,33 +1,91 @@
-"""Every read of the mirror but those of the queue."""
+"""Every read of messages, their threads and their attached files, except those of the queue."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Self
 
+from django.apps import apps
+from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres.rows import Answer, run
-from mirror.querysets.sent import SentReads
+from common.postgres.statements import ASKING
 from mirror.querysets.terms import DONE, FETCH_TRIES, LATELY, ON_ITS_WAY
-from mirror.querysets.visible_scope import within_reach
 from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from mirror.models import Message, WebhookEvent
+    from mirror.models import AttachedFile, Message, Thread, WebhookEvent  # noqa: F401 - the types of the querysets
 
 
-class MessageQuerySet(SentReads):
-    """Reads of the mirror."""
+def visible_condition(actor: Actor) -> Q:
+    """Return the condition that limits a query to the mailboxes that the actor may see, by any role."""
+    if actor.sees_all():
+        return Q()
+    # Matches nothing, for whoever has no role. An empty Q would not do: Django composes no SQL for a query that it
+    # knows to be empty, and some statements are built from that SQL.
+    visible = Q(pk__lt=0)
+    for scope in actor.scopes:
+        visible |= Q(mailbox_id=scope.mailbox) if scope.mailbox is not None else Q(connection_id=scope.connection)
+    return visible
+
+
+def anybody_like(actor: Actor) -> Actor:
+    """Return an actor who sees the same and whose key is a parameter, so that composed SQL serves everybody like them.
+
+    They carry no address either: a cached statement must keep no request alive.
+    """
+    return Actor(kind=actor.kind, id=str(ASKING), label="", surface="", scopes=actor.scopes)
+
+
+def asked_by(actor: Actor) -> dict[int, int]:
+    """Return the value of that parameter for this person."""
+    return {ASKING: int(actor.id)} if actor.kind == "person" else {}
+
+
+@dataclass(frozen=True, slots=True)
+class SameRecipients:
+    """Messages of one mailbox that go to the same recipients."""
+
+    connection: int
+    mailbox: int | None
+    recipients: Sequence[str]
+    keys: Sequence[int]
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Reads of messages."""
+
+    def really_sent_since(self, since: datetime) -> Self:
+        """Outbound mail that was held or told of since then and read, without tests (relies on message_changed)."""
+        # What was held since then changed since then; only when it last changed has an index of all.
+        lately = self.filter(changed_at__gte=since, held_at__gte=since)
+        return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)
+
+    def at(self, connection: int | None, mailbox: int | None) -> Self:
+        """Those of one mailbox or connection; neither: all."""
+        if mailbox is not None:
+            return self.filter(mailbox=mailbox)
+        return self.filter(connection=connection) if connection is not None else self
+
+    def alike(self) -> list[SameRecipients]:
+        """Those whose recipients are stored, gathered by mailbox and recipients."""
+        rows = self.exclude(written_to=None).order_by().values_list("connection_id", "mailbox_id", "written_to")
+        return [SameRecipients(*row) for row in rows.annotate(keys=ArrayAgg("pk"))]
+
+    def to_count(self) -> Self:
+        """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""
+        return self.filter(hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False).order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
         """Only what the actor may see; everything else does not exist for them."""
-        return self.filter(within_reach(actor))
+        return self.filter(visible_condition(actor))
 
     def failed(self) -> Self:
         """Approved, and it did not reach the recipient."""
@@ -45,11 +103,11 @@ class MessageQuerySet(SentReads):
         return self.select_related("revision", "mailbox")
 
     def not_hydrated(self) -> Self:
-        """Held, but the content has not been fetched yet."""
+        """Held, and the content has not been fetched yet."""
         return self.filter(state=MessageState.HELD, hydrated_at=None)
 
     def to_hydrate(self) -> Self:
-        """Those whose connection can be asked for it, and that are not left alone."""
+        """Those whose connection can be asked for it, and that were not given up."""
         return self.not_hydrated().filter(fetch_tries__lt=FETCH_TRIES)._on_well_connections()
 
     def _on_well_connections(self) -> Self:
@@ -57,7 +115,7 @@ class MessageQuerySet(SentReads):
         return self.filter(rested, connection__paused_at=None, connection__failing_since=None)
 
     def unfetchable(self) -> Self:
-        """Held, with a content that could not be stored in several tries and is left alone (message_unfetchable)."""
+        """Held, with a content that could not be stored in several tries and was given up (message_unfetchable)."""
         return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
 
     def to_ask_about(self) -> Self:
@@ -106,8 +164,8 @@ class MessageQuerySet(SentReads):
 
     def in_threads_of(self, messages: "Sequence[Message]") -> Self:
         """Those of the conversations that these belong to, without what they say (message_thread)."""
-        places = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
-        either = [Q(mailbox=mailbox, thread_id=thread) for mailbox, thread in places]
+        keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
+        either = [Q(mailbox=mailbox, thread_id=thread) for mailbox, thread in keys]
         return self.filter(reduce(or_, either)).exclude(thread_id="") if either else self.none()
 
     def overdue(self) -> Self:
@@ -125,7 +183,7 @@ class MessageQuerySet(SentReads):
         return self.select_related("mailbox", "revision").defer("revision__content", "revision__findings")
 
     def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
-        """Lock the message of this id, for statements that travel together; the cursor has a row where it is known.
+        """Lock the message of this id, for a batch of statements; the cursor has a row where it is known.
 
         Without the key, as `store.lock_message` does it (relies on message_once).
         """
@@ -137,8 +195,92 @@ _Manager = models.Manager.from_queryset(MessageQuerySet)
 
 
 class MessageManager(_Manager):  # type: ignore[type-arg]
-    """Leaves out what only the database itself reads: the words of a letter may take more room than all the rest."""
+    """Leaves out the columns that only the database reads: the search vector may be larger than all the rest."""
 
     def get_queryset(self) -> MessageQuerySet:
         """Return all messages, without what is searched."""
         return super().get_queryset().defer("search", "bands")  # type: ignore[return-value]
+
+
+class ThreadQuerySet(models.QuerySet["Thread"]):
+    """Reads of threads."""
+
+    def due(self) -> Self:
+        """To be read, and not before its time nor while somebody reads it, by the database's clock (thread_to_read)."""
+        return self.filter(wanted=True, not_before__lte=Now())
+
+    def to_read(self) -> Self:
+        """Due, with a draft that is held, on a connection that can be asked (also by message_thread)."""
+        rested = Q(mailbox__connection__wait_until=None) | Q(mailbox__connection__wait_until__lte=Now())
+        well = Q(mailbox__connection__paused_at=None, mailbox__connection__failing_since=None)
+        return self.due().filter(rested, well, _has_held())
+
+    def of_message(self, message: "Message") -> Self:
+        """The thread that a message belongs to; none where MultiMail told of none."""
+        if not message.thread_id or message.mailbox_id is None:
+            return self.none()
+        return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
+
+    def of_messages(self, messages: "Sequence[Message]") -> Self:
+        """The threads that these messages belong to (thread_once)."""
+        keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
+        either = [Q(mailbox=mailbox, upstream_id=thread) for mailbox, thread in keys]
+        return self.filter(reduce(or_, either)) if either else self.none()
+
+    def older_than(self, age: timedelta) -> Self:
+        """Those that were not read for so long."""
+        return self.filter(Q(read_at=None) | Q(read_at__lt=Now() - age))
+
+    def done_with(self, age: timedelta) -> Self:
+        """Those that no held draft belongs to, and that were last looked at so long ago."""
+        return self.exclude(_has_held()).filter(not_before__lt=Now() - age)
+
+
+def _has_held() -> Exists:
+    messages = apps.get_model("mirror", "Message").objects
+    held = messages.filter(state=MessageState.HELD, thread_id=OuterRef("upstream_id"), mailbox=OuterRef("mailbox"))
+    return Exists(held.exclude(thread_id=""))
+
+
+_OPEN = ("waiting", "failing", "not_visible", "gone")
+
+
+class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
+    """Reads of attached files."""
+
+    def without_bytes(self) -> Self:
+        """Everything but the bytes, which only those read that hand them out."""
+        return self.defer("content")
+
+    def in_place(self) -> Self:
+        return self.order_by("place")
+
+    def to_fetch(self) -> Self:
+        """Due by the database's clock, of the version that is held, on a connection that can be asked (file_to_fetch).
+
+        One that is gone, or that no key shows, is asked for again now and then: keys are replaced.
+        """
+        rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
+        return self.filter(
+            rested,
+            state__in=_OPEN,
+            not_before__lte=Now(),
+            revision=F("message__revision"),
+            message__state=MessageState.HELD,
+            message__connection__paused_at=None,
+            message__connection__failing_since=None,
+        )
+
+    def differing(self) -> Self:
+        """Those whose bytes are known to differ from those that the message's fingerprint names."""
+        return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
+
+    def kept_too_long(self, age: timedelta) -> Self:
+        """Those whose bytes are kept although their message is past the desk for so long, or has a newer version."""
+        past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
+        replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
+        return self.filter(past | replaced, content__isnull=False)
+
+    def drop_bytes(self) -> int:
+        """Delete the bytes; what was detected in the files stays."""
+        return self.update(content=None, state="deleted")

@@ -1,22 +1,26 @@
-"""Reads the thread of a held draft from MultiMail and keeps its letters. It decides nothing, and marks nothing as read.
+"""Reads the thread of a held draft from MultiMail and stores its messages; wakes that read when one came or left.
 
-A letter that the agent has not read yet is never opened one by one: that would take it from the agent's unread mail.
+It marks nothing as read: a message that the agent has not read yet is never opened alone, which would take it from the
+agent's unread mail.
 """
 
 import logging
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from common.nudge import nudge
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from audit.recording import record
+from audit.models import Entry
+from audit.recording import record, recorded
 from common.postgres import clock
-from mirror.expected import expect_thread
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
+from mirror.store import expect_thread
 from mirror.sync import health, reads
 from mirror.sync.reads import ACTOR
 from mirror.threads.conversation import conversation_of
@@ -173,3 +177,21 @@ def _end(thread: Thread, problem: str, *, began: datetime, is_cut: bool) -> str:
     else:
         mine.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
     return problem or "read"
+
+
+_NEWS = ("message.received", "message.released", "message.sent")
+
+
+def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
+    """Tell a worker, once it is committed; whether any draft waits in that thread is asked there."""
+    if not isinstance(about, Message) or not about.thread_id or about.mailbox_id is None:
+        return
+    # Received mail that waits for its own approval has come all the same.
+    if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
+        # By its public id: of one that has just begun, the row's key is not known here yet.
+        nudge("approvals.tasks.hear_of_letter", str(about.public_id))
+
+
+def connect() -> None:
+    """Listen to the ledger."""
+    recorded.connect(on_recorded, dispatch_uid="mirror.threads")

@@ -1,85 +1,186 @@
-"""Reads the lists that apply to a mailbox, with those entries alone that could name a recipient at hand.
+"""Reads the lists that apply to messages and judges many messages at once; counts what their entries let through.
 
-Its cost does not grow with the lists: entries are found by their patterns (allow_entry_pattern).
+The cost does not grow with the lists: entries are found by their patterns (index allow_entry_pattern).
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
 
-from common.patterns import read_pattern, stored_pattern
-from policy.allowlists.judgement import Entry, StandingList
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from common.fingerprint import Content
+from common.patterns import compared, read_pattern, stored_pattern
+from common.postgres import clock
+from mirror.models import Connection, KnownContact, Mailbox, Message
+from mirror.recipients import written_to, written_to_in
+from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
 from policy.models import AllowEntry, Allowlist
 
-if TYPE_CHECKING:
-    from mirror.models import Mailbox
-
-Restriction = Allowlist.Kind.RESTRICTION
+# How long the contacts that were read of an account are valid, by the database's clock.
+CONTACTS_LAST = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Reach:
-    """All lists in force of some connections, with the entries that were asked for; told apart by mailbox in memory."""
+class ListsInForce:
+    """All lists in force of some connections, with the entries that were asked for."""
 
     lists: Sequence[Allowlist] = ()
     # By the key of the list; None for one that is not stored yet.
     entries: Mapping[int | None, Mapping[str, Entry]] = field(default_factory=dict)
 
-    def of(self, *, connection: int, mailbox: int | None) -> list[StandingList]:
+    def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
         """Return the lists that apply to a mailbox, the narrowest first.
 
-        Mail whose mailbox is not known may be any one's of its connection: it is under the modes of all of them, and
-        their entries say nothing of it.
+        Mail whose mailbox is not known may belong to any mailbox of its connection: the modes of all of them apply to
+        it, and none of their entries.
         """
         found = []
         for one in self.lists:
             if one.mailbox_id is None and one.connection_id in (None, connection):
-                found.append((2 if one.connection_id is None else 1, self._standing(one, counts=True)))
+                found.append((2 if one.connection_id is None else 1, self._applicable(one, counts=True)))
             elif one.mailbox is not None and _may_be(one.mailbox, connection, mailbox):
-                found.append((0, self._standing(one, counts=mailbox is not None)))
-        return [standing for _, standing in sorted(found, key=lambda pair: pair[0])]
+                found.append((0, self._applicable(one, counts=mailbox is not None)))
+        return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
-    def _standing(self, one: Allowlist, *, counts: bool) -> StandingList:
+    def _applicable(self, one: Allowlist, *, counts: bool) -> ApplicableList:
         label = str(one.mailbox or one.connection or "all")
-        return StandingList(one.pk, label, one.mode, one.version, self.entries.get(one.pk, {}) if counts else {})
+        return ApplicableList(one.pk, label, one.mode, one.version, self.entries.get(one.pk, {}) if counts else {})
 
 
-def _may_be(one: "Mailbox", connection: int, mailbox: int | None) -> bool:
+def _may_be(one: Mailbox, connection: int, mailbox: int | None) -> bool:
     return one.connection_id == connection and mailbox in (None, one.pk)
 
 
-def reach_of(*, connections: Collection[int], patterns: Iterable[str], also: Allowlist | None = None) -> Reach:
+def lists_in_force(
+    *, connections: Collection[int], patterns: Iterable[str], also: Allowlist | None = None
+) -> ListsInForce:
     """Return the restrictions in force for these connections with the entries of these patterns, in two queries.
 
     `also` is a list that is read whatever its mode is.
     """
-    lists = list(Allowlist.objects.in_force(kind=Restriction, connections=connections))
+    lists = list(Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=connections))
     lists += [also] if also is not None and (also.pk is None or also not in lists) else []
     wanted = list(patterns)
     entries: dict[int | None, dict[str, Entry]] = {}
     if lists and wanted:
         keys = [one.pk for one in lists if one.pk is not None]
-        rows = AllowEntry.objects.in_place().filter(allowlist__in=keys, pattern__in=wanted)
+        rows = AllowEntry.objects.not_removed().filter(allowlist__in=keys, pattern__in=wanted)
         for key, list_id, pattern, ends in rows.values_list("pk", "allowlist_id", "pattern", "expires_at"):
             entries.setdefault(list_id, {})[pattern] = Entry(pattern, ends, key)
-    return Reach(lists, entries)
+    return ListsInForce(lists, entries)
 
 
 def with_change(
-    reach: Reach, changed: Allowlist, *, mode: str | None, put: Iterable[Entry], remove: Iterable[str]
-) -> Reach:
-    """Return what would be in place of `reach` if one of its lists were changed so."""
+    in_force: ListsInForce, changed: Allowlist, *, mode: str | None, put: Iterable[Entry], remove: Iterable[str]
+) -> ListsInForce:
+    """Return the lists as they would be after this change of one of them."""
     other = copy(changed)
     other.mode = mode or changed.mode
-    entries = dict(reach.entries.get(changed.pk, {}))
+    entries = dict(in_force.entries.get(changed.pk, {}))
     for pattern in remove:
         entries.pop(stored_pattern(pattern), None)
     entries |= {pattern: replace(one, pattern=pattern) for one in put for pattern in (read_pattern(one.pattern),)}
-    lists = [other if one is changed or one == changed else one for one in reach.lists]
-    return Reach(lists, {**reach.entries, changed.pk: entries})
+    lists = [other if one is changed or one == changed else one for one in in_force.lists]
+    return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
-def standing_lists(*, connection: int, mailbox: int | None, patterns: Iterable[str]) -> list[StandingList]:
+def applicable_lists(*, connection: int, mailbox: int | None, patterns: Iterable[str]) -> list[ApplicableList]:
     """Return the restrictions that apply to one mailbox."""
-    return reach_of(connections=[connection], patterns=patterns).of(connection=connection, mailbox=mailbox)
+    return lists_in_force(connections=[connection], patterns=patterns).for_mailbox(connection, mailbox)
+
+
+def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, Judgement]:
+    """Return the judgement of each message by its key. No list applies to received mail."""
+    asked = {one.pk: written_to_in(one.revision) for one in messages if _is_restricted(one) and one.revision}
+    judged = {one.pk: Judgement() for one in messages}
+    if not asked:
+        return judged
+    here = [one for one in messages if one.pk in asked]
+    everybody = patterns_of(address for addresses in asked.values() for address in addresses)
+    in_force = lists_in_force(connections={one.connection_id for one in here}, patterns=everybody)
+    if not in_force.lists:
+        return judged
+    lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in here}
+    by_contacts = [one for one in here if _goes_by_contacts(lists[one.pk])]
+    known = contacts_among({one.connection_id for one in by_contacts}, _by_connection(by_contacts, asked))
+    for one in here:
+        judged[one.pk] = judge(asked[one.pk], lists[one.pk], known.get(one.connection_id), now)
+    return judged
+
+
+def judge_content(message: Message, content: Content) -> Judgement:
+    """Return the judgement of a content that has just been read, by the lists of now."""
+    recipients = written_to(content) if _is_restricted(message) else ()
+    if not recipients:
+        return Judgement()
+    connection = message.connection_id
+    in_force = lists_in_force(connections=[connection], patterns=patterns_of(recipients))
+    lists = in_force.for_mailbox(connection, message.mailbox_id)
+    if not lists:
+        return Judgement()
+    here = {connection: list(filter(None, map(compared, recipients)))}
+    known = contacts_among(here, here) if _goes_by_contacts(lists) else {}
+    return judge(recipients, lists, known.get(connection), clock())
+
+
+def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:
+    """Whether what these lists say depends on the contacts of the account."""
+    return strictest(one.mode for one in lists) == CONTACTS
+
+
+def contacts_among(
+    connections: Iterable[int], addresses: Mapping[int, Collection[str]] | None = None
+) -> dict[int, Collection[str] | None]:
+    """Return by connection those of `addresses` that are contacts, all of them without; None where none were read."""
+    wanted = list(connections)
+    if not wanted:
+        return {}
+    fresh = Connection.objects.filter(pk__in=wanted, contacts_read_at__gte=Now() - CONTACTS_LAST)
+    read = list(fresh.values_list("pk", flat=True))
+    found: dict[int, set[str]] = {one: set() for one in read}
+    rows = KnownContact.objects.filter(connection__in=read)
+    if addresses is not None:
+        rows = rows.filter(address__in={address for here in addresses.values() for address in here})
+    for connection, address in rows.values_list("connection_id", "address"):
+        found[connection].add(address)
+    return {one: found.get(one) for one in wanted}
+
+
+def _by_connection(messages: Iterable[Message], asked: Mapping[int, Iterable[str]]) -> dict[int, Collection[str]]:
+    found: dict[int, set[str]] = {}
+    for one in messages:
+        found.setdefault(one.connection_id, set()).update(filter(None, map(compared, asked[one.pk])))
+    return dict(found)
+
+
+def _is_restricted(message: Message) -> bool:
+    return message.direction != "inbound"
+
+
+@transaction.atomic
+def count_hits(*, limit: int) -> int:
+    """Count the hits of some messages that were not counted yet; return how many messages."""
+    # Locked so that none is counted twice; one that somebody decides at this moment is counted later.
+    rows = Message.objects.to_count().select_for_update(of=("self",), no_key=True, skip_locked=True)
+    messages = list(rows.select_related("revision")[:limit])
+    if not messages:
+        return 0
+    hits = _hits([one for one in messages if not one.sandbox])
+    # In one order: two that count at once must not wait for each other.
+    for entry, number in sorted(hits.items()):
+        AllowEntry.objects.filter(pk=entry).update(hits=F("hits") + number, last_hit_at=Now())
+    Message.objects.filter(pk__in=[one.pk for one in messages]).update(hits_counted_at=Now())
+    return len(messages)
+
+
+def _hits(messages: list[Message]) -> Counter[int]:
+    """Return by entry how many messages it let through to somebody; a message counts once an entry."""
+    found: Counter[int] = Counter()
+    for judged in judge_messages(messages, now=clock()).values():
+        found.update({listed.entry for listed in judged.passed.values() if listed.entry is not None})
+    return found

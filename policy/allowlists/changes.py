@@ -1,6 +1,6 @@
-"""Changes allowlists: one version at a time, with what each entry was before and after, and tells the gates to come.
+"""Changes allowlists: one version at a time, with the history of each entry, and marks the gates to be updated.
 
-Who writes on the strength of an older version is refused, so that nobody undoes what they have not seen.
+A change based on an older version is refused, so that nobody undoes what they have not seen.
 """
 
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
-from policy.allowlists.applicable import standing_lists
-from policy.allowlists.judgement import MONITOR, OFF, Place, allowable, judge
+from policy.allowlists.applicable import applicable_lists
+from policy.allowlists.judgement import MONITOR, OFF, ListScope, allowable, judge
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 PUSH = "approvals.tasks.push_lists"
 MAX_NOTE = 300
-# So many rows go to the database at once, and so many entries an entry of the ledger names.
-_AT_ONCE = 5000
+# How many rows are written at once, and how many patterns an entry of the ledger names.
+_CHUNK = 5000
 _RECORDED = 50
 _ACTIONS = {"changed": "allowlist.changed", "imported": "allowlist.imported", "allowed": "allowlist.allowed"}
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """An entry as it should stand. `owner` is the person who answers for it."""
+class WantedEntry:
+    """An entry as it should be. `owner` is the person who answers for it."""
 
     pattern: str
     note: str = ""
@@ -48,17 +48,17 @@ class Change:
     """What should become of a list: its mode, where that is to be another, and entries put in or taken out."""
 
     mode: str | None = None
-    put: tuple[Wanted, ...] = ()
+    put: tuple[WantedEntry, ...] = ()
     remove: tuple[str, ...] = ()
 
 
-def may_change(actor: Actor, place: Place) -> bool:
-    """Whether the actor may change the lists of a place: an admin of all that they are for."""
-    if place.mailbox is not None:
-        mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=place.mailbox).first()
-        return mailbox is not None and _is_admin(actor, mailbox.connection_id, place.mailbox)
-    if place.connection is not None:
-        return _is_admin(actor, place.connection, None)
+def may_change(actor: Actor, scope: ListScope) -> bool:
+    """Whether the actor may change the lists of a scope: an admin of all that they are for."""
+    if scope.mailbox is not None:
+        mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=scope.mailbox).first()
+        return mailbox is not None and _is_admin(actor, mailbox.connection_id, scope.mailbox)
+    if scope.connection is not None:
+        return _is_admin(actor, scope.connection, None)
     return any(one.role is Role.ADMIN and one.connection is None and one.mailbox is None for one in actor.scopes)
 
 
@@ -68,47 +68,47 @@ def _is_admin(actor: Actor, connection: int, mailbox: int | None) -> bool:
 
 @atomic_with_retry
 def apply_change(
-    *, place: Place, kind: str, change: Change, version: int, actor: Actor, now: datetime, how: str = "changed"
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, now: datetime, how: str = "changed"
 ) -> Allowlist:
-    """Change one list, if it still is at `version` (0: it was never written), and have the gates told.
+    """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
     `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
     and StaleAllowlist with the list as it stands where somebody else was faster.
     """
-    locked = _locked(place, kind, actor)
+    locked = _lock(scope, kind, actor)
     if locked.version != version:
         raise StaleAllowlist(
             f"Somebody changed this list meanwhile: you saw version {version}, now it is version {locked.version}. "
             "Look at it again, then make your change.",
             current=locked,
         )
-    return _changed(locked, change, actor, how)
+    return _save_change(locked, change, actor, how)
 
 
 @atomic_with_retry
 def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor, now: datetime) -> Allowlist:
-    """Let one address be written to from one mailbox for some days; only an admin of the mailbox may.
+    """Allow one address for one mailbox for some days; only an admin of the mailbox may.
 
     Raises AllowlistNotAllowed where that would do more than it says, or nothing.
     """
-    place, pattern = Place(mailbox=mailbox), allowable(address)
+    scope, pattern = ListScope(mailbox=mailbox), allowable(address)
     if pattern is None:
         raise AllowlistNotAllowed("This is no address that a list can name, so it cannot be allowed.")
-    locked = _locked(place, Allowlist.Kind.RESTRICTION, actor)
+    locked = _lock(scope, Allowlist.Kind.RESTRICTION, actor)
     at = clock()
     mode = _mode_to_join(locked, at)
     ends = at + timedelta(days=days)
-    wanted = Wanted(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
+    wanted = WantedEntry(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
     before = locked.entries.live(at).filter(pattern=pattern).first()
     lasts = before is not None and (before.expires_at is None or before.expires_at >= ends)
-    return _changed(locked, Change(mode=mode, put=() if lasts else (wanted,)), actor, "allowed")
+    return _save_change(locked, Change(mode=mode, put=() if lasts else (wanted,)), actor, "allowed")
 
 
 def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
     """Return the mode in which an entry of this mailbox's list counts, where it is another than the list's.
 
-    A list that is off counts for nothing. Watching, it adds its entries to those of the lists in force, and refuses
-    nobody by itself once they are switched off.
+    A list that is off does not count. In monitor mode its entries count beside those of the lists in force, and it
+    refuses nobody by itself once they are switched off.
     """
     if locked.mode != OFF:
         return None
@@ -118,40 +118,40 @@ def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
             "if they are right, and allow the address there."
         )
     assert locked.mailbox is not None, "it is the list of a mailbox"
-    in_force = standing_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
+    in_force = applicable_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
     if judge((), in_force, None, at).mode == OFF:
         raise AllowlistNotAllowed("No allowlist is in force for this mailbox, so there is nothing to allow.")
     return MONITOR
 
 
-def _locked(place: Place, kind: str, actor: Actor) -> Allowlist:
-    """Return the list of a place under a lock, made where there is none."""
-    if not may_change(actor, place):
+def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
+    """Return the list of a scope under a lock, made where there is none."""
+    if not may_change(actor, scope):
         raise AllowlistNotAllowed("Only an admin of all that this list is for can change it.")
-    scope = {"connection_id": place.connection, "mailbox_id": place.mailbox, "kind": kind}
+    scope = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     # There is always a row to lock: of two who make the first version at once the second waits here.
     Allowlist.objects.bulk_create([Allowlist(**scope)], ignore_conflicts=True)
     rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")
     return rows.get(**scope)
 
 
-def _changed(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
+def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
     """Write a change of a locked list, with its history and its entry in the ledger."""
     _check(locked, change)
-    before = _standing(locked)
+    before = _summary(locked)
     number = locked.version + 1
-    changes = [] if change.mode in (None, locked.mode) else [_of_mode(locked, change.mode, number, actor)]
-    changes += _taken_out(locked, change.remove, number, actor)
-    changes += _put_in(locked, change.put, number, actor)
+    changes = [] if change.mode in (None, locked.mode) else [_change_mode(locked, change.mode, number, actor)]
+    changes += _remove_entries(locked, change.remove, number, actor)
+    changes += _put_entries(locked, change.put, number, actor)
     if not changes:
         return locked
-    AllowChange.objects.bulk_create(changes, batch_size=_AT_ONCE)
+    AllowChange.objects.bulk_create(changes, batch_size=_CHUNK)
     locked.mode, locked.version = change.mode or locked.mode, number
     locked.changed_by_id = int(actor.id)
     locked.changed_at = Now()
     locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])
     locked.refresh_from_db(fields=["changed_at"])
-    _tell_gates(locked)
+    _mark_gates_behind(locked)
     _record(locked, changes, actor, how, before)
     return locked
 
@@ -165,40 +165,50 @@ def _check(locked: Allowlist, change: Change) -> None:
         )
 
 
-def _of_mode(locked: Allowlist, mode: str | None, number: int, actor: Actor) -> AllowChange:
-    return _line(locked, number, actor, AllowChange.What.MODE, before={"mode": locked.mode}, after={"mode": mode})
+def _change_mode(locked: Allowlist, mode: str | None, number: int, actor: Actor) -> AllowChange:
+    return _history_row(
+        locked, number, actor, AllowChange.What.MODE, before={"mode": locked.mode}, after={"mode": mode}
+    )
 
 
-def _taken_out(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
+def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
     stored = [stored_pattern(one) for one in patterns]
-    gone = list(locked.entries.in_place().filter(pattern__in=stored)) if stored else []
+    gone = list(locked.entries.not_removed().filter(pattern__in=stored)) if stored else []
     for pattern in {*stored} - {one.pattern for one in gone}:
         _read(pattern)
     AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
-    return [_line(locked, number, actor, AllowChange.What.REMOVED, entry=one, before=_told(one)) for one in gone]
+    return [
+        _history_row(locked, number, actor, AllowChange.What.REMOVED, entry=one, before=_state_of(one)) for one in gone
+    ]
 
 
-def _put_in(locked: Allowlist, put: tuple[Wanted, ...], number: int, actor: Actor) -> list[AllowChange]:
-    """Write what is new and what is another than before; of two of one pattern the last stands."""
+def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, actor: Actor) -> list[AllowChange]:
+    """Write the entries that are new or differ; of two with one pattern the last counts."""
     wanted = {_read(one.pattern): one for one in put}
-    there = {one.pattern: one for one in locked.entries.in_place().filter(pattern__in=list(wanted))} if wanted else {}
+    there = (
+        {one.pattern: one for one in locked.entries.not_removed().filter(pattern__in=list(wanted))} if wanted else {}
+    )
     fresh = [_entry(locked, pattern, one, actor) for pattern, one in wanted.items() if pattern not in there]
-    AllowEntry.objects.bulk_create(fresh, batch_size=_AT_ONCE)
-    lines = [_line(locked, number, actor, AllowChange.What.ADDED, entry=one, after=_told(one)) for one in fresh]
+    AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
+    lines = [
+        _history_row(locked, number, actor, AllowChange.What.ADDED, entry=one, after=_state_of(one)) for one in fresh
+    ]
     altered = []
     for pattern, entry in there.items():
-        before, one = _told(entry), wanted[pattern]
+        before, one = _state_of(entry), wanted[pattern]
         entry.note, entry.owner_id, entry.expires_at = one.note[:MAX_NOTE], one.owner, one.expires_at
-        if _told(entry) != before:
+        if _state_of(entry) != before:
             altered.append(entry)
             lines.append(
-                _line(locked, number, actor, AllowChange.What.CHANGED, entry=entry, before=before, after=_told(entry))
+                _history_row(
+                    locked, number, actor, AllowChange.What.CHANGED, entry=entry, before=before, after=_state_of(entry)
+                )
             )
-    AllowEntry.objects.bulk_update(altered, ["note", "owner", "expires_at"], batch_size=_AT_ONCE)
+    AllowEntry.objects.bulk_update(altered, ["note", "owner", "expires_at"], batch_size=_CHUNK)
     return lines
 
 
-def _entry(locked: Allowlist, pattern: str, one: Wanted, actor: Actor) -> AllowEntry:
+def _entry(locked: Allowlist, pattern: str, one: WantedEntry, actor: Actor) -> AllowEntry:
     return AllowEntry(
         allowlist=locked,
         pattern=pattern,
@@ -216,17 +226,17 @@ def _read(pattern: str) -> str:
         raise AllowlistNotAllowed(str(error)) from None
 
 
-def _told(entry: AllowEntry) -> dict[str, Any]:
+def _state_of(entry: AllowEntry) -> dict[str, Any]:
     ends = entry.expires_at.isoformat() if entry.expires_at else None
     return {"pattern": entry.pattern, "note": entry.note, "owner": entry.owner_id, "expires_at": ends}
 
 
-def _line(locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any) -> AllowChange:
+def _history_row(locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any) -> AllowChange:
     return AllowChange(allowlist=locked, version=number, what=what, by_id=int(actor.id), **fields)
 
 
-def _tell_gates(locked: Allowlist) -> None:
-    """Note at each mailbox concerned that its gate should have more than it has."""
+def _mark_gates_behind(locked: Allowlist) -> None:
+    """Mark for each mailbox that its gate does not have the list yet, and wake a worker."""
     mailboxes = _mailboxes_of(locked)
     GateList.objects.bulk_create(
         [GateList(mailbox_id=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True
@@ -246,8 +256,8 @@ def _mailboxes_of(locked: Allowlist) -> list[int]:
     return list(mailboxes.values_list("pk", flat=True))
 
 
-def _standing(locked: Allowlist) -> str:
-    return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.in_place().count()}"
+def _summary(locked: Allowlist) -> str:
+    return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.not_removed().count()}"
 
 
 def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str) -> None:
@@ -266,12 +276,12 @@ def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: st
             "list": locked.kind,
             "mode": locked.mode,
             "version": str(locked.version),
-            **{what: _some(found) for what, found in patterns.items() if what != AllowChange.What.MODE},
-            **changed(before=before, after=_standing(locked)),
+            **{what: _first_few(found) for what, found in patterns.items() if what != AllowChange.What.MODE},
+            **changed(before=before, after=_summary(locked)),
         },
     )
 
 
-def _some(patterns: list[str]) -> str:
+def _first_few(patterns: list[str]) -> str:
     more = len(patterns) - _RECORDED
     return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")

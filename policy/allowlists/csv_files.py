@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time
 
 from common.csv_rows import FORMULA, csv_row
 from common.patterns import read_pattern
-from policy.allowlists.changes import MAX_NOTE, Wanted
+from policy.allowlists.changes import MAX_NOTE, WantedEntry
 
 COLUMNS = ("pattern", "note", "owner", "expires_at")
 _SPELLINGS = {"owner email": "owner", "owner_email": "owner", "expires at": "expires_at", "expires": "expires_at"}
@@ -26,10 +26,10 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Given:
+class ParsedEntries:
     """What a file or a field holds: entries, each pattern once, and what is wrong with the rest."""
 
-    put: tuple[Wanted, ...] = ()
+    put: tuple[WantedEntry, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -37,11 +37,11 @@ class UnreadableFile(Exception):
     """The file as a whole cannot be read; the sentence says why."""
 
 
-def read_file(raw: bytes, *, people: Mapping[str, int]) -> Given:
+def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
     """Read a CSV file. `people` are the keys of those who can be owners, by address. Raises UnreadableFile."""
     rows = _rows(raw)
     header = _header(next(rows, (1, []))[1])
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, WantedEntry] = {}
     first_at: dict[str, int] = {}
     problems = []
     for number, (line, cells) in enumerate(rows, start=1):
@@ -60,12 +60,12 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> Given:
             problems.append(Problem(line, row.get("pattern", "")[:200], str(error)))
             continue
         wanted[one.pattern], first_at[one.pattern] = one, line
-    return Given(tuple(wanted.values()), tuple(problems))
+    return ParsedEntries(tuple(wanted.values()), tuple(problems))
 
 
-def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime | None) -> Given:
+def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime | None) -> ParsedEntries:
     """Read entries as they are typed, one a line."""
-    wanted: dict[str, Wanted] = {}
+    wanted: dict[str, WantedEntry] = {}
     problems = []
     for number, line in enumerate(text.splitlines()[: MAX_ROWS + 1], start=1):
         if not line.strip():
@@ -79,8 +79,8 @@ def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime 
         except ValueError as error:
             problems.append(Problem(number, line.strip()[:200], str(error)))
             continue
-        wanted[pattern] = Wanted(pattern, note, owner, expires_at)
-    return Given(tuple(wanted.values()), tuple(problems))
+        wanted[pattern] = WantedEntry(pattern, note, owner, expires_at)
+    return ParsedEntries(tuple(wanted.values()), tuple(problems))
 
 
 def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
@@ -128,14 +128,16 @@ def _header(cells: list[str]) -> list[str]:
     return header
 
 
-def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> Wanted:
+def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
     note, owner = " ".join(row.get("note", "").split()), row.get("owner", "").strip()
     pattern = read_pattern(row.get("pattern", ""))
     if len(note) > MAX_NOTE:
         raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
     if owner and owner.lower() not in people:
         raise ValueError(f"Nobody here has the address {owner[:80]!a}, so it cannot be the owner.")
-    return Wanted(pattern, note, people[owner.lower()] if owner else None, _moment(row.get("expires_at", "").strip()))
+    return WantedEntry(
+        pattern, note, people[owner.lower()] if owner else None, _moment(row.get("expires_at", "").strip())
+    )
 
 
 def _moment(text: str) -> datetime | None:

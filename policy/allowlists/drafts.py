@@ -1,6 +1,6 @@
-"""A change of a list between its form and its saving: what it would do, and a signed packet that carries it there.
+"""A change of a list between its form and its saving: its preview, and the signed text that carries it there.
 
-What was shown before saving is what is saved: the packet is for this list, this version and this person alone.
+What the preview showed is what is saved: the signed text is for this list, version and person alone.
 """
 
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from typing import Any
 from django.core import signing
 
 from people.actors import Actor
-from policy.allowlists.changes import Change, Wanted
-from policy.allowlists.scopes import ListAt
+from policy.allowlists.changes import Change, WantedEntry
+from policy.allowlists.lists import ListRef
 from policy.models import AllowEntry
 
-# The desk takes a form of a mebibyte; the rest of the form is short.
+# A form may have one mebibyte; its other fields are short.
 MAX_PACKED = 950_000
 # A form left open for longer is made anew.
 _GOOD_FOR = 24 * 3600
 
 
-class Unpackable(Exception):
-    """The packet is none of ours, too old, or of somebody else."""
+class InvalidDraft(Exception):
+    """The signed text is not ours, too old, or somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -29,28 +29,28 @@ class Draft:
     """What somebody wants of a list. With `whole` the list shall hold exactly what is put."""
 
     mode: str | None = None
-    put: tuple[Wanted, ...] = ()
+    put: tuple[WantedEntry, ...] = ()
     remove: tuple[str, ...] = ()
     whole: bool = False
     is_import: bool = False
 
 
 @dataclass(frozen=True)
-class Step:
+class EntryChange:
     """One entry before and after; of the two there is at least one."""
 
     pattern: str
     before: AllowEntry | None = None
-    after: Wanted | None = None
+    after: WantedEntry | None = None
 
 
 @dataclass(frozen=True)
 class Preview:
     """What a draft does to a list as it stands."""
 
-    added: tuple[Step, ...]
-    changed: tuple[Step, ...]
-    removed: tuple[Step, ...]
+    added: tuple[EntryChange, ...]
+    changed: tuple[EntryChange, ...]
+    removed: tuple[EntryChange, ...]
     unchanged: int
     mode_before: str
     mode_after: str
@@ -63,23 +63,23 @@ class Preview:
         return not (self.added or self.changed or self.removed) and self.mode_before == self.mode_after
 
 
-def preview(draft: Draft, at: ListAt, *, now: datetime) -> Preview:
+def preview(draft: Draft, at: ListRef, *, now: datetime) -> Preview:
     """Return what the draft does to the list as it stands now."""
     wanted = {one.pattern: one for one in draft.put}
-    rows = AllowEntry.objects.none() if at.row is None else at.row.entries.in_place()
+    rows = AllowEntry.objects.none() if at.row is None else at.row.entries.not_removed()
     named = rows if draft.whole else rows.filter(pattern__in=[*wanted, *draft.remove])
     there = {one.pattern: one for one in named.select_related("owner").order_by("pattern")}
     gone = [one for one in there if one not in wanted] if draft.whole else [one for one in draft.remove if one in there]
-    added = tuple(Step(pattern, after=one) for pattern, one in wanted.items() if pattern not in there)
-    both = [Step(pattern, there[pattern], one) for pattern, one in wanted.items() if pattern in there]
+    added = tuple(EntryChange(pattern, after=one) for pattern, one in wanted.items() if pattern not in there)
+    both = [EntryChange(pattern, there[pattern], one) for pattern, one in wanted.items() if pattern in there]
     changed = tuple(step for step in both if _differs(step))
     live = rows.live(now).count()
-    for step in (*added, *changed, *(Step(one, there[one]) for one in gone)):
+    for step in (*added, *changed, *(EntryChange(one, there[one]) for one in gone)):
         live += _is_live(step.after, now) - _is_live(step.before, now)
     return Preview(
         added=added,
         changed=changed,
-        removed=tuple(Step(one, there[one]) for one in gone),
+        removed=tuple(EntryChange(one, there[one]) for one in gone),
         unchanged=len(both) - len(changed),
         mode_before=at.mode,
         mode_after=draft.mode or at.mode,
@@ -88,37 +88,39 @@ def preview(draft: Draft, at: ListAt, *, now: datetime) -> Preview:
     )
 
 
-def _differs(step: Step) -> bool:
+def _differs(step: EntryChange) -> bool:
     before, after = step.before, step.after
     if before is None or after is None:
         return True
     return (before.note, before.owner_id, before.expires_at) != (after.note, after.owner, after.expires_at)
 
 
-def _is_live(one: AllowEntry | Wanted | None, now: datetime) -> int:
+def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> int:
     return int(one is not None and (one.expires_at is None or one.expires_at > now))
 
 
-def pack(draft: Draft, at: ListAt, actor: Actor) -> str:
-    """Return the draft as a packet for the form that saves it. Raises ValueError where it is too much for one."""
+def pack(draft: Draft, at: ListRef, actor: Actor) -> str:
+    """Return the draft as signed text for the form that saves it. Raises ValueError where it is too long."""
     put = [[w.pattern, w.note, w.owner, w.expires_at.isoformat() if w.expires_at else None] for w in draft.put]
-    told = [at.version, draft.mode, put, list(draft.remove), draft.whole, draft.is_import]
-    packed = signing.dumps(told, salt=_salt(at, actor), compress=True)
+    fields = [at.version, draft.mode, put, list(draft.remove), draft.whole, draft.is_import]
+    packed = signing.dumps(fields, salt=_salt(at, actor), compress=True)
     if len(packed) > MAX_PACKED:
         raise ValueError("These are too many entries for one change. Bring them in several parts.")
     return packed
 
 
-def unpack(packed: str, at: ListAt, actor: Actor) -> tuple[int, Draft]:
-    """Return the version that a packet is for, and its draft. Raises Unpackable."""
+def unpack(packed: str, at: ListRef, actor: Actor) -> tuple[int, Draft]:
+    """Return the version that a signed text is for, and its draft. Raises InvalidDraft."""
     try:
-        told: Any = signing.loads(packed, salt=_salt(at, actor), max_age=_GOOD_FOR)
+        fields: Any = signing.loads(packed, salt=_salt(at, actor), max_age=_GOOD_FOR)
     except signing.BadSignature:
-        raise Unpackable from None
-    version, mode, put, remove, whole, is_import = told
-    wanted = (Wanted(p, note, owner, datetime.fromisoformat(ends) if ends else None) for p, note, owner, ends in put)
+        raise InvalidDraft from None
+    version, mode, put, remove, whole, is_import = fields
+    wanted = (
+        WantedEntry(p, note, owner, datetime.fromisoformat(ends) if ends else None) for p, note, owner, ends in put
+    )
     return version, Draft(mode, tuple(wanted), tuple(remove), whole, is_import)
 
 
-def _salt(at: ListAt, actor: Actor) -> str:
+def _salt(at: ListRef, actor: Actor) -> str:
     return f"allowlist:{at.scope}:{at.kind}:{actor.id}"

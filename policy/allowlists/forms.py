@@ -1,22 +1,23 @@
-"""All parsing of what people say about allowlists: a change, a file, a search, and an operator's code."""
+"""The forms of allowlists: a change, a file, a search, and an operator's code."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 
+from common.forms import SentenceForm
 from people.models import Person
 from policy.allowlists.changes import MAX_NOTE
-from policy.allowlists.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
+from policy.allowlists.csv_files import MAX_BYTES, ParsedEntries, UnreadableFile, read_file, read_lines
 from policy.allowlists.drafts import Draft
-from policy.allowlists.scopes import ListAt
+from policy.allowlists.lists import ListRef
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
 SHOWN = (("", "all"), ("ending", "ending within two weeks"), ("expired", "expired"), ("unused", "never used"))
 
 
-class ChangeForm(forms.Form):
+class ChangeForm(SentenceForm):
     """A change of a list as its pages offer it: entries to put in, entries to take out, or another mode."""
 
     lines = forms.CharField(required=False, widget=forms.Textarea)
@@ -34,10 +35,10 @@ class ChangeForm(forms.Form):
         required=False, choices=Allowlist.Mode.choices, error_messages={"invalid_choice": "Choose one of the modes."}
     )
 
-    def __init__(self, *args: Any, at: ListAt, now: datetime, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, at: ListRef, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.at, self.now = at, now
-        self.given = Given()
+        self.parsed = ParsedEntries()
 
     def clean_owner(self) -> int | None:
         typed = str(self.cleaned_data["owner"]).strip()
@@ -71,21 +72,21 @@ class ChangeForm(forms.Form):
         cleaned["remove"] = self.data.getlist("remove") if hasattr(self.data, "getlist") else []
         self.errors.pop("remove", None)
         if not self.errors:
-            self.given = read_lines(
+            self.parsed = read_lines(
                 cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
             )
-            if not (self.given.put or cleaned["remove"] or cleaned["mode"]):
-                why = "Nothing of it can be taken." if self.given.problems else "Name at least one address or domain."
+            if not (self.parsed.put or cleaned["remove"] or cleaned["mode"]):
+                why = "Nothing of it can be taken." if self.parsed.problems else "Name at least one address or domain."
                 self.add_error("lines", why)
         return cleaned
 
     def draft(self) -> Draft:
         """Return the change that was asked for."""
         cleaned = self.cleaned_data
-        return Draft(cleaned["mode"] or None, self.given.put, tuple(str(one)[:320] for one in cleaned["remove"]))
+        return Draft(cleaned["mode"] or None, self.parsed.put, tuple(str(one)[:320] for one in cleaned["remove"]))
 
 
-class ImportForm(forms.Form):
+class ImportForm(SentenceForm):
     """A file of entries, and whether what it does not name is taken out."""
 
     file = forms.FileField(
@@ -101,7 +102,7 @@ class ImportForm(forms.Form):
         error_messages={"required": "Say what shall become of the other entries.", "invalid_choice": "Choose one."},
     )
 
-    given = Given()
+    parsed = ParsedEntries()
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -109,24 +110,24 @@ class ImportForm(forms.Form):
         if upload is None or self.errors:
             return cleaned
         try:
-            self.given = read_file(upload.read(MAX_BYTES + 1), people=owners())
+            self.parsed = read_file(upload.read(MAX_BYTES + 1), people=owners())
         except UnreadableFile as error:
             self.add_error("file", str(error))
             return cleaned
-        if self.given.problems and cleaned["how"] == "replace":
-            first = self.given.problems[0]
+        if self.parsed.problems and cleaned["how"] == "replace":
+            first = self.parsed.problems[0]
             self.add_error(
                 "file",
                 f"Line {first.line}: {first.sentence} What is not understood would be taken out of the list, so a file "
-                f"that replaces it must be understood whole ({len(self.given.problems)} to mend).",
+                f"that replaces it must be understood whole ({len(self.parsed.problems)} to mend).",
             )
-        elif not self.given.put and cleaned["how"] == "add":
+        elif not self.parsed.put and cleaned["how"] == "add":
             self.add_error("file", "There is no entry in this file that can be taken.")
         return cleaned
 
     def draft(self) -> Draft:
         """Return the change that the file asks for."""
-        return Draft(put=self.given.put, whole=self.cleaned_data["how"] == "replace", is_import=True)
+        return Draft(put=self.parsed.put, whole=self.cleaned_data["how"] == "replace", is_import=True)
 
 
 class FindForm(forms.Form):
@@ -137,10 +138,10 @@ class FindForm(forms.Form):
     after = forms.CharField(required=False, max_length=254)
 
     def found(self) -> tuple[str, str, str]:
-        """Return words, filter and place; nonsense is none."""
+        """Return words, filter, and the pattern to begin after; empty where they are invalid."""
         self.is_valid()
-        told = getattr(self, "cleaned_data", {})
-        return (told.get("q") or "", told.get("show") or "", told.get("after") or "")
+        cleaned = self.cleaned_data
+        return cleaned.get("q") or "", cleaned.get("show") or "", cleaned.get("after") or ""
 
 
 class CodeForm(forms.Form):
@@ -152,8 +153,3 @@ class CodeForm(forms.Form):
 def owners() -> dict[str, int]:
     """Return the keys of those who can answer for an entry, by address in lower case."""
     return {email.lower(): pk for email, pk in Person.objects.filter(is_active=True).values_list("email", "pk")}
-
-
-def first_error(form: forms.Form) -> tuple[str, str]:
-    """Return the field that is wrong first, and what is wrong with it."""
-    return next(((name, str(errors[0])) for name, errors in form.errors.items() if errors), ("", ""))

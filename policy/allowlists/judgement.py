@@ -1,7 +1,7 @@
-"""Whom the allowlists let mail go to: one pure judgement over the lists that apply, asked wherever a ruling is.
+"""Whom the allowlists let mail go to: one pure judgement over the lists that apply. It knows no tables.
 
 A mailbox is under the lists for all, of its connection and of its own. Their live entries count together, and the
-strictest of their modes holds; a list that is off counts for nothing. It knows no tables.
+strictest of their modes holds; a list that is off does not count.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,8 +18,8 @@ _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a list holds: for one mailbox, one connection, or neither, which is for all."""
+class ListScope:
+    """What a list applies to: one mailbox, one connection, or neither, which means all mail."""
 
     connection: int | None = None
     mailbox: int | None = None
@@ -38,12 +38,12 @@ class Entry:
     id: int | None = None
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it still holds: at the instant at which it ends it does not."""
+        """Whether it has not expired; at the instant at which it ends it has."""
         return self.expires_at is None or self.expires_at > now
 
 
 @dataclass(frozen=True)
-class StandingList:
+class ApplicableList:
     """A list that applies to a mailbox: its mode, and those of its entries, by pattern, that could name a recipient.
 
     `label` says in words whom it is for: "all", "Main account", "support@yourteam.example".
@@ -57,7 +57,7 @@ class StandingList:
 
 
 @dataclass(frozen=True)
-class Listed:
+class AllowedBy:
     """Why an address may be written to: which entry of which list names it. Without a pattern it is a contact."""
 
     address: str
@@ -69,13 +69,13 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What the lists say to some recipients. `outsiders` are refused; `strangers` would be, were it not a trial."""
+class Judgement:
+    """What the lists say about some recipients. `would_be_refused`: those that a list in monitor mode does not name."""
 
     mode: str = OFF
-    passed: Mapping[str, Listed] = field(default_factory=dict)
-    outsiders: tuple[str, ...] = ()
-    strangers: tuple[str, ...] = ()
+    passed: Mapping[str, AllowedBy] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
+    would_be_refused: tuple[str, ...] = ()
     # "all and support@yourteam.example", and the versions of these lists: "version 7 and version 3".
     labels: str = ""
     versions: str = ""
@@ -84,33 +84,33 @@ class Judged:
 
 
 def judge(
-    recipients: Iterable[str], lists: Sequence[StandingList], contacts: Collection[str] | None, now: datetime
-) -> Judged:
+    recipients: Iterable[str], lists: Sequence[ApplicableList], contacts: Collection[str] | None, now: datetime
+) -> Judgement:
     """Return what `lists`, the narrowest first, say to each of these recipients at this instant.
 
     `contacts` are the known ones among them in the form that lists compare; None: they could not be read, so nobody is
     known. Under a mode in force a recipient passes by a live entry or, in mode contacts, by being known; all others,
-    and what is no address at all, are outsiders.
+    and what is no address at all, are refused.
     """
-    standing = [one for one in lists if one.mode != OFF]
-    if not standing:
-        return Judged()
-    mode = strictest(one.mode for one in standing)
-    passed: dict[str, Listed] = {}
+    counting = [one for one in lists if one.mode != OFF]
+    if not counting:
+        return Judgement()
+    mode = strictest(one.mode for one in counting)
+    passed: dict[str, AllowedBy] = {}
     missed: list[str] = []
     for address in dict.fromkeys(recipients):
-        if listed := let_through(recipient(address), standing, mode, contacts, now):
+        if listed := let_through(recipient(address), counting, mode, contacts, now):
             passed[address] = listed
         else:
             missed.append(address)
-    tried = mode == MONITOR
-    return Judged(
+    is_trial = mode == MONITOR
+    return Judgement(
         mode=mode,
         passed=passed,
-        outsiders=() if tried else tuple(missed),
-        strangers=tuple(missed) if tried else (),
-        labels=_and(one.label for one in standing),
-        versions=_and(f"version {one.version}" for one in standing),
+        refused=() if is_trial else tuple(missed),
+        would_be_refused=tuple(missed) if is_trial else (),
+        labels=_and(one.label for one in counting),
+        versions=_and(f"version {one.version}" for one in counting),
         lacks_contacts=mode == CONTACTS and contacts is None,
     )
 
@@ -130,16 +130,16 @@ def recipient(address: str) -> Recipient:
 
 
 def let_through(
-    one: Recipient, standing: Sequence[StandingList], mode: str, contacts: Collection[str] | None, now: datetime
-) -> Listed | None:
+    one: Recipient, lists: Sequence[ApplicableList], mode: str, contacts: Collection[str] | None, now: datetime
+) -> AllowedBy | None:
     """Return why a recipient passes lists of which none is off: what names them most exactly, and most narrowly."""
     for pattern in one.patterns:
-        for listing in standing:
+        for listing in lists:
             entry = listing.entries.get(pattern)
             if entry is not None and entry.is_live(now):
-                return Listed(one.address, pattern, listing.list_id, listing.label, entry.id, entry.expires_at)
+                return AllowedBy(one.address, pattern, listing.list_id, listing.label, entry.id, entry.expires_at)
     if mode == CONTACTS and contacts is not None and one.patterns and one.patterns[0] in contacts:
-        return Listed(one.address, "", None, "the contacts of the account")
+        return AllowedBy(one.address, "", None, "the contacts of the account")
     return None
 
 

@@ -1,7 +1,7 @@
-"""Rehearses a change of an allowlist on the mail of the last 30 days: what would have been refused, and what not.
+"""Rehearses a change of an allowlist on the mail of the last 30 days: what it would refuse or let through.
 
-Every message is judged as the ruling would, before the change and after it, both at this instant. Messages that go to
-the same recipients are judged once, and each recipient once.
+Messages are judged as the ruling would, before the change and after it, both at this instant; messages to the same
+recipients once, and each recipient once. Mail that the gate refused is no message here and is rehearsed separately.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -9,36 +9,39 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import nlargest
 
-from mirror.models import Message
-from mirror.querysets.sent import Alike
+from mirror.models import KnownContact, Message
+from mirror.querysets.messages import SameRecipients
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
-from policy.allowlists.applicable import Reach, reach_of, with_change
-from policy.allowlists.batch_judgement import contacts_among
+from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, with_change
 from policy.allowlists.changes import Change
 from policy.allowlists.judgement import (
     CONTACTS,
     MONITOR,
     OFF,
+    ApplicableList,
     Entry,
-    Place,
-    StandingList,
+    ListScope,
     judge,
     let_through,
+    patterns_of,
     recipient,
     strictest,
 )
-from policy.models import Allowlist
+from policy.allowlists.lists import ListRef
+from policy.models import Allowlist, GateRefusal
 
 DAYS = 30
 LIMIT = 50
-# Messages from before recipients were stored by themselves are read so many at a time.
-_AT_ONCE = 500
+# How many refusals are judged, the newest first.
+MAX_REFUSALS = 2000
+# How many messages without stored recipients are read at a time.
+_CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Turned:
-    """One message that the change would have turned: who is refused, before it and after it."""
+class ChangedMessage:
+    """One message that the change would have refused or let through: who is refused, before it and after it."""
 
     message: Message
     before: tuple[str, ...]
@@ -49,18 +52,20 @@ class Turned:
 class Rehearsal:
     """What a change would have done since then: `more` messages refused that were not, `fewer` the other way round.
 
-    `noted` would be refused after it, were the list not watching alone. `rows` are the newest that turned.
+    `noted` would be refused after it if the list were in force. `rows` are the newest messages that it affects.
     """
 
     since: datetime
     looked_at: int = 0
     more: int = 0
     fewer: int = 0
-    rows: tuple[Turned, ...] = ()
+    rows: tuple[ChangedMessage, ...] = ()
     noted: int = 0
 
 
-def rehearse(*, place: Place, kind: str, change: Change, actor: Actor, now: datetime, limit: int = LIMIT) -> Rehearsal:
+def rehearse(
+    *, scope: ListScope, kind: str, change: Change, actor: Actor, now: datetime, limit: int = LIMIT
+) -> Rehearsal:
     """Return what a change would have done to the real mail that the actor may see. Nothing is written.
 
     A bypass is judged at the gate alone, so the desk can say nothing of one.
@@ -68,22 +73,22 @@ def rehearse(*, place: Place, kind: str, change: Change, actor: Actor, now: date
     since = now - timedelta(days=DAYS)
     if kind != Allowlist.Kind.RESTRICTION:
         return Rehearsal(since)
-    mail = list(_mail(place, actor, since))
-    sides = _sides(place, change, mail, now)
-    more: list[Alike] = []
-    fewer: list[Alike] = []
+    mail = list(_mail(scope, actor, since))
+    sides = _sides(scope, change, mail, now)
+    more: list[SameRecipients] = []
+    fewer: list[SameRecipients] = []
     noted = 0
-    for alike in mail:
-        was, becomes, watched = sides.of(alike)
+    for group in mail:
+        was, becomes, noted_after = sides.of(group)
         if was != becomes:
-            (more if becomes else fewer).append(alike)
-        noted += len(alike.keys) if watched else 0
+            (more if becomes else fewer).append(group)
+        noted += len(group.keys) if noted_after else 0
     return Rehearsal(
         since=since,
         looked_at=_number(mail),
         more=_number(more),
         fewer=_number(fewer),
-        rows=_rows(nlargest(limit, (key for alike in (*more, *fewer) for key in alike.keys)), sides),
+        rows=_rows(nlargest(limit, (key for group in (*more, *fewer) for key in group.keys)), sides),
         noted=noted,
     )
 
@@ -92,7 +97,7 @@ def rehearse(*, place: Place, kind: str, change: Change, actor: Actor, now: date
 class _Side:
     """What the lists say to one recipient, before or after: worked out once for all mailboxes under the same lists."""
 
-    lists: Sequence[StandingList]
+    lists: Sequence[ApplicableList]
     contacts: Collection[str] | None
     mode: str = field(init=False)
 
@@ -105,8 +110,8 @@ class _Side:
 class _Sides:
     """The lists before a change and after it, for every mailbox whose mail is rehearsed."""
 
-    before: Reach
-    after: Reach
+    before: ListsInForce
+    after: ListsInForce
     contacts: Mapping[int, Collection[str] | None]
     now: datetime
     _pairs: dict[tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]] = field(
@@ -114,24 +119,24 @@ class _Sides:
     )
     _known: dict[object, dict[str, tuple[bool, bool]]] = field(default_factory=dict)
 
-    def of(self, alike: Alike) -> tuple[bool, bool, bool]:
+    def of(self, group: SameRecipients) -> tuple[bool, bool, bool]:
         """Return whether such mail is refused before, and after, and whether it is only noted after."""
-        before, after, known = self._pair(alike.connection, alike.mailbox)
+        before, after, known = self._pair(group.connection, group.mailbox)
         missed_before = missed_after = False
-        for address in alike.recipients:
-            told = known.get(address)
-            if told is None:
-                told = known[address] = self._missed(address, before, after)
-            missed_before, missed_after = missed_before or told[0], missed_after or told[1]
+        for address in group.recipients:
+            missed = known.get(address)
+            if missed is None:
+                missed = known[address] = self._missed(address, before, after)
+            missed_before, missed_after = missed_before or missed[0], missed_after or missed[1]
         watches = after.mode == MONITOR
         return missed_before and before.mode != MONITOR, missed_after and not watches, missed_after and watches
 
-    def outsiders(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def refused(self, message: Message) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return whom the lists refuse of one message, before and after."""
         before, after, _ = self._pair(message.connection_id, message.mailbox_id)
         asked = written_to_in(message.revision) if message.revision else ()
-        told = [judge(asked, side.lists, side.contacts, self.now).outsiders for side in (before, after)]
-        return told[0], told[1]
+        refused = [judge(asked, side.lists, side.contacts, self.now).refused for side in (before, after)]
+        return refused[0], refused[1]
 
     def _missed(self, address: str, *sides: _Side) -> tuple[bool, bool]:
         one = recipient(address)
@@ -146,7 +151,7 @@ class _Sides:
         if pair is None:
             contacts = self.contacts.get(connection)
             before, after = (
-                _Side(reach.of(connection=connection, mailbox=mailbox), contacts) for reach in (self.before, self.after)
+                _Side(lists.for_mailbox(connection, mailbox), contacts) for lists in (self.before, self.after)
             )
             # Of mailboxes that are under the same lists each address is judged once.
             goes_by = connection if CONTACTS in (before.mode, after.mode) else None
@@ -155,35 +160,80 @@ class _Sides:
         return pair
 
 
-def _mail(place: Place, actor: Actor, since: datetime) -> Iterable[Alike]:
-    sent = Message.objects.visible_to(actor).really_sent_since(since).at(place.connection, place.mailbox)
+def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecipients]:
+    sent = Message.objects.visible_to(actor).really_sent_since(since).at(scope.connection, scope.mailbox)
     yield from sent.alike()
-    for message in sent.filter(written_to=None).select_related("revision").iterator(chunk_size=_AT_ONCE):
+    for message in sent.filter(written_to=None).select_related("revision").iterator(chunk_size=_CHUNK):
         assert message.revision is not None, "only what was fetched is rehearsed"
         recipients = in_compared_form(written_to_in(message.revision))
-        yield Alike(message.connection_id, message.mailbox_id, recipients, [message.pk])
+        yield SameRecipients(message.connection_id, message.mailbox_id, recipients, [message.pk])
 
 
-def _sides(place: Place, change: Change, mail: Sequence[Alike], now: datetime) -> _Sides:
-    everybody = {address for alike in mail for address in alike.recipients}
+def _sides(scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime) -> _Sides:
+    everybody = {address for group in mail for address in group.recipients}
     patterns = {pattern for address in everybody for pattern in recipient(address).patterns}
-    connections = {alike.connection for alike in mail}
-    target = Allowlist.objects.of_place(place.connection, place.mailbox)
-    before = reach_of(connections=connections, patterns=patterns, also=target)
-    after = with_change(before, target, mode=change.mode, put=_entries(change), remove=change.remove)
-    asks = any(one.mode == CONTACTS for reach in (before, after) for one in reach.lists)
+    connections = {group.connection for group in mail}
+    before, after = _before_and_after(scope, change, connections, patterns)
+    asks = _asks_contacts(before, after)
     contacts = contacts_among(connections, dict.fromkeys(connections, everybody)) if asks else {}
     return _Sides(before, after, contacts, now)
 
 
-def _entries(change: Change) -> list[Entry]:
-    return [Entry(one.pattern, one.expires_at) for one in change.put]
+def _before_and_after(
+    scope: ListScope, change: Change, connections: Collection[int], patterns: Iterable[str]
+) -> tuple[ListsInForce, ListsInForce]:
+    target = Allowlist.objects.for_scope(scope.connection, scope.mailbox)
+    before = lists_in_force(connections=connections, patterns=patterns, also=target)
+    put = [Entry(one.pattern, one.expires_at) for one in change.put]
+    return before, with_change(before, target, mode=change.mode, put=put, remove=change.remove)
 
 
-def _rows(keys: Sequence[int], sides: _Sides) -> tuple[Turned, ...]:
+def _asks_contacts(*sides: ListsInForce) -> bool:
+    return any(one.mode == CONTACTS for side in sides for one in side.lists)
+
+
+def _rows(keys: Sequence[int], sides: _Sides) -> tuple[ChangedMessage, ...]:
     found = Message.objects.filter(pk__in=keys).select_related("revision", "mailbox", "connection").order_by("-pk")
-    return tuple(Turned(message, *sides.outsiders(message)) for message in found)
+    return tuple(ChangedMessage(message, *sides.refused(message)) for message in found)
 
 
-def _number(mail: Iterable[Alike]) -> int:
-    return sum(len(alike.keys) for alike in mail)
+def _number(mail: Iterable[SameRecipients]) -> int:
+    return sum(len(group.keys) for group in mail)
+
+
+@dataclass(frozen=True)
+class PassingRefusals:
+    """Refusals that the change would have let through, the newest first; and how many were judged."""
+
+    rows: tuple[GateRefusal, ...]
+    looked_at: int
+
+
+def rehearse_refusals(at: ListRef, change: Change, actor: Actor, *, now: datetime) -> PassingRefusals:
+    """Return which refusals of the last 30 days would pass after the change, and would not pass by the lists of now."""
+    visible = GateRefusal.objects.visible_to(actor).since(now - timedelta(days=DAYS))
+    in_scope = visible.under(connection=at.applies_to.connection, mailbox=at.applies_to.mailbox).for_page(None)
+    refusals = list(in_scope[:MAX_REFUSALS])
+    patterns = patterns_of(address for one in refusals for address in one.recipients)
+    before, after = _before_and_after(at.applies_to, change, {one.connection_id for one in refusals}, patterns)
+    contacts = _contacts(refusals) if _asks_contacts(before, after) else {}
+    found = []
+    for one in refusals:
+        known = contacts.get(one.connection_id) if one.connection.contacts_read_at else None
+        is_refused = [
+            bool(judge(one.recipients, lists.for_mailbox(one.connection_id, one.mailbox_id), known, now).refused)
+            for lists in (before, after)
+        ]
+        if is_refused == [True, False]:
+            found.append(one)
+    return PassingRefusals(tuple(found), len(refusals))
+
+
+def _contacts(refusals: Sequence[GateRefusal]) -> dict[int, set[str]]:
+    """Return by connection which recipients are contacts as last read, however long ago: the gate decided, not we."""
+    addresses = {address.lower() for one in refusals for address in one.recipients}
+    known: dict[int, set[str]] = {one.connection_id: set() for one in refusals}
+    rows = KnownContact.objects.filter(connection__in=known, address__in=addresses)
+    for connection, address in rows.values_list("connection_id", "address"):
+        known[connection].add(address)
+    return known

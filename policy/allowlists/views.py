@@ -1,26 +1,57 @@
-"""The allowlists: all that one sees, one with its entries, its history, and the history of an entry."""
+"""The pages of allowlists: all of them, one with its entries and history, changing it after a preview, and refusals."""
 
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from common.pages import DeskRequest
+from common.patterns import compared
+from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.actors import Actor
-from policy.allowlists.forms import SHOWN, FindForm
-from policy.allowlists.gate_status import at_gate
-from policy.allowlists.history import told_changes
-from policy.allowlists.scopes import ListAt, list_at, list_of
-from policy.allowlists.wording import KINDS, mode_words, modes_of
-from policy.models import AllowEntry, Allowlist, GateList
+from people.actors import Actor, Role
+from people.sign_in.reauthentication import reauthenticated
+from policy.allowlists.applicable import lists_in_force
+from policy.allowlists.changes import allow_for_days, apply_change
+from policy.allowlists.csv_files import ParsedEntries, Problem, written
+from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
+from policy.allowlists.forms import SHOWN, ChangeForm, CodeForm, FindForm, ImportForm
+from policy.allowlists.gates import gate_status, try_now
+from policy.allowlists.judgement import judge, patterns_of
+from policy.allowlists.lists import (
+    KINDS,
+    ListRef,
+    changes_in_words,
+    find_list,
+    mode_words,
+    modes_of,
+    note_export,
+    ref_of,
+)
+from policy.allowlists.rehearsal import PassingRefusals, Rehearsal, rehearse, rehearse_refusals
+from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
 
 PAGE = 100
-# On the page of all lists: so many entries are found, and so many gates told of.
+REFUSALS_PAGE = 50
+# How many found entries the page of all lists shows.
 FOUND = 50
+# How long an address is allowed from a refusal.
+DAYS = 7
+# How many entries, and how many problems, a preview shows.
+PREVIEWED = 200
+# How many entries our own gateway accepts in one list (docs/allowlists.md); with more it keeps the one that it has.
+TAKEN_AT_GATE = 5000
+_NOT_YOURS = "Only an admin of all that this list is for can change it."
+_TOO_OLD = "This preview is of another list, of somebody else, or more than a day old. Make the change once more."
 
 
 @login_required
@@ -29,9 +60,10 @@ def allowlists(request: DeskRequest) -> HttpResponse:
     """Show every list that holds for what one sees, how each stands at the gates, and search all of their entries."""
     actor, now = request.actor, timezone.now()
     if chosen := request.GET.get("list"):
-        return redirect(_named(chosen, actor).url)
+        scope, _, kind = chosen.partition("/")
+        return redirect(get_visible_list_or_404(request, scope, kind).url)
     text, _, _ = FindForm(request.GET).found()
-    entries = AllowEntry.objects.in_place().visible_to(actor).found_by(text).for_page("")
+    entries = AllowEntry.objects.not_removed().visible_to(actor).found_by(text).for_page("")
     named = entries.select_related("allowlist__connection", "allowlist__mailbox")
     found = list(named[: FOUND + 1]) if text else []
     gates = GateList.objects.visible_to(actor).for_page()
@@ -39,9 +71,9 @@ def allowlists(request: DeskRequest) -> HttpResponse:
         "rows": [_row(one) for one in Allowlist.objects.visible_to(actor).for_overview(now)],
         "choices": _choices(actor),
         "text": text,
-        "found": [(entry, list_of(entry.allowlist), _is_live(entry)) for entry in found[:FOUND]],
+        "found": [(entry, ref_of(entry.allowlist), _is_live(entry)) for entry in found[:FOUND]],
         "found_more": len(found) > FOUND,
-        "gates": [at_gate(gate) for gate in gates[:PAGE]],
+        "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
     return render(request, "approvals/allowlists.html", context)
 
@@ -50,20 +82,19 @@ def allowlists(request: DeskRequest) -> HttpResponse:
 @require_safe
 def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show one list: its mode, how it stands at the gates, and its entries, a page at a time."""
-    return answer_list(request, visible_list(request, scope, kind))
+    return answer_list(request, get_visible_list_or_404(request, scope, kind))
 
 
 @login_required
 @require_safe
 def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
-    at = visible_list(request, scope, kind)
-    before = request.GET.get("before", "")
-    number = int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+    at = get_visible_list_or_404(request, scope, kind)
+    number = _page_before(request)
     changes = list(at.row.changes.for_page(number)[: PAGE + 1]) if at.row else []
     context = {
         **head_of(at, request.actor),
-        "changes": told_changes(changes[:PAGE]),
+        "changes": changes_in_words(changes[:PAGE]),
         "next_before": changes[PAGE - 1].pk if len(changes) > PAGE else None,
         "is_first_page": number is None,
     }
@@ -79,25 +110,25 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     row = named.filter(pk=entry_id).first()
     if row is None:
         raise Http404("There is no such entry, or it is in a list that you do not see.")
-    at = list_of(row.allowlist)
+    at = ref_of(row.allowlist)
     context = {
         **head_of(at, request.actor),
         "entry": row,
         "is_live": _is_live(row),
-        "changes": told_changes(row.changes.for_page(None)[:PAGE]),
+        "changes": changes_in_words(row.changes.for_page(None)[:PAGE]),
     }
     return render(request, "approvals/allow_entry.html", context)
 
 
-def visible_list(request: DeskRequest, scope: str, kind: str) -> ListAt:
+def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> ListRef:
     """Return the list of an address. Raises Http404 where there can be none, or its place is not seen."""
-    at = list_at(scope, kind, request.actor)
+    at = find_list(scope, kind, request.actor)
     if at is None:
         raise Http404("There is no such list, or you do not see what it is for.")
     return at
 
 
-def head_of(at: ListAt, actor: Actor) -> dict[str, Any]:
+def head_of(at: ListRef, actor: Actor) -> dict[str, Any]:
     """Return what every page of one list says of it."""
     return {
         "at": at,
@@ -108,16 +139,16 @@ def head_of(at: ListAt, actor: Actor) -> dict[str, Any]:
 
 
 def answer_list(
-    request: DeskRequest, at: ListAt, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
+    request: DeskRequest, at: ListRef, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
 ) -> HttpResponse:
     """Show a list, where a form was wrong with what was typed; `wrong` is its field and what is wrong."""
     actor, now = request.actor, timezone.now()
     text, show, after = FindForm(request.GET).found()
-    rows = at.row.entries.in_place() if at.row else AllowEntry.objects.none()
+    rows = at.row.entries.not_removed() if at.row else AllowEntry.objects.none()
     matching = rows.found_by(text).showing(show, now)
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
-    mine = gates.of_lists(connection=at.place.connection, mailbox=at.place.mailbox, kind=at.kind)
+    mine = gates.of_lists(connection=at.applies_to.connection, mailbox=at.applies_to.mailbox, kind=at.kind)
     context = {
         **head_of(at, actor),
         "modes": modes_of(at.kind),
@@ -129,7 +160,7 @@ def answer_list(
         "text": text,
         "show": show,
         "shows": SHOWN,
-        "gates": [at_gate(gate) for gate in mine[:20]],
+        "gates": [gate_status(gate) for gate in mine[:20]],
         "wrong_field": wrong[0],
         "problem": wrong[1],
         "typed": typed or {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]},
@@ -137,12 +168,18 @@ def answer_list(
     return render(request, "approvals/allowlist.html", context, status=status)
 
 
+def _page_before(request: DeskRequest) -> int | None:
+    """Return the row that a page begins after; None for the first page, also where the parameter is no number."""
+    before = request.GET.get("before", "")
+    return int(before) if before.isascii() and before.isdecimal() and len(before) < 19 else None
+
+
 def _is_live(entry: AllowEntry) -> bool:
     return entry.removed_at is None and (entry.expires_at is None or entry.expires_at > timezone.now())
 
 
 def _row(one: Any) -> dict[str, Any]:
-    return {"list": one, "at": list_of(one), "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)}
+    return {"list": one, "at": ref_of(one), "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)}
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
@@ -159,9 +196,251 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
     ]
 
 
-def _named(chosen: str, actor: Actor) -> ListAt:
-    scope, _, kind = chosen.partition("/")
-    at = list_at(scope, kind, actor)
-    if at is None:
-        raise Http404("There is no such list, or you do not see what it is for.")
-    return at
+@dataclass(frozen=True)
+class RehearsalResult:
+    """What a change would have done in the last 30 days: to messages here, and to mail that the gate refused."""
+
+    rehearsal: Rehearsal | None
+    passing: PassingRefusals | None
+
+    @property
+    def fewer(self) -> int:
+        """How many messages fewer would have been refused: here, and at the gate."""
+        return (self.rehearsal.fewer if self.rehearsal else 0) + (len(self.passing.rows) if self.passing else 0)
+
+
+@login_required
+@require_POST
+def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+    """Show what a change would do. Nothing is saved."""
+    at = get_visible_list_or_404(request, scope, kind)
+    form = ChangeForm(request.POST, at=at, now=timezone.now())
+    if not at.may_change(request.actor):
+        return answer_list(request, at, status=403, wrong=("", _NOT_YOURS), typed=request.POST)
+    if not form.is_valid():
+        return answer_list(request, at, status=422, wrong=form.first_field_error(), typed=request.POST)
+    return _show(request, at, form.draft(), form.parsed)
+
+
+@login_required
+@require_safe
+@reauthenticated
+def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+    """Show the form that takes a file. Who one is is asked before, because a chosen file would not outlast that."""
+    return _import_form(request, get_visible_list_or_404(request, scope, kind))
+
+
+@login_required
+@require_POST
+def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+    """Show what a file would change. Nothing is saved."""
+    at = get_visible_list_or_404(request, scope, kind)
+    if not at.may_change(request.actor):
+        return _import_form(request, at, status=403, wrong=("", _NOT_YOURS))
+    form = ImportForm(request.POST, request.FILES)
+    if not form.is_valid():
+        return _import_form(request, at, status=422, wrong=form.first_field_error(), problems=form.parsed.problems)
+    return _show(request, at, form.draft(), form.parsed)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
+    """Save a change as its preview showed it, if the list still is at that version."""
+    at, actor = get_visible_list_or_404(request, scope, kind), request.actor
+    if not at.may_change(actor):
+        return answer_list(request, at, status=403, wrong=("", _NOT_YOURS))
+    try:
+        version, draft = unpack(request.POST.get("change", ""), at, actor)
+    except InvalidDraft:
+        return answer_list(request, at, status=422, wrong=("", _TOO_OLD))
+    now, how = timezone.now(), "imported" if draft.is_import else "changed"
+    shown = preview(draft, at, now=now).change
+    try:
+        saved = apply_change(
+            scope=at.applies_to, kind=at.kind, change=shown, version=version, actor=actor, now=now, how=how
+        )
+    except StaleAllowlist as error:
+        fresh = get_visible_list_or_404(request, scope, kind)
+        return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
+    except AllowlistNotAllowed as error:
+        return answer_list(request, at, status=403, wrong=("", error.sentence))
+    notice = f"Saved: version {saved.version}. The gates get it by themselves."
+    if saved.version == version:
+        notice = "Nothing was to change, so it stayed as it was."
+    messages.info(request, notice, extra_tags="desk")
+    return redirect(at.url)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
+    """Hand out the entries that the filter shows as a CSV file; that it was done stands in the ledger."""
+    at = get_visible_list_or_404(request, scope, kind)
+    text, show, _ = FindForm(request.POST).found()
+    rows = at.row.entries.not_removed() if at.row else AllowEntry.objects.none()
+    matching = rows.found_by(text).showing(show, timezone.now())
+    note_export(at=at, actor=request.actor, number=matching.count(), text=text, show=show)
+    answer = StreamingHttpResponse(written(matching.for_export()), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="allowlist-{at.scope}-{at.kind}.csv"'
+    return answer
+
+
+def _show(
+    request: DeskRequest,
+    at: ListRef,
+    draft: Draft,
+    parsed: ParsedEntries,
+    *,
+    stale: tuple[str, int] | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    actor = request.actor
+    shown = preview(draft, at, now=timezone.now())
+    try:
+        packed = pack(draft, at, actor)
+    except ValueError as error:
+        return _import_form(request, at, status=422, wrong=("file", str(error)))
+    context = {
+        **head_of(at, actor),
+        "preview": shown,
+        "added": shown.added[:PREVIEWED],
+        "changed": shown.changed[:PREVIEWED],
+        "removed": shown.removed[:PREVIEWED],
+        "mode_after": mode_words(at.kind, shown.mode_after),
+        "is_empty_in_force": shown.mode_after == "enforce" and not shown.live_after,
+        "is_long": shown.mode_after != "off" and shown.live_after > TAKEN_AT_GATE,
+        "problems": parsed.problems[:PREVIEWED],
+        "problems_more": max(0, len(parsed.problems) - PREVIEWED),
+        "packed": packed,
+        "tried": _tried(at, shown, actor),
+        "stale": stale[0] if stale else "",
+        "meanwhile": changes_in_words(at.row.changes.after_version(stale[1])[:PREVIEWED]) if stale and at.row else [],
+    }
+    return render(request, "approvals/allowlist_preview.html", context, status=status)
+
+
+def _tried(at: ListRef, shown: Preview, actor: Actor) -> RehearsalResult:
+    if at.is_bypass or shown.is_nothing:
+        return RehearsalResult(None, None)
+    now = timezone.now()
+    rehearsal = rehearse(scope=at.applies_to, kind=at.kind, change=shown.change, actor=actor, now=now)
+    return RehearsalResult(rehearsal, rehearse_refusals(at, shown.change, actor, now=now))
+
+
+def _import_form(
+    request: DeskRequest,
+    at: ListRef,
+    *,
+    status: int = 200,
+    wrong: tuple[str, str] = ("", ""),
+    problems: tuple[Problem, ...] = (),
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        **head_of(at, request.actor),
+        "wrong_field": wrong[0],
+        "problem": wrong[1],
+        "problems": problems[:PREVIEWED],
+        "problems_more": max(0, len(problems) - PREVIEWED),
+        "how": request.POST.get("how", "add"),
+    }
+    return render(request, "approvals/allowlist_import.html", context, status=status)
+
+
+@login_required
+@require_safe
+def refusals(request: DeskRequest) -> HttpResponse:
+    """List what the gates refused, newest first: who tried, to whom, by which rule."""
+    return _answer(request)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
+    """Let a refused address be written to for seven days."""
+    visible = GateRefusal.objects.visible_to(request.actor).for_page(None)
+    refusal = visible.filter(pk=refusal_id).first()
+    if refusal is None:
+        raise Http404("There is no such refusal, or it is of a mailbox that you do not see.")
+    address = request.POST.get("address", "")
+    if address not in refusal.refused or refusal.mailbox_id is None:
+        return _answer(request, status=422, problem="Choose one of the addresses that were refused there.")
+    try:
+        changed = allow_for_days(
+            address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor, now=timezone.now()
+        )
+    except AllowlistNotAllowed as error:
+        return _answer(request, status=403, problem=error.sentence)
+    entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
+    notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. The gate gets it by itself."
+    messages.info(request, notice, extra_tags="desk")
+    return redirect("allow-entry", entry_id=entry.pk) if entry else redirect("refusals")
+
+
+@login_required
+@require_POST
+@reauthenticated
+def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
+    """Have a list that its gate lacks brought there now; an operator's code goes with it."""
+    form = CodeForm(request.POST)
+    code = form.cleaned_data["code"] if form.is_valid() else ""
+    try:
+        word = try_now(gate_id=gate_id, code=code, actor=request.actor)
+    except GateList.DoesNotExist:
+        raise Http404("There is no such list at a gate, or you do not see its mailbox.") from None
+    except ActNotAllowed as error:
+        raise PermissionDenied(error.sentence) from error
+    gate = GateList.objects.for_page().get(pk=gate_id)
+    now = gate_status(gate)
+    notice = "The list is at the gate now." if word in ("pushed", "there already") else f"{now.word}: {now.sentence}"
+    messages.info(request, notice, extra_tags="desk")
+    return redirect("allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
+
+
+def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+    number = _page_before(request)
+    found = list(GateRefusal.objects.visible_to(request.actor).for_page(number)[: REFUSALS_PAGE + 1])
+    context = {
+        "rows": _rows(request, found[:REFUSALS_PAGE]),
+        "next_before": found[REFUSALS_PAGE - 1].pk if len(found) > REFUSALS_PAGE else None,
+        "is_first_page": number is None,
+        "problem": problem,
+        "days": DAYS,
+    }
+    return render(request, "approvals/refusals.html", context, status=status)
+
+
+def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:
+    """Return each refusal with its recipients, and what its reader may do about those who were refused."""
+    now, rows = timezone.now(), []
+    patterns = patterns_of(address for one in found for address in one.refused)
+    in_force = lists_in_force(connections={one.connection_id for one in found}, patterns=patterns)
+    for one in found:
+        lists = in_force.for_mailbox(one.connection_id, one.mailbox_id)
+        passed = judge(one.refused, lists, None, now).passed
+        rows.append(
+            {
+                "refusal": one,
+                "may_allow": _may_allow(request.actor, one),
+                "refused": [(address, address in passed, _for_good(one, address)) for address in one.refused],
+                "others": [address for address in one.recipients if address not in one.refused],
+            }
+        )
+    return rows
+
+
+def _may_allow(actor: Actor, one: GateRefusal) -> bool:
+    """As `may_change` says it of the mailbox's list, without a question for each row."""
+    is_admin = actor.is_a(Role.ADMIN, connection=one.connection_id, mailbox=one.mailbox_id)
+    return one.mailbox_id is not None and is_admin
+
+
+def _for_good(one: GateRefusal, address: str) -> str:
+    """Return the address of the mailbox's list with this address put into its form."""
+    if one.mailbox_id is None:
+        return ""
+    page = reverse("allowlist", args=[f"mailbox-{one.mailbox_id}", "restriction"])
+    return f"{page}?{urlencode({'add': address})}#add"

@@ -12,10 +12,10 @@ from django.utils import timezone
 
 from audit.models import Entry
 from mirror.models import Mailbox
-from policy.allowlists import pushing
-from policy.allowlists.changes import Change, Wanted, apply_change
-from policy.allowlists.judgement import Place
-from policy.allowlists.pushing import push_list
+from policy.allowlists import gates
+from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.gates import push_list
+from policy.allowlists.judgement import ListScope
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.conformance.tenant import ok
 from tests.factories import make_connection, make_person
@@ -70,16 +70,16 @@ def ida(desk):
 
 
 def change(ida, place, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
-    put = tuple(Wanted(one, **wanted) for one in patterns)
+    put = tuple(WantedEntry(one, **wanted) for one in patterns)
     made = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(place=place, kind=kind, change=made, version=version, actor=ida, now=timezone.now())
+    return apply_change(scope=place, kind=kind, change=made, version=version, actor=ida, now=timezone.now())
 
 
 def push(*, at_once=True, kind="restriction", **options):
     GateList.objects.ensure()
     gate = GateList.objects.get(kind=kind)
     if at_once:
-        pushing.push_soon(gate.pk)
+        gates.push_soon(gate.pk)
     return push_list(gate_list_id=gate.pk, **options)
 
 
@@ -103,9 +103,9 @@ def pushes():
 
 def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_judges_by_it(desk, ida, tenant):
     mailbox = desk.mailboxes.get()
-    change(ida, Place(), "northwind.example", mode="monitor")
-    change(ida, Place(connection=desk.pk), "*.fabrikam.example", mode="enforce", note="the\nfair")
-    change(ida, Place(mailbox=mailbox.pk), "lee@contoso.example", mode="off")
+    change(ida, ListScope(), "northwind.example", mode="monitor")
+    change(ida, ListScope(connection=desk.pk), "*.fabrikam.example", mode="enforce", note="the\nfair")
+    change(ida, ListScope(mailbox=mailbox.pk), "lee@contoso.example", mode="off")
     assert push() == "pushed"
     assert at_gate(tenant) == ("enforce", ["*.fabrikam.example", "northwind.example"], 1)
     assert is_there()
@@ -119,16 +119,16 @@ def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_jud
 @pytest.mark.slow
 def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, tenant):
     soon = timezone.now() + timedelta(days=1)
-    change(ida, Place(), "a.example", mode="enforce", expires_at=soon)
-    change(ida, Place(connection=desk.pk), "a.example", mode="enforce", note="kept")
-    change(ida, Place(), "b.example", version=1, expires_at=timezone.now() - timedelta(seconds=1))
+    change(ida, ListScope(), "a.example", mode="enforce", expires_at=soon)
+    change(ida, ListScope(connection=desk.pk), "a.example", mode="enforce", note="kept")
+    change(ida, ListScope(), "b.example", version=1, expires_at=timezone.now() - timedelta(seconds=1))
     push()
     told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
     assert [(one["pattern"], one["expires_at"], one["note"]) for one in told] == [("a.example", None, "kept")]
 
 
 def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(desk, ida, tenant):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     lists = Allowlist.objects.get(kind="restriction")
     AllowEntry.objects.create(allowlist=lists, pattern="eve%evil.example@northwind.example")
     assert push() == "pushed"
@@ -137,8 +137,8 @@ def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(des
 
 @pytest.mark.slow
 def test_bypass_on_trial_lets_nobody_skip_because_another_is_in_force(desk, ida, tenant):
-    change(ida, Place(), "tried.example", mode="monitor", kind="bypass")
-    change(ida, Place(connection=desk.pk), "northwind.example", mode="enforce", kind="bypass")
+    change(ida, ListScope(), "tried.example", mode="monitor", kind="bypass")
+    change(ida, ListScope(connection=desk.pk), "northwind.example", mode="enforce", kind="bypass")
     assert push(kind="bypass") == "pushed"
     assert at_gate(tenant, "bypass") == ("enforce", ["northwind.example"], 1)
     sent = tenant.send(to=["x@tried.example"])["id"]
@@ -162,7 +162,7 @@ MORE_FAULTS = {
 def test_fault_while_read_or_written_ends_in_the_right_list(desk, ida, tenant, proxy, method, faults):
     wrong = {}
     for number, (name, fault) in enumerate(faults.items()):
-        change(ida, Place(), f"n{number}.example", mode="enforce", version=number)
+        change(ida, ListScope(), f"n{number}.example", mode="enforce", version=number)
 
         def at_the_right_call(exchange, fault=fault):
             (fault if exchange.request.method == method else wire.pass_on)(exchange)
@@ -180,7 +180,7 @@ def test_fault_while_read_or_written_ends_in_the_right_list(desk, ida, tenant, p
 
 @pytest.mark.slow
 def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     waits = []
     with proxy.refusing():
         for _ in range(7):
@@ -194,11 +194,11 @@ def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, pro
 
 
 def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, tenant):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     push()
     theirs = {"kind": "restriction", "mode": "off", "version": 1, "entries": ["evil.example"]}
     ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=theirs))
-    change(ida, Place(), "contoso.example", version=1)
+    change(ida, ListScope(), "contoso.example", version=1)
     assert push() == "pushed"
     assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 3)
     assert "Somebody else had changed it" in pushes().last().detail.fields["explanation"]
@@ -207,7 +207,7 @@ def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, 
 
 @pytest.mark.slow
 def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     theirs = {"kind": "restriction", "mode": "monitor", "version": 0, "entries": ["evil.example"]}
 
     def meddle(exchange):
@@ -222,11 +222,11 @@ def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, pro
 
 
 def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
 
     def meanwhile(exchange):
         if exchange.request.method == "PUT":
-            change(ida, Place(), "contoso.example", version=1)
+            change(ida, ListScope(), "contoso.example", version=1)
             # The thread is the proxy's.
             database.close()
         wire.pass_on(exchange)
@@ -241,7 +241,7 @@ def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy
 
 
 def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     asleep, awake = threading.Event(), threading.Event()
 
     def sleep(exchange):
@@ -257,7 +257,7 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
         sleeper.start()
         assert asleep.wait(120)
     GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
-    change(ida, Place(), "contoso.example", version=1)
+    change(ida, ListScope(), "contoso.example", version=1)
     assert push() == "pushed"
     awake.set()
     sleeper.join(120)
@@ -269,7 +269,7 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
 
 @pytest.mark.slow
 def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(desk, ida, tenant, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     GateList.objects.ensure()
     hold = wire.Hold(after_answer=True)
 
@@ -281,7 +281,7 @@ def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(desk, ida,
         sleeper.start()
         hold.wait()
     GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
-    change(ida, Place(), "contoso.example", version=1)
+    change(ida, ListScope(), "contoso.example", version=1)
     assert push() == "pushed"
     hold.release()
     sleeper.join(120)
@@ -299,13 +299,13 @@ def _push_in_a_thread():
 
 
 def test_killed_between_write_and_note_the_next_finds_it_there(desk, ida, tenant, monkeypatch):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
 
     def die(*_, **__):
         raise SystemExit
 
     with monkeypatch.context() as patched:
-        patched.setattr(pushing, "_done", die)
+        patched.setattr(gates, "_done", die)
         with pytest.raises(SystemExit):
             push()
     assert push() == "not due"
@@ -318,7 +318,7 @@ def test_killed_between_write_and_note_the_next_finds_it_there(desk, ida, tenant
 @pytest.mark.slow
 def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant, proxy):
     type(desk).objects.update(admin_key="")
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     assert push() == "not due"
     assert proxy.seen == []
     desk.admin_key = tenant.keys["admin"]
@@ -328,10 +328,10 @@ def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant,
 
 @pytest.mark.slow
 def test_multimail_without_lists_is_told_in_words_and_asked_seldom(desk, ida, proxy):
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     with proxy.fault(wire.answering(404), kind=OTHER):
         assert push() == "not now"
-    assert gate_row().last_error == pushing.NO_LISTS
+    assert gate_row().last_error == gates.NO_LISTS
     assert (gate_row().next_attempt_at - timezone.now()).total_seconds() > 500
 
 
@@ -341,9 +341,9 @@ def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant):
     type(desk).objects.filter(pk=desk.pk).update(admin_key="")
     desk.admin_key = tenant.keys["party"]
     desk.save(update_fields=["admin_key"])
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     assert push() == "waits for a code"
-    assert gate_row().last_error.startswith(pushing.WAITS_FOR_CODE)
+    assert gate_row().last_error.startswith(gates.WAITS_FOR_CODE)
     told = io.StringIO()
     call_command("gateway_codes", stdout=told)
     [code] = [line.split()[0] for line in told.getvalue().splitlines() if tenant.address in line]
@@ -357,7 +357,7 @@ def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant):
 def test_mailbox_that_came_later_gets_the_lists_that_concern_it(desk, ida, tenant):
     GateList.objects.all().delete()
     Mailbox.objects.all().delete()
-    change(ida, Place(), "northwind.example", mode="enforce")
+    change(ida, ListScope(), "northwind.example", mode="enforce")
     assert GateList.objects.count() == 0
     desk.mailboxes.create(upstream_id=tenant.mailbox, address=tenant.address)
     assert push() == "pushed"

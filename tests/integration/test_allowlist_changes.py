@@ -9,8 +9,8 @@ from audit.models import Entry
 from common.postgres import clock
 from mirror.models import Mailbox
 from people.actors import Role
-from policy.allowlists.changes import Change, Wanted, allow_for_days, apply_change, may_change
-from policy.allowlists.judgement import Place
+from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply_change, may_change
+from policy.allowlists.judgement import ListScope
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from tests.factories import NOW, make_connection, make_list, make_person
@@ -24,24 +24,24 @@ def root(db):
     return make_person("root@yourteam.example", "Ruth", "admin")
 
 
-def change(person, *put, place=None, version=0, mode=None, remove=(), kind="restriction", **more):
-    wanted = tuple(one if isinstance(one, Wanted) else Wanted(one) for one in put)
+def change(person, *put, scope=None, version=0, mode=None, remove=(), kind="restriction", **more):
+    wanted = tuple(one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put)
     return apply_change(
-        place=place or Place(), kind=kind, change=Change(mode=mode, put=wanted, remove=tuple(remove)),
+        scope=scope or ListScope(), kind=kind, change=Change(mode=mode, put=wanted, remove=tuple(remove)),
         version=version, actor=person.actor(surface="web"), now=NOW, **more,
     )  # fmt: skip
 
 
 def in_place(made):
-    return sorted(made.entries.in_place().values_list("pattern", flat=True))
+    return sorted(made.entries.not_removed().values_list("pattern", flat=True))
 
 
 def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
     ends = timezone.now() + timedelta(days=3)
-    made = change(root, "*@ACME.com", Wanted("ana@x.example", note="Fair", owner=root.pk), mode="enforce")
+    made = change(root, "*@ACME.com", WantedEntry("ana@x.example", note="Fair", owner=root.pk), mode="enforce")
     assert (made.version, made.mode, made.changed_by) == (1, "enforce", root)
     assert in_place(made) == ["acme.com", "ana@x.example"]
-    made = change(root, Wanted("acme.com", expires_at=ends), "bo@x.example", version=1, remove=["ANA@x.example"])
+    made = change(root, WantedEntry("acme.com", expires_at=ends), "bo@x.example", version=1, remove=["ANA@x.example"])
     assert (made.version, in_place(made)) == (2, ["acme.com", "bo@x.example"])
     told = {
         (line.version, line.what, (line.after or line.before).get("pattern", "")): (line.before, line.after)
@@ -60,11 +60,11 @@ def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
 
 
 def test_each_change_is_in_the_ledger_once_in_its_own_words(root, connection):
-    here = Place(connection=connection.pk)
-    change(root, "acme.com", place=here, mode="enforce")
-    change(root, place=here, version=1, mode="monitor")
+    here = ListScope(connection=connection.pk)
+    change(root, "acme.com", scope=here, mode="enforce")
+    change(root, scope=here, version=1, mode="monitor")
     many = (f"c{number}.example" for number in range(60))
-    change(root, *many, place=here, version=2, how="imported")
+    change(root, *many, scope=here, version=2, how="imported")
     first, second, third = Entry.objects.filter(action__startswith="allowlist.").oldest_first()
     assert [one.action for one in (first, second, third)] == [
         "allowlist.changed", "allowlist.mode_set", "allowlist.imported",
@@ -77,8 +77,8 @@ def test_each_change_is_in_the_ledger_once_in_its_own_words(root, connection):
 
 
 def test_who_changes_nothing_makes_no_version_and_who_was_overtaken_is_told(root, admin):
-    change(root, Wanted("acme.com", note="x"))
-    made = change(root, Wanted("ACME.com.", note="x"), version=1, mode="off", remove=["nobody.example"])
+    change(root, WantedEntry("acme.com", note="x"))
+    made = change(root, WantedEntry("ACME.com.", note="x"), version=1, mode="off", remove=["nobody.example"])
     assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (1, 1, 0)
     assert Entry.objects.filter(action__startswith="allowlist.").count() == 1
     change(admin, "b.example", version=1)
@@ -108,8 +108,8 @@ def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, conn
     other = make_connection("other")
     one = connection.mailboxes.get()
     beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
-    change(root, "a.example", place=Place(mailbox=one.pk))
-    change(root, "a.example", place=Place(connection=connection.pk))
+    change(root, "a.example", scope=ListScope(mailbox=one.pk))
+    change(root, "a.example", scope=ListScope(connection=connection.pk))
     change(root, "a.example", kind="bypass")
     assert {(gate.mailbox_id, gate.kind): gate.wanted for gate in GateList.objects.all()} == {
         (one.pk, "restriction"): 2, (beside.pk, "restriction"): 1,
@@ -134,8 +134,10 @@ def test_change_that_cannot_be_made_says_so_and_leaves_nothing(root):
 def test_only_an_admin_of_all_that_a_list_is_for_changes_it(connection):
     mailbox = connection.mailboxes.get()
     places = {
-        "everything": Place(), "connection": Place(connection=connection.pk), "mailbox": Place(mailbox=mailbox.pk),
-        "elsewhere": Place(mailbox=make_connection("other").mailboxes.get().pk),
+        "everything": ListScope(),
+        "connection": ListScope(connection=connection.pk),
+        "mailbox": ListScope(mailbox=mailbox.pk),
+        "elsewhere": ListScope(mailbox=make_connection("other").mailboxes.get().pk),
     }  # fmt: skip
     reached = {
         "everything": {*places}, "connection": {"connection", "mailbox"}, "mailbox": {"mailbox"},
@@ -147,7 +149,7 @@ def test_only_an_admin_of_all_that_a_list_is_for_changes_it(connection):
             may = {name for name, place in places.items() if may_change(person.actor(surface="web"), place)}
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
     with pytest.raises(AllowlistNotAllowed, match="Only an admin of all"):
-        change(person, "acme.com", place=places["everything"])
+        change(person, "acme.com", scope=places["everything"])
     assert not Allowlist.objects.exists()
 
 

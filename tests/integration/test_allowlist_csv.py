@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audit.models import Entry
 from policy.allowlists.csv_files import UnreadableFile, read_file, written
-from policy.allowlists.forms import ImportForm, first_error
+from policy.allowlists.forms import ImportForm
 from policy.models import AllowEntry, Allowlist
 from tests.integration.test_allowlist_pages import ALL, changed, missing, patterns, save, text_of
 
@@ -114,7 +114,7 @@ def test_import_that_replaces_takes_out_what_it_does_not_name_also_what_came_mea
 
 
 def test_file_that_is_missing_or_replaces_without_being_understood_whole_is_refused(signed_in, admin):
-    assert first_error(ImportForm({}, {})) == ("file", "Choose a CSV file.")
+    assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
     answer = bring(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
     assert answer.status_code == 422
     assert "must be understood whole (1 to mend)" in text_of(answer)
@@ -129,7 +129,7 @@ def test_twenty_thousand_rows_are_previewed_and_saved(signed_in, admin, connecti
     assert shown.status_code == 200
     assert "20000 added" in text_of(shown)
     assert save(client, shown).status_code == 302
-    assert AllowEntry.objects.in_place().count() == 20_000
+    assert AllowEntry.objects.not_removed().count() == 20_000
     watching = client.post(f"{ALL}preview/", {"mode": "monitor"})
     assert "20000 live entries are more than our gateway takes in one list." in text_of(watching)
     assert "more than our gateway takes" not in text_of(shown)

@@ -7,9 +7,8 @@ from django.utils import timezone
 
 from approvals.tasks import read_all_contacts
 from mirror.models import Connection, KnownContact, Message
-from mirror.sync.contacts import read_contacts
-from policy.allowlists.batch_judgement import contacts_among
-from policy.allowlists.hits import count_hits
+from mirror.sync.address_lists import read_contacts
+from policy.allowlists.applicable import contacts_among, count_hits
 from policy.models import AllowEntry
 from tests.factories import make_connection, make_list, make_message
 from tests.integration.deciding import at_once

@@ -11,12 +11,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from policy.allowlists.changes import Change, Wanted, apply_change
-from policy.allowlists.drafts import Draft, Unpackable, pack, unpack
-from policy.allowlists.forms import ChangeForm, first_error
-from policy.allowlists.gate_status import at_gate
-from policy.allowlists.judgement import Place
-from policy.allowlists.scopes import list_at
+from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
+from policy.allowlists.forms import ChangeForm
+from policy.allowlists.gates import gate_status
+from policy.allowlists.judgement import ListScope
+from policy.allowlists.lists import find_list
 from policy.models import AllowEntry, Allowlist, GateList
 from tests.factories import make_connection, make_person
 
@@ -31,14 +31,14 @@ def text_of(answer):
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
 
 
-def changed(person, *patterns, place=None, kind="restriction", mode=None, version=None, remove=(), **wanted):
-    place = place or Place()
-    at = Allowlist.objects.at(connection=place.connection, mailbox=place.mailbox, kind=kind).first()
+def changed(person, *patterns, scope=None, kind="restriction", mode=None, version=None, remove=(), **wanted):
+    scope = scope or ListScope()
+    at = Allowlist.objects.at(connection=scope.connection, mailbox=scope.mailbox, kind=kind).first()
     number = (at.version if at else 0) if version is None else version
-    put = tuple(Wanted(one, **wanted) for one in patterns)
+    put = tuple(WantedEntry(one, **wanted) for one in patterns)
     change = Change(mode=mode, put=put, remove=tuple(remove))
     return apply_change(
-        place=place, kind=kind, change=change, version=number, actor=person.actor(surface="web"), now=timezone.now()
+        scope=scope, kind=kind, change=change, version=number, actor=person.actor(surface="web"), now=timezone.now()
     )
 
 
@@ -53,7 +53,7 @@ def save(client, shown, page=ALL):
 
 
 def patterns(**which):
-    return sorted(AllowEntry.objects.in_place().filter(**which).values_list("pattern", flat=True))
+    return sorted(AllowEntry.objects.not_removed().filter(**which).values_list("pattern", flat=True))
 
 
 def missing(answer, *words):
@@ -62,7 +62,7 @@ def missing(answer, *words):
 
 
 def list_for(person, scope="all", kind="restriction"):
-    return list_at(scope, kind, person.actor(surface="web"))
+    return find_list(scope, kind, person.actor(surface="web"))
 
 
 def test_preview_says_what_would_change_and_saving_it_does_that_and_tells_the_gates_and_the_ledger(
@@ -120,10 +120,10 @@ def test_somebody_who_was_faster_is_shown_and_the_change_is_kept(signed_in, admi
 def test_packet_is_good_for_its_list_and_its_person_alone(signed_in, admin, connection):
     other = make_person("eve@yourteam.example", "Eve", "admin")
     at, actor = list_for(admin), admin.actor(surface="web")
-    packet = pack(Draft(put=(Wanted("dana@x.example"),)), at, actor)
+    packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
     assert unpack(packet, at, actor)[0] == 0
     for there, who in ((list_for(admin, kind="bypass"), actor), (at, other.actor(surface="web"))):
-        with pytest.raises(Unpackable):
+        with pytest.raises(InvalidDraft):
             unpack(packet, there, who)
     assert signed_in(other).post(f"{ALL}save/", {"change": packet}).status_code == 422
     assert patterns() == []
@@ -140,7 +140,7 @@ def test_what_is_wrong_stands_at_its_field_and_what_was_typed_is_kept(signed_in,
     ):
         query = QueryDict(mutable=True)
         query.update(fields)
-        found, sentence = first_error(ChangeForm(query, at=at, now=timezone.now()))
+        found, sentence = ChangeForm(query, at=at, now=timezone.now()).first_field_error()
         assert (found, words in sentence) == (field, True), fields
     answer = preview(signed_in(admin), lines="x.example", expires_at="soon")
     page = answer.content.decode()
@@ -166,13 +166,13 @@ def test_taking_out_is_shown_first_and_kept_with_its_hits(signed_in, admin, conn
 
 def test_address_finds_every_entry_that_lets_it_through_in_all_lists(signed_in, admin, connection):
     changed(admin, "northwind.example", "evilnorthwind.example")
-    changed(admin, "*.northwind.example", "dana@mail.northwind.example", place=Place(connection=connection.pk))
+    changed(admin, "*.northwind.example", "dana@mail.northwind.example", scope=ListScope(connection=connection.pk))
     changed(admin, "y.example", note="For the spring fair")
     found = text_of(signed_in(admin).get("/allowlists/?q=Dana@Mail.NORTHWIND.example.")).partition("Lists")[0]
     assert "*.northwind.example" in found
     assert "dana@mail.northwind.example" in found
     assert "evilnorthwind" not in found
-    assert [one.pattern for one in AllowEntry.objects.in_place().found_by("spring")] == ["y.example"]
+    assert [one.pattern for one in AllowEntry.objects.not_removed().found_by("spring")] == ["y.example"]
 
 
 @pytest.mark.slow
@@ -183,7 +183,7 @@ def test_filters_show_expired_ending_and_unused_entries(signed_in, admin):
     changed(admin, "c.example")
     AllowEntry.objects.filter(pattern="b.example").update(hits=1, last_hit_at=now)
     AllowEntry.objects.filter(pattern="c.example").update(expires_at=now - timedelta(seconds=1))
-    rows = AllowEntry.objects.in_place().order_by("pattern")
+    rows = AllowEntry.objects.not_removed().order_by("pattern")
     shown = {show: [one.pattern[0] for one in rows.showing(show, now)] for show in ("", "ending", "expired", "unused")}
     assert shown == {"": ["a", "b", "c"], "ending": ["a"], "expired": ["c"], "unused": ["a", "c"]}
     page = signed_in(admin).get(f"{ALL}?show=unused").content.decode()
@@ -216,7 +216,7 @@ def test_more_lists_and_entries_ask_no_more_questions(signed_in, admin, connecti
     few = asked(ALL), asked("/allowlists/")
     changed(admin, *(f"e{number}.example" for number in range(300)), owner=admin.pk)
     for number in range(5):
-        changed(admin, "x.example", place=Place(connection=make_connection(f"more{number}").pk))
+        changed(admin, "x.example", scope=ListScope(connection=make_connection(f"more{number}").pk))
     many = asked(ALL), asked("/allowlists/")
     # The first request of a process may ask what is remembered then.
     assert (many[0] <= few[0], many[1] <= few[1], max(few) <= 30) == (True, True, True)
@@ -250,7 +250,7 @@ def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection
 
     def told(**fields):
         GateList.objects.update(**fields)
-        found = at_gate(GateList.objects.select_related("mailbox__connection").get())
+        found = gate_status(GateList.objects.select_related("mailbox__connection").get())
         return found.word, found.sentence
 
     assert told() == ("Only here", "This connection has no admin key. The list is enforced here when somebody decides, "

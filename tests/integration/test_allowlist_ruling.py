@@ -16,7 +16,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Decision
 from common.postgres import clock
 from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Message, Revision
-from policy.allowlists.judgement import Judged
+from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
@@ -41,7 +41,7 @@ def of(message, person):
 def outsiders(message, person):
     """Whom the lists refuse, of the message's recipients."""
     message.refresh_from_db()
-    return ruled(message, actor=person.actor(surface="web"), now=clock())[1].outsiders
+    return ruled(message, actor=person.actor(surface="web"), now=clock())[1].refused
 
 
 def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, reviewer):
@@ -310,7 +310,7 @@ def test_rulings_of_many_are_those_of_each(connection, reviewer, auditor):
     )
     # What the lists say is not asked again where the caller knows it.
     off_list = messages["allowlist"]
-    known = {off_list.pk: Judged()}
+    known = {off_list.pk: Judgement()}
     given = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)
     assert given[off_list.pk].may_approve
 

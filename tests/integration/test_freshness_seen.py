@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from mirror.models import Connection
-from mirror.sync.freshness import freshness_of
+from mirror.sync.health import freshness_of
 from tests.factories import NOW, make_connection, make_message
 
 pytestmark = pytest.mark.django_db

@@ -12,11 +12,11 @@ from django.utils import timezone
 from approvals import tasks
 from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
-from policy.allowlists.changes import Change, Wanted
-from policy.allowlists.judgement import Place
+from policy.allowlists.changes import Change, WantedEntry
+from policy.allowlists.judgement import ListScope
+from policy.allowlists.lists import find_list
 from policy.allowlists.refusals import read_refusals
-from policy.allowlists.refused_mail import would_pass
-from policy.allowlists.scopes import list_at
+from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
 from tests.factories import MAILBOX, make_connection, make_person, post_event, rolled_back
 from tests.integration.test_allowlist_pages import changed, text_of
@@ -196,7 +196,7 @@ def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_
 
 def passing(admin, change, scope="all"):
     actor = admin.actor(surface="web")
-    found = would_pass(list_at(scope, "restriction", actor), change, actor, now=timezone.now())
+    found = rehearse_refusals(find_list(scope, "restriction", actor), change, actor, now=timezone.now())
     return [one.refused[0] for one in found.rows]
 
 
@@ -207,15 +207,15 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     make_refusal(gateway, DANA, "eve@z.example")
     make_refusal(gateway, DANA, sandbox=True)
     make_refusal(gateway, DANA, refused_at=timezone.now() - timedelta(days=31))
-    assert passing(admin, Change(put=(Wanted("x.example"),))) == [DANA]
+    assert passing(admin, Change(put=(WantedEntry("x.example"),))) == [DANA]
     assert passing(admin, Change(mode="off")) == [DANA, "eve@z.example", DANA]
     assert passing(admin, Change(mode="monitor")) == [DANA, "eve@z.example", DANA]
-    assert passing(admin, Change(put=(Wanted("unrelated.example"),))) == []
+    assert passing(admin, Change(put=(WantedEntry("unrelated.example"),))) == []
     shown = signed_in(admin).post("/allowlists/all/restriction/preview/", {"lines": "x.example"})
     assert "1 fewer would have been refused" in text_of(shown)
     # What passes by now is not counted again.
     changed(admin, "x.example")
-    assert passing(admin, Change(put=(Wanted("dana@x.example"),))) == []
+    assert passing(admin, Change(put=(WantedEntry("dana@x.example"),))) == []
 
 
 @pytest.mark.slow
@@ -224,9 +224,9 @@ def test_list_of_one_mailbox_counts_its_own_refusals_beside_the_wider_lists(admi
     other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     make_refusal(gateway, DANA)
     make_refusal(gateway, "eve@x.example", mailbox=other)
-    change = Change(mode="monitor", put=(Wanted("x.example"),))
+    change = Change(mode="monitor", put=(WantedEntry("x.example"),))
     assert passing(admin, change, f"mailbox-{other.pk}") == ["eve@x.example"]
-    assert passing(admin, Change(put=(Wanted("x.example"),)), f"mailbox-{other.pk}") == []
+    assert passing(admin, Change(put=(WantedEntry("x.example"),)), f"mailbox-{other.pk}") == []
     assert Allowlist.objects.filter(mailbox=other).count() == 0
-    assert changed(admin, "x.example", place=Place(mailbox=other.pk), mode="monitor").version == 1
+    assert changed(admin, "x.example", scope=ListScope(mailbox=other.pk), mode="monitor").version == 1
     assert passing(admin, change, f"mailbox-{other.pk}") == []

@@ -12,7 +12,7 @@ from approvals.models import Snooze
 from approvals.queue import views as listing
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
 from dashboard.frame import context
-from mirror.querysets.visible_scope import anybody_like, asked_by
+from mirror.querysets.messages import anybody_like, asked_by
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

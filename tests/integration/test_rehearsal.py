@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.models import Connection, KnownContact, Mailbox, Message
-from policy.allowlists.batch_judgement import judged_together
-from policy.allowlists.changes import Change, Wanted, apply_change
-from policy.allowlists.judgement import Place
+from policy.allowlists.applicable import judge_messages
+from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.judgement import ListScope
 from policy.allowlists.rehearsal import rehearse
 from policy.models import AllowChange, Allowlist
 from tests.factories import make_connection, make_message, make_person, rolled_back
@@ -52,13 +52,13 @@ def mail(db):
 
 def places_of(mail):
     first, _, beside = mail
-    return [Place(), Place(connection=first.pk), Place(mailbox=beside.pk)]
+    return [ListScope(), ListScope(connection=first.pk), ListScope(mailbox=beside.pk)]
 
 
 def refused_now(now):
     """Return whom the ruling would refuse of each message; of many it is that of each (test_allowlist_ruling.py)."""
-    judged = judged_together(list(Message.objects.select_related("revision")), now=now)
-    return {key: one.outsiders for key, one in judged.items()}
+    judged = judge_messages(list(Message.objects.select_related("revision")), now=now)
+    return {key: one.refused for key, one in judged.items()}
 
 
 modes = st.sampled_from(["off", "monitor", "contacts", "enforce"])
@@ -81,10 +81,10 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
             compare_rehearsal_with_judging(mail, root, *change)
     _, second, beside = mail
     asked = {"kind": "restriction", "change": Change(mode="enforce"), "now": timezone.now()}
-    everything = rehearse(place=Place(), actor=root, **asked)
+    everything = rehearse(scope=ListScope(), actor=root, **asked)
     assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
     pat = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside).actor(surface="web")
-    told = rehearse(place=Place(), actor=pat, **asked, limit=3)
+    told = rehearse(scope=ListScope(), actor=pat, **asked, limit=3)
     assert (told.looked_at, told.more, len(told.rows)) == (4, 4, 3)
     assert {row.message.mailbox for row in told.rows} == {beside}
     # No tests, nothing received, and nothing older than 30 days.
@@ -92,7 +92,7 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
     Message.objects.filter(pk=test.pk).update(sandbox=True)
     Message.objects.filter(pk=received.pk).update(direction="inbound")
     Message.objects.filter(pk=old.pk).update(held_at=timezone.now() - timedelta(days=31))
-    told = rehearse(place=Place(connection=second.pk), actor=root, **asked)
+    told = rehearse(scope=ListScope(connection=second.pk), actor=root, **asked)
     assert [row.message for row in told.rows] == others
 
 
@@ -116,13 +116,13 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
     places = places_of(mail)
     for place, set_to, put_there in before:
         change = Change(mode=set_to, put=wanted(put_there, now))
-        apply_change(place=places[place], kind="restriction", change=change, version=0, actor=root, now=now)
+        apply_change(scope=places[place], kind="restriction", change=change, version=0, actor=root, now=now)
     change = Change(mode=mode, put=wanted(put, now), remove=tuple(remove))
-    told = rehearse(place=places[where], kind="restriction", change=change, actor=root, now=now, limit=1000)
+    told = rehearse(scope=places[where], kind="restriction", change=change, actor=root, now=now, limit=1000)
     was = refused_now(now)
     connection, mailbox = places[where].connection, places[where].mailbox
-    there = Allowlist.objects.of_place(connection, mailbox)
-    apply_change(place=places[where], kind="restriction", change=change, version=there.version, actor=root, now=now)
+    there = Allowlist.objects.for_scope(connection, mailbox)
+    apply_change(scope=places[where], kind="restriction", change=change, version=there.version, actor=root, now=now)
     becomes = refused_now(now)
     inside = {
         one.pk
@@ -140,5 +140,5 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
 
 def wanted(pairs, now):
     return tuple(
-        Wanted(pattern, expires_at=None if end is None else now + timedelta(seconds=end)) for pattern, end in pairs
+        WantedEntry(pattern, expires_at=None if end is None else now + timedelta(seconds=end)) for pattern, end in pairs
     )

@@ -8,7 +8,7 @@ from approvals.decisions.ruling import ruling_for, rulings_for, stop_of
 from approvals.models import CommandedMail
 from common.postgres import clock
 from mirror.models import Mailbox, Message
-from policy.allowlists.judgement import Judged
+from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
 
@@ -46,7 +46,7 @@ def test_list_is_judged_at_the_given_time_or_as_the_caller_has_judged_it(connect
     actor, later = reviewer.actor(surface="web"), clock() + timedelta(hours=2)
     found = [rulings_for([message], actor=actor, now=now)[message.pk].rule for now in (clock(), later)]
     assert found == ["", "allowlist"]
-    judged = {message.pk: Judged()}
+    judged = {message.pk: Judgement()}
     assert rulings_for([message], actor=actor, now=later, judged=judged)[message.pk].may_approve
 
 

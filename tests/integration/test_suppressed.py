@@ -6,8 +6,8 @@ import pytest
 
 from approvals.tasks import read_all_suppressed
 from mirror.models import Connection, SuppressedAddress
-from mirror.sync import suppressions
-from mirror.sync.suppressions import read_suppressed
+from mirror.sync import address_lists
+from mirror.sync.address_lists import read_suppressed
 from tests.factories import make_connection, make_message
 
 pytestmark = pytest.mark.django_db
@@ -72,7 +72,7 @@ def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
 def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
     tell(upstream, "old@northwind.example")
     read_suppressed(connection_id=gateway.pk)
-    monkeypatch.setattr(suppressions, "MOST", 2)
+    monkeypatch.setattr(address_lists, "MAX_SUPPRESSED", 2)
     tell(upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more")
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert kept() == ["a@x.example", "b@x.example", "old@northwind.example"]

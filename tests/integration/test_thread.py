@@ -320,7 +320,7 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
 @pytest.mark.slow
 def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch, django_capture_on_commit_callbacks):
     enqueued = []
-    monkeypatch.setattr("mirror.threads.receivers.enqueue", lambda task, key: enqueued.append((task, key)))
+    monkeypatch.setattr("mirror.threads.fetch.enqueue", lambda task, key: enqueued.append((task, key)))
     monkeypatch.setattr("approvals.tasks.enqueue", lambda task, key: enqueued.append((task, key)))
     webhooks = (
         ("message.received", {}),

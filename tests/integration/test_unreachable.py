@@ -10,7 +10,7 @@ from approvals.models import Decision, DecisionAttempt
 from approvals.reconcile.reads import hydrate, read_everything
 from audit.models import Entry
 from mirror.models import Connection, Message
-from mirror.sync.freshness import freshness_for
+from mirror.sync.health import freshness_for
 from tests.factories import NOW, make_message
 from tests.integration.deciding import carry_out, decide, make_due
 

@@ -19,7 +19,7 @@ from mirror.models import Connection, Message, Revision
 from mirror.sync import health
 from mirror.sync import reads as asking
 from mirror.sync import rows as fetching
-from mirror.sync.freshness import freshness_of
+from mirror.sync.health import freshness_of
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import carry_out
 

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.patterns import compared, read_pattern
-from policy.allowlists.judgement import Entry, Listed, Place, StandingList, judge, named, patterns_of
+from policy.allowlists.judgement import AllowedBy, ApplicableList, Entry, ListScope, judge, named, patterns_of
 from tests.allow_cases import CASES
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -18,7 +18,7 @@ MODES = ("off", "monitor", "contacts", "enforce")
 def listed(mode, entries, *, key=1):
     """Return a list with these entries: pairs of a pattern and when it ends."""
     rows = {read_pattern(pattern): Entry(read_pattern(pattern), ends) for pattern, ends in entries}
-    return StandingList(key, f"list {key}", mode, key, rows)
+    return ApplicableList(key, f"list {key}", mode, key, rows)
 
 
 def test_table_shared_with_the_gateway():
@@ -26,7 +26,7 @@ def test_table_shared_with_the_gateway():
         ends = {one: NOW + timedelta(seconds=case.ends[one]) if one in case.ends else None for one in case.entries}
         contacts = {compared(one) for one in case.contacts}
         judged = judge(case.recipients, [listed(case.mode, ends.items())], contacts, NOW)
-        assert judged.outsiders == case.refused, name
+        assert judged.refused == case.refused, name
         if case.mode in ("enforce", "contacts"):
             assert set(judged.passed) == set(case.recipients) - set(case.refused), name
 
@@ -106,8 +106,8 @@ def test_judge_says_what_walking_through_every_entry_says(people, lists, contact
     judged = judge(people, [listed(mode, rows, key=n) for n, (mode, rows) in enumerate(once)], contacts, NOW)
     mode, missed = by_hand(people, once, contacts, NOW)
     assert judged.mode == mode
-    assert list(judged.strangers if mode == "monitor" else judged.outsiders) == missed
-    assert not (judged.outsiders and judged.strangers)
+    assert list(judged.would_be_refused if mode == "monitor" else judged.refused) == missed
+    assert not (judged.refused and judged.would_be_refused)
 
 
 @given(st.lists(recipients, max_size=5), entries, st.data(), known)
@@ -116,7 +116,7 @@ def test_under_enforce_removing_never_allows_and_adding_never_forbids(people, ro
     fewer = [row for row in rows if data.draw(st.booleans())]
     less = judge(people, [listed(mode, fewer)], contacts, NOW)
     more = judge(people, [listed(mode, fewer), listed("monitor", rows, key=2)], contacts, NOW)
-    assert set(more.outsiders) <= set(less.outsiders)
+    assert set(more.refused) <= set(less.refused)
     assert set(less.passed) <= set(more.passed)
 
 
@@ -125,7 +125,9 @@ def test_whom_a_list_lets_through_is_found_by_the_patterns_that_are_asked_for(pe
     """The database is asked for these patterns alone: no entry that lets somebody through may be missing."""
     whole = listed("enforce", rows)
     asked = set(patterns_of(people))
-    part = StandingList(1, "list 1", "enforce", 1, {one: entry for one, entry in whole.entries.items() if one in asked})
+    part = ApplicableList(
+        1, "list 1", "enforce", 1, {one: entry for one, entry in whole.entries.items() if one in asked}
+    )
     assert judge(people, [whole], None, NOW) == judge(people, [part], None, NOW)
 
 
@@ -138,14 +140,14 @@ def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
     later = NOW + timedelta(days=1)
     both = judge(["BO@acme.com"], [listed("enforce", [("acme.com", later)]), narrow], None, NOW)
     assert (both.labels, both.versions) == ("list 1 and list 1", "version 1 and version 1")
-    assert both.passed == {"BO@acme.com": Listed("BO@acme.com", "acme.com", 1, "list 1", None, later)}
+    assert both.passed == {"BO@acme.com": AllowedBy("BO@acme.com", "acme.com", 1, "list 1", None, later)}
     known = judge(["ana@x.io"], [listed("contacts", [])], {"ana@x.io"}, NOW)
-    assert known.passed == {"ana@x.io": Listed("ana@x.io", "", None, "the contacts of the account")}
+    assert known.passed == {"ana@x.io": AllowedBy("ana@x.io", "", None, "the contacts of the account")}
 
 
 def test_contacts_that_were_never_read_are_nobody_and_said_so():
     judged = judge(["ana@acme.com"], [listed("contacts", [])], None, NOW)
-    assert (judged.outsiders, judged.lacks_contacts) == (("ana@acme.com",), True)
+    assert (judged.refused, judged.lacks_contacts) == (("ana@acme.com",), True)
 
 
 def test_many_addresses_are_named_in_part():
@@ -156,4 +158,4 @@ def test_many_addresses_are_named_in_part():
 
 def test_list_is_for_one_place():
     with pytest.raises(ValueError, match="not for both"):
-        Place(connection=1, mailbox=2)
+        ListScope(connection=1, mailbox=2)

@@ -2,11 +2,11 @@
 
 import itertools
 
-from policy.evaluation import Facts, rule
+from policy.evaluation import RulingFacts, rule
 
 
 def ruling(**facts):
-    return rule(Facts(**{"is_held": True, "is_fetched": True, "is_reviewer": True, **facts}))
+    return rule(RulingFacts(**{"is_held": True, "is_fetched": True, "is_reviewer": True, **facts}))
 
 
 def may(**facts):
@@ -22,7 +22,7 @@ def test_reviewer_may_decide_what_is_held_and_read():
 
 def test_one_missing_condition_refuses_both():
     for facts in itertools.product([True, False], repeat=3):
-        ruled = rule(Facts(*facts))
+        ruled = rule(RulingFacts(*facts))
         assert (ruled.may_approve, ruled.may_reject) == (all(facts), all(facts)), facts
 
 
@@ -42,6 +42,6 @@ def test_pulled_kill_switch_lets_people_decide_and_says_that_nothing_leaves():
 
 def test_every_ruling_gives_a_reason_in_a_sentence():
     for facts in itertools.product([True, False], repeat=5):
-        reasons = rule(Facts(*facts)).reasons
+        reasons = rule(RulingFacts(*facts)).reasons
         assert reasons, facts
         assert [reason for reason in reasons if not reason.endswith(".")] == []

@@ -11,7 +11,7 @@ from typing import Any
 
 from common.fingerprint import Content
 from mirror.models import Mailbox, Message
-from mirror.querysets.contacts import Contact, contacts_in
+from mirror.querysets.earlier_mail import Contact, contacts_in
 from mirror.states import MessageState
 from people.actors import Actor, Role
 from policy.allowlists.judgement import Judged, Listed, allowable

@@ -15,7 +15,7 @@ from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
 from common.postgres.statements import ANY, NAMED_LATER, Part, count_of
 from mirror.models import Message
-from mirror.querysets.visible_scope import anybody_like
+from mirror.querysets.messages import anybody_like
 from people.actors import Actor
 
 COUNTED = 100

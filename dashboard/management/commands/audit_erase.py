@@ -10,9 +10,9 @@ from alerts.deliveries.erasing import erase_bodies
 from audit.models import Entry
 from audit.retention import ErasureResult, erase_details_of
 from audit.sealing.sealer import seal_all
-from mirror.erasing import Copies, remove_copies
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
+from mirror.sync.retention import Copies, remove_copies
 from people.actors import Actor
 
 ACTOR = Actor(kind="command", id="audit_erase", label="an operator", surface="command")

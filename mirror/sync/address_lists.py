@@ -1,0 +1,105 @@
+"""Stores two lists of an account as MultiMail has them: its contacts and its suppressed addresses.
+
+Contacts are for the list mode `contacts` alone: read longer than a day ago they count as unknown, and the mode refuses.
+Suppressed addresses are only shown; that list stays as it was when it cannot be read.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from common.patterns import compared
+from mirror.models import Connection, KnownContact, SuppressedAddress
+from mirror.sync import health
+from upstream import errors
+from upstream.client import Client
+
+log = logging.getLogger(__name__)
+
+# The oldest contacts beyond this number are not read, so they count as unknown.
+MAX_CONTACTS = 200_000
+# More suppressed addresses are not read; the newest come first.
+MAX_SUPPRESSED = 20_000
+MAX_REASON = 60
+_CHUNK = 5000
+_Rows = list[dict[str, Any]]
+
+
+def read_contacts(*, connection_id: int) -> str:
+    """Read the contacts of one connection and return a short word."""
+    connection = Connection.objects.get(pk=connection_id)
+    if not connection.read_key:
+        # Once the key is removed, nothing may rest on what it showed.
+        Connection.objects.filter(pk=connection_id).exclude(contacts_read_at=None).update(contacts_read_at=None)
+        return "no key"
+    rows = _read(connection, connection.read_key, lambda client: client.list_contacts(most=MAX_CONTACTS), "contacts")
+    if rows is None:
+        return "not now"
+    texts = (str(row.get("email") or row.get("address") or "")[:1000] for row in rows)
+    _store_contacts(connection, {address for text in texts if (address := compared(text))})
+    return "read"
+
+
+def read_suppressed(*, connection_id: int) -> str:
+    """Read the suppressed addresses of one connection and return a short word."""
+    connection = Connection.objects.get(pk=connection_id)
+    if not connection.admin_key:
+        return "no key"
+    rows = _read(
+        connection,
+        connection.admin_key,
+        lambda client: client.list_suppressed(most=MAX_SUPPRESSED),
+        "suppressed addresses",
+    )
+    if rows is None:
+        return "not now"
+    _store_suppressed(connection, dict(filter(None, map(_suppressed, rows))), is_whole=len(rows) < MAX_SUPPRESSED)
+    return "read"
+
+
+def _read(connection: Connection, key: str, call: Callable[[Client], _Rows], what: str) -> _Rows | None:
+    try:
+        return call(Client(base_url=connection.api_url, key=key))
+    except errors.UpstreamError as error:
+        if isinstance(error, errors.Throttled):
+            health.wait(connection, error.retry_after)
+        log.warning(f"{what} not read", extra={"connection": connection.slug, "reason": error.sentence})
+        return None
+
+
+def _suppressed(row: Mapping[str, Any]) -> tuple[str, str] | None:
+    address = str(row.get("email_address") or "").strip().lower()[:320]
+    return (address, str(row.get("reason") or "")[:MAX_REASON]) if "@" in address else None
+
+
+# Both write only what changed: mostly nothing does.
+
+
+@transaction.atomic
+def _store_contacts(connection: Connection, addresses: set[str]) -> None:
+    stored = KnownContact.objects.filter(connection=connection)
+    known = set(stored.values_list("address", flat=True))
+    stored.filter(address__in=known - addresses).delete()
+    new = [KnownContact(connection=connection, address=address) for address in sorted(addresses - known)]
+    KnownContact.objects.bulk_create(new, ignore_conflicts=True, batch_size=_CHUNK)
+    Connection.objects.filter(pk=connection.pk).update(contacts_read_at=Now())
+
+
+@transaction.atomic
+def _store_suppressed(connection: Connection, reasons: Mapping[str, str], *, is_whole: bool) -> None:
+    stored = SuppressedAddress.objects.filter(connection=connection)
+    known = dict(stored.values_list("address", "reason"))
+    stored.filter(address__in=[address for address in known if is_whole and address not in reasons]).delete()
+    SuppressedAddress.objects.bulk_create(
+        [
+            SuppressedAddress(connection=connection, address=address, reason=reason)
+            for address, reason in reasons.items()
+            if known.get(address) != reason
+        ],
+        update_conflicts=True,
+        unique_fields=["connection", "address"],
+        update_fields=["reason"],
+    )

@@ -1,0 +1,309 @@
+"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind, and tells whether they are there.
+
+The desk's lists are the source of truth. What is sent is built again for each attempt, after reading which change it
+has to include: after a crash or a lost answer `pushed` stays below `wanted`, and the next attempt reads the gate first.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Greatest, Now
+from django.utils import timezone
+
+from audit.recording import record
+from common.patterns import is_pattern
+from common.postgres import clock
+from mirror.errors import ActNotAllowed
+from mirror.sync import health
+from people.actors import Actor, worker
+from policy.allowlists.changes import may_change
+from policy.allowlists.judgement import ListScope, strictest
+from policy.models import AllowEntry, Allowlist, GateList
+from policy.querysets import AllowlistQuerySet
+from upstream import errors
+from upstream.admin import AdminClient, ListAtGate
+from upstream.events import read_time
+
+
+@dataclass(frozen=True)
+class GateEntry:
+    """One entry as the gate should have it."""
+
+    pattern: str
+    expires_at: datetime | None
+    note: str
+
+
+@dataclass(frozen=True)
+class GateContent:
+    """One list as the gate should have it, by pattern."""
+
+    mode: str
+    entries: tuple[GateEntry, ...]
+
+
+def content_for(gate: GateList, *, now: datetime) -> GateContent:
+    """Return the one list that the gate should have.
+
+    A restriction is the union of those that are not off, in the strictest of their modes. Of bypasses one on trial
+    lets nobody skip the queue because another one is in force: in force, those on trial stay out of it.
+    """
+    lists = list(_lists_for(gate).exclude(mode=Allowlist.Mode.OFF))
+    mode = strictest(one.mode for one in lists)
+    if gate.kind == Allowlist.Kind.BYPASS:
+        lists = [one for one in lists if one.mode == mode]
+    live = AllowEntry.objects.filter(allowlist__in=lists, removed_at=None)
+    rows = live.filter(Q(expires_at=None) | Q(expires_at__gt=now)).order_by("pattern", "pk")
+    entries: dict[str, GateEntry] = {}
+    for pattern, expires_at, note in rows.values_list("pattern", "expires_at", "note").iterator():
+        if not is_pattern(pattern):
+            # Stored before today's rules. It lets nobody through, and a gate would refuse the whole list for it.
+            continue
+        entries[pattern] = _merged(entries.get(pattern), GateEntry(pattern, expires_at, _one_line(note)))
+    return GateContent(mode=mode, entries=tuple(entries.values()))
+
+
+def _lists_for(gate: GateList) -> AllowlistQuerySet:
+    mailbox = gate.mailbox
+    everybody = Q(connection=None, mailbox=None)
+    theirs = Q(connection=mailbox.connection_id) | Q(mailbox=mailbox.pk)
+    return Allowlist.objects.filter(everybody | theirs, kind=gate.kind).order_by("pk")
+
+
+def _merged(one: GateEntry | None, other: GateEntry) -> GateEntry:
+    """Return one entry for two of one pattern: with the later end and the first note."""
+    if one is None:
+        return other
+    endless = one.expires_at is None or other.expires_at is None
+    until = None if endless else max(one.expires_at, other.expires_at)  # type: ignore[type-var]
+    return GateEntry(one.pattern, until, one.note or other.note)
+
+
+def _one_line(note: str) -> str:
+    """Return a note as the gate takes it: on one line, and only what prints."""
+    return "".join(sign for sign in " ".join(note.split()) if sign.isprintable())
+
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("sync")
+# Seconds for one call; two of them end before the lease does.
+WITHIN = 30.0
+# Seconds to wait after the first failed attempts; later ones wait ten minutes.
+_PAUSES = (2, 5, 15, 60, 300)
+LONGEST_PAUSE = 600
+# How often one push may find that somebody else wrote at the same moment.
+_ROUNDS = 3
+NO_LISTS = "This MultiMail takes no allowlists, or does not know this mailbox any more."
+WAITS_FOR_CODE = "An operator of the gate has to confirm it with a code."
+
+
+def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTOR, within: float = WITHIN) -> str:
+    """Push one list to its gate if the gate lacks it, and return a short word. Several transactions, and a call.
+
+    With an operator's code the same list is sent again that waits for it.
+    """
+    overwritten = ""
+    for _ in range(_ROUNDS):
+        gate = GateList.objects.claim(gate_list_id)
+        if gate is None:
+            return "not due"
+        try:
+            return _push(gate, _client(gate, within), approval_code, actor, overwritten)
+        except errors.Conflict:
+            # Written by somebody else between our two calls: the gate is read again, and what is wanted by now too.
+            overwritten = "Somebody else changed it at the gate at the same moment. The desk's list stands there now."
+            _give_back(gate)
+        except errors.UpstreamError as error:
+            return _fail(gate, error, actor)
+    return "not now"
+
+
+def push_soon(gate_list_id: int) -> None:
+    """Make a list that waits for its next attempt due now."""
+    GateList.objects.behind().filter(pk=gate_list_id).update(next_attempt_at=Now())
+
+
+def _client(gate: GateList, within: float) -> AdminClient:
+    connection = gate.mailbox.connection
+    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
+
+
+def _push(gate: GateList, client: AdminClient, approval_code: str, actor: Actor, overwritten: str) -> str:
+    wanted = gate.wanted
+    content = content_for(gate, now=clock())
+    there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
+    if _is_at_gate(content, there):
+        _done(gate, wanted, there, content, actor, overwritten=overwritten)
+        return "there already"
+    overwritten = overwritten or _overwritten_version(gate, there)
+    put = client.replace_allowlist(
+        mailbox_id=gate.mailbox.upstream_id,
+        kind=gate.kind,
+        mode=content.mode,
+        version=there.version,
+        entries=[
+            {"pattern": one.pattern, "expires_at": _iso(one.expires_at), "note": one.note or None}
+            for one in content.entries
+        ],
+        approval_code=approval_code,
+    )
+    if put.waits_for:
+        _postpone(gate, f"{WAITS_FOR_CODE} {put.waits_for}", seconds=LONGEST_PAUSE, actor=actor)
+        return "waits for a code"
+    _done(gate, wanted, put, content, actor, overwritten=overwritten)
+    return "pushed"
+
+
+def _is_at_gate(content: GateContent, there: ListAtGate) -> bool:
+    """Whether the gate has this already, as after a lost answer; entries that expired there do not matter."""
+    ours = {one.pattern: (_iso(one.expires_at), one.note) for one in content.entries}
+    theirs = {
+        str(one.get("pattern")): (_iso(read_time(one.get("expires_at"))), str(one.get("note") or ""))
+        for one in there.entries
+        if not one.get("expired")
+    }
+    return there.mode == content.mode and ours == theirs
+
+
+def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
+    """Return what the ledger says where the gate had a version that the desk did not write, as far as it can know."""
+    if not gate.pushed or gate.last_error or there.version == gate.gate_version:
+        return ""
+    return (
+        f"Somebody else had changed it at the gate: it was at version {there.version}, "
+        f"and the desk had brought version {gate.gate_version}. The desk's list stands there now."
+    )
+
+
+@transaction.atomic
+def _done(
+    gate: GateList, wanted: int, at_gate: ListAtGate, content: GateContent, actor: Actor, *, overwritten: str
+) -> None:
+    mine = GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until)
+    if not mine.update(
+        # Raised by a change that came meanwhile, it stays behind and is pushed again.
+        pushed=Greatest("pushed", wanted),
+        gate_version=at_gate.version,
+        pushed_at=Now(),
+        lease_until=None,
+        attempts=0,
+        next_attempt_at=Now(),
+        last_error="",
+    ):
+        return
+    record(
+        "allowlist.pushed",
+        actor=actor,
+        connection=gate.mailbox.connection_id,
+        details={
+            "mailbox": str(gate.mailbox),
+            "list": f"{gate.kind}, {content.mode}, {len(content.entries)} entries, version {at_gate.version}",
+            "explanation": overwritten,
+        },
+    )
+    log.info("allowlist at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "of": at_gate.version})
+
+
+def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
+    connection = gate.mailbox.connection
+    if isinstance(error, errors.Throttled):
+        health.wait(connection, error.retry_after)
+        _postpone(gate, error.sentence, seconds=error.retry_after, actor=actor)
+        return "not now"
+    is_useless = isinstance(error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected)
+    sentence = NO_LISTS if isinstance(error, errors.NotFound) else error.sentence
+    tried = min(gate.attempts, len(_PAUSES))
+    seconds = LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
+    _postpone(gate, sentence, seconds=seconds, actor=actor)
+    log.warning("allowlist not at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "reason": sentence})
+    return "not now"
+
+
+def _give_back(gate: GateList) -> None:
+    GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(lease_until=None, next_attempt_at=Now())
+
+
+@transaction.atomic
+def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) -> None:
+    """Release the row until later; record the failure once a change, and each time that a person asked for it."""
+    mine = GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until)
+    pause = timedelta(seconds=seconds)
+    if not mine.update(lease_until=None, next_attempt_at=Now() + pause, last_error=sentence[:500]):
+        return
+    if not gate.last_error or actor.kind == "person":
+        record(
+            "allowlist.push_failed",
+            actor=actor,
+            connection=gate.mailbox.connection_id,
+            details={"mailbox": str(gate.mailbox), "list": gate.kind, "explanation": sentence},
+        )
+
+
+def _iso(moment: datetime | None) -> str | None:
+    """As the gate tells it: to the millisecond."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+@dataclass(frozen=True)
+class GateStatus:
+    """One list of one mailbox at its gate. `can_try` says that trying now may help."""
+
+    gate: GateList
+    tone: str
+    word: str
+    sentence: str
+    since: datetime | None = None
+    next_try: datetime | None = None
+    can_try: bool = False
+    wants_code: bool = False
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether it came there so lately that the time of day says when."""
+        return self.since is not None and timezone.now() - self.since < timedelta(hours=12)
+
+
+def gate_status(gate: GateList) -> GateStatus:
+    """Return in words whether the gate has a list; its mailbox and connection are loaded."""
+    connection = gate.mailbox.connection
+    if gate.pushed >= gate.wanted:
+        return GateStatus(gate, "green", "At the gate", f"version {gate.gate_version}", since=gate.pushed_at)
+    has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
+    here = _without_gate(gate)
+    if not connection.admin_key:
+        return GateStatus(gate, "plain", "Only here", f"This connection has no admin key. {here}{has}")
+    if gate.last_error == NO_LISTS:
+        return GateStatus(gate, "plain", "Only here", f"{gate.last_error} {here}", next_try=gate.next_attempt_at)
+    if connection.paused_at:
+        return GateStatus(gate, "amber", "Not yet", f"The connection is paused.{has}")
+    if gate.last_error.startswith(WAITS_FOR_CODE):
+        sentence = f"{WAITS_FOR_CODE}{has}"
+        return GateStatus(gate, "amber", "Waits for a code", sentence, can_try=True, wants_code=True)
+    if gate.last_error:
+        sentence = f"{gate.last_error}{has}"
+        return GateStatus(gate, "amber", "Not yet", sentence, next_try=gate.next_attempt_at, can_try=True)
+    return GateStatus(gate, "blue", "On its way", f"It is being brought there.{has}")
+
+
+def _without_gate(gate: GateList) -> str:
+    if gate.kind == Allowlist.Kind.BYPASS:
+        return "A bypass has no effect without the gate: everything waits for a decision."
+    return "The list is enforced here when somebody decides, and again when it goes out."
+
+
+def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
+    """Push a list that its gate lacks now, with an operator's code where there is one.
+
+    Returns the word of the try. Raises ActNotAllowed for whoever is no admin of the mailbox.
+    """
+    gate = GateList.objects.visible_to(actor).get(pk=gate_id)
+    if not may_change(actor, ListScope(mailbox=gate.mailbox_id)):
+        raise ActNotAllowed("Only an admin of this mailbox can have its list brought to the gate.")
+    push_soon(gate.pk)
+    return push_list(gate_list_id=gate.pk, approval_code=code, actor=actor, within=10.0)
