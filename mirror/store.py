@@ -9,10 +9,10 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from common.nudge import nudge
 from django.db.models.functions import Now
 
 from audit.recording import record
+from common.enqueue import enqueue
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
@@ -51,7 +51,7 @@ def _expect_files(message: Message, content: Content) -> None:
         for place, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
     )
     for file in made:
-        nudge("approvals.tasks.fetch_file", file.pk)
+        enqueue("approvals.tasks.fetch_file", file.pk)
 
 
 def expect_thread(message: Message) -> Thread | None:
@@ -60,7 +60,7 @@ def expect_thread(message: Message) -> Thread | None:
         return None
     thread, is_new = Thread.objects.get_or_create(mailbox_id=message.mailbox_id, upstream_id=message.thread_id)
     if is_new:
-        nudge("approvals.tasks.read_thread", thread.pk)
+        enqueue("approvals.tasks.read_thread", thread.pk)
     return thread
 
 

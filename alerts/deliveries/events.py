@@ -89,9 +89,10 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
         return
     assert delivery.entry is not None, "an event is about an act"
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-    found = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
+    messages = Message.objects.select_related("mailbox", "revision")
+    message = messages.filter(public_id=entry.message).first() if entry.message else None
     event_id = delivery.event_id or _event_id(entry)
-    request = event_body(entry, found.first() if entry.message else None, destination, event_id=event_id)
+    request = event_body(entry, message, destination, event_id=event_id)
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
 

@@ -21,8 +21,8 @@ from mirror.models import Message
 from mirror.querysets import earlier_mail
 from mirror.querysets.connections import addresses_of_any
 from mirror.querysets.earlier_mail import RejectedRow
-from policy.allowlists.batch_judgement import judged_content
-from policy.allowlists.judgement import Judged
+from policy.allowlists.applicable import judge_content
+from policy.allowlists.judgement import Judgement
 from policy.models import Allowlist
 from rendering import render_message
 from risk import Rejected, RiskContext, find_risks
@@ -46,13 +46,13 @@ def risk_context(message: Message, content: Content) -> RiskContext:
     own = {address.rpartition("@")[2].lower() for address in mailboxes}
     recipients = [address.lower() for address in everybody(content)]
     outside = [address for address in recipients if address.rpartition("@")[2] not in own]
-    judged = judged_content(message, content) if has_lists else Judged()
+    judged = judge_content(message, content) if has_lists else Judgement()
     return RiskContext(
         own_domains=tuple(sorted(own)),
         known_addresses=_known(message.connection_id, outside),
         rejected=rejected_like(message, content),
-        off_list=[one for one in judged.outsiders if "@" in one],
-        watched=[one for one in judged.strangers if "@" in one],
+        off_list=[one for one in judged.refused if "@" in one],
+        watched=[one for one in judged.would_be_refused if "@" in one],
     )
 
 

@@ -320,7 +320,7 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     form = AllowForm(request.POST)
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
     _, judged = ruled(message, actor=request.actor, now=timezone.now())
-    if asked is None or message.mailbox_id is None or asked not in map(compared, judged.outsiders):
+    if asked is None or message.mailbox_id is None or asked not in map(compared, judged.refused):
         error = "This is none of the recipients that an allowlist refuses now. Look at the message again."
         return answer_with_message(request, public_id, status=422, error=error)
     try:

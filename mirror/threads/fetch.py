@@ -10,13 +10,13 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from common.nudge import nudge
 from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.models import Entry
 from audit.recording import record, recorded
+from common.enqueue import enqueue
 from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
@@ -189,7 +189,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     # Received mail that waits for its own approval has come all the same.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
         # By its public id: of one that has just begun, the row's key is not known here yet.
-        nudge("approvals.tasks.hear_of_letter", str(about.public_id))
+        enqueue("approvals.tasks.hear_of_letter", str(about.public_id))
 
 
 def connect() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from approvals.message_page.content.origin import discord_place, stated_reason
+from approvals.message_page.content.origin import discord_address, stated_reason
 from approvals.message_page.content.stated_facts import MOST, READ, facts_of
 from common.fingerprint import Content
 from rendering import render_message
@@ -81,9 +81,9 @@ def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
 
 def test_discord_is_linked_to_by_ids_alone():
     ids = {"discord_guild_id": "118000000000000777", "discord_channel_id": "118000000000000555"}
-    assert discord_place(ids) == "https://discord.com/channels/118000000000000777/118000000000000555"
-    assert discord_place({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
-    assert discord_place({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
+    assert discord_address(ids) == "https://discord.com/channels/118000000000000777/118000000000000555"
+    assert discord_address({**ids, "discord_guild_id": "118000000000000777/../@me"}) == ""
+    assert discord_address({"discord_guild": "Acme", "discord_channel": "outreach"}) == ""
 
 
 def test_stated_reason_is_a_text_and_nothing_else():

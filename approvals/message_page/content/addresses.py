@@ -14,7 +14,7 @@ from mirror.models import Mailbox, Message
 from mirror.querysets.earlier_mail import Contact, contacts_in
 from mirror.states import MessageState
 from people.actors import Actor, Role
-from policy.allowlists.judgement import Judged, Listed, allowable
+from policy.allowlists.judgement import AllowedBy, Judgement, allowable
 from rendering import named
 from rendering.links import unicode_host
 from risk.addresses import bare_address, shown_name
@@ -297,11 +297,11 @@ _RECIPIENT_LINES = ("To", "Cc", "Bcc")
 OFFERED = 5
 
 
-def with_lists(fields: Sequence[Field], judged: Judged) -> list[Field]:
+def with_lists(fields: Sequence[Field], judged: Judgement) -> list[Field]:
     """Return address lines with what the lists say to each recipient."""
     passed = {_compared_form(address): listed for address, listed in judged.passed.items()}
-    refused = {_compared_form(address) for address in judged.outsiders}
-    watched = {_compared_form(address) for address in judged.strangers}
+    refused = {_compared_form(address) for address in judged.refused}
+    watched = {_compared_form(address) for address in judged.would_be_refused}
     return [
         replace(field, addresses=tuple(_with_list_note(one, passed, refused, watched) for one in field.addresses))
         if field.label in _RECIPIENT_LINES
@@ -310,15 +310,15 @@ def with_lists(fields: Sequence[Field], judged: Judged) -> list[Field]:
     ]
 
 
-def to_allow(message: Message, judged: Judged, *, actor: Actor) -> list[str]:
+def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
     """Return the refused recipients that this person may allow; nobody's of a message whose mailbox is not known."""
     mailbox = message.mailbox_id
     if mailbox is None or not actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=mailbox):
         return []
-    return [address for address in judged.outsiders if allowable(address)][:OFFERED]
+    return [address for address in judged.refused if allowable(address)][:OFFERED]
 
 
-def _with_list_note(one: Address, passed: dict[str, Listed], refused: set[str], watched: set[str]) -> Address:
+def _with_list_note(one: Address, passed: dict[str, AllowedBy], refused: set[str], watched: set[str]) -> Address:
     key = one.value.lower()
     if key in refused:
         return replace(one, marks=(*one.marks, ("high", "Off the allowlist")))
@@ -328,7 +328,7 @@ def _with_list_note(one: Address, passed: dict[str, Listed], refused: set[str], 
     return replace(one, allowed_by=_list_words(listed)) if listed else one
 
 
-def _list_words(listed: Listed) -> str:
+def _list_words(listed: AllowedBy) -> str:
     return f"{listed.pattern} on the list for {listed.label}" if listed.pattern else listed.label
 
 
