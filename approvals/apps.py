@@ -1,4 +1,4 @@
-"""The approvals app: it hears of connections that change, of letters in threads, and of what ends a claim."""
+"""The approvals app: it hears of connections that change, of messages in threads, and of what ends a claim."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_save
@@ -8,15 +8,15 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
-        from approvals.collaboration import receivers as desk_hearing
+        from approvals.collaboration import receivers as collaboration_receivers
         from approvals.examination.examiner import DeskExaminer
         from approvals.intake.senders import announce_change
         from mirror import examination
         from mirror.models import Connection
-        from mirror.threads import fetch as hearing
+        from mirror.threads import fetch as thread_receivers
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
         examination.register(DeskExaminer())
-        hearing.connect()
-        desk_hearing.connect()
+        thread_receivers.connect()
+        collaboration_receivers.connect()

@@ -30,7 +30,7 @@ class Verdict(models.Model):
     surface = models.CharField(max_length=16)
     # Whole seconds from when this revision was first on the person's screen, as the ledger has it; empty: never noted.
     seconds_shown = models.PositiveIntegerField(null=True, blank=True)
-    # How many parts of the letter (files, links, thread) the person was never given; empty: not noted then.
+    # How many parts of the message (files, links, thread) the person was never given; empty: not noted then.
     parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
     # What was on screen with it, as `deciding.seen` writes it; empty: given before that was kept.
     seen = models.JSONField(default=dict, blank=True)
@@ -166,7 +166,7 @@ class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
 
 
 class OpenedPart(models.Model):
-    """One person was given one part of a letter: a file, the thread as it then was, the links."""
+    """One person was given one part of a message: a file, the thread as it then was, the links."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

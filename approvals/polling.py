@@ -10,7 +10,7 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.collaboration.presence import asked_of, people_at
+from approvals.collaboration.presence import asked_of, presence_of
 from approvals.decisions.status import shown_status
 from approvals.models import Decision
 from approvals.operations.attention import attention_count
@@ -36,9 +36,9 @@ def _pulse_of(request: DeskRequest) -> str:
     # A verdict does not touch its message's row, but it changes what waits.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
-    standing = freshness_for(actor)
-    told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
-    told += f"{people_at(request)}{desk_messages().mine_stamp(actor)}"
+    freshness = freshness_for(actor)
+    told = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{_open_message(request)}{_half_minute()}"
+    told += f"{presence_of(request)}{desk_messages().mine_stamp(actor)}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
@@ -56,7 +56,7 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
         "fingerprint": message.revision.fingerprint if message.revision else "",
         "word": status.word,
         "detail": status.detail,
-        # The newest letter that came after this draft, as the page has it in data-late.
+        # The newest message that came after this draft, as the page has it in data-late.
         "late": str(conversation_of(message).late_id),
     }
 
@@ -99,7 +99,7 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
             "newest": told["newest"] or [],
             "asked": told["asked"],
-            **people_at(request),
+            **presence_of(request),
             "open": _open_message(request),
             "stuck": attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],

@@ -208,7 +208,7 @@ def freshen_thread(message_id: int) -> str:
 
 @shared_task
 def hear_of_letter(public_id: str) -> str:
-    """A letter came or left: have its thread read again if a draft waits in it."""
+    """A message came or left: have its thread read again if a draft waits in it."""
     thread = conversations.hear_of_letter(message=UUID(public_id))
     if thread is not None:
         enqueue(read_thread.name, thread.pk)
@@ -242,15 +242,15 @@ def _abandon() -> None:
 
 
 @shared_task
-def weigh_anew(weight_id: int) -> str:
+def reweigh(weight_id: int) -> str:
     """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
-    return _for_a_while(weigh_anew, weight_id, partial(weighing.weigh_anew, weight_id=weight_id)) or "weighed"
+    return _for_a_while(reweigh, weight_id, partial(weighing.reweigh, weight_id=weight_id)) or "weighed"
 
 
 _DUTIES: dict[str, Callable[[], object]] = {
     "abandoned": _abandon,
     "expired": expire.expire_due,
-    "expiring": expire.tell_of_expiring,
+    "expiring": expire.announce_expiring,
     "stale": health.tell_of_staleness,
     "due": execute_due,
     "in doubt": lambda: _enqueue(resolve_decision, Decision.objects.to_resolve()[:50]),
@@ -262,10 +262,10 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "unwell": lambda: _enqueue(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _enqueue(read_connection, Connection.objects.overdue()),
     "claims": claims.end_idle,
-    "put off": snooze.bring_back_due,
-    "questions": comments.forget_past_questions,
+    "put off": snooze.unsnooze_due,
+    "questions": comments.delete_past_questions,
     "lists": push_lists,
-    "weights": lambda: _enqueue(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
+    "weights": lambda: _enqueue(reweigh, RuleWeight.objects.exclude(weighed_to=None)),
 }
 
 

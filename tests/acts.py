@@ -75,7 +75,7 @@ QUIET_TASKS = {
     "approvals.tasks.read_suppressed": "copies whom MultiMail writes to no more; what a finding says of it is kept",
     "approvals.tasks.read_contacts": "copies the contacts of an account; a ruling names the list that it went by",
     "approvals.tasks.count_hits": "counts what was told when it was held",
-    "approvals.tasks.weigh_anew": "does what rule.weighed told",
+    "approvals.tasks.reweigh": "does what rule.weighed told",
     "approvals.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
     "alerts.tasks.sweep": "wakes drain",
     "alerts.tasks.witness": "notes each post beside its seal, and its failure in the ledger (test_sealing_outside.py)",

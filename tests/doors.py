@@ -221,7 +221,7 @@ TASKS = {
     "approvals.tasks.freshen_thread": "reads the thread of a message again",
     "approvals.tasks.hear_of_letter": "checks whether a message came after a draft",
     "approvals.tasks.sweep": "finds rows whose wake-up was lost; rejects expired messages, never approves",
-    "approvals.tasks.weigh_anew": "weighs held messages again after rules changed",
+    "approvals.tasks.reweigh": "weighs held messages again after rules changed",
     "approvals.tasks.reconcile_all": "reads every connection",
     "approvals.tasks.forget": "deletes data whose retention time is over",
     "alerts.tasks.deliver": "sends what is due at the destination of a delivery",

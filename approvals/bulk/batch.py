@@ -1,7 +1,7 @@
 """Decides many messages at once, each by itself: what fails is named and stops no other.
 
 Only what stood on one sheet and was ticked there is decided, in the version that stood there. What is of high risk, or
-has letters after it in its thread, is not approved so: `give_verdict` asks what only its own page can answer.
+has messages after it in its thread, is not approved so: `give_verdict` asks what only its own page can answer.
 """
 
 import logging
@@ -14,10 +14,10 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.bulk.sheet import MAX_ITEMS, OnSheet, Sheet
-from approvals.decisions.decide import Together, give_verdict, note_refusal, undo_decision
+from approvals.decisions.decide import BatchInfo, give_verdict, note_refusal, undo_decision
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import links_key
-from approvals.decisions.status import Standing, Status, shown_status, standing_of
+from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, OpenedPart
 from approvals.querysets.messages import desk_messages, read_decisions
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ended:
+class ItemResult:
     """What became of one of them: its decision or, without one, the sentence that says why."""
 
     message: UUID
@@ -46,16 +46,16 @@ class Ended:
     sentence: str = ""
 
 
-def decide_together(
+def decide_batch(
     *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str, now: datetime
-) -> list[Ended]:
+) -> list[ItemResult]:
     """Give the same verdict on each message that was ticked on a sheet, each in a transaction of its own.
 
     Returns what became of each, in the sheet's order. Raises VerdictNotAllowed for more than a sheet holds.
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
-    together = Together(sheet.id, extra=READING * len(ticked))
+    batch = BatchInfo(sheet.id, extra=READING * len(ticked))
     visible = desk_messages().visible_to(actor).for_list().filter(public_id__in=[one.message for one in ticked])
     known = {message.public_id: message for message in visible}
     ended = []
@@ -71,21 +71,23 @@ def decide_together(
                 fingerprint=one.fingerprint,
                 reason=reason,
                 now=now,
-                together=together,
+                batch=batch,
             )
-            ended.append(Ended(one.message, given.decision))
+            ended.append(ItemResult(one.message, given.decision))
         except DeskError as error:
             if message is not None:
                 note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)
-            ended.append(Ended(one.message, sentence=error.sentence))
+            ended.append(ItemResult(one.message, sentence=error.sentence))
         except DatabaseError:
             log.exception("a verdict of a sheet could not be written", extra={"message_id": str(one.message)})
-            ended.append(Ended(one.message, sentence="The desk could not write this down. Open it to see how it is."))
+            ended.append(
+                ItemResult(one.message, sentence="The desk could not write this down. Open it to see how it is.")
+            )
     _note_decided(sheet, ended, actor=actor, outcome=outcome, reason=reason)
     return ended
 
 
-def _note_decided(sheet: Sheet, ended: Sequence[Ended], *, actor: Actor, outcome: str, reason: str) -> None:
+def _note_decided(sheet: Sheet, ended: Sequence[ItemResult], *, actor: Actor, outcome: str, reason: str) -> None:
     done = sum(one.decision is not None for one in ended)
     details = {
         "sheet": sheet.id,
@@ -99,20 +101,20 @@ def _note_decided(sheet: Sheet, ended: Sequence[Ended], *, actor: Actor, outcome
         record("bulk.decided", actor=actor, details=details)
 
 
-def undo_together(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[Ended]:
+def undo_batch(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[ItemResult]:
     """Take back what has not left of these, each by itself. What is too late is named.
 
     From the first moment none of them leaves: what is undone last must not be lost to the time that the others take.
     """
     wanted = list(messages)
     ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=wanted)
-    Decision.objects.on(ours).put_off(UNDOING)
+    Decision.objects.on(ours).postpone(UNDOING)
     ended = []
     for message in wanted:
         try:
-            ended.append(Ended(message, undo_decision(message=message, actor=actor, now=now)))
+            ended.append(ItemResult(message, undo_decision(message=message, actor=actor, now=now)))
         except DeskError as error:
-            ended.append(Ended(message, sentence=error.sentence))
+            ended.append(ItemResult(message, sentence=error.sentence))
     return ended
 
 
@@ -166,17 +168,17 @@ class Line:
     decision: Decision | None
     sentence: str
     status: Status
-    standing: Standing
+    actions: AvailableActions
 
     @property
     def can_undo(self) -> bool:
-        return self.decision is not None and self.standing.can_undo and self.message.latest_decision == self.decision
+        return self.decision is not None and self.actions.can_undo and self.message.latest_decision == self.decision
 
 
-def keep_batch(
+def store_batch(
     session: MutableMapping[str, Any],
     sheet: Sheet,
-    ended: Sequence[Ended],
+    ended: Sequence[ItemResult],
     *,
     outcome: str,
     typed: Mapping[str, str],
@@ -190,14 +192,14 @@ def keep_batch(
     return batch
 
 
-def repeated(
+def find_repeat(
     session: MutableMapping[str, Any], sheet: Sheet, ticked: Sequence[OnSheet], *, outcome: str, actor: Actor
 ) -> str:
     """Return the batch that has decided just this already, as after a second press; empty where none has."""
     asked = {one.message for one in ticked}
     for kept in session.get(_KEY, []):
         if kept["sheet"] == sheet.id and kept["outcome"] == outcome:
-            batch = batch_kept(session, kept["id"])
+            batch = stored_batch(session, kept["id"])
             lines = _lines(batch, actor) if batch else []
             in_force = [one for one in lines if one.decision and one.decision.state != DecisionState.UNDONE]
             if asked <= {one.message.public_id for one in in_force}:
@@ -205,7 +207,7 @@ def repeated(
     return ""
 
 
-def batch_kept(session: MutableMapping[str, Any], batch: str) -> Batch | None:
+def stored_batch(session: MutableMapping[str, Any], batch: str) -> Batch | None:
     """Return what was kept of a batch; None for one of somebody else's, or from long ago."""
     for kept in session.get(_KEY, []):
         if batch and kept["id"] == batch:
@@ -232,7 +234,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
         "seconds": max(0, round((due - now).total_seconds())),
-        "is_moving": any(one.standing.is_moving for one in done),
+        "is_moving": any(one.actions.is_moving for one in done),
         "is_approval": batch.outcome == Outcome.APPROVE,
         "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],
         "queue_query": batch.query,
@@ -255,5 +257,7 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
 
 def _line(message: Message, decision: int, sentence: str, actor: Actor) -> Line:
     ours = next((one for one in message.decisions.all() if one.pk == decision), None)
-    standing = standing_of(message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False)
-    return Line(message, ours, sentence, shown_status(message), standing)
+    actions = available_actions(
+        message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
+    )
+    return Line(message, ours, sentence, shown_status(message), actions)

@@ -8,7 +8,7 @@ from django import forms
 from approvals.bulk.sheet import MAX_ITEMS
 from approvals.decisions.forms import MAX_REASON, with_preset
 from common.fingerprint import FINGERPRINT
-from common.forms import WordsField
+from common.forms import SentenceForm, WordsField
 from mirror.states import Outcome
 
 _MISSING = {
@@ -28,7 +28,7 @@ class ChosenForm(forms.Form):
         self.chosen, self.too_many = found[:MAX_ITEMS], len(found[MAX_ITEMS:])
 
 
-class TogetherForm(forms.Form):
+class BatchForm(SentenceForm):
     """One verdict for all that is ticked on a sheet. Each act has a field of its own for its words."""
 
     outcome = forms.ChoiceField(
@@ -60,10 +60,6 @@ class TogetherForm(forms.Form):
         if outcome and not self.ticked:
             self.add_error(None, "Tick at least one message to decide.")
         return cleaned
-
-    def first_error(self) -> str:
-        """Return the first thing that is wrong, as a sentence."""
-        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
 
 
 class UndoForm(forms.Form):

@@ -13,11 +13,11 @@ from django.core import signing
 from django.urls import reverse
 
 from approvals.decisions.ruling import rulings_for
-from approvals.decisions.status import Status, shown_status, standing_of
+from approvals.decisions.status import Status, available_actions, shown_status
 from approvals.examination.weights import weights_to_show
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
-from approvals.message_page.content.rendered import letter_of
+from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, found_lines
 from approvals.message_page.sheet import unseen_fields
@@ -99,9 +99,9 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
     return Sheet(sheet, tuple(OnSheet(UUID(key), print_, not why, why or "") for key, print_, why in items))
 
 
-# So much of each letter is open; the rest is one press away.
+# So much of each message is open; the rest is one press away.
 BEGUN = 1200
-# A letter longer than this is not judged among others, nor are letters that make the sheet longer than that together.
+# A message longer than this is not judged among others, nor are messages that make the sheet longer than that together.
 MAX_LETTER = 20_000
 MAX_SHEET = 400_000
 MAX_SUBJECT = 2000
@@ -122,7 +122,7 @@ class Item:
     expiry: Expiry | None
     kind: str
     why_alone: str = ""
-    letter: RenderedMessage | None = None
+    rendered: RenderedMessage | None = None
     begun: Stretch | None = None
     rest: Stretch | None = None
     files: Sequence[ShownFile] = ()
@@ -187,11 +187,11 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     """Return why a message cannot be decided on a sheet at all; empty where it can."""
     if message.revision is None:
         return "Its content is still being fetched." if message.state == "held" else "It is not held any more."
-    standing = standing_of(message, message.latest_decision, is_reviewer=True, may_look=False)
-    if not standing.takes_verdict:
+    actions = available_actions(message, message.latest_decision, is_reviewer=True, may_look=False)
+    if not actions.takes_verdict:
         status = shown_status(message)
         return f"{'. '.join(part for part in (status.word, status.detail) if part)}."
-    if standing.kind == "withdrawn":
+    if actions.kind == "withdrawn":
         return "An approval of it was withdrawn and may still arrive. Open it by itself."
     return "" if ruling.may_reject else ruling.reasons[0]
 
@@ -243,11 +243,11 @@ def _found(message: Message, revision: Revision, weights: Mapping[str, int]) -> 
 
 
 def _with_letter(item: Item) -> Item:
-    letter = letter_of(item.revision, item.content)
-    text = without_surrogates(letter.read or letter.text).strip()
+    rendered = rendered_message_of(item.revision, item.content)
+    text = without_surrogates(rendered.read or rendered.text).strip()
     end = _end_of_beginning(text)
     rest = stretch_of(text[end:], page=1) if end < len(text) else None
-    return replace(item, letter=letter, begun=stretch_of(text[:end], page=1), rest=rest)
+    return replace(item, rendered=rendered, begun=stretch_of(text[:end], page=1), rest=rest)
 
 
 def _end_of_beginning(text: str) -> int:
@@ -266,13 +266,13 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
         return "It is of high risk. Open it by itself to approve it."
     if late is not None:
         return f"{named(late.sender)[:100] or 'Somebody'} wrote in this thread after the draft. Open it and read that."
-    if item.letter is None:
+    if item.rendered is None:
         return "It is too long to be judged among others. Open it by itself to approve it."
-    if item.letter.doubt:
+    if item.rendered.doubt:
         return "It could not be laid out with certainty. Open it by itself to approve it."
     if item.unseen & {"to", "subject"} or {"html", "markdown"} <= item.unseen:
         return "Not all of it is visible with this key. Open it by itself to approve it."
-    if any(line.more for line in item.fields) or len(item.letter.links) > MAX_LINKS:
+    if any(line.more for line in item.fields) or len(item.rendered.links) > MAX_LINKS:
         return "It has more recipients or links than a sheet shows. Open it by itself to approve it."
     return ""
 

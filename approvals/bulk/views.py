@@ -17,19 +17,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals import wake_ups
 from approvals.bulk.batch import (
-    Ended,
-    batch_kept,
-    decide_together,
+    ItemResult,
+    decide_batch,
     done_context,
-    keep_batch,
+    find_repeat,
     may_undo,
     note_on_sheet,
-    repeated,
-    undo_together,
+    store_batch,
+    stored_batch,
+    undo_batch,
 )
-from approvals.bulk.forms import ChosenForm, TogetherForm, UndoForm
+from approvals.bulk.forms import BatchForm, ChosenForm, UndoForm
 from approvals.bulk.sheet import Gathered, OnSheet, Sheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
-from approvals.decisions.forms import PRESETS
+from approvals.decisions.forms import MAX_REASON, PRESETS
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
@@ -80,6 +80,7 @@ def _answer_with_sheet(
         "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
         "has_undo_window": all(_has_window(one.message) for one in gathered.items),
         "presets": PRESETS,
+        "max_reason": MAX_REASON,
         "typed": typed,
         "too_many": too_many,
         "problem": problem,
@@ -89,8 +90,8 @@ def _answer_with_sheet(
 
 
 def _note(gathered: Gathered, shown: Sheet, actor: Actor) -> None:
-    whole = [one for one in gathered.items if one.letter is not None]
-    with_links = [one.message.pk for one in whole if one.letter and one.letter.links and not one.why_alone]
+    whole = [one for one in gathered.items if one.rendered is not None]
+    with_links = [one.message.pk for one in whole if one.rendered and one.rendered.links and not one.why_alone]
     note_on_sheet([one.message for one in whole], sheet=shown, actor=actor, with_links=with_links)
 
 
@@ -99,7 +100,7 @@ def _note(gathered: Gathered, shown: Sheet, actor: Actor) -> None:
 def decide(request: DeskRequest) -> HttpResponse:
     """Decide what was ticked on a sheet: 422 for a bad form, with all that was ticked and typed; else the outcomes."""
     actor: Actor = request.actor
-    form = TogetherForm(request.POST)
+    form = BatchForm(request.POST)
     is_valid = form.is_valid()
     try:
         shown = read_sheet(form.data.get("sheet", ""), person=actor.id)
@@ -109,20 +110,20 @@ def decide(request: DeskRequest) -> HttpResponse:
     if not is_valid:
         return _refuse(request, shown, form, form.first_error())
     now, outcome, reason = timezone.now(), form.cleaned_data["outcome"], form.cleaned_data["reason"]
-    # Many letters leave by one press. Nothing leaves by a rejection, and an agent can send again.
+    # Many messages leave by one press. Nothing leaves by a rejection, and an agent can send again.
     if outcome == Outcome.APPROVE and not has_just_proved(request):
         return ask_first(request)
-    if again := repeated(request.session, shown, ticked, outcome=outcome, actor=actor):
+    if again := find_repeat(request.session, shown, ticked, outcome=outcome, actor=actor):
         return redirect(_done_address(again))
-    ended = decide_together(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)
+    ended = decide_batch(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)
     for one in ended:
         if one.decision is not None:
             wake_ups.execute(one.decision, now=now)
-    batch = keep_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=_query(request))
+    batch = store_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=_query(request))
     return redirect(_done_address(batch))
 
 
-def _refuse(request: DeskRequest, shown: Sheet | None, form: TogetherForm, sentence: str) -> HttpResponse:
+def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str) -> HttpResponse:
     """Show the sheet again with all that was ticked and typed. Of one that is none, only what was ticked."""
     chosen = [one.message for one in shown.items] if shown else [UUID(key) for key, _ in form.ticked if key]
     if not chosen:
@@ -136,7 +137,7 @@ def _refuse(request: DeskRequest, shown: Sheet | None, form: TogetherForm, sente
 @require_safe
 def done(request: DeskRequest) -> HttpResponse:
     """Show what became of each message of a batch, with a way back while it has not left."""
-    batch = batch_kept(request.session, UndoForm(request.GET).batch())
+    batch = stored_batch(request.session, UndoForm(request.GET).batch())
     if batch is None:
         return redirect("queue")
     context = done_context(batch, request.actor, now=timezone.now())
@@ -150,17 +151,17 @@ def done(request: DeskRequest) -> HttpResponse:
 def undo(request: DeskRequest) -> HttpResponse:
     """Take back one message of a batch, or all of it that has not left."""
     form = UndoForm(request.POST)
-    batch = batch_kept(request.session, form.batch())
+    batch = stored_batch(request.session, form.batch())
     if batch is None:
         return redirect("queue")
     only, actor = form.only(), request.actor
     wanted = [one for one in may_undo(batch, actor) if only in (None, one)]
-    ended = undo_together(messages=wanted, actor=actor, now=timezone.now())
+    ended = undo_batch(messages=wanted, actor=actor, now=timezone.now())
     _tell_undone(request, ended)
     return redirect(_done_address(batch.id))
 
 
-def _tell_undone(request: DeskRequest, ended: list[Ended]) -> None:
+def _tell_undone(request: DeskRequest, ended: list[ItemResult]) -> None:
     undone = sum(one.decision is not None for one in ended)
     if undone:
         messages.info(request, f"{undone} undone, and held again.", extra_tags="desk")

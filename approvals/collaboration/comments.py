@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from approvals.collaboration.snooze import ASKED, bring_back_for
+from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
 from approvals.reconcile.ask_again import may_look
@@ -91,7 +91,7 @@ OFFERED = 200
 
 
 @dataclass(frozen=True)
-class Said:
+class CommentResult:
     """A comment with whom it asks, and what in it named nobody."""
 
     comment: Comment
@@ -110,7 +110,7 @@ def people_seeing(*, connection: int, mailbox: int | None) -> "QuerySet[Person]"
 
 
 @atomic_with_retry
-def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Said:
+def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> CommentResult:
     """Keep a comment; who is mentioned in it finds the message in Mine until it is decided or they answer.
 
     Raises ActNotAllowed for who may only read.
@@ -141,10 +141,10 @@ def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Sai
         about=comment,
         words=locked.ledger_words(),
     )
-    bring_back_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
-    return Said(comment, asked, found.remarks)
+    unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
+    return CommentResult(comment, asked, found.remarks)
 
 
-def forget_past_questions() -> int:
+def delete_past_questions() -> int:
     """Delete the questions about what is past the desk: nobody has to answer them any more."""
     return Question.objects.past().delete()[0]

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
-from common.forms import WordsField
+from common.forms import SentenceForm, WordsField
 
 MORNING = time(9, 0)
 WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
@@ -29,7 +29,7 @@ def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
     return datetime.combine((now.astimezone(zone) + timedelta(days=1)).date(), MORNING, zone)
 
 
-class SnoozeForm(forms.Form):
+class SnoozeForm(SentenceForm):
     """Until when a message is put off."""
 
     wait = forms.ChoiceField(
@@ -68,12 +68,8 @@ class SnoozeForm(forms.Form):
         at: datetime = self.cleaned_data["at"]
         return at.replace(tzinfo=self.zone_name)
 
-    def first_error(self) -> str:
-        """Return the first thing that is wrong, as a sentence."""
-        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
 
-
-class CommentForm(forms.Form):
+class CommentForm(SentenceForm):
     """What somebody says to colleagues, and whom it is for beside those whom it names."""
 
     text = WordsField(
@@ -93,10 +89,6 @@ class CommentForm(forms.Form):
         if len(cleaned.get("text") or "") > MAX_COMMENT:
             self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
         return cleaned
-
-    def first_error(self) -> str:
-        """Return the first thing that is wrong, as a sentence."""
-        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
 
 
 class ClaimForm(forms.Form):

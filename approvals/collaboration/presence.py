@@ -81,7 +81,7 @@ def leave(message: Message, *, actor: Actor) -> None:
     reported.send(sender=Reader, reader=reader, is_here=False)
 
 
-def readers_beside(actor: Actor) -> dict[str, list[Reader]]:
+def readers_by_message(actor: Actor) -> dict[str, list[Reader]]:
     """Return who else reads what, of all that the actor may see, by the message's public id."""
     found: dict[str, list[Reader]] = {}
     for reader in _all():
@@ -92,7 +92,7 @@ def readers_beside(actor: Actor) -> dict[str, list[Reader]]:
 
 def readers_of(message: Message, *, actor: Actor) -> list[Reader]:
     """Return who else reads this message."""
-    return readers_beside(actor).get(str(message.public_id), [])
+    return readers_by_message(actor).get(str(message.public_id), [])
 
 
 def _reader(message: Message, actor: Actor) -> Reader:
@@ -138,17 +138,17 @@ MOST_CLAIMS = 200
 MOST_ASKED = 100
 
 
-def people_at(request: DeskRequest) -> dict[str, Any]:
+def presence_of(request: DeskRequest) -> dict[str, Any]:
     """Return who reads and who has what, of all that the person may see; asked for once a request."""
     known: dict[str, Any] | None = getattr(request, "desk_people_at", None)
     if known is None:
-        known = _people_at(request.actor)
+        known = _presence_of(request.actor)
         request.desk_people_at = known  # type: ignore[attr-defined]
     return known
 
 
-def _people_at(actor: Actor) -> dict[str, Any]:
-    readers = readers_beside(actor)
+def _presence_of(actor: Actor) -> dict[str, Any]:
+    readers = readers_by_message(actor)
     claims = (
         Claim.objects.live().seen_by(actor).values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
     )

@@ -25,11 +25,11 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         if is_taken:
             claims.release_decided(entry.message, actor=by)
         if is_put_off:
-            snooze.bring_back_for(entry.message, why=snooze.DECIDED, actor=by)
+            snooze.unsnooze_for(entry.message, why=snooze.DECIDED, actor=by)
     elif entry.action == "verdict.given" and entry.message is not None:
         Question.objects.of_person(int(entry.actor_id)).filter(message__public_id=entry.message).delete()
     elif entry.action == "message.changed" and entry.message is not None:
-        snooze.bring_back_for(entry.message, why=snooze.CHANGED, actor=_actor_of(entry, details))
+        snooze.unsnooze_for(entry.message, why=snooze.CHANGED, actor=_actor_of(entry, details))
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
         by = _actor_of(entry, details)
         claims.release_all_of(person=int(entry.actor_id), why=claims.SIGNED_OUT, actor=by)

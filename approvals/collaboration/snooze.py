@@ -22,7 +22,7 @@ _BATCH = 200
 
 
 @dataclass(frozen=True)
-class PutOff:
+class SnoozeResult:
     """Until when a message is put off; `is_earlier` than was asked for, because it expires."""
 
     until: datetime
@@ -30,7 +30,7 @@ class PutOff:
 
 
 @atomic_with_retry
-def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> PutOff:
+def snooze_message(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> SnoozeResult:
     """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
 
     Raises ActNotAllowed for a time that is over or too far off, and for what nobody waits to decide.
@@ -50,24 +50,24 @@ def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> P
     snooze, _ = Snooze.objects.update_or_create(message=locked, person_id=int(actor.id), defaults={"until": wanted})
     told = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
     _record("snooze.set", snooze, actor, told)
-    return PutOff(wanted, is_earlier=wanted < until)
+    return SnoozeResult(wanted, is_earlier=wanted < until)
 
 
 @atomic_with_retry
-def bring_back(*, message: UUID, actor: Actor, now: datetime) -> bool:
+def unsnooze_message(*, message: UUID, actor: Actor, now: datetime) -> bool:
     """Show the actor a message again before its time; False where they had not put it off."""
     own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
 
 
-def bring_back_for(message: UUID, *, why: str, actor: Actor, people: list[int] | None = None) -> int:
+def unsnooze_for(message: UUID, *, why: str, actor: Actor, people: list[int] | None = None) -> int:
     """Show a message again to everybody who put it off, or to these people, in the caller's transaction."""
     found = Snooze.objects.filter(message__public_id=message)
     return _end(found if people is None else found.filter(person__in=people), actor=actor, why=why)
 
 
 @atomic_with_retry
-def bring_back_due() -> int:
+def unsnooze_due() -> int:
     """Show what was put off until now; what is past the desk needs no place in anybody's list."""
     return _end(Snooze.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"), why=ITS_TIME)
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from approvals.decisions.high_risk import check_risk_read
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
-from approvals.decisions.shown import seen_by, told_of, unread_parts
+from approvals.decisions.shown import context_details, shown_context, unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from audit.recording import EntryPosition, record, reserve
@@ -34,7 +34,7 @@ _ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", 
 
 
 @dataclass(frozen=True)
-class Together:
+class BatchInfo:
     """That a verdict is one of many given at once: on which sheet, and how much longer each of them can be undone."""
 
     sheet: str
@@ -42,7 +42,7 @@ class Together:
 
 
 @dataclass(frozen=True)
-class Given:
+class VerdictResult:
     """A verdict with the decision it led to."""
 
     verdict: Verdict
@@ -60,13 +60,13 @@ def give_verdict(
     now: datetime,
     thread_read: int = 0,
     risk_read: Collection[str] = (),
-    together: Together | None = None,
-) -> Given:
+    batch: BatchInfo | None = None,
+) -> VerdictResult:
     """Record one person's verdict on the revision they were shown, and the decision when enough agree.
 
-    `thread_read` is the letter of the thread up to which the person said that they read what came after the draft;
+    `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
-    `together` tells of the sheet on which they decided many at once.
+    `batch` names the sheet on which they decided many messages at once.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
@@ -94,11 +94,11 @@ def give_verdict(
         surface=actor.surface,
         seconds_shown=seconds,
         parts_unread=len(unread),
-        seen=seen_by(locked, ruling=ruling, unread=unread),
+        seen=shown_context(locked, ruling=ruling, unread=unread),
     )
-    _record_given(verdict, actor, sheet=together.sheet if together else "", place=told)
-    extra = together.extra if together else timedelta(0)
-    return Given(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
+    _record_given(verdict, actor, sheet=batch.sheet if batch else "", place=told)
+    extra = batch.extra if batch else timedelta(0)
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
 
 
 def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPosition) -> None:
@@ -115,7 +115,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPos
             "seconds_shown": "" if seconds is None else str(seconds),
             "sheet": sheet,
             "verdict": str(verdict.pk),
-            **told_of(verdict.seen),
+            **context_details(verdict.seen),
         },
         words=verdict.message.ledger_words(),
         place=place,

@@ -66,10 +66,10 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
         answer = _call(decision)
     except errors.UpstreamError as error:
         return partial(outcomes.end_with_error, decision, error, had_left=had_left)
-    except _NoLongerCarried as reason:
+    except _DecisionOutdated as reason:
         return partial(outcomes.end_without_call, decision, reason.sentence, had_left=had_left)
-    except _NotHeld:
-        return partial(outcomes.end_as_gone, decision, had_left=had_left)
+    except _NotPendingUpstream:
+        return partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
     return partial(outcomes.end_with_success, decision, answer)
 
 
@@ -88,7 +88,7 @@ def _written(end: Callable[[], Decision]) -> Decision:
     return end()
 
 
-class _NoLongerCarried(Exception):
+class _DecisionOutdated(Exception):
     """What was decided is not what is held."""
 
     def __init__(self, sentence: str) -> None:
@@ -96,7 +96,7 @@ class _NoLongerCarried(Exception):
         self.sentence = sentence
 
 
-class _NotHeld(Exception):
+class _NotPendingUpstream(Exception):
     """A complete read lacks the message, and nothing says why."""
 
 
@@ -113,7 +113,7 @@ def _take(decision_id: int) -> Decision | None:
         if decision is None:
             return None
         if decision.message.state != MessageState.HELD:
-            return outcomes.end_elsewhere(decision)
+            return outcomes.end_after_close(decision)
         if refusal := _refusal(decision):
             return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
         taken = settle.advance(
@@ -156,7 +156,7 @@ def _call(decision: Decision) -> dict[str, Any]:
     if row is None and (pending.unreadable or pending.pages > 1):
         raise errors.NotSent("MultiMail's list of held messages could not be read whole.")
     if row is None:
-        raise _NotHeld
+        raise _NotPendingUpstream
     if not decision.rule:
         _compare(decision, row)
         _ask_once_more(decision)
@@ -203,11 +203,11 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
     if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
-        raise _NoLongerCarried("The content at MultiMail is no longer the one that was read.")
+        raise _DecisionOutdated("The content at MultiMail is no longer the one that was read.")
     unread = set(held.coverage) - set(shown.coverage)
     if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
         # A hidden recipient may have been there all along, or be new: nobody has read it.
-        raise _NoLongerCarried("MultiMail shows more of the message now than what was read.")
+        raise _DecisionOutdated("MultiMail shows more of the message now than what was read.")
 
 
 def _ask_once_more(decision: Decision) -> None:
@@ -217,7 +217,7 @@ def _ask_once_more(decision: Decision) -> None:
     except (OperationalError, InterfaceError):
         raise errors.NotSent("The desk's database did not answer before the call.") from None
     if refusal:
-        raise _NoLongerCarried(refusal)
+        raise _DecisionOutdated(refusal)
 
 
 def _mark(decision: Decision) -> None:

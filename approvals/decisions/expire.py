@@ -26,7 +26,7 @@ ACTOR = rule(RULE)
 _BATCH = 200
 
 
-def tell_of_expiring() -> int:
+def announce_expiring() -> int:
     """Record of each held message, once, that its time is nearly over; return of how many."""
     return sum(_tell(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH])
 

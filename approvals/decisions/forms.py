@@ -47,8 +47,9 @@ def with_preset(outcome: str, name: str, text: str) -> str:
     return "\n".join(part for part in (words, text) if part)
 
 
-# MultiMail takes 2000 characters, and the reviewer's name and our reference are put behind the reason.
-MAX_REASON = 1850
+# MultiMail's limit, and what the reviewer's name and our reference take of it (common/references.py).
+UPSTREAM_MAX_REASON, RESERVED = 2000, 150
+MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
 
 
 class VerdictForm(SentenceForm):
@@ -67,7 +68,7 @@ class VerdictForm(SentenceForm):
     )
 
     preset = forms.CharField(required=False, max_length=40)
-    # The newest letter of the thread that the person ticked as read. Nonsense is none.
+    # The newest message of the thread that the person ticked as read. Nonsense is none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
     def clean(self) -> dict[str, Any]:

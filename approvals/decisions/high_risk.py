@@ -12,6 +12,7 @@ from django import forms
 from approvals.errors import RiskUnread
 from approvals.examination.weights import weights_to_show
 from common.fingerprint import FINGERPRINT, Content
+from common.forms import SentenceForm
 from mirror.models import Message
 from rendering.links import unicode_host
 from risk import Finding, restored
@@ -54,7 +55,7 @@ class Asked:
     of: str = ""
 
 
-def what_to_type(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
+def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
     """Return what the page asks for: the domain of the recipient to look at, or of many how many there are."""
     people = list(dict.fromkeys(bare_address(one).lower() for one in (*content.to, *content.cc, *content.bcc)))
     if is_inbound:
@@ -69,7 +70,7 @@ def what_to_type(content: Content, *, is_inbound: bool, suspicious: Collection[s
     return Asked(question, tuple({domain, unicode_host(domain)}), of=one)
 
 
-class HighRiskForm(forms.Form):
+class HighRiskForm(SentenceForm):
     """The page's form: each serious finding ticked, the recipient typed, and the version that all of it is about."""
 
     fingerprint = forms.RegexField(
@@ -100,7 +101,3 @@ class HighRiskForm(forms.Form):
         if plain not in self.asked.answers:
             raise forms.ValidationError(f"“{typed[:80]}” is not what stands above. Compare it letter by letter.")
         return typed
-
-    def first_error(self) -> str:
-        """Return the first thing that is wrong, as a sentence."""
-        return next((str(errors[0]) for errors in self.errors.values() if errors), "")

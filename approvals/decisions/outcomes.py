@@ -39,7 +39,7 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
     settled = settle.advance(
         current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=_kept(answer)
     )
-    settle.lose_to(settled, message, actor=ACTOR)
+    settle.supersede_others(settled, message, actor=ACTOR)
     return settled
 
 
@@ -59,7 +59,9 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
     if isinstance(error, errors.Conflict) and (reported := reported_of(error.decision, error.message_status)):
         # It was decided before this call, which had no effect then: only an earlier one of ours can have been it.
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
-        settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
+        settle.settle_by_report(
+            message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR
+        )
         return _refreshed(decision)
     if _is_changed(error):
         wake_ups.read_again(message)
@@ -107,7 +109,7 @@ def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     return _advance(decision, _stop(had_left=had_left), sentence)
 
 
-def end_elsewhere(decision: Decision) -> Decision:
+def end_after_close(decision: Decision) -> Decision:
     """End a locked decision whose message is past the desk by now, in the caller's transaction."""
     if decision.may_have_left:
         # An earlier call of ours may be what ended it. Nobody has stopped that: reading tells whose it was.
@@ -128,7 +130,7 @@ def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> De
 
 
 @transaction.atomic
-def end_as_gone(decision: Decision, *, had_left: bool) -> Decision:
+def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
     """End an attempt that found the message gone, and nothing that says how it was decided."""
     message, current = _lock(decision)
     if current is None or current.state != DecisionState.CALLING:

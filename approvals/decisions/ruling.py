@@ -140,7 +140,7 @@ def _doubt(judged: Judgement) -> str:
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as they can stand in a sentence: no text of a letter runs through it, or hides in it."""
+    """Return addresses as they can stand in a sentence: no text of a message runs through it, or hides in it."""
     return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
@@ -172,7 +172,7 @@ def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str
 
 
 def _is_commanded(messages: Sequence[Message]) -> Q:
-    # Either is enough. Whoever puts another's interaction into a letter keeps that person from approving it, no more.
+    # Either is enough. Whoever puts another's interaction into a message keeps that person from approving it, no more.
     interactions = {found for one in messages if (found := _interaction_of(one))}
     named = Q(connection__in={one.connection_id for one in messages})
     return named & (

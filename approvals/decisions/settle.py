@@ -25,12 +25,10 @@ _ACTIONS = {
     DecisionState.RECORDED: "decision.postponed",
 }
 _VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
-ANOTHER_OF_OURS = "Another decision of this desk took effect."
-WHICH_IS_NOT_TOLD = (
-    "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
-)
+LOST_TO_OURS = "Another decision of this desk took effect."
+WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
 # How the explanation begins where MultiMail said nothing and a person did.
-NOT_TOLD = "MultiMail does not tell; "
+SETTLED_BY_HAND = "MultiMail does not tell; "
 LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
 
@@ -81,15 +79,15 @@ def _left_after_all(decision: Decision, event: str) -> bool:
 
 
 def _action(event: str, decision: Decision) -> str:
-    if decision.state == DecisionState.SUPERSEDED and is_told_by_hand(decision):
+    if decision.state == DecisionState.SUPERSEDED and is_settled_by_hand(decision):
         return "decision.without_effect"
     by_event = {DecisionEvent.CONFIRM: "decision.confirmed", DecisionEvent.FOUND: "decision.found_again"}
     return by_event.get(DecisionEvent(event)) or _ACTIONS[DecisionState(decision.state)]
 
 
-def is_told_by_hand(decision: Decision) -> bool:
+def is_settled_by_hand(decision: Decision) -> bool:
     """Whether a person said what became of it, because MultiMail did not."""
-    return decision.explanation.startswith(NOT_TOLD)
+    return decision.explanation.startswith(SETTLED_BY_HAND)
 
 
 def report_expected(decision: Decision) -> str:
@@ -97,7 +95,7 @@ def report_expected(decision: Decision) -> str:
     return "approved" if decision.outcome == Outcome.APPROVE else "rejected"
 
 
-def meet_reports(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
+def settle_by_report(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
     """Settle everything that is open on a locked message by what MultiMail reports: at most one of it was ours.
 
     `reported` is as reported_of gives it. Besides the live decision there may be withdrawn ones, whose calls were on
@@ -106,31 +104,31 @@ def meet_reports(message: Message, *, reported: str, reason: str, decided_by: st
     decisions = list(message.decisions.to_settle())
     ended = message.decisions.ended_without_effect().named_in(reason).first() if reported == "approved" else None
     if ended:
-        _tell_left_after_all(ended, actor)
+        _record_left_after_all(ended, actor)
     claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
     # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
     winner = max(claims, key=lambda one: one.pk, default=None)
     if winner:
-        explanation = WHICH_IS_NOT_TOLD if len(claims) > 1 else ""
+        explanation = WINNER_UNKNOWN if len(claims) > 1 else ""
         advance(winner, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None, explanation=explanation)
-    others = ANOTHER_OF_OURS if winner or ended else _why_lost(reported, decided_by)
+    others = LOST_TO_OURS if winner or ended else _why_lost(reported, decided_by)
     for decision in decisions:
         if decision != winner:
-            _lose(decision, WHICH_IS_NOT_TOLD if decision in claims else others, actor)
+            _supersede(decision, WINNER_UNKNOWN if decision in claims else others, actor)
 
 
-def lose_to(winner: Decision, message: Message, *, actor: Actor) -> None:
+def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End everything else that is open on a locked message: this decision of ours took effect."""
     for decision in message.decisions.to_settle():
         if decision.pk != winner.pk:
-            _lose(decision, ANOTHER_OF_OURS, actor)
+            _supersede(decision, LOST_TO_OURS, actor)
 
 
-def _lose(decision: Decision, explanation: str, actor: Actor) -> None:
+def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
     advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
 
 
-def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
+def _record_left_after_all(decision: Decision, actor: Actor) -> None:
     """An end state never goes back; that MultiMail did what it had refused, or was never told, must not pass unseen."""
     if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
         return
@@ -175,7 +173,7 @@ def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
     return bool(reason + decided_by) and decision.message.connection.is_our_gateway
 
 
-def meet_held(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:
+def reopen_listed(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:
     """Open what was taken for decided and is listed again: absence was all that spoke for it."""
     found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
     for decision in found:

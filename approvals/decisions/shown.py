@@ -167,7 +167,7 @@ VERSION = 1
 MAX_TOLD = 20
 
 
-def seen_by(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[str, Any]:
+def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[str, Any]:
     """Return what a locked message's page says at the moment of a verdict: its version, findings, ruling, unread parts.
 
     The findings count by the weights of this moment, which an admin may change later.
@@ -200,7 +200,7 @@ def seen_by(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[
     }
 
 
-def told_of(seen: Mapping[str, Any]) -> dict[str, str]:
+def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     """Return the same as details of an entry, one finding or sentence a line."""
     findings = [f"{one['sentence']} ({one['rule']}, {one['points']})" for one in seen["findings"]]
     left_out = [f"… and {len(findings) - MAX_TOLD} more"] if len(findings) > MAX_TOLD else []

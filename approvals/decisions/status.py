@@ -6,7 +6,7 @@ The commands check everything again: what is offered here only spares people a r
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from approvals.decisions.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
+from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN, is_settled_by_hand
 from approvals.models import Decision
 from mirror.models import Message
 from mirror.states import DecisionState, MessageState, Outcome
@@ -61,7 +61,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return Status(_done(decision) if _is_not_told(message, decision) else plain.word, "rose", LEFT)
     if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
         return _under_way(decision, who)
-    if message.state == MessageState.GONE and is_told_by_hand(decision):
+    if message.state == MessageState.GONE and is_settled_by_hand(decision):
         if decision.state == DecisionState.APPLIED:
             return Status(_done(decision), _TONES[decision.outcome], decision.explanation)
         return Status("Not carried out", "violet", decision.explanation)
@@ -78,12 +78,12 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
-        by = f"{_done(decision)} by {who}{unclear if decision.explanation == WHICH_IS_NOT_TOLD else ''}"
+        by = f"{_done(decision)} by {who}{unclear if decision.explanation == WINNER_UNKNOWN else ''}"
         # A mail server has it: that it was read nobody here knows.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")
     # What a person said counts until MultiMail tells.
-    if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_told_by_hand(decision):
+    if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_settled_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
 
@@ -119,7 +119,7 @@ _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
 
 @dataclass(frozen=True)
-class Standing:
+class AvailableActions:
     """`kind` is open, leaving, calling, again, unknown, confirm, unattributed, withdrawn or ended."""
 
     kind: str
@@ -137,9 +137,9 @@ class Standing:
         return self.kind in ("leaving", "calling", "again", "unknown", "confirm")
 
 
-def standing_of(
+def available_actions(
     message: Message, decision: Decision | None, *, is_reviewer: bool, may_look: bool, came_back: bool = False
-) -> Standing:
+) -> AvailableActions:
     """Return where the message stands, given its newest decision.
 
     `came_back`: it was decided and taken for gone, and a read lists it as held again.
@@ -147,9 +147,9 @@ def standing_of(
     is_held = message.state == MessageState.HELD
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
         if not is_held:
-            return Standing("ended", can_look=may_look and message.state == MessageState.GONE)
+            return AvailableActions("ended", can_look=may_look and message.state == MessageState.GONE)
         repeats = came_back and decision is not None and decision.outcome == Outcome.APPROVE
-        return Standing(
+        return AvailableActions(
             "open", takes_verdict=True, can_approve=not repeats, can_look=may_look and message.hydrated_at is None
         )
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
@@ -157,31 +157,31 @@ def standing_of(
     if decision.state == DecisionState.UNKNOWN:
         is_proved = decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
         can_stop = is_reviewer and not decision.rule
-        return Standing(
+        return AvailableActions(
             "confirm" if is_proved else "unknown",
             can_withdraw=can_stop,
             can_confirm=is_proved and is_reviewer,
             can_look=may_look,
         )
     if decision.state == DecisionState.UNATTRIBUTED:
-        return Standing("unattributed", can_settle=may_look, can_look=may_look)
+        return AvailableActions("unattributed", can_settle=may_look, can_look=may_look)
     if decision.state == DecisionState.WITHDRAWN:
         is_still_held = is_held and decision.has_been_read_as_held
-        return Standing(
+        return AvailableActions(
             "withdrawn",
             takes_verdict=is_held,
             can_approve=is_still_held,
             can_settle=may_look and not is_held,
             can_look=may_look,
         )
-    return Standing("ended")
+    return AvailableActions("ended")
 
 
-def _moving(decision: Decision, *, is_reviewer: bool) -> Standing:
+def _moving(decision: Decision, *, is_reviewer: bool) -> AvailableActions:
     """Before a call may have left it can be undone, afterwards only be withdrawn."""
     can_stop = is_reviewer and not decision.rule
     kind = "calling" if decision.state == DecisionState.CALLING else "again" if decision.may_have_left else "leaving"
-    return Standing(
+    return AvailableActions(
         kind,
         can_undo=can_stop and not decision.may_have_left,
         can_withdraw=can_stop and decision.may_have_left,
@@ -211,8 +211,8 @@ def how_lost(decision: Decision | None) -> str:
     """Return, for the middle of a sentence, why a decision came to nothing that was not refused."""
     if decision is None or decision.state != DecisionState.SUPERSEDED:
         return ""
-    if is_told_by_hand(decision):
+    if is_settled_by_hand(decision):
         return "it was not carried out"
-    if decision.explanation in (ANOTHER_OF_OURS, WHICH_IS_NOT_TOLD):
+    if decision.explanation in (LOST_TO_OURS, WINNER_UNKNOWN):
         return "another decision of this desk was first"
     return "somebody else was first"

@@ -91,11 +91,11 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
         decision,
         event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor=actor,
-        explanation=f"{settle.NOT_TOLD}{actor.label} says that it {became}.",
+        explanation=f"{settle.SETTLED_BY_HAND}{actor.label} says that it {became}.",
         lease_until=None,
     )
     if took_effect:
-        settle.lose_to(settled, locked, actor=actor)
+        settle.supersede_others(settled, locked, actor=actor)
     if store.move(locked, event=MessageEvent.GONE, now=clock()):
         # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
         record(

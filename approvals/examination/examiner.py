@@ -1,6 +1,6 @@
-"""What the desk knows of earlier mail when a letter is examined: who was written to, and what was rejected.
+"""What the desk knows of earlier mail when a message is examined: who was written to, and what was rejected.
 
-All of it is bounded: a few statements for each letter, however long the history, the queue or the list of recipients.
+All of it is bounded: a few statements for each message, however long the history, the queue or the list of recipients.
 """
 
 import re
@@ -34,7 +34,7 @@ from risk.similarity import alike, bands, shape
 # Contacts to compare with are those of the newest messages; whether one address was written to is asked exactly.
 NEWEST, MOST_CONTACTS = 2000, 5000
 MOST_ADDRESSES = 1000
-# How long contacts are kept in this process. Those of a letter's own recipients are never out of date.
+# How long contacts are kept in this process. Those of a message's own recipients are never out of date.
 KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
 
 _kept: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
@@ -90,13 +90,13 @@ def _contacts(connection: int) -> Mapping[str, int]:
     return contacts
 
 
-def forget_contacts() -> None:
+def clear_contacts() -> None:
     """Look everything up anew: for tests, whose history changes faster than anybody's."""
     _kept.clear()
 
 
 def rejected_like(message: Message, content: Content) -> Rejected | None:
-    """Return a letter like this one that a person rejected: the same first, one of the same mailbox first, the newest.
+    """Return a message like this one that a person rejected: the same first, one of the same mailbox first, the newest.
 
     Test messages are compared with test messages alone. A next version of what was sent back is none, whatever else
     was rejected: its writer was asked for it.
@@ -140,7 +140,7 @@ _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
 def sent_back_before(message: Message) -> Decision | None:
     """Return the decision that sent an earlier version of this message back; None where there is none.
 
-    Of several, one whose letter went to the same people comes first, then the newest.
+    Of several, one whose message went to the same people comes first, then the newest.
     """
     if message.mailbox_id is None or message.direction == "inbound":
         return None
@@ -161,7 +161,7 @@ def is_next_version(message: Message, *, of: Decision) -> bool:
         return True
     is_about_the_same = _shares_people(message, earlier) or _plain_subject(message) == _plain_subject(earlier)
     if any(_same(message.trigger, earlier.trigger, name, other) for name in _RUNS for other in _RUNS):
-        # A run may write to hundreds of people: another letter of the run is not a next version of this one.
+        # A run may write to hundreds of people: another message of the run is not a next version of this one.
         return is_about_the_same
     if _is_from_the_same_person(message.trigger, earlier.trigger):
         return _shares_people(message, earlier)

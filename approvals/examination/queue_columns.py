@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 def queue_columns(message: Message, *, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
-    A letter that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
+    A message that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
     """
     try:
         return {**_people(message, content), **_letter(message, content), **risk_facets(findings)}
@@ -100,7 +100,7 @@ def _stored(words: str) -> Cast:
 
 
 def text_of(content: Content) -> str:
-    """Return what a letter says, in all of its parts, without markup."""
+    """Return what a message says, in all of its parts, without markup."""
     parts = [content.markdown or ""]
     if content.html is not None:
         try:

@@ -220,7 +220,7 @@ def _meet(
         moved = mirror.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
         # Also one that comes too late to move the message: what it says of the decision still holds.
-        settle.meet_reports(
+        settle.settle_by_report(
             message,
             reported=reported_of(event.kind),
             reason=event.reason,

@@ -14,12 +14,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.collaboration import presence
 from approvals.collaboration.claims import release, take, touch
-from approvals.collaboration.comments import Said, add_comment
+from approvals.collaboration.comments import CommentResult, add_comment
 from approvals.collaboration.forms import ClaimForm, CommentForm, PresenceForm, SnoozeForm
-from approvals.collaboration.snooze import PutOff, bring_back, put_off
+from approvals.collaboration.snooze import SnoozeResult, snooze_message, unsnooze_message
 from approvals.errors import ClaimedByOther
 from approvals.message_page.side_panel import panel_context
-from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message, find_message
+from approvals.message_page.views import (
+    answer_with_message,
+    back_to_message,
+    get_bare_message_or_404,
+    get_visible_message_or_404,
+)
 from approvals.queue.views import filters_of, next_in
 from common.pages import DeskRequest
 from common.postgres import clock
@@ -31,7 +36,7 @@ from mirror.models import Message
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take the message on. Where somebody has it, 409 with a button that names them."""
-    message = find_bare_message(request.actor, public_id)
+    message = get_bare_message_or_404(request.actor, public_id)
     from_holder = ClaimForm(request.POST).from_holder()
     try:
         take(message=public_id, actor=request.actor, now=timezone.now(), from_holder=from_holder)
@@ -47,7 +52,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Give the message free again; whoever has lost it in the meantime sees who has it."""
-    message = find_bare_message(request.actor, public_id)
+    message = get_bare_message_or_404(request.actor, public_id)
     release(message=public_id, actor=request.actor, now=timezone.now())
     return _answer(request, message)
 
@@ -56,12 +61,12 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Put the message off, and go on with the next."""
-    message = find_bare_message(request.actor, public_id)
+    message = get_bare_message_or_404(request.actor, public_id)
     form = SnoozeForm(request.POST, now=clock(), own_zone=str(getattr(request.user, "time_zone", "UTC")))
     if not form.is_valid():
         return _answer(request, message, status=422, problem=form.first_error(), typed=_typed(request))
     try:
-        done = put_off(message=public_id, actor=request.actor, until=form.until(), now=timezone.now())
+        done = snooze_message(message=public_id, actor=request.actor, until=form.until(), now=timezone.now())
     except ActNotAllowed as error:
         return _answer(request, message, status=422, problem=error.sentence, typed=_typed(request))
     return _show_next(request, message, _snooze_notice(done, form))
@@ -71,8 +76,8 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message again before its time: in the list that asked, or on its page."""
-    message = find_bare_message(request.actor, public_id)
-    bring_back(message=public_id, actor=request.actor, now=timezone.now())
+    message = get_bare_message_or_404(request.actor, public_id)
+    unsnooze_message(message=public_id, actor=request.actor, now=timezone.now())
     if request.htmx:
         return _answer(request, message)
     if request.POST.get("to") == "list":
@@ -86,7 +91,7 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on this person's screen, or no longer."""
-    message = find_bare_message(request.actor, public_id)
+    message = get_bare_message_or_404(request.actor, public_id)
     if PresenceForm(request.POST).has_left():
         presence.leave(message, actor=request.actor)
     elif message.state == "held":
@@ -99,7 +104,7 @@ def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has the message and what was said by now, for a page that was told that this changed."""
-    message = find_bare_message(request.actor, public_id)
+    message = get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return back_to_message(request, public_id)
     context = panel_context(request, message)
@@ -133,7 +138,7 @@ def _typed(request: DeskRequest) -> dict[str, str]:
     return {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
 
 
-def _snooze_notice(done: PutOff, form: SnoozeForm) -> str:
+def _snooze_notice(done: SnoozeResult, form: SnoozeForm) -> str:
     at = done.until.astimezone(form.zone_name)
     why = ", an hour before it expires" if done.is_earlier else ""
     return f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}."
@@ -164,7 +169,7 @@ def _way_back() -> dict[str, Any]:
 @require_POST
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Keep a comment; 422 for a bad one, with everything that was typed."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     form = CommentForm(request.POST)
     if not form.is_valid():
         return _refuse_comment(request, message, form.first_error(), status=422)
@@ -197,7 +202,7 @@ def _comments(request: DeskRequest, message: Message, more: dict[str, object], *
     return render(request, "approvals/_comments.html", context, status=status)
 
 
-def _comment_notice(said: Said) -> str:
+def _comment_notice(said: CommentResult) -> str:
     if not said.asked:
         return "Comment posted. Whoever opens this message sees it."
     names = [str(one) for one in said.asked]

@@ -20,11 +20,11 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import wake_ups
 from approvals.decisions.shown import key_of, links_key, note_opened_part, note_served
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.rendered import letter_of
+from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
 from approvals.message_page.side_panel import files_context, unread_context
-from approvals.message_page.views import PartForm, find_message, is_prefetch
+from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
 from audit.models import Entry
@@ -46,15 +46,17 @@ def letter(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the sheet with the tab that is asked for; to a plain request the page that it belongs to."""
     if not request.htmx:
         query = request.GET.urlencode()
-        address = reverse("message", kwargs={"public_id": find_message(request.actor, public_id).public_id})
+        address = reverse(
+            "message", kwargs={"public_id": get_visible_message_or_404(request.actor, public_id).public_id}
+        )
         return redirect(f"{address}?{query}" if query else address)
     return _sheet(request, public_id, way_asked(request))
 
 
 def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
-    shown = letter_of(message.revision, content) if message.revision else None
+    shown = rendered_message_of(message.revision, content) if message.revision else None
     if message.revision and request.method != "HEAD":
         note_served(message, actor=request.actor)
     query = f"?{found}" if (found := filters_of(request).query()) else ""
@@ -62,7 +64,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
         "message": message,
         "revision": message.revision,
         "content": content,
-        "letter": shown,
+        "rendered": shown,
         "unseen": unseen_fields(content),
         **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
     }
@@ -73,12 +75,12 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    response = HttpResponse(letter_of(message.revision).document)
+    response = HttpResponse(rendered_message_of(message.revision).document)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
 
@@ -86,8 +88,8 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Let this person's letters open as text from now on, or laid out again."""
-    message = find_message(request.actor, public_id)
+    """Let this person's messages open as text from now on, or laid out again."""
+    message = get_visible_message_or_404(request.actor, public_id)
     form = TextFirstForm(request.POST)
     wanted = form.is_wanted()
     set_text_first(actor=request.actor, wanted=wanted)
@@ -103,7 +105,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """The panel of files, as it is now."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     return render(request, "approvals/_attachments.html", files_context(message, request.actor))
 
 
@@ -111,7 +113,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Show one file in a frame under which nothing loads and nothing acts; or say why it is not shown."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
     _note_opened_file(request, message, file, "looked at")
     response = HttpResponse(document_of(file))
@@ -124,7 +126,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 @require_safe
 def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
     """Hand out the bytes of one file, as a file to keep and never as a page."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
     if file.content is None:
         raise Http404("This file's bytes are not here.")
@@ -141,7 +143,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 @require_safe
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """The words beside the decision that name what was not opened, as they are now."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     return render(request, "approvals/_unread.html", unread_context(message, request.actor))
 
 
@@ -149,7 +151,7 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the links of this version were on the person's screen, which only the page itself can tell."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     if PartForm(request.POST).is_valid() and message.revision_id is not None:
         note_opened_part(message, key=links_key(message), actor=request.actor)
     return HttpResponse(status=204)
@@ -181,8 +183,8 @@ def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile
 @login_required
 @require_safe
 def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the letters of the thread, newest first, and note that they were opened."""
-    message = find_message(request.actor, public_id)
+    """Show the messages of the thread, newest first, and note that they were opened."""
+    message = get_visible_message_or_404(request.actor, public_id)
     conversation = conversation_of(message)
     context = {"message": message, "conversation": conversation, "is_open": True}
     if request.method != "HEAD" and not is_prefetch(request):
@@ -196,7 +198,7 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 @dataclass(frozen=True)
-class Given:
+class VerdictRecord:
     """What the ledger tells of a verdict beside the verdict itself."""
 
     line: Line | None
@@ -216,7 +218,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
     if request.method != "HEAD" and not is_prefetch(request):
         _note_seen_again(message, verdict, request.actor)
     content = stored_content(verdict.revision)
-    letter = letter_of(verdict.revision, content)
+    rendered = rendered_message_of(verdict.revision, content)
     context: dict[str, Any] = {
         "message": message,
         "verdict": verdict,
@@ -227,7 +229,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
         "has_changed": message.revision_id != verdict.revision_id,
         "newer": message.revision,
         "given": _recorded_verdict(message, verdict),
-        "twin": stretch_of(letter.read or letter.text, page=1, size=TWIN),
+        "twin": stretch_of(rendered.read or rendered.text, page=1, size=TWIN),
         "now": timezone.now(),
     }
     return render(request, "approvals/seen_decision.html", context)
@@ -240,20 +242,20 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
-    response = HttpResponse(letter_of(verdict.revision).document)
+    response = HttpResponse(rendered_message_of(verdict.revision).document)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
 
 
 def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:
-    message = find_message(actor, public_id)
+    message = get_visible_message_or_404(actor, public_id)
     verdict = message.verdicts.select_related("revision", "person").filter(pk=verdict_id).first()
     if verdict is None:
         raise Http404("Nobody gave such a verdict on this message.")
     return message, verdict
 
 
-def _recorded_verdict(message: Message, verdict: Verdict) -> Given:
+def _recorded_verdict(message: Message, verdict: Verdict) -> VerdictRecord:
     """Find the verdict's entry: by the number that it tells, or where that is older than the number, by its act."""
     version, person = verdict.revision.fingerprint, str(verdict.person_id)
     told = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
@@ -261,7 +263,7 @@ def _recorded_verdict(message: Message, verdict: Verdict) -> Given:
     named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
     line = named[0] if named else found[0] if len(found) == 1 else None
     opened = first_at(message=message.public_id, action="message.opened", actor_id=person, fingerprint=version)
-    return Given(line, opened)
+    return VerdictRecord(line, opened)
 
 
 @transaction.atomic

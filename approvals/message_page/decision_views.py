@@ -19,13 +19,18 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals import wake_ups
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
 from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
-from approvals.decisions.high_risk import Asked, HighRiskForm, serious_findings, what_to_type
+from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.ruling import ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, VerdictNotAllowed
 from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.sheet import approve_label
-from approvals.message_page.views import answer_with_message, back_to_message, find_bare_message, find_message
+from approvals.message_page.views import (
+    answer_with_message,
+    back_to_message,
+    get_bare_message_or_404,
+    get_visible_message_or_404,
+)
 from approvals.models import Decision
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.filters import MessageForm
@@ -54,7 +59,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     What changed since the version that was posted is shown in the same answer.
     """
     actor: Actor = request.actor
-    message = find_bare_message(actor, public_id)
+    message = get_bare_message_or_404(actor, public_id)
     typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
     typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
     seen = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
@@ -108,7 +113,7 @@ def _others_waiting(actor: Actor) -> str:
 def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a decision back while it has not left, and show the message again, which is held."""
     actor: Actor = request.actor
-    find_bare_message(actor, public_id)
+    get_bare_message_or_404(actor, public_id)
     try:
         undo_decision(message=public_id, actor=actor, now=timezone.now())
     except (AlreadyDecided, VerdictNotAllowed) as error:
@@ -122,7 +127,7 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show where a decision of one's own stands, as the notice over the next message asks from time to time."""
     actor: Actor = request.actor
-    message = find_bare_message(actor, public_id)
+    message = get_bare_message_or_404(actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=message.public_id)
     return render(request, "approvals/_just.html", just_decided(actor, message.public_id))
@@ -132,7 +137,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Ask once more, with everything that is serious in sight; on POST take the approval if all of it was read."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     findings = serious_findings(message)
     if message.revision is None or not findings:
         # Nothing to be careful about: the page of the message itself is where it is decided.
@@ -182,7 +187,7 @@ def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
     assert message.revision is not None, "only what was fetched has findings"
     pieces = {piece.lower() for one in findings for piece in one.evidence}
     content = stored_content(message.revision)
-    return what_to_type(content, is_inbound=message.direction == "inbound", suspicious=pieces)
+    return recipient_question(content, is_inbound=message.direction == "inbound", suspicious=pieces)
 
 
 def _page(
@@ -252,7 +257,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a person's word for what became of a decision that MultiMail tells nothing of."""
     form = SettleForm(request.POST)
     if not form.is_valid():
-        find_bare_message(request.actor, public_id)
+        get_bare_message_or_404(request.actor, public_id)
         return answer_with_message(request, public_id, status=422, error="Say whether it was carried out or not.")
     actor: Actor = request.actor
     took_effect = form.cleaned_data["took_effect"] == "yes"
@@ -279,7 +284,7 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
 
     Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
     """
-    message = find_bare_message(actor, public_id)
+    message = get_bare_message_or_404(actor, public_id)
     look_again(message=public_id, actor=actor, now=timezone.now())
     wake_ups.look(message)
 
@@ -291,7 +296,7 @@ def _run(
     enqueue: Callable[[Decision], None] | None = None,
 ) -> HttpResponse:
     """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
-    find_bare_message(request.actor, public_id)
+    get_bare_message_or_404(request.actor, public_id)
     try:
         decision = command()
     except DeskError as error:
@@ -306,7 +311,7 @@ DAYS = 7
 
 
 class AllowForm(forms.Form):
-    """Which of the refused recipients is to be allowed, as the letter writes it."""
+    """Which of the refused recipients is to be allowed, as the message writes it."""
 
     address = forms.CharField(max_length=1000)
 
@@ -316,7 +321,7 @@ class AllowForm(forms.Form):
 @reauthenticated
 def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Let one recipient be written to from this mailbox for seven days, and show the message again."""
-    message = find_message(request.actor, public_id)
+    message = get_visible_message_or_404(request.actor, public_id)
     form = AllowForm(request.POST)
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None
     _, judged = ruled(message, actor=request.actor, now=timezone.now())

@@ -19,7 +19,7 @@ MAX_EVIDENCE = 20
 
 @dataclass(frozen=True)
 class Jump:
-    """Where a finding leads: an address that works without scripts, and the mark in the letter's frame for scripts."""
+    """Where a finding leads: an address that works without scripts, and the mark in the message's frame for scripts."""
 
     url: str
     words: str

@@ -1,4 +1,4 @@
-"""The ways to look at a letter: their names, and which one an address asks for. Nonsense is read as none asked for."""
+"""The ways to look at a message: their names, and which one an address asks for. Nonsense is read as none asked for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Way:
-    """How the letter is looked at, and which page of it; `is_asked` where the address says so."""
+    """How the message is looked at, and which page of it; `is_asked` where the address says so."""
 
     name: str
     page: int = 1
@@ -43,13 +43,13 @@ class Way:
 
 
 class WayForm(forms.Form):
-    """The part of a message's address that says how its letter is looked at."""
+    """The part of a message's address that says how its message is looked at."""
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
 
     def way(self, *, text_first: bool) -> Way:
-        """Return what is asked for; without it, text for those who chose so, and the letter laid out for others."""
+        """Return what is asked for; without it, text for those who chose so, and the message laid out for others."""
         self.is_valid()
         asked: dict[str, Any] = self.cleaned_data
         name = asked.get("view") or ("text" if text_first else "rendered")
@@ -57,22 +57,22 @@ class WayForm(forms.Form):
 
 
 class TextFirstForm(forms.Form):
-    """Whether letters open as text."""
+    """Whether messages open as text."""
 
     wanted = forms.ChoiceField(choices=[("on", "As text"), ("off", "Laid out")])
 
     def is_wanted(self) -> bool:
-        """Whether text is wanted; nonsense is read as the letter laid out."""
+        """Whether text is wanted; nonsense is read as the message laid out."""
         return self.is_valid() and self.cleaned_data["wanted"] == "on"
 
 
-# Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
+# Printed, and read by whoever has no frame: of the message as text so much stands beside the frame.
 TWIN = 20_000
 
 
 @dataclass(frozen=True)
 class Tab:
-    """One way to look at the letter: its address, and a short mark of what is to be seen there."""
+    """One way to look at the message: its address, and a short mark of what is to be seen there."""
 
     name: str
     label: str
@@ -84,53 +84,53 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return how the letter is looked at: as the address says, else as the person likes it."""
+    """Return how the message is looked at: as the address says, else as the person likes it."""
     return WayForm(request.GET).way(text_first=bool(getattr(request.user, "text_first", False)))
 
 
 def reading_context(
     message: Message,
     content: Content | None,
-    letter: RenderedMessage | None,
+    rendered: RenderedMessage | None,
     *,
     actor: Actor,
     conversation: Conversation,
     judged: Judgement,
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what the page says about the letter around its sheet."""
+    """Return what the page says about the message around its sheet."""
     findings = message.revision.findings if message.revision else []
-    lines = address_lines(message, content, actor=actor, findings=findings, own_addresses=told["own_addresses"] or ())
-    context = {"fields": with_lists(lines, judged), "start": origin_of(message, others=told["others"])}
-    if content is None or letter is None:
+    lines = address_lines(message, content, actor=actor, findings=findings, own_addresses=facts["own_addresses"] or ())
+    context = {"fields": with_lists(lines, judged), "start": origin_of(message, others=facts["others"])}
+    if content is None or rendered is None:
         return context
     thread = [one.text for one in conversation.letters if one.text]
     return {
         **context,
-        "inbox": inbox_of(content, letter),
-        "facts": facts_of(f"{content.subject}\n{letter.plain}", letter.links, thread or None),
+        "inbox": inbox_of(content, rendered),
+        "facts": facts_of(f"{content.subject}\n{rendered.plain}", rendered.links, thread or None),
     }
 
 
 def sheet_context(
     message: Message,
     content: Content | None,
-    letter: RenderedMessage | None,
+    rendered: RenderedMessage | None,
     *,
     way: Way,
     sent_back: Changes | None,
     query: str,
 ) -> dict[str, Any]:
     """Return what the sheet shows; `query` is the part of the address that is the queue's, question mark included."""
-    if content is None or letter is None:
+    if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
-    comparison = _compared(content, letter, is_open=way.name == "parts")
+    comparison = _compared(content, rendered, is_open=way.name == "parts")
     context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
     if way.name == "text":
-        context["stretch"] = stretch_of(letter.text, page=way.page)
+        context["stretch"] = stretch_of(rendered.text, page=way.page)
     elif way.name == "rendered":
         # As it is read: signs of Markdown are not what leaves, and text that is hidden has its box in words.
-        context["twin"] = stretch_of(letter.read or letter.text, page=1, size=TWIN)
+        context["twin"] = stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
     elif way.name == "source":
         context["sources"] = source_of(content, page=way.page)
     elif way.name == "headers":
@@ -143,10 +143,10 @@ def sheet_context(
     return {**context, "ways": tabs, "turns": _turns(current, pages)}
 
 
-def _compared(content: Content, letter: RenderedMessage, *, is_open: bool) -> Comparison | None:
-    """Return how the parts differ: of a letter with one part only where somebody asks."""
+def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
+    """Return how the parts differ: of a message with one part only where somebody asks."""
     has_both = content.html is not None and content.markdown is not None
-    return compare_parts(content, letter) if is_open or has_both else None
+    return compare_parts(content, rendered) if is_open or has_both else None
 
 
 def _tabs(

@@ -80,13 +80,13 @@ def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
     }
 
 
-def panel_context(request: DeskRequest, message: Message, told: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return who has a message, what may be done with it, its history, and whom a comment can be for."""
     actor: Actor = request.actor
-    told = told_together(panel_parts(message, actor)) if told is None else told
-    claim = Claim.objects.on(message).select_related("person").first() if told["is_claimed"] else None
-    waits = told["waits"]
-    people = [Known(**json.loads(one)) for one in told["people"] or ()]
+    facts = told_together(panel_parts(message, actor)) if facts is None else facts
+    claim = Claim.objects.on(message).select_related("person").first() if facts["is_claimed"] else None
+    waits = facts["waits"]
+    people = [Known(**json.loads(one)) for one in facts["people"] or ()]
     return {
         "claim": claim,
         "has_claim": claim is not None and str(claim.person_id) == actor.id,
@@ -94,10 +94,10 @@ def panel_context(request: DeskRequest, message: Message, told: Mapping[str, Any
         "waits": waits,
         "may_claim": waits and is_reviewer(actor, message),
         "may_comment": may_comment(actor, message),
-        "snoozed_until": next(iter(told["snoozed_until"] or ()), None) if waits else None,
+        "snoozed_until": next(iter(facts["snoozed_until"] or ()), None) if waits else None,
         "snooze_choices": _snooze_choices(request, message) if waits else None,
         "history": _history(message),
-        "asked_by": next(iter(told["asked_by"] or ()), ""),
+        "asked_by": next(iter(facts["asked_by"] or ()), ""),
         "max_comment": MAX_COMMENT,
         "people": [one for one in people if str(one.id) != actor.id],
     }
@@ -114,9 +114,9 @@ def _snooze_choices(request: DeskRequest, message: Message) -> SnoozeChoices:
 
 def _history(message: Message) -> list[HistoryLine]:
     entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
-    told = [HistoryLine(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
-    said = [HistoryLine(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
-    return sorted([*told, *said], key=lambda one: one.at, reverse=True)
+    recorded = [HistoryLine(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
+    comments = [HistoryLine(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
+    return sorted([*recorded, *comments], key=lambda one: one.at, reverse=True)
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:

@@ -18,14 +18,14 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import wake_ups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
-from approvals.decisions.forms import PRESETS
+from approvals.decisions.forms import MAX_REASON, PRESETS
 from approvals.decisions.ruling import is_reviewer, ruled, ruling_parts, stop_of
 from approvals.decisions.shown import attached_files, note_opened, note_page, unread_parts, views_part
-from approvals.decisions.status import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
+from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.origin import others_part
-from approvals.message_page.content.rendered import letter_of
+from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.findings import found_context
 from approvals.message_page.sheet import approve_label, reading_context, sheet_context, unseen_fields, way_asked
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
@@ -49,7 +49,7 @@ from people.actors import Actor
 
 
 class PartForm(forms.Form):
-    """A part of the letter that only the page itself can tell to have been on screen."""
+    """A part of the message that only the page itself can tell to have been on screen."""
 
     part = forms.ChoiceField(choices=[("links", "The links")])
 
@@ -65,7 +65,7 @@ class OpenedForm(forms.Form):
         return str(self.cleaned_data.get("fingerprint") or "")
 
 
-# So often a worker may fail to fetch a letter before a person is asked to look.
+# So often a worker may fail to fetch a message before a person is asked to look.
 FETCH_TRIES = 3
 
 
@@ -94,19 +94,19 @@ def answer_with_message(
     since, and asks to read that before it is decided. `decided` is what they have just decided.
     """
     actor: Actor = request.actor
-    message = find_message(actor, public_id)
+    message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
-    told = told_together(page_parts(message, actor, filters))
-    context = message_context(message, actor, filters=filters, told=told)
-    context |= _rendered_context(request, message, context, told)
+    facts = told_together(page_parts(message, actor, filters))
+    context = message_context(message, actor, filters=filters, facts=facts)
+    context |= _rendered_context(request, message, context, facts)
     context |= {"problem": error, "notice": notice, "typed": typed or {}}
     context |= {"changed": changes_since(message, seen_fingerprint)}
     context |= just_decided(actor, decided)
-    context |= panel_context(request, message, told)
+    context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
         # With scripts the page itself reports that it is on screen; a prefetched one was seen by nobody.
         is_opened = not (request.htmx or is_prefetch(request))
-        note_page(message, actor=actor, is_opened=is_opened, recorded=told["views"])
+        note_page(message, actor=actor, is_opened=is_opened, recorded=facts["views"])
         if is_opened:
             if context["has_claim"]:
                 touch(message, actor=actor)
@@ -130,16 +130,16 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
 
 def is_prefetch(request: DeskRequest) -> bool:
     """Whether a browser or a program fetches the page before anybody looks at it."""
-    told = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
-    return any(word in text for text in told for word in ("prefetch", "prerender", "preview"))
+    purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
+    return any(word in purpose for purpose in purposes for word in ("prefetch", "prerender", "preview"))
 
 
-def find_message(actor: Actor, public_id: UUID) -> Message:
+def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message, with all that its page shows, if the actor may see it; else it does not exist."""
     return _one(desk_messages().visible_to(actor).for_list(), public_id)
 
 
-def find_bare_message(actor: Actor, public_id: UUID) -> Message:
+def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the same with nothing else, for acts on it."""
     return _one(Message.objects.visible_to(actor), public_id)
 
@@ -164,17 +164,17 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Pa
 
 
 def message_context(
-    message: Message, actor: Actor, *, filters: Filters, told: Mapping[str, Any] | None = None
+    message: Message, actor: Actor, *, filters: Filters, facts: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Return what the message pane shows; its position and the next message are those of the list beside it.
 
-    `told` are the values of `page_parts`, read here where they are not given.
+    `facts` are the values of `page_parts`, read here where they are not given.
     """
     now = timezone.now()
-    told = told_together(page_parts(message, actor, filters)) if told is None else told
-    revision, files, opened = message.revision, attached_files(message), told["opened_parts"] or ()
+    facts = told_together(page_parts(message, actor, filters)) if facts is None else facts
+    revision, files, opened = message.revision, attached_files(message), facts["opened_parts"] or ()
     content = stored_content(revision) if revision else None
-    ruling, judged = ruled(message, actor=actor, now=now, facts=told, files=files)
+    ruling, judged = ruled(message, actor=actor, now=now, facts=facts, files=files)
     conversation = conversation_of(message)
     unread = unread_parts(message, person=int(actor.id), conversation=conversation, files=files, opened=opened)
     return {
@@ -184,7 +184,8 @@ def message_context(
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
         "presets": PRESETS,
-        "letter": letter_of(revision, content) if revision else None,
+        "max_reason": MAX_REASON,
+        "rendered": rendered_message_of(revision, content) if revision else None,
         **found_context(message, query=filters.query()),
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
         "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
@@ -195,8 +196,8 @@ def message_context(
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": changes_since_sent_back(message),
-        "position": position_of(told),
-        "next_waiting": told["next"],
+        "position": position_of(facts),
+        "next_waiting": facts["next"],
         "queue_query": f"?{query}" if (query := filters.query()) else "",
         "now": now,
         "conversation": conversation,
@@ -211,23 +212,23 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     decision = message.latest_decision
     now = timezone.now()
     has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
-    standing = standing_of(
+    actions = available_actions(
         message,
         decision,
         is_reviewer=is_reviewer(actor, message),
         may_look=may_look(actor, message),
         came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
     )
-    waiting = decision.due_at - now if decision and standing.kind in ("leaving", "again") else timedelta(0)
+    waiting = decision.due_at - now if decision and actions.kind in ("leaving", "again") else timedelta(0)
     decisions = message.decisions.all()
     return {
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
-        "standing": standing,
+        "actions": actions,
         "undo_seconds": max(0, round(waiting.total_seconds())),
-        "waits_for": waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else "",
-        "is_settled": not standing.takes_verdict,
+        "waits_for": waits_for(message, decision, now=now) if actions.kind in ("leaving", "again") else "",
+        "is_settled": not actions.takes_verdict,
         "left_after_all": left_after_all(decisions),
         "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
@@ -235,20 +236,20 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
 
 
 def _rendered_context(
-    request: DeskRequest, message: Message, known: dict[str, Any], told: Mapping[str, Any]
+    request: DeskRequest, message: Message, known: dict[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return what the pane shows of the content: its people, its facts, and the sheet with one tab open."""
-    content, letter = known["content"], known["letter"]
+    content, rendered = known["content"], known["rendered"]
     way, query = way_asked(request), str(known["queue_query"])
     return {
         **reading_context(
-            *(message, content, letter),
+            *(message, content, rendered),
             actor=request.actor,
             conversation=known["conversation"],
             judged=known["judged"],
-            told=told,
+            facts=facts,
         ),
-        **sheet_context(message, content, letter, way=way, sent_back=known["sent_back"], query=query),
+        **sheet_context(message, content, rendered, way=way, sent_back=known["sent_back"], query=query),
     }
 
 
@@ -257,7 +258,7 @@ def _rendered_context(
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor: Actor = request.actor
-    message = find_bare_message(actor, public_id)
+    message = get_bare_message_or_404(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
     touch(message, actor=actor)
     wake_ups.freshen_thread(message)

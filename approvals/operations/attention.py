@@ -15,13 +15,14 @@ from django.db import connection as database
 from django.urls import reverse
 
 from approvals.models import Decision
-from approvals.operations.items import REVIEWER, Act, Stuck, ask_again, named, open_page
+from approvals.operations.items import REVIEWER, Act, AttentionItem, ask_again, named, open_page
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
+from common.postgres.statements import COUNTED
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
@@ -30,10 +31,9 @@ from policy.models import KillSwitch
 
 # Of one kind so many are read, and one act is for so many; the count tells of all.
 READ = 200
-COUNTED = 1000
 
 
-def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
+def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
     """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
     return list(
         chain(
@@ -84,7 +84,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
 
 
-def _stalled_items(actor: Actor, now: datetime) -> Iterator[Stuck]:
+def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     for decision, cause in stalled(actor, now, at_most=READ):
         act = None
         if cause.place:
@@ -93,14 +93,16 @@ def _stalled_items(actor: Actor, now: datetime) -> Iterator[Stuck]:
             act = Act("Try now", reverse("carry-out"), posts=True)
         what = f"{named(decision.message)} was {decision.word}, and that was not carried out"
         several = "decisions were not carried out"
-        yield Stuck("stalled", what, decision.due_at, cause.why, cause.advice, act, decision.message, several=several)
+        yield AttentionItem(
+            "stalled", what, decision.due_at, cause.why, cause.advice, act, decision.message, several=several
+        )
 
 
-def _overdue(actor: Actor) -> Iterator[Stuck]:
+def _overdue(actor: Actor) -> Iterator[AttentionItem]:
     late = desk_messages().visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
     for message in late.order_by("expires_at")[:READ]:
         assert message.expires_at is not None, "overdue() asks for one"
-        yield Stuck(
+        yield AttentionItem(
             "overdue",
             f"{named(message)} should have been rejected, because its time is over",
             message.expires_at,
@@ -114,7 +116,7 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
         )
 
 
-def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
+def _connections(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     readable = set(readable_by(actor).values_list("pk", flat=True))
     for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
         if connection.paused_at:
@@ -130,10 +132,10 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
             advice = "It is tried again by itself; the queue may lack messages until it works."
         why = freshness_of(connection, now=now).reason
         act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
-        yield Stuck("connection", what, since, why, advice, act if connection.pk in readable else None)
+        yield AttentionItem("connection", what, since, why, advice, act if connection.pk in readable else None)
 
 
-def _unread(actor: Actor) -> Iterator[Stuck]:
+def _unread(actor: Actor) -> Iterator[AttentionItem]:
     visible = desk_messages().visible_to(actor).select_related("connection", "mailbox")
     advice = "Nobody can decide what nobody could read. Fetch it once more."
     for message in visible.unfetchable().oldest_first()[:READ]:
@@ -141,20 +143,20 @@ def _unread(actor: Actor) -> Iterator[Stuck]:
         why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
         act = ask_again(actor, message, "Try again")
         several = f"contents of {message.connection} cannot be fetched"
-        yield Stuck("unfetchable", what, message.held_at, why, advice, act, message, several=several)
+        yield AttentionItem("unfetchable", what, message.held_at, why, advice, act, message, several=several)
     for message in visible.long_unread().oldest_first()[:READ]:
         connection = message.connection
         what = f"The content of {named(message)} has not come yet"
         why = connection.paused_because or connection.last_error or f"{connection} has not given it."
         act = ask_again(actor, message, "Try again")
         several = f"contents of {connection} have not come yet"
-        yield Stuck("unread", what, message.held_at, why, advice, act, message, several=several)
+        yield AttentionItem("unread", what, message.held_at, why, advice, act, message, several=several)
 
 
-def _without_word(actor: Actor) -> Iterator[Stuck]:
+def _without_word(actor: Actor) -> Iterator[AttentionItem]:
     silent = Message.objects.visible_to(actor).without_word().select_related("connection", "mailbox")
     for message in silent.order_by("changed_at")[:READ]:
-        yield Stuck(
+        yield AttentionItem(
             "silent",
             f"{named(message)} was approved, and MultiMail has not said that it left",
             message.changed_at,
@@ -166,7 +168,7 @@ def _without_word(actor: Actor) -> Iterator[Stuck]:
         )
 
 
-def _events(actor: Actor) -> Iterator[Stuck]:
+def _events(actor: Actor) -> Iterator[AttentionItem]:
     events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").with_head_of_body()
     for event in events.order_by("received_at")[:READ]:
         may = actor.is_a(Role.ADMIN, connection=event.connection_id, mailbox=None)
@@ -182,7 +184,7 @@ def _events(actor: Actor) -> Iterator[Stuck]:
             why = "The message had gone another way by then, and MultiMail did not say when asked which is true."
             advice = "Compare with MultiMail, which also puts this away."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
-        yield Stuck(
+        yield AttentionItem(
             event.result,
             what,
             event.received_at,
@@ -195,7 +197,7 @@ def _events(actor: Actor) -> Iterator[Stuck]:
         )
 
 
-def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
+def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     """What holds the sealing up is one thing, whose trouble and end are the operator's: the rows tell of it."""
     if not actor.sees_all():
         return
@@ -203,12 +205,14 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
         why, since = (check.findings or ["It did not say why."])[0], check.ended_at or check.started_at
         advice = "Change nothing, keep a copy of the database and of the seals' file, and read all that was found."
         act = Act("See what was found", reverse("ledger-state"))
-        yield Stuck("ledger_broken", "The ledger does not hold", since, why, advice, act, whose="whoever runs the desk")
+        yield AttentionItem(
+            "ledger_broken", "The ledger does not hold", since, why, advice, act, whose="whoever runs the desk"
+        )
     state = sealing_state(now)
     if state.is_on and state.is_late and state.waits_since:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
         what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
-        yield Stuck(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
+        yield AttentionItem(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,7 @@ def _waiting(connection: Connection, now: datetime) -> str:
     return ""
 
 
-def in_doubt(actor: Actor, *, at_most: int) -> Iterator[Stuck]:
+def in_doubt(actor: Actor, *, at_most: int) -> Iterator[AttentionItem]:
     """Return the oldest decisions that a person has to end, or that reading should have ended by now."""
     found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:at_most]
     for decision in found:
@@ -268,13 +272,13 @@ def in_doubt(actor: Actor, *, at_most: int) -> Iterator[Stuck]:
         yield tell(decision, actor)
 
 
-def _unknown(decision: Decision, actor: Actor) -> Stuck:
+def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     message = decision.message
     why = decision.explanation or "MultiMail did not answer."
     what = f"It is not known whether {named(message)} was {decision.word}"
     repeats = message.connection.repeats_unknown_approvals
     if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        return Stuck(
+        return AttentionItem(
             decision.state,
             what,
             decision.changed_at,
@@ -286,7 +290,7 @@ def _unknown(decision: Decision, actor: Actor) -> Stuck:
             several=f"approvals through {message.connection} may not have had their effect",
         )
     advice = "The desk finds out by reading, every few seconds; you can have it look now."
-    return Stuck(
+    return AttentionItem(
         decision.state,
         what,
         decision.changed_at,
@@ -298,9 +302,9 @@ def _unknown(decision: Decision, actor: Actor) -> Stuck:
     )
 
 
-def _unattributed(decision: Decision, actor: Actor) -> Stuck:
+def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
     gone = "MultiMail does not hold it any more, and nothing says what became of it."
-    return Stuck(
+    return AttentionItem(
         decision.state,
         f"{named(decision.message)} was decided, and it is not known by whom",
         decision.changed_at,
@@ -313,7 +317,7 @@ def _unattributed(decision: Decision, actor: Actor) -> Stuck:
     )
 
 
-def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
+def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
     message = decision.message
     what = f"{named(message)} may still leave"
     several = f"messages of {message.connection} may still leave"
@@ -321,21 +325,25 @@ def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
         advice = "Reject it at MultiMail: what comes first there counts."
         act = open_page(actor, message, "Reject at MultiMail")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
+        return AttentionItem(
+            decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several
+        )
     if message.state == MessageState.GONE:
         advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
         act = open_page(actor, message, "Say what became of it")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
+        return AttentionItem(
+            decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several
+        )
     advice = "The desk finds out by reading what became of it; you can have it look now."
     act = ask_again(actor, message, "Look again")
-    return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, several=several)
+    return AttentionItem(decision.state, what, decision.changed_at, why, advice, act, message, several=several)
 
 
-def refused(actor: Actor, *, at_most: int) -> Iterator[Stuck]:
+def refused(actor: Actor, *, at_most: int) -> Iterator[AttentionItem]:
     """Return the oldest decisions that were not carried out lately, and whose messages are held again."""
     found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:at_most]
     for decision in found:
-        yield Stuck(
+        yield AttentionItem(
             "refused",
             f"{named(decision.message)} was {decision.word}, and is held again",
             decision.changed_at,

@@ -33,7 +33,7 @@ class Act:
 
 
 @dataclass(frozen=True)
-class Stuck:
+class AttentionItem:
     """One item. `advice` says what to do as a sentence; `act` is None for those who may not do it.
 
     `several` is what more of one cause are called after their number: "contents of Acme have not come yet". An item
@@ -62,7 +62,7 @@ class Stuck:
 class Group:
     """Items of one cause, the oldest first; an item that has no like is a group of its own."""
 
-    items: list[Stuck]
+    items: list[AttentionItem]
 
     @property
     def key(self) -> str:
@@ -70,7 +70,7 @@ class Group:
         return hashlib.sha256("\0".join(self.first.cause).encode()).hexdigest()[:24]
 
     @property
-    def first(self) -> Stuck:
+    def first(self) -> AttentionItem:
         return self.items[0]
 
     @property
@@ -78,7 +78,7 @@ class Group:
         return len(self.items)
 
     @property
-    def shown(self) -> list[Stuck]:
+    def shown(self) -> list[AttentionItem]:
         """Return the oldest items, as far as a page lists them."""
         return self.items[:SHOWN]
 
@@ -92,7 +92,7 @@ class Group:
         return self.first.what if self.number == 1 else f"{self.number} {self.first.several}"
 
     @property
-    def acts(self) -> list[Stuck]:
+    def acts(self) -> list[AttentionItem]:
         """Return the items that the actor may act on."""
         return [one for one in self.items if one.act is not None]
 
@@ -105,9 +105,9 @@ class Group:
         return Act(_FOR_ALL[acts[0].label].format(len(acts)), reverse("settle-group", args=[self.key]), posts=True)
 
 
-def grouped(items: Iterable[Stuck]) -> list[Group]:
+def grouped(items: Iterable[AttentionItem]) -> list[Group]:
     """Return items by their cause, in the order in which the first of each came."""
-    groups: dict[object, list[Stuck]] = {}
+    groups: dict[object, list[AttentionItem]] = {}
     for number, one in enumerate(items):
         groups.setdefault(one.cause if one.several else number, []).append(one)
     return [Group(found) for found in groups.values()]

@@ -1,6 +1,6 @@
 """Measures whether approvals were faster than a person can read. It is shown to admins, and stops nobody.
 
-A letter cannot be read faster than 60 characters a second, about ten words, nor at all in less than 2 seconds.
+A message cannot be read faster than 60 characters a second, about ten words, nor at all in less than 2 seconds.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def reading_seconds(content: dict[str, object]) -> float:
     """Return the least time in which a person can have read this content."""
     characters = sum(len(str(content.get(name) or "")) for name in ("subject", "markdown"))
     if not content.get("markdown"):
-        # Markup is not read; about half of an HTML letter is text.
+        # Markup is not read; about half of an HTML message is text.
         characters += len(str(content.get("html") or "")) // 2
     return max(SHORTEST, characters / CHARACTERS_A_SECOND)
 

@@ -19,7 +19,7 @@ from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
-from approvals.operations.items import Stuck, grouped
+from approvals.operations.items import AttentionItem, grouped
 from approvals.operations.review_speed import paces_for
 from approvals.reconcile.ask_again import carry_out_now
 from common.pages import DeskRequest, page_or_fragment
@@ -115,7 +115,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     return _done(request, f"Done for {len(group.acts)}. What comes of it stands here in a few seconds.")
 
 
-def _settle(one: Stuck, actor: Actor, *, is_put_away: bool) -> None:
+def _settle(one: AttentionItem, actor: Actor, *, is_put_away: bool) -> None:
     if one.event is None:
         assert one.message is not None, "what is neither of a message nor of a webhook has no like"
         have_asked(actor, one.message.public_id)

@@ -32,7 +32,7 @@ def _stops() -> Any:
 class DecisionQuerySet(DecisionReported):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
-    def put_off(self, wait: timedelta) -> int:
+    def postpone(self, wait: timedelta) -> int:
         """Let those that are not due yet wait so long from now, by the database's clock; tell how many these are."""
         waiting = self.filter(state=DecisionState.RECORDED, may_have_left=False, due_at__gt=Now())
         return waiting.update(due_at=Now() + wait)

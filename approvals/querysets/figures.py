@@ -12,6 +12,7 @@ from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper,
 from django.db.models.functions import Now, TruncDate
 
 from common.postgres.rows import run
+from common.postgres.statements import COUNTED
 from mirror.states import DecisionState, Outcome
 
 if TYPE_CHECKING:
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 LATELY = timedelta(days=7)
 # Of so many of the newest, medians and shares are told; a desk that decides more than that in a week is told so.
 MOST = 3_000
-# A bar of what waits stops here.
-COUNTED = 1000
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
     "minutes": (timedelta(0), timedelta(minutes=5)),
     "hour": (timedelta(minutes=5), timedelta(hours=1)),
@@ -101,7 +100,7 @@ class DecisionFigures(models.QuerySet["Decision"]):
         return list(days.values("day").annotate(**figures).order_by("day"))
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
-        """Return for each published rule how many letters in which it saw something were rejected and sent back.
+        """Return for each published rule how many messages in which it saw something were rejected and sent back.
 
         What no rule had seen is told under an empty name.
         """
@@ -138,7 +137,7 @@ class VerdictQuerySet(models.QuerySet["Verdict"]):
         return self.filter(live=True, given_at__gte=Now() - LATELY)
 
     def paces(self) -> list[dict[str, Any]]:
-        """Return for each person how many they gave, and the median of the seconds that the letter was open before.
+        """Return for each person how many they gave, and the median of the seconds that the message was open before.
 
         By name: it is no contest.
         """

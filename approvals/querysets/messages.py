@@ -55,11 +55,11 @@ class DeskMessageQuerySet(MessageQuerySet):
     def waiting_for(self, actor: Actor) -> Self:
         """What waits for this person: all that awaits review within sight, but what they have put off."""
         waiting = self.visible_to(actor).awaiting_review()
-        return waiting.exclude(_put_off_by(actor)) if actor.kind == "person" else waiting
+        return waiting.exclude(_snoozed_by(actor)) if actor.kind == "person" else waiting
 
-    def put_off_by(self, actor: Actor) -> Self:
+    def snoozed_by(self, actor: Actor) -> Self:
         """What awaits review within sight, and what this person does not want to see before its time."""
-        return self.visible_to(actor).awaiting_review().filter(_put_off_by(actor))
+        return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor))
 
     def of(self, actor: Actor) -> Self:
         """What is this person's among the held: claimed by them, put off by them, or with a question to them."""
@@ -95,7 +95,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
         if actor.kind == "person":
-            counts["put off"] = self.put_off_by(actor)
+            counts["put off"] = self.snoozed_by(actor)
         sizes = {name: rows.order_by().count() for name, rows in counts.items()}
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
@@ -237,7 +237,7 @@ def _left_by(actor: Actor) -> list[models.QuerySet[models.Model]]:
     return [claims.live(), snoozes.filter(until__gt=Now()), questions]
 
 
-def _put_off_by(actor: Actor) -> Q:
+def _snoozed_by(actor: Actor) -> Q:
     snoozes = apps.get_model("approvals", "Snooze").objects.of_person(int(actor.id))
     far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
     return far & Q(Exists(snoozes.filter(message=OuterRef("pk"), until__gt=Now())))

@@ -11,7 +11,7 @@ from uuid import UUID
 from django.utils import timezone
 
 from approvals.decisions.ruling import is_reviewer, stop_of
-from approvals.decisions.status import Standing, Status, shown_status, standing_of
+from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from mirror.models import Message
@@ -28,7 +28,7 @@ class JustDecided:
 
     message: Message
     decision: Decision
-    standing: Standing
+    actions: AvailableActions
     status: Status
     seconds: int
     waits: str
@@ -49,7 +49,7 @@ class JustDecided:
     @property
     def is_under_way(self) -> bool:
         """Whether it has not ended yet."""
-        return self.standing.kind in ("leaving", "calling", "again")
+        return self.actions.kind in ("leaving", "calling", "again")
 
     @property
     def tone(self) -> str:
@@ -67,17 +67,17 @@ def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     decision = message.latest_decision if message else None
     if message is None or decision is None or not _is_news(decision, actor):
         return {}
-    standing = standing_of(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
+    actions = available_actions(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
     now, stop = timezone.now(), stop_of(message)
-    left = decision.due_at - now if standing.kind in ("leaving", "again") and stop is None else timedelta(0)
-    waits = waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else ""
-    if stop and standing.kind in ("leaving", "again"):
+    left = decision.due_at - now if actions.kind in ("leaving", "again") and stop is None else timedelta(0)
+    waits = waits_for(message, decision, now=now) if actions.kind in ("leaving", "again") else ""
+    if stop and actions.kind in ("leaving", "again"):
         waits = f"It waits until the stop is released, which {stop.pulled_by} pulled."
     return {
         "just": JustDecided(
             message=message,
             decision=decision,
-            standing=standing,
+            actions=actions,
             status=shown_status(message),
             seconds=max(0, round(left.total_seconds())),
             waits=waits,

@@ -149,7 +149,7 @@ class Filters:
 
     @property
     def has_attachment(self) -> bool:
-        """Whether only letters with files are asked for."""
+        """Whether only messages with files are asked for."""
         return self.has == "attachment"
 
     @property

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from approvals.collaboration.presence import Reader, readers_beside
+from approvals.collaboration.presence import Reader, readers_by_message
 from approvals.decisions.status import Status, shown_status
 from approvals.models import Decision, Question, Snooze
 from approvals.queue.filters import RISKS, Filters
@@ -79,7 +79,7 @@ class Row:
     holder: str = ""
     # Who else has it on screen; in Mine also until when it is put off, and who asks about it.
     readers: tuple[Reader, ...] = ()
-    put_off: Snooze | None = None
+    snooze: Snooze | None = None
     asked_by: str = ""
     # In history: the newest verdict on it, to be opened as it was seen.
     verdict: int | None = None
@@ -259,10 +259,10 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
     """Return the rows with who else reads each; in Mine also with why each stands there, in two more queries."""
     if not rows or tab not in _TABS or actor.kind != "person":
         return rows
-    readers = readers_beside(actor)
+    readers = readers_by_message(actor)
     shown = [row.message.pk for row in rows] if tab == "mine" else []
     person = int(actor.id)
-    put_off = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)} if shown else {}
+    snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)} if shown else {}
     asked = Question.objects.of_person(person).among(shown).with_comments() if shown else []
     asking = {one.message_id: str(one.comment.person) for one in asked}
     return (
@@ -270,11 +270,11 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
             replace(
                 row,
                 readers=tuple(readers.get(str(row.message.public_id), ())),
-                put_off=put_off.get(row.message.pk),
+                snooze=snoozed.get(row.message.pk),
                 asked_by=asking.get(row.message.pk, ""),
             )
             for row in rows
         ]
-        if readers or put_off or asking
+        if readers or snoozed or asking
         else rows
     )

@@ -122,7 +122,7 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "newest": told["newest"] or [],
         "matching": counted(told["matching"]) if filters.narrows else "",
         "unsearched": told.get("unsearched", 0),
-        "put_off": told["put_off"],
+        "snoozed": told["snoozed"],
         "moved": told.get("moved", 0),
         "is_first_page": filters.after is None,
         "queue_query": f"?{query}" if (query := filters.query()) else "",
@@ -177,7 +177,7 @@ def _told(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Mess
 @lru_cache(maxsize=1000)
 def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
     """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
-    counts = {**tab_counts(actor), "put_off": count_of(desk_messages().put_off_by(actor))}
+    counts = {**tab_counts(actor), "snoozed": count_of(desk_messages().snoozed_by(actor))}
     counts["asked"] = count_of(desk_messages().asked_of(actor))
     waiting = desk_messages().waiting_for(actor)
     oldest = waiting.oldest_first().values_list("held_at")[:1]

@@ -69,7 +69,9 @@ def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
         event for event in _events_in(locked, told) if store.move(locked, event=event, now=now, status=told.status)
     ]
     if told.reported:
-        settle.meet_reports(locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR)
+        settle.settle_by_report(
+            locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR
+        )
     for event in applied:
         _record(locked, event)
     return [str(event) for event in applied]

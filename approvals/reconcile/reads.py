@@ -209,7 +209,7 @@ class _Reading:
         ).values_list("message__upstream_id", flat=True)
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():
-                settle.meet_held(self.connection, upstream_ids=again, actor=ACTOR)
+                settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
 
     def _close(self, one: _Held) -> None:
         message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)

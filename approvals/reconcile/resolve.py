@@ -57,7 +57,7 @@ def _follow_the_mirror(decision: Decision) -> str:
     if reported and is_nameless and reported == settle.report_expected(decision):
         _leave_to_a_person(decision)
     elif reported:
-        settle.meet_reports(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
+        settle.settle_by_report(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
     decision.refresh_from_db()
     return decision.state
 

@@ -108,7 +108,7 @@ class WeighedRule:
 
     @property
     def level(self) -> str:
-        """What one finding of it alone makes of a letter."""
+        """What one finding of it alone makes of a message."""
         return level_of(self.points)
 
 

@@ -55,11 +55,11 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         after = published if given is None else given
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
         record("rule.weighed", actor=actor, details=details)
-        enqueue("approvals.tasks.weigh_anew", weight.pk)
+        enqueue("approvals.tasks.reweigh", weight.pk)
     return weight
 
 
-def weigh_anew(*, weight_id: int) -> bool:
+def reweigh(*, weight_id: int) -> bool:
     """Weigh some of the held messages that a rule saw something in, oldest first; return whether there may be more.
 
     Rows that are locked are waited for; where it ends early, it goes on from there.

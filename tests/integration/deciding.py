@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connections
 from django.db.models.functions import Now
 
-from approvals.decisions.decide import Given, give_verdict
+from approvals.decisions.decide import VerdictResult, give_verdict
 from approvals.decisions.execute import run_decision
 from approvals.models import Decision
 from mirror.models import Message
@@ -18,7 +18,7 @@ from tests.factories import NOW
 
 def decide(
     message: Message, person: Person, outcome: str = "approve", reason: str = "", *, surface: str = "web"
-) -> Given:
+) -> VerdictResult:
     """Give a verdict on the newest version."""
     message.refresh_from_db()
     assert message.revision is not None

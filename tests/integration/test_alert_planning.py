@@ -16,7 +16,7 @@ from alerts.destinations.routes import RouteSettings, add_route
 from alerts.events import EVENTS, about_of
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
-from approvals.decisions.expire import tell_of_expiring
+from approvals.decisions.expire import announce_expiring
 from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record
@@ -287,7 +287,7 @@ def test_message_that_nearly_expires_is_told_of_once_unless_it_is_decided(messag
         left = timedelta(minutes=minutes)
         with rolled_back():
             Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
-            assert [tell_of_expiring(), tell_of_expiring()] == [tells, 0], (minutes, of)
+            assert [announce_expiring(), announce_expiring()] == [tells, 0], (minutes, of)
             assert told.count() == tells
     # The sweep tells of the one that is not decided.
     place(actions=["message.expiring"])

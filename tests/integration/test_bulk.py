@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
-from approvals.bulk.batch import decide_together, undo_together
-from approvals.bulk.forms import ChosenForm, TogetherForm
+from approvals.bulk.batch import decide_batch, undo_batch
+from approvals.bulk.forms import BatchForm, ChosenForm
 from approvals.bulk.sheet import OnSheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart, Verdict
@@ -73,7 +73,7 @@ def signed_for(person, *messages):
 
 def sentences(person, sheet, outcome="approve", reason=""):
     """Decide all of a sheet without its page; return by subject why a message was not decided."""
-    ended = decide_together(
+    ended = decide_batch(
         sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
         now=timezone.now(),
     )  # fmt: skip
@@ -205,7 +205,7 @@ def test_sheet_holds_fifty_and_the_preset_and_words_are_the_reason_together():
     query.setlist("id", [*ids, "nonsense", ids[0]])
     form = ChosenForm(query)
     assert ([str(one) for one in form.chosen], form.too_many) == (ids[:50], 2)
-    form = TogetherForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
+    form = BatchForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
     form.is_valid()
     assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
 
@@ -262,7 +262,7 @@ def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_othe
 
     monkeypatch.setattr(batch, "undo_decision", undo_slowly)
     monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
-    undo_together(
+    undo_batch(
         messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"), now=timezone.now()
     )
     assert min(waits) > timedelta(minutes=50)

@@ -7,8 +7,8 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.db import connection as database
 
-from approvals.decisions.decide import Together, give_verdict, undo_decision
-from approvals.decisions.settle import advance, meet_reports
+from approvals.decisions.decide import BatchInfo, give_verdict, undo_decision
+from approvals.decisions.settle import advance, settle_by_report
 from approvals.decisions.shown import note_opened
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.intake import ingest
@@ -76,7 +76,7 @@ def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_i
 
 
 def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(connection, message, reviewer):
-    together = Together("s1", extra=timedelta(seconds=2))
+    together = BatchInfo("s1", extra=timedelta(seconds=2))
     at_most = Mailbox.objects.create(connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1))
     never = Mailbox.objects.create(connection=connection, upstream_id="01C", undo_window=timedelta(0))
     for mailbox, more, seconds in ((at_most, {}, 60), (at_most, together, 62), (never, together, 0), (None, {}, 5)):
@@ -303,7 +303,7 @@ def test_report_settles_a_running_call(message, reviewer):
         with rolled_back():
             Connection.objects.update(is_our_gateway=is_our_gateway)
             now = Decision.objects.select_related("message__connection", "revision").get()
-            meet_reports(now.message, reported=reported, reason=reason, decided_by=who, actor=worker("sync"))
+            settle_by_report(now.message, reported=reported, reason=reason, decided_by=who, actor=worker("sync"))
             assert Decision.objects.get().state == state, (is_our_gateway, reported, reason, who)
 
 

@@ -12,7 +12,7 @@ from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
-from approvals.decisions.settle import meet_reports
+from approvals.decisions.settle import settle_by_report
 from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.querysets import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
@@ -300,7 +300,7 @@ def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, mes
         upstream.decides(429, error="slow down")
         assert run(decision, attempt=1, may_have_left=True) == "recorded"
         assert (Decision.objects.get().may_have_left, Verdict.objects.get().live) == (True, True)
-        meet_reports(message, reported="approved", reason=OURS, decided_by="", actor=worker("sync"))
+        settle_by_report(message, reported="approved", reason=OURS, decided_by="", actor=worker("sync"))
         assert Decision.objects.get().state == "applied"
     upstream.decides(500)
     assert run(decision) == "unknown"
@@ -402,7 +402,7 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
             execute._compare(decision, row)
         except errors.NotSent:
             return "recorded"
-        except execute._NoLongerCarried:
+        except execute._DecisionOutdated:
             return "refused"
         return "applied"
 

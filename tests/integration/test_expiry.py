@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.bulk.batch import decide_together
+from approvals.bulk.batch import decide_batch
 from approvals.bulk.sheet import OnSheet, new_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
@@ -141,7 +141,7 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     assert client.post(f"{path}verdict/", approval).status_code == 403
     sheet = new_sheet([OnSheet(message.public_id, message.revision.fingerprint, True, "")])
     by = {"actor": reviewer.actor(surface="web"), "now": NOW}
-    [refused] = decide_together(sheet=sheet, ticked=sheet.items, outcome="approve", reason="", **by)
+    [refused] = decide_batch(sheet=sheet, ticked=sheet.items, outcome="approve", reason="", **by)
     assert "time to approve" in refused.sentence
     with pytest.raises(VerdictNotAllowed, match="time to approve"):
         decide(message, reviewer, surface="discord")

@@ -31,9 +31,9 @@ LETTER = (
 
 @pytest.fixture(autouse=True)
 def _contacts_looked_up_anew():
-    examiner.forget_contacts()
+    examiner.clear_contacts()
     yield
-    examiner.forget_contacts()
+    examiner.clear_contacts()
 
 
 def letter(name="Dana", number=4471, amount="120.00", day=3):
@@ -97,7 +97,7 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
 def test_many_unknown_recipients_are_asked_about_at_once(connection):
     people = [f"p{number}@contoso.example" for number in range(300)]
     written(connection, to_addresses=people[:250])
-    examiner.forget_contacts()
+    examiner.clear_contacts()
     examiner._kept[connection.pk] = (examiner.time.monotonic(), {"somebody@else.example": 1})
     [found] = findings(make_message(connection, to_addresses=people), "first_contact")
     assert found["sentence"] == "Nobody has written to 50 of these addresses before."

@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 
 from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.message_page.content.differences import changes_since
-from approvals.message_page.views import find_message, is_prefetch, message_context
+from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
@@ -68,7 +68,7 @@ def test_page_of_an_ordinary_message_takes_few_statements(
 def pane(message, person):
     """What the page says of the decision, and what can be done: its bars and its notes alone."""
     actor = person.actor(surface="web")
-    context = message_context(find_message(actor, message.public_id), actor, filters=Filters())
+    context = message_context(get_visible_message_or_404(actor, message.public_id), actor, filters=Filters())
     parts = ("message_bar", "message_notes", "decide")
     return plain("".join(render_to_string(f"approvals/_{name}.html", context) for name in parts))
 

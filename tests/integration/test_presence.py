@@ -43,7 +43,7 @@ def beat(client, message, **fields):
 
 def read_by_others(person):
     """Who else reads what, by message."""
-    found = presence.readers_beside(person.actor(surface="web"))
+    found = presence.readers_by_message(person.actor(surface="web"))
     return {message: [reader.name for reader in readers] for message, readers in found.items()}
 
 

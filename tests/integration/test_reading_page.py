@@ -94,7 +94,7 @@ SAID = {
 
 
 def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection):
-    examiner.forget_contacts()
+    examiner.clear_contacts()
     earlier(connection, "lee@northwind.example", thread_id="T1", markdown="It is EUR 5.00.")
     trigger = {
         "discord_user": "ana#1", "discord_user_id": "77", "discord_channel": "outreach", "discord_guild": "Acme",

@@ -35,7 +35,7 @@ def weigh(person, points, rule=RULE):
 
 def weigh_all_anew():
     for weight in RuleWeight.objects.all():
-        tasks.weigh_anew(weight.pk)
+        tasks.reweigh(weight.pk)
 
 
 def risk_of(message):
@@ -90,10 +90,10 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     clean, done = make_message(connection), make_message(connection, **MISADDRESSED)
     Message.objects.filter(pk=done.pk).update(state="rejected")
     weight = weigh(admin, 80)
-    assert tasks.weigh_anew(weight.pk) == "to be continued"
+    assert tasks.reweigh(weight.pk) == "to be continued"
     # The sweep finds it, whatever became of the wake-up.
     assert list(RuleWeight.objects.exclude(weighed_to=None)) == [weight]
-    while tasks.weigh_anew(weight.pk) != "weighed":
+    while tasks.reweigh(weight.pk) != "weighed":
         pass
     assert {risk_of(one)[0] for one in messages} == {80}
     assert (risk_of(clean)[0], risk_of(done)[0]) == (0, 30), "only what is held and was hit is weighed anew"

@@ -3,7 +3,7 @@
 import pytest
 from django.db import transaction
 
-from approvals.decisions.settle import meet_held, meet_reports
+from approvals.decisions.settle import reopen_listed, settle_by_report
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from common.postgres import clock
@@ -28,7 +28,7 @@ def decision(connection, reviewer):
 def meet(decision, reported, *, reason="", decided_by=""):
     """Let the report end what is open on the message; return what became of the decision."""
     with transaction.atomic():
-        meet_reports(decision.message, reported=reported, reason=reason, decided_by=decided_by, actor=ACTOR)
+        settle_by_report(decision.message, reported=reported, reason=reason, decided_by=decided_by, actor=ACTOR)
     decision.refresh_from_db()
     return decision.state, decision.explanation
 
@@ -78,7 +78,7 @@ def test_effect_of_a_decision_that_had_ended_is_told_whole_and_only_of_an_approv
 def test_decision_whose_message_is_listed_again_counts_reads_anew(decision):
     Decision.objects.update(state="unattributed", seen_held=1, seen_absent=2)
     with transaction.atomic():
-        meet_held(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)
+        reopen_listed(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)
     decision.refresh_from_db()
     assert (decision.state, decision.seen_held, decision.seen_absent) == ("unknown", 0, 0)
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from approvals.collaboration.comments import add_comment
 from approvals.collaboration.forms import SnoozeForm, tomorrow_morning
-from approvals.collaboration.snooze import bring_back_due
+from approvals.collaboration.snooze import unsnooze_due
 from approvals.decisions.decide import undo_decision
 from approvals.models import Snooze
 from approvals.tasks import sweep
@@ -148,12 +148,12 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     signed_in, reviewer, second_reviewer, admin, message
 ):
     put_off(message, reviewer, seconds=60)
-    assert bring_back_due() == 0
+    assert unsnooze_due() == 0
     Snooze.objects.update(until=Now() - timedelta(seconds=1))
     client = signed_in(reviewer)
     assert waiting(client) == [str(message.public_id)]
     assert waiting(client, "mine") == []
-    assert bring_back_due() == 1
+    assert unsnooze_due() == 1
 
     put_off(message, reviewer)
     show_row(message, markdown="Another text.")

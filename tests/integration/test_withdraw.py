@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.outcomes import end_with_success
-from approvals.decisions.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
+from approvals.decisions.settle import LEFT_AFTER_ALL, LOST_TO_OURS, WINNER_UNKNOWN
 from approvals.decisions.status import shown_status
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
@@ -184,14 +184,14 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
 
     with rolled_back():
         report(client, message, "oversight.approved", decided_by="The desk's key")
-        assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", ANOTHER_OF_OURS)]
+        assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", LOST_TO_OURS)]
         shown = shown_status(Message.objects.get())
         told = ("Approved", "rose", "Left after all, although it was withdrawn")
         assert (shown.word, shown.tone, shown.detail) == told
     # Where both may have left, it says that MultiMail does not tell.
     Decision.objects.filter(pk=given.pk).update(state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
-    assert ends() == [("superseded", WHICH_IS_NOT_TOLD), ("applied", WHICH_IS_NOT_TOLD)]
+    assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
     said = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
     assert shown_status(Message.objects.get()).detail == said
@@ -204,7 +204,7 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, revie
     for name in ("oversight.approved", "email.approved"):
         report(client, message, name, reason=f"[countersign:{undone.reference}]")
     newer = Decision.objects.exclude(pk=undone.pk).get()
-    assert (newer.state, newer.explanation) == ("superseded", ANOTHER_OF_OURS)
+    assert (newer.state, newer.explanation) == ("superseded", LOST_TO_OURS)
     # The effect of a decision that had ended is told loudly, and once.
     told = Entry.objects.get(action="decision.left_after_all")
     assert "undone" in told.detail.fields["explanation"]

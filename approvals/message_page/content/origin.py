@@ -22,7 +22,7 @@ COUNTED = 100
 # Discord's ids are numbers of this length; a link is built of nothing else.
 _ID = re.compile(r"[0-9]{17,20}")
 _REASONS = ("reason", "stated_reason", "purpose", "intent", "why")
-MAX_REASON = 2000
+MAX_STATED_REASON = 2000
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def discord_address(trigger: Mapping[str, Any]) -> str:
 def stated_reason(trigger: Mapping[str, Any]) -> str:
     """Return why the agent says that it writes; empty where it says nothing."""
     found = (trigger.get(name) for name in _REASONS)
-    return next((one.strip()[:MAX_REASON] for one in found if isinstance(one, str) and one.strip()), "")
+    return next((one.strip()[:MAX_STATED_REASON] for one in found if isinstance(one, str) and one.strip()), "")
 
 
 def _id(trigger: Mapping[str, Any], *names: str) -> str:

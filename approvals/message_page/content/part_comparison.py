@@ -1,6 +1,6 @@
-"""What the HTML of a letter says against what its text says: one reading of both, with the differences marked.
+"""What the HTML of a message says against what its text says: one reading of both, with the differences marked.
 
-Pure, and bounded for hostile letters. Each part is taken as its reader gets it; where words stand on the page is no
+Pure, and bounded for hostile messages. Each part is taken as its reader gets it; where words stand on the page is no
 difference, where a link leads to is one.
 """
 
@@ -49,7 +49,7 @@ class Comparison:
 
 
 def compare_parts(content: Content, shown: RenderedMessage) -> Comparison:
-    """Return how the HTML part and the text part of a letter differ."""
+    """Return how the HTML part and the text part of a message differ."""
     if not {"html", "markdown"} <= set(content.coverage):
         return Comparison("unseen", only="html" if "html" in content.coverage else "markdown")
     if content.html is None or content.markdown is None:

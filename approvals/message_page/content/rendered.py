@@ -18,24 +18,24 @@ _lock = Lock()
 _kept: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 
 
-def letter_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
-    """Return the letter of a version, made fit to show. The fingerprint stands for all that is shown of it."""
+def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
+    """Return the message of a version, made fit to show. The fingerprint stands for all that is shown of it."""
     key = revision.fingerprint
     with _lock:
         known = _kept.get(key)
         if known is not None:
             _kept.move_to_end(key)
             return known
-    letter = render_message(content or stored_content(revision))
+    rendered = render_message(content or stored_content(revision))
     with _lock:
-        _kept[key] = letter
+        _kept[key] = rendered
         while len(_kept) > MAX_LETTERS or (len(_kept) > 1 and sum(map(_size, _kept.values())) > MAX_CHARACTERS):
             _kept.popitem(last=False)
-    return letter
+    return rendered
 
 
-def _size(letter: RenderedMessage) -> int:
-    return len(letter.document) + len(letter.text) + len(letter.plain) + len(letter.read)
+def _size(rendered: RenderedMessage) -> int:
+    return len(rendered.document) + len(rendered.text) + len(rendered.plain) + len(rendered.read)
 
 
 PREVIEW = 90
@@ -46,7 +46,7 @@ AGENT_LINES = 40
 
 @dataclass(frozen=True)
 class Inbox:
-    """A letter as a mail program lists it. `is_hidden`: the first words are such as the letter itself does not show."""
+    """A message as a mail program lists it. `is_hidden`: its first words are not shown in the message itself."""
 
     name: str
     address: str
@@ -54,22 +54,22 @@ class Inbox:
     subject: str
     preview: str
     plain: str
-    # All words of the letter, in the order of its source.
+    # All words of the message, in the order of its source.
     words: str
     has_own_colours: bool
     is_hidden: bool
 
 
-def inbox_of(content: Content, letter: RenderedMessage) -> Inbox:
-    """Return how a mail program would list and draw the letter.
+def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
+    """Return how a mail program would list and draw the message.
 
-    The words that lists show behind the subject are the first of the letter, also those that it hides from its reader.
+    The words that lists show behind the subject are the first of the message, also those that it hides from its reader.
     """
-    words = " ".join(letter.plain.split())
+    words = " ".join(rendered.plain.split())
     preview = words[:PREVIEW]
     # What the recipient's program has for those who read plain text only; an agent gets what is hidden as well.
-    text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else letter.text
-    hidden = next((h.text for h in letter.hidden if h.certain and h.text), "")
+    text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else rendered.text
+    hidden = next((h.text for h in rendered.hidden if h.certain and h.text), "")
     return Inbox(
         name=content.sender_name,
         address=content.sender,
@@ -77,8 +77,8 @@ def inbox_of(content: Content, letter: RenderedMessage) -> Inbox:
         subject=content.subject,
         preview=preview + ("…" if len(words) > PREVIEW else ""),
         plain=_head(named(without_surrogates(text[:20_000]))),
-        words=_head(letter.plain, lines=AGENT_LINES),
-        has_own_colours='<body class="white">' in letter.document,
+        words=_head(rendered.plain, lines=AGENT_LINES),
+        has_own_colours='<body class="white">' in rendered.document,
         is_hidden=bool(hidden) and words.startswith(hidden[:PREVIEW]),
     )
 

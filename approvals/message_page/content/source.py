@@ -57,7 +57,7 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
 
 
 def source_of(content: Content, *, page: int) -> tuple[Stretch, ...]:
-    """Return one page of each part that the letter has; a part that has no such page is left out."""
+    """Return one page of each part that the message has; a part that has no such page is left out."""
     texts: Sequence[tuple[str, str | None]] = (("HTML", content.html), ("Markdown", content.markdown))
     given = [(label, text) for label, text in texts if text is not None]
     last = max((page_count(text) for _, text in given), default=1)
@@ -80,7 +80,7 @@ def _cuts(text: str, size: int) -> list[int]:
 
 
 def _named(text: str, tally: Tally) -> Sequence[tuple[bool, str]]:
-    # At the very start of a letter it says nothing; here, where everything is shown as it is written, it is told.
+    # At the very start of a message it says nothing; here, where everything is shown as it is written, it is told.
     if text.startswith(BYTE_ORDER_MARK):
         return [(True, INVISIBLE_NAMES[ord(BYTE_ORDER_MARK)]), *pieces(text[1:], tally)]
     return list(pieces(text, tally))
@@ -118,7 +118,7 @@ class Header:
 
 @dataclass(frozen=True)
 class Headers:
-    """The lines of the letter itself, what MultiMail says of the message, and what the sender said about it."""
+    """The lines of the message itself, what MultiMail says of the message, and what the sender said about it."""
 
     letter: tuple[Header, ...]
     message: tuple[Header, ...]

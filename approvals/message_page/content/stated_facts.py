@@ -1,4 +1,4 @@
-"""What a letter states that somebody may be held to: sums, dates, names, promises and links, by fixed patterns.
+"""What a message states that somebody may be held to: sums, dates, names, promises and links, by fixed patterns.
 
 Pure, bounded, and without any judgement: what no pattern knows is not listed, and a list is no reading. Each fact says
 whether it also stands in the thread.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from rendering.result import Link
 
-# Of each kind; a letter with more of them is read as a whole, and how many more there are is said.
+# Of each kind; a message with more of them is read as a whole, and how many more there are is said.
 MOST = 12
-# A letter longer than this is no letter; that its rest was not looked at is said.
+# A message longer than this is no message; that its rest was not looked at is said.
 READ = 100_000
 
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"
@@ -99,7 +99,7 @@ class Kind:
 
 @dataclass(frozen=True)
 class Facts:
-    """All kinds that the letter has. `unread` characters at its end were not looked at."""
+    """All kinds that the message has. `unread` characters at its end were not looked at."""
 
     kinds: tuple[Kind, ...]
     has_thread: bool
@@ -107,7 +107,7 @@ class Facts:
 
 
 def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] | None = None) -> Facts:
-    """Return the facts of a letter, each compared with the texts of its thread where there is one."""
+    """Return the facts of a message, each compared with the texts of its thread where there is one."""
     read = _BLANKS.sub(" ", text[:READ])
     told = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
     kinds = (
@@ -179,7 +179,7 @@ def _dates(text: str) -> _Found:
         day = int(part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0)
         is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
         if is_date:
-            # Without the year, which letters leave out as soon as it is clear.
+            # Without the year, which messages leave out as soon as it is clear.
             said = match.group().strip()
             yield said.rstrip(" .") if word else said, f"{number}-{day}"
 
