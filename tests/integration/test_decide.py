@@ -76,13 +76,13 @@ def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_i
 
 
 def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(connection, message, reviewer):
-    together = BatchInfo("s1", extra=timedelta(seconds=2))
+    batch = BatchInfo("s1", extra=timedelta(seconds=2))
     at_most = Mailbox.objects.create(connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1))
     never = Mailbox.objects.create(connection=connection, upstream_id="01C", undo_window=timedelta(0))
-    for mailbox, more, seconds in ((at_most, {}, 60), (at_most, together, 62), (never, together, 0), (None, {}, 5)):
+    for mailbox, more, seconds in ((at_most, {}, 60), (at_most, batch, 62), (never, batch, 0), (None, {}, 5)):
         with rolled_back():
             Message.objects.update(mailbox=mailbox)
-            decision = decide(message, reviewer, **({"together": more} if more else {})).decision
+            decision = decide(message, reviewer, **({"batch": more} if more else {})).decision
             assert decision.due_at - decision.recorded_at == timedelta(seconds=seconds), (mailbox, more)
             assert details("verdict.given").get("sheet", "") == ("s1" if more else "")
 
