@@ -1,4 +1,4 @@
-"""Reads colours as CSS and old HTML attributes write them, and tells how well two can be told apart."""
+"""Reads colours as CSS and old HTML attributes write them, and works out their contrast."""
 
 import colorsys
 import re
@@ -110,7 +110,7 @@ def contrast(first: Colour, second: Colour) -> float:
 
 
 def why_unreadable(text: Colour, ground: Colour) -> str:
-    """Return the words for text that cannot be told from its ground."""
+    """Return in words why text of this colour cannot be read on this background."""
     if min(*text[:3], *ground[:3]) >= 245:
         return "white on white"
     if max(*text[:3], *ground[:3]) <= 20:
@@ -150,7 +150,7 @@ def _from_function(match: re.Match[str]) -> Colour | None:
         red, green, blue = (round(255 * _share(part, 1 if name == "color" else 255)) for part in parts[:3])
         return (red, green, blue, alpha)
     if name in ("lab", "oklab", "lch", "oklch"):
-        # Only the lightness matters here: whether text can be told from its ground.
+        # Only the lightness matters here: whether text is readable on its background.
         grey = round(255 * _share(parts[0], 1 if name.startswith("ok") else 100))
         return (grey, grey, grey, alpha)
     second, third = (_share(part, 100) for part in parts[1:3])

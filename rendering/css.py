@@ -90,7 +90,7 @@ _VARIABLE = re.compile(r"var\(\s*(--[\w-]{1,100})\s*(?:,([^()]{0,200}))?\)")
 class Declaration(NamedTuple):
     """One property with its value.
 
-    Not `sure`: some mail programs, or all, pass this value over. Not `clear`: the desk cannot tell what it does.
+    Not `sure`: some mail programs, or all, ignore this value. Not `clear`: the desk cannot tell what it does.
     """
 
     name: str
@@ -102,14 +102,14 @@ class Declaration(NamedTuple):
 
 @dataclass
 class Cascade:
-    """What is declared for one element: in any case, and what some mail programs or windows may follow besides."""
+    """What is declared for one element: what always holds, and what only some mail programs or windows follow."""
 
     held: dict[str, tuple[str, bool]] = field(default_factory=dict)
     doubted: dict[str, tuple[str, bool]] = field(default_factory=dict)
     unclear: set[str] = field(default_factory=set)
 
     def apply(self, declared: Iterable[Declaration], *, certain: bool = True) -> "Cascade":
-        """Lay declarations over those held. Those that are not certain are followed in doubt only."""
+        """Apply declarations over those held. Those that are not certain count only in doubt."""
         for one in declared:
             if self.held.get(one.name, ("", False))[1] and not one.important:
                 continue
@@ -127,7 +127,7 @@ class Cascade:
                 self.doubted[one.name] = (one.value, one.important)
             else:
                 self.held[one.name] = (one.value, one.important)
-                # A colour that is reckoned may be any; what else is not followed leaves things as they were.
+                # A computed colour may be any colour; other values that are not followed change nothing.
                 self.doubted[one.name] = ("transparent" if _is_computed(one) else "", one.important)
         return self
 
@@ -155,7 +155,7 @@ class Cascade:
         return {name: value for name, (value, _) in self.held.items() if value}
 
     def in_doubt(self) -> dict[str, str]:
-        """Return what holds in its place for some; empty where a property holds for none of them."""
+        """Return what some mail programs follow instead; an empty value where the property does not hold for them."""
         return {name: value for name, (value, _) in self.doubted.items()}
 
 
@@ -360,7 +360,7 @@ class Added:
             texts[said] = None
 
     def announced(self, elements: Iterable[Mapping[str, str]]) -> Iterator[tuple[Hidden, str]]:
-        """Yield what is added, with the words that stand for it in the message. `elements` are all tags' attributes."""
+        """Yield what is added, each with the label that announces it. `elements` are the attributes of all tags."""
         texts = self.texts | (self.variables if self.is_variable else {})
         if self.attributes:
             for attributes in elements:

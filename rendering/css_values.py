@@ -53,7 +53,7 @@ def lengths(value: str, size: float, whole: float = 600.0) -> list[float]:
 
 
 def computed(value: str, size: float = ROOT_SIZE, whole: float = 600.0) -> float | None:
-    """Return what a value made of one such call comes to; None for anything else."""
+    """Return the result in pixels of a value that is one calc(), min(), max() or clamp(); None for anything else."""
     if not value.startswith(("calc(", "min(", "max(", "clamp(", "-webkit-calc(")):
         return None
     terms: list[str] = []
@@ -327,7 +327,7 @@ _FUNCTIONS = frozenset(
 _NUMBER_WITH_UNIT = re.compile(r"(?<![\w#.-])[-+]?[0-9]*\.?[0-9]+(?:e[-+]?[0-9]+)?([a-z]+)(?![\w(-])")
 _KNOWN_UNITS = frozenset("px pt pc em rem ex ch vw vh vmin vmax cm mm in q deg turn grad rad s ms fr x e dpi d".split())
 _KEYWORDED = frozenset("display visibility position overflow overflow-x overflow-y content-visibility all".split())
-# Written by mail programs, and passed over or black everywhere.
+# Written by mail programs, and ignored or black everywhere.
 _IDLE_COLOURS = frozenset({"windowtext", "auto", "none", "normal", "transparent", "currentcolor"})
 # A notation that is read, but that some mail programs do not know.
 _READ_COLOUR = re.compile(r"(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\((?!from)[0-9a-z%.,/ +-]*\)")
@@ -357,7 +357,7 @@ def is_harmless(name: str, value: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_followed(name: str, value: str) -> bool:
-    """Whether the desk can tell what this value of a property that it follows comes to."""
+    """Whether the desk understands this value of a property that it follows."""
     if value in _WIDE or _HARMLESS.fullmatch(name):
         return True
     if name == "contain":

@@ -53,7 +53,7 @@ LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
 # The only ones whose ground an attribute paints.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
 _FLOATED = frozenset({"table", "object", "iframe", "img"})
-# What an element is called besides what it says: shown beside the pointer, read aloud, or in place of a picture.
+# Texts of an element outside its content: shown beside the pointer, read aloud, or in place of a picture.
 LABELS = ("title", "aria-label")
 PICTURE_LABELS = ("alt", *LABELS)
 PICTURE_ATTRIBUTES = ("src", "width", "height", *PICTURE_LABELS)
@@ -61,7 +61,7 @@ _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", 
 
 
 def written_as(name: str) -> str:
-    """Return the tag that stands for `name` in the plain form: itself, or a block or span where it is unknown."""
+    """Return the tag that `name` is written as in the plain form: itself, or a block or span where it is unknown."""
     if name in TREE_TAGS or name in PARSED_TAGS:
         return name
     return "div" if name in AS_BLOCK else "span"
@@ -149,7 +149,7 @@ _NEVER_FETCHED = frozenset({"longdesc", "cite", "profile", "icon", "classid"})
 
 
 class Load(NamedTuple):
-    """One thing that would be fetched. `quiet` ones are counted but get no load_label of their own in the message."""
+    """One thing that would be fetched. `quiet` ones are counted but get no label in the message."""
 
     kind: str
     url: str

@@ -73,7 +73,7 @@ def is_narrow(style: Style, size: float) -> bool:
 
 
 def _is_too_small(value: str, size: float) -> bool:
-    """Whether no letter fits; of a share nobody knows what it is a share of."""
+    """Whether no letter fits. What a percentage is of is not known, so it counts as it is."""
     room = length(value, size)
     return room is not None and room <= (TINY if value.endswith("%") else max(TINY, CUT * size))
 

@@ -253,7 +253,7 @@ def _split_target(target: str) -> tuple[str, str, list[str]]:
 
 
 def _read_host(written: str) -> tuple[str, list[str]]:
-    """Return a host of a target in the form that is looked up; flagged where other characters stand for its dots."""
+    """Return a host of a target in the form that is looked up; flagged where other characters are read as its dots."""
     host = _ascii_host(unquote(written))
     is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
     return host, ["disguised_dot"] if is_disguised else []
@@ -325,7 +325,7 @@ _GAP = 0.2
 
 @dataclass(slots=True)
 class SeenLink:
-    """A link of the message: where its text stands, and what it is called besides.
+    """A link of the message: where its text stands, and its titles and alternative texts.
 
     `slot` is the places after it, in what is drawn and in its text twin, where it is told where the link goes.
     """
@@ -396,7 +396,7 @@ def area_links(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Li
 
 
 def separators(tag: str, style: Style, size: float) -> tuple[str, str]:
-    """Return what parts the text of an element from the text before and after it; `size` is that of its letters."""
+    """Return what separates the text of an element from the text before and after it; `size` is its font size."""
     display = style.get("display", "")
     left, right = _gap(style, "left", size), _gap(style, "right", size)
     if tag in _CELLS or display in _SIDE_BY_SIDE or style.get("float") in ("left", "right"):

@@ -1,4 +1,4 @@
-"""Walks the tree of a message, writes it out anew and puts our marks in: hidden text, blocked loads, true targets.
+"""Walks the tree of a message, writes it again and adds our marks: hidden text, blocked loads, true targets.
 
 Every tag and attribute in its output is written here; of the mail only text and understood style values pass.
 """
@@ -82,7 +82,7 @@ class Page:
         return f"{kind}-{self.marks[kind]}"
 
     def write_picture(self, text: str, plain: str) -> None:
-        """Write what stands for a picture."""
+        """Write the text in place of a picture."""
         self.text.append(text)
         self.plain.append(f" {plain} ")
 
@@ -100,7 +100,7 @@ SOME = "in some windows or mail programs"
 class Element:
     """An open element: what it is, what it is drawn as (empty: not drawn), and how text in it looks.
 
-    `other` is how it looks to those who follow what others pass over, or the other way round.
+    `other` is how it looks in mail programs that follow what others ignore.
     """
 
     tag: str
@@ -128,7 +128,7 @@ class Element:
 
 
 class DoubtTracker:
-    """The open elements that gather what is said inside them."""
+    """The open elements that collect their text, because it may be hidden or cut off."""
 
     def __init__(self) -> None:
         self.open: list[Element] = []
@@ -185,7 +185,7 @@ def cut_off(element: Element) -> str:
 
 
 def with_doubts(style: Style, doubted: Style) -> Style:
-    """Return a style as those see it who follow what others pass over; the later counts, so it stands last."""
+    """Return the style for mail programs that follow what others ignore. The later declaration counts."""
     return {name: value for name, value in style.items() if name not in doubted} | dict(doubted) if doubted else style
 
 
@@ -234,7 +234,7 @@ class _Walker:
         self.link_texts = LinkTexts()
         self.doubts = DoubtTracker()
         self.doubts.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
-        # As those see it who follow what is sure, and those who follow what others pass over.
+        # One for what every mail program follows, one for what only some follow.
         worst = with_doubts(self.root_style, {k: v for _, one in canonical.root for k, v in one.doubted.items()})
         self.orders = [ReadingOrder().within(style, look.size) for style in (self.root_style, worst)]
         self.page = Page()
@@ -353,7 +353,7 @@ class _Walker:
             self.page.end_line("")
 
     def _end_reading_order(self, element: Element) -> None:
-        """Say what of an element's text is laid out elsewhere than where it is written, once all of it is known."""
+        """Announce an element that is laid out elsewhere than where it is written, once all of its text is known."""
         boxes = [order.here for order in self.orders]
         sure, doubted = (order.end() for order in self.orders)
         if found := sure or (replace(doubted, certain=False) if doubted else None):
@@ -365,7 +365,7 @@ class _Walker:
             self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
 
     def _close_doubts(self, element: Element) -> None:
-        """Note what is told of an element once all that it says is known."""
+        """Announce what may be hidden or reordered in an element, once all of its text is known."""
         self._end_reading_order(element)
         self.doubts.end(element)
         if element.maybe:
@@ -459,7 +459,7 @@ class _Walker:
             self.page.write_box("ghost", text)
 
     def _note(self, note: Note) -> None:
-        """Draw a note, and let what it tells of know where it is drawn."""
+        """Draw a note, and record its mark on the finding that it belongs to."""
         if note.about is None:
             self.page.write_box(note.kind, note.label)
         elif note.kind == "ghost":

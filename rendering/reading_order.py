@@ -301,7 +301,7 @@ def _flattened(box: Box) -> "list[str | Box]":
     return found
 
 
-# Parts of a message that are told apart; one that has more is told as a whole.
+# A message with more reordered parts than this is announced as a whole.
 MAX_REORDERED = 30
 _WORDS = re.compile(r"\w+")
 APART = frozenset(
@@ -322,7 +322,7 @@ class _Context:
 
 
 class ReadingOrder:
-    """The layout of one message, told element by element."""
+    """The layout of one message, followed element by element."""
 
     def __init__(self) -> None:
         self.here = Box("", {}, None, is_block=True)

@@ -1,4 +1,4 @@
-"""Makes one held message fit to be shown: the document for the frame, its text twin, and all that was found in it.
+"""Renders one message safely: the document for the frame, the same as text, and all that was found in it.
 
 Pure: no network, no database. Where anything about the message is in doubt, its source is shown instead, and said so.
 """
@@ -18,7 +18,7 @@ from rendering.sanitise import seal, to_tree
 
 STYLE = Path(__file__).resolve().parents[1] / "static" / "css" / "rendered_message.css"
 
-# Signs and lines make a Markdown parser work hard; a message with more of them than this is not written by anybody.
+# Formatting signs and lines make a Markdown parser slow; no person writes a message with more of them than this.
 MAX_MARKDOWN_SIGNS = 20_000
 MAX_MARKDOWN_LINES = 10_000
 _SIGNS = "[]!*_`<&|~\\>"
@@ -33,7 +33,7 @@ _EMPTY = '<p><span class="blocked">This message has no text.</span></p>'
 
 
 def render_message(content: Content) -> RenderedMessage:
-    """Return the message as its recipient gets it, made harmless and with everything hidden in it made visible."""
+    """Return the message as its recipient gets it, harmless, and with everything that it hides made visible."""
     source = ""
     try:
         source = _source(content)
@@ -101,7 +101,7 @@ def _render_source(content: Content, source: str, reason: str) -> RenderedMessag
 
 
 def _document(body: str, *, plain_paper: bool) -> str:
-    """A message with colours of its own lies on white paper always: its colours were judged against white."""
+    """Return the whole document. A message with colours of its own stays on white: they were judged against white."""
     paper = "plain" if plain_paper else "white"
     return _DOCUMENT.replace("{style}", _style()).replace("{paper}", paper).replace("{body}", body)
 

@@ -1,4 +1,4 @@
-"""What the desk knows of a message once it has been made fit to show: plain values, nothing that could act."""
+"""The result of rendering a message: plain values, nothing that could act."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,13 +68,13 @@ class Link:
 
     @property
     def is_alarming(self) -> bool:
-        """Whether the message itself tells where it goes."""
+        """Whether its true target is written beside it in the message."""
         return not ALARMING.isdisjoint(self.flags)
 
 
 @dataclass(frozen=True)
 class RenderedMessage:
-    """A message made fit to show. `doubt` says why the source is shown instead of the message; empty when it is not."""
+    """A message that is safe to show. `doubt` says why its source is shown instead; empty where it is not."""
 
     document: str
     text: str

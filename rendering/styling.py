@@ -219,7 +219,7 @@ _NO_STYLE: Style = {}
 
 
 class Styled(NamedTuple):
-    """The style of an element, a reason why all of it is hidden, one why it may be, and what some follow besides."""
+    """The style of an element, why it is hidden, why it may be, and what only some mail programs follow."""
 
     style: Style
     why: str = ""
@@ -251,7 +251,7 @@ class Styling:
                 self.sheets.added.read(cleaned(decode(style, attribute=True)))
 
     def added(self, tokens: Sequence[Token]) -> Iterator[tuple[Hidden, str]]:
-        """Yield what the styles add to the message, with the words that stand for it."""
+        """Yield what the styles add to the message, each with the label that announces it."""
         elements = ({n: decode(v, attribute=True) for n, v in t.attributes.items()} for t in tokens if t.attributes)
         return self.sheets.added.announced(elements)
 

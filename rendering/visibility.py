@@ -58,7 +58,7 @@ class Look:
     pushed: float = 0.0  # how far into that box it begins
 
     def inside(self, style: Style, why: str = "", maybe: str = "") -> "Look":
-        """Return the look inside an element with this style; `why` and `maybe` are reasons known beforehand."""
+        """Return the look inside an element with this style; `why` and `maybe` are reasons that are known already."""
         if not style and not why and not maybe:
             return self
         size = _font_size(style, self.size)

@@ -98,7 +98,7 @@ def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) 
 
 
 def _seen_in(link: Link) -> tuple[str, ...]:
-    """Return what is odd about the letters of a link's host; those that pass for Latin are more than foreign."""
+    """Return what is odd about a link's host; letters that pass for Latin ones weigh more than foreign ones."""
     if "punycode" not in link.flags or "mixed_script" in link.flags:
         return link.flags
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags

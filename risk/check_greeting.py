@@ -113,7 +113,7 @@ def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
         return True
     is_told = not GIVEN_NAMES.isdisjoint(words)
     if greeting.is_titled and len(greeted) == 1:
-        # After a title comes the family name: it takes an address that tells one.
+        # A family name follows a title, so only an address that holds one can contradict it.
         is_told = is_told and any(len(word) > 2 and word not in GIVEN_NAMES for word in words)
     return not is_told
 
@@ -155,7 +155,7 @@ def _plain(character: str) -> str:
     return base[0] if base else lower
 
 
-# Names that stand for one another: short forms, and the same name in other languages.
+# Names that are one name: short forms, and the same name in other languages.
 NAME_GROUPS = tuple(
     frozenset(group.split())
     for group in (

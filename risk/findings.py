@@ -149,7 +149,7 @@ IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
 
 
 def address_id(address: str) -> str:
-    """Return the id of an address on the page. It stands for all of its spellings, and holds no character of it."""
+    """Return the id of an address on the page. All spellings share it, and it holds no character of the address."""
     spelled = normalise_address(address).lower().encode("utf-8", "replace")
     return f"address-{hashlib.blake2b(spelled, digest_size=5).hexdigest()}"
 

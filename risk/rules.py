@@ -91,7 +91,7 @@ RULES = {
         Rule(
             "off_allowlist", 2, "high", 60, "off the list",
             "A recipient was on no allowlist when the message was read.",
-            "Asks the allowlists in force about each recipient; they are asked anew when it is decided. Milder: the "
+            "Asks the allowlists in force about each recipient; they are asked again when it is decided. Milder: the "
             "lists only watch.",
         ),
         Rule(

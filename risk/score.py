@@ -1,4 +1,4 @@
-"""How much the findings about a message weigh together, and why. It judges no message: it counts what the rules saw.
+"""How much the findings about a message weigh together, and why. It only counts what the checks found.
 
 Each rule counts once, by its heaviest finding; an admin's weight takes the place of the points it was published with.
 """
@@ -70,7 +70,7 @@ def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
 
 
 def level_of(points: int) -> str:
-    """Return the level that points stand for: "high", "notice", or empty where nothing counts."""
+    """Return the level of so many points: "high", "notice", or empty where nothing counts."""
     return "high" if points >= HIGH else "notice" if points else ""
 
 

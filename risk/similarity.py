@@ -21,7 +21,7 @@ from risk.check_greeting import PARTICLES, TITLES, greeting_of
 # Messages whose 64 bits differ in at most so many are alike; those of unrelated messages differ in about 32.
 MAX_DISTANCE = 8
 
-# What stands further back is compared letter by letter (shape), or not at all (bands).
+# Text after so many characters is compared as it is (shape); words after so many are left out (bands).
 MAX_MASKED, MAX_WORDS = 200_000, 4000
 
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'()\[\]]{1,2000}", re.IGNORECASE)

@@ -25,7 +25,7 @@ from approvals.querysets.messages import desk_messages
 from approvals.queue.rows import Expiry, expiry_of
 from common.fingerprint import Attachment, Content
 from common.identifiers import uuid7
-from mirror.attachments.preview import ShownFile, shown_file
+from mirror.attachments.preview import FilePreview, preview_of
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
 from mirror.querysets import CLAIM_LASTS
@@ -125,7 +125,7 @@ class Item:
     rendered: RenderedMessage | None = None
     begun: Stretch | None = None
     rest: Stretch | None = None
-    files: Sequence[ShownFile] = ()
+    files: Sequence[FilePreview] = ()
     not_kept: Sequence[Attachment] = ()
     holder: str = ""
     reason: str = ""
@@ -277,12 +277,12 @@ def _why_alone(item: Item, late: ThreadMessage | None) -> str:
     return ""
 
 
-def _files_of(messages: Sequence[Message]) -> dict[int, list[ShownFile]]:
+def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
     """Return the attached files of many messages by their versions, in one query."""
     versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
-    found: dict[int, list[ShownFile]] = {}
+    found: dict[int, list[FilePreview]] = {}
     for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_place() if versions else ():
-        found.setdefault(file.revision_id, []).append(shown_file(file))
+        found.setdefault(file.revision_id, []).append(preview_of(file))
     return found
 
 

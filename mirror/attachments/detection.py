@@ -1,18 +1,70 @@
-"""Says what a file really is, by its bytes, and what about it a reviewer must know. Pure; nothing is opened or run."""
+"""Says what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run."""
 
 import json
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from common.fingerprint import Attachment
-from mirror.attachments.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
 from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
 from rendering import found_in, named, stripped
 from rendering.pictures import size_of
 from risk.check_attachments import why_dangerous
 from risk.findings import one_word, quoted
+
+# What a person looks through; the rest is counted.
+MAX_LISTED = 200
+# A directory of more entries than this is not read to its end.
+MAX_ENTRIES = 20_000
+_END, _ENTRY = b"PK\x05\x06", b"PK\x01\x02"
+_END_SIZE, _ENTRY_SIZE, _MAX_COMMENT = 22, 46, 65_535
+
+
+@dataclass(frozen=True)
+class Member:
+    """One entry of the directory, as the archive tells of it."""
+
+    name: str
+    size: int
+    packed: int
+    is_locked: bool
+
+
+class UnreadableDirectory(Exception):
+    """The directory cannot be read: cut off, made up, or of a form for archives larger than any message's."""
+
+
+def zip_members(content: bytes) -> list[Member]:
+    """Return the entries of a zip archive's directory, at most MAX_ENTRIES. Raises UnreadableDirectory."""
+    end = content.rfind(_END, max(0, len(content) - _END_SIZE - _MAX_COMMENT))
+    if end < 0 or end + _END_SIZE > len(content):
+        raise UnreadableDirectory
+    total, size, offset = struct.unpack_from("<HII", content, end + 10)
+    if offset == 0xFFFFFFFF or total == 0xFFFF:
+        raise UnreadableDirectory
+    # Bytes put in front of an archive move its directory, and programs that open it find it all the same.
+    at = end - size
+    if at < 0 or (total and content[at : at + 4] != _ENTRY):
+        at = offset
+    found: list[Member] = []
+    for _ in range(min(total, MAX_ENTRIES)):
+        member, at = _member(content, at)
+        found.append(member)
+    return found
+
+
+def _member(content: bytes, at: int) -> tuple[Member, int]:
+    if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
+        raise UnreadableDirectory
+    (flags,) = struct.unpack_from("<H", content, at + 8)
+    packed, size, name_size, extra_size, comment_size = struct.unpack_from("<IIHHH", content, at + 20)
+    name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
+    # A name may hold any byte; PostgreSQL keeps no U+0000.
+    text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
+    return Member(text, size, packed, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size
+
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
 BOMB_TIMES, BOMB_SIZE = 100, 100 * 1024 * 1024
@@ -46,7 +98,7 @@ class Flag:
 
 
 @dataclass(frozen=True)
-class Seen:
+class Detection:
     """What was seen of a file. `members` are the names in an archive, `more` those that are not listed."""
 
     kind: str
@@ -62,15 +114,15 @@ class Seen:
         return asdict(self)
 
 
-def look(content: bytes, *, name: str, content_type: str) -> Seen:
+def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
     """Return what these bytes are, and what contradicts the name and type under which they are sent."""
     kind, encoding = kind_of(content, name=name)
-    members, flags = _listed(content, kind)
+    members, flags = _list_members(content, kind)
     if kind == "zip":
         kind = _zip_kind(members)
     flags = [*_disagreements(KINDS[kind], name, content_type), *flags, *_inside(content, kind), *_table(content, kind)]
     width, height = size_of(kind, content) or (0, 0)
-    return Seen(
+    return Detection(
         kind=kind,
         flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
         members=tuple(member.name[:300] for member in members[:MAX_LISTED]) if kind in ("zip", "jar", "apk") else (),
@@ -188,12 +240,12 @@ def with_article(words: str) -> str:
     return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
 
 
-def _listed(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
+def _list_members(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
     if kind != "zip":
         return [], [Flag("notice", "What is inside cannot be listed here.")] if KINDS[kind].family == "archive" else []
     try:
-        members = members_of(content)
-    except NotListed:
+        members = zip_members(content)
+    except UnreadableDirectory:
         return [], [Flag("high", "Its list of files is broken, so what is inside cannot be told.")]
     return members, list(_about_members(members, len(content)))
 

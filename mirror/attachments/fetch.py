@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from audit.recording import record
 from common.logs import traced
-from mirror.attachments.detection import Flag, Seen, look
+from mirror.attachments.detection import Detection, Flag, detect_file
 from mirror.models import AttachedFile
 from mirror.sync import health, reads
 from mirror.sync.reads import ACTOR
@@ -95,7 +95,7 @@ def _copy_of_earlier(file: AttachedFile) -> str:
 
 @transaction.atomic
 def _keep(file: AttachedFile, content: bytes) -> str:
-    seen = _look(file, content)
+    seen = _detect(file, content)
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
     kept = mine.update(
@@ -122,13 +122,13 @@ def _keep(file: AttachedFile, content: bytes) -> str:
     return _State.FETCHED if kept else "somebody else fetched it"
 
 
-def _look(file: AttachedFile, content: bytes) -> Seen:
+def _detect(file: AttachedFile, content: bytes) -> Detection:
     """Look at the bytes; ones whose shape nobody foresaw must not keep the file from being there, nor be trusted."""
     try:
-        return look(content, name=file.name, content_type=file.content_type)
+        return detect_file(content, name=file.name, content_type=file.content_type)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
         log.error("file not recognised", extra={"file": file.pk, "reason": type(error).__name__})
-        return Seen(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
+        return Detection(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
 
 
 def _failed(file: AttachedFile, state: str, sentence: str) -> str:

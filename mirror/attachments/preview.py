@@ -43,7 +43,7 @@ _ABSENT = {
 
 
 @dataclass(frozen=True)
-class ShownFile:
+class FilePreview:
     """One file as the page shows it. `refusal` says why it cannot be looked at; empty where it can."""
 
     file: AttachedFile
@@ -89,12 +89,12 @@ class ShownFile:
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size
 
 
-def shown_file(file: AttachedFile, *, is_opened: bool = False) -> ShownFile:
+def preview_of(file: AttachedFile, *, is_opened: bool = False) -> FilePreview:
     """Return what the page says of a file."""
     seen: Mapping[str, Any] = file.seen or {}
     kind = KINDS.get(file.kind)
     flags = tuple(Flag(str(one["level"]), str(one["sentence"])) for one in seen.get("flags", ()))
-    return ShownFile(
+    return FilePreview(
         file=file,
         words=_words(file, seen) if kind else "",
         flags=flags if kind else flags_of_name(file.name, file.content_type),

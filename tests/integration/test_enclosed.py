@@ -14,7 +14,7 @@ from approvals.models import OpenedPart, Verdict
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
 from mirror.attachments import fetch
-from mirror.attachments.detection import look
+from mirror.attachments.detection import detect_file
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
@@ -83,7 +83,7 @@ def unread(client, message):
 
 def of_bytes(content, *, name="file", content_type=""):
     """A file that was fetched, in memory only."""
-    seen = look(content, name=name, content_type=content_type)
+    seen = detect_file(content, name=name, content_type=content_type)
     return AttachedFile(
         name=name, content=content, found_size=len(content), kind=seen.kind, seen=seen.as_json(), state="fetched"
     )
@@ -236,7 +236,7 @@ def test_bytes_beyond_the_limit_are_not_stored_and_others_that_are_odd_are_named
     }  # fmt: skip
     assert path_of(message, "announced") not in upstream.paths
     with monkeypatch.context() as patched:
-        patched.setattr(fetch, "look", lambda *_, **__: {}["nothing"])
+        patched.setattr(fetch, "detect_file", lambda *_, **__: {}["nothing"])
         assert fetch_file(files["odd"].pk) == "fetched"
     assert AttachedFile.objects.get(name="odd").kind == "unknown"
 

@@ -7,8 +7,14 @@ import zlib
 
 import pytest
 
-from mirror.attachments.archives import MAX_LISTED, NotListed, members_of
-from mirror.attachments.detection import flags_of_name, kind_of, look
+from mirror.attachments.detection import (
+    MAX_LISTED,
+    UnreadableDirectory,
+    detect_file,
+    flags_of_name,
+    kind_of,
+    zip_members,
+)
 from rendering.pictures import size_of
 from tests.linear import is_linear
 
@@ -30,7 +36,7 @@ def named(*names):
 
 
 def sentences(content, name="file", content_type=""):
-    seen = look(content, name=name, content_type=content_type)
+    seen = detect_file(content, name=name, content_type=content_type)
     return " ".join(f"{flag.level}: {flag.sentence}" for flag in seen.flags)
 
 
@@ -59,7 +65,7 @@ def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
         ("AndroidManifest.xml", "META-INF/MANIFEST.MF"): "apk",
         ("readme.txt",): "zip",
     }
-    assert {names: look(named(*names), name="x", content_type="").kind for names in listed} == listed
+    assert {names: detect_file(named(*names), name="x", content_type="").kind for names in listed} == listed
 
 
 # Content, name and declared type, and a part of what is said of them.
@@ -114,7 +120,7 @@ def test_name_alone_gives_away_what_it_can_before_any_byte_came():
 
 
 def test_archive_lists_names_and_counts_the_rest():
-    seen = look(named(*(f"{number}.txt" for number in range(MAX_LISTED + 7))), name="a.zip", content_type="")
+    seen = detect_file(named(*(f"{number}.txt" for number in range(MAX_LISTED + 7))), name="a.zip", content_type="")
     assert (len(seen.members), seen.more, seen.members[0]) == (MAX_LISTED, 7, "0.txt")
 
 
@@ -130,14 +136,14 @@ def test_bomb_and_lock_are_announced_by_the_directory_alone():
 
 def test_directory_that_is_made_up_is_not_read():
     for cut in (b"", b"PK\x05\x06", b"PK\x05\x06" + bytes(6) + b"\x05\x00" + bytes(10)):
-        with pytest.raises(NotListed):
-            members_of(cut)
+        with pytest.raises(UnreadableDirectory):
+            zip_members(cut)
 
 
 def test_archive_is_listed_behind_other_bytes_and_with_names_that_can_be_stored():
     packed = named("a?b.txt").replace(b"a?b.txt", b"a\x00b.txt")
-    assert look(packed, name="a.zip", content_type="").members == ("a\ufffdb.txt",)
-    assert [member.name for member in members_of(b"x" * 1000 + named("a.txt"))] == ["a.txt"]
+    assert detect_file(packed, name="a.zip", content_type="").members == ("a\ufffdb.txt",)
+    assert [member.name for member in zip_members(b"x" * 1000 + named("a.txt"))] == ["a.txt"]
 
 
 def _jpeg(width, height):
@@ -171,7 +177,7 @@ HOSTILE += [(b"\xff\xd8", b"\xff"), (zlib.compress(bytes(100_000)), b"\0")]
 @pytest.mark.parametrize("hostile", [HOSTILE[:3], pytest.param(HOSTILE[3:], marks=pytest.mark.slow)])
 def test_hostile_megabyte_is_looked_at_in_time_by_its_length(hostile):
     def look_at(content):
-        look(content, name="x.csv", content_type="text/csv")
+        detect_file(content, name="x.csv", content_type="text/csv")
 
     for begins, goes_on in hostile:
         small, large = (begins + goes_on * (length // len(goes_on)) for length in (125_000, 1_000_000))
