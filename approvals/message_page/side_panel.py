@@ -22,7 +22,7 @@ from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
 from common.postgres.statements import ANY, ASKING, Part, any_of, list_of, told_together
-from mirror.attachments.preview import ShownFile, shown_file
+from mirror.attachments.preview import FilePreview, preview_of
 from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
 from mirror.store import stored_content
@@ -141,7 +141,7 @@ def unread_shown(unread: Sequence[UnreadPart]) -> dict[str, Any]:
 
 def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collection[str]) -> dict[str, Any]:
     """Return how the attached files of a message are shown."""
-    shown: list[ShownFile] = [shown_file(file, is_opened=key_of(file) in opened) for file in files]
+    shown: list[FilePreview] = [preview_of(file, is_opened=key_of(file) in opened) for file in files]
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,

@@ -34,7 +34,7 @@ WEB_SOURCES = sorted(
     for path in (ROOT / folder).rglob("*.*")
     if path.suffix in {".html", ".css", ".js"}
 )
-MAX_LINES, MAX_FUNCTION, MAX_COLUMNS = 500, 50, 120
+MAX_LINES, MAX_FUNCTION, MAX_COLUMNS = 550, 50, 120
 # Auditors get it as one file that imports nothing of ours: that is worth more to them than short files.
 IN_ONE_PIECE = ROOT / "audit" / "verifier" / "countersign_verify.py"
 

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from approvals import polling
 from approvals.decisions import ruling
+from approvals.message_page import side_panel
 from approvals.message_page.content import origin
 from approvals.models import Snooze
 from approvals.queue import views as listing
@@ -33,14 +34,15 @@ def test_kept_statement_holds_no_time(reviewer):
         *(part for _, part in listing._standing_parts(anybody)),
         *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
-        *ruling._parts_about(True, True, True, True).values(),
-        origin._others_of(anybody),
+        *side_panel._panel_parts(True).values(),
+        *ruling._ruling_parts(True, True, True, True).values(),
+        origin._others_part(anybody),
     ]
     assert [part.sql for part in kept if any(isinstance(value, datetime) for value in part.values)] == []
 
 
 def test_every_value_that_stands_in_is_named(reviewer):
     actor = reviewer.actor(surface="web")
-    part = origin._others_of(anybody_like(actor)).naming({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
+    part = origin._others_part(anybody_like(actor)).naming({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
     assert {"discord:ana", 7} <= set(part.values)
     assert not {NAMED_LATER, ANY, ASKING} & set(part.values)
