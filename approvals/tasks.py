@@ -23,7 +23,7 @@ from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
-from mirror.sync.connection_slots import Rooms
+from mirror.sync.connection_slots import ConnectionSlots
 from mirror.threads import fetch as conversations
 from policy.allowlists import applicable, gates, refusals
 from policy.models import GateList
@@ -50,7 +50,7 @@ def connection_of(model: Any, row_id: int) -> tuple[int, datetime | None] | None
 log = logging.getLogger(__name__)
 
 # The worker says how many threads it has.
-ROOMS = Rooms(threads=8)
+ROOMS = ConnectionSlots(threads=8)
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5
 # A long duty lets others have its thread so often.
@@ -209,7 +209,7 @@ def freshen_thread(message_id: int) -> str:
 @shared_task
 def hear_of_letter(public_id: str) -> str:
     """A message came or left: have its thread read again if a draft waits in it."""
-    thread = conversations.hear_of_letter(message=UUID(public_id))
+    thread = conversations.request_read(message=UUID(public_id))
     if thread is not None:
         enqueue(read_thread.name, thread.pk)
     return "nobody waits" if thread is None else "to be read"

@@ -1,4 +1,4 @@
-"""What the ledger keeps of a message where it is first told of: what it is, to whom, and who or what started it."""
+"""What the ledger stores of a message when it is first known: what it is, to whom, and who or what started it."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
@@ -6,15 +6,16 @@ from typing import Any, Protocol
 from common.fingerprint import FIELDS, Attachment, Content
 
 MAX_TRIGGERS = 30
-# A detail's name stands in the entry for good, beside its hash: a name that the sender made up may itself be personal.
+# The name of a detail is never erased from the ledger, so names that a sender invents, which may be personal, are not
+# used as names.
 NAMED = (
     *("discord_user", "discord_user_id", "discord_channel", "discord_guild", "discord_interaction_id"),
     *("run_id", "runId"),
 )
 
 
-class Told(Protocol):
-    """A message of the mirror, or an event that tells of one."""
+class Subject(Protocol):
+    """A message of the mirror, or an event about one."""
 
     @property
     def subject(self) -> str: ...
@@ -25,15 +26,15 @@ class Told(Protocol):
 
 
 def details_of(
-    told: Told, *, recipients: Iterable[str], trigger: Mapping[str, Any], key: str = "", **more: str
+    subject: Subject, *, recipients: Iterable[str], trigger: Mapping[str, Any], key: str = "", **more: str
 ) -> dict[str, str]:
     """Return the details of an entry; `key` is what it was sent with, where MultiMail says so."""
     return {
-        "subject": told.subject,
-        "sender": told.sender,
+        "subject": subject.subject,
+        "sender": subject.sender,
         "recipients": ", ".join(recipients),
-        # Told where it is not what one expects.
-        "direction": told.direction if told.direction == "inbound" else "",
+        # Only where it is not the usual one.
+        "direction": subject.direction if subject.direction == "inbound" else "",
         "key": key,
         **more,
         **trigger_details(trigger),
@@ -45,13 +46,13 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
 
     The names that every sender uses are those of details; what else the sender named is one text.
     """
-    told = {
+    texts = {
         name[:80]: str(value)[:500]
         for name, value in list(trigger.items())[:MAX_TRIGGERS]
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
-    named = {f"trigger.{name}": value for name, value in told.items() if name in NAMED}
-    other = "; ".join(f"{name}: {value}" for name, value in told.items() if name not in NAMED)
+    named = {f"trigger.{name}": value for name, value in texts.items() if name in NAMED}
+    other = "; ".join(f"{name}: {value}" for name, value in texts.items() if name not in NAMED)
     return named | ({"trigger.other": other} if other else {})
 
 
@@ -63,18 +64,18 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         "sender": " ".join(filter(None, (content.sender_name, content.sender))),
         "reply_to": content.reply_to or "",
         "recipients": ", ".join((*content.to, *content.cc, *content.bcc)),
-        # Told where recipients are not all plain ones.
+        # Only where there are other recipients than those in To.
         **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
         "cc": ", ".join(content.cc),
         "bcc": ", ".join(content.bcc),
-        "attachments": "\n".join(map(_file_in_words, content.attachments)),
+        "attachments": "\n".join(map(_attachment_in_words, content.attachments)),
         "send_at": content.send_at or "",
         # What MultiMail did not show is not known, which is not to say that it is empty.
         "not_shown": ", ".join(name for name in FIELDS if name not in content.coverage),
     }
 
 
-def _file_in_words(file: Attachment) -> str:
+def _attachment_in_words(file: Attachment) -> str:
     size, digest = f"{file.size:,} bytes" if file.size else "", f"SHA-256 {file.sha256}" if file.sha256 else ""
     known = ", ".join(filter(None, (file.content_type, size, digest)))
     return f"{file.name or '(no name)'} ({known or 'nothing else known'})"

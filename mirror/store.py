@@ -24,12 +24,12 @@ from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
 from people.actors import Actor
 from upstream.events import Event, direction_of, read_time
 
-# Of a letter with more files than anybody reads, the rest is named on the page and not fetched.
+# How many files of a message are fetched; the page only names the others.
 MAX_FILES = 50
 
 
 def expect_parts(message: Message, content: Content) -> None:
-    """Note what belongs to the current version of a locked message, and tell a worker once that is committed."""
+    """Store rows of what belongs to the current version of a locked message, and wake a worker after the commit."""
     if content.attachments:
         _expect_files(message, content)
     # A draft that answers nothing begins its thread: nothing is asked about it until somebody opens it.
@@ -115,7 +115,7 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
 
 
 def lock_id(connection: int, *, upstream_id: str) -> None:
-    """Wait for whoever begins or changes the message of this id, and let others wait, until the transaction ends."""
+    """Lock this id until the transaction ends, also while no message of it is stored yet."""
     run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection])
 
 
@@ -141,7 +141,7 @@ def create_message(connection: Connection, *, upstream_id: str, event: str, now:
 def begin_message(
     connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
 ) -> tuple[Message, Answer]:
-    """As `create_message`, for statements that travel together: the answer has the key once they were sent."""
+    """As `create_message`, for a batch of statements: the answer has the key once they were sent."""
     fields.setdefault("held_at", now)
     state = MESSAGE_TRANSITIONS[START, event]
     message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
@@ -151,25 +151,25 @@ def begin_message(
 
 def content_of(row: Mapping[str, Any]) -> Content:
     """Read a pending row into the content that is fingerprinted, with the coverage that this row has."""
-    given = {
+    values = {
         name: next((row[key] for key in keys if row.get(key) is not None), None) for name, keys in _SOURCES.items()
     }
     coverage = tuple(name for name in FIELDS if any(key in row for key in _SOURCES[name]))
-    additions = given["additions"] if isinstance(given["additions"], dict) else {}
+    additions = values["additions"] if isinstance(values["additions"], dict) else {}
     return Content(
-        sender=str(given["from"] or ""),
-        sender_name=str(given["from_name"] or ""),
-        reply_to=_text(given["reply_to"]) or None,
-        to=_addresses(given["to"]),
-        cc=_addresses(given["cc"]),
-        bcc=_addresses(given["bcc"]),
-        subject=str(given["subject"] or ""),
-        markdown=_text(given["markdown"]),
-        html=_text(given["html"]),
-        in_reply_to=_text(given["in_reply_to"]),
-        attachments=tuple(_attachment(item) for item in _listed(given["attachments"])),
+        sender=str(values["from"] or ""),
+        sender_name=str(values["from_name"] or ""),
+        reply_to=_text(values["reply_to"]) or None,
+        to=_addresses(values["to"]),
+        cc=_addresses(values["cc"]),
+        bcc=_addresses(values["bcc"]),
+        subject=str(values["subject"] or ""),
+        markdown=_text(values["markdown"]),
+        html=_text(values["html"]),
+        in_reply_to=_text(values["in_reply_to"]),
+        attachments=tuple(_attachment(item) for item in _listed(values["attachments"])),
         additions={str(name): str(text) for name, text in additions.items() if text},
-        send_at=_text(given["send_at"]),
+        send_at=_text(values["send_at"]),
         coverage=coverage,
     )
 
@@ -183,7 +183,7 @@ def stored_content(revision: Revision) -> Content:
     return Content(**stored, coverage=tuple(revision.coverage))
 
 
-def news_in(revision: Revision, content: Content) -> Content | None:
+def changed_content(revision: Revision, content: Content) -> Content | None:
     """Return the content that a new revision should have; None where `content` neither changes nor adds anything.
 
     Contents are compared in what both sources gave: one that gives less than the stored one, and says the same, is no
@@ -203,17 +203,17 @@ def news_in(revision: Revision, content: Content) -> Content | None:
 
 
 def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:
-    """Keep what a pending row shows of a locked message; a new revision only where there is news."""
+    """Store what a pending row has of a locked message; a new revision only where the content changed."""
     current, content = message.revision, content_of(row)
-    news = content if current is None else news_in(current, content)
-    shown = news or (stored_content(current) if current else content)
+    new = content if current is None else changed_content(current, content)
+    shown = new or (stored_content(current) if current else content)
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
-    _take_over(message, row)
+    _copy_row(message, row)
     if message.hydrated_at is None and (before := examiner().version_before(message)):
         message.answers, message.try_number = before, before.try_number + 1
-    if current is None or news is not None:
-        # By now it is known what kind of message it is: it is compared with its like alone.
+    if current is None or new is not None:
+        # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
         has_doubt = bool(row.get("fate_unknown"))
         current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
     message.revision = current
@@ -223,13 +223,13 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     for name, value in examiner().queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
     message.save()
-    if news is not None:
-        expect_parts(message, news)
+    if new is not None:
+        expect_parts(message, new)
     return current
 
 
-def _take_over(message: Message, row: Mapping[str, Any]) -> None:
-    """Take over what a pending row tells of a message beside its content."""
+def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
+    """Copy what a pending row has of a message besides its content."""
     metadata = row.get("metadata")
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
@@ -278,15 +278,15 @@ def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
     before it was held (schedule_first) was received long before.
     """
     at = clock()
-    told = max(held_since(row, at), message.held_at)
+    since = max(held_since(row, at), message.held_at)
     send_at = read_time(row.get("send_at"))
-    return min(max(told, send_at) if send_at and send_at <= at else told, at)
+    return min(max(since, send_at) if send_at and send_at <= at else since, at)
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
     """Return since when a row is held, as far as MultiMail tells; never in the future."""
-    told = read_time(row.get("received_at") or row.get("created_at"))
-    return min(told, now) if told else now
+    since = read_time(row.get("received_at") or row.get("created_at"))
+    return min(since, now) if since else now
 
 
 def _text(value: Any) -> str | None:
@@ -315,8 +315,10 @@ def _attachment(item: Any) -> Attachment:
     )
 
 
-def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime) -> dict[str, Any]:
-    """Return the fields of a message that this event is the first to tell of."""
+def new_message_fields(
+    connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime
+) -> dict[str, Any]:
+    """Return the fields of a new message from the first event about it."""
     return {
         "mailbox_id": mailbox_id if mailbox_id is not None else _find_mailbox(connection, event),
         "direction": event.direction,
@@ -324,7 +326,7 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
         "upstream_status": fitting("upstream_status", event.status),
         "sender": fitting("sender", event.sender),
         "recipients": list(event.to),
-        # Of mail that is never held nobody reads more: whom it went to is known from here.
+        # Mail that is never held is not read: this is all that says to whom it went.
         "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
         "subject": event.subject,
         "trigger": dict(event.metadata),
@@ -334,21 +336,21 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
     }
 
 
-def fill(message: Message, event: Event) -> None:
+def fill_from_event(message: Message, event: Event) -> None:
     """Fill what a locked message lacks from one more event about it."""
-    told: dict[str, Any] = {
+    reported: dict[str, Any] = {
         "thread_id": fitting("thread_id", event.thread_id),
         "trigger": dict(event.metadata),
         "upstream_reason": event.reason,
         "upstream_decided_by": fitting("upstream_decided_by", event.decided_by),
     }
     if message.hydrated_at is None:
-        told |= {
+        reported |= {
             "sender": fitting("sender", event.sender),
             "recipients": list(event.to),
             "subject": event.subject,
         }
-    found: dict[str, Any] = {name: value for name, value in told.items() if value and not getattr(message, name)}
+    found: dict[str, Any] = {name: value for name, value in reported.items() if value and not getattr(message, name)}
     if message.mailbox_id is None:
         found["mailbox_id"] = _find_mailbox(message.connection, event)
     if event.direction == "inbound" and message.hydrated_at is None:
@@ -367,19 +369,19 @@ def fill(message: Message, event: Event) -> None:
         message.save(update_fields=changed)
 
 
-def event_in(said: Mapping[str, Any]) -> Event:
-    """Return what MultiMail answers about a message in the form of an event, which fills it by the same rule."""
-    content, metadata = content_of(said), said.get("metadata")
+def event_from_answer(answer: Mapping[str, Any]) -> Event:
+    """Return MultiMail's answer about a message as an event, so that `fill_from_event` can use it."""
+    content, metadata = content_of(answer), answer.get("metadata")
     return Event(
         kind="",
         name="",
-        mailbox_id=str(said.get("mailbox_id") or ""),
-        mailbox=str(said.get("mailbox") or ""),
-        thread_id=str(said.get("thread_id") or ""),
+        mailbox_id=str(answer.get("mailbox_id") or ""),
+        mailbox=str(answer.get("mailbox") or ""),
+        thread_id=str(answer.get("thread_id") or ""),
         sender=content.sender,
         to=content.to,
         subject=content.subject,
-        direction=direction_of(said.get("direction"), said.get("status")),
+        direction=direction_of(answer.get("direction"), answer.get("status")),
         metadata=metadata if isinstance(metadata, dict) else {},
     )
 

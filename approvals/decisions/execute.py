@@ -148,7 +148,7 @@ def _refusal(decision: Decision) -> str:
 def _call(decision: Decision) -> dict[str, Any]:
     """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
     message, connection = decision.message, decision.message.connection
-    client = reads.overseer(connection)
+    client = reads.oversight_client(connection)
     pending = _read_pending(client, message)
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
     if row is None and pending.closed:
@@ -179,7 +179,7 @@ def _read_pending(client: Client, message: Message) -> Pending:
     connection = message.connection
     try:
         if not connection.is_our_gateway:
-            return reads.whole(connection)
+            return reads.read_all(connection)
         pending = client.list_pending(email_id=message.upstream_id)
     except errors.Forbidden as error:
         # A key that may not even read is as good as none.

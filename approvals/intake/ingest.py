@@ -185,7 +185,7 @@ def _begin(
     kind = _kind(event, event.direction)
     # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
-    fields = store.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
+    fields = store.new_message_fields(connection, event, mailbox_id=known.mailbox_id(), now=now)
     place = known.place.take()
     with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
@@ -209,7 +209,7 @@ def _meet(
 ) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
-    store.fill(message, event)
+    store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.

@@ -104,7 +104,7 @@ def reading_context(
     context = {"fields": with_lists(lines, judged), "start": origin_of(message, others=facts["others"])}
     if content is None or rendered is None:
         return context
-    thread = [one.text for one in conversation.letters if one.text]
+    thread = [one.text for one in conversation.messages if one.text]
     return {
         **context,
         "inbox": inbox_of(content, rendered),

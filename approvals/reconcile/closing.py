@@ -12,7 +12,8 @@ from mirror import store
 from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
-from mirror.sync.reads import ACTOR, Told
+from mirror.sync.health import ACTOR
+from mirror.sync.reads import UpstreamStatus
 from people.actors import Actor
 
 _EVENTS = {
@@ -24,18 +25,18 @@ FOUND = "by reading, no webhook had come"
 
 
 @transaction.atomic
-def close(message: Message, told: Told, now: datetime) -> str:
+def close(message: Message, told: UpstreamStatus, now: datetime) -> str:
     """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD:
         return "closed meanwhile"
-    if not told.reported and not told.then:
+    if not told.reported and not told.later_events:
         decision = locked.decisions.order_by("-pk").first()
         if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
             # Our own call may be what ended it: whoever carries it out or looks it up will know more.
             return "left to its decision"
         if decision and decision.state == DecisionState.APPLIED:
-            told = Told(reported=settle.report_expected(decision))
+            told = UpstreamStatus(reported=settle.report_expected(decision))
     applied = _apply(locked, told, now)
     if not applied:
         store.move(locked, event=MessageEvent.GONE, now=now, status=told.status)
@@ -44,7 +45,7 @@ def close(message: Message, told: Told, now: datetime) -> str:
 
 
 @transaction.atomic
-def catch_up(message: Message, told: Told, now: datetime) -> str:
+def catch_up(message: Message, told: UpstreamStatus, now: datetime) -> str:
     """Apply what MultiMail tells of a message that was decided; "nothing new" where the desk knows all of it."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None:
@@ -57,9 +58,9 @@ def catch_up(message: Message, told: Told, now: datetime) -> str:
     return ", ".join(applied) or "nothing new"
 
 
-def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
-    if locked.is_unnamed and told.said.get("subject"):
-        store.fill(locked, store.event_in(told.said))
+def _apply(locked: Message, told: UpstreamStatus, now: datetime) -> list[str]:
+    if locked.is_unnamed and told.answer.get("subject"):
+        store.fill_from_event(locked, store.event_from_answer(told.answer))
         _record(locked, "named")
     if told.reported and told.reason + told.decided_by:
         locked.upstream_reason = told.reason
@@ -77,12 +78,12 @@ def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
     return [str(event) for event in applied]
 
 
-def _events_in(message: Message, told: Told) -> list[str]:
+def _events_in(message: Message, told: UpstreamStatus) -> list[str]:
     """Return what MultiMail told as the message's events, in their order."""
     events = [str(_EVENTS[told.reported])] if told.reported else []
     if events == [MessageEvent.APPROVED] and message.direction == "inbound":
         events = [MessageEvent.RELEASED]
-    return [*events, *told.then]
+    return [*events, *told.later_events]
 
 
 def _record(message: Message, event: str) -> None:

@@ -22,7 +22,7 @@ from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES
 from mirror.states import DecisionState, MessageState
 from mirror.sync import health, reads
-from mirror.sync.reads import ACTOR
+from mirror.sync.health import ACTOR
 from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream.client import Pending
 
@@ -58,7 +58,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         if pending.closed is None:
             # Not known there: a whole read shows what that means.
             return read_everything(connection_id=message.connection_id, now=now)
-        return closing.close(message, reads.told_by(pending.closed, message), now)
+        return closing.close(message, reads.status_in(pending.closed, message), now)
 
 
 def ask_about(*, message_id: int, now: datetime) -> str:
@@ -76,7 +76,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
             return "not known"
         if not told.held:
             if message.state == MessageState.HELD:
-                if told.reported or told.then:
+                if told.reported or told.later_events:
                     return closing.close(message, told, now)
                 # Not known there, maybe only to this key: a whole read shows whether it is held.
                 return read_everything(connection_id=message.connection_id, now=now)
@@ -224,7 +224,7 @@ class _Reading:
             if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
                 return
-            told = reads.Told()
+            told = reads.UpstreamStatus()
         closing.close(message, told, self.now)
 
     def _is_over(self) -> bool:
@@ -274,6 +274,6 @@ def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
 def _has_news(row: dict[str, Any], revision: Revision) -> bool:
     """Whether a row has news for its message; where it cannot even be compared, whoever mirrors it counts that."""
     try:
-        return store.news_in(revision, store.content_of(row)) is not None
+        return store.changed_content(revision, store.content_of(row)) is not None
     except UNREADABLE:
         return True

@@ -15,7 +15,8 @@ from mirror.models import Message
 from mirror.querysets import LET_GO, READS_THAT_PROVE
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.sync import reads
-from mirror.sync.reads import ACTOR, Told
+from mirror.sync.health import ACTOR
+from mirror.sync.reads import UpstreamStatus
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
@@ -70,7 +71,7 @@ def _leave_to_a_person(decision: Decision) -> None:
         settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence)
 
 
-def _ask(message: Message) -> Told | None:
+def _ask(message: Message) -> UpstreamStatus | None:
     """Return what MultiMail shows or says of the message; None where that proves nothing."""
     connection = message.connection
     if connection.is_our_gateway:
@@ -79,12 +80,12 @@ def _ask(message: Message) -> Told | None:
     if pending is None:
         return None
     if any(str(row["id"]) == message.upstream_id for row in pending.rows):
-        return Told(held=True)
+        return UpstreamStatus(held=True)
     if pending.unreadable or pending.pages > 1:
         return None
     if not connection.read_key or message.direction == "inbound":
         # Absence is all that this connection can show.
-        return Told()
+        return UpstreamStatus()
     told = reads.ask_status(message)
     # One source lacks it and the other says that it is held: neither counts.
     return None if told is None or told.held else told

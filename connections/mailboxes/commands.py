@@ -17,7 +17,7 @@ from connections.changes import READ_SECONDS, admin_client, change_error, check_
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
 from connections.mailboxes.modes import is_looser
 from mirror.models import Connection, Mailbox
-from mirror.sync.mailboxes import facts_in, keep_mailboxes, read_mailboxes
+from mirror.sync.mailboxes import facts_in, read_mailboxes, store_mailboxes
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time
@@ -61,7 +61,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
                 f"{unknown.sentence} It is not in MultiMail's list now. Look once more before you make it again."
             ) from None
     else:
-        keep_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
+        store_mailboxes(connection, [answer] if answer.get("id") else [], is_whole=False)
         made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
         if made is None:
             raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Look at the list.")

@@ -17,7 +17,7 @@ from common.logs import traced
 from mirror.attachments.detection import Detection, Flag, detect_file
 from mirror.models import AttachedFile
 from mirror.sync import health, reads
-from mirror.sync.reads import ACTOR
+from mirror.sync.health import ACTOR
 from upstream import errors
 
 log = logging.getLogger(__name__)
@@ -74,9 +74,9 @@ def _download(file: AttachedFile) -> bytes | None:
     message = file.message
     if message.connection.is_our_gateway:
         # Whoever decides must be able to read what they decide on, received mail included.
-        overseer = reads.overseer(message.connection, for_reading=True)
+        overseer = reads.oversight_client(message.connection, for_reading=True)
         return overseer.download_held(email_id=message.upstream_id, name=file.name, limit=MAX_BYTES)
-    reader = reads.reader(message.connection)
+    reader = reads.read_client(message.connection)
     if reader is None or message.mailbox is None:
         return None
     return reader.download(

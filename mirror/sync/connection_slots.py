@@ -1,7 +1,7 @@
 """Shares this process's threads among the connections: one that is slow or down must not hold up the others.
 
-Pure counting under a lock. A job that finds no room does not wait in a thread: it is kept, and handed out again when a
-place of its connection is free. What is lost with the process, the sweep finds.
+Pure counting under a lock. A job without a slot does not wait in a thread: it is queued, and returned when a slot of
+its connection is free. What is lost with the process, the periodic sweep finds.
 """
 
 import threading
@@ -13,24 +13,24 @@ from dataclasses import dataclass
 
 Job = tuple[str, int]
 
-# Threads that one connection leaves to the others, which may then have one each.
+# Threads that one connection leaves to the others, so that each of them may have one.
 KEPT_FREE = 3
-# A connection that answered so slowly gets two places: one to read, one to decide.
+# A connection that took this many seconds gets two slots: one to read, one to decide.
 SLOW = 5.0
 WHEN_SLOW, WHEN_FAILING = 2, 1
-MAX_KEPT = 1000
+MAX_QUEUED = 1000
 
 
 @dataclass
 class Entry:
-    """Whether there was room, and after the work which kept jobs may be sent again."""
+    """Whether there was a slot, and after the work which queued jobs may be sent again."""
 
     is_in: bool
     next: tuple[Job, ...] = ()
 
 
-class Rooms:
-    """The places of all connections in a process with so many threads."""
+class ConnectionSlots:
+    """The slots of all connections in a process with so many threads."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -38,13 +38,13 @@ class Rooms:
         self._busy: Counter[int] = Counter()
         self._reading: Counter[int] = Counter()
         self._slow: set[int] = set()
-        self._kept: dict[tuple[int, bool], OrderedDict[Job, None]] = {}
+        self._queued: dict[tuple[int, bool], OrderedDict[Job, None]] = {}
 
     @contextmanager
     def enter(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> Iterator[Entry]:
-        """Take a place for as long as the block runs, or keep the job for later; the entry's `is_in` says which.
+        """Take a slot for as long as the block runs, or queue the job; the entry's `is_in` says which.
 
-        What is urgent (a decision) goes before what is not, which never takes more than half of the places.
+        Urgent jobs (decisions) come before others, which never take more than half of the slots.
         """
         entry = Entry(self._take(connection, job, is_well=is_well, is_urgent=is_urgent))
         began = time.monotonic()
@@ -57,17 +57,17 @@ class Rooms:
 
     def _take(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> bool:
         with self._lock:
-            if self._has_room(connection, is_well=is_well, is_urgent=is_urgent):
+            if self._is_free(connection, is_well=is_well, is_urgent=is_urgent):
                 self._busy[connection] += 1
                 self._reading[connection] += not is_urgent
                 return True
-            # Another one of the same connection is at work, and hands this out when it leaves.
-            kept = self._kept.setdefault((connection, is_urgent), OrderedDict())
-            if len(kept) < MAX_KEPT:
-                kept[job] = None
+            # Another job of the same connection is running, and returns this one when it ends.
+            queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
+            if len(queued) < MAX_QUEUED:
+                queued[job] = None
             return False
 
-    def _has_room(self, connection: int, *, is_well: bool, is_urgent: bool) -> bool:
+    def _is_free(self, connection: int, *, is_well: bool, is_urgent: bool) -> bool:
         mine, free_to_take = self._busy[connection], self.threads - KEPT_FREE
         if not mine:
             return True
@@ -75,7 +75,7 @@ class Rooms:
         if sum(self._busy.values()) >= free_to_take:
             return False
         if not is_urgent:
-            # However many decisions are due, one job reads: only that shows that the connection is well again.
+            # However many decisions are due, one job reads: only a read shows that the connection is well again.
             return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
         return mine < most
 
@@ -86,12 +86,12 @@ class Rooms:
                 if not counter[connection]:
                     del counter[connection]
             (self._slow.add if is_slow else self._slow.discard)(connection)
-            # Two, so that a connection which is fast again gets all its places back; the second one reads.
+            # Two, so that a connection which is fast again gets all its slots back; the second one reads.
             return tuple(job for job in (self._next(connection, True), self._next(connection, False)) if job)
 
     def _next(self, connection: int, urgent_first: bool) -> Job | None:
         for is_urgent in (urgent_first, not urgent_first):
-            if kept := self._kept.get((connection, is_urgent)):
-                job, _ = kept.popitem(last=False)
+            if queued := self._queued.get((connection, is_urgent)):
+                job, _ = queued.popitem(last=False)
                 return job
         return None

@@ -1,6 +1,6 @@
-"""Keeps the mailboxes of each account as MultiMail tells them: addresses, modes, and what is added to their mail.
+"""Stores the mailboxes of each account as MultiMail has them: addresses, modes, and what is added to their mail.
 
-A mailbox that is gone there stays here with its history, and says so.
+A mailbox that was deleted there stays here with its history, inactive.
 """
 
 import logging
@@ -13,14 +13,13 @@ from django.db.models.functions import Now
 from audit.recording import changed, record
 from mirror.models import Connection, Mailbox
 from mirror.sync import health
-from people.actors import worker
+from mirror.sync.health import ACTOR
 from upstream import errors
 from upstream.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
-ACTOR = worker("sync")
 
 
 def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
@@ -37,41 +36,43 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
         log.warning("mailboxes not read", extra={"connection": connection.slug, "reason": error.sentence})
         return error.sentence
     # A read key may be limited to some mailboxes: what it is not told of may be there all the same.
-    keep_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
+    store_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
     return ""
 
 
 @transaction.atomic
-def keep_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool) -> None:
-    """Write down what MultiMail told; where it told all, what is absent is gone."""
+def store_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool) -> None:
+    """Store these rows of MultiMail; where they are all, mailboxes that are absent become inactive."""
     # Locked in one order: two reads may come to their end together.
-    known = {box.upstream_id: box for box in connection.mailboxes.select_for_update().order_by("upstream_id")}
-    told = {str(row["id"])[:64]: row for row in rows}
-    for upstream_id in sorted(told):
-        facts = facts_in(told[upstream_id])
+    known = {
+        mailbox.upstream_id: mailbox for mailbox in connection.mailboxes.select_for_update().order_by("upstream_id")
+    }
+    by_id = {str(row["id"])[:64]: row for row in rows}
+    for upstream_id in sorted(by_id):
+        facts = facts_in(by_id[upstream_id])
         if upstream_id in known:
-            _tell_changed(known[upstream_id], facts)
+            _record_changes(known[upstream_id], facts)
             Mailbox.objects.filter(pk=known[upstream_id].pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
             Mailbox.objects.get_or_create(
                 connection=connection, upstream_id=upstream_id, defaults={"mirrored_at": Now(), **facts}
             )
     if is_whole:
-        connection.mailboxes.exclude(upstream_id__in=told).update(is_active=False, mirrored_at=Now())
+        connection.mailboxes.exclude(upstream_id__in=by_id).update(is_active=False, mirrored_at=Now())
 
 
-def _tell_changed(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
-    """Note what somebody set at MultiMail past this desk: a looser mode shall not pass unseen."""
+def _record_changes(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
+    """Record what somebody changed at MultiMail directly, so that a looser mode does not go unnoticed."""
     if mailbox.mirrored_at is None:
         return
     found = {name: value for name, value in facts.items() if getattr(mailbox, name) != value}
     if found:
-        told = changed(before=_told({name: getattr(mailbox, name) for name in found}), after=_told(found))
-        details = {"mailbox": mailbox.address, **told}
+        words = changed(before=_in_words({name: getattr(mailbox, name) for name in found}), after=_in_words(found))
+        details = {"mailbox": mailbox.address, **words}
         record("mailbox.seen_changed", actor=ACTOR, connection=mailbox.connection_id, details=details)
 
 
-def _told(facts: Mapping[str, Any]) -> str:
+def _in_words(facts: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {value or 'none'}" for name, value in sorted(facts.items()))
 
 

@@ -1,6 +1,6 @@
-"""Asks MultiMail what it holds and what became of a message, and writes down how well that went. It decides nothing.
+"""Asks MultiMail what it holds and what became of a message, and records failures on the connection; decides nothing.
 
-Its keys are taken here: everything with the oversight key, what only a read key may see with that one.
+Everything is read with the oversight key, except what only a read key may see.
 """
 
 import hashlib
@@ -18,17 +18,14 @@ from mirror.models import Connection, Message
 from mirror.states import MessageEvent, MessageState, reported_of
 from mirror.sync import health
 from mirror.sync.coalesce import Coalesced, Late
-from mirror.sync.health import ACTOR
 from upstream import errors
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
-
-__all__ = ["ACTOR", "Told", "ask", "ask_status", "can_ask", "overseer", "reader", "told_by", "whole"]
 
 log = logging.getLogger(__name__)
 
 # MultiMail asks for at most one whole read a second.
 READ_PAUSE = timedelta(seconds=1)
-# Long enough for the read that is under way; with the call that may follow it stays below a decision's lease.
+# Long enough for the read that is running; with the call that may follow it stays below a decision's lease.
 PATIENCE = WHOLE_TIMEOUT + 5
 _AWAITING = ("pending_send_approval", "pending_inbound_approval")
 _READABLE = ("unread", "read", "archived")
@@ -36,11 +33,11 @@ _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 
 
 @dataclass(frozen=True)
-class Told:
-    """What MultiMail says of one message: it is held (with its row, where that was given), or what became of it.
+class UpstreamStatus:
+    """What MultiMail answered about one message: it is held (`row`, where there is one), or what became of it.
 
-    `reported` is approved, rejected, cancelled or empty; `then` are the message's events that followed. `said` is the
-    answer itself, as far as it tells of the message.
+    `reported` is approved, rejected, cancelled or empty; `later_events` happened to approved mail since;
+    `answer` is all that MultiMail answered.
     """
 
     held: bool = False
@@ -49,19 +46,19 @@ class Told:
     status: str = ""
     reason: str = ""
     decided_by: str = ""
-    then: tuple[str, ...] = ()
-    said: Mapping[str, Any] = field(default_factory=dict)
+    later_events: tuple[str, ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ask(connection: Connection, email_id: str = "") -> Pending | None:
-    """Read what is held; None when MultiMail could not be read, which is written down on the connection."""
+    """Read what is held; None when MultiMail could not be read, which is recorded on the connection."""
     try:
         if not email_id:
-            return whole(connection)
-        pending = overseer(connection, for_reading=True).list_pending(email_id=email_id)
+            return read_all(connection)
+        pending = oversight_client(connection, for_reading=True).list_pending(email_id=email_id)
         if pending.is_our_gateway:
             return pending
-        # Another MultiMail answers there by now, which knows no such question: its silence means nothing.
+        # Another MultiMail answers at this address by now, without this question: an empty answer means nothing.
         Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False)
         return None
     except errors.UpstreamError as error:
@@ -76,25 +73,25 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         return None
 
 
-def whole(connection: Connection, *, not_before: float | None = None) -> Pending:
+def read_all(connection: Connection, *, not_before: float | None = None) -> Pending:
     """Read everything that is held: one read at a time in this process, at most one a second in all of them.
 
     Whoever asks while one runs gets the next, which begins after they asked (or after `not_before`, monotonic).
     Raises UpstreamError.
     """
-    reads = _reads.setdefault((connection.pk, _mark(connection)), Coalesced())
+    reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
     try:
-        return reads.run(lambda: _read_whole(connection), patience=PATIENCE, not_before=not_before)
+        return reads.run(lambda: _list_pending(connection), patience=PATIENCE, not_before=not_before)
     except Late:
         raise errors.NotSent("MultiMail's list of held messages is still being read for others.") from None
 
 
-def _read_whole(connection: Connection) -> Pending:
-    _await_turn(connection)
-    return overseer(connection, for_reading=True).list_pending()
+def _list_pending(connection: Connection) -> Pending:
+    _wait_for_turn(connection)
+    return oversight_client(connection, for_reading=True).list_pending()
 
 
-def _await_turn(connection: Connection) -> None:
+def _wait_for_turn(connection: Connection) -> None:
     mine = Connection.objects.filter(pk=connection.pk)
     # A few times only: a clock that was set back must not hold up reading.
     for _ in range(5):
@@ -105,14 +102,14 @@ def _await_turn(connection: Connection) -> None:
         time.sleep(min(max(left.total_seconds() if left else 0.0, 0.01), READ_PAUSE.total_seconds()))
 
 
-def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
+def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
     """Return the client with the oversight key, the only one that decides.
 
     A key that may also send is refused: with it one program could write and approve. Each key is asked about once; as
     long as that was not possible it may read, but not decide. Raises KeyRefused and, unless it is for reading, NotSent.
     """
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
-    if connection.checked_key == _mark(connection):
+    if connection.checked_key == _key_hash(connection):
         return client
     try:
         account = client.account()
@@ -133,20 +130,20 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
         sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."
         health.pause(connection, sentence)
         raise errors.KeyRefused(sentence)
-    connection.checked_key = _mark(connection)
-    # By its id it is seen when somebody connects the same account once more.
+    connection.checked_key = _key_hash(connection)
+    # The id shows when somebody connects the same account a second time.
     connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
     known = {"checked_key": connection.checked_key, "account_id": connection.account_id}
     Connection.objects.filter(pk=connection.pk).update(**known)
     return client
 
 
-def reader(connection: Connection) -> Client | None:
+def read_client(connection: Connection) -> Client | None:
     """Return the client that reads threads and attached files; None where the connection has no key for that."""
     return Client(base_url=connection.api_url, key=connection.read_key) if connection.read_key else None
 
 
-def _mark(connection: Connection) -> str:
+def _key_hash(connection: Connection) -> str:
     return hashlib.sha256(f"{connection.api_url} {connection.oversight_key}".encode()).hexdigest()[:16]
 
 
@@ -159,18 +156,18 @@ def can_ask(message: Message) -> bool:
     return connection.is_our_gateway or bool(connection.read_key and message.direction != "inbound")
 
 
-def ask_status(message: Message) -> Told | None:
+def ask_status(message: Message) -> UpstreamStatus | None:
     """Ask what became of one message; None where MultiMail cannot be asked, or did not answer."""
     connection = message.connection
     if not connection.is_our_gateway:
-        return _read(message) if can_ask(message) else None
-    told = _read(message) if _only_itself_tells(message) else None
+        return _read_email(message) if can_ask(message) else None
+    told = _read_email(message) if _only_itself_tells(message) else None
     if told is not None and told.status:
         return told
     pending = ask(connection, email_id=message.upstream_id)
     if pending is None:
         return None
-    return Told(held=True, row=pending.rows[0]) if pending.rows else told_by(pending.closed or {}, message)
+    return UpstreamStatus(held=True, row=pending.rows[0]) if pending.rows else status_in(pending.closed or {}, message)
 
 
 def _only_itself_tells(message: Message) -> bool:
@@ -179,49 +176,51 @@ def _only_itself_tells(message: Message) -> bool:
     return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)
 
 
-def _read(message: Message) -> Told | None:
+def _read_email(message: Message) -> UpstreamStatus | None:
     """Read one message with the read key."""
     connection = message.connection
-    reader = Client(base_url=connection.api_url, key=connection.read_key)
+    client = Client(base_url=connection.api_url, key=connection.read_key)
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     try:
-        return told_by(reader.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message)
+        return status_in(client.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message)
     except errors.NotFound:
-        return Told()
+        return UpstreamStatus()
     except errors.UpstreamError as error:
         log.warning("message not read", extra={"connection": connection.slug, "reason": error.sentence})
         return None
 
 
-def told_by(said: Mapping[str, Any], message: Message) -> Told:
-    """Read what MultiMail says of a message that the desk knows as held once."""
-    status = str(said.get("status") or "")
-    reported = reported_of(str(said.get("decision") or ""), status)
-    if not reported and (said.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
+def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
+    """Read the status in an answer about a message that was held once."""
+    status = str(answer.get("status") or "")
+    reported = reported_of(str(answer.get("decision") or ""), status)
+    if not reported and (answer.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
         # It was held, and it went on: somebody let it.
         reported = "approved"
-    return Told(
+    return UpstreamStatus(
         held=status in _AWAITING,
         reported=reported,
         status=status,
-        reason=str(said.get("reason") or said.get("decision_reason") or ""),
-        decided_by=str(said.get("decided_by") or said.get("approved_by") or ""),
-        then=tuple(_after(said, status)) if reported == "approved" and message.direction != "inbound" else (),
-        said=said,
+        reason=str(answer.get("reason") or answer.get("decision_reason") or ""),
+        decided_by=str(answer.get("decided_by") or answer.get("approved_by") or ""),
+        later_events=tuple(_later_events(answer, status))
+        if reported == "approved" and message.direction != "inbound"
+        else (),
+        answer=answer,
     )
 
 
-def _after(said: Mapping[str, Any], status: str) -> list[str]:
+def _later_events(answer: Mapping[str, Any], status: str) -> list[str]:
     """Return what happened to approved mail."""
-    if said.get("fate_unknown"):
-        # Its mail server hung up at the one moment at which nobody can tell: an operator of the gateway says it.
+    if answer.get("fate_unknown"):
+        # The mail server hung up when the message may have been accepted: an operator of the gateway decides which.
         return []
-    told = {
+    happened = {
         MessageEvent.SCHEDULED: status == "scheduled",
         MessageEvent.CANCELLED: status == "cancelled",
         MessageEvent.FAILED: status == "send_failed",
-        MessageEvent.SENT: status == "sent" or bool(said.get("delivered_at")),
-        MessageEvent.DELIVERED: bool(said.get("delivered_at")),
-        MessageEvent.BOUNCED: bool(said.get("bounced_at")),
+        MessageEvent.SENT: status == "sent" or bool(answer.get("delivered_at")),
+        MessageEvent.DELIVERED: bool(answer.get("delivered_at")),
+        MessageEvent.BOUNCED: bool(answer.get("bounced_at")),
     }
-    return [event for event, is_so in told.items() if is_so]
+    return [event for event, is_so in happened.items() if is_so]

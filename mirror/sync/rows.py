@@ -22,7 +22,7 @@ from mirror.event_details import details_of
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES
 from mirror.states import MessageEvent, MessageState
-from mirror.sync.reads import ACTOR
+from mirror.sync.health import ACTOR
 from people.actors import Actor, Role
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ agent's unread mail.
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -22,13 +22,11 @@ from mirror.models import Message, Thread, ThreadMessage
 from mirror.states import MessageState
 from mirror.store import expect_thread
 from mirror.sync import health, reads
-from mirror.sync.reads import ACTOR
+from mirror.sync.health import ACTOR
 from mirror.threads.conversation import conversation_of
-from mirror.threads.thread_messages import keep_letters, letter_of_message, letter_of_row, messages_in, says
+from mirror.threads.thread_messages import has_text, message_from_mirror, message_from_row, messages_in, store_messages
 from upstream import errors
-
-if TYPE_CHECKING:
-    from upstream.client import Client
+from upstream.client import Client
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +34,7 @@ log = logging.getLogger(__name__)
 FRESH_FOR = timedelta(seconds=30)
 # Above all that one reading may take.
 LEASE = timedelta(minutes=3)
-# So many letters are opened one by one where MultiMail's thread does not give what they say.
+# How many messages are read one by one where MultiMail's thread leaves out their text.
 MAX_OPENED = 5
 # Opening one of these changes nothing for the agent.
 _READ_BEFORE = ("read", "archived", "sent", "send_failed")
@@ -49,7 +47,7 @@ def pause_after(tries: int) -> timedelta:
 
 
 def freshen_thread(*, message_id: int) -> str:
-    """Somebody opened this message: read its thread if that was not done a moment ago."""
+    """Read the thread of a message that somebody opened, unless it was just read."""
     message = Message.objects.filter(pk=message_id, state=MessageState.HELD).first()
     thread = expect_thread(message) if message else None
     if thread is None:
@@ -60,8 +58,8 @@ def freshen_thread(*, message_id: int) -> str:
     return read_thread(thread_id=thread.pk)
 
 
-def hear_of_letter(*, message: UUID) -> Thread | None:
-    """This message came or left: return its thread, to be read again, if a draft waits in it. Nobody is asked here."""
+def request_read(*, message: UUID) -> Thread | None:
+    """Mark the thread of a message that came or left as wanted, and return it; None where no draft waits in it."""
     came = Message.objects.filter(public_id=message).first()
     if came is None:
         return None
@@ -79,20 +77,20 @@ def read_thread(*, thread_id: int) -> str:
     if not due.update(wanted=False, tries=F("tries") + 1, not_before=Now() + LEASE):
         return "not due"
     thread, began = Thread.objects.select_related("mailbox__connection").get(pk=thread_id), clock()
-    letters = {one.upstream_id: letter_of_message(one) for one in messages_in(thread.mailbox_id, thread.upstream_id)}
+    messages = {one.upstream_id: message_from_mirror(one) for one in messages_in(thread.mailbox_id, thread.upstream_id)}
     try:
-        told, problem = _ask(thread), ""
-    except _NotTold as error:
-        told, problem = {}, error.problem
-    for row in told.get("emails") or []:
-        letter = letter_of_row(row) if isinstance(row, dict) else None
-        if letter is not None:
-            letters[letter.upstream_id] = _both(letter, letters.get(letter.upstream_id))
-    _keep(thread, list(letters.values()))
-    return _end(thread, problem, began=began, is_cut=bool(told.get("truncated")))
+        answer, problem = _ask(thread), ""
+    except _NotRead as error:
+        answer, problem = {}, error.problem
+    for row in answer.get("emails") or []:
+        message = message_from_row(row) if isinstance(row, dict) else None
+        if message is not None:
+            messages[message.upstream_id] = _merged(message, messages.get(message.upstream_id))
+    _store(thread, list(messages.values()))
+    return _end(thread, problem, began=began, is_cut=bool(answer.get("truncated")))
 
 
-class _NotTold(Exception):
+class _NotRead(Exception):
     """The thread could not be read; `problem` says why."""
 
     def __init__(self, problem: str) -> None:
@@ -102,62 +100,64 @@ class _NotTold(Exception):
 
 def _ask(thread: Thread) -> dict[str, Any]:
     connection = thread.mailbox.connection
-    reader = reads.reader(connection)
-    if reader is None:
-        raise _NotTold(_Problem.NO_KEY)
+    client = reads.read_client(connection)
+    if client is None:
+        raise _NotRead(_Problem.NO_KEY)
     try:
-        told = reader.read_thread(thread_id=thread.upstream_id, mailbox_id=thread.mailbox.upstream_id)
-        return {**told, "emails": _opened(thread, reader, _rows_in(told))}
+        answer = client.read_thread(thread_id=thread.upstream_id, mailbox_id=thread.mailbox.upstream_id)
+        return {**answer, "emails": _opened(thread, client, _rows_in(answer))}
     except errors.NotFound:
-        raise _NotTold(_Problem.GONE) from None
+        raise _NotRead(_Problem.GONE) from None
     except (errors.KeyRefused, errors.Forbidden):
-        raise _NotTold(_Problem.REFUSED) from None
+        raise _NotRead(_Problem.REFUSED) from None
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
         log.warning("thread not read", extra={"connection": connection.slug, "reason": error.sentence})
-        raise _NotTold(_Problem.FAILING) from None
+        raise _NotRead(_Problem.FAILING) from None
 
 
-def _rows_in(told: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = told.get("emails") or told.get("messages")
+def _rows_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = answer.get("emails") or answer.get("messages")
     return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
 
 
-def _opened(thread: Thread, reader: "Client", rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _opened(thread: Thread, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows, the newest of them with what they say where that can be had without opening unread mail."""
     known = set(thread.letters.filter(is_read=True).values_list("upstream_id", flat=True))
     closed = [
-        row for row in rows if row.get("status") in _READ_BEFORE and str(row.get("id")) not in known and not says(row)
+        row
+        for row in rows
+        if row.get("status") in _READ_BEFORE and str(row.get("id")) not in known and not has_text(row)
     ]
     for row in closed[-MAX_OPENED:]:
         try:
-            row |= reader.read_email(email_id=str(row["id"]), mailbox_id=thread.mailbox.upstream_id)
+            row |= client.read_email(email_id=str(row["id"]), mailbox_id=thread.mailbox.upstream_id)
         except (errors.NotFound, errors.Forbidden):
             continue
     return rows
 
 
-def _both(told: ThreadMessage, mirrored: ThreadMessage | None) -> ThreadMessage:
-    """Return the letter as MultiMail tells it, with what the mirror knows more of it."""
+def _merged(read: ThreadMessage, mirrored: ThreadMessage | None) -> ThreadMessage:
+    """Return the message as MultiMail has it, with what only the mirror knows of it."""
     if mirrored is None:
-        return told
-    if not told.is_read:
-        told.text, told.is_read = mirrored.text, mirrored.is_read
-    if mirrored.is_fact and not told.is_fact:
-        told.is_fact, told.at = True, mirrored.at
-    return told
+        return read
+    if not read.is_read:
+        read.text, read.is_read = mirrored.text, mirrored.is_read
+    if mirrored.is_fact and not read.is_fact:
+        read.is_fact, read.at = True, mirrored.at
+    return read
 
 
 @transaction.atomic
-def _keep(thread: Thread, letters: list[ThreadMessage]) -> None:
-    """Store the letters, and say so once of each held draft that one of them came after."""
-    news = {letter.pk for letter in keep_letters(thread, letters)}
+def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
+    """Store the messages; record once for each held draft that a message came after it."""
+    news = {one.pk for one in store_messages(thread, messages)}
     if not news:
         return
     held = Message.objects.in_thread(thread.mailbox_id, thread.upstream_id).filter(state=MessageState.HELD)
     for message in held.select_related("revision"):
-        late = [letter for letter in conversation_of(message).late if letter.pk in news]
+        late = [one for one in conversation_of(message).late if one.pk in news]
         if late:
             record(
                 "message.answered",
@@ -183,7 +183,7 @@ _NEWS = ("message.received", "message.released", "message.sent")
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
-    """Tell a worker, once it is committed; whether any draft waits in that thread is asked there."""
+    """Wake a worker after the commit; it checks whether a draft waits in that thread."""
     if not isinstance(about, Message) or not about.thread_id or about.mailbox_id is None:
         return
     # Received mail that waits for its own approval has come all the same.
@@ -193,5 +193,5 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def connect() -> None:
-    """Listen to the ledger."""
+    """Receive every entry of the ledger."""
     recorded.connect(on_recorded, dispatch_uid="mirror.threads")

@@ -1,4 +1,4 @@
-"""Turns what MultiMail and the desk's mirror tell of a thread into its letters, and keeps them. It asks nobody."""
+"""Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. Asks nobody."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -29,20 +29,20 @@ _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
 _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
 _COLUMNS = ("direction", "status", "sender", "sender_name", "recipients", "subject", "has_files", "at", "is_fact")
-# Longer ones are not read beside a draft by anybody; what is left out is counted at its end.
+# Nobody reads longer texts beside a draft; how much is left out stands at the end.
 MAX_TEXT = 20_000
 MAX_MESSAGES = 100
 
 
-def letter_of_row(row: Mapping[str, Any]) -> ThreadMessage | None:
-    """Return the letter that MultiMail's row tells of; None for one without an id or a time."""
+def message_from_row(row: Mapping[str, Any]) -> ThreadMessage | None:
+    """Return the thread's message from a row of MultiMail; None for a row without an id or a time."""
     written = read_time(row.get("received_at") or row.get("created_at") or row.get("timestamp"))
     if not row.get("id") or written is None:
         return None
     content, status = content_of(row), str(row.get("status") or "")
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
-    is_known = says(row)
+    is_known = has_text(row)
     return ThreadMessage(
         upstream_id=_fit("upstream_id", row["id"]),
         direction=direction,
@@ -59,8 +59,8 @@ def letter_of_row(row: Mapping[str, Any]) -> ThreadMessage | None:
     )
 
 
-def says(row: Mapping[str, Any]) -> bool:
-    """Whether a row tells what the letter says."""
+def has_text(row: Mapping[str, Any]) -> bool:
+    """Whether a row has the message's text."""
     return any(row.get(name) is not None for name in _BODIES)
 
 
@@ -69,8 +69,8 @@ def has_come_or_left(message: Message) -> bool:
     return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
 
 
-def letter_of_message(message: Message, *, with_text: bool = True) -> ThreadMessage:
-    """Return the letter that a message of the mirror is; without its text where nobody is to read it."""
+def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMessage:
+    """Return the thread's message from a message of the mirror; without its text where that is not needed."""
     content = stored_content(message.revision) if with_text and message.revision else None
     is_fact = has_come_or_left(message)
     # When it left is known as long as nothing else was heard of it since.
@@ -98,34 +98,34 @@ def messages_in(mailbox: int, thread_id: str) -> list[Message]:
 
 
 def text_of(content: Content) -> str:
-    """Return what a letter says as plain text, with everything hidden or invisible in it named."""
+    """Return what a message says as plain text, with everything hidden or invisible in it named."""
     text = render_message(content).text.strip()
     more = len(text) - MAX_TEXT
     return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here." if more > 0 else text
 
 
 @transaction.atomic
-def keep_letters(thread: Thread, letters: Iterable[ThreadMessage]) -> list[ThreadMessage]:
-    """Store letters of a thread, and return those that became facts of it just now.
+def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[ThreadMessage]:
+    """Store messages of a thread, and return those that became facts of it just now.
 
     One that was waiting and has come or left since is stored anew: keys grow in the order in which that happened, and
-    whoever says up to which letter they read names its key.
+    whoever says up to which message they read names its key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-    known = {letter.upstream_id: letter for letter in thread.letters.all()}
+    known = {message.upstream_id: message for message in thread.letters.all()}
     news = []
-    for letter in letters:
-        letter.thread, old = thread, known.get(letter.upstream_id)
-        if old is not None and not letter.is_read:
-            letter.text, letter.is_read = old.text, old.is_read
-        if old is not None and (old.is_fact or not letter.is_fact):
-            _update(old, letter)
+    for message in messages:
+        message.thread, old = thread, known.get(message.upstream_id)
+        if old is not None and not message.is_read:
+            message.text, message.is_read = old.text, old.is_read
+        if old is not None and (old.is_fact or not message.is_fact):
+            _update(old, message)
             continue
         if old is not None:
             old.delete()
-        letter.save(force_insert=True)
-        known[letter.upstream_id] = letter
-        news += [letter] if letter.is_fact else []
+        message.save(force_insert=True)
+        known[message.upstream_id] = message
+        news += [message] if message.is_fact else []
     return news
 
 

@@ -22,7 +22,7 @@ from audit.models import Entry
 from common.enqueue import flush
 from dashboard.models import Tick
 from mirror.models import Connection, Message, WebhookEvent
-from mirror.sync.reads import Told
+from mirror.sync.reads import UpstreamStatus
 from people.actors import Role, Scope
 from policy.kill_switch import pull
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
@@ -152,13 +152,13 @@ def test_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nob
     reviewer, admin, connection, approvals
 ):
     """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
-    told = Told(reported="approved", status="sent", then=("sent", "delivered"), decided_by="Ana")
+    told = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
     shuffled = random.Random(18)
     for number in range(approvals):
         message = make_message(connection)
         decide(message, reviewer, "applied")
-        read = shuffled.choice([None, Told(reported="approved"), told])
+        read = shuffled.choice([None, UpstreamStatus(reported="approved"), told])
         if read:
             assert closing.close(message, read, NOW) == "closed"
         for name in shuffled.sample(webhooks, 4):
@@ -198,7 +198,7 @@ def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_t
     tell(connection, message, "message.delivered")
     WebhookEvent.objects.update(received_at=LATE)
     message.refresh_from_db()
-    closing.catch_up(message, Told(reported="rejected"), NOW)
+    closing.catch_up(message, UpstreamStatus(reported="rejected"), NOW)
     assert kinds(admin) == ["late"]
 
 

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.models import Decision
 from mirror.models import Connection, Message
-from mirror.sync.connection_slots import Rooms
+from mirror.sync.connection_slots import ConnectionSlots
 from tests.factories import make_connection, make_message, pending_row
 from tests.integration.deciding import decide
 from tests.serving import named
@@ -72,7 +72,7 @@ class Pool:
 @pytest.fixture
 def pool(monkeypatch):
     made = Pool()
-    monkeypatch.setattr(tasks, "ROOMS", Rooms(THREADS))
+    monkeypatch.setattr(tasks, "ROOMS", ConnectionSlots(THREADS))
     monkeypatch.setattr(tasks, "enqueue", made.send)
     # The silent one's calls hang until the test ends them, on a busy machine too.
     for limit in ("wire.SILENCE_TIMEOUT", "client.TOTAL_TIMEOUT", "client.WHOLE_TIMEOUT"):

@@ -16,7 +16,7 @@ from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import retention
 from mirror.threads.conversation import conversation_of, thread_of
-from mirror.threads.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
+from mirror.threads.fetch import freshen_thread, pause_after, read_thread, request_read
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
 
@@ -305,7 +305,7 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
         approve(draft, reviewer, thread_read=10**9)
     tell(upstream, letter(1, -5), letter(2, 59, "Never mind."))
     came = Message.objects.get(upstream_id="01LETTER2")
-    assert hear_of_letter(message=came.public_id) == Thread.objects.get()
+    assert request_read(message=came.public_id) == Thread.objects.get()
     assert read_thread(thread_id=Thread.objects.get().pk) == "read"
     # One that the read key does not see counts by its webhook.
     receive(gateway, "oversight.pending", email_id="01HELD", status="pending_inbound_approval")
@@ -339,7 +339,7 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch,
     # In a thread in which nobody waits nobody asks.
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
-    assert hear_of_letter(message=came.public_id) is None
+    assert request_read(message=came.public_id) is None
     assert Thread.objects.count() == 1
 
 

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from mirror.sync import connection_slots
-from mirror.sync.connection_slots import KEPT_FREE, Rooms
+from mirror.sync.connection_slots import KEPT_FREE, ConnectionSlots
 
 READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
 
@@ -23,19 +23,19 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
 
 def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisions():
     with ExitStack() as stack:
-        shared = Rooms(8)
+        shared = ConnectionSlots(8)
         assert [fill(stack, shared, connection) for connection in (1, 2, 3)] == [8 - KEPT_FREE, 1, 1]
     with ExitStack() as stack:
-        shared = Rooms(8)
+        shared = ConnectionSlots(8)
         assert fill(stack, shared, 1, is_urgent=False) == 2
         assert fill(stack, shared, 1) == 3
     # A connection that fails has one.
     with ExitStack() as stack:
-        assert fill(stack, Rooms(8), 1, is_well=False) == 1
+        assert fill(stack, ConnectionSlots(8), 1, is_well=False) == 1
 
 
 def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(monkeypatch):
-    shared, times = Rooms(8), iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
+    shared, times = ConnectionSlots(8), iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
     monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
         pass
@@ -48,7 +48,7 @@ def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(m
 
 
 def test_job_without_room_is_kept_once_and_handed_out_decisions_first():
-    shared = Rooms(8)
+    shared = ConnectionSlots(8)
     with shared.enter(1, (READ, 0), is_well=False, is_urgent=False) as first:
         for job, is_urgent in (((READ, 1), False), ((READ, 1), False), ((READ, 2), False), ((DECIDE, 9), True)):
             with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as entry:
@@ -60,7 +60,7 @@ def test_job_without_room_is_kept_once_and_handed_out_decisions_first():
 
 
 def test_place_is_free_again_after_an_error():
-    shared = Rooms(8)
+    shared = ConnectionSlots(8)
     with pytest.raises(RuntimeError), shared.enter(1, (READ, 0), is_well=False, is_urgent=False):
         raise RuntimeError
     with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as entry:
@@ -68,15 +68,15 @@ def test_place_is_free_again_after_an_error():
 
 
 def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(connection_slots, "MAX_KEPT", 3)
-    shared = Rooms(8)
+    monkeypatch.setattr(connection_slots, "MAX_QUEUED", 3)
+    shared = ConnectionSlots(8)
     with ExitStack() as stack:
         fill(stack, shared, 1, is_well=False)
-        assert [len(kept) for kept in shared._kept.values()] == [3]
+        assert [len(queued) for queued in shared._queued.values()] == [3]
 
 
 def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
-    shared = Rooms(threads=8)
+    shared = ConnectionSlots(threads=8)
     with shared.enter(1, (DECIDE, 1), is_well=False, is_urgent=True) as first:
         for number in range(2, 6):
             with shared.enter(1, (DECIDE, number), is_well=False, is_urgent=True) as entry:
