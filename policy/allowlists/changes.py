@@ -128,11 +128,11 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     """Return the list of a scope under a lock, made where there is none."""
     if not may_change(actor, scope):
         raise AllowlistNotAllowed("Only an admin of all that this list is for can change it.")
-    keys = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
+    key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
     # There is always a row to lock: of two who make the first version at once the second waits here.
-    Allowlist.objects.bulk_create([Allowlist(**keys)], ignore_conflicts=True)
+    Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
     rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")
-    return rows.get(**keys)
+    return rows.get(**key)
 
 
 def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
