@@ -2,6 +2,7 @@
 
 from django.urls import path
 
+from connections.accounts import connection_views
 from connections.accounts import views as connections
 from connections.domains import views as domains
 from connections.keys import views as api_keys
@@ -13,19 +14,19 @@ urlpatterns = [
     path("connections/", connections.connections, name="connections"),
     path("connections/<int:connection_id>/read/", connections.read_now, name="read-connection"),
     path("connections/add/", connections.add, name="add-connection"),
-    path("connections/<int:connection_id>/", connections.connection, name="connection"),
-    path("connections/<int:connection_id>/name/", connections.rename_connection, name="rename-connection"),
-    path("connections/<int:connection_id>/address/", connections.change_address, name="connection-address"),
-    path("connections/<int:connection_id>/pause/", connections.pause, name="pause-connection"),
-    path("connections/<int:connection_id>/resume/", connections.resume, name="resume-connection"),
-    path("connections/<int:connection_id>/remove/", connections.remove, name="remove-connection"),
-    path("connections/<int:connection_id>/check/", connections.check, name="check-connection"),
-    path("connections/<int:connection_id>/keys/<slug:slot>/", connections.set_key, name="connection-key"),
-    path("connections/<int:connection_id>/webhook/register/", connections.register, name="register-own-webhook"),
-    path("connections/<int:connection_id>/webhook/test/", connections.test, name="test-own-webhook"),
-    path("connections/<int:connection_id>/webhook/rotate/", connections.rotate, name="rotate-own-webhook"),
-    path("connections/<int:connection_id>/webhook/secret/", connections.take_secret, name="take-secret"),
-    path("connections/<int:connection_id>/webhook/end-old/", connections.end_old_secret, name="end-old-secret"),
+    path("connections/<int:connection_id>/", connection_views.connection, name="connection"),
+    path("connections/<int:connection_id>/name/", connection_views.rename_connection, name="rename-connection"),
+    path("connections/<int:connection_id>/address/", connection_views.change_address, name="connection-address"),
+    path("connections/<int:connection_id>/pause/", connection_views.pause, name="pause-connection"),
+    path("connections/<int:connection_id>/resume/", connection_views.resume, name="resume-connection"),
+    path("connections/<int:connection_id>/remove/", connection_views.remove, name="remove-connection"),
+    path("connections/<int:connection_id>/check/", connection_views.check, name="check-connection"),
+    path("connections/<int:connection_id>/keys/<slug:slot>/", connection_views.set_key, name="connection-key"),
+    path("connections/<int:connection_id>/webhook/register/", connection_views.register, name="register-own-webhook"),
+    path("connections/<int:connection_id>/webhook/test/", connection_views.test, name="test-own-webhook"),
+    path("connections/<int:connection_id>/webhook/rotate/", connection_views.rotate, name="rotate-own-webhook"),
+    path("connections/<int:connection_id>/webhook/secret/", connection_views.take_secret, name="take-secret"),
+    path("connections/<int:connection_id>/webhook/end-old/", connection_views.end_old_secret, name="end-old-secret"),
     path("stop/", kill_switch.stop, name="stop"),
     path("stop/banner/", kill_switch.banner, name="stop-banner"),
     path("stop/pull/", kill_switch.pull_switch, name="pull-switch"),

@@ -7,7 +7,6 @@ from approvals.decisions.settle import reopen_listed, settle_by_report
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from common.postgres import clock
-from mirror.states import reported_of
 from people.actors import worker
 from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide
@@ -81,8 +80,3 @@ def test_decision_whose_message_is_listed_again_counts_reads_anew(decision):
         reopen_listed(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)
     decision.refresh_from_db()
     assert (decision.state, decision.seen_held, decision.seen_absent) == ("unknown", 0, 0)
-
-
-def test_words_that_are_not_known_report_nothing():
-    for words, found in ((("reject",), "rejected"), (("", "Cancelled"), "cancelled"), (("odd", "sent"), "")):
-        assert reported_of(*words) == found, words

@@ -21,6 +21,7 @@ from mirror.states import (
     implied_event,
     next_decision_state,
     next_message_state,
+    reported_of,
     upstream_action,
 )
 
@@ -168,3 +169,15 @@ def test_word_for_multimail_is_approve_or_reject():
     assert {one: upstream_action(one) for one in Outcome} == {
         "approve": "approve", "reject": "reject", "send_back": "reject",
     }  # fmt: skip
+
+
+def test_words_that_are_not_known_report_nothing():
+    words = {
+        "approved": (("approve",), ("approved",), ("APPROVED", ""), ("", "approved")),
+        "rejected": (("reject",), ("rejected",), ("", "Rejected")),
+        "cancelled": (("", "Cancelled"), ("odd", "cancelled")),
+        "": (("odd", "sent"), ("",), ("", "")),
+    }
+    for found, answers in words.items():
+        for answer in answers:
+            assert reported_of(*answer) == found, answer
