@@ -1,4 +1,4 @@
-"""Hostile mail shown safely: `render_message` and what it returns. Pure: no models, no network, no state.
+"""Renders hostile mail safely: `render_message` and what it returns. Pure: no models, no network, no state.
 
 Start with `render.py`: `canonical.py` rewrites the HTML into a form with one meaning, `marking.py` walks it and puts
 our marks in, `sanitise.py` seals what the frame gets.

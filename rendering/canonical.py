@@ -1,8 +1,8 @@
-"""Rewrites a mail's HTML into a plain form with one meaning only, keeping what a recipient could see.
+"""Rewrites a message's HTML into a plain form with one meaning only, keeping what a recipient could see.
 
 Scripts, frames, forms, foreign markup and everything that loads or acts is left out here and written down: as a note
 at its place, as something blocked, as hidden text. Style sheets are worked into the elements. What comes out holds no
-comments, no raw text, no attributes of the mail's own but understood styles, so that no two parsers read it apart.
+comments, no raw text, no attributes of the message's own but understood styles, so that no two parsers read it apart.
 """
 
 import html
@@ -105,7 +105,7 @@ class Note:
 
 @dataclass
 class Canonical:
-    """A mail in its plain form, and what was found on the way."""
+    """A message in its plain form, and what was found on the way."""
 
     html: str = ""
     root: list[tuple[str, Styled]] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Canonical:
 
 
 def canonicalise(source: str) -> Canonical:
-    """Return the plain form of a mail's HTML. Raises Doubt when it cannot be followed within bounds."""
+    """Return the plain form of a message's HTML. Raises Doubt when it cannot be followed within bounds."""
     if source.count("<") > MAX_TAGS:
         raise Doubt(f"it has more than {MAX_TAGS} tags")
     return _Writer(list(tokens(source))).written()

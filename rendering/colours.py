@@ -95,10 +95,10 @@ def attribute_colour(value: str) -> str:
     return "#" + "".join(part[:2].rjust(2, "0") for part in parts)
 
 
-def over(colour: Colour, ground: Colour) -> Colour:
-    """Return what `colour` looks like when it is laid over an opaque `ground`."""
+def over(colour: Colour, background: Colour) -> Colour:
+    """Return what `colour` looks like when it is laid over an opaque `background`."""
     alpha = colour[3]
-    red, green, blue = (round(colour[i] * alpha + ground[i] * (1 - alpha)) for i in range(3))
+    red, green, blue = (round(colour[i] * alpha + background[i] * (1 - alpha)) for i in range(3))
     return (red, green, blue, 1.0)
 
 
@@ -109,11 +109,11 @@ def contrast(first: Colour, second: Colour) -> float:
     return (lighter + 0.05) / (darker + 0.05)
 
 
-def why_unreadable(text: Colour, ground: Colour) -> str:
+def why_unreadable(text: Colour, background: Colour) -> str:
     """Return in words why text of this colour cannot be read on this background."""
-    if min(*text[:3], *ground[:3]) >= 245:
+    if min(*text[:3], *background[:3]) >= 245:
         return "white on white"
-    if max(*text[:3], *ground[:3]) <= 20:
+    if max(*text[:3], *background[:3]) <= 20:
         return "black on black"
     return "colour close to its background"
 

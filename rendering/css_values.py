@@ -208,7 +208,7 @@ def is_sure(name: str, value: str) -> bool:
     if name in _COLOURED:
         return is_colour(value)
     if name == "background":
-        return _is_plain_ground(value)
+        return _is_plain_background(value)
     if name == "background-image":
         return value == "none"
     if name in _LENGTHS:
@@ -229,7 +229,7 @@ def is_colour(value: str) -> bool:
     return is_named(value) or bool(_HEX.fullmatch(value) or _RGB.fullmatch(value))
 
 
-def _is_plain_ground(value: str) -> bool:
+def _is_plain_background(value: str) -> bool:
     """A colour with the place of a picture; one that is drawn (a gradient) is not followed everywhere."""
     words = re.sub(r"\s?,\s?(?=[^()]*\))", ",", value).replace("/", " / ").split()
     colours = [word for word in words if is_colour(word)]

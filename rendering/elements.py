@@ -144,7 +144,7 @@ _FETCHING = (
     "profile",
     "icon",
 )
-# Read by nobody on opening a mail, and common: left out without a word.
+# Read by nobody on opening a message, and common: left out without a word.
 _NEVER_FETCHED = frozenset({"longdesc", "cite", "profile", "icon", "classid"})
 
 

@@ -222,7 +222,7 @@ class _Open:
 
 
 class Nesting:
-    """The elements open at this point of the message. Names are the mail's own; they may be written as others."""
+    """The elements open at this point of the message. Names are the message's own; they may be written as others."""
 
     def __init__(self) -> None:
         self.open: list[_Open] = []

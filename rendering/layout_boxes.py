@@ -170,7 +170,7 @@ def _moved_away(style: Style, size: float) -> str:
 
 
 def _turned(style: Style) -> str:
-    """Turned on edge, or drawn so small that nothing can be made out."""
+    """Return why nothing can be read: turned on edge, or drawn too small."""
     for name, inside in calls(style.get("transform", "")):
         numbers = lengths(inside, 1)
         if name.startswith("scale") and any(abs(n) < 0.1 for n in numbers):
@@ -188,7 +188,7 @@ def _turned(style: Style) -> str:
 
 
 def _is_on_edge(inside: str) -> bool:
-    """Whether an angle shows a face by its edge."""
+    """Whether an element that is turned by this angle shows only its edge."""
     return any(abs(math.cos(angle)) < SMALL for angle in angles(inside))
 
 

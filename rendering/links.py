@@ -122,7 +122,7 @@ def read_link(
     after: str = "",
     written_out: bool = False,
 ) -> Link:
-    """Return the link with its true host and its flags. `base` is the mail's own base address, if it set one.
+    """Return the link with its true host and its flags. `base` is the message's own base address, if it set one.
 
     `labels` are what else is read or heard of it: titles and the texts in place of its pictures. `before` and `after`
     are what its text runs into, without a space between them.
@@ -147,7 +147,7 @@ def host_of(url: str) -> str:
 
 
 def is_remote(url: str) -> bool:
-    """Whether loading `url` would reach another machine. A relative address has none to reach in a mail."""
+    """Whether loading `url` would reach another machine. A relative address has none to reach in a message."""
     url = _IGNORED.sub("", url).strip(_EDGES).replace("\\", "/").lower()
     return url.startswith("//") or (bool(_PARTS.match(url)) and not url.startswith(("data:", "cid:", "about:", "mid:")))
 

@@ -1,6 +1,6 @@
 """Walks the tree of a message, writes it again and adds our marks: hidden text, blocked loads, true targets.
 
-Every tag and attribute in its output is written here; of the mail only text and understood style values pass.
+Every tag and attribute in its output is written here; of the message only text and understood style values pass.
 """
 
 import html
@@ -230,7 +230,15 @@ class _Walker:
             other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
         self.labels = list(canonical.labels)
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
-        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False), maybe=look.possible)]
+        self.stack = [
+            Element(
+                "",
+                "",
+                look,
+                replace(other, cell_background=other.background, has_inline_background=False),
+                maybe=look.possible,
+            )
+        ]
         self.link_texts = LinkTexts()
         self.doubts = DoubtTracker()
         self.doubts.start(self.stack[0], self.root_style, is_box=True, is_beside=False)

@@ -1,4 +1,4 @@
-"""Which pictures inside a mail may be drawn: raster pictures that travel with it, of moderate size, nothing else."""
+"""Which pictures inside a message may be drawn: raster pictures that travel with it, of moderate size, nothing else."""
 
 import base64
 import binascii

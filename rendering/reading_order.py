@@ -32,19 +32,19 @@ class Box:
     parts: "list[str | Box]" = field(default_factory=list)
     has_words: bool = False
     is_block: bool = False
-    is_apart: bool = False  # what stands beside it is no part of its words
+    is_apart: bool = False  # it is separated from the text beside it
     has_breaks: bool = False
     floats: str = ""  # the side that it floats to
     follows_words: bool = False  # on the line that it starts in
     starts_at: int = 0  # behind so many characters of it
     is_rtl: bool = False
-    inset: float = 0.0  # how far its left edge lies inside of what it could be pulled out of
-    drift: float = 0.0  # how far it and those around it were moved by little
+    inset: float = 0.0  # how far its left edge lies inside the box around it
+    offset: float = 0.0  # how far it was moved, with the elements around it
     moved: "list[Box]" = field(default_factory=list)  # in it, and drawn elsewhere
-    how: str = ""  # by what it is drawn elsewhere itself
+    how: str = ""  # why it is drawn elsewhere itself
     is_item: bool = False  # of an element that arranges what is in it
-    said: int = 0  # how many words are in it
-    words: int = 0  # in it that are drawn from right to left, and those of them that are written so
+    word_count: int = 0
+    words: int = 0  # drawn from right to left; rtl_words are those that are also written so
     rtl_words: int = 0
     number: int = 0  # in the order in which elements begin
 
@@ -113,8 +113,8 @@ def displaced(box: Box) -> str:
         return "put in a place of its own"
     if position.endswith("sticky") and any(lengths(style.get(side, ""), box.size) for side in EDGES):
         return "moved from its place"
-    above = box.above.drift if box.above else 0.0
-    if box.drift > slight and box.drift > above:
+    above = box.above.offset if box.above else 0.0
+    if box.offset > slight and box.offset > above:
         return "moved from its place" if position == "relative" else "pulled over its surroundings"
     indent = length(style.get("text-indent", ""), box.size) or 0.0
     if min(box.inset, box.inset + indent) < -2 and (indent < 0 or left_inset(style, box.size) < 0):
@@ -136,7 +136,7 @@ def displaced(box: Box) -> str:
 
 
 def is_pulled_out(box: Box) -> bool:
-    """Whether an element may be drawn beyond the left or upper edge of the page, or turned: it shows that alone."""
+    """Whether an element may be drawn beyond the left or upper edge of the page, or turned, whatever is beside it."""
     style, size = box.style, box.size
     moves = [length(style.get(side, ""), size) or 0.0 for side in ("left", "top")] + lengths(
         style.get("inset", ""), size
@@ -327,7 +327,7 @@ class ReadingOrder:
     def __init__(self) -> None:
         self.here = Box("", {}, None, is_block=True)
         self.contexts = [_Context(self.here)]
-        self.passed: list[Box] = []  # floats that later words are read before
+        self.passed_floats: list[Box] = []  # floats that later words are read before
         self.count = 0
         self.begun = 0
 
@@ -367,13 +367,13 @@ class ReadingOrder:
     def _place(self, box: Box, display: str) -> None:
         above, style, size = box.above, box.style, box.size
         assert above is not None
-        starts_anew = box.floats or box.is_item or display in APART or box.tag in ("td", "th", "table")
-        box.inset = (0.0 if starts_anew else above.inset) + left_inset(style, size)
+        is_own_context = box.floats or box.is_item or display in APART or box.tag in ("td", "th", "table")
+        box.inset = (0.0 if is_own_context else above.inset) + left_inset(style, size)
         vertical = min(0.0, *(margin(style, side, size) for side in ("top", "bottom")))
         offsets = [0.0]
         if style.get("position") == "relative":
             offsets = [abs(n) for side in EDGES for n in lengths(style.get(side, ""), size)] or [0.0]
-        box.drift = above.drift + max(offsets) - (vertical if box.tag not in ("td", "th", "tr") else 0.0)
+        box.offset = above.offset + max(offsets) - (vertical if box.tag not in ("td", "th", "tr") else 0.0)
 
     def line_break(self) -> None:
         """A line ends here."""
@@ -392,19 +392,19 @@ class ReadingOrder:
         if not WORD.search(text):
             return
         self.here.has_words = True
-        self.here.said += len(text.split())
+        self.here.word_count += len(text.split())
         if self.here.is_rtl:
             words = _WORDS.findall(text)
             self.here.words += len(words)
             self.here.rtl_words += sum(map(is_rtl, words))
         is_beside = True
         for context in reversed(self.contexts):
-            if context.right and self.count + len(self.passed) < MAX_REORDERED:
-                self.passed += context.right
+            if context.right and self.count + len(self.passed_floats) < MAX_REORDERED:
+                self.passed_floats += context.right
             context.right = []
             if is_beside:
-                if (last := below(context.left)) and self.count + len(self.passed) < MAX_REORDERED:
-                    self.passed.append(last)
+                if (last := below(context.left)) and self.count + len(self.passed_floats) < MAX_REORDERED:
+                    self.passed_floats.append(last)
                 context.left = []
                 context.has_words = True
                 context.line += len(text)
@@ -427,7 +427,7 @@ class ReadingOrder:
 
     def _update_parent(self, box: Box, above: Box) -> None:
         above.has_words = above.has_words or box.has_words
-        above.said += box.said
+        above.word_count += box.word_count
         above.has_breaks = above.has_breaks or box.has_breaks or (box.is_block and not box.floats)
         if above.is_rtl:
             # A part that goes from left to right counts as one word of those around it.
@@ -440,17 +440,19 @@ class ReadingOrder:
             self._line_ends()
 
     def _reordered(self, box: Box) -> ReorderedText | None:
-        # What began after this element and has ended before it lies in it.
-        passed = [one for one in self.passed if one.number > box.number]
+        # Floats that began after this element and ended before it lie inside it.
+        passed = [one for one in self.passed_floats if one.number > box.number]
         if passed:
-            self.passed = [one for one in self.passed if one not in passed]
+            self.passed_floats = [one for one in self.passed_floats if one not in passed]
         if not box.has_words:
             return None
         moved, box.moved = box.moved, []
         box.how = displaced(box) if box.above is not None else ""
-        is_told = box.is_block and (len(moved) > 1 or any(one.said < box.said or is_pulled_out(one) for one in moved))
+        is_told = box.is_block and (
+            len(moved) > 1 or any(one.word_count < box.word_count or is_pulled_out(one) for one in moved)
+        )
         if box.above is not None:
-            # Where nothing else stands beside what was moved, it is read as it is written.
+            # Text that was moved is read as it is written where nothing else stands beside it.
             box.above.moved += [*([] if is_told else moved), *([box] if box.how else [])][:MAX_REORDERED]
         if is_told:
             how = ", ".join(dict.fromkeys(one.how for one in moved))

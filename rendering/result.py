@@ -14,7 +14,7 @@ class Doubt(Exception):
 
 @dataclass(frozen=True)
 class Blocked:
-    """Something the mail wanted to load from elsewhere, and which was not loaded."""
+    """Something the message wanted to load from elsewhere, and which was not loaded."""
 
     kind: str
     url: str

@@ -1,4 +1,4 @@
-"""The two passes through nh3: one that turns the mail into a proper tree, one that seals what is shown.
+"""The two passes through nh3: one that turns the message into a proper tree, one that seals what is shown.
 
 Nothing reaches the frame that the second pass has not let through; its lists are the whole truth about that.
 """
@@ -13,7 +13,7 @@ from rendering.css_values import length
 from rendering.layout_boxes import Style
 from rendering.result import Doubt
 
-# Our own marks between the passes. The mail cannot write them: no attribute of its own goes into the first pass.
+# Our own marks between the passes. The message cannot write them: no attribute of its own goes into the first pass.
 NOTES = frozenset({"data-note", "data-link", "data-labels", "data-picture", "data-why", "data-maybe", "data-doubted"})
 TREE_TAGS = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em "
@@ -102,16 +102,16 @@ _SPREAD = tuple(f"{box}{side}" for box in ("margin", "padding") for side in ("",
 _BORDERS = ("border", "border-top", "border-right", "border-bottom", "border-left")
 
 
-def harmless_style(style: Style, size: float, ground_painted: bool) -> str:
-    """Return the part of a style that is kept, rebuilt from values that were understood; never the mail's own text.
+def harmless_style(style: Style, size: float, paints_background: bool) -> str:
+    """Return the part of a style that is kept, rebuilt from values that were understood; never the message's own text.
 
-    Dashed lines are kept for our marks alone, so that a mail cannot draw boxes that look like them. A line through text
-    is drawn where its end is known (`marking`).
+    Dashed lines are kept for our marks alone, so that a message cannot draw boxes that look like them. A line through
+    text is drawn where its end is known (`marking`).
     """
     kept: dict[str, str] = {name: style[name] for name in _CHOICES if style.get(name) in _CHOICES[name]}
     if "underline" in (style.get("text-decoration-line") or style.get("text-decoration", "")).split():
         kept["text-decoration"] = "underline"
-    kept |= _colours(style, ground_painted)
+    kept |= _colours(style, paints_background)
     if "font-size" in style or "font" in style:
         kept["font-size"] = f"{min(max(size, 9.0), 48.0):.0f}px"
     if "monospace" in style.get("font-family", "") or "courier" in style.get("font-family", ""):
@@ -134,16 +134,16 @@ def picture_size(attributes: Mapping[str, str]) -> str:
     return "".join(f' {name}="{min(int(m.group()), 1200)}"' for name, m in sizes if m)
 
 
-def _colours(style: Style, ground_painted: bool) -> dict[str, str]:
+def _colours(style: Style, paints_background: bool) -> dict[str, str]:
     found = {}
     text = first_colour(style.get("-webkit-text-fill-color") or style.get("color", ""))
     if text:
         found["color"] = _rgb(text)
-    if ground_painted:
+    if paints_background:
         for name in ("background-color", "background", "background-image"):
-            ground = first_colour(style.get(name, ""))
-            if ground and ground[3] > 0:
-                found["background-color"] = _rgb(ground)
+            background = first_colour(style.get(name, ""))
+            if background and background[3] > 0:
+                found["background-color"] = _rgb(background)
                 break
     return found
 

@@ -50,7 +50,7 @@ class Rule:
 
 @dataclass
 class Sheets:
-    """All style sheets of one mail."""
+    """All style sheets of one message."""
 
     rules: list[Rule] = field(default_factory=list)
     fetched: list[tuple[str, str]] = field(default_factory=list)
@@ -229,7 +229,7 @@ class Styled(NamedTuple):
 
 
 class Styling:
-    """All style sheets of one mail, and what its styles add."""
+    """All style sheets of one message, and what its styles add."""
 
     def __init__(self) -> None:
         self.sheets = Sheets()

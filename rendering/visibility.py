@@ -23,12 +23,12 @@ _KEYWORD_SIZES = {
 }
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]+(?:px|pt|em|rem|%|vw|vh|mm|cm|in)|0|smaller|larger)(?:\s?/\s?\S+)?\s")
 _NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
-_GROUNDS = ("background-color", "background", "background-image")
+_BACKGROUNDS = ("background-color", "background", "background-image")
 _GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
-# These take back a colour that was declared before.
+# These cancel a colour that was declared before.
 _NO_COLOUR = frozenset("transparent none initial inherit unset revert revert-layer".split())
-# What keeps all that lies in it on its own ground.
-_FIRM = frozenset("table td th".split())
+# Table cells keep what lies in them on their own background.
+_CELLS = frozenset("table td th".split())
 _BLOCK_DISPLAYS = ("block", "table", "list-item", "flow-root", "flex", "grid")
 _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cell", "flex", "inline-flex", "flow-root"})
 
@@ -38,24 +38,24 @@ class Look:
     """How text at one place of the message would look to its recipient."""
 
     colour: Colour = INK
-    ground: Colour = WHITE
+    background: Colour = WHITE
     size: float = ROOT_SIZE
     opacity: float = 1.0
     visible: bool = True
     reason: str = ""  # hides the whole element and all in it
     possible: str = ""  # hides it in some mail programs or windows
-    fill: Colour | None = None  # what letters are painted with in place of their colour
+    text_fill: Colour | None = None  # what letters are painted with in place of their colour
     scale: float = 1.0
     shifted: float = 0.0
-    firm: Colour = WHITE  # the ground of the cell, or of the page, that all of this lies on
-    is_cramped: bool = False  # in a box of no width, out of which it may hang
-    is_spilled: bool = False  # its ground was painted behind words only, not behind blocks
-    line: float | None = None  # the height of a line in pixels, where it does not go by the size of the letters
-    line_share: float = 1.2  # and else by how much it is higher than they are
+    cell_background: Colour = WHITE  # of the table cell, or else of the page, that this lies in
+    is_too_narrow: bool = False  # in a box of no width, which it may overflow
+    has_inline_background: bool = False  # the background is painted behind words only, not behind blocks
+    line: float | None = None  # the height of a line in pixels, where the font size does not matter
+    line_share: float = 1.2  # otherwise its height as a multiple of the font size
     is_one_line: bool = False
     is_struck: bool = False
-    edge: float | None = None  # where, from its left side, a box around it cuts off
-    pushed: float = 0.0  # how far into that box it begins
+    edge: float | None = None  # how far from its left side a box around it cuts off
+    indent: float = 0.0  # how far into that box it begins
 
     def inside(self, style: Style, why: str = "", maybe: str = "") -> "Look":
         """Return the look inside an element with this style; `why` and `maybe` are reasons that are known already."""
@@ -68,8 +68,8 @@ class Look:
         return replace(
             self,
             colour=_text_colour(style, self),
-            fill=_fill(style, self.fill),
-            ground=_ground(style, self.ground),
+            text_fill=_fill(style, self.text_fill),
+            background=_background(style, self.background),
             size=size,
             scale=self.scale * scaling(style),
             shifted=shifted,
@@ -77,7 +77,7 @@ class Look:
             line_share=share,
             is_one_line=_is_one_line(style, self.is_one_line),
             edge=_edge(style, size) if cuts(style) else self.edge,
-            pushed=0.0 if cuts(style) else self.pushed + pushed_in(style, size),
+            indent=0.0 if cuts(style) else self.indent + pushed_in(style, size),
             opacity=self.opacity * _own_opacity(style, self.opacity),
             visible=_visible(style.get("visibility"), self.visible),
             reason=self.reason or why or box_reason(style, size) or away,
@@ -85,29 +85,29 @@ class Look:
         )
 
     def in_doubt(self, tag: str, style: Style, why: str = "", maybe: str = "") -> "Look":
-        """Return the same for those who see the worst of it: a ground counts where it surely lies behind the text."""
+        """Return the worst case: a background counts only where it surely lies behind the text."""
         is_block = tag in BLOCKS or tag in TABLE_PARTS or style.get("display", "").startswith(_BLOCK_DISPLAYS)
-        if not (style or why or maybe or tag in _FIRM or (is_block and self.is_spilled)):
+        if not (style or why or maybe or tag in _CELLS or (is_block and self.has_inline_background)):
             return self
         look = self.inside(style, why, maybe)
         apart = style.get("position") in ("absolute", "fixed") or style.get("float") in ("left", "right")
         # What is painted behind the words of a line is not behind a box that stands in it.
         leaves_line = is_block or style.get("display", "").startswith("inline-")
-        under = self.firm if apart or (self.is_spilled and leaves_line) else self.ground
-        ground = _ground({n: v for n, v in style.items() if n in _GROUNDS and is_sure(n, v)}, under)
-        paints = ground != under
+        under = self.cell_background if apart or (self.has_inline_background and leaves_line) else self.background
+        background = _background({n: v for n, v in style.items() if n in _BACKGROUNDS and is_sure(n, v)}, under)
+        paints = background != under
         if paints and (style.get("display") == "contents" or _is_sliver(style, look.size)):
-            ground = under
+            background = under
         # A cell is as wide as what it holds.
-        is_cramped = tag not in _FIRM and (self.is_cramped or is_narrow(style, look.size))
+        is_too_narrow = tag not in _CELLS and (self.is_too_narrow or is_narrow(style, look.size))
         holds = is_block or style.get("display", "") in _BOXED
         return replace(
             look,
-            reason=look.reason or ("box of no size" if is_cramped and cuts(style) else ""),
-            is_cramped=is_cramped,
-            ground=ground,
-            firm=ground if tag in _FIRM else self.firm,
-            is_spilled=(self.is_spilled and not is_block) or (paints and not holds),
+            reason=look.reason or ("box of no size" if is_too_narrow and cuts(style) else ""),
+            is_too_narrow=is_too_narrow,
+            background=background,
+            cell_background=background if tag in _CELLS else self.cell_background,
+            has_inline_background=(self.has_inline_background and not is_block) or (paints and not holds),
         )
 
     def hides(self) -> str:
@@ -121,8 +121,8 @@ class Look:
         size = self.size * self.scale
         if size < TINY:
             return "font size 0" if size < 1 else "tiny font size"
-        colour = over(self.fill or self.colour, self.ground)
-        return why_unreadable(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
+        colour = over(self.text_fill or self.colour, self.background)
+        return why_unreadable(colour, self.background) if contrast(colour, self.background) < UNREADABLE else ""
 
     def is_painted(self) -> bool:
         """Whether the box of an element is drawn, whatever its text looks like."""
@@ -132,7 +132,7 @@ class Look:
         """Return why text here may lie under other text, or beyond the edge of its box; empty where it does not."""
         if self.line_height() < CUT * self.size:
             return "lines drawn over each other"
-        return "pushed out of its box" if self.edge is not None and self.pushed > CUT * self.edge else ""
+        return "pushed out of its box" if self.edge is not None and self.indent > CUT * self.edge else ""
 
     def line_height(self) -> float:
         """Return how high a line of text is here, in pixels."""
@@ -178,18 +178,18 @@ def _fill(style: Style, inherited: Colour | None) -> Colour | None:
     return (first_colour(value) if value else None) or inherited
 
 
-def _ground(style: Style, ground: Colour) -> Colour:
+def _background(style: Style, background: Colour) -> Colour:
     """Return what lies behind the text: the colour declared last, and over it the first colour of a gradient.
 
     Background pictures are not loaded, by us nor by careful mail programs.
     """
-    under = ground
+    under = background
     for name in reversed(list(style)):
         plain = _GRADIENT.sub(" ", style[name]).strip() if name in ("background-color", "background") else None
         if plain in _NO_COLOUR:
             break
         if plain and (colour := first_colour(plain)):
-            under = over(colour, ground)
+            under = over(colour, background)
             break
     drawn = _GRADIENT.search(style.get("background-image") or style.get("background", ""))
     colour = first_colour(drawn.group(1)) if drawn else None
@@ -256,7 +256,7 @@ STRUCK = frozenset({"s", "strike", "del"})
 
 
 def is_struck(tag: str, style: Style, above: bool) -> bool:
-    """Whether text in an element has a line through it. It goes through all that is inside, but for boxes apart."""
+    """Whether text in an element has a line through it. It runs through all inside but boxes of their own."""
     display, position = style.get("display", ""), style.get("position", "")
     is_apart = display.startswith("inline-") or position in ("absolute", "fixed") or floats(style)
     value = ""

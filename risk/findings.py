@@ -121,9 +121,14 @@ def restored(stored: Mapping[str, Any]) -> Finding:
     )
 
 
+def rule_order(rule: str) -> int:
+    """Return the place of a rule among the published ones; those that are published no more come last."""
+    return _ORDER.get(rule, len(_ORDER))
+
+
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings by level, then by the weight of their rules."""
-    return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], _ORDER.get(f.rule, len(_ORDER)))))
+    return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], rule_order(f.rule))))
 
 
 def may_have_left() -> Finding:

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from risk.findings import Finding, counted_points, restored
+from risk.findings import Finding, counted_points, restored, rule_order
 from risk.rules import RULES
 
 # From here on a message, or one finding, is called high; below, and above nothing, it is a notice.
 HIGH = 50
-
-_ORDER = {name: place for place, name in enumerate(RULES)}
 
 # What a finding of a rule that is no longer published counts, where it was stored without points.
 _UNPUBLISHED = {"high": HIGH, "notice": 10}
@@ -51,7 +49,7 @@ def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
         known = heaviest.get(finding.rule)
         if known is None or (part.points, part.published) > (known.points, known.published):
             heaviest[finding.rule] = part
-    parts = sorted(heaviest.values(), key=lambda part: (-part.points, _ORDER.get(part.rule, len(_ORDER))))
+    parts = sorted(heaviest.values(), key=lambda part: (-part.points, rule_order(part.rule)))
     points = sum(part.points for part in parts)
     return Score(points, level_of(points), tuple(parts))
 

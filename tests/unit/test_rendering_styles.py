@@ -213,7 +213,7 @@ def test_value_is_sure_where_every_mail_program_follows_it():
 
 def test_ground_of_a_box_smaller_than_a_line_is_not_behind_its_text():
     grounds = {
-        style: Look().in_doubt("p", values(f"background:#000;font-size:20px;{style}")).ground[0]
+        style: Look().in_doubt("p", values(f"background:#000;font-size:20px;{style}")).background[0]
         for style in ("", "height:20px", "width:auto", "height:19px", "max-height:19px", "width:.9em", "max-width:1px")
     }
     assert list(grounds.values()) == [0, 0, 0, 255, 255, 255, 255], grounds
@@ -232,19 +232,19 @@ def test_ground_is_the_colour_that_holds_and_what_is_drawn_over_it():
         *("background:#000;background-color:#fff!important;background:#000", "background-color:inherit"),
         *("background:linear-gradient(#fff,#000);background-color:#000", "background:url(x)"),
     }
-    grounds = {style: Look().inside(values(style)).ground[0] for style in black | white}
+    grounds = {style: Look().inside(values(style)).background[0] for style in black | white}
     assert grounds == dict.fromkeys(black, 0) | dict.fromkeys(white, 255)
 
 
 def test_ground_of_blocks_around_is_behind_what_lies_in_them_and_not_behind_what_floats():
     outer = Look().in_doubt("div", values("background:#000"))
     around = outer.in_doubt("p", values("color:#fff"), "", "seen by some")
-    assert (around.ground[0], around.firm[0], around.possible) == (0, 255, "seen by some")
+    assert (around.background[0], around.cell_background[0], around.possible) == (0, 255, "seen by some")
     for style in ("position:absolute", "position:fixed", "float:left", "float:right"):
-        assert outer.in_doubt("p", values(style)).ground[0] == 255, style
+        assert outer.in_doubt("p", values(style)).background[0] == 255, style
     # What a span paints lies behind its words only.
-    assert Look().in_doubt("span", values("background:#000")).in_doubt("p", {}).ground[0] == 255
-    assert outer.in_doubt("td", {}).firm[0] == 0
+    assert Look().in_doubt("span", values("background:#000")).in_doubt("p", {}).background[0] == 255
+    assert outer.in_doubt("td", {}).cell_background[0] == 0
 
 
 def test_size_of_a_picture_is_kept_within_bounds():
