@@ -54,7 +54,7 @@ def parts_of(message: Message, conversation: Conversation, files: Iterable[Attac
     parts = [UnreadPart(key_of(file), named(file.name)[:80], "attachments") for file in files]
     if _LINK.search(f"{content.get('markdown') or ''} {content.get('html') or ''}"):
         parts.append(UnreadPart(links_key(message), "the links", "links"))
-    if conversation.letters:
+    if conversation.messages:
         parts.append(UnreadPart(conversation.part, "the thread", "thread"))
     return parts
 

@@ -189,8 +189,8 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     context = {"message": message, "conversation": conversation, "is_open": True}
     if request.method != "HEAD" and not is_prefetch(request):
         wake_ups.freshen_thread(message)
-        if conversation.letters:
-            details = {"letters": str(len(conversation.letters))}
+        if conversation.messages:
+            details = {"letters": str(len(conversation.messages))}
             note_opened_part(
                 message, key=conversation.part, actor=request.actor, action="thread.opened", details=details
             )

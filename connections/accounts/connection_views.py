@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wakeups
+from approvals import wake_ups
 from common.forms import SentenceForm
 from common.pages import DeskRequest
 from connections.accounts import commands, own_webhook
@@ -152,7 +152,7 @@ def change_address(request: DeskRequest, connection_id: int) -> HttpResponse:
         commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section=section, failed=error)
-    wakeups.read_connection(found)
+    wake_ups.read_connection(found)
     return _done(request, found, f"{found} is asked at {url} from now on, and is being read there.")
 
 
@@ -180,7 +180,7 @@ def resume(request: DeskRequest, connection_id: int) -> HttpResponse:
         commands.resume(connection=found, actor=request.actor)
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section="pause", failed=error)
-    wakeups.read_connection(found)
+    wake_ups.read_connection(found)
     return _done(request, found, f"{found} goes on. What is due leaves now.")
 
 
@@ -238,7 +238,7 @@ def set_key(request: DeskRequest, connection_id: int, slot: str) -> HttpResponse
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section=section, failed=error)
     if slot == "oversight":
-        wakeups.read_connection(found)
+        wake_ups.read_connection(found)
     return _done(request, found, f"MultiMail takes the key. It stands in {label} now.")
 
 
