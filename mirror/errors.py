@@ -1,4 +1,4 @@
-"""What can go wrong with the mirror; each error carries a sentence for the person who is told."""
+"""What can go wrong with the mirror; each error carries a sentence for people."""
 
 
 class DeskError(Exception):

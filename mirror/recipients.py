@@ -1,4 +1,4 @@
-"""Says whom a letter goes to, exactly, for the allowlists: To, Cc, Bcc, and whom the mailbox adds by itself.
+"""Returns exactly whom a message goes to, for the allowlists: To, Cc, Bcc, and whom the mailbox adds by itself.
 
 The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
 """
@@ -33,7 +33,7 @@ def written_to_in(revision: Revision) -> tuple[str, ...]:
 
 
 def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
-    """Return who gets a stored version as a copy: those whom the letter names, and whom the mailbox adds by itself."""
+    """Return who gets a stored version as a copy: those whom the message names, and whom the mailbox adds by itself."""
     stored = revision.content
     named = tuple(map(str, stored.get(name) or ())) if name in revision.coverage else (UNSEEN[name],)
     return tuple(dict.fromkeys((*named, *_added((stored.get("additions") or {}), f"auto_{name}"))))
@@ -45,7 +45,7 @@ def in_compared_form(recipients: Iterable[str]) -> list[str]:
 
 
 def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:
-    """Return everybody who gets a letter and, where it came in, who wrote it: normalised, without names."""
+    """Return everybody who gets a message and, where it came in, who wrote it: normalised, without names."""
     who = (*recipients, sender) if direction == "inbound" else recipients
     return list(dict.fromkeys(found for one in who if "@" in (found := bare_address(one).lower())))
 

@@ -9,7 +9,7 @@ from mirror.errors import InvalidTransition
 
 
 class MessageState(models.TextChoices):
-    """Where a message is, as far as MultiMail has told."""
+    """Where a message is, as far as MultiMail has reported."""
 
     HELD = "held", "Held"
     SCHEDULED = "scheduled", "Scheduled"
@@ -63,7 +63,7 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
     **_from((START,), _E.SCHEDULED, _S.SCHEDULED),
     **_from((START,), _E.RECEIVED, _S.RECEIVED),
-    # What could be received after it was held was released; an approval may have been told without its direction.
+    # What could be received after it was held was released; an approval may have been reported without its direction.
     **_from((_S.HELD, _S.GONE, _S.APPROVED), _E.RECEIVED, _S.RELEASED),
     **_from((_S.RECEIVED,), _E.PENDING, _S.RELEASED),
     **_from(_OPEN, _E.APPROVED, _S.APPROVED),
@@ -90,7 +90,7 @@ def next_message_state(state: str, event: str) -> str | None:
 
 
 def contradicts(state: str, event: str) -> bool:
-    """Whether `event`, told of a message that is in `state` and not moved by it, tells of another way than it went.
+    """Whether `event`, which did not move a message from `state`, lies on no way to that state.
 
     What lies on some way to the state came late, and tells nothing new: a read had found it out, or a later event.
     """
@@ -107,7 +107,7 @@ def _events_before(state: str) -> frozenset[str]:
 
 
 def implied_event(before: str, event: str) -> str:
-    """Return what must have come between, though nothing told of it: what was held and left was approved."""
+    """Return the event that must have happened in between: a held message that left was approved."""
     if before not in (_S.HELD, _S.GONE):
         return ""
     if event in (_E.SENT, _E.DELIVERED, _E.BOUNCED, _E.COMPLAINED):
@@ -216,6 +216,6 @@ _REPORTED = {
 }
 
 
-def reported_of(decision: str, status: str = "") -> str:
+def reported_of(decision: str, status: str) -> str:
     """Return what MultiMail says became of a message: approved, rejected, cancelled; empty for words not known."""
     return next((_REPORTED[word] for word in (decision.lower(), status.lower()) if word in _REPORTED), "")

@@ -83,8 +83,8 @@ def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
 def _off_list(facts: RulingFacts) -> str:
     ends = "" if len(facts.off_list) == 1 else "es"
     way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
-    told = f" {facts.list_doubt}" if facts.list_doubt else ""
-    return f"{_missed(facts.off_list, facts)}, so this cannot be approved.{told}{way_out}"
+    doubt = f" {facts.list_doubt}" if facts.list_doubt else ""
+    return f"{_missed(facts.off_list, facts)}, so this cannot be approved.{doubt}{way_out}"
 
 
 def _notes(facts: RulingFacts) -> tuple[str, ...]:

@@ -222,7 +222,7 @@ def _meet(
         # Also one that comes too late to move the message: what it says of the decision still holds.
         settle.settle_by_report(
             message,
-            reported=reported_of(event.kind),
+            reported=reported_of(event.kind, ""),
             reason=event.reason,
             decided_by=event.decided_by,
             actor=actor,

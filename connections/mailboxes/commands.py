@@ -183,8 +183,8 @@ def _read_again(mailbox: Mailbox) -> Mailbox | None:
 
 def _keep(mailbox: Mailbox, changes: Mapping[str, Any], answer: Mapping[str, Any]) -> Mailbox:
     """Write down what is true now: what MultiMail's answer says, else what was asked for."""
-    said = facts_in(answer) if answer.get("address") else {}
-    facts = {name: value for name, value in ({**changes, **said}).items() if hasattr(mailbox, name)}
+    answered = facts_in(answer) if answer.get("address") else {}
+    facts = {name: value for name, value in ({**changes, **answered}).items() if hasattr(mailbox, name)}
     Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
     return Mailbox.objects.select_related("connection").get(pk=mailbox.pk)
 

@@ -93,10 +93,10 @@ class SettingsForm(ApprovalCodeForm):
 
     def changes(self, mailbox: Mailbox) -> dict[str, Any]:
         """Return only what differs from what MultiMail has, so that nobody else's change is undone."""
-        told = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
-        if not told["default_gate_timing"]:
-            del told["default_gate_timing"]
-        return {name: value for name, value in told.items() if getattr(mailbox, name) != value}
+        values = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
+        if not values["default_gate_timing"]:
+            del values["default_gate_timing"]
+        return {name: value for name, value in values.items() if getattr(mailbox, name) != value}
 
 
 class DeskForm(SentenceForm):

@@ -104,9 +104,9 @@ def register_webhook(
             what=f"send {', '.join(wanted['events'])} to {wanted['url']}",
             failed="hook.change_failed",
         )
-    except ChangeUnknown as doubt:
+    except ChangeUnknown as unknown:
         raise ChangeUnknown(
-            f"{doubt.sentence} If the list shows this address now, it was registered, and its secret was lost on the "
+            f"{unknown.sentence} If the list shows this address now, it was registered, and its secret was lost on the "
             "way: give it a new one, or delete it. If it does not, register it once more."
         ) from None
     webhook = _webhook(answer, connection)
@@ -130,8 +130,8 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
         what=f"give the webhook {webhook.url} another secret",
         failed="hook.change_failed",
     )
-    told = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
-    record_change("hook.rotated", connection, actor, url=webhook.url, **told)
+    details = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
+    record_change("hook.rotated", connection, actor, url=webhook.url, **details)
     return CreatedWebhook(webhook, _secret_in(answer))
 
 

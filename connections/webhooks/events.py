@@ -1,4 +1,4 @@
-"""The events that a webhook can be told of, by every name that MultiMail takes, and the body that each name sends.
+"""The events that a webhook can subscribe to, by every name that MultiMail takes, and the body that each name sends.
 
 The names are those of MultiMail's API, of its pages, and older ones. The bodies are those of our gateway, which every
 published receiver understands.
@@ -139,7 +139,7 @@ def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
 
 
 def _tells(asked: str, name: str) -> bool:
-    """Whether a webhook that asks for the first name is told of the event that the second one means."""
+    """Whether a webhook that asks for the first name gets the event that the second one names."""
     event = BY_NAME[name]
     is_decision = event in (BY_NAME["oversight.approved"], BY_NAME["oversight.rejected"])
     return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)

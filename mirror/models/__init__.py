@@ -1,4 +1,4 @@
-"""The tables of the mirror: what MultiMail told of accounts, messages, attachments and threads."""
+"""The tables of the mirror: accounts, messages, attachments and threads as MultiMail has them."""
 
 from mirror.models.attachments import AttachedFile
 from mirror.models.connections import (

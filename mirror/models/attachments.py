@@ -9,7 +9,7 @@ from mirror.querysets.messages import AttachedFileQuerySet
 
 
 class AttachedFile(models.Model):
-    """One file of one version of a letter: what was said of it, and, once it was fetched, what it is."""
+    """One file of one version of a message: its name and type as claimed, and, once it was fetched, what it is."""
 
     class State(models.TextChoices):
         WAITING = "waiting", "not fetched yet"
@@ -24,7 +24,7 @@ class AttachedFile(models.Model):
     revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="files")
     # Its place among the files of that version, from 1.
     place = models.PositiveSmallIntegerField()
-    # As the letter says.
+    # As the message claims.
     name = models.TextField()
     content_type = models.TextField(blank=True)
     size = models.BigIntegerField(default=0)
@@ -63,5 +63,5 @@ class AttachedFile(models.Model):
 
     @property
     def differs(self) -> bool:
-        """Whether the bytes that came are known to be others than the letter's fingerprint names."""
+        """Whether the bytes that came are known to be others than the message's fingerprint names."""
         return bool(self.sha256 and self.found_sha256) and self.sha256.lower() != self.found_sha256

@@ -46,7 +46,7 @@ class Message(models.Model):
     held_at = models.DateTimeField()
     hydrated_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
-    # When it was told that its time is nearly over: once.
+    # When its approaching expiry was announced: once.
     expiry_told_at = models.DateTimeField(null=True, blank=True)
     # When upstream was last seen to hold it; what an older read lacks must not be closed.
     seen_at = models.DateTimeField(db_default=Now())
@@ -78,11 +78,11 @@ class Message(models.Model):
     # Who or what started it, in one spelling: "discord:dana", "key:Invoices", or empty.
     started_by = models.CharField(max_length=200, blank=True)
     run_id = models.CharField(max_length=200, blank=True)
-    # The same for letters that differ in amounts, names and addresses only.
+    # The same for messages that differ in amounts, names and addresses only.
     shape = models.CharField(max_length=32, blank=True)
-    # Of letters that differ in a few words, two have one of these four in common.
+    # Of messages that differ in a few words, two have one of these four in common.
     bands = ArrayField(models.IntegerField(), default=list)
-    # Of letters of one shape, the same for those that name the same numbers.
+    # Of messages of one shape, the same for those that name the same numbers.
     amounts = models.CharField(max_length=32, blank=True)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)

@@ -28,7 +28,7 @@ class Thread(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     # Not to be read again before, by the database's clock; also the lease of whoever reads it.
     not_before = models.DateTimeField(db_default=Now())
-    # MultiMail gave the newest letters only.
+    # MultiMail gave the newest messages only.
     is_cut = models.BooleanField(default=False)
 
     objects = ThreadQuerySet.as_manager()
@@ -43,7 +43,7 @@ class Thread(models.Model):
 
 
 class ThreadMessage(models.Model):
-    """One letter of a conversation. Its key grows in the order in which letters became facts of the thread."""
+    """One message of a conversation. Its key grows in the order in which messages became facts of the thread."""
 
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="letters")
     upstream_id = models.CharField(max_length=200)

@@ -52,15 +52,17 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
 
     def turned_stale(self) -> Self:
-        """Those not read whole for so long that the queue may lack mail, of which nobody was told yet.
+        """Those not read whole for so long that the queue may lack mail, which was not announced yet.
 
-        Nobody is told what a person did: that one is paused by hand.
+        Those paused by hand are left out: a person did that.
         """
-        told = self.at_work().filter(stale_since=None, paused_by_hand=False)
-        return told.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
+        quiet = self.at_work().filter(stale_since=None, paused_by_hand=False)
+        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(
+            as_of__lt=Now() - STALE_AFTER
+        )
 
     def turned_fresh(self) -> Self:
-        """Those of which that was told, and that were read whole since."""
+        """Those whose staleness was announced, and that were read whole since."""
         return self.at_work().filter(stale_since__isnull=False, complete_as_of__gte=F("stale_since"))
 
     def to_probe(self) -> Self:
@@ -115,8 +117,8 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 
     def addresses_in(self, connection: int) -> list[str]:
         """Return the addresses of a connection's mailboxes, as far as they are known."""
-        told = told_together({"addresses": addresses_of_any()}, {ANY: connection})
-        return list(told["addresses"])
+        found = told_together({"addresses": addresses_of_any()}, {ANY: connection})
+        return list(found["addresses"])
 
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
         """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""

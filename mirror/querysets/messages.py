@@ -216,7 +216,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         return self.due().filter(rested, well, _has_held())
 
     def of_message(self, message: "Message") -> Self:
-        """The thread that a message belongs to; none where MultiMail told of none."""
+        """The thread that a message belongs to; none where MultiMail named none."""
         if not message.thread_id or message.mailbox_id is None:
             return self.none()
         return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)

@@ -31,7 +31,7 @@ LATELY = timedelta(days=7)
 # An approve in one of these can still be stopped by its expiry.
 CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
 EXPIRY_REST = timedelta(minutes=15)
-# It is told that the time of a message is nearly over so long before, or a tenth of its time where that is shorter.
+# How long before its end the expiry of a message is announced; a tenth of its time where that is shorter.
 TOLD_BEFORE = timedelta(hours=1)
 
 # So many complete reads, a settle time apart, must agree on a message before anything follows from them.

@@ -11,7 +11,7 @@ from mirror.models import AttachedFile, Message, Thread, WebhookEvent
 from mirror.querysets.terms import DONE
 from mirror.states import MessageState
 
-# How long the bytes of a file, and the letters of a thread, are kept after the last message is past the desk.
+# How long the bytes of a file, and the messages of a thread, are kept after the last message is past the desk.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is kept: long enough to look into a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
@@ -43,7 +43,7 @@ def forget_files() -> int:
 
 
 def forget_threads() -> int:
-    """Delete threads that no held draft belongs to any more, with what their letters say."""
+    """Delete threads that no held draft belongs to any more, with the text of their messages."""
     deleted = 0
     for _ in range(BATCHES):
         some = list(Thread.objects.done_with(KEEP_FILES).values_list("pk", flat=True)[:BATCH])

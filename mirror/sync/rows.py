@@ -53,7 +53,7 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
 
 @transaction.atomic
 def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message | None:
-    """Begin a try, and the message where no webhook had told of it; None where its content is not to be touched."""
+    """Begin a try, and the message where no webhook had announced it; None where its content is not to be touched."""
     message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
@@ -62,7 +62,7 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     elif message.fetch_tries > FETCH_TRIES:
         if store.move(message, event=MessageEvent.FOUND, now=now):
             # That it is held must be seen, whatever it holds.
-            _tell_found_again(message)
+            _record_found_again(message)
         return None
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
@@ -82,7 +82,7 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
         trace=trace_id.get(),
     )
     assert message is not None, "a pending message can always begin"
-    # What no webhook told. Nothing else of the row is touched here; recipients come with the content.
+    # What a webhook would have brought. Nothing else of the row is touched here; recipients come with the content.
     metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
     trigger = metadata if isinstance(metadata, dict) else {}
     _record_held(message, FOUND_BY_READING, trigger=trigger, key=key if isinstance(key, str) else "")
@@ -99,10 +99,10 @@ def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
     locked.fetch_tries, locked.missing_since = 0, None
     store.store_revision(locked, row=row, actor=ACTOR, now=now)
     if was_gone:
-        _tell_found_again(locked)
+        _record_found_again(locked)
 
 
-def _tell_found_again(message: Message) -> None:
+def _record_found_again(message: Message) -> None:
     key = message.sent_by_key_name or message.sent_by_key
     _record_held(message, FOUND_AGAIN, trigger=message.trigger, key=key)
 

@@ -263,8 +263,8 @@ def _summary(locked: Allowlist) -> str:
 def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str) -> None:
     patterns: dict[str, list[str]] = {}
     for one in changes:
-        told = one.after or one.before
-        patterns.setdefault(one.what, []).append(str(told.get("pattern", "")))
+        state = one.after or one.before
+        patterns.setdefault(one.what, []).append(str(state.get("pattern", "")))
     only_mode = list(patterns) == [AllowChange.What.MODE] and how == "changed"
     mailbox: Mailbox | None = locked.mailbox
     record(

@@ -1,4 +1,4 @@
-"""Allowlists as CSV: reads files as people's programs write them, told line by line, and writes harmless ones. Pure."""
+"""Allowlists as CSV: reads files of spreadsheet programs, with problems by line, and writes harmless ones. Pure."""
 
 import csv
 import io
@@ -105,7 +105,7 @@ def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
     before = 0
     try:
         for cells in reader:
-            # A cell may hold ends of line: a row is told by the line on which it begins.
+            # A cell may hold ends of line: a row's number is the line on which it begins.
             yield before + 1, cells
             before = reader.line_num
     except csv.Error as error:

@@ -41,7 +41,7 @@ def read_refusals(*, connection_id: int) -> str:
             health.wait(connection, error.retry_after)
         log.warning("refusals not read", extra={"connection": connection.slug, "reason": error.sentence})
         return "not now"
-    _keep(connection, rows)
+    _store(connection, rows)
     return f"{len(rows)} read"
 
 
@@ -51,9 +51,9 @@ def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, 
     cursor, seen = "", {""}
     while len(rows) < MOST:
         page, cursor = client.list_refusals(cursor=cursor)
-        told = {str(row["id"])[:200]: row for row in page if row.get("id")}
-        known = set(connection.refusals.filter(upstream_id__in=told).values_list("upstream_id", flat=True))
-        rows |= {name: row for name, row in told.items() if name not in known}
+        by_id = {str(row["id"])[:200]: row for row in page if row.get("id")}
+        known = set(connection.refusals.filter(upstream_id__in=by_id).values_list("upstream_id", flat=True))
+        rows |= {name: row for name, row in by_id.items() if name not in known}
         if known or not cursor or cursor in seen:
             break
         seen.add(cursor)
@@ -61,7 +61,7 @@ def _new_rows(connection: Connection, client: AdminClient) -> list[Mapping[str, 
 
 
 @transaction.atomic
-def _keep(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
+def _store(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
     mailboxes = dict(connection.mailboxes.values_list("upstream_id", "pk"))
     for row in rows:
         refusal, is_new = GateRefusal.objects.get_or_create(
@@ -70,7 +70,7 @@ def _keep(connection: Connection, rows: list[Mapping[str, Any]]) -> None:
             defaults=_fields(row) | {"mailbox_id": mailboxes.get(str(row.get("mailbox_id") or ""))},
         )
         if is_new:
-            _tell(connection, refusal, row)
+            _record(connection, refusal, row)
     Connection.objects.filter(pk=connection.pk).update(refusals_read_at=Now())
 
 
@@ -91,7 +91,7 @@ def _addresses(value: Any) -> list[str]:
     return [str(one)[:320] for one in value[:500]] if isinstance(value, list) else []
 
 
-def _tell(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]) -> None:
+def _record(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]) -> None:
     mailbox = Mailbox.objects.filter(pk=refusal.mailbox_id).first() if refusal.mailbox_id else None
     record(
         "message.refused_at_gate",

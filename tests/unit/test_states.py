@@ -173,10 +173,10 @@ def test_word_for_multimail_is_approve_or_reject():
 
 def test_words_that_are_not_known_report_nothing():
     words = {
-        "approved": (("approve",), ("approved",), ("APPROVED", ""), ("", "approved")),
-        "rejected": (("reject",), ("rejected",), ("", "Rejected")),
+        "approved": (("approve", ""), ("approved", ""), ("APPROVED", ""), ("", "approved")),
+        "rejected": (("reject", ""), ("rejected", ""), ("", "Rejected")),
         "cancelled": (("", "Cancelled"), ("odd", "cancelled")),
-        "": (("odd", "sent"), ("",), ("", "")),
+        "": (("odd", "sent"), ("", "")),
     }
     for found, answers in words.items():
         for answer in answers:
