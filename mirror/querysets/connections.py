@@ -57,9 +57,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         Those paused by hand are left out: a person did that.
         """
         quiet = self.at_work().filter(stale_since=None, paused_by_hand=False)
-        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(
-            as_of__lt=Now() - STALE_AFTER
-        )
+        return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
 
     def turned_fresh(self) -> Self:
         """Those whose staleness was announced, and that were read whole since."""
