@@ -44,7 +44,7 @@ _ANY_TAG = re.compile(r"<[^<>]*>")
 
 
 class Conditional(NamedTuple):
-    """What one such comment holds."""
+    """What Outlook shows and loads of a conditional comment."""
 
     text: str
     links: list[tuple[str, str]]
@@ -72,7 +72,7 @@ def conditional(comment: str) -> Conditional | None:
 
 
 def _insides(comment: str) -> Iterator[str]:
-    """A comment may hold several such parts; one without an end goes on to the end of the comment."""
+    """Yield the conditional parts of a comment; one that is not closed ends with the comment."""
     at = 0
     while opening := _OPENING.search(comment, at):
         closing = _CLOSING.search(comment, opening.end())
@@ -81,7 +81,7 @@ def _insides(comment: str) -> Iterator[str]:
 
 
 def without_tags(text: str) -> str:
-    """Return the words of some markup."""
+    """Return the text of some markup, on one line."""
     return " ".join(decode(_ANY_TAG.sub(" ", text)).split())
 
 
@@ -93,8 +93,8 @@ _NEVER_DRAWN = frozenset("html head body base link meta script style param sourc
 class Note:
     """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems.
 
-    `about` is the place of what it tells of in the list of hidden texts, or of blocked loads; `labels` are what a
-    picture that it stands for is called.
+    `about` is the index of its finding among hidden texts or blocked loads; `labels` are the titles and texts of the
+    picture that it replaces.
     """
 
     kind: str
@@ -244,7 +244,7 @@ class _Writer:
         return None if around is None else around | self.root_names
 
     def _note_overlay(self, token: Token) -> None:
-        """Note what has no words of its own, and may lie over those of others or hide them."""
+        """Note an element without text that may cover or hide the text of others."""
         if token.name in _NEVER_DRAWN or not (token.attributes or self.styling.sheets.rules):
             return
         style, why, _, doubted, is_unclear = self.styling.of(token, self._around())
@@ -262,7 +262,7 @@ class _Writer:
             self._note("ghost", how)
 
     def _break_out(self, name: str) -> None:
-        """An ordinary tag inside a drawing ends the drawing, but where HTML may go on inside it."""
+        """End a drawing at an ordinary tag inside it, except where HTML may continue inside the drawing."""
         if name not in BREAKS_OUT or not self.nesting.count["span"]:
             return
         for element in reversed(self.nesting.open):
@@ -338,7 +338,7 @@ class _Writer:
             self.result.links.append(decode(token.attributes["href"], attribute=True))
             marks += f' data-link="{len(self.result.links) - 1}"'
         if labels := labels_in(token.attributes, LABELS):
-            # Equal ones have one number: elements that the standard takes for equal stay so.
+            # Equal labels share a number, so that elements which the standard takes for equal stay equal.
             marks += f' data-labels="{self.result.labels.setdefault(labels, len(self.result.labels))}"'
         for name, held in (("style", style), ("data-doubted", doubted)):
             marks += f' {name}="{html.escape(written_style(held))}"' if held else ""

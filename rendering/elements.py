@@ -48,9 +48,9 @@ SOMETIMES_SEEN = {
     "marquee": "in text that moves",
     "frameset": "in place of a page of frames",
 }
-# What these say stands in an attribute.
+# The text of these elements stands in an attribute.
 LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
-# The only ones whose ground an attribute paints.
+# The only elements with a background attribute.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
 _FLOATED = frozenset({"table", "object", "iframe", "img"})
 # Texts of an element outside its content: shown beside the pointer, read aloud, or in place of a picture.
@@ -68,7 +68,7 @@ def written_as(name: str) -> str:
 
 
 def labels_in(attributes: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    """Return what these attributes call an element, without empty ones."""
+    """Return the texts of these attributes, without empty ones."""
     found = (decode(attributes[name], attribute=True) for name in names if name in attributes)
     return tuple(label for label in found if label.strip())
 
@@ -144,7 +144,7 @@ _FETCHING = (
     "profile",
     "icon",
 )
-# Read by nobody on opening a message, and common: left out without a word.
+# Common, and not loaded when a message is opened: left out without a note.
 _NEVER_FETCHED = frozenset({"longdesc", "cite", "profile", "icon", "classid"})
 
 
@@ -157,7 +157,7 @@ class Load(NamedTuple):
 
 
 def loads_of(name: str, attributes: Mapping[str, str]) -> list[Load]:
-    """Return everything a tag would fetch or send to. Who lays out a picture draws its load_label."""
+    """Return everything a tag would fetch or send to. The label of a picture is drawn with the picture."""
     found: list[Load] = []
     if not attributes:
         return found
@@ -182,7 +182,7 @@ def loads_of(name: str, attributes: Mapping[str, str]) -> list[Load]:
 
 
 def restyles(token: Token) -> str:
-    """Return how a tag changes the looks of the whole message in a way that is not followed; empty for other tags."""
+    """Return how a tag restyles the whole message in a way that is not followed here; empty where it does not."""
     given = {name: decode(value, attribute=True).strip().lower() for name, value in token.attributes.items()}
     if token.name == "link" and "stylesheet" in given.get("rel", "") and given.get("href", "").startswith("data:"):
         return "a style sheet inside an address, which may hide text"
@@ -197,7 +197,7 @@ def blocked_load(kind: str, url: str) -> Blocked:
 
 
 def load_target(item: Blocked) -> str:
-    """Return where something would have been loaded from, as a load_label says it."""
+    """Return where something would have been loaded from, as its label says it."""
     return short_target(item.url)[:200] or "nowhere"
 
 
@@ -223,6 +223,6 @@ def _of_attribute(name: str, kind: str, attribute: str, value: str) -> list[Load
         kind = "background picture"
     if attribute == "ping":
         kind = "report of a click"
-    # A picture's first address gets its load_label from the picture itself; a form's goes to its own line.
+    # The first address of a picture is labelled with the picture; that of a form on a line of its own.
     own_label = name in ("img", "image") or attribute in ("background", "ping", "srcset", "imagesrcset")
     return [Load(kind, url, own_label) for url in urls if is_remote(url)]

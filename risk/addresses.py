@@ -73,7 +73,7 @@ def unknown_addresses(content: Content, context: RiskContext) -> Iterator[tuple[
 
 
 def own_domains(context: RiskContext) -> frozenset[str]:
-    """Return the own domains in one spelling."""
+    """Return our own domains in one spelling."""
     return frozenset(domain.lower().rstrip(".") for domain in context.own_domains)
 
 
@@ -83,5 +83,5 @@ def domain_of(address: str) -> str:
 
 
 def is_same_registrant(domain: str, other: str) -> bool:
-    """Whether two domains were registered by the same."""
+    """Whether two domains belong to the same registered domain."""
     return registered_domain(domain) == registered_domain(other)

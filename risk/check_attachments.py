@@ -1,4 +1,4 @@
-"""Rules about attached files by what their names and declared types say."""
+"""Checks of attached files by their names and declared types."""
 
 import re
 from collections.abc import Iterator

@@ -56,9 +56,9 @@ _FIELD_NAMES = {
     "to": "To",
     "additions": "what the mailbox adds",
 }
-# Loose at its ends: some programs read what others do not.
+# Looser than RFC 2047, because some mail programs are.
 _ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNORECASE)
-# Where what stands in a field, or is missing from it, is looked for.
+# Where on the page each field is shown.
 _ANCHORS = {
     "subject": SUBJECT,
     "addresses": ADDRESSES,
@@ -192,7 +192,7 @@ def invisible_characters(content: Content, rendered: RenderedMessage, context: R
 
 
 def remote_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Pictures and the like that would be fetched when the recipient opens the message, and tell that it was opened."""
+    """Pictures and the like that load when the recipient opens the message, and so report that it was opened."""
     if not rendered.blocked:
         return
     hosts = list(dict.fromkeys(b.host for b in rendered.blocked if b.host))

@@ -44,7 +44,7 @@ _TWO_LETTERS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "
 
 # A message says whom it greets at its beginning.
 MAX_LINES, MAX_CHARACTERS = 8, 2000
-# One that goes to more people than this greets no single one of them.
+# A message to more people than this is not expected to greet one of them.
 MAX_PEOPLE = 5
 
 

@@ -1,4 +1,4 @@
-"""Rules about what should rarely leave in a message: keys and passwords, account and card numbers.
+"""Checks for what should rarely be sent in a message: keys and passwords, account and card numbers.
 
 Evidence is masked: findings are kept, and must not become another copy of a secret. Every pattern is bounded.
 """
@@ -13,7 +13,7 @@ from common.fingerprint import Content
 from rendering import RenderedMessage, stripped
 from risk.findings import SHEET, Finding, RiskContext, finding
 
-# More than this in one message say no more, and comparing each with each would take too long.
+# More add nothing for the reader, and comparing each with each would take too long.
 MAX_FOUND = 100
 
 _NAMED = "password or key"

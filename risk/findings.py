@@ -11,7 +11,7 @@ from common.fingerprint import Content, normalise_address
 from rendering import RenderedMessage
 from risk.rules import RULES, Level, Rule
 
-# A finding that its own rule made milder counts the fifth part of its points.
+# A finding that is milder than its rule counts a fifth of the points.
 MILDER = 5
 MAX_EVIDENCE = 50
 
@@ -34,7 +34,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     # Where on the page the reader finds it, such as "#links".
     anchor: str = ""
-    # What it counts by the points its rule was published with, kept for rules that are published no more.
+    # Its points when it was made, for rules that are no longer published.
     points: int = 0
 
 
@@ -102,7 +102,7 @@ def _cut(text: str, most: int) -> str:
 def counted_points(rule: Rule, level: Level, points: int) -> int:
     """Return what a finding of this level counts where its rule has so many points: a fifth where it is milder."""
     is_milder = rule.level == "high" and level == "notice"
-    # What is worth one point stays a notice.
+    # A rule of at least one point keeps one, so that the finding stays a notice.
     return max(points // MILDER, min(points, 1)) if is_milder else points
 
 
@@ -132,7 +132,7 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def may_have_left() -> Finding:
-    """Return the finding on what waited when a backup was made that was restored since."""
+    """Return the finding for a message that was waiting when a backup was made that has been restored since."""
     sentence = (
         "It was waiting when a backup was made that was restored since: it may have been approved and sent already."
     )

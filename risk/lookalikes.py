@@ -9,7 +9,7 @@ from rapidfuzz.distance import OSA
 from common.domains import registered_domain
 from rendering.links import scripts, unicode_host
 
-# No longer one can be looked up.
+# The longest domain that DNS can look up.
 MAX_DOMAIN = 253
 
 # Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to them.
