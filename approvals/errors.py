@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mirror.errors import DeskError
+from mirror.errors import ActNotAllowed, DeskError
 
 
 class StaleDecision(DeskError):
@@ -44,3 +44,8 @@ class ClaimedByOther(DeskError):
 
 class EventAlreadyHandled(DeskError):
     """The kept webhook was dealt with in the meantime, or never needed it."""
+
+
+def http_status(error: DeskError) -> int:
+    """Return 403 where the person may not do it, 409 where the message or event has moved on."""
+    return 403 if isinstance(error, VerdictNotAllowed | ActNotAllowed) else 409

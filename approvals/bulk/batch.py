@@ -21,6 +21,7 @@ from approvals.decisions.status import AvailableActions, Status, available_actio
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, OpenedPart
 from approvals.querysets.messages import desk_messages, read_decisions
+from approvals.recording import record_about
 from audit.recording import record
 from audit.trail import recorded_versions
 from common.identifiers import uuid7
@@ -128,15 +129,7 @@ def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, wi
     for one in messages:
         version = one.revision.fingerprint if one.revision else ""
         if (one.public_id, version) not in told:
-            record(
-                "message.opened",
-                actor=actor,
-                connection=one.connection_id,
-                message=one.public_id,
-                fingerprint=version,
-                details={"sheet": sheet.id},
-                words=one.ledger_words(),
-            )
+            record_about("message.opened", one, actor=actor, fingerprint=version, details={"sheet": sheet.id})
     shown = set(with_links)
     parts = [
         OpenedPart(message=one, person_id=int(actor.id), part=links_key(one)) for one in messages if one.pk in shown

@@ -180,8 +180,7 @@ def _has_window(message: Any) -> bool:
 
 
 def _query(request: DeskRequest) -> str:
-    query = filters_of(request).query()
-    return f"?{query}" if query else ""
+    return filters_of(request).suffix
 
 
 def _queue_address(request: DeskRequest) -> str:

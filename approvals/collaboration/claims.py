@@ -10,7 +10,7 @@ from approvals.errors import AlreadyDecided, ClaimedByOther
 from approvals.models import Claim
 from approvals.querysets.collaboration import ClaimQuerySet
 from approvals.querysets.messages import awaits_review
-from audit.recording import record
+from approvals.recording import record_about
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
@@ -119,12 +119,4 @@ def _why_over(claim: Claim) -> str:
 
 def _record(action: str, claim: Claim, actor: Actor, details: dict[str, str]) -> None:
     message = claim.message
-    record(
-        action,
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details=details,
-        about=claim,
-        words=message.ledger_words(),
-    )
+    record_about(action, message, actor=actor, details=details, about=claim)

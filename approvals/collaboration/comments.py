@@ -13,7 +13,7 @@ from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
 from approvals.reconcile.ask_again import may_look
-from audit.recording import record
+from approvals.recording import record_about
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
@@ -128,18 +128,16 @@ def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Com
         Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
     # Whoever says something has answered what they were asked.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
-    record(
+    record_about(
         "comment.added",
+        locked,
         actor=actor,
-        connection=locked.connection_id,
-        message=locked.public_id,
         details={
             "comment": text,
             "mentions": ", ".join(map(str, asked)),
             "subject": locked.subject,
         },
         about=comment,
-        words=locked.ledger_words(),
     )
     unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
     return CommentResult(comment, asked, found.remarks)

@@ -8,7 +8,7 @@ from approvals.decisions.ruling import lock_visible
 from approvals.models import Snooze
 from approvals.querysets.collaboration import SnoozeQuerySet
 from approvals.querysets.messages import awaits_review
-from audit.recording import record
+from approvals.recording import record_about
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
@@ -84,12 +84,4 @@ def _end(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
 
 def _record(action: str, snooze: Snooze, actor: Actor, details: dict[str, str]) -> None:
     message = snooze.message
-    record(
-        action,
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details=details,
-        about=snooze,
-        words=message.ledger_words(),
-    )
+    record_about(action, message, actor=actor, details=details, about=snooze)

@@ -14,7 +14,8 @@ from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, shown_context, unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from audit.recording import EntryPosition, record, reserve
+from approvals.recording import record_about
+from audit.recording import EntryPosition, reserve
 from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
@@ -103,11 +104,10 @@ def give_verdict(
 
 def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPosition) -> None:
     seconds = verdict.seconds_shown
-    record(
+    record_about(
         "verdict.given",
+        verdict.message,
         actor=actor,
-        connection=verdict.message.connection_id,
-        message=verdict.message.public_id,
         fingerprint=verdict.revision.fingerprint,
         details={
             "outcome": verdict.outcome,
@@ -117,7 +117,6 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPos
             "verdict": str(verdict.pk),
             **context_details(verdict.seen),
         },
-        words=verdict.message.ledger_words(),
         place=place,
         outcome=verdict.outcome,
     )
@@ -248,11 +247,10 @@ def _new_reference() -> str:
 
 def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | None = None) -> None:
     message = decision.message
-    record(
+    record_about(
         "decision.recorded",
+        message,
         actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=decision.revision.fingerprint,
         details={
             "outcome": decision.outcome,
@@ -262,7 +260,6 @@ def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | 
             "rule": decision.rule,
         },
         about=decision,
-        words=message.ledger_words(),
         place=place,
         outcome=decision.outcome,
     )
@@ -271,12 +268,10 @@ def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | 
 @atomic_with_retry
 def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
     """The verdict did not count; the sentence says why."""
-    record(
+    record_about(
         "verdict.refused",
+        message,
         actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details={"outcome": outcome, "explanation": sentence},
-        words=message.ledger_words(),
     )

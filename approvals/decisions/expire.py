@@ -13,7 +13,7 @@ from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
-from audit.recording import record
+from approvals.recording import record_about
 from mirror import store
 from mirror.models import Message
 from mirror.states import DecisionEvent
@@ -38,13 +38,11 @@ def _tell(message_id: int) -> bool:
     if found is None or found.expires_at is None:
         return False
     Message.objects.filter(pk=found.pk).update(expiry_told_at=Now())
-    record(
+    record_about(
         "message.expiring",
+        found,
         actor=ACTOR,
-        connection=found.connection_id,
-        message=found.public_id,
         details={"explanation": f"It is rejected at {found.expires_at:%Y-%m-%d %H:%M} UTC unless it is approved."},
-        words=found.ledger_words(),
     )
     return True
 

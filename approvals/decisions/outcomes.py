@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from approvals import wake_ups
 from approvals.decisions import settle
 from approvals.models import Decision
-from audit.recording import record
+from approvals.recording import record_about
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
@@ -196,13 +196,7 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 def _mark_gone(message: Message) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
     if store.move(message, event=MessageEvent.GONE, now=clock()):
-        record(
-            "message.gone",
-            actor=ACTOR,
-            connection=message.connection_id,
-            message=message.public_id,
-            words=message.ledger_words(),
-        )
+        record_about("message.gone", message, actor=ACTOR)
 
 
 def _kept(answer: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
 from approvals.models import Decision, DecisionAttempt, Verdict
-from audit.recording import record
+from approvals.recording import record_about
 from audit.trail import last_of
 from common.references import references_in
 from mirror.models import Connection, Message
@@ -56,11 +56,10 @@ def advance(
     )
     if state in _VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
-    record(
+    record_about(
         "decision.left_after_all" if left_after_all else _action(event, decision),
+        message,
         actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=revision.fingerprint,
         details={
             "outcome": decision.outcome,
@@ -68,7 +67,6 @@ def advance(
             "attempt": str(decision.attempt),
             "explanation": explanation,
         },
-        words=message.ledger_words(),
     )
     return decision
 
@@ -133,17 +131,15 @@ def _record_left_after_all(decision: Decision, actor: Actor) -> None:
     if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
         return
     was = DecisionState(decision.state).label.lower()
-    record(
+    record_about(
         "decision.left_after_all",
+        decision.message,
         actor=actor,
-        connection=decision.message.connection_id,
-        message=decision.message.public_id,
         fingerprint=decision.revision.fingerprint,
         details={
             "reference": decision.reference,
             "explanation": f"MultiMail names this decision, which had ended here: {was}.",
         },
-        words=decision.message.ledger_words(),
     )
 
 

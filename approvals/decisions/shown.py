@@ -13,8 +13,8 @@ from django.db import transaction
 
 from approvals.examination.weights import weights_to_show
 from approvals.models import OpenedPart
+from approvals.recording import record_about
 from audit.models import Entry
-from audit.recording import record
 from audit.trail import recorded_actions
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, Part, list_of
@@ -99,14 +99,12 @@ def note_opened_part(
         return
     _, is_new = OpenedPart.objects.get_or_create(message=message, person_id=int(actor.id), part=key)
     if action and (is_new or each_time):
-        record(
+        record_about(
             action,
+            message,
             actor=actor,
-            connection=message.connection_id,
-            message=message.public_id,
             fingerprint=message.revision.fingerprint if message.revision else "",
             details=details,
-            words=message.ledger_words(),
         )
 
 
@@ -152,14 +150,7 @@ def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: st
     known = recorded_actions(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=fingerprint)
     for action in actions:
         if action not in known:
-            record(
-                action,
-                actor=actor,
-                connection=message.connection_id,
-                message=message.public_id,
-                fingerprint=fingerprint,
-                words=message.ledger_words(),
-            )
+            record_about(action, message, actor=actor, fingerprint=fingerprint)
 
 
 VERSION = 1

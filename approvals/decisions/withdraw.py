@@ -9,7 +9,7 @@ from approvals.decisions import settle
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
-from audit.recording import record
+from approvals.recording import record_about
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
@@ -98,13 +98,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
         settle.supersede_others(settled, locked, actor=actor)
     if store.move(locked, event=MessageEvent.GONE, now=clock()):
         # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
-        record(
-            "message.gone",
-            actor=actor,
-            connection=locked.connection_id,
-            message=locked.public_id,
-            words=locked.ledger_words(),
-        )
+        record_about("message.gone", locked, actor=actor)
     return settled
 
 

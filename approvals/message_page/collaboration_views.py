@@ -17,7 +17,7 @@ from approvals.collaboration.claims import release, take, touch
 from approvals.collaboration.comments import CommentResult, add_comment
 from approvals.collaboration.forms import ClaimForm, CommentForm, PresenceForm, SnoozeForm
 from approvals.collaboration.snooze import SnoozeResult, snooze_message, unsnooze_message
-from approvals.errors import ClaimedByOther
+from approvals.errors import ClaimedByOther, http_status
 from approvals.message_page.side_panel import panel_context
 from approvals.message_page.views import (
     answer_with_message,
@@ -43,8 +43,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     except ClaimedByOther as error:
         return _answer(request, message, status=409, problem=error.sentence, asks=True)
     except DeskError as error:
-        status = 403 if isinstance(error, ActNotAllowed) else 409
-        return _answer(request, message, status=status, problem=error.sentence)
+        return _answer(request, message, status=http_status(error), problem=error.sentence)
     return _answer(request, message)
 
 
@@ -82,8 +81,7 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _answer(request, message)
     if request.POST.get("to") == "list":
         messages.info(request, "It waits for you again.", extra_tags="desk")
-        query = filters_of(request).query()
-        return redirect(f"{reverse('queue')}?{query}" if query else reverse("queue"))
+        return redirect(reverse("queue") + filters_of(request).suffix)
     return back_to_message(request, public_id)
 
 
@@ -130,8 +128,7 @@ def _answer(
 
 
 def _frame(request: DeskRequest, message: Message) -> dict[str, Any]:
-    query = filters_of(request).query()
-    return {"message": message, "queue_query": f"?{query}" if query else ""}
+    return {"message": message, "queue_query": filters_of(request).suffix}
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:
@@ -148,7 +145,7 @@ def _show_next(request: DeskRequest, message: Message, said: str) -> HttpRespons
     """Lead to the next message of the list, or to the list where there is none, with a notice of what was done."""
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
-    query = f"?{filters.query()}" if filters.query() else ""
+    query = filters.suffix
     address = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
     if not request.htmx or following is None:
         messages.info(request, said, extra_tags="desk")
@@ -179,9 +176,8 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
         return _comments(request, message, {"comment_said": _comment_notice(said), "comment_remarks": said.remarks})
-    query = filters_of(request).query()
-    address = reverse("message", kwargs={"public_id": public_id})
-    return redirect(f"{address}{f'?{query}' if query else ''}#comments")
+    address = reverse("message", args=[public_id])
+    return redirect(f"{address}{filters_of(request).suffix}#comments")
 
 
 def _refuse_comment(request: DeskRequest, message: Message, problem: str, *, status: int) -> HttpResponse:
@@ -192,11 +188,9 @@ def _refuse_comment(request: DeskRequest, message: Message, problem: str, *, sta
 
 
 def _comments(request: DeskRequest, message: Message, more: dict[str, object], *, status: int = 200) -> HttpResponse:
-    query = filters_of(request).query()
     context = {
         **panel_context(request, message),
-        "message": message,
-        "queue_query": f"?{query}" if query else "",
+        **_frame(request, message),
         **more,
     }
     return render(request, "approvals/_comments.html", context, status=status)

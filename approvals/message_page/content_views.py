@@ -27,8 +27,8 @@ from approvals.message_page.side_panel import files_context, unread_context
 from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
+from approvals.recording import record_about
 from audit.models import Entry
-from audit.recording import record
 from audit.trail import Line, first_at, lines
 from common.pages import DeskRequest, page_or_fragment
 from mirror.attachments.preview import document_of
@@ -59,7 +59,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     shown = rendered_message_of(message.revision, content) if message.revision else None
     if message.revision and request.method != "HEAD":
         note_served(message, actor=request.actor)
-    query = f"?{found}" if (found := filters_of(request).query()) else ""
+    query = filters_of(request).suffix
     context = {
         "message": message,
         "revision": message.revision,
@@ -96,9 +96,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if request.htmx:
         request.user.text_first = wanted  # type: ignore[union-attr]
         return _sheet(request, public_id, Way("text" if wanted else "rendered"))
-    query = filters_of(request).query()
-    address = reverse("message", kwargs={"public_id": message.public_id})
-    return redirect(f"{address}?{query}" if query else address)
+    return redirect(reverse("message", args=[message.public_id]) + filters_of(request).suffix)
 
 
 @login_required
@@ -268,12 +266,10 @@ def _recorded_verdict(message: Message, verdict: Verdict) -> VerdictRecord:
 
 @transaction.atomic
 def _note_seen_again(message: Message, verdict: Verdict, actor: Actor) -> None:
-    record(
+    record_about(
         "ledger.seen_again",
+        message,
         actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
         fingerprint=verdict.revision.fingerprint,
         details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
-        words=message.ledger_words(),
     )

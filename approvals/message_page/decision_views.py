@@ -4,6 +4,7 @@ Nothing here decides by GET. After a verdict the next message of the same list i
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -22,7 +23,7 @@ from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.ruling import ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import AlreadyDecided, VerdictNotAllowed
+from approvals.errors import AlreadyDecided, VerdictNotAllowed, http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.sheet import approve_label
 from approvals.message_page.views import (
@@ -72,9 +73,8 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
         given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
-        status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(
-            request, public_id, status=status, error=error.sentence, typed=typed, seen_fingerprint=seen
+            request, public_id, status=http_status(error), error=error.sentence, typed=typed, seen_fingerprint=seen
         )
     wake_ups.execute(given.decision, now=now)
     return go_on(request, message)
@@ -97,7 +97,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
     context = {
         **just_decided(request.actor, message.public_id),
         "filters": filters,
-        "queue_query": f"?{query}" if (query := filters.query(after=None)) else "",
+        "queue_query": replace(filters, after=None).suffix,
         "others_wait": _others_waiting(request.actor) if filters.narrows or filters.tab != "waiting" else "",
     }
     return render(request, "approvals/_nothing_left.html", context)
@@ -117,8 +117,7 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     try:
         undo_decision(message=public_id, actor=actor, now=timezone.now())
     except (AlreadyDecided, VerdictNotAllowed) as error:
-        status = 409 if isinstance(error, AlreadyDecided) else 403
-        return answer_with_message(request, public_id, status=status, error=error.sentence)
+        return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
     return back_to_message(request, public_id)
 
 
@@ -141,9 +140,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     findings = serious_findings(message)
     if message.revision is None or not findings:
         # Nothing to be careful about: the page of the message itself is where it is decided.
-        query = filters_of(request).query()
-        path = reverse("message", kwargs={"public_id": message.public_id})
-        return redirect(f"{path}?{query}" if query else path)
+        return redirect(reverse("message", args=[message.public_id]) + filters_of(request).suffix)
     asked = _asked(message, findings)
     if request.method != "POST":
         return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
@@ -170,11 +167,10 @@ def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpR
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
         typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
-        status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(
             request,
             message.public_id,
-            status=status,
+            status=http_status(error),
             error=error.sentence,
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
@@ -219,7 +215,7 @@ def _page(
         "approve_label": approve_label(content, message),
         "ruling": ruling,
         "conversation": conversation_of(message),
-        "queue_query": f"?{query}" if (query := filters_of(request).query()) else "",
+        "queue_query": filters_of(request).suffix,
     }
     return render(request, "approvals/high_risk.html", context, status=status)
 
@@ -300,8 +296,7 @@ def _run(
     try:
         decision = command()
     except DeskError as error:
-        status = 403 if isinstance(error, VerdictNotAllowed) else 409
-        return answer_with_message(request, public_id, status=status, error=error.sentence)
+        return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
     if enqueue is not None:
         enqueue(decision)
     return back_to_message(request, public_id)

@@ -124,8 +124,7 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
         return answer_with_message(request, public_id, notice=notice)
     if notice:
         messages.info(request, notice, extra_tags="desk")
-    address, query = reverse("message", kwargs={"public_id": public_id}), filters_of(request).query()
-    return redirect(f"{address}?{query}" if query else address)
+    return redirect(reverse("message", args=[public_id]) + filters_of(request).suffix)
 
 
 def is_prefetch(request: DeskRequest) -> bool:
@@ -198,7 +197,7 @@ def message_context(
         "sent_back": changes_since_sent_back(message),
         "position": position_of(facts),
         "next_waiting": facts["next"],
-        "queue_query": f"?{query}" if (query := filters.query()) else "",
+        "queue_query": filters.suffix,
         "now": now,
         "conversation": conversation,
         **files_shown(message, files, opened),

@@ -14,7 +14,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import wake_ups
-from approvals.errors import EventAlreadyHandled
+from approvals.errors import EventAlreadyHandled, http_status
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
 from approvals.models import Decision
@@ -64,7 +64,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
 
 
 def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
-    return _answer(request, status=403 if isinstance(error, ActNotAllowed) else 409, problem=error.sentence)
+    return _answer(request, status=http_status(error), problem=error.sentence)
 
 
 def _done(request: DeskRequest, sentence: str) -> HttpResponse:

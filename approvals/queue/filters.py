@@ -182,6 +182,11 @@ class Filters:
         told |= {"order": "" if self.order == "oldest" else self.order, "group": self.group, "after": self.after}
         return urlencode({name: str(value) for name, value in told.items() if value})
 
+    @property
+    def suffix(self) -> str:
+        """The query string with its question mark, to stand behind a path; empty for the queue as it opens."""
+        return f"?{query}" if (query := self.query()) else ""
+
     def without(self, name: str) -> str:
         """Return the query string with one filter less, named as the address names it."""
         return self.query(**{NARROWING[name]: None if name == "mailbox" else ""})

@@ -125,7 +125,7 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "snoozed": told["snoozed"],
         "moved": told.get("moved", 0),
         "is_first_page": filters.after is None,
-        "queue_query": f"?{query}" if (query := filters.query()) else "",
+        "queue_query": filters.suffix,
         "tabs": [(tab, label, shown_count(told, tab), filters.query(tab=tab)) for tab, label in TABS.items()],
     }
 

@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.models import Decision
+from approvals.recording import record_about
 from audit.recording import record
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -40,14 +41,7 @@ def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
     if found.fetch_tries >= FETCH_TRIES:
         return retry_fetch(message=message, actor=actor, now=now)
     fingerprint = found.revision.fingerprint if found.revision else ""
-    record(
-        "message.asked_about",
-        actor=actor,
-        connection=found.connection_id,
-        message=found.public_id,
-        fingerprint=fingerprint,
-        words=found.ledger_words(),
-    )
+    record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
     return found
 
 
@@ -59,14 +53,12 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
     """
     theirs = [one for one in decisions if may_look(actor, one.message)]
     for one in theirs:
-        record(
+        record_about(
             "decision.hurried",
+            one.message,
             actor=actor,
-            connection=one.message.connection_id,
-            message=one.message.public_id,
             fingerprint=one.revision.fingerprint,
             details={"outcome": one.outcome, "reference": one.reference},
-            words=one.message.ledger_words(),
         )
     return theirs
 

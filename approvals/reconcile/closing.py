@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
+from approvals.recording import record_about
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from mirror import store
@@ -108,11 +109,4 @@ def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
 
 def leave_queue(message: Message, actor: Actor, now: datetime) -> None:
     store.move(message, event=MessageEvent.GONE, now=now)
-    record(
-        "message.left_behind",
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details={"subject": message.subject},
-        words=message.ledger_words(),
-    )
+    record_about("message.left_behind", message, actor=actor, details={"subject": message.subject})
