@@ -7,7 +7,7 @@ import signal
 import pytest
 from django.db import connection
 
-from audit.models import Entry
+from audit.models import Entry, Seal
 from audit.sealing import anchors
 from audit.sealing.sealer import seal_all
 from audit.tasks import seal
@@ -83,11 +83,15 @@ def test_sealer_killed_anywhere_leaves_one_chain(settings):
 )
 def test_four_sealers_at_once_make_one_chain():
     def seal_again_and_again():
-        for _ in range(15):
+        while not Seal.objects.filter(size=40).exists():
             seal_all()
 
     sealers = [_in_another_process(seal_again_and_again) for _ in range(4)]
-    append(40)
+    append(20)
+    # However slowly the others start, what follows comes after a seal.
+    while not Seal.objects.exists():
+        seal_all()
+    append(20)
     ends = [_was_killed(process) for process in sealers]
     assert not any(ends)
     seal_all()
