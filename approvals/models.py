@@ -32,7 +32,7 @@ class Verdict(models.Model):
     seconds_shown = models.PositiveIntegerField(null=True, blank=True)
     # How many parts of the message (files, links, thread) the person was never given; empty: not noted then.
     parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
-    # What was on screen with it, as `deciding.seen` writes it; empty: given before that was kept.
+    # What was on screen with it, as `decisions.shown.shown_context` writes it.
     seen = models.JSONField(default=dict, blank=True)
     # No longer counted once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)

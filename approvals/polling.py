@@ -1,4 +1,4 @@
-"""The few bytes by which an open page without a stream learns what waits, and what became of its message."""
+"""The poll of open pages without a live stream: what waits, and whether their message has changed."""
 
 import hashlib
 import time

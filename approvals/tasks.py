@@ -229,7 +229,7 @@ def _do(name: str, duty: Callable[[], object]) -> bool:
     try:
         duty()
     except Exception:
-        # Whatever it is: what other duties find must not wait for it.
+        # One failing duty must not keep the others from running.
         log.exception("duty of the sweep failed", extra={"duty": name})
         return False
     return True
@@ -283,7 +283,7 @@ def forget() -> str:
 
 
 def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> str:
-    """Run a command in one of the places of its row's connection, or keep the task until there is one."""
+    """Run a command in a slot of its row's connection, or queue the task until there is one."""
     if (found := connection_of(model, row_id)) is None:
         return "gone"
     connection, failing_since = found

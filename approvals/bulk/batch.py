@@ -30,9 +30,9 @@ from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor, Role
 
-# So much longer can each be undone, for each there is: who decides fifty reads fifty outcomes.
+# Each message of a batch lengthens the undo window: who decides fifty has fifty outcomes to read.
 READING = timedelta(milliseconds=100)
-# Undoing as many is over by then, also on a busy machine.
+# Undoing a whole batch takes less than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
 
 log = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ def _note_decided(sheet: Sheet, ended: Sequence[ItemResult], *, actor: Actor, ou
 def undo_batch(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[ItemResult]:
     """Take back what has not left of these, each by itself. What is too late is named.
 
-    From the first moment none of them leaves: what is undone last must not be lost to the time that the others take.
+    All of them are postponed first, so that the last one is not sent while the others are undone.
     """
     wanted = list(messages)
     ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=wanted)

@@ -1,4 +1,4 @@
-"""Takes a message on, so that others see who has it, and gives it free again. A claim keeps nobody from deciding."""
+"""Claiming a message, so that others see who works on it, and releasing it. A claim blocks nobody from deciding."""
 
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -23,14 +23,14 @@ IDLE = "It was not on the holder's screen for ten minutes."
 GONE = "Its holder left the desk."
 BEYOND = "Its holder may not decide it any more."
 SIGNED_OUT = "Its holder signed out."
-# A page says more often than this that it is on screen; a claim need not know it so exactly.
+# Pages report more often than this that they are on screen; a claim is not updated more often.
 _OFTEN = timedelta(seconds=15)
 _BATCH = 200
 
 
 @atomic_with_retry
 def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None = None) -> Claim:
-    """Take a message on; by its holder, it is only seen again.
+    """Claim a message; its holder only refreshes the claim.
 
     Raises ClaimedByOther where somebody else has it who is not `from_holder`: whoever takes over says from whom, so
     that of two people at once the second learns of the first. Raises ActNotAllowed for who cannot decide here, and
@@ -59,20 +59,20 @@ def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None 
 
 @atomic_with_retry
 def release(*, message: UUID, actor: Actor, now: datetime) -> bool:
-    """Give one's own message free; False where somebody else has it by now, or nobody."""
+    """Release the actor's own claim; False where they have none."""
     own = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
 
 
 @atomic_with_retry
 def release_all_of(*, person: int, why: str, actor: Actor) -> int:
-    """Give everything free that a person has taken on; return how much that was."""
+    """Release all claims of a person; return how many there were."""
     return _end(Claim.objects.of_person(person), actor=actor, why=why)
 
 
 @atomic_with_retry
 def release_beyond(person: Person, *, actor: Actor) -> int:
-    """Give everything free that a person has taken on and may not decide any more, by their roles of now."""
+    """Release the claims of a person on messages that their current roles do not let them decide."""
     holder = Person.objects.get(pk=person.pk).actor(surface=actor.surface)
     held = Claim.objects.of_person(person.pk).select_related("message")
     beyond = [claim.pk for claim in held if not is_reviewer(holder, claim.message)]
@@ -80,18 +80,18 @@ def release_beyond(person: Person, *, actor: Actor) -> int:
 
 
 def release_decided(message: UUID, *, actor: Actor) -> int:
-    """Give a message free whose decision is being recorded, in that transaction."""
+    """Release the claim on a message whose decision is being recorded, in that transaction."""
     return _end(Claim.objects.filter(message__public_id=message), actor=actor, why=DECIDED)
 
 
 @atomic_with_retry
 def end_idle() -> int:
-    """Give free what nobody had on screen for long, what is past the desk, and what somebody had who left."""
+    """Release claims that are idle, on messages that are decided, or of people who left."""
     return _end(Claim.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"))
 
 
 def touch(message: Message, *, actor: Actor) -> None:
-    """Note that the holder has the message on screen. Nobody else's look counts, and what is over stays over."""
+    """Note that the holder has the message on screen; an expired claim is not renewed."""
     if actor.kind == "person":
         own = Claim.objects.on(message).of_person(int(actor.id)).live()
         own.filter(seen_at__lt=Now() - _OFTEN).update(seen_at=Now())

@@ -1,4 +1,4 @@
-"""Puts a message off for one person until a time, and brings it back. Everybody else sees it all the while."""
+"""Snoozing a message for one person until a time, and ending that. Everybody else still sees it."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +23,7 @@ _BATCH = 200
 
 @dataclass(frozen=True)
 class SnoozeResult:
-    """Until when a message is put off; `is_earlier` than was asked for, because it expires."""
+    """Until when a message is snoozed; `is_earlier` than asked for because the message expires."""
 
     until: datetime
     is_earlier: bool
@@ -55,20 +55,20 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime, now: datetim
 
 @atomic_with_retry
 def unsnooze_message(*, message: UUID, actor: Actor, now: datetime) -> bool:
-    """Show the actor a message again before its time; False where they had not put it off."""
+    """End the actor's snooze of a message; False where there is none."""
     own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
 
 
 def unsnooze_for(message: UUID, *, why: str, actor: Actor, people: list[int] | None = None) -> int:
-    """Show a message again to everybody who put it off, or to these people, in the caller's transaction."""
+    """End all snoozes of a message, or those of these people, in the caller's transaction."""
     found = Snooze.objects.filter(message__public_id=message)
     return _end(found if people is None else found.filter(person__in=people), actor=actor, why=why)
 
 
 @atomic_with_retry
 def unsnooze_due() -> int:
-    """Show what was put off until now; what is past the desk needs no place in anybody's list."""
+    """End the snoozes whose time has come or whose message is not held any more."""
     return _end(Snooze.objects.over().order_by("pk")[:_BATCH], actor=worker("desk"), why=ITS_TIME)
 
 

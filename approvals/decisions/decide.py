@@ -1,4 +1,4 @@
-"""The one way to decide, whatever the surface: a verdict on what was shown, and the decision that follows from it."""
+"""Giving a verdict on what was shown, on any surface, and making the decision that follows from it."""
 
 import secrets
 from collections.abc import Collection
@@ -36,7 +36,7 @@ _ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", 
 
 @dataclass(frozen=True)
 class BatchInfo:
-    """That a verdict is one of many given at once: on which sheet, and how much longer each of them can be undone."""
+    """The sheet on which many verdicts are given at once, and how much longer each can be undone."""
 
     sheet: str
     extra: timedelta
@@ -143,7 +143,7 @@ def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datet
     ruling = ruling_for(message, actor=actor, now=at)
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
-    # Whoever wrote it is outside, and gets nothing of what is said here.
+    # Its sender is outside the desk and gets none of these words.
     if outcome == Outcome.SEND_BACK and message.direction == "inbound":
         raise VerdictNotAllowed("Received mail has no agent that could change it: release it, or reject it.")
     return ruling
@@ -154,7 +154,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
-        # The verdicts of then have had their effect.
+        # The earlier verdicts have had their effect.
         message.verdicts.filter(live=True).update(live=False)
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()

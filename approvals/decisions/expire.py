@@ -1,7 +1,4 @@
-"""Ends messages whose time is over: rejected upstream with that reason, never sent. It never approves anything.
-
-Once, some time before, it tells that the time is nearly over.
-"""
+"""Rejects messages whose time to approve is over, and announces once that it is nearly over. It never approves."""
 
 import logging
 
@@ -33,7 +30,7 @@ def announce_expiring() -> int:
 
 @transaction.atomic
 def _tell(message_id: int) -> bool:
-    # Of two sweeps at one moment, one finds it told; and what was decided meanwhile does not expire.
+    # Checked again under the lock: another sweep may have announced it, or somebody may have decided it.
     found = desk_messages().nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
     if found is None or found.expires_at is None:
         return False
@@ -60,7 +57,7 @@ def _try_to_expire(message: Message) -> bool:
     try:
         return _expire(message)
     except Exception:
-        # Whatever it is: no other message's time may wait for it.
+        # One failure must not keep other messages from expiring.
         log.exception("message not expired", extra={"email": message.upstream_id})
         return False
 

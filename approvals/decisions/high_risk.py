@@ -1,6 +1,6 @@
-"""What it takes to approve a high-risk message: that each serious finding was read, and that the recipient was typed.
+"""Approving a high-risk message: each serious finding must be read, and the recipient typed.
 
-That the findings were read is asked of every surface, because the command asks it. What was typed is the page's own.
+The command checks on every surface that the findings were read; only the page asks to type the recipient.
 """
 
 from collections.abc import Collection
@@ -19,7 +19,7 @@ from risk import Finding, restored
 from risk.addresses import bare_address
 from risk.score import HIGH, points_of, score
 
-# Of more people than these nobody types a domain: then it is their number.
+# With more recipients than these, their number is asked for instead of a domain.
 FEW = 3
 
 

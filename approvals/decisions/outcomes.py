@@ -145,7 +145,7 @@ def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
 def _lock(decision: Decision) -> tuple[Message, Decision | None]:
     """Lock the message, then the decision as it is now; None where it has ended or a newer attempt has it.
 
-    In this order, which webhooks and people keep too, nobody waits for each other in a circle.
+    Webhooks and people lock in the same order, so that no two transactions deadlock.
     """
     message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     assert message is not None, "a decision keeps its message"

@@ -1,4 +1,4 @@
-"""Asks policy about one message and one person: the facts are gathered here, the rules live there."""
+"""Gathers the facts about a message and a person, and lets `policy.evaluation` rule on them."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime

@@ -127,7 +127,7 @@ def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
 
 
 def _record_left_after_all(decision: Decision, actor: Actor) -> None:
-    """An end state never goes back; that MultiMail did what it had refused, or was never told, must not pass unseen."""
+    """Record that MultiMail carried out a decision that had ended here: the end state itself never changes."""
     if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
         return
     was = DecisionState(decision.state).label.lower()

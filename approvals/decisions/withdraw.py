@@ -1,4 +1,4 @@
-"""What a person can still do once a call may have left: withdraw it, send it again, or say what became of it."""
+"""Commands for a decision whose call may have left: withdraw it, confirm a second call, or settle it by hand."""
 
 from datetime import datetime
 from uuid import UUID

@@ -4,7 +4,7 @@ from django.db import connection as database
 
 from approvals.models import RuleWeight
 
-# A pair of numbers of its own, apart from the locks on messages.
+# The key of an advisory lock; other locks use other keys.
 WEIGHTS_LOCK = (7_304, 1)
 
 

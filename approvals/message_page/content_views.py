@@ -130,7 +130,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
         raise Http404("This file's bytes are not here.")
     _note_opened_file(request, message, file, "downloaded")
     response = HttpResponse(bytes(file.content), content_type="application/octet-stream")
-    # Whoever keeps it must not get a name that reads as another one.
+    # The saved name must not contain characters that make it read as another one.
     name = stripped(file.name).strip() or "file"
     response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     response.is_mail_frame = True  # type: ignore[attr-defined]
@@ -163,7 +163,7 @@ def _find_file(message: Message, place: int) -> AttachedFile:
 
 
 def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
-    """Only bytes that were really handed to somebody count as opened."""
+    """Count a file as opened only where its bytes were served to a person."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
     details = {"file": file.name[:300], "sha256": file.found_sha256, "how": how}
@@ -173,7 +173,7 @@ def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile
         actor=request.actor,
         action="attachment.served",
         details=details,
-        # Who keeps a copy takes it out of the desk.
+        # Every download is recorded: a copy leaves the desk.
         each_time=how == "downloaded",
     )
 

@@ -1,4 +1,4 @@
-"""The ways to look at a message: their names, and which one an address asks for. Nonsense is read as none asked for."""
+"""The sheet of a message: its tabs, and what the open one shows. Only that one is computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -66,7 +66,7 @@ class TextFirstForm(forms.Form):
         return self.is_valid() and self.cleaned_data["wanted"] == "on"
 
 
-# Printed, and read by whoever has no frame: of the message as text so much stands beside the frame.
+# This much of the text is included beside the frame, for print and for browsers without frames.
 TWIN = 20_000
 
 

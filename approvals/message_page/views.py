@@ -65,7 +65,7 @@ class OpenedForm(forms.Form):
         return str(self.cleaned_data.get("fingerprint") or "")
 
 
-# So often a worker may fail to fetch a message before a person is asked to look.
+# After so many failed fetches a person is asked to look.
 FETCH_TRIES = 3
 
 
@@ -119,7 +119,7 @@ def answer_with_message(
 
 
 def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") -> HttpResponse:
-    """After an act: the fragment as it is now for scripts, the address of the page for everybody else."""
+    """After an action: the current fragment for htmx, else a redirect to the page."""
     if request.htmx:
         return answer_with_message(request, public_id, notice=notice)
     if notice:
@@ -128,18 +128,18 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
 
 
 def is_prefetch(request: DeskRequest) -> bool:
-    """Whether a browser or a program fetches the page before anybody looks at it."""
+    """Whether a browser prefetches the page, so that nobody has seen it."""
     purposes = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
     return any(word in purpose for purpose in purposes for word in ("prefetch", "prerender", "preview"))
 
 
 def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
-    """Return the message, with all that its page shows, if the actor may see it; else it does not exist."""
+    """Return the message with the rows that its page shows, or raise Http404 where the actor may not see it."""
     return _one(desk_messages().visible_to(actor).for_list(), public_id)
 
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
-    """Return the same with nothing else, for acts on it."""
+    """Return the message alone, for actions on it."""
     return _one(Message.objects.visible_to(actor), public_id)
 
 

@@ -1,7 +1,6 @@
-"""Lists what needs a person: what nothing will end by itself, or what should have ended by now (common/grace.py).
+"""The items that need a person: nothing else ends them, or they should have ended by now (common/grace.py).
 
-It reads only. Each item says since when, why, and the one safe thing to do about it; that one is offered only to those
-who may do it.
+Read only. Each item says since when and why, with one safe action, offered only to people who may take it.
 """
 
 from collections.abc import Iterator

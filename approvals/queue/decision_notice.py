@@ -1,6 +1,6 @@
-"""The notice of what a person has just decided, which stands over whatever they read next and lets them undo it.
+"""The notice of what a person has just decided, shown above what they read next, with Undo.
 
-It only tells: where the decision stands is looked up anew each time, so that an old page or link tells the truth.
+The decision's state is read each time, so that an old page or link is right too.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor
 
-# A decision that is older is no news, whatever an address says.
+# No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
 
 

@@ -36,7 +36,7 @@ from people.actors import Actor
 from risk import RULES
 
 PAGE = 50
-# What is past the desk grows for ever and asks nothing of anybody.
+# Decided messages grow without end and need nobody, so their tab has no count.
 COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
 
 

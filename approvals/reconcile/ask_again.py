@@ -1,4 +1,4 @@
-"""Lets a person have MultiMail asked again, about one message or a whole account. Asking changes nothing there."""
+"""Commands by which a person has MultiMail asked again, about a message or a whole account."""
 
 from collections.abc import Iterable
 from datetime import datetime

@@ -1,4 +1,4 @@
-"""Moves the mirror and our decisions by what MultiMail told when it was asked, where no webhook had."""
+"""Updates the mirror and our decisions from MultiMail's answer where no webhook has come."""
 
 from datetime import datetime
 

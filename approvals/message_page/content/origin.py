@@ -1,7 +1,6 @@
 """Where a message came from: what its sender says of that, in short names, and other mail by the same trigger.
 
-What a sender wrote is never taken for proved, unless the desk saw it signed. The count is bounded; nothing here leaves
-the desk.
+A sender's claim counts as verified only where the desk saw it signed. The count is bounded.
 """
 
 import re

@@ -20,7 +20,7 @@ SAME, TEXT, HTML, SKIPPED = "same", "gone", "new", "skipped"
 MAX_EFFORT = 120_000
 # Of each side so many differing characters are shown; the rest is counted and said.
 MAX_SHOWN = 20_000
-# So few equal words between two differences only cut one sentence into crumbs.
+# So few equal words between two differences are shown as part of them.
 CRUMB = 2
 # Equal words around a difference; a longer stretch in between is folded.
 CONTEXT = 60
@@ -104,7 +104,7 @@ def _steps(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[i
 
 
 def _joined(steps: list[_Step]) -> list[_Step]:
-    """Join differences that only a crumb of equal words keeps apart."""
+    """Join differences that only a few equal words separate."""
     joined: list[_Step] = []
     for place, (same, gone, new) in enumerate(steps):
         is_inner = 0 < place < len(steps) - 1
@@ -131,7 +131,7 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
             cut = text[: room[kind]]
             left_out += len(text) - len(cut)
             room[kind] -= len(cut)
-            # The blanks behind a word are not what differs, and would be drawn as if they were.
+            # Blanks behind a word are no difference and must not be marked as one.
             words_alone = cut.rstrip()
             if words_alone:
                 given.append(_piece(kind, words_alone, tally))

@@ -1,7 +1,7 @@
 """What a message states that somebody may be held to: sums, dates, names, promises and links, by fixed patterns.
 
-Pure, bounded, and without any judgement: what no pattern knows is not listed, and a list is no reading. Each fact says
-whether it also stands in the thread.
+Pure and bounded; it judges nothing, and what no pattern knows is not listed. Each fact says whether the thread has it
+too.
 """
 
 import re
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from rendering.result import Link
 
-# Of each kind; a message with more of them is read as a whole, and how many more there are is said.
+# So many of each kind are listed; the number of others is shown.
 MOST = 12
-# A message longer than this is no message; that its rest was not looked at is said.
+# Only this much of a message is searched; the page says so for a longer one.
 READ = 100_000
 
 _CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"

@@ -13,7 +13,7 @@ SAME, GONE, NEW, SKIPPED = "same", "gone", "new", "skipped"
 MAX_EFFORT = 200_000
 # Unchanged text is shown so far around a change; more than so much changed text is cut, and said to be.
 CONTEXT, MAX_SHOWN, MAX_CHANGES = 160, 12_000, 300
-# Folded into the changes on both sides: crumbs that stayed the same make a sentence harder to read, not easier.
+# Shorter unchanged text between two changes is folded into them: the sentence is easier to read.
 CRUMB = 16
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
 # A word with the points, commas and signs inside of it, so that an amount or an address stays whole.
@@ -199,7 +199,7 @@ def _steps(
 
 
 def _folded(steps: list[_Step]) -> list[_Step]:
-    """Join changes that only a crumb of unchanged text keeps apart."""
+    """Join changes that only a little unchanged text separates."""
     joined: list[_Step] = []
     for step in steps:
         last = joined[-1] if joined else None
