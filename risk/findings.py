@@ -1,4 +1,4 @@
-"""What a finding is, what the desk knows that checks may use, and the anchors on the page that findings point to."""
+"""What a finding is, what the desk knows that checks may use, and the page anchors of findings. To add one: `risk/__init__.py`."""
 
 import hashlib
 import re

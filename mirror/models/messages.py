@@ -141,10 +141,6 @@ class Message(models.Model):
             models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
             models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
             models.Index(fields=["ranked_at"], condition=Q(state="held"), name="message_ranked"),
-            # What came before these columns did: filled in batches, and then never again.
-            models.Index(
-                fields=["id"], condition=Q(search=None, revision__isnull=False), name="message_without_facets"
-            ),
             # Whose hits are still to be counted: mostly none.
             models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
             models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
