@@ -1,4 +1,7 @@
-"""What a finding is, what the desk knows that checks may use, and the page anchors of findings. To add one: `risk/__init__.py`."""
+"""What a finding is, what the desk knows that checks may use, and the anchors of findings on the page.
+
+To add a finding, see `risk/__init__.py`.
+"""
 
 import hashlib
 import re
