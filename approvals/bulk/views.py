@@ -86,7 +86,7 @@ def _answer_with_sheet(
         "problem": problem,
         "queue_query": _query(request),
     }
-    return render(request, "approvals/bulk.html", context, status=status)
+    return render(request, "approvals/bulk/bulk.html", context, status=status)
 
 
 def _note(gathered: Gathered, shown: Sheet, actor: Actor) -> None:
@@ -142,7 +142,7 @@ def done(request: DeskRequest) -> HttpResponse:
         return redirect("queue")
     context = done_context(batch, request.actor, now=timezone.now())
     return page_or_fragment(
-        request, page="approvals/bulk_done.html", fragment="approvals/_bulk_done.html", context=context
+        request, page="approvals/bulk/bulk_done.html", fragment="approvals/bulk/_bulk_done.html", context=context
     )
 
 

@@ -106,7 +106,9 @@ def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not request.htmx:
         return back_to_message(request, public_id)
     context = panel_context(request, message)
-    return render(request, "approvals/_beside.html", {**context, **_frame(request, message), "with_story": True})
+    return render(
+        request, "approvals/message_page/_side_panel.html", {**context, **_frame(request, message), "with_story": True}
+    )
 
 
 def _answer(
@@ -121,7 +123,7 @@ def _answer(
     kept = {"outcome": "claim", **(typed or {}), "asks": "yes" if asks else ""}
     if request.htmx:
         context = {**panel_context(request, message), **_frame(request, message), "problem": problem}
-        return render(request, "approvals/_beside.html", {**context, "typed": kept}, status=status)
+        return render(request, "approvals/message_page/_side_panel.html", {**context, "typed": kept}, status=status)
     if problem:
         return answer_with_message(request, message.public_id, status=status, error=problem, typed=kept)
     return back_to_message(request, message.public_id)
@@ -193,7 +195,7 @@ def _comments(request: DeskRequest, message: Message, more: dict[str, object], *
         **_frame(request, message),
         **more,
     }
-    return render(request, "approvals/_comments.html", context, status=status)
+    return render(request, "approvals/message_page/_comments.html", context, status=status)
 
 
 def _comment_notice(said: CommentResult) -> str:

@@ -68,7 +68,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
         "unseen": unseen_fields(content),
         **sheet_context(message, content, shown, way=way, sent_back=changes_since_sent_back(message), query=query),
     }
-    return render(request, "approvals/_sheet.html", context)
+    return render(request, "approvals/message_page/_sheet.html", context)
 
 
 @login_required
@@ -104,7 +104,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """The panel of files, as it is now."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(request, "approvals/_attachments.html", files_context(message, request.actor))
+    return render(request, "approvals/message_page/_attachments.html", files_context(message, request.actor))
 
 
 @login_required
@@ -142,7 +142,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """The words beside the decision that name what was not opened, as they are now."""
     message = get_visible_message_or_404(request.actor, public_id)
-    return render(request, "approvals/_unread.html", unread_context(message, request.actor))
+    return render(request, "approvals/message_page/_unread.html", unread_context(message, request.actor))
 
 
 @login_required
@@ -192,7 +192,12 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
             note_opened_part(
                 message, key=conversation.part, actor=request.actor, action="thread.opened", details=details
             )
-    return page_or_fragment(request, page="approvals/thread.html", fragment="approvals/_thread.html", context=context)
+    return page_or_fragment(
+        request,
+        page="approvals/message_page/thread.html",
+        fragment="approvals/message_page/_thread.html",
+        context=context,
+    )
 
 
 @dataclass(frozen=True)
@@ -230,7 +235,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
         "twin": stretch_of(rendered.read or rendered.text, page=1, size=TWIN),
         "now": timezone.now(),
     }
-    return render(request, "approvals/seen_decision.html", context)
+    return render(request, "approvals/message_page/past_verdict.html", context)
 
 
 @login_required

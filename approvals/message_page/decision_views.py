@@ -100,7 +100,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
         "queue_query": replace(filters, after=None).suffix,
         "others_wait": _others_waiting(request.actor) if filters.narrows or filters.tab != "waiting" else "",
     }
-    return render(request, "approvals/_nothing_left.html", context)
+    return render(request, "approvals/message_page/_nothing_left.html", context)
 
 
 def _others_waiting(actor: Actor) -> str:
@@ -129,7 +129,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=message.public_id)
-    return render(request, "approvals/_just.html", just_decided(actor, message.public_id))
+    return render(request, "approvals/queue/_decision_notice.html", just_decided(actor, message.public_id))
 
 
 @login_required
@@ -217,7 +217,7 @@ def _page(
         "conversation": conversation_of(message),
         "queue_query": filters_of(request).suffix,
     }
-    return render(request, "approvals/high_risk.html", context, status=status)
+    return render(request, "approvals/message_page/high_risk.html", context, status=status)
 
 
 @login_required

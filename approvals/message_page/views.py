@@ -114,7 +114,11 @@ def answer_with_message(
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(
-        request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
+        request,
+        page="approvals/message_page/message.html",
+        fragment="approvals/message_page/_message.html",
+        context=context,
+        status=status,
     )
 
 
@@ -276,4 +280,4 @@ def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
         raise Http404("No message with this id has reached this desk, or it is in a mailbox that you do not see.")
     if len(found) == 1:
         return redirect("message", public_id=found[0].public_id)
-    return render(request, "approvals/choose.html", {"messages": found, "upstream_id": upstream_id})
+    return render(request, "approvals/message_page/choose.html", {"messages": found, "upstream_id": upstream_id})

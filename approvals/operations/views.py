@@ -59,7 +59,11 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
         "now": now,
     }
     return page_or_fragment(
-        request, page="approvals/attention.html", fragment="approvals/_attention.html", context=context, status=status
+        request,
+        page="approvals/operations/attention.html",
+        fragment="approvals/operations/_attention.html",
+        context=context,
+        status=status,
     )
 
 

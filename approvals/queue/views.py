@@ -50,7 +50,9 @@ def queue(request: DeskRequest) -> HttpResponse:
         return JsonResponse(_for_scripts(actor, filters))
     context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     context |= just_decided(actor, MessageForm(request.GET).just_decided())
-    return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
+    return page_or_fragment(
+        request, page="approvals/queue/queue.html", fragment="approvals/queue/_list.html", context=context
+    )
 
 
 def filters_of(request: DeskRequest) -> Filters:
@@ -298,4 +300,6 @@ def history(request: DeskRequest) -> HttpResponse:
         "is_first_page": after is None,
         "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
     }
-    return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)
+    return page_or_fragment(
+        request, page="approvals/queue/history.html", fragment="approvals/queue/_history.html", context=context
+    )

@@ -91,7 +91,7 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "part_heads": [*PARTS.values()],
         "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},
     }
-    return render(request, "approvals/report_decisions.html", context)
+    return render(request, "approvals/reports/report_decisions.html", context)
 
 
 @login_required
@@ -120,7 +120,7 @@ def rows(request: DeskRequest) -> HttpResponse:
         "earlier": page - 1,
         "later": page + 1 if end < number + gone else 0,
     }
-    return render(request, "approvals/report_decision_rows.html", context)
+    return render(request, "approvals/reports/report_decision_rows.html", context)
 
 
 @login_required

@@ -131,7 +131,7 @@ def findings(request: DeskRequest) -> HttpResponse:
     hits = hits_by_rule(queue_messages().visible_to(request.actor))
     rules = [WeighedRule(rule, weights.get(rule.name), hits.get(rule.name, 0)) for rule in RULES.values()]
     rules.sort(key=lambda one: -one.points)
-    return render(request, "approvals/rules.html", {"rules": rules, "may_weigh": may_weigh(request.actor)})
+    return render(request, "approvals/risk_rules/rules.html", {"rules": rules, "may_weigh": may_weigh(request.actor)})
 
 
 @login_required
@@ -187,7 +187,7 @@ def _answer(
         "problem": problem,
         "typed": weighed.points if typed is None else typed,
     }
-    return render(request, "approvals/rule.html", context, status=status)
+    return render(request, "approvals/risk_rules/rule.html", context, status=status)
 
 
 def _hit(message: Message, published: Rule, points: int) -> Hit:

@@ -75,7 +75,7 @@ def connection_page(
         **more,
     }
     status = 422 if section or problem else 200
-    return answer(request, "approvals/connection.html", context, status=status, failed=failed)
+    return answer(request, "connections/connection.html", context, status=status, failed=failed)
 
 
 def slots_of(found: Connection) -> list[dict[str, Any]]:
@@ -209,7 +209,7 @@ def remove(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 def _removal_page(request: DeskRequest, found: Connection, *, problem: str = "", typed: str = "") -> HttpResponse:
     context = {"one": found, "remains": commands.what_remains(found), "problem": problem, "typed": typed}
-    return render(request, "approvals/connection_remove.html", context, status=422 if problem else 200)
+    return render(request, "connections/connection_remove.html", context, status=422 if problem else 200)
 
 
 @login_required
@@ -323,7 +323,7 @@ def take_secret(request: DeskRequest, connection_id: int) -> HttpResponse:
     except CHANGE_ERRORS as error:
         return connection_page(request, found, section="secret", failed=error)
     if not typed:
-        return render(request, "approvals/connection_secret.html", {"one": changed, "secret": secret})
+        return render(request, "connections/connection_secret.html", {"one": changed, "secret": secret})
     return _done(request, found, "The secret is taken from now on.")
 
 

@@ -58,7 +58,7 @@ def connections_page(request: DeskRequest, *, status: int = 200, problem: str = 
         "may_add": commands.may_add(actor),
         "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
     }
-    page, fragment = "approvals/connections.html", "approvals/_connections.html"
+    page, fragment = "connections/connections.html", "connections/_connections.html"
     return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
 
 
@@ -194,4 +194,4 @@ def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, 
         "problem": errors.get(NON_FIELD_ERRORS, ""),
         "typed": typed,
     }
-    return render(request, "approvals/connection_add.html", context, status=422 if errors else 200)
+    return render(request, "connections/connection_add.html", context, status=422 if errors else 200)

@@ -104,7 +104,7 @@ def _change(
 ) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
-        return render(request, "approvals/domains.html", {"refused": True, "connection": connection}, status=403)
+        return render(request, "connections/domains.html", {"refused": True, "connection": connection}, status=403)
     if form is not None and not form.is_valid():
         return _list_page(request, typed_for=connection_id, form=form)
     try:
@@ -124,10 +124,10 @@ def _list_page(
 ) -> HttpResponse:
     accounts = administered_connections(request.actor)
     if not accounts:
-        return render(request, "approvals/domains.html", {"refused": True}, status=403)
+        return render(request, "connections/domains.html", {"refused": True}, status=403)
     rows = [_account(request, one) for one in accounts]
     context = {"accounts": rows, "typed": request.POST, "typed_for": typed_for}
-    return answer(request, "approvals/domains.html", context, form=form, failed=failed)
+    return answer(request, "connections/domains.html", context, form=form, failed=failed)
 
 
 def _account(request: DeskRequest, connection: Connection) -> Account:

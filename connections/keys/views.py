@@ -63,9 +63,9 @@ def api_keys(request: DeskRequest) -> HttpResponse:
 def _list_page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
     accounts = administered_connections(request.actor)
     if not accounts:
-        return render(request, "approvals/api_keys.html", {"refused": True}, status=403)
+        return render(request, "connections/api_keys.html", {"refused": True}, status=403)
     context = {"accounts": [_account(request, one) for one in accounts]}
-    return answer(request, "approvals/api_keys.html", context, failed=failed)
+    return answer(request, "connections/api_keys.html", context, failed=failed)
 
 
 def _account(request: DeskRequest, connection: Connection) -> Account:
@@ -82,7 +82,7 @@ def _account(request: DeskRequest, connection: Connection) -> Account:
 
 def _refused_page(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Say that only admins of an account see its keys."""
-    return render(request, "approvals/api_keys.html", {"refused": True, "connection": connection}, status=403)
+    return render(request, "connections/api_keys.html", {"refused": True, "connection": connection}, status=403)
 
 
 def _possible_owners() -> list[Person]:
@@ -112,7 +112,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
     context = {"connection": connection, "made": created, "owner": owner, "scopes": SCOPES}
-    return render(request, "approvals/api_key_made.html", context)
+    return render(request, "connections/api_key_made.html", context)
 
 
 def _add_page(
@@ -134,7 +134,7 @@ def _add_page(
         "ticket": new_ticket(),
         **more,
     }
-    return answer(request, "approvals/api_key_add.html", context, failed=failed, status=status)
+    return answer(request, "connections/api_key_add.html", context, failed=failed, status=status)
 
 
 @login_required
@@ -193,7 +193,7 @@ def revoke(request: DeskRequest, connection_id: int, key_id: str) -> HttpRespons
     connection, key, refusal = _find(request, connection_id, key_id)
     if refusal:
         return refusal
-    template, context = "approvals/api_key_revoke.html", {"connection": connection, "key": key}
+    template, context = "connections/api_key_revoke.html", {"connection": connection, "key": key}
     if request.method != "POST":
         return render(request, template, context)
     code = request.POST.get("approval_code", "").strip()[:40]
@@ -238,4 +238,4 @@ def _key_page(
         "ticked": request.POST.getlist("scopes") if is_typed else key.scopes,
         "ticked_boxes": request.POST.getlist("mailboxes") if is_typed else key.mailboxes,
     }
-    return answer(request, "approvals/api_key.html", context, form=form, failed=failed)
+    return answer(request, "connections/api_key.html", context, form=form, failed=failed)

@@ -140,7 +140,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed
         "typed": typed or {},
         "now": timezone.now(),
     }
-    return render(request, "approvals/kill_switch.html", context, status=status)
+    return render(request, "connections/kill_switch.html", context, status=status)
 
 
 def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:

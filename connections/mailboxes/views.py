@@ -83,7 +83,7 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
     connections = list(Connection.objects.at_work().visible_to(actor).order_by("name", "pk"))
     accounts = [_account(connection, actor) for connection in connections]
     context = {"accounts": accounts, "is_admin": actor.has(Role.ADMIN), "may_add": any(a.may_add for a in accounts)}
-    return render(request, "approvals/mailboxes.html", context)
+    return render(request, "connections/mailboxes.html", context)
 
 
 def _account(connection: Connection, actor: Actor) -> Account:
@@ -133,7 +133,7 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     """Show the form for a mailbox, and make it."""
     actor: Actor = request.actor
     accounts = administered_connections(actor)
-    template = "approvals/mailbox_add.html"
+    template = "connections/mailbox_add.html"
     if not accounts:
         return render(request, template, {"refused": True}, status=403)
     with_key = Connection.objects.filter(pk__in=[one.pk for one in accounts if one.admin_key]).order_by("name", "pk")
@@ -252,7 +252,7 @@ def _loosen_page(
         "wish": None if is_refused else _request_for(found, to),
         "is_refused": is_refused,
     }
-    return answer(request, "approvals/mailbox_loosen.html", context, failed=failed)
+    return answer(request, "connections/mailbox_loosen.html", context, failed=failed)
 
 
 def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
@@ -273,7 +273,7 @@ def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
     if not is_admin(request.actor, found.connection):
         refusal = ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
         return _mailbox_page(request, found, failed=refusal)
-    template, context = "approvals/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
+    template, context = "connections/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
     if request.method != "POST":
         return render(request, template, context)
     form, context = DeleteForm(request.POST, mailbox=found), context | {"typed": request.POST}
@@ -315,7 +315,7 @@ def _mailbox_page(
         "expire_hours": typed.get("expire_hours", hours),
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
-    return answer(request, "approvals/mailbox.html", context, form=form, failed=failed)
+    return answer(request, "connections/mailbox.html", context, form=form, failed=failed)
 
 
 def _settings_typed(mailbox: Mailbox, typed: Any) -> dict[str, Any]:

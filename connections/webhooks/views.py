@@ -63,9 +63,9 @@ def webhooks(request: DeskRequest) -> HttpResponse:
 def _list_page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
     accounts = administered_connections(request.actor)
     if not accounts:
-        return render(request, "approvals/hooks.html", {"refused": True}, status=403)
+        return render(request, "connections/webhooks.html", {"refused": True}, status=403)
     return answer(
-        request, "approvals/hooks.html", {"accounts": [_account(request, one) for one in accounts]}, failed=failed
+        request, "connections/webhooks.html", {"accounts": [_account(request, one) for one in accounts]}, failed=failed
     )
 
 
@@ -82,7 +82,7 @@ def _account(request: DeskRequest, connection: Connection) -> Account:
 
 def _refused_page(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Say that only admins of an account see its webhooks."""
-    return render(request, "approvals/hooks.html", {"refused": True, "connection": connection}, status=403)
+    return render(request, "connections/webhooks.html", {"refused": True, "connection": connection}, status=403)
 
 
 @login_required
@@ -105,7 +105,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
         created = register_webhook(connection=connection, actor=request.actor, wanted=form.wanted(), code=code)
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
-    return render(request, "approvals/hook_made.html", {"connection": connection, "made": created, "is_new": True})
+    return render(request, "connections/webhook_made.html", {"connection": connection, "made": created, "is_new": True})
 
 
 def _add_page(
@@ -128,7 +128,7 @@ def _add_page(
         "ticket": new_ticket(),
         "problem": problem,
     }
-    return answer(request, "approvals/hook_add.html", context, form=form, failed=failed, status=status)
+    return answer(request, "connections/webhook_add.html", context, form=form, failed=failed, status=status)
 
 
 @login_required
@@ -138,7 +138,7 @@ def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return _refused_page(request, connection)
-    return render(request, "approvals/_hook_bodies.html", {"bodies": sample_bodies(request.GET.getlist("events"))})
+    return render(request, "connections/_webhook_bodies.html", {"bodies": sample_bodies(request.GET.getlist("events"))})
 
 
 @login_required
@@ -184,7 +184,7 @@ def rotate(request: DeskRequest, connection_id: int, subscription_id: str) -> Ht
     except CHANGE_ERRORS as error:
         return _webhook_page(request, connection, found, failed=error)
     context = {"connection": connection, "made": rotated, "overlap": dict(OVERLAPS)[overlap] if overlap else ""}
-    return render(request, "approvals/hook_made.html", context)
+    return render(request, "connections/webhook_made.html", context)
 
 
 @login_required
@@ -195,7 +195,7 @@ def delete(request: DeskRequest, connection_id: int, subscription_id: str) -> Ht
     connection, found, refusal = _find(request, connection_id, subscription_id)
     if refusal:
         return refusal
-    template, context = "approvals/hook_delete.html", {"connection": connection, "hook": found}
+    template, context = "connections/webhook_delete.html", {"connection": connection, "hook": found}
     if request.method != "POST":
         return render(request, template, context)
     form = DeleteWebhookForm(request.POST, is_ours=found.is_ours)
@@ -270,4 +270,4 @@ def _webhook_page(
         "ticket": new_ticket(),
         "problem": problem,
     }
-    return answer(request, "approvals/hook.html", context, form=form, failed=failed, status=status)
+    return answer(request, "connections/webhook.html", context, form=form, failed=failed, status=status)

@@ -75,7 +75,7 @@ def allowlists(request: DeskRequest) -> HttpResponse:
         "found_more": len(found) > FOUND,
         "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
-    return render(request, "approvals/allowlists.html", context)
+    return render(request, "policy/allowlists.html", context)
 
 
 @login_required
@@ -98,7 +98,7 @@ def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
         "next_before": changes[PAGE - 1].pk if len(changes) > PAGE else None,
         "is_first_page": number is None,
     }
-    return render(request, "approvals/allowlist_history.html", context)
+    return render(request, "policy/allowlist_history.html", context)
 
 
 @login_required
@@ -117,7 +117,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
         "is_live": _is_live(row),
         "changes": changes_in_words(row.changes.for_page(None)[:PAGE]),
     }
-    return render(request, "approvals/allow_entry.html", context)
+    return render(request, "policy/allow_entry.html", context)
 
 
 def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> ListRef:
@@ -165,7 +165,7 @@ def answer_list(
         "problem": wrong[1],
         "typed": typed or {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]},
     }
-    return render(request, "approvals/allowlist.html", context, status=status)
+    return render(request, "policy/allowlist.html", context, status=status)
 
 
 def _page_before(request: DeskRequest) -> int | None:
@@ -319,7 +319,7 @@ def _show(
         "stale": stale[0] if stale else "",
         "meanwhile": changes_in_words(at.row.changes.after_version(stale[1])[:PREVIEWED]) if stale and at.row else [],
     }
-    return render(request, "approvals/allowlist_preview.html", context, status=status)
+    return render(request, "policy/allowlist_preview.html", context, status=status)
 
 
 def _tried(at: ListRef, shown: Preview, actor: Actor) -> RehearsalResult:
@@ -346,7 +346,7 @@ def _import_form(
         "problems_more": max(0, len(problems) - PREVIEWED),
         "how": request.POST.get("how", "add"),
     }
-    return render(request, "approvals/allowlist_import.html", context, status=status)
+    return render(request, "policy/allowlist_import.html", context, status=status)
 
 
 @login_required
@@ -410,7 +410,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
         "problem": problem,
         "days": DAYS,
     }
-    return render(request, "approvals/refusals.html", context, status=status)
+    return render(request, "policy/refusals.html", context, status=status)
 
 
 def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:

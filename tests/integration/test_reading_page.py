@@ -55,7 +55,7 @@ def recipients(message, person):
     content, findings = stored_content(message.revision), message.revision.findings
     fields = address_lines(message, content, actor=person.actor(surface="web"), findings=findings)
     context = {"fields": fields, "message": message, "content": content}
-    page = compact(render_to_string("approvals/_addresses.html", context))
+    page = compact(render_to_string("approvals/message_page/_addresses.html", context))
     to = re.sub("</?bdi>", "", page).partition("<dt>To</dt>")[2].partition("</dd>")[0]
     people = [words(one) for one in re.findall(r'<span class="person".*?(?=<span class="person"|$)', to, re.DOTALL)]
     return {re.search(r"\S+@\S+", one)[0]: one for one in people}
