@@ -70,7 +70,7 @@ def pane(message, person):
     actor = person.actor(surface="web")
     context = message_context(get_visible_message_or_404(actor, message.public_id), actor, filters=Filters())
     parts = ("message_bar", "message_notes", "decide")
-    return plain("".join(render_to_string(f"approvals/_{name}.html", context) for name in parts))
+    return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))
 
 
 def buttons(page):
