@@ -6,8 +6,6 @@ For the process of that benchmark alone: the product itself has no pages of Djan
 from collections.abc import Callable
 from typing import Any
 
-from approvals.querysets.messages import desk_messages
-
 APP = "django.contrib.admin"
 
 
@@ -20,6 +18,7 @@ def message_list() -> Callable[[Any], Any]:
     from django.http import HttpRequest
     from django.urls import path, set_urlconf
 
+    from approvals.querysets.messages import desk_messages
     from mirror.models import Message
 
     class Everybody(admin.AdminSite):
