@@ -170,7 +170,8 @@ class Planned:
         entry = self.entry
         parameters = {
             "entry": entry.pk,
-            "card_kinds": card_kinds(),
+            # As PostgreSQL writes an array: adapting a list costs more, and every act of the ledger comes here.
+            "card_kinds": f"{{{','.join(card_kinds())}}}",
             "action": entry.action,
             "action_listed": json.dumps([entry.action]),
             "connection": entry.connection,
