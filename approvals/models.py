@@ -308,7 +308,7 @@ class RuleWeight(models.Model):
     points = models.PositiveSmallIntegerField(null=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
-    # Up to where, oldest first, what is held has been weighed anew; empty: all of it has.
+    # Up to where, oldest first, what is held has been weighed again; empty: all of it has.
     weighed_to = models.DateTimeField(null=True)
     weighed_to_key = models.BigIntegerField(default=0)
 

@@ -243,7 +243,7 @@ def _abandon() -> None:
 
 @shared_task
 def reweigh(weight_id: int) -> str:
-    """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
+    """Weigh held messages again after a rule was given other points, for a few seconds at a time."""
     return _for_a_while(reweigh, weight_id, partial(weighing.reweigh, weight_id=weight_id)) or "weighed"
 
 

@@ -189,7 +189,7 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class _BoundedSocket(socket.socket):
-    """Each read and write gets only what is left of the time: a drip does not begin it anew."""
+    """Each read and write gets only what is left of the time: a drip does not start the time again."""
 
     limits: Limits | None = None
 

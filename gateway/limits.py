@@ -153,7 +153,7 @@ def _check_month(account: Account, now: datetime) -> None:
     if quota is None or Email.objects.charged_to(account, since=begin).count() < quota:
         return
     raise TooManyRequests(
-        f"The monthly quota of {quota} emails is used up. It begins anew at {_next_month(begin):%Y-%m-%d} 00:00 UTC; "
+        f"The monthly quota of {quota} emails is used up. It starts again at {_next_month(begin):%Y-%m-%d} 00:00 UTC; "
         "the operator can raise it.",
         code="quota_exceeded",
         retry_after=_seconds(_next_month(begin) - now),

@@ -54,7 +54,7 @@ def pull(
                 connection=connection, mailbox=mailbox, reason=reason.strip()[:MAX_REASON], pulled_by_id=int(actor.id)
             )
     except IntegrityError:
-        # Released again in this moment, it is pulled anew.
+        # Released again in this moment, it is pulled again.
         return scope.first() or pull(actor=actor, reason=reason, connection=connection, mailbox=mailbox)
     switch.refresh_from_db()
     _record("kill_switch.pulled", switch, actor)

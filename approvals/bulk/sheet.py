@@ -73,7 +73,9 @@ class Sheet:
         asked = set(ticked)
         found = tuple(item for item in self.items if (str(item.message), item.fingerprint) in asked)
         if len(found) != len(asked):
-            raise SheetNotOurs("Something was ticked that was not on this sheet, so nothing was decided. Open it anew.")
+            raise SheetNotOurs(
+                "A ticked message was not on this sheet, so nothing was decided. Open it again."
+            )
         return found
 
 
@@ -95,7 +97,7 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
     except signing.BadSignature:
         whose, sheet, items = "", "", ()
     if not person or whose != person:
-        raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it anew.")
+        raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it again.")
     return Sheet(sheet, tuple(OnSheet(UUID(key), print_, not why, why or "") for key, print_, why in items))
 
 

@@ -91,7 +91,7 @@ def _contacts(connection: int) -> Mapping[str, int]:
 
 
 def clear_contacts() -> None:
-    """Look everything up anew: for tests, whose history changes faster than anybody's."""
+    """Forget what was looked up: for tests, whose history changes faster than anybody's."""
     _kept.clear()
 
 

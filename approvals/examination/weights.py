@@ -12,7 +12,7 @@ def weights_in_force() -> dict[str, int]:
     """Return the points of the rules that admins weighed.
 
     In a transaction it keeps everybody from weighing a rule until that ends: what is stored by these points is there
-    when the held ones are weighed anew.
+    when the held ones are weighed again.
     """
     if database.in_atomic_block:
         with database.cursor() as cursor:

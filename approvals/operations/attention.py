@@ -347,7 +347,7 @@ def refused(actor: Actor, *, at_most: int) -> Iterator[AttentionItem]:
             f"{named(decision.message)} was {decision.word}, and is held again",
             decision.changed_at,
             decision.explanation,
-            "Nothing was sent. Read it again, then decide anew.",
+            "Nothing was sent. Read it again, then decide again.",
             open_page(actor, decision.message, "Read again"),
             decision.message,
             whose=REVIEWER,

@@ -107,7 +107,8 @@ class DecisionFigures(models.QuerySet["Decision"]):
         kept = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
         sql, values = kept.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
         told = (
-            "SELECT rule, count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"  # noqa: S608 - Django's own SQL
+            "SELECT rule,"  # noqa: S608 - Django's own SQL
+            " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
             f" FROM ({sql}) AS kept (outcome, rules),"
             " unnest(CASE WHEN rules = '{}' THEN ARRAY['']::varchar[] ELSE rules END) AS rule GROUP BY rule"
         )
@@ -219,7 +220,8 @@ class DecisionReported(DecisionFigures):
         sql, values = self.order_by().values_list(*columns, _took()).query.sql_with_params()
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for _, condition in FIGURES.values())
         told = (
-            f"SELECT grouping(given_by, connection), given_by, rule, connection, mailbox, count(*), {counts},"  # noqa: S608 - Django's own SQL, and conditions of this file
+            "SELECT grouping(given_by, connection),"  # noqa: S608 - Django's own SQL, and conditions of this file
+            f" given_by, rule, connection, mailbox, count(*), {counts},"
             " percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE rule = '' AND state <> 'undone')"
             f" FROM ({sql}) AS made (given_by, rule, outcome, state, connection, mailbox, risk_level, took)"
             " GROUP BY GROUPING SETS ((given_by, rule), (connection, mailbox), ())"

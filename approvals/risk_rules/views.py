@@ -74,7 +74,10 @@ def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
     """Return in how many of these messages each rule saw something lately, by one scan (relies on message_changed)."""
     newest = lately(messages).in_order("newest").values("rules")[:MOST]
     sql, parameters = newest.query.sql_with_params()
-    counted = f"SELECT rule, count(*) FROM ({sql}) AS newest, unnest(newest.rules) AS rule GROUP BY rule"  # noqa: S608 - Django's own SQL
+    counted = (
+        "SELECT rule, count(*)"  # noqa: S608 - Django's own SQL
+        f" FROM ({sql}) AS newest, unnest(newest.rules) AS rule GROUP BY rule"
+    )
     return {str(rule): int(number) for rule, number in run(counted, parameters).rows or ()}
 
 
@@ -157,7 +160,7 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     except ActNotAllowed as error:
         return _answer(request, published, status=403, problem=error.sentence)
     counts = published.points if weight.points is None else weight.points
-    said = f"“{published.words.capitalize()}” counts {counts} now. What is held is weighed anew by itself."
+    said = f"“{published.words.capitalize()}” counts {counts} now. Held messages are weighed again in the background."
     messages.info(request, said, extra_tags="desk")
     return redirect("rule", rule=rule)
 

@@ -34,7 +34,7 @@ def may_weigh(actor: Actor) -> bool:
 
 
 def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
-    """Give a published rule other points, or the published ones again; what is held is weighed anew soon after.
+    """Give a published rule other points, or the published ones again; held messages are weighed again soon after.
 
     Raises ActNotAllowed for who may not, and KeyError for a rule that is not published.
     """

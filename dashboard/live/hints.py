@@ -95,7 +95,7 @@ def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
 
 
 def on_access_changed(person: int | None, **_: Any) -> None:
-    """Let the streams of somebody ask anew who is there: a session ended, or reaches less."""
+    """Let the streams of somebody ask again who is there: a session ended, or reaches less."""
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
     _after_commit(_publish, hint)
 

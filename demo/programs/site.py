@@ -37,7 +37,7 @@ class Programs:
             return json_answer({"error": "method not allowed", "status": 405}, 405)
         if is_event:
             return take_events(self.record, request)
-        # Read anew each time: it is made after this process has begun.
+        # Read each time: it is made after this process has begun.
         return take_hook(self.record, request, read_credentials(self.credentials).get(HOOK_SECRET, ""))
 
     def page(self) -> str:

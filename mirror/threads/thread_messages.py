@@ -108,7 +108,7 @@ def text_of(content: Content) -> str:
 def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[ThreadMessage]:
     """Store messages of a thread, and return those that became facts of it just now.
 
-    One that was waiting and has come or left since is stored anew: keys grow in the order in which that happened, and
+    One that was waiting and has come or left since is stored again: keys grow in the order in which that happened, and
     whoever says up to which message they read names its key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)

@@ -143,7 +143,7 @@ def remove_role(request: DeskRequest, person_id: int) -> HttpResponse:
     form = GrantForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such role.")
-    notice = f"The role is taken. {listed.person} signs in anew to go on with what is left."
+    notice = f"The role is taken. {listed.person} has to sign in again to use what is left."
     return _change(request, person_id, take_role, at="roles", notice=notice, grant_id=form.cleaned_data["grant"])
 
 

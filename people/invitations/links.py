@@ -82,7 +82,7 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
     invitation = _find(lock_actor(actor), invitation_id)
     roles = _stored_roles(invitation)
     if not roles:
-        raise NotYours("What this invitation was for is not at the desk any more. Invite them anew.")
+        raise NotYours("What this invitation was for is not at the desk any more. Invite them again.")
     lasts = invitation.expires_at - invitation.created_at
     Invitation.objects.filter(pk=invitation.pk).withdraw()
     return invite(actor=actor, email=invitation.email, name=invitation.name, roles=roles, lasts=lasts)

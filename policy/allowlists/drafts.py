@@ -16,7 +16,7 @@ from policy.models import AllowEntry
 
 # A form may have one mebibyte; its other fields are short.
 MAX_PACKED = 950_000
-# A form left open for longer is made anew.
+# A form left open for longer is made again.
 _GOOD_FOR = 24 * 3600
 
 

@@ -197,6 +197,6 @@ def test_admin_weighs_on_the_page_and_points_that_are_none_are_refused_and_kept(
 
     page = plain(client.post(f"{PAGE}weigh/", {"points": "80"}, follow=True))
     assert "“Greets another” counts 80 now." in page
-    assert "What is held is being weighed anew." in page
+    assert "Held messages are being weighed again." in page
     client.post(f"{PAGE}weigh/", {"points": "", "as_published": "1"})
     assert RuleWeight.objects.get().points is None

@@ -167,7 +167,7 @@ def _ask(interaction: Interaction) -> str:
     _record_once(interaction, command)
     if (run := COMMANDS.get(command.name)) is None:
         raise CommandRefused(
-            "This desk does not know the command. An admin registers them anew.", reason="unknown name"
+            "This desk does not know the command. An admin has to register them again.", reason="unknown name"
         )
     _set_progress(interaction, CALLING)
     try:
