@@ -98,7 +98,7 @@ def _read(webhook_id: str) -> Connection | None:
 WINDOW = 60
 # A sender with a wrong secret tries each event four times; beyond these nobody needs to be told the same again.
 FROM_ONE_ADDRESS, TO_ONE_CONNECTION = 60, 600
-TOTAL = "countersign:unsigned-unsigned_total"
+TOTAL = "countersign:unsigned-total"
 
 
 @dataclass(frozen=True)
