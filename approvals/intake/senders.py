@@ -81,7 +81,7 @@ def _tell_all() -> None:
 def _read(webhook_id: str) -> Connection | None:
     # PostgreSQL cannot even be asked for U+0000.
     began = time.monotonic()
-    # Judgement by the database's clock: one host's may be off, and would refuse what is valid.
+    # Judged by the database's clock: one host's may be off, and would refuse what is valid.
     overlaps = ExpressionWrapper(
         Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None), output_field=BooleanField()
     )

@@ -29,8 +29,8 @@ app.conf.task_always_eager = True
 app.loader.import_default_modules()
 def work(task, *arguments):
     done = app.tasks[task](*arguments)
-    while woken:
-        name, row = woken.pop(0)
+    while enqueued:
+        name, row = enqueued.pop(0)
         app.tasks[name](row)
     return done
 """
