@@ -112,7 +112,7 @@ class DecisionFigures(models.QuerySet["Decision"]):
             f" FROM ({sql}) AS kept (outcome, rules),"
             " unnest(CASE WHEN rules = '{}' THEN ARRAY['']::varchar[] ELSE rules END) AS rule GROUP BY rule"
         )
-        return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(told, values).rows or ()]
+        return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(told, values).rows]
 
     def ended_by_the_desk(self) -> list[tuple[str, str, int]]:
         """Return rule, explanation and number of what the desk did not let go (relies on decision_to_look_at)."""
@@ -226,7 +226,7 @@ class DecisionReported(DecisionFigures):
             f" FROM ({sql}) AS made (given_by, rule, outcome, state, connection, mailbox, risk_level, took)"
             " GROUP BY GROUPING SETS ((given_by, rule), (connection, mailbox), ())"
         )
-        return [_group(row) for row in run(told, values).rows or ()]
+        return [_group(row) for row in run(told, values).rows]
 
 
 def decided_elsewhere(messages: "models.QuerySet[Message]", since: datetime, until: datetime) -> Any:

@@ -78,7 +78,7 @@ def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
         "SELECT rule, count(*)"  # noqa: S608 - Django's own SQL
         f" FROM ({sql}) AS newest, unnest(newest.rules) AS rule GROUP BY rule"
     )
-    return {str(rule): int(number) for rule, number in run(counted, parameters).rows or ()}
+    return {str(rule): int(number) for rule, number in run(counted, parameters).rows}
 
 
 def hits_of(messages: "QueueQuerySet", rule: str, *, after: Position | None) -> "QueueQuerySet":

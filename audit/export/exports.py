@@ -204,4 +204,4 @@ def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
 def seals_of(entries: list[int]) -> dict[int, int]:
     """Return under which seals these entries stand. They travel as one value, however many they are."""
     keys = "{" + ",".join(map(str, entries)) + "}"
-    return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows or ())
+    return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows)

@@ -167,7 +167,7 @@ def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> E
 
 def _all_keys(answer: Answer | None) -> list[int] | None:
     """Return the keys that were found, None where they are too many to be all."""
-    if answer is None or answer.rows is None or len(answer.rows) > RARE:
+    if answer is None or len(answer.rows) > RARE:
         return None
     return [key for (key,) in answer.rows]
 
@@ -274,7 +274,7 @@ def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets
     columns = ("id", "action", "actor_kind", "actor_id", "surface", "connection")
     sql, values = entries.newest_first().values(*columns)[: COUNTED + 1].query.sql_with_params()
     try:
-        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED), values).rows or ()
+        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED), values).rows
     except OperationalError as error:
         if not _is_cancelled(error):
             raise

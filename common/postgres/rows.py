@@ -1,4 +1,4 @@
-"""Rows without the ORM where it costs too much, and statements that are sent in one batch.
+"""Rows without the ORM where it costs too much, and statements that are sent together, by psycopg's pipeline mode.
 
 Everything goes through Django's own connection and its transaction; only how statements are made and sent differs.
 """
@@ -6,7 +6,7 @@ Everything goes through Django's own connection and its transaction; only how st
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from django.db import DatabaseError, models
@@ -17,13 +17,18 @@ from django.db.models.expressions import DatabaseDefault
 class Answer:
     """The rows of a statement; none until it was sent."""
 
-    def __init__(self, sql: str) -> None:
-        self.sql = sql
-        self.rows: Sequence[tuple[Any, ...]] | None = None
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+
+    @cached_property
+    def rows(self) -> Sequence[tuple[Any, ...]]:
+        """Every row; none for a statement that returns nothing."""
+        with self._cursor as cursor:
+            assert cursor.pgresult is not None, "its statement has not been sent yet"
+            return cursor.fetchall() if cursor.description else []
 
     def one(self) -> tuple[Any, ...] | None:
         """Return the first row, None where there is none."""
-        assert self.rows is not None, "its statement has not been sent yet"
         return self.rows[0] if self.rows else None
 
     def row(self) -> tuple[Any, ...]:
@@ -34,26 +39,20 @@ class Answer:
 
 
 _unbatched: ContextVar[bool] = ContextVar("unbatched", default=False)
-_batch: ContextVar[list[Answer] | None] = ContextVar("batch", default=None)
 
 
 @contextlib.contextmanager
 def batch() -> Iterator[None]:
-    """Send the statements of the block in one message at its end; their rows are there after the block, not before.
+    """Send the statements of the block together at its end, without waiting for the answer to each.
 
-    Only what goes through `run` and `insert` is batched. The first statement that fails ends the block with its error,
-    and the transaction can only be rolled back. Relies on parameters being bound on the client, Django's default.
+    The first statement that fails ends the block with its error, and the transaction can only be rolled back.
     """
-    if _unbatched.get() or _batch.get() is not None:
+    database.ensure_connection()
+    if _unbatched.get() or in_batch():
         yield
         return
-    waiting: list[Answer] = []
-    token = _batch.set(waiting)
-    try:
+    with database.wrap_database_errors, database.connection.pipeline():
         yield
-    finally:
-        _batch.reset(token)
-    _send(waiting)
 
 
 @contextlib.contextmanager
@@ -68,26 +67,29 @@ def unbatched() -> Iterator[None]:
 
 def in_batch() -> bool:
     """Whether statements are being batched: then a savepoint rescues nothing."""
-    return _batch.get() is not None
+    return bool(database.connection and database.connection.info.pipeline_status)
 
 
-def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
+def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
     """Execute one statement, at once or with its batch, and return its answer."""
-    waiting = _batch.get()
-    if waiting is None:
-        return _at_once(sql, parameters)
-    answer = _merged(sql, parameters)
-    waiting.append(answer)
+    cursor = database.cursor()
+    cursor.execute(sql, parameters)
+    answer = Answer(cursor)
+    if not in_batch():
+        _ = answer.rows
     return answer
 
 
-def run_apart(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
+def run_apart(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
     """Execute one statement whose failure costs nothing of the transaction but the statement itself."""
-    answer = _merged(sql, parameters)
     try:
-        _send([Answer("SAVEPOINT apart"), answer, Answer("RELEASE SAVEPOINT apart")])
+        with batch():
+            run("SAVEPOINT apart")
+            answer = run(sql, parameters)
+            run("RELEASE SAVEPOINT apart")
     except DatabaseError:
-        _send([Answer("ROLLBACK TO SAVEPOINT apart"), Answer("RELEASE SAVEPOINT apart")])
+        run("ROLLBACK TO SAVEPOINT apart")
+        run("RELEASE SAVEPOINT apart")
         raise
     return answer
 
@@ -114,28 +116,3 @@ def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bo
     places = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
     return f'INSERT INTO "{table}" ({names}) VALUES ({places}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
-
-
-def _at_once(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Answer:
-    answer = Answer(sql)
-    with database.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        answer.rows = cursor.fetchall() if cursor.description else []
-    return answer
-
-
-def _merged(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Answer:
-    database.ensure_connection()
-    with database.wrap_database_errors, database.connection.cursor() as cursor:
-        return Answer(cursor.mogrify(sql, parameters))
-
-
-def _send(answers: list[Answer]) -> None:
-    if not answers:
-        return
-    with database.cursor() as cursor:
-        # Parameters are in the text already; passing none keeps a percent sign from being read as one.
-        cursor.execute(";\n".join(answer.sql for answer in answers))
-        for answer in answers:
-            answer.rows = cursor.fetchall() if cursor.description else []
-            cursor.nextset()

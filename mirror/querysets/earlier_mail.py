@@ -83,7 +83,7 @@ def contacts_in(
     left = list(_LEFT)
     ended = [*left, MessageState.REJECTED]
     answer = run(sql, [list(addresses), *values, left, ended, ended, connection])
-    found = (Contact(*row) for row in answer.rows or ())
+    found = (Contact(*row) for row in answer.rows)
     return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
 
 
@@ -175,4 +175,4 @@ def _rejected(sql: str, message: "Message", likeness: Any, most: int) -> list[Re
 
 
 def _rows(sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
-    return run(sql, parameters).rows or ()
+    return run(sql, parameters).rows
