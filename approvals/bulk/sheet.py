@@ -73,9 +73,7 @@ class Sheet:
         asked = set(ticked)
         found = tuple(item for item in self.items if (str(item.message), item.fingerprint) in asked)
         if len(found) != len(asked):
-            raise SheetNotOurs(
-                "A ticked message was not on this sheet, so nothing was decided. Open it again."
-            )
+            raise SheetNotOurs("A ticked message was not on this sheet, so nothing was decided. Open it again.")
         return found
 
 

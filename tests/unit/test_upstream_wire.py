@@ -7,6 +7,7 @@ import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from unittest.mock import Mock
 from urllib.parse import urlsplit
 
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from common import exchange
 from upstream import client, errors, hosts, wire
 from upstream.client import Client
 
@@ -30,9 +32,13 @@ def _anywhere(monkeypatch):
 
 
 @contextlib.contextmanager
-def peer(*answers, drip=0.0):
+def peer(*answers, drip=0.0, certificate=None):
     """Answer one connection after the other with these bytes; `drip` seconds lie between two bytes, without end."""
     listener = socket.create_server(("127.0.0.1", 0))
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        listener = context.wrap_socket(listener, server_side=True)
     asked: list[bytes] = []
     stop = threading.Event()
 
@@ -143,29 +149,38 @@ def test_peer_that_speaks_no_tls_was_not_asked_anything():
     assert KEY.encode() not in b"".join(asked)
 
 
-def test_certificate_of_nobody_known_is_refused_before_anything_is_sent(tmp_path):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(make_certificate(tmp_path))
-    listener = socket.create_server(("127.0.0.1", 0))
-    read: list[bytes] = []
-
-    def serve():
-        with contextlib.suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as opened:
-            read.append(opened.recv(10))
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    with listener, pytest.raises(errors.NotSent, match="certificate is bad"):
-        decide(f"https://127.0.0.1:{listener.getsockname()[1]}")
-    thread.join(60)
-    assert b"".join(read) == b""
+def test_certificate_must_be_known_and_of_this_host_before_anything_is_sent(tmp_path, monkeypatch):
+    certificate = make_certificate(tmp_path)
+    exchange._tls_context.cache_clear()
+    with peer(b"", certificate=certificate) as (url, asked), pytest.raises(errors.NotSent, match="certificate is bad"):
+        decide(url.replace("http:", "https:"))
+    assert asked == []
+    monkeypatch.setattr(exchange.certifi, "where", lambda: str(certificate))
+    exchange._tls_context.cache_clear()
+    try:
+        with peer(b"", OK, certificate=certificate) as (url, asked):
+            url = url.replace("http:", "https:")
+            with pytest.raises(errors.NotSent, match="certificate is bad"):
+                decide(url.replace("127.0.0.1", "localhost"))
+            assert asked == []
+            assert ask(url).rows == []
+        assert KEY.encode() in asked[0]
+    finally:
+        exchange._tls_context.cache_clear()
 
 
 def make_certificate(folder):
+    """One that signs itself, for 127.0.0.1 and no other host."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "nobody")])
     now, day = datetime.now(UTC), timedelta(days=1)
-    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day).sign(key, hashes.SHA256())
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - day, now + day)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
     file = folder / "certificate.pem"
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     file.write_bytes(made.public_bytes(Encoding.PEM) + private)
