@@ -1,6 +1,8 @@
 """What the pages and forms of connections share: looking up what the actor sees, and answering a failed change."""
 
 import secrets
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django import forms
@@ -10,15 +12,34 @@ from django.shortcuts import render
 
 from common.forms import SentenceForm
 from common.pages import DeskRequest
-from connections.errors import ChangeRefused, ChangeUnknown, CodeWanted, ConnectionNotChanged
+from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted, ConnectionNotChanged
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 
-CHANGE_ERRORS = (ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChanged)
+View = Callable[..., HttpResponse]
+
 # What a failed change is answered with; every other one with 422.
 _STATUSES = ((ActNotAllowed, 403), (CodeWanted, 202), (ChangeUnknown, 502))
 _DAY = 24 * 3600
+
+
+class FormInvalid(DeskError):
+    """What was typed cannot be used; `form` has what is wrong with each field."""
+
+    def __init__(self, form: SentenceForm) -> None:
+        super().__init__(form.first_error())
+        self.form = form
+
+
+CHANGE_ERRORS = (ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChanged, FormInvalid)
+
+
+def cleaned(form: SentenceForm) -> dict[str, Any]:
+    """Return what was typed into a form. Raises FormInvalid."""
+    if not form.is_valid():
+        raise FormInvalid(form)
+    return form.cleaned_data
 
 
 class ApprovalCodeForm(SentenceForm):
@@ -63,16 +84,81 @@ def answer(
     context: dict[str, Any],
     *,
     status: int = 200,
-    form: SentenceForm | None = None,
     failed: DeskError | None = None,
 ) -> HttpResponse:
-    """Render a page: with the errors of an invalid `form`, or with why a change `failed`, and the status for either."""
-    if form is not None:
-        status, context = 422, {**context, "wrong": form.errors_by_field()}
-    if failed is not None:
+    """Render a page: with why a change `failed`, at its fields where a form was not valid, and the status for that."""
+    if isinstance(failed, FormInvalid):
+        status, context = 422, {**context, "wrong": failed.form.errors_by_field()}
+    elif failed is not None:
         status = next((status for kind, status in _STATUSES if isinstance(failed, kind)), 422)
         context = {**context, "problem": failed.sentence, "wants_code": isinstance(failed, CodeWanted)}
     return render(request, template, {"wrong": {}, **context}, status=status)
+
+
+def refused(request: DeskRequest, template: str, connection: Connection | None = None) -> HttpResponse:
+    """Say that only admins of an account, or of this connection, see the page."""
+    return render(request, template, {"refused": True, "connection": connection}, status=403)
+
+
+def accounts_page(
+    request: DeskRequest,
+    template: str,
+    read: Callable[..., list[Any]],
+    shown: Callable[[Connection, list[Any]], dict[str, Any]],
+    *,
+    failed: DeskError | None = None,
+    **more: Any,
+) -> HttpResponse:
+    """List what `read` finds in every account that the actor is an admin of, as `shown` names it for the template."""
+    connections = administered_connections(request.actor)
+    if not connections:
+        return refused(request, template)
+    accounts = []
+    for connection in connections:
+        found, problem = [], ""
+        if connection.admin_key:
+            try:
+                found = read(connection, actor=request.actor)
+            except CHANGE_ERRORS as error:
+                problem = error.sentence
+        accounts.append({"connection": connection, "problem": problem, **shown(connection, found)})
+    return answer(request, template, {"accounts": accounts, **more}, failed=failed)
+
+
+def of_account(
+    named: str,
+    *,
+    template: str,
+    read: Callable[..., Any],
+    list_page: Callable[..., HttpResponse],
+    page: Callable[..., HttpResponse],
+) -> Callable[[View], View]:
+    """Give a view the connection and what the argument `named` of its URL names there, as MultiMail has it now.
+
+    Where that cannot be read the list says why; where the view's change fails, the `page` of what was to be changed.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def answered(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
+            connection = get_visible_connection_or_404(request, connection_id)
+            if not is_admin(request.actor, connection):
+                return refused(request, template, connection)
+            try:
+                found = read(connection, rest.pop(named), actor=request.actor)
+            except CHANGE_ERRORS as error:
+                response = list_page(request, failed=error)
+                if isinstance(error, ChangeNotOffered):
+                    response.status_code = 404
+                return response
+            try:
+                return view(request, connection, found, **rest)
+            except CHANGE_ERRORS as error:
+                return page(request, connection, found, failed=error)
+
+        return answered
+
+    return decorate
 
 
 def new_ticket() -> str:

@@ -17,7 +17,7 @@ from approvals.reconcile.closing import leave_queue
 from audit.recording import changed, record
 from common.enqueue import enqueue
 from common.postgres.retry import atomic_with_retry
-from connections.accounts.keys import SLOTS, KeyCheck, check_all
+from connections.accounts.keys import SLOTS, KeyCheck, check_all, keys_of
 from connections.errors import AccountConnected, ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -202,8 +202,7 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
 
 def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
     """Ask MultiMail about the keys of a connection and store its answer. Raises ActNotAllowed."""
-    keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
-    checks = check_all(api_url=connection.api_url, keys=keys, account=connection.account_id)
+    checks = check_all(api_url=connection.api_url, keys=keys_of(connection), account=connection.account_id)
     scopes = {name: check.scopes for name, check in checks.items() if check.is_certain}
     problems = " ".join(f"{SLOTS[name].label}: {check.problem}" for name, check in checks.items() if check.problem)
     record_key_check(

@@ -1,17 +1,17 @@
 """The pages of one connection: its health, keys and webhook; renaming, moving, pausing and removing it."""
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wake_ups
-from common.forms import SentenceForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, own_webhook
 from connections.accounts.forms import (
     AddressForm,
@@ -19,66 +19,60 @@ from connections.accounts.forms import (
     NameForm,
     OverlapForm,
     PauseForm,
-    RegisterForm,
     RemoveForm,
     SecretForm,
 )
 from connections.accounts.keys import SLOTS, check_address, check_key, problem_in, shown_start
 from connections.accounts.views import row_of
 from connections.errors import ConnectionNotChanged
-from connections.pages import CHANGE_ERRORS, answer, get_visible_connection_or_404
-from mirror.errors import ActNotAllowed, DeskError
+from connections.pages import (
+    CHANGE_ERRORS,
+    ApprovalCodeForm,
+    FormInvalid,
+    answer,
+    cleaned,
+    get_visible_connection_or_404,
+)
+from mirror.errors import DeskError
 from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from people.sign_in.reauthentication import reauthenticated
-
-_ONLY_ADMINS_REMOVE = "Only an admin of everything can add or remove connections."
 
 
 @login_required
 @require_safe
 def connection(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show one connection."""
-    return connection_page(request, get_visible_connection_or_404(request, connection_id))
+    return _connection_page(request, get_visible_connection_or_404(request, connection_id))
 
 
-def connection_page(
-    request: DeskRequest,
-    found: Connection,
-    *,
-    section: str = "",
-    form: SentenceForm | None = None,
-    failed: DeskError | None = None,
-    problem: str = "",
-    **more: Any,
+def _connection_page(
+    request: DeskRequest, found: Connection, *, section: str = "", failed: DeskError | None = None, **more: Any
 ) -> HttpResponse:
-    """Render the page of a connection; what went wrong is shown in the `section` that it belongs to.
-
-    `more` is what was typed, or what a check found.
-    """
+    """Render the page of a connection; what went wrong is shown in the `section` that it belongs to."""
     if failed is not None:
         # Some of the change may have been saved before it failed.
         found = Connection.objects.get(pk=found.pk)
-    problem = form.first_error() if form is not None else problem
     actor: Actor = request.actor
     context = {
         "one": found,
         "row": row_of(found, actor, now=timezone.now()),
-        "slots": slots_of(found),
-        "hook": webhook_of(found),
+        "slots": _slots_of(found),
+        "hook": _webhook_of(found),
         "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],
         "may_change": commands.may_change(actor, found),
         "may_remove": commands.may_add(actor),
-        "typed": {},
-        "section": section,
-        "problem": problem,
+        "typed": request.POST,
+        # Only a gateway has the section of its address; elsewhere the error stands at the top of the page.
+        "section": section if found.is_our_gateway or section != "address" else "",
+        "problem": failed.sentence if failed else "",
         **more,
     }
-    status = 422 if section or problem else 200
+    status = 422 if section else 200
     return answer(request, "connections/connection.html", context, status=status, failed=failed)
 
 
-def slots_of(found: Connection) -> list[dict[str, Any]]:
+def _slots_of(found: Connection) -> list[dict[str, Any]]:
     """Return what the page shows of each key: never the key."""
     rows = []
     for name, slot in SLOTS.items():
@@ -99,7 +93,7 @@ def slots_of(found: Connection) -> list[dict[str, Any]]:
     return rows
 
 
-def webhook_of(found: Connection) -> dict[str, Any]:
+def _webhook_of(found: Connection) -> dict[str, Any]:
     """Return what the page shows of the webhook: never the secret."""
     return {
         "address": own_webhook.address_of(found),
@@ -111,103 +105,92 @@ def webhook_of(found: Connection) -> dict[str, Any]:
     }
 
 
-def _done(request: DeskRequest, found: Connection, notice: str) -> HttpResponse:
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("connection", connection_id=found.pk)
+def _changes(section: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+    """Give a view the connection of its URL to change, and show the notice that it returns.
+
+    What keeps it from the change is shown in the `section` of the connection's page.
+    """
+
+    def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def changed(request: DeskRequest, connection_id: int, **rest: Any) -> HttpResponse:
+            found = get_visible_connection_or_404(request, connection_id)
+            try:
+                answered = view(request, found, **rest)
+            except CHANGE_ERRORS as error:
+                return _connection_page(request, found, section=section.format(**rest), failed=error)
+            if isinstance(answered, HttpResponse):
+                return answered
+            return redirect_with_notice(request, answered, "connection", connection_id=found.pk)
+
+        return changed
+
+    return decorate
 
 
 @login_required
 @require_POST
-def rename_connection(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("name")
+def rename_connection(request: DeskRequest, found: Connection) -> str:
     """Give it another name."""
-    found, form = get_visible_connection_or_404(request, connection_id), NameForm(request.POST)
-    if not form.is_valid():
-        return connection_page(request, found, section="name", form=form, typed={"name": request.POST.get("name", "")})
-    name = form.cleaned_data["name"]
-    try:
-        commands.rename(connection=found, name=name, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="name", failed=error)
-    return _done(request, found, f"It is called {name} now.")
+    name = cleaned(NameForm(request.POST))["name"]
+    commands.rename(connection=found, name=name, actor=request.actor)
+    return f"It is called {name} now."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def change_address(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("address")
+def change_address(request: DeskRequest, found: Connection) -> str:
     """Ask a gateway at another address from now on, once the same account has answered there."""
-    found, form = get_visible_connection_or_404(request, connection_id), AddressForm(request.POST)
-    # Only a gateway has this section; elsewhere the error stands at the top of the page.
-    section = "address" if found.is_our_gateway else ""
-    typed = {"address": request.POST.get("address", "")[:200]}
-    try:
-        # Before its keys go anywhere.
-        commands.check_may_change(request.actor, found)
-        if not form.is_valid():
-            return connection_page(request, found, section=section, form=form, typed=typed)
-        url = form.cleaned_data["address"]
-        problem, account = check_address(connection=found, api_url=url)
-        if problem:
-            return connection_page(request, found, section=section, problem=problem, typed=typed)
-        commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section=section, failed=error)
+    # Before its keys go anywhere.
+    commands.check_may_change(request.actor, found)
+    url = cleaned(AddressForm(request.POST))["address"]
+    account = check_address(connection=found, api_url=url)
+    commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
     wake_ups.read_connection(found)
-    return _done(request, found, f"{found} is asked at {url} from now on, and is being read there.")
+    return f"{found} is asked at {url} from now on, and is being read there."
 
 
 @login_required
 @require_POST
-def pause(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("pause")
+def pause(request: DeskRequest, found: Connection) -> str:
     """Carry out nothing through it until somebody lets it go on."""
-    found, form = get_visible_connection_or_404(request, connection_id), PauseForm(request.POST)
-    if not form.is_valid():
-        typed = {"reason": request.POST.get("reason", "")}
-        return connection_page(request, found, section="pause", form=form, typed=typed)
-    try:
-        commands.pause_by_hand(connection=found, reason=form.cleaned_data["reason"], actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="pause", failed=error)
-    return _done(request, found, f"{found} is paused. What is decided waits here.")
+    reason = cleaned(PauseForm(request.POST))["reason"]
+    commands.pause_by_hand(connection=found, reason=reason, actor=request.actor)
+    return f"{found} is paused. What is decided waits here."
 
 
 @login_required
 @require_POST
-def resume(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("pause")
+def resume(request: DeskRequest, found: Connection) -> str:
     """Let it go on."""
-    found = get_visible_connection_or_404(request, connection_id)
-    try:
-        commands.resume(connection=found, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="pause", failed=error)
+    commands.resume(connection=found, actor=request.actor)
     wake_ups.read_connection(found)
-    return _done(request, found, f"{found} goes on. What is due leaves now.")
+    return f"{found} goes on. What is due leaves now."
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
-def remove(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("remove")
+def remove(request: DeskRequest, found: Connection) -> HttpResponse:
     """Say what removing a connection means, and remove it once its name was typed."""
-    found = get_visible_connection_or_404(request, connection_id)
-    if not commands.may_add(request.actor):
-        return connection_page(request, found, section="remove", failed=ActNotAllowed(_ONLY_ADMINS_REMOVE))
-    if request.method != "POST":
-        return _removal_page(request, found)
-    form = RemoveForm(request.POST)
-    if not form.is_valid():
-        return _removal_page(request, found, problem=form.first_error())
-    typed = form.cleaned_data["name"]
-    try:
-        commands.remove_connection(connection=found, typed_name=typed, actor=request.actor, now=timezone.now())
-    except ConnectionNotChanged as error:
-        return _removal_page(request, found, problem=error.sentence, typed=typed)
-    left = own_webhook.unregister(found)
-    messages.info(request, f"{found} was removed. Its history stays. {left}".strip(), extra_tags="desk")
-    return redirect("connections")
-
-
-def _removal_page(request: DeskRequest, found: Connection, *, problem: str = "", typed: str = "") -> HttpResponse:
+    commands.check_may_add(request.actor)
+    problem = ""
+    if request.method == "POST":
+        try:
+            name = cleaned(RemoveForm(request.POST))["name"]
+            commands.remove_connection(connection=found, typed_name=name, actor=request.actor, now=timezone.now())
+            left = own_webhook.unregister(found)
+            notice = f"{found} was removed. Its history stays. {left}".strip()
+            return redirect_with_notice(request, notice, "connections")
+        except (FormInvalid, ConnectionNotChanged) as error:
+            problem = error.sentence
+    typed = request.POST.get("name", "")
     context = {"one": found, "remains": commands.what_remains(found), "problem": problem, "typed": typed}
     return render(request, "connections/connection_remove.html", context, status=422 if problem else 200)
 
@@ -215,126 +198,92 @@ def _removal_page(request: DeskRequest, found: Connection, *, problem: str = "",
 @login_required
 @require_POST
 @reauthenticated
-def set_key(request: DeskRequest, connection_id: int, slot: str) -> HttpResponse:
+@_changes("key-{slot}")
+def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     """Put a key into a slot, once MultiMail has said that it belongs there; or take one out."""
-    found = get_visible_connection_or_404(request, connection_id)
     if slot not in SLOTS:
         raise Http404("A connection has no such place for a key.")
-    section, label = f"key-{slot}", SLOTS[slot].label
-    try:
-        commands.check_may_change(request.actor, found)
-        if request.POST.get("do") == "remove":
-            commands.remove_key(connection=found, slot=slot, actor=request.actor)
-            return _done(request, found, f"The key was taken out of {label}.")
-        form = KeyForm(request.POST)
-        if not form.is_valid():
-            return connection_page(request, found, section=section, form=form)
-        key = form.cleaned_data["key"]
-        checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
-        if checked.problem:
-            return connection_page(request, found, section=section, problem=checked.problem)
-        actor, now = request.actor, timezone.now()
-        commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section=section, failed=error)
+    label = SLOTS[slot].label
+    commands.check_may_change(request.actor, found)
+    if request.POST.get("do") == "remove":
+        commands.remove_key(connection=found, slot=slot, actor=request.actor)
+        return f"The key was taken out of {label}."
+    key = cleaned(KeyForm(request.POST))["key"]
+    checked = check_key(api_url=found.api_url, key=key, slot=SLOTS[slot], account=found.account_id)
+    if checked.problem:
+        raise ConnectionNotChanged(checked.problem)
+    actor, now = request.actor, timezone.now()
+    commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
         wake_ups.read_connection(found)
-    return _done(request, found, f"MultiMail takes the key. It stands in {label} now.")
+    return f"MultiMail takes the key. It stands in {label} now."
 
 
 @login_required
 @require_POST
-def check(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("keys")
+def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
     """Ask MultiMail what each key may do."""
-    found = get_visible_connection_or_404(request, connection_id)
-    try:
-        commands.check_may_change(request.actor, found)
-        checks = commands.check_again(connection=found, actor=request.actor)
-    except DeskError as error:
-        return connection_page(request, found, section="keys", failed=error)
+    commands.check_may_change(request.actor, found)
+    checks = commands.check_again(connection=found, actor=request.actor)
     if problems := {name: one.problem for name, one in checks.items() if one.problem}:
         found.refresh_from_db()
-        return connection_page(request, found, section="keys", key_problems=problems)
-    return _done(request, found, "MultiMail takes every key, and each is in its place.")
+        return _connection_page(request, found, section="keys", key_problems=problems)
+    return "MultiMail takes every key, and each is in its place."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def register(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("hook")
+def register(request: DeskRequest, found: Connection) -> str:
     """Have MultiMail send its events here."""
-    found, form = get_visible_connection_or_404(request, connection_id), RegisterForm(request.POST)
-    if not form.is_valid():
-        return connection_page(request, found, section="hook", form=form)
-    code = form.cleaned_data["approval_code"]
-    try:
-        own_webhook.register(connection=found, actor=request.actor, approval_code=code)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="hook", failed=error)
-    return _done(request, found, "The webhook is registered. Send a test to see that it arrives.")
+    code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
+    own_webhook.register(connection=found, actor=request.actor, approval_code=code)
+    return "The webhook is registered. Send a test to see that it arrives."
 
 
 @login_required
 @require_POST
-def test(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("hook")
+def test(request: DeskRequest, found: Connection) -> str:
     """Have a test sent, and say whether it arrived."""
-    found = get_visible_connection_or_404(request, connection_id)
-    try:
-        result = own_webhook.test(connection=found, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="hook", failed=error)
-    if result.seconds is None:
-        return connection_page(request, found, section="hook", problem=result.problem)
-    return _done(request, found, f"The test arrived {result.seconds:.1f} s later, rightly signed.")
+    seconds = own_webhook.test(connection=found, actor=request.actor)
+    return f"The test arrived {seconds:.1f} s later, rightly signed."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def rotate(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("secret")
+def rotate(request: DeskRequest, found: Connection) -> str:
     """Change the secret here and at our gateway, or finish a change that broke off."""
-    found, form = get_visible_connection_or_404(request, connection_id), OverlapForm(request.POST)
-    if not form.is_valid():
-        return connection_page(request, found, section="secret", form=form)
-    _, overlap = own_webhook.OVERLAPS[form.cleaned_data["overlap"]]
-    try:
-        changed = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="secret", failed=error)
-    until = changed.previous_secret_until
+    _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
+    until = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor).previous_secret_until
     ends = f" The old one is taken until {until:%-d %b, %H:%M} UTC." if until else ""
-    return _done(request, found, f"MultiMail has the new secret.{ends}")
+    return f"MultiMail has the new secret.{ends}"
 
 
 @login_required
 @require_POST
 @reauthenticated
-def take_secret(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("secret")
+def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
     """Accept a secret that is put into MultiMail by hand. One that the desk makes is shown this one time."""
-    found, form = get_visible_connection_or_404(request, connection_id), SecretForm(request.POST)
-    if not form.is_valid():
-        return connection_page(request, found, section="secret", form=form)
-    typed = form.cleaned_data["secret"]
-    secret = typed or commands.new_secret()
-    _, overlap = own_webhook.OVERLAPS[form.cleaned_data["overlap"]]
-    try:
-        commands.check_may_change(request.actor, found)
-        changed = own_webhook.take_secret(connection=found, secret=secret, overlap=overlap, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="secret", failed=error)
-    if not typed:
+    typed = cleaned(SecretForm(request.POST))
+    secret = typed["secret"] or commands.new_secret()
+    _, overlap = own_webhook.OVERLAPS[typed["overlap"]]
+    changed = own_webhook.take_secret(connection=found, secret=secret, overlap=overlap, actor=request.actor)
+    if not typed["secret"]:
         return render(request, "connections/connection_secret.html", {"one": changed, "secret": secret})
-    return _done(request, found, "The secret is taken from now on.")
+    return "The secret is taken from now on."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def end_old_secret(request: DeskRequest, connection_id: int) -> HttpResponse:
+@_changes("secret")
+def end_old_secret(request: DeskRequest, found: Connection) -> str:
     """Stop accepting the old secret."""
-    found = get_visible_connection_or_404(request, connection_id)
-    try:
-        own_webhook.end_overlap(connection=found, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return connection_page(request, found, section="secret", failed=error)
-    return _done(request, found, "The old secret is taken no more.")
+    own_webhook.end_overlap(connection=found, actor=request.actor)
+    return "The old secret is taken no more."

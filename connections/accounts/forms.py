@@ -10,7 +10,6 @@ from common.forms import SentenceForm
 from connections.accounts.commands import MAX_NAME, MAX_REASON
 from connections.accounts.keys import SLOTS, address_problem
 from connections.accounts.own_webhook import OVERLAPS
-from connections.pages import ApprovalCodeForm
 from upstream.hosts import HOSTED
 
 OURS, THERE, OTHER = "ours", "hosted", "other"
@@ -112,10 +111,6 @@ class PauseForm(SentenceForm):
             "max_length": f"Keep the reason under {MAX_REASON} characters.",
         },
     )
-
-
-class RegisterForm(ApprovalCodeForm):
-    """Nothing but the code that an operator may have to give."""
 
 
 class OverlapForm(SentenceForm):

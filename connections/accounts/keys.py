@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from connections.changes import CHANGE_SECONDS
+from connections.errors import ConnectionNotChanged
 from mirror.models import Connection
 from upstream import errors, hosts
 from upstream.admin import AdminClient
@@ -163,6 +164,11 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
     return KeyCheck(None)
 
 
+def keys_of(connection: Connection) -> dict[str, str]:
+    """Return the keys of a connection by slot, empty where there is none."""
+    return {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
+
+
 def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> dict[str, KeyCheck]:
     """Ask about each key by slot, the oversight key first, in the time of one change together.
 
@@ -183,24 +189,27 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
     return checks
 
 
-def check_address(*, connection: Connection, api_url: str) -> tuple[str, str]:
-    """Ask at another address whether this connection's account answers there with all of its keys.
+def check_address(*, connection: Connection, api_url: str) -> str:
+    """Ask at another address whether this connection's account answers there with all of its keys; return its id.
 
-    Returns what is wrong as a sentence, empty where nothing is, and MultiMail's id of the account.
+    Raises ConnectionNotChanged where it does not, or where that cannot be known.
     """
     if not connection.is_our_gateway:
-        return "Only a gateway moves. Connect an account at another MultiMail as a connection of its own.", ""
-    keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
-    checks = check_all(api_url=api_url, keys=keys, account=connection.account_id)
-    account = checks["oversight"].account
+        raise ConnectionNotChanged(
+            "Only a gateway moves. Connect an account at another MultiMail as a connection of its own."
+        )
+    checks = check_all(api_url=api_url, keys=keys_of(connection), account=connection.account_id)
     for name, check in checks.items():
         if check.problem:
             of_another = "Another account answers there with this key." if check.problem == ANOTHER_ACCOUNT else ""
-            return f"{SLOTS[name].label} key: {of_another or check.problem}", ""
+            raise ConnectionNotChanged(f"{SLOTS[name].label} key: {of_another or check.problem}")
+    account = checks["oversight"].account
     if not account or not connection.account_id:
         where = "there" if not account else "where it is now: press Check again at its keys, while it answers there"
-        return f"MultiMail does not tell {where} which account it is, so nobody can say that it is the same.", ""
-    return "", account
+        raise ConnectionNotChanged(
+            f"MultiMail does not tell {where} which account it is, so nobody can say that it is the same."
+        )
+    return account
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:

@@ -7,7 +7,6 @@ it changed, `previous_secret_until` is empty and both secrets are accepted.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -197,16 +196,6 @@ TEST_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class TestResult:
-    """What became of a test: how long the event took, or what is wrong."""
-
-    __test__ = False
-    event_id: str
-    seconds: float | None = None
-    problem: str = ""
-
-
 def register(*, connection: Connection, actor: Actor, approval_code: str = "") -> Connection:
     """Register the desk's webhook, or find it registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
     check_may_change(actor, connection)
@@ -244,8 +233,11 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
         raise ChangeRefused(f"{error.sentence} Nothing was registered.") from None
 
 
-def test(*, connection: Connection, actor: Actor) -> TestResult:
-    """Have an event sent, and wait a moment for it to come in. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
+def test(*, connection: Connection, actor: Actor) -> float:
+    """Have an event sent, wait a moment for it to come in, and return how many seconds it took.
+
+    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with why it did not come in.
+    """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
         raise ChangeRefused("The webhook is not registered yet, as far as this desk knows. Register it first.")
@@ -256,9 +248,9 @@ def test(*, connection: Connection, actor: Actor) -> TestResult:
     event_id = str(answer.get("event_id") or "")
     event = _await_event(connection, event_id)
     if event is None:
-        return TestResult(event_id, problem=_failure_reason(connection, admin, event_id))
+        raise ConnectionNotChanged(_failure_reason(connection, admin, event_id))
     record_test(connection=connection, actor=actor)
-    return TestResult(event_id, seconds=max((event.received_at - asked_at).total_seconds(), 0.0))
+    return max((event.received_at - asked_at).total_seconds(), 0.0)
 
 
 def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:

@@ -5,23 +5,19 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wake_ups
 from approvals.intake import senders
 from approvals.reconcile.ask_again import read_again, readable_by
-from common.pages import DeskRequest, page_or_fragment
+from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from connections.accounts import commands
-from connections.accounts.forms import (
-    OURS,
-    AddConnectionForm,
-)
+from connections.accounts.forms import OURS, AddConnectionForm
 from connections.accounts.keys import SLOTS, KeyCheck, check_all
 from connections.errors import AccountConnected, ConnectionNotChanged
 from connections.pages import get_visible_connection_or_404
@@ -72,11 +68,10 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
     wake_ups.read_connection(connection)
-    messages.info(request, f"{connection} is being read; what comes of it stands here in a moment.", extra_tags="desk")
-    back = request.POST.get("back")
+    notice, back = f"{connection} is being read; what comes of it stands here in a moment.", request.POST.get("back")
     if back == "connection":
-        return redirect("connection", connection_id=connection.pk)
-    return redirect("attention" if back == "attention" else "connections")
+        return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
+    return redirect_with_notice(request, notice, "attention" if back == "attention" else "connections")
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
@@ -171,8 +166,8 @@ def add(request: DeskRequest) -> HttpResponse:
         return connections_page(request, status=403, problem=error.sentence)
     wake_ups.read_connection(added)
     wake_ups.read_mailboxes(added)
-    messages.info(request, f"{added} is connected, and is being read. Register its webhook next.", extra_tags="desk")
-    return redirect("connection", connection_id=added.pk)
+    notice = f"{added} is connected, and is being read. Register its webhook next."
+    return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 
 
 def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:

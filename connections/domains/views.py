@@ -1,20 +1,23 @@
 """The domains of the accounts: what to publish in DNS, what DNS has of it, and adding, checking and removing one."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
 from common.forms import SentenceForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from connections.domains import commands
-from connections.domains.commands import Domain
-from connections.pages import CHANGE_ERRORS, administered_connections, answer, get_visible_connection_or_404, is_admin
+from connections.pages import (
+    CHANGE_ERRORS,
+    accounts_page,
+    cleaned,
+    get_visible_connection_or_404,
+    is_admin,
+    refused,
+)
 from mirror.errors import DeskError
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
@@ -32,13 +35,7 @@ class DomainForm(SentenceForm):
     )
 
 
-@dataclass(frozen=True)
-class Account:
-    """One connection with its domains."""
-
-    connection: Connection
-    domains: list[Domain]
-    problem: str = ""
+_LIST = "connections/domains.html"
 
 
 @login_required
@@ -53,13 +50,13 @@ def domains(request: DeskRequest) -> HttpResponse:
 @reauthenticated
 def add(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Add a domain."""
-    form = DomainForm(request.POST)
 
     def do(connection: Connection) -> str:
-        made = commands.add_domain(connection=connection, actor=request.actor, name=form.cleaned_data["domain"])
+        name = cleaned(DomainForm(request.POST))["domain"]
+        made = commands.add_domain(connection=connection, actor=request.actor, name=name)
         return f"{made.name} was added. Publish its records in DNS, then check them."
 
-    return _change(request, connection_id, do, form)
+    return _change(request, connection_id, do)
 
 
 @login_required
@@ -99,41 +96,23 @@ def delete(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
     return _change(request, connection_id, do)
 
 
-def _change(
-    request: DeskRequest, connection_id: int, do: Callable[[Connection], str], form: DomainForm | None = None
-) -> HttpResponse:
+def _change(request: DeskRequest, connection_id: int, do: Callable[[Connection], str]) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
-        return render(request, "connections/domains.html", {"refused": True, "connection": connection}, status=403)
-    if form is not None and not form.is_valid():
-        return _list_page(request, typed_for=connection_id, form=form)
+        return refused(request, _LIST, connection)
     try:
-        notice = do(connection)
+        return redirect_with_notice(request, do(connection), "domains")
     except CHANGE_ERRORS as error:
         return _list_page(request, typed_for=connection_id, failed=error)
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("domains")
 
 
-def _list_page(
-    request: DeskRequest,
-    *,
-    typed_for: int | None = None,
-    form: SentenceForm | None = None,
-    failed: DeskError | None = None,
-) -> HttpResponse:
-    accounts = administered_connections(request.actor)
-    if not accounts:
-        return render(request, "connections/domains.html", {"refused": True}, status=403)
-    rows = [_account(request, one) for one in accounts]
-    context = {"accounts": rows, "typed": request.POST, "typed_for": typed_for}
-    return answer(request, "connections/domains.html", context, form=form, failed=failed)
-
-
-def _account(request: DeskRequest, connection: Connection) -> Account:
-    if not connection.admin_key:
-        return Account(connection, [])
-    try:
-        return Account(connection, commands.read_domains(connection, actor=request.actor))
-    except CHANGE_ERRORS as error:
-        return Account(connection, [], problem=error.sentence)
+def _list_page(request: DeskRequest, *, typed_for: int | None = None, failed: DeskError | None = None) -> HttpResponse:
+    return accounts_page(
+        request,
+        _LIST,
+        commands.read_domains,
+        lambda connection, found: {"domains": found},
+        failed=failed,
+        typed=request.POST,
+        typed_for=typed_for,
+    )

@@ -1,17 +1,14 @@
 """The pages of API keys: the list, making one (its text is shown once), and limiting and revoking one."""
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from common.forms import SentenceForm
-from common.pages import DeskRequest
-from connections.errors import ChangeNotOffered
+from common.pages import DeskRequest, redirect_with_notice
 from connections.keys.commands import (
     SCOPES,
     ApiKey,
@@ -25,11 +22,14 @@ from connections.keys.commands import (
 from connections.keys.forms import KeyForm, OwnerForm
 from connections.pages import (
     CHANGE_ERRORS,
-    administered_connections,
+    accounts_page,
     answer,
+    cleaned,
     get_visible_connection_or_404,
     is_admin,
     new_ticket,
+    of_account,
+    refused,
     take_ticket,
 )
 from mirror.errors import DeskError
@@ -43,14 +43,7 @@ SENT_TWICE = (
 )
 
 
-@dataclass(frozen=True)
-class Account:
-    """One connection with its keys; `problem` says why they are not known. A key comes with its mailboxes by name."""
-
-    connection: Connection
-    keys: list[tuple[ApiKey, list[str]]]
-    revoked: list[ApiKey]
-    problem: str = ""
+_LIST = "connections/api_keys.html"
 
 
 @login_required
@@ -60,29 +53,14 @@ def api_keys(request: DeskRequest) -> HttpResponse:
     return _list_page(request)
 
 
-def _list_page(request: DeskRequest, *, failed: DeskError | None = None) -> HttpResponse:
-    accounts = administered_connections(request.actor)
-    if not accounts:
-        return render(request, "connections/api_keys.html", {"refused": True}, status=403)
-    context = {"accounts": [_account(request, one) for one in accounts]}
-    return answer(request, "connections/api_keys.html", context, failed=failed)
-
-
-def _account(request: DeskRequest, connection: Connection) -> Account:
-    if not connection.admin_key:
-        return Account(connection, [], [])
-    try:
-        found = read_keys(connection, actor=request.actor)
-    except CHANGE_ERRORS as error:
-        return Account(connection, [], [], problem=error.sentence)
+def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
+    """Return what the list shows of an account's keys: each that works comes with its mailboxes by name."""
     named = dict(connection.mailboxes.values_list("upstream_id", "address"))
-    working = [(key, [named.get(one) or one for one in key.mailboxes]) for key in found if key.is_active]
-    return Account(connection, working, [key for key in found if not key.is_active])
+    working = [(key, [named.get(one) or one for one in key.mailboxes]) for key in keys if key.is_active]
+    return {"keys": working, "revoked": [key for key in keys if not key.is_active]}
 
 
-def _refused_page(request: DeskRequest, connection: Connection) -> HttpResponse:
-    """Say that only admins of an account see its keys."""
-    return render(request, "connections/api_keys.html", {"refused": True, "connection": connection}, status=403)
+_list_page = partial(accounts_page, template=_LIST, read=read_keys, shown=_shown)
 
 
 def _possible_owners() -> list[Person]:
@@ -96,7 +74,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Show the form for a key; make it, and show its text this one time."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
-        return _refused_page(request, connection)
+        return refused(request, _LIST, connection)
     if request.method != "POST":
         return _add_page(request, connection)
     form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
@@ -137,95 +115,8 @@ def _add_page(
     return answer(request, "connections/api_key_add.html", context, failed=failed, status=status)
 
 
-@login_required
-@require_safe
-def api_key(request: DeskRequest, connection_id: int, key_id: str) -> HttpResponse:
-    """Show one key, with what can be changed about it."""
-    connection, key, refusal = _find(request, connection_id, key_id)
-    return refusal or _key_page(request, connection, key)
-
-
-@login_required
-@require_POST
-@reauthenticated
-def change(request: DeskRequest, connection_id: int, key_id: str) -> HttpResponse:
-    """Change name, scopes or mailboxes of a key."""
-    connection, key, refusal = _find(request, connection_id, key_id)
-    if refusal:
-        return refusal
-    form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
-    if not form.is_valid():
-        return _key_page(request, connection, key, form=form)
-    try:
-        changes, code = form.changes(key), form.cleaned_data["approval_code"]
-        change_key(connection=connection, key=key, actor=request.actor, changes=changes, code=code)
-    except CHANGE_ERRORS as error:
-        return _key_page(request, connection, key, failed=error)
-    messages.info(request, f"The key {form.cleaned_data['name']} is changed.", extra_tags="desk")
-    return redirect("api-key", connection_id=connection.pk, key_id=key.id)
-
-
-@login_required
-@require_POST
-@reauthenticated
-def set_key_owner(request: DeskRequest, connection_id: int, key_id: str) -> HttpResponse:
-    """Set whose program uses a key."""
-    connection, key, refusal = _find(request, connection_id, key_id)
-    if refusal:
-        return refusal
-    form = OwnerForm(request.POST)
-    if not form.is_valid():
-        return _key_page(request, connection, key, form=form)
-    owner = form.cleaned_data["owner"]
-    set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
-    notice = (
-        f"{key.name} is {owner}'s: they may not approve what it sends." if owner else f"{key.name} is nobody's now."
-    )
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("api-key", connection_id=connection.pk, key_id=key.id)
-
-
-@login_required
-@require_http_methods(["GET", "HEAD", "POST"])
-@reauthenticated
-def revoke(request: DeskRequest, connection_id: int, key_id: str) -> HttpResponse:
-    """Say what stops with a key, and revoke it."""
-    connection, key, refusal = _find(request, connection_id, key_id)
-    if refusal:
-        return refusal
-    template, context = "connections/api_key_revoke.html", {"connection": connection, "key": key}
-    if request.method != "POST":
-        return render(request, template, context)
-    code = request.POST.get("approval_code", "").strip()[:40]
-    try:
-        revoke_key(connection=connection, key=key, actor=request.actor, code=code)
-    except CHANGE_ERRORS as error:
-        return answer(request, template, context, failed=error)
-    messages.info(request, f"The key {key.name} is revoked. MultiMail refuses it from now on.", extra_tags="desk")
-    return redirect("api-keys")
-
-
-def _find(request: DeskRequest, connection_id: int, key_id: str) -> tuple[Connection, Any, HttpResponse | None]:
-    """Return the key as MultiMail has it, or the answer that says why it cannot be shown."""
-    connection = get_visible_connection_or_404(request, connection_id)
-    if not is_admin(request.actor, connection):
-        return connection, None, _refused_page(request, connection)
-    try:
-        return connection, read_key(connection, key_id, actor=request.actor), None
-    except CHANGE_ERRORS as error:
-        page = _list_page(request, failed=error)
-        if isinstance(error, ChangeNotOffered):
-            page.status_code = 404
-        return connection, None, page
-
-
 def _key_page(
-    request: DeskRequest,
-    connection: Connection,
-    key: ApiKey,
-    *,
-    form: SentenceForm | None = None,
-    failed: DeskError | None = None,
+    request: DeskRequest, connection: Connection, key: ApiKey, *, failed: DeskError | None = None
 ) -> HttpResponse:
     is_typed = "name" in request.POST
     context = {
@@ -238,4 +129,64 @@ def _key_page(
         "ticked": request.POST.getlist("scopes") if is_typed else key.scopes,
         "ticked_boxes": request.POST.getlist("mailboxes") if is_typed else key.mailboxes,
     }
-    return answer(request, "connections/api_key.html", context, form=form, failed=failed)
+    return answer(request, "connections/api_key.html", context, failed=failed)
+
+
+_of_key = of_account("key_id", template=_LIST, read=read_key, list_page=_list_page, page=_key_page)
+
+
+@login_required
+@require_safe
+@_of_key
+def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+    """Show one key, with what can be changed about it."""
+    return _key_page(request, connection, key)
+
+
+@login_required
+@require_POST
+@reauthenticated
+@_of_key
+def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+    """Change name, scopes or mailboxes of a key."""
+    form = KeyForm(request.POST, mailboxes=connection.mailboxes.there())
+    typed = cleaned(form)
+    code = typed["approval_code"]
+    change_key(connection=connection, key=key, actor=request.actor, changes=form.changes(key), code=code)
+    return _changed(request, connection, key, f"The key {typed['name']} is changed.")
+
+
+@login_required
+@require_POST
+@reauthenticated
+@_of_key
+def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+    """Set whose program uses a key."""
+    owner = cleaned(OwnerForm(request.POST))["owner"]
+    set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
+    notice = (
+        f"{key.name} is {owner}'s: they may not approve what it sends." if owner else f"{key.name} is nobody's now."
+    )
+    return _changed(request, connection, key, notice)
+
+
+def _changed(request: DeskRequest, connection: Connection, key: ApiKey, notice: str) -> HttpResponse:
+    return redirect_with_notice(request, notice, "api-key", connection_id=connection.pk, key_id=key.id)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+@reauthenticated
+@_of_key
+def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
+    """Say what stops with a key, and revoke it."""
+    template, context = "connections/api_key_revoke.html", {"connection": connection, "key": key}
+    if request.method != "POST":
+        return render(request, template, context)
+    code = request.POST.get("approval_code", "").strip()[:40]
+    try:
+        revoke_key(connection=connection, key=key, actor=request.actor, code=code)
+    except CHANGE_ERRORS as error:
+        return answer(request, template, context, failed=error)
+    notice = f"The key {key.name} is revoked. MultiMail refuses it from now on."
+    return redirect_with_notice(request, notice, "api-keys")

@@ -3,19 +3,19 @@
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from common.forms import SentenceForm, WordsField
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from connections.kill_switch import hold_all as holding
+from connections.pages import get_visible_connection_or_404, is_admin
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
-from people.actors import Actor, Role
+from people.actors import Actor
 from people.sign_in.reauthentication import ask_first, has_just_proved
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
@@ -75,8 +75,8 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, problem=error.sentence, typed=request.POST)
-    messages.info(request, f"Stopped: the {switch} is pulled. Nothing of it leaves by a decision.", extra_tags="desk")
-    return redirect("stop")
+    notice = f"Stopped: the {switch} is pulled. Nothing of it leaves by a decision."
+    return redirect_with_notice(request, notice, "stop")
 
 
 @login_required
@@ -94,8 +94,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
         switch = release(switch_id=switch_id, actor=actor)
     except KillSwitchNotAllowed as error:
         return _answer(request, status=403, problem=error.sentence)
-    messages.info(request, f"Released: the {switch}. What is due leaves now.", extra_tags="desk")
-    return redirect("stop")
+    return redirect_with_notice(request, f"Released: the {switch}. What is due leaves now.", "stop")
 
 
 @login_required
@@ -103,15 +102,12 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Let our own gateway hold all mail of an account, or end that. The one request here that waits for a network."""
     actor: Actor = request.actor
-    connection = Connection.objects.at_work().visible_to(actor).filter(pk=connection_id).first()
-    if connection is None:
-        raise Http404("There is no such connection, or you do not see it.")
+    connection = get_visible_connection_or_404(request, connection_id)
     form = HoldAllForm(request.POST)
     if not form.is_valid():
         return _answer(request, status=422, problem="Say whether the gateway shall hold all mail or let it go.")
     on = form.cleaned_data["hold"] == "on"
-    is_allowed = actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
-    if is_allowed and not on and not has_just_proved(request):
+    if is_admin(actor, connection) and not on and not has_just_proved(request):
         return ask_first(request)
     try:
         now = holding.hold_all(connection=connection, on=on, actor=actor)
@@ -120,8 +116,7 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     if now.is_on is not on:
         return _answer(request, status=502, problem=f"That is not certain: {now.problem or 'it is as it was before.'}")
     did = "holds all mail" if on else "lets mail leave again"
-    messages.info(request, f"The gateway of {connection} {did}.", extra_tags="desk")
-    return redirect("stop")
+    return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
 
 def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed: Any = None) -> HttpResponse:
@@ -158,5 +153,5 @@ def _gateways(actor: Actor) -> list[dict[str, Any]]:
     return [
         {"connection": connection, "hold_all": holding.read_hold_all(connection)}
         for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
-        if holding.can_hold_all(connection) and actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+        if holding.can_hold_all(connection) and is_admin(actor, connection)
     ]

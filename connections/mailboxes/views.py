@@ -1,9 +1,10 @@
 """The pages of mailboxes: the list, adding one, one with its settings and mode, loosening its mode, deleting it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
@@ -11,8 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import wake_ups
-from common.forms import SentenceForm
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS
 from connections.mailboxes.commands import (
     UpgradeRequest,
@@ -35,7 +35,15 @@ from connections.mailboxes.forms import (
     SettingsForm,
 )
 from connections.mailboxes.modes import MODES, Mode, consequences, is_looser, mode_named
-from connections.pages import CHANGE_ERRORS, administered_connections, answer, get_visible_mailbox_or_404, is_admin
+from connections.pages import (
+    CHANGE_ERRORS,
+    administered_connections,
+    answer,
+    cleaned,
+    get_visible_mailbox_or_404,
+    is_admin,
+    refused,
+)
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Connection, Mailbox
 from mirror.sync.mailboxes import read_mailboxes
@@ -135,24 +143,21 @@ def add_mailbox(request: DeskRequest) -> HttpResponse:
     accounts = administered_connections(actor)
     template = "connections/mailbox_add.html"
     if not accounts:
-        return render(request, template, {"refused": True}, status=403)
+        return refused(request, template)
     with_key = Connection.objects.filter(pk__in=[one.pk for one in accounts if one.admin_key]).order_by("name", "pk")
     context = {"connections": with_key, "modes": NEW_MODES, "typed": request.POST}
     if request.method != "POST":
         return answer(request, template, context | {"typed": {"connection": request.GET.get("connection", "")}})
     form = NewMailboxForm(request.POST, connections=with_key)
-    if not form.is_valid():
-        return answer(request, template, context, form=form)
     try:
-        created = create_mailbox(connection=form.cleaned_data["connection"], actor=actor, wanted=form.wanted())
+        created = create_mailbox(connection=cleaned(form)["connection"], actor=actor, wanted=form.wanted())
     except CHANGE_ERRORS as error:
         return answer(request, template, context, failed=error)
     return _done(request, created, f"{created} is there. Its mode is {_mode_words(created)}.")
 
 
 def _done(request: DeskRequest, mailbox: Mailbox, notice: str) -> HttpResponse:
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("mailbox", mailbox_id=mailbox.pk)
+    return redirect_with_notice(request, notice, "mailbox", mailbox_id=mailbox.pk)
 
 
 def _mode_words(mailbox: Mailbox) -> str:
@@ -160,69 +165,72 @@ def _mode_words(mailbox: Mailbox) -> str:
     return mode.words.lower() if mode else mailbox.oversight_mode
 
 
+def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Give a view the mailbox of its URL; what keeps it from a change is shown on the mailbox's page."""
+
+    @wraps(view)
+    def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+        found = get_visible_mailbox_or_404(request, mailbox_id)
+        try:
+            return view(request, found)
+        except CHANGE_ERRORS as error:
+            return _mailbox_page(request, found, failed=error)
+
+    return answered
+
+
 @login_required
 @require_safe
-def mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Show a mailbox; whoever is no admin of it sees it without the forms."""
-    return _mailbox_page(request, get_visible_mailbox_or_404(request, mailbox_id))
+    return _mailbox_page(request, found)
 
 
 @login_required
 @require_POST
-def set_windows(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Set how long a decision can be undone, and when mail that waits expires."""
-    found, form = get_visible_mailbox_or_404(request, mailbox_id), DeskForm(request.POST)
-    if not form.is_valid():
-        return _mailbox_page(request, found, form=form, typed=request.POST)
+    form = DeskForm(request.POST)
+    cleaned(form)
     undo_window, expire_after = form.windows()
-    try:
-        set_desk_settings(mailbox=found, actor=request.actor, undo_window=undo_window, expire_after=expire_after)
-    except CHANGE_ERRORS as error:
-        return _mailbox_page(request, found, failed=error, typed=request.POST)
+    set_desk_settings(mailbox=found, actor=request.actor, undo_window=undo_window, expire_after=expire_after)
     return _done(request, found, f"{found} keeps to that from its next message on.")
 
 
 @login_required
 @require_POST
 @reauthenticated
-def change_settings(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Change settings at MultiMail; only what differs is sent."""
-    found, form = get_visible_mailbox_or_404(request, mailbox_id), SettingsForm(request.POST)
-    if not form.is_valid():
-        return _mailbox_page(request, found, form=form, typed=request.POST)
-    try:
-        changes, code = form.changes(found), form.cleaned_data["approval_code"]
-        changed = change_mailbox(mailbox=found, actor=request.actor, changes=changes, code=code)
-    except CHANGE_ERRORS as error:
-        return _mailbox_page(request, found, failed=error, typed=request.POST)
+    form = SettingsForm(request.POST)
+    code = cleaned(form)["approval_code"]
+    changed = change_mailbox(mailbox=found, actor=request.actor, changes=form.changes(found), code=code)
     return _done(request, changed, f"{changed} is changed at MultiMail.")
 
 
 @login_required
 @require_POST
-def change_mode(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Tighten the mode at once; what loosens it leads to the page that says what that means."""
-    found, form = get_visible_mailbox_or_404(request, mailbox_id), ModeForm(request.POST)
-    if not form.is_valid():
-        return _mailbox_page(request, found, form=form, typed=request.POST)
-    mode = form.cleaned_data["mode"]
+    mode = cleaned(ModeForm(request.POST))["mode"]
     if is_looser(mode, than=found.oversight_mode):
         return redirect(f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}")
     if mode == found.oversight_mode:
         return redirect("mailbox", mailbox_id=found.pk)
-    try:
-        changed = change_mailbox(mailbox=found, actor=request.actor, changes={"oversight_mode": mode})
-    except CHANGE_ERRORS as error:
-        return _mailbox_page(request, found, failed=error)
+    changed = change_mailbox(mailbox=found, actor=request.actor, changes={"oversight_mode": mode})
     return _done(request, found, f"{found} is stricter now: {_mode_words(changed)}.")
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
-def loosen_mailbox(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Say what a looser mode means for this mailbox, and give it that mode."""
-    found = get_visible_mailbox_or_404(request, mailbox_id)
     if not is_admin(request.actor, found.connection, found.pk):
         refusal = ActNotAllowed("Only an admin of this mailbox can loosen its oversight.")
         return _loosen_page(request, found, found.oversight_mode, failed=refusal, is_refused=True)
@@ -267,39 +275,28 @@ def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
-def delete(request: DeskRequest, mailbox_id: int) -> HttpResponse:
+@_of_mailbox
+def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
     """Say what goes with a mailbox, and delete it when its address is typed."""
-    found = get_visible_mailbox_or_404(request, mailbox_id)
     if not is_admin(request.actor, found.connection):
-        refusal = ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
-        return _mailbox_page(request, found, failed=refusal)
+        raise ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
     template, context = "connections/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
     if request.method != "POST":
         return render(request, template, context)
-    form, context = DeleteForm(request.POST, mailbox=found), context | {"typed": request.POST}
-    if not form.is_valid():
-        return answer(request, template, context, form=form)
     try:
+        cleaned(DeleteForm(request.POST, mailbox=found))
         delete_mailbox(mailbox=found, actor=request.actor)
     except CHANGE_ERRORS as error:
-        return answer(request, template, context, failed=error)
-    messages.info(request, f"{found} is deleted at MultiMail. Its history stays here.", extra_tags="desk")
-    return redirect("mailboxes")
+        return answer(request, template, context | {"typed": request.POST}, failed=error)
+    return redirect_with_notice(request, f"{found} is deleted at MultiMail. Its history stays here.", "mailboxes")
 
 
 def _held_in(request: DeskRequest, mailbox: Mailbox) -> int:
     return Mailbox.objects.visible_to(request.actor).held_in_each().get(mailbox.pk, 0)
 
 
-def _mailbox_page(
-    request: DeskRequest,
-    found: Mailbox,
-    *,
-    form: SentenceForm | None = None,
-    failed: DeskError | None = None,
-    typed: Any = None,
-) -> HttpResponse:
-    typed = typed or {}
+def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | None = None) -> HttpResponse:
+    typed: Any = request.POST
     hours = "" if found.expire_after is None else f"{found.expire_after.total_seconds() / 3600:g}"
     context: dict[str, Any] = {
         "box": found,
@@ -315,7 +312,7 @@ def _mailbox_page(
         "expire_hours": typed.get("expire_hours", hours),
         "allowlists": f"{reverse('allowlists')}?mailbox={found.pk}",
     }
-    return answer(request, "connections/mailbox.html", context, form=form, failed=failed)
+    return answer(request, "connections/mailbox.html", context, failed=failed)
 
 
 def _settings_typed(mailbox: Mailbox, typed: Any) -> dict[str, Any]:
