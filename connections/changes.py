@@ -5,7 +5,7 @@ A call that breaks may have had its effect. It is never repeated here: the calle
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import transaction
 
@@ -18,6 +18,8 @@ from upstream import errors
 from upstream.admin import AdminClient
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # Seconds for all calls of a page together: a person waits for it.
 READ_SECONDS = 3.0
@@ -35,6 +37,18 @@ def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = N
     """Raise ActNotAllowed for whoever is no admin of the connection, or of this mailbox of it."""
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox):
         raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
+
+
+def read_account(connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str) -> T:
+    """Ask MultiMail for something of an account, for an admin of it.
+
+    Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
+    """
+    check_admin(actor, connection, may=may)
+    try:
+        return call(admin_client(connection, within=READ_SECONDS))
+    except errors.UpstreamError as error:
+        raise change_error(error) from None
 
 
 def request_change(

@@ -26,11 +26,6 @@ from people.actors import Actor, Role
 from policy.models import KillSwitch
 
 
-def may_add(actor: Actor) -> bool:
-    """Whether the actor may add connections, and remove them."""
-    return any(s.role is Role.ADMIN and s.connection is None and s.mailbox is None for s in actor.scopes)
-
-
 def may_change(actor: Actor, connection: Connection) -> bool:
     """Whether the actor may change this connection: an admin of all of it."""
     return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
@@ -38,7 +33,7 @@ def may_change(actor: Actor, connection: Connection) -> bool:
 
 def check_may_add(actor: Actor) -> None:
     """Raise ActNotAllowed for everybody else."""
-    if not may_add(actor):
+    if not actor.is_admin_of_all:
         raise ActNotAllowed("Only an admin of everything can add or remove connections.")
 
 
@@ -278,7 +273,6 @@ def _status(connection: Connection) -> str:
     return f"paused by the desk: {connection.paused_because}" if connection.paused_at else "at work"
 
 
-_KEYS = ("oversight_key", "read_key", "admin_key", "agent_key")
 REMOVED = "It was removed from the desk."
 
 
@@ -342,7 +336,7 @@ def _problem(connection: Connection) -> str:
 
 def _empty(locked: Connection) -> None:
     """Blank what is secret, and stop it: whatever asks for connections that are well leaves it out twice."""
-    for name in (*_KEYS, "webhook_secret", "previous_webhook_secret"):
+    for name in (*(slot.field for slot in SLOTS.values()), "webhook_secret", "previous_webhook_secret"):
         setattr(locked, name, "")
     locked.previous_secret_until = None
     locked.key_scopes, locked.checked_key, locked.last_error = {}, "", ""

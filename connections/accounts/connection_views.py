@@ -61,7 +61,7 @@ def _connection_page(
         "hook": _webhook_of(found),
         "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],
         "may_change": commands.may_change(actor, found),
-        "may_remove": commands.may_add(actor),
+        "may_remove": actor.is_admin_of_all,
         "typed": request.POST,
         # Only a gateway has the section of its address; elsewhere the error stands at the top of the page.
         "section": section if found.is_our_gateway or section != "address" else "",

@@ -51,7 +51,7 @@ def connections_page(request: DeskRequest, *, status: int = 200, problem: str = 
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
         "problem": problem,
-        "may_add": commands.may_add(actor),
+        "may_add": actor.is_admin_of_all,
         "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
     }
     page, fragment = "connections/connections.html", "connections/_connections.html"
@@ -137,7 +137,7 @@ def _old_secret_until(connection: Connection, now: datetime) -> datetime | None:
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:
     """Add a connection. Nothing is saved before MultiMail has accepted its keys."""
-    if not commands.may_add(request.actor):
+    if not request.actor.is_admin_of_all:
         return connections_page(request, status=403, problem="Only an admin of everything can add connections.")
     if request.method != "POST":
         return _add_page(request, typed={"place": OURS})

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
-from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
+from connections.changes import check_admin, read_account, record_change, request_change
 from connections.errors import ChangeRefused
 from mirror.models import Connection
 from people.actors import Actor
-from upstream import errors
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
@@ -44,11 +43,7 @@ class Domain:
 
 def read_domains(connection: Connection, *, actor: Actor) -> list[Domain]:
     """Read the domains of an account. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    check_admin(actor, connection, may="see its domains")
-    try:
-        rows = admin_client(connection, within=READ_SECONDS).list_domains()
-    except errors.UpstreamError as error:
-        raise change_error(error) from None
+    rows = read_account(connection, actor, AdminClient.list_domains, may="see its domains")
     return sorted(map(_domain, rows), key=lambda one: one.name)
 
 

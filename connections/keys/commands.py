@@ -10,7 +10,7 @@ from typing import Any
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
+from connections.changes import READ_SECONDS, admin_client, check_admin, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from mirror.models import Connection
 from people.actors import Actor
@@ -58,11 +58,7 @@ class CreatedKey:
 
 def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
     """Read the keys of an account, those that work first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    check_admin(actor, connection, may="see its API keys")
-    try:
-        rows = admin_client(connection, within=READ_SECONDS).list_keys()
-    except errors.UpstreamError as error:
-        raise change_error(error) from None
+    rows = read_account(connection, actor, lambda admin: admin.list_keys(), may="see its API keys")
     owners = {owner.upstream_key_id: owner.person for owner in connection.key_owners.select_related("person")}
     found = [_key(row, connection, owners) for row in rows]
     return sorted(found, key=lambda one: (not one.is_active, one.name.lower(), one.id))
@@ -140,7 +136,7 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
             failed="api_key.change_failed",
         )
     except ChangeUnknown:
-        if _is_active(connection, key, actor) is not False:
+        if _may_be_active(connection, key, actor):
             raise
     details = changed(before=_in_words({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
     record_change("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **details)
@@ -214,11 +210,12 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
     return f"{unknown.sentence} No new key is in the list now. Look once more in a minute before you make it again."
 
 
-def _is_active(connection: Connection, key: ApiKey, actor: Actor) -> bool | None:
+def _may_be_active(connection: Connection, key: ApiKey, actor: Actor) -> bool:
+    """Whether it may still work, as far as the list can be read."""
     try:
         return read_key(connection, key.id, actor=actor).is_active
     except (ChangeRefused, ChangeUnknown):
-        return None
+        return True
 
 
 def _in_words(facts: Mapping[str, Any]) -> str:

@@ -44,16 +44,6 @@ def is_looser(mode: str, *, than: str) -> bool:
     return NAMES.index(mode) > NAMES.index(than)
 
 
-def stricter_than(mode: str) -> tuple[Mode, ...]:
-    """Return the modes that are stricter."""
-    return tuple(one for one in MODES if is_looser(mode, than=one.name))
-
-
-def looser_than(mode: str) -> tuple[Mode, ...]:
-    """Return the modes that are looser."""
-    return tuple(one for one in MODES if is_looser(one.name, than=mode))
-
-
 def consequences(address: str, *, before: str, after: str) -> list[str]:
     """Return as sentences what will be otherwise once a mailbox is as loose as `after`."""
     found: list[str] = []

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from audit.recording import changed
-from connections.changes import READ_SECONDS, admin_client, change_error, check_admin, record_change, request_change
+from connections.changes import check_admin, read_account, record_change, request_change
 from connections.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from mirror.models import Connection
 from people.actors import Actor
-from upstream import errors
 from upstream.events import read_time
 
 
@@ -59,11 +58,7 @@ class CreatedWebhook:
 
 def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
     """Read the webhooks of an account, the desk's own first. Raises ActNotAllowed, ChangeRefused, ChangeUnknown."""
-    check_admin(actor, connection, may="see its webhooks")
-    try:
-        rows = admin_client(connection, within=READ_SECONDS).list_webhooks()
-    except errors.UpstreamError as error:
-        raise change_error(error) from None
+    rows = read_account(connection, actor, lambda admin: admin.list_webhooks(), may="see its webhooks")
     return sorted((_webhook(row, connection) for row in rows), key=lambda one: (not one.is_ours, one.url, one.id))
 
 
@@ -76,18 +71,17 @@ def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> We
 
 
 def read_deliveries(
-    connection: Connection, *, actor: Actor, webhook: Webhook | None = None, cursor: str = ""
+    connection: Connection, *, actor: Actor, webhook: Webhook, cursor: str
 ) -> tuple[list[Delivery], str]:
     """Read one page of what was sent, newest first, with the cursor of the next page. Raises as read_webhooks."""
-    check_admin(actor, connection, may="see what its webhooks were sent")
-    try:
-        upstream = admin_client(connection, within=READ_SECONDS)
-        rows, following = upstream.list_deliveries(webhook_id=webhook.id if webhook else "", cursor=cursor)
-    except errors.UpstreamError as error:
-        raise change_error(error) from None
+    rows, following = read_account(
+        connection,
+        actor,
+        lambda admin: admin.list_deliveries(webhook_id=webhook.id, cursor=cursor),
+        may="see what its webhooks were sent",
+    )
     # Hosted MultiMail does not say which subscription each belongs to, nor does it ask for one alone.
-    mine = [row for row in rows if webhook is None or _is_of(row, webhook)]
-    return [_delivery(row) for row in mine], following
+    return [_delivery(row) for row in rows if _is_of(row, webhook)], following
 
 
 def register_webhook(

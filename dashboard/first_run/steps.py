@@ -16,7 +16,6 @@ from alerts.models import Destination
 from approvals.intake import senders
 from common import smtp
 from common.time_zones import there, zone_word
-from connections.accounts.commands import may_add
 from connections.accounts.keys import SLOTS, Slot, problem_in
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
@@ -88,11 +87,6 @@ class SetUp:
         return _left(step for step in self.steps if step.is_needed)
 
 
-def may_set_up(actor: Actor) -> bool:
-    """Whether the actor sets the desk up: an admin of everything."""
-    return may_add(actor)
-
-
 def set_up() -> SetUp:
     """Return every step, of the first connection that is not ready where there are several.
 
@@ -111,7 +105,7 @@ def set_up() -> SetUp:
 
 def left(actor: Actor) -> str:
     """Return in words how many of the needed steps are left; empty where none is, or it is not the actor's to do."""
-    return _left(_needed()[0]) if may_set_up(actor) else ""
+    return _left(_needed()[0]) if actor.is_admin_of_all else ""
 
 
 def _needed(*, is_asked: bool = False) -> tuple[list[Step], Account | None]:
