@@ -85,6 +85,12 @@ def worker(name: str) -> Actor:
     return Actor(kind="worker", id=name, label=f"the {name} worker", surface="worker")
 
 
+def operator(command: str, *roles: Role) -> Actor:
+    """Return the actor for what somebody does by a command, with these roles for everything."""
+    scopes = tuple(Scope(role) for role in roles)
+    return Actor(kind="command", id=command, label="an operator", surface="command", scopes=scopes)
+
+
 def rule(name: str) -> Actor:
     """Return the actor for what a rule of the desk decides; a worker only carries it out."""
     return Actor(kind="rule", id=name, label=f"the {name} rule", surface="worker")

@@ -13,9 +13,9 @@ from audit.sealing.sealer import seal_all
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from mirror.sync.retention import Copies, remove_copies
-from people.actors import Actor
+from people.actors import operator
 
-ACTOR = Actor(kind="command", id="audit_erase", label="an operator", surface="command")
+ACTOR = operator("audit_erase")
 _STAYS = (
     "What stays: the entries themselves, with hashes that tell nobody what they were; and in the mirror the message "
     "with its versions, verdicts, comments and cards, without which nobody could say what was decided. MultiMail, "

@@ -6,11 +6,11 @@ from django.contrib.auth.management.commands import changepassword
 from django.db import transaction
 
 from audit.recording import record
-from people.actors import Actor
+from people.actors import operator
 from people.models import Person
 from people.sign_in.sessions import end_sessions
 
-ACTOR = Actor(kind="command", id="changepassword", label="an operator", surface="command")
+ACTOR = operator("changepassword")
 
 
 class Command(changepassword.Command):

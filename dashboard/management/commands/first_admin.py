@@ -11,13 +11,13 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from common.mail_addresses import clean_address
-from people.actors import Actor, Role, Scope
+from people.actors import Role, operator
 from people.errors import PeopleError
 from people.invitations.links import NewLink, invite, join
 from people.models import Person
 from people.roles.places import Place
 
-ACTOR = Actor(kind="command", id="first_admin", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+ACTOR = operator("first_admin", Role.ADMIN)
 LASTS = timedelta(hours=24)
 ROLES = (Role.ADMIN, Role.REVIEWER)
 

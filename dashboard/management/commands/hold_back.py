@@ -6,9 +6,9 @@ from typing import Any
 from django.core.management import BaseCommand, CommandParser, call_command
 
 from dashboard.backup.hold_back import hold_back
-from people.actors import Actor, Role, Scope
+from people.actors import Role, operator
 
-OPERATOR = Actor(kind="command", id="restore", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+OPERATOR = operator("restore", Role.ADMIN)
 
 
 class Command(BaseCommand):

@@ -9,9 +9,9 @@ from approvals import wake_ups
 from common.postgres import clock
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch
-from people.actors import Actor, Role, Scope
+from people.actors import Role, operator
 
-ACTOR = Actor(kind="command", id="retry_fetch", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+ACTOR = operator("retry_fetch", Role.ADMIN)
 
 
 class Command(BaseCommand):

@@ -7,9 +7,9 @@ from django.db import transaction
 
 from audit.recording import record
 from dashboard.secrets_at_rest import Tally, look, rotate
-from people.actors import Actor
+from people.actors import operator
 
-ACTOR = Actor(kind="command", id="rotate_keys", label="an operator", surface="command")
+ACTOR = operator("rotate_keys")
 
 
 class Command(BaseCommand):
