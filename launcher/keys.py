@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
+from common.credentials import read_credentials
 from common.demo_discord import APPLICATION_FILE
 from launcher.console import LaunchError
 from launcher.environment import DISCORD, Environment
@@ -38,14 +39,9 @@ def load_or_make(environment: Environment) -> dict[str, str]:
 def read_assignments(file: Path) -> dict[str, str]:
     """A file of shell assignments as a dictionary; empty when there is no file."""
     try:
-        text = file.read_text()
-    except FileNotFoundError:
-        return {}
+        return read_credentials(file)
     except OSError as error:
         raise LaunchError(f"{file} cannot be read: {error.strerror}.") from error
-    lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
-    pairs = (line.strip().removeprefix("export ").partition("=") for line in lines)
-    return {name: "".join(shlex.split(value)) for name, _, value in pairs}
 
 
 def _refuse_to_invent(environment: Environment, missing: list[str]) -> None:
