@@ -20,7 +20,7 @@ from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from common.time_zones import minutes_from_utc, there, zone_name, zone_word
 from dashboard import words
-from people.accounts import shortcuts as keys
+from people.accounts import shortcuts
 from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
@@ -49,22 +49,22 @@ def key(context: Mapping[str, Any], name: str) -> SafeString | str:
     person = context.get("user")
     if getattr(person, "keys_off", False):
         return ""
-    return format_html("<kbd>{}</kbd>", keys.shown(keys.places_of(getattr(person, "key_map", None))[name]))
+    return format_html("<kbd>{}</kbd>", shortcuts.shown(shortcuts.keys_of(getattr(person, "key_map", None))[name]))
 
 
 @register.simple_tag(takes_context=True)
 def key_places(context: Mapping[str, Any]) -> str:
     """Return where this person's keys are, for the page's script."""
-    return json.dumps(keys.places_of(getattr(context.get("user"), "key_map", None)))
+    return json.dumps(shortcuts.keys_of(getattr(context.get("user"), "key_map", None)))
 
 
 @register.simple_tag(takes_context=True)
 def key_list(context: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the groups of keys, each with what is printed on the key and what it does."""
-    places = keys.places_of(getattr(context.get("user"), "key_map", None))
+    keys = shortcuts.keys_of(getattr(context.get("user"), "key_map", None))
     return [
-        (group, [(keys.shown(places[one.name]), one.words) for one in keys.KEYS if one.group == group])
-        for group in keys.GROUPS
+        (group, [(shortcuts.shown(keys[one.name]), one.words) for one in shortcuts.SHORTCUTS if one.group == group])
+        for group in shortcuts.GROUPS
     ]
 
 

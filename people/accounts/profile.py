@@ -1,11 +1,11 @@
 """What people change about themselves: name, password, and preferences that change nothing but what they see."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
-from people.accounts.shortcuts import moved_from
+from people.accounts.shortcuts import changes_of
 from people.actors import Actor
 from people.models import Person
 from people.sign_in.sessions import end_sessions
@@ -14,47 +14,37 @@ from people.sign_in.sessions import end_sessions
 @atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
     """Give the actor another name; recorded where that changes something. Older entries keep the older name."""
-    person, before = _set(actor, "name", name)
-    if before != name:
-        record("person.renamed", actor=actor, details=changed(before=before, after=name), about=person)
+    _set(actor, "name", name, action="person.renamed", is_about=True)
 
 
 @atomic_with_retry
 def choose_time_zone(*, actor: Actor, zone: str) -> None:
     """Show the actor times in this zone; recorded where that changes something."""
-    _, before = _set(actor, "time_zone", zone)
-    if before != zone:
-        record("person.time_zone_set", actor=actor, details=changed(before=before, after=zone))
+    _set(actor, "time_zone", zone, action="person.time_zone_set")
 
 
 @atomic_with_retry
 def set_text_first(*, actor: Actor, wanted: bool) -> None:
     """Open the actor's messages as text, or laid out; recorded where that changes something."""
-    _, before = _set(actor, "text_first", wanted)
-    if before != wanted:
-        words = ["laid out", "as text"]
-        action = "person.reads_text_first" if wanted else "person.reads_laid_out"
-        record(action, actor=actor, details=changed(before=words[before], after=words[wanted]))
+    action = "person.reads_text_first" if wanted else "person.reads_laid_out"
+    _set(actor, "text_first", wanted, action=action, words=["laid out", "as text"].__getitem__)
 
 
 @atomic_with_retry
-def set_shortcuts(*, actor: Actor, places: Mapping[str, str]) -> None:
+def set_shortcuts(*, actor: Actor, keys: Mapping[str, str]) -> None:
     """Give the actor's shortcuts these keys; recorded where that changes something."""
-    moved = moved_from(places)
-    _, before = _set(actor, "key_map", moved)
-    if before != moved:
-        words = [", ".join(f"{n}: {key}" for n, key in sorted(of.items())) or "as delivered" for of in (before, moved)]
-        record("person.keys_moved", actor=actor, details=changed(before=words[0], after=words[1]))
+
+    def words(key_map: Mapping[str, str]) -> str:
+        return ", ".join(f"{name}: {key}" for name, key in sorted(key_map.items())) or "as delivered"
+
+    _set(actor, "key_map", changes_of(keys), action="person.keys_moved", words=words)
 
 
 @atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
     """Switch the actor's shortcuts off or on; recorded where that changes something."""
-    _, before = _set(actor, "keys_off", off)
-    if before != off:
-        words = ["on", "off"]
-        action = "person.keys_off" if off else "person.keys_on"
-        record(action, actor=actor, details=changed(before=words[before], after=words[off]))
+    action = "person.keys_off" if off else "person.keys_on"
+    _set(actor, "keys_off", off, action=action, words=["on", "off"].__getitem__)
 
 
 @atomic_with_retry
@@ -71,11 +61,14 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
     return person
 
 
-def _set(actor: Actor, field: str, value: Any) -> tuple[Person, Any]:
-    """Set a field of the locked actor where it differs, and return the person with the value from before."""
+def _set(
+    actor: Actor, field: str, value: Any, *, action: str, words: Callable[[Any], str] = str, is_about: bool = False
+) -> None:
+    """Set a field of the actor where it differs, and record it with before and after in `words`."""
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = getattr(person, field)
     if before != value:
         setattr(person, field, value)
         person.save(update_fields=[field])
-    return person, before
+        details = changed(before=words(before), after=words(value))
+        record(action, actor=actor, details=details, about=person if is_about else None)

@@ -15,7 +15,7 @@ from common.pages import DeskRequest, redirect_with_notice
 from people.accounts import profile
 from people.accounts.discord import accounts_of, link_account, read_offer, unlink_own
 from people.accounts.forms import DiscordAccountForm, NameForm, PasswordForm, TimeZoneForm, zones
-from people.accounts.shortcuts import GROUPS, KEYS, KeysForm, places_of
+from people.accounts.shortcuts import GROUPS, SHORTCUTS, KeysForm, keys_of
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
 from people.roles.places import grants_of, place_of
@@ -135,25 +135,27 @@ def end_others(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def shortcuts(request: DeskRequest) -> HttpResponse:
     """Show the person's shortcuts, change them, reset them, or switch them off."""
-    places, wrong, problem = places_of(request.user.key_map), "", ""  # type: ignore[union-attr]
+    keys, wrong, problem = keys_of(request.user.key_map), "", ""  # type: ignore[union-attr]
     if request.method == "POST":
         wanted, form = request.POST.get("do"), KeysForm(request.POST)
         if wanted in ("off", "on"):
             profile.switch_shortcuts(actor=request.actor, off=wanted == "off")
             notice = f"Single keys are {wanted}."
         elif wanted == "reset":
-            profile.set_shortcuts(actor=request.actor, places=places_of({}))
+            profile.set_shortcuts(actor=request.actor, keys=keys_of({}))
             notice = "All keys are where they were."
         elif form.is_valid():
-            profile.set_shortcuts(actor=request.actor, places=form.cleaned_data)
+            profile.set_shortcuts(actor=request.actor, keys=form.cleaned_data)
             notice = "Your keys are saved."
         else:
-            places = {one.name: request.POST.get(one.name, "")[:10] for one in KEYS}
+            keys = {one.name: request.POST.get(one.name, "")[:10] for one in SHORTCUTS}
             wrong, problem = first_error(form)
         if not problem:
             return HttpResponse(status=204) if request.htmx else redirect_with_notice(request, notice, "keys")
-    lines = [{"key": one, "place": places[one.name], "is_wrong": one.name == wrong} for one in KEYS]
-    groups = [(group, [line for one, line in zip(KEYS, lines, strict=True) if one.group == group]) for group in GROUPS]
+    lines: list[dict[str, Any]] = [
+        {"key": one, "place": keys[one.name], "is_wrong": one.name == wrong} for one in SHORTCUTS
+    ]
+    groups = [(group, [line for line in lines if line["key"].group == group]) for group in GROUPS]
     context = {"groups": groups, "problem": problem}
     return render(request, "people/keys.html", context, status=422 if problem else 200)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from functools import wraps
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
@@ -19,17 +20,11 @@ from people.accounts.forms import DiscordAccountForm
 from people.actors import Actor, Role
 from people.directory.deactivation import deactivate, reactivate
 from people.directory.forms import GrantForm, RoleForm, SearchForm
-from people.directory.listing import (
-    PersonRow,
-    directory,
-    look_up,
-    open_invitations,
-    open_password_link,
-)
+from people.directory.listing import PersonRow, directory, look_up, open_invitations, open_password_link
 from people.errors import LastAdmin, PeopleError
 from people.invitations.links import make_password_link, may_handle, renew_invitation, roles_of, withdraw
 from people.invitations.views import show_link
-from people.models import Invitation
+from people.models import Invitation, Person
 from people.roles.grants import give_role, is_last_admin, take_role
 from people.roles.places import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, places_to_give, widest_first
 from people.sign_in.reauthentication import reauthenticated
@@ -80,16 +75,8 @@ def _find(request: DeskRequest, person_id: int) -> PersonRow:
     return found
 
 
-def _find_to_change(request: DeskRequest, person_id: int) -> PersonRow:
-    """Return the person of a URL to whoever is an admin somewhere; the commands check what exactly they may."""
-    found = _find(request, person_id)
-    if not request.actor.has(Role.ADMIN):
-        raise PermissionDenied
-    return found
-
-
 def _person_page(
-    request: DeskRequest, person_id: int, *, status: int = 200, problem: str = "", at: str = "", typed: Any = None
+    request: DeskRequest, person_id: int, *, status: int = 200, problem: str = "", at: str = ""
 ) -> HttpResponse:
     """Answer with a person's page; `problem` is shown at the form named `at`."""
     actor: Actor = request.actor
@@ -111,98 +98,103 @@ def _person_page(
         "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
         "problem": problem,
         "at": at,
-        "typed": typed or {},
+        "typed": request.POST,
     }
     return render(request, "people/person.html", context, status=status)
 
 
+def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
+    """Give a view the person of its URL to change, and show the notice that it returns.
+
+    The view runs for whoever is an admin somewhere; the commands check what exactly they may, and what they refuse is
+    shown beside the form named `at`.
+    """
+
+    def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
+        @wraps(view)
+        def changed(request: DeskRequest, person_id: int) -> HttpResponse:
+            person = _find(request, person_id).person
+            if not request.actor.has(Role.ADMIN):
+                raise PermissionDenied
+            try:
+                answered = view(request, person)
+            except PeopleError as error:
+                status = 409 if isinstance(error, LastAdmin) else 403
+                return _person_page(request, person_id, status=status, problem=error.sentence, at=at)
+            return answered if isinstance(answered, HttpResponse) else _done(request, person_id, answered)
+
+        return changed
+
+    return decorate
+
+
 @login_required
 @require_POST
 @reauthenticated
-def add_role(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("role")
+def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Give a person a role for a place."""
-    listed = _find_to_change(request, person_id)
     form = RoleForm(request.POST, places=places_to_give(request.actor))
     if not form.is_valid():
-        problem = first_error(form)[1]
-        return _person_page(request, person_id, status=422, problem=problem, at="role", typed=request.POST)
+        return _person_page(request, person.pk, status=422, problem=first_error(form)[1], at="role")
     role, place = form.cleaned_data["role"], form.cleaned_data["place"]
-    try:
-        is_new = give_role(actor=request.actor, person_id=person_id, role=role, place=place)
-    except PeopleError as error:
-        return _person_page(request, person_id, status=403, problem=error.sentence, at="role", typed=request.POST)
-    return _done(request, person_id, f"{listed.person} is {role} of {place.name} {'now' if is_new else 'already'}.")
+    is_new = give_role(actor=request.actor, person_id=person.pk, role=role, place=place)
+    return f"{person} is {role} of {place.name} {'now' if is_new else 'already'}."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def remove_role(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("roles")
+def remove_role(request: DeskRequest, person: Person) -> str:
     """Take a role from a person."""
-    listed = _find_to_change(request, person_id)
     form = GrantForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such role.")
-    notice = f"The role is taken. {listed.person} has to sign in again to use what is left."
-    return _change(request, person_id, take_role, at="roles", notice=notice, grant_id=form.cleaned_data["grant"])
+    take_role(actor=request.actor, person_id=person.pk, grant_id=form.cleaned_data["grant"])
+    return f"The role is taken. {person} has to sign in again to use what is left."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def deactivate_person(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("active")
+def deactivate_person(request: DeskRequest, person: Person) -> str:
     """Keep a person out from now on."""
-    listed = _find_to_change(request, person_id)
-    notice = f"{listed.person} is deactivated: signed out everywhere, and nothing of theirs leaves any more."
-    return _change(request, person_id, deactivate, at="active", notice=notice)
+    deactivate(actor=request.actor, person_id=person.pk)
+    return f"{person} is deactivated: signed out everywhere, and nothing of theirs leaves any more."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def reactivate_person(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("active")
+def reactivate_person(request: DeskRequest, person: Person) -> str:
     """Let a person in again."""
-    listed = _find_to_change(request, person_id)
-    notice = f"{listed.person} can sign in again, with the roles from before."
-    return _change(request, person_id, reactivate, at="active", notice=notice)
+    reactivate(actor=request.actor, person_id=person.pk)
+    return f"{person} can sign in again, with the roles from before."
 
 
 @login_required
 @require_POST
 @reauthenticated
-def password_link(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("password")
+def password_link(request: DeskRequest, person: Person) -> HttpResponse:
     """Make a link for a new password and show it, this once."""
-    listed = _find_to_change(request, person_id)
-    try:
-        made = make_password_link(actor=request.actor, person_id=person_id)
-    except PeopleError as error:
-        return _person_page(request, person_id, status=403, problem=error.sentence, at="password")
-    return show_link(request, made, person=listed.person)
+    return show_link(request, make_password_link(actor=request.actor, person_id=person.pk), person=person)
 
 
 @login_required
 @require_POST
 @reauthenticated
-def remove_discord(request: DeskRequest, person_id: int) -> HttpResponse:
+@_changes("discord")
+def remove_discord(request: DeskRequest, person: Person) -> str:
     """Take a Discord account off a person."""
-    _find_to_change(request, person_id)
     form = DiscordAccountForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such Discord account.")
-    account, notice = form.cleaned_data["account"], "The Discord account is taken off."
-    return _change(request, person_id, unlink_of, at="discord", notice=notice, account_id=account)
-
-
-def _change(
-    request: DeskRequest, person_id: int, command: Callable[..., Any], *, at: str, notice: str, **more: Any
-) -> HttpResponse:
-    """Call a command for a person, and answer that it is done, or why not beside the form that asked for it."""
-    try:
-        command(actor=request.actor, person_id=person_id, **more)
-    except PeopleError as error:
-        status = 409 if isinstance(error, LastAdmin) else 403
-        return _person_page(request, person_id, status=status, problem=error.sentence, at=at)
-    return _done(request, person_id, notice)
+    unlink_of(actor=request.actor, person_id=person.pk, account_id=form.cleaned_data["account"])
+    return "The Discord account is taken off."
 
 
 def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:

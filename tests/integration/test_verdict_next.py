@@ -15,7 +15,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
-from people.accounts.shortcuts import KEYS, problem_with
+from people.accounts.shortcuts import SHORTCUTS, problem_with
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
@@ -241,7 +241,7 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
 
 
 def keys(**moved):
-    return {**{one.name: one.place for one in KEYS}, **moved}
+    return {**{one.name: one.key for one in SHORTCUTS}, **moved}
 
 
 def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, reviewer):
