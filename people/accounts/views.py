@@ -18,7 +18,7 @@ from people.accounts.forms import DiscordAccountForm, NameForm, PasswordForm, Ti
 from people.accounts.shortcuts import GROUPS, SHORTCUTS, KeysForm, keys_of
 from people.errors import LinkedElsewhere, LinkNotGood
 from people.models import Person
-from people.roles.places import grants_of, place_of
+from people.roles.targets import grants_of, target_of
 from people.sign_in.limits import limited
 from people.sign_in.reauthentication import reauthenticated
 from people.sign_in.sessions import IDLE, LONGEST, NoSuchSession, end_other_sessions, renew_session, sessions_of
@@ -87,7 +87,7 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
     typed: Any = form.data if form else {}
     context = {
         "person": person,
-        "roles": [(grant.get_role_display(), place_of(grant)) for grant in grants_of(person)],
+        "roles": [(grant.get_role_display(), target_of(grant)) for grant in grants_of(person)],
         "name": typed.get("name", person.name),
         "zone": typed.get("zone", person.time_zone),
         "zones": zones(),

@@ -6,7 +6,7 @@ from people.actors import Actor
 from people.errors import NotYours
 from people.models import Invitation, Person
 from people.roles.grants import check_admin_left, check_covers, is_self, lock_for
-from people.roles.places import grants_of, in_words
+from people.roles.targets import grants_of, in_words
 from people.sign_in.sessions import end_sessions
 
 

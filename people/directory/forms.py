@@ -3,7 +3,7 @@
 from django import forms
 
 from people.actors import ROLE_CHOICES, Role
-from people.roles.places import PlaceForm
+from people.roles.targets import GrantTargetForm
 
 
 class SearchForm(forms.Form):
@@ -12,8 +12,8 @@ class SearchForm(forms.Form):
     q = forms.CharField(required=False, max_length=200, strip=True)
 
 
-class RoleForm(PlaceForm):
-    """One role for one place."""
+class RoleForm(GrantTargetForm):
+    """One role for one target."""
 
     role = forms.ChoiceField(
         choices=ROLE_CHOICES, error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose a role.")

@@ -12,7 +12,7 @@ from django.utils import timezone
 from people.actors import Actor, Role, Scope
 from people.invitations.links import may_handle, roles_of
 from people.models import Grant, Invitation, Person
-from people.roles.places import all_places, is_admin_of, place_of, role_words, widest_first
+from people.roles.targets import all_targets, is_admin_of, role_words, target_of, widest_first
 from people.sign_in.factors import KINDS
 
 MAX_ROWS = 200
@@ -30,7 +30,7 @@ class RoleRow:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """Somebody in the list: roles whose places the reader sees, and how many there are beyond."""
+    """Somebody in the list: roles whose targets the reader sees, and how many there are beyond."""
 
     person: Person
     roles: list[RoleRow]
@@ -68,9 +68,9 @@ def open_invitations(actor: Actor) -> list[InvitationRow]:
     """Return the links to join by that nobody has used: those the actor may handle; auditors of everything see all."""
     reads_all = Scope(Role.AUDITOR) in actor.scopes
     found = list(Invitation.objects.to_list()[:MAX_ROWS])
-    now, places = timezone.now(), all_places() if found else {}
-    seen = [one for one in found if reads_all or may_handle(actor, one, places)]
-    return [InvitationRow(one, roles_of(one, places), one.expires_at <= now) for one in seen]
+    now, targets = timezone.now(), all_targets() if found else {}
+    seen = [one for one in found if reads_all or may_handle(actor, one, targets)]
+    return [InvitationRow(one, roles_of(one, targets), one.expires_at <= now) for one in seen]
 
 
 def open_password_link(actor: Actor, person: Person) -> Invitation | None:
@@ -92,7 +92,7 @@ def _row(actor: Actor, person: Any) -> PersonRow:
     grants = widest_first(person.grants.all())
     shown = [one for one in grants if _is_named_to(actor, one)]
     roles = [
-        RoleRow(one.pk, one.role, role_words(one.role, place_of(one).name), is_admin_of(actor, place_of(one)))
+        RoleRow(one.pk, one.role, role_words(one.role, target_of(one).name), is_admin_of(actor, target_of(one)))
         for one in shown
     ]
     return PersonRow(person, roles, len(grants) - len(shown), person.last_seen, person.has_factor, person.open_sessions)
@@ -100,10 +100,10 @@ def _row(actor: Actor, person: Any) -> PersonRow:
 
 def _is_named_to(actor: Actor, grant: Grant) -> bool:
     """Whether the actor may learn the name of what a role is for."""
-    place = place_of(grant)
-    if place.connection is None:
+    target = target_of(grant)
+    if target.connection is None:
         return True
     scopes = actor.scopes
-    return any(place.is_within(one) for one in scopes) or (
-        place.mailbox is None and any(one.connection == place.connection for one in scopes)
+    return any(target.is_within(one) for one in scopes) or (
+        target.mailbox is None and any(one.connection == target.connection for one in scopes)
     )

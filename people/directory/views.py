@@ -26,7 +26,7 @@ from people.invitations.links import make_password_link, may_handle, renew_invit
 from people.invitations.views import show_link
 from people.models import Invitation, Person
 from people.roles.grants import give_role, is_last_admin, take_role
-from people.roles.places import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, places_to_give, widest_first
+from people.roles.targets import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, targets_to_give, widest_first
 from people.sign_in.reauthentication import reauthenticated
 
 # Entries of the ledger on a person's page.
@@ -91,7 +91,7 @@ def _person_page(
         "is_covered": is_covered_by(actor, grants),
         "may_change_roles": is_admin and (is_self or not has_admin_beyond(actor, grants)),
         "is_last_admin": is_last_admin(found.person),
-        "places": list(places_to_give(actor).values()) if is_admin and not is_self else [],
+        "places": list(targets_to_give(actor).values()) if is_admin and not is_self else [],
         "roles": ROLES_TO_GIVE,
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
@@ -133,13 +133,13 @@ def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[
 @reauthenticated
 @_changes("role")
 def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
-    """Give a person a role for a place."""
-    form = RoleForm(request.POST, places=places_to_give(request.actor))
+    """Give a person a role for everything, a connection or a mailbox."""
+    form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
         return _person_page(request, person.pk, status=422, problem=first_error(form)[1], at="role")
-    role, place = form.cleaned_data["role"], form.cleaned_data["place"]
-    is_new = give_role(actor=request.actor, person_id=person.pk, role=role, place=place)
-    return f"{person} is {role} of {place.name} {'now' if is_new else 'already'}."
+    role, target = form.cleaned_data["role"], form.cleaned_data["place"]
+    is_new = give_role(actor=request.actor, person_id=person.pk, role=role, target=target)
+    return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
 
 
 @login_required

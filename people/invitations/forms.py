@@ -10,10 +10,10 @@ from common.mail_addresses import clean_address
 from people.actors import ROLE_CHOICES, Role
 from people.invitations.links import DAYS, MAX_DAYS
 from people.models import Person
-from people.roles.places import Place, PlaceForm
+from people.roles.targets import GrantTarget, GrantTargetForm
 
 
-class InviteForm(PlaceForm):
+class InviteForm(GrantTargetForm):
     """Whom to invite, as what, and how long the link works."""
 
     email = forms.CharField(max_length=254, error_messages={"required": "Say to which address the invitation is."})
@@ -38,7 +38,7 @@ class InviteForm(PlaceForm):
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
-    def wanted(self) -> list[tuple[Role, Place]]:
+    def wanted(self) -> list[tuple[Role, GrantTarget]]:
         """Return the roles that the link shall grant."""
         return [(Role(one), self.cleaned_data["place"]) for one in self.cleaned_data["roles"]]
 

@@ -20,7 +20,7 @@ from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours, WrongPerson
 from people.models import Invitation, Person
 from people.roles.grants import add_grant, check_covers, is_self, lock_actor, lock_for, lock_people
-from people.roles.places import Place, all_places, grants_of, in_words, is_admin_of, is_covered_by, role_words
+from people.roles.targets import GrantTarget, all_targets, grants_of, in_words, is_admin_of, is_covered_by, role_words
 from people.sign_in.sessions import end_sessions
 from people.tokens import hash_of, new_token
 
@@ -44,7 +44,7 @@ class Link:
 
     invitation: Invitation
     person: Person | None
-    roles: list[tuple[Role, Place]]
+    roles: list[tuple[Role, GrantTarget]]
 
     @property
     def is_for_password(self) -> bool:
@@ -53,12 +53,14 @@ class Link:
 
 
 @atomic_with_retry
-def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, Place]], lasts: timedelta) -> NewLink:
+def invite(
+    *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
+) -> NewLink:
     """Make a link by which whoever has this address joins with these roles; an earlier one of the actor's is void."""
     now = lock_actor(actor)
-    for _, place in roles:
-        if not is_admin_of(now, place):
-            raise NotYours(f"Only an admin of {place.name} can give roles there.")
+    for _, target in roles:
+        if not is_admin_of(now, target):
+            raise NotYours(f"Only an admin of {target.name} can give roles there.")
     if not roles:
         raise NotYours("Choose at least one role.")
     known = Person.objects.filter(email=email).first()
@@ -69,7 +71,9 @@ def invite(*, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, P
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
     # An operator's are for the first admin, of whom there is one.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
-    grants = [{"role": role.value, "connection": place.connection, "mailbox": place.mailbox} for role, place in roles]
+    grants = [
+        {"role": role.value, "connection": target.connection, "mailbox": target.mailbox} for role, target in roles
+    ]
     made = _make(now, Invitation(email=email, name=name, grants=grants), lasts)
     details = {"email": email, "roles": _words(roles), "until": _until(made)}
     record("person.invited", actor=now, details=details)
@@ -115,16 +119,18 @@ def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
     return made
 
 
-def may_handle(actor: Actor, invitation: Invitation, places: Mapping[str, Place] | None = None) -> bool:
-    """Whether the actor is an admin of all that a link grants; whoever checks many links passes the places."""
+def may_handle(actor: Actor, invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> bool:
+    """Whether the actor is an admin of all that a link grants; whoever checks many links passes the targets."""
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person is not None:
         return is_covered_by(actor, grants_of(invitation.person))
-    return all(is_admin_of(actor, place) for _, place in _stored_roles(invitation, places) or [(Role.ADMIN, Place())])
+    return all(
+        is_admin_of(actor, target) for _, target in _stored_roles(invitation, targets) or [(Role.ADMIN, GrantTarget())]
+    )
 
 
-def roles_of(invitation: Invitation, places: Mapping[str, Place] | None = None) -> str:
+def roles_of(invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> str:
     """Return in words what a link grants."""
-    return _words(_stored_roles(invitation, places)) or in_words([])
+    return _words(_stored_roles(invitation, targets)) or in_words([])
 
 
 def read_link(token: str) -> Link:
@@ -217,7 +223,7 @@ def _maker_still_may(link: Link) -> bool:
     now = maker.actor(surface="web")
     if link.is_for_password:
         return person is not None and is_covered_by(now, grants_of(person))
-    return bool(link.roles) and all(is_admin_of(now, place) for _, place in link.roles)
+    return bool(link.roles) and all(is_admin_of(now, target) for _, target in link.roles)
 
 
 def _find(actor: Actor, invitation_id: int) -> Invitation:
@@ -227,17 +233,19 @@ def _find(actor: Actor, invitation_id: int) -> Invitation:
     return invitation
 
 
-def _stored_roles(invitation: Invitation, places: Mapping[str, Place] | None = None) -> list[tuple[Role, Place]]:
-    """Return the roles that an invitation stores, for places that still exist."""
-    places = all_places() if places is None else places
+def _stored_roles(
+    invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None
+) -> list[tuple[Role, GrantTarget]]:
+    """Return the roles that an invitation stores, for targets that still exist."""
+    targets = all_targets() if targets is None else targets
     stored: list[dict[str, Any]] = invitation.grants
-    found = [(one["role"], Place(connection=one["connection"], mailbox=one["mailbox"]).value) for one in stored]
-    return [(Role(role), places[value]) for role, value in found if value in places]
+    found = [(one["role"], GrantTarget(connection=one["connection"], mailbox=one["mailbox"]).value) for one in stored]
+    return [(Role(role), targets[value]) for role, value in found if value in targets]
 
 
 def _grant(person: Person, link: Link) -> None:
-    for role, place in link.roles:
-        add_grant(person, role, place)
+    for role, target in link.roles:
+        add_grant(person, role, target)
     Invitation.objects.filter(pk=link.invitation.pk).update(person=person)
 
 
@@ -259,8 +267,8 @@ def _maker(link: Link) -> str:
     return str(link.invitation.invited_by or "an operator")
 
 
-def _words(roles: Iterable[tuple[Role, Place]]) -> str:
-    return ", ".join(role_words(role, place.name) for role, place in roles)
+def _words(roles: Iterable[tuple[Role, GrantTarget]]) -> str:
+    return ", ".join(role_words(role, target.name) for role, target in roles)
 
 
 def _until(made: NewLink) -> str:

@@ -34,7 +34,7 @@ from people.invitations.links import (
     set_password,
 )
 from people.models import Person
-from people.roles.places import ROLES_TO_GIVE, places_to_give, role_words
+from people.roles.targets import ROLES_TO_GIVE, role_words, targets_to_give
 from people.sign_in.reauthentication import reauthenticated
 
 
@@ -49,7 +49,7 @@ def invite_person(request: DeskRequest) -> HttpResponse:
 
 @reauthenticated
 def _make(request: DeskRequest) -> HttpResponse:
-    form = InviteForm(request.POST, places=places_to_give(request.actor))
+    form = InviteForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
         wrong, sentence = first_error(form)
         return _form(request, status=422, wrong=wrong, problem=sentence)
@@ -69,7 +69,7 @@ def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpRespon
 def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", problem: str = "") -> HttpResponse:
     typed: Any = request.POST
     context = {
-        "places": list(places_to_give(request.actor).values()),
+        "places": list(targets_to_give(request.actor).values()),
         "roles": ROLES_TO_GIVE,
         "typed": typed,
         "chosen": typed.getlist("roles"),
@@ -147,7 +147,7 @@ def _page(
     context: dict[str, Any] = {
         "link": link,
         "invitation": link.invitation,
-        "roles": [role_words(role.value, place.name) for role, place in link.roles],
+        "roles": [role_words(role.value, target.name) for role, target in link.roles],
         "is_somebody_else": _is_somebody_else(request, link),
         "name": request.POST.get("name", link.invitation.name)[:80],
         "errors": errors,

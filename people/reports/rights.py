@@ -16,7 +16,7 @@ from audit.models import Entry
 from audit.trail import lines
 from people.actors import Actor, Role
 from people.models import GrantPeriod, Person
-from people.roles.places import all_places
+from people.roles.targets import all_targets
 
 MAX_PLACES = 500
 # What a place is called to whoever may see only a part of it.
@@ -80,7 +80,7 @@ def as_rights(
 def places_of_history(actor: Actor) -> dict[str, str]:
     """Return the labels of the places to choose from, by their values: those of today, then those of before."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
-    here = {value: one for value, one in all_places().items() if _is_named_to(actor, one.connection, one.mailbox)}
+    here = {value: one for value, one in all_targets().items() if _is_named_to(actor, one.connection, one.mailbox)}
     named = {value: one.label for value, one in here.items()}
     before = GrantPeriod.objects.read_by(looking).exclude(connection=None).order_by("place")
     for connection, mailbox, place in before.values_list("connection", "mailbox", "place").distinct()[:MAX_PLACES]:
@@ -94,7 +94,7 @@ def place_of_value(value: str) -> dict[str, int | None]:
     """Return the connection and mailbox of a form's value; a mailbox that is gone is looked up in the history."""
     kind, _, key = value.partition("-")
     if kind == "mailbox":
-        known = all_places().get(value)
+        known = all_targets().get(value)
         row = GrantPeriod.objects.filter(mailbox=int(key)).values_list("connection", flat=True).first()
         return {"connection": known.connection if known else row, "mailbox": int(key)}
     return {"connection": int(key) if kind == "connection" else None, "mailbox": None}

@@ -10,23 +10,31 @@ from common.postgres.retry import atomic_with_retry
 from people.actors import Actor, Role
 from people.errors import LastAdmin, NotYours
 from people.models import Grant, Person
-from people.roles.places import Place, grants_of, has_admin_beyond, in_words, is_admin_of, is_covered_by, place_of
+from people.roles.targets import (
+    GrantTarget,
+    grants_of,
+    has_admin_beyond,
+    in_words,
+    is_admin_of,
+    is_covered_by,
+    target_of,
+)
 from people.sign_in.sessions import access_changed, end_sessions
 
 
 @atomic_with_retry
-def give_role(*, actor: Actor, person_id: int, role: Role, place: Place) -> bool:
-    """Grant somebody a role for a place that the actor is an admin of; False where they have it already.
+def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
+    """Grant somebody a role for a target that the actor is an admin of; False where they have it already.
 
     Nobody grants themselves one.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("Nobody gives themselves a role. Ask another admin.")
-    _check_admin_of(now, place)
+    _check_admin_of(now, target)
     _check_not_above(now, person)
     before = in_words(grants_of(person))
-    is_new = add_grant(person, role, place)
+    is_new = add_grant(person, role, target)
     if is_new:
         _record(now, person, before)
         access_changed.send(sender=Person, person=person.pk)
@@ -40,11 +48,11 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
     grant = person.grants.select_related("connection", "mailbox").filter(pk=grant_id).first()
     if grant is None:
         return False
-    place = place_of(grant)
-    _check_admin_of(now, place)
+    target = target_of(grant)
+    _check_admin_of(now, target)
     if not is_self(now, person):
         _check_not_above(now, person)
-    if grant.role == Role.ADMIN and place.connection is None:
+    if grant.role == Role.ADMIN and target.connection is None:
         check_admin_left(without=person)
     before = in_words(grants_of(person))
     grant.delete()
@@ -53,10 +61,13 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
     return True
 
 
-def add_grant(person: Person, role: Role, place: Place) -> bool:
+def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
     """Store a grant in the caller's transaction; False where it is there already."""
     # With its connection stored as well, a grant for a mailbox would be one for the whole connection.
-    where: dict[str, Any] = {"connection_id": None if place.mailbox else place.connection, "mailbox_id": place.mailbox}
+    where: dict[str, Any] = {
+        "connection_id": None if target.mailbox else target.connection,
+        "mailbox_id": target.mailbox,
+    }
     _, is_new = Grant.objects.get_or_create(person=person, role=role, **where)
     return is_new
 
@@ -116,9 +127,9 @@ def is_last_admin(person: Person) -> bool:
     return list(Person.objects.admins_of_all().values_list("pk", flat=True)[:2]) == [person.pk]
 
 
-def _check_admin_of(actor: Actor, place: Place) -> None:
-    if not is_admin_of(actor, place):
-        raise NotYours(f"Only an admin of {place.name} can give or take roles there.")
+def _check_admin_of(actor: Actor, target: GrantTarget) -> None:
+    if not is_admin_of(actor, target):
+        raise NotYours(f"Only an admin of {target.name} can give or take roles there.")
 
 
 def _check_not_above(actor: Actor, person: Person) -> None:

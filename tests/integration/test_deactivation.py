@@ -14,7 +14,7 @@ from people.directory.deactivation import deactivate, reactivate
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
-from people.roles.places import Place
+from people.roles.targets import GrantTarget
 from people.sign_in.sessions import access_changed
 from tests.factories import NOW, make_message, make_person
 from tests.integration.deciding import at_once
@@ -92,7 +92,7 @@ def test_what_they_took_on_is_free_at_once_and_what_they_were_is_kept(admin, rev
 
 
 def test_links_that_they_made_and_links_for_them_are_void(admin, otto):
-    roles, week = [(Role.REVIEWER, Place())], timedelta(days=7)
+    roles, week = [(Role.REVIEWER, GrantTarget())], timedelta(days=7)
     invite(actor=actor(otto), email="a@x.example", name="", roles=roles, lasts=week)
     invite(actor=actor(admin), email="b@x.example", name="", roles=roles, lasts=week)
     make_password_link(actor=actor(admin), person_id=otto.pk)

@@ -14,7 +14,7 @@ from people.directory.forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
 from people.roles.grants import give_role, take_role
-from people.roles.places import Place, all_places, places_to_give
+from people.roles.targets import GrantTarget, all_targets, targets_to_give
 from tests.factories import NOW, make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 
@@ -36,8 +36,8 @@ def actor(person):
     return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
-def give(by, to, role=Role.REVIEWER, place=None):
-    return give_role(actor=actor(by), person_id=to.pk, role=role, place=place or Place())
+def give(by, to, role=Role.REVIEWER, target=None):
+    return give_role(actor=actor(by), person_id=to.pk, role=role, target=target or GrantTarget())
 
 
 def take_from(by, person, grant=None):
@@ -59,8 +59,8 @@ def session_of(person):
 def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
     signed_in, admin, reviewer, second_reviewer, mailbox, connection
 ):
-    for place in ("all", f"connection-{connection.pk}"):
-        assert give(admin, reviewer, Role.AUDITOR, all_places()[place])
+    for target in ("all", f"connection-{connection.pk}"):
+        assert give(admin, reviewer, Role.AUDITOR, all_targets()[target])
     client, path = signed_in(admin), f"/people/{reviewer.pk}/roles/add/"
     more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
     answer = client.post(path, {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more})
@@ -78,7 +78,7 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     for fields in (
         {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
     ):  # fmt: skip
-        assert not RoleForm(fields, places=places_to_give(actor(admin))).is_valid(), fields
+        assert not RoleForm(fields, targets=targets_to_give(actor(admin))).is_valid(), fields
     answer = client.post(path, {})
     assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (422, True)
     assert reviewer.grants.count() == 4
@@ -136,12 +136,12 @@ def test_admin_of_a_mailbox_gives_there_and_nowhere_else_and_not_to_whoever_look
 ):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
-    places = all_places()
-    here = places[f"mailbox-{mailbox.pk}"]
+    targets = all_targets()
+    here = targets[f"mailbox-{mailbox.pk}"]
     assert give(keeper, nia, Role.ADMIN, here)
-    for place in (Place(), places[f"connection-{connection.pk}"]):
+    for target in (GrantTarget(), targets[f"connection-{connection.pk}"]):
         with pytest.raises(NotYours):
-            give(keeper, nia, Role.REVIEWER, place)
+            give(keeper, nia, Role.REVIEWER, target)
     # An admin of a connection gives and takes for its mailboxes.
     noa = make_person("noa@yourteam.example", "Noa", "reviewer", connection=connection)
     assert give(cora, noa, Role.REVIEWER, here)
@@ -179,7 +179,7 @@ def test_reviewer_and_auditor_give_nothing_nor_whoever_lost_the_role_a_moment_ag
     as_it_was = actor(otto)
     take_from(admin, otto)
     with pytest.raises(NotYours):
-        give_role(actor=as_it_was, person_id=reviewer.pk, role=Role.ADMIN, place=Place())
+        give_role(actor=as_it_was, person_id=reviewer.pk, role=Role.ADMIN, target=GrantTarget())
 
 
 @pytest.mark.django_db(transaction=True)

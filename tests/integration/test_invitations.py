@@ -23,7 +23,7 @@ from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
 from people.invitations.links import DAYS, invite, join, make_password_link, read_link, set_password
 from people.models import Grant, Invitation, Person
-from people.roles.places import Place
+from people.roles.targets import GrantTarget
 from tests.factories import make_person, rolled_back
 from tests.integration.deciding import at_once
 from tests.markup import compact
@@ -50,7 +50,12 @@ def token_in(made):
 
 def link_of(person, *, email=NEW, roles=(Role.REVIEWER,)):
     """Make a link by the command, and return its token."""
-    wanted = {"email": email, "name": "", "roles": [(role, Place()) for role in roles], "lasts": timedelta(days=DAYS)}
+    wanted = {
+        "email": email,
+        "name": "",
+        "roles": [(role, GrantTarget()) for role in roles],
+        "lasts": timedelta(days=DAYS),
+    }
     return token_in(invite(actor=person.actor(surface="web"), **wanted))
 
 

@@ -9,7 +9,7 @@ from mirror.models import Mailbox
 from people.actors import Role
 from people.invitations.links import invite
 from people.models import Grant
-from people.roles.places import Place
+from people.roles.targets import GrantTarget
 from tests.factories import make_connection, make_person
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ def test_list_tells_everybody_their_roles_and_finds_by_a_part_of_name_or_address
 def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
     signed_in, admin, connection, django_assert_max_num_queries
 ):
-    roles, lasts = [(Role.REVIEWER, Place(connection=connection.pk))], timedelta(days=1)
+    roles, lasts = [(Role.REVIEWER, GrantTarget(connection=connection.pk))], timedelta(days=1)
     for number in range(3):
         make_person(f"p{number}@yourteam.example", f"P {number}", "reviewer", connection=connection)
         email = f"i{number}@yourteam.example"

@@ -15,7 +15,7 @@ from people.actors import Role, operator
 from people.errors import PeopleError
 from people.invitations.links import NewLink, invite, join
 from people.models import Person
-from people.roles.places import Place
+from people.roles.targets import GrantTarget
 
 ACTOR = operator("first_admin", Role.ADMIN)
 LASTS = timedelta(hours=24)
@@ -70,7 +70,7 @@ class Command(BaseCommand):
 
 
 def _invite(address: str, name: str) -> NewLink:
-    return invite(actor=ACTOR, email=address, name=name, roles=[(role, Place()) for role in ROLES], lasts=LASTS)
+    return invite(actor=ACTOR, email=address, name=name, roles=[(role, GrantTarget()) for role in ROLES], lasts=LASTS)
 
 
 @transaction.atomic

@@ -23,7 +23,7 @@ ROLES_TO_GIVE = [(value, label, ROLE_MEANINGS[Role(value)]) for value, label in 
 
 
 @dataclass(frozen=True)
-class Place:
+class GrantTarget:
     """What a role is for: everything, one connection, or one mailbox together with its connection."""
 
     connection: int | None = None
@@ -44,42 +44,42 @@ class Place:
         return "Everything" if self.connection is None else f"{kind} {self.name}"
 
     def is_within(self, scope: Scope) -> bool:
-        """Whether a role of this scope includes the whole place."""
+        """Whether a role of this scope includes the whole target."""
         if self.connection is None:
             return scope.is_everywhere
         return scope.reaches(connection=self.connection, mailbox=self.mailbox)
 
 
-def place_of(grant: Grant) -> Place:
+def target_of(grant: Grant) -> GrantTarget:
     """Return what a grant is for; its connection and mailbox must have been selected with it."""
     if grant.mailbox is not None:
-        return Place(connection=grant.mailbox.connection_id, mailbox=grant.mailbox_id, name=str(grant.mailbox))
+        return GrantTarget(connection=grant.mailbox.connection_id, mailbox=grant.mailbox_id, name=str(grant.mailbox))
     if grant.connection is not None:
-        return Place(connection=grant.connection_id, name=str(grant.connection))
-    return Place()
+        return GrantTarget(connection=grant.connection_id, name=str(grant.connection))
+    return GrantTarget()
 
 
-def all_places() -> dict[str, Place]:
-    """Return every place by its value in forms, in two queries; connections that were removed are left out."""
+def all_targets() -> dict[str, GrantTarget]:
+    """Return every target by its value in forms, in two queries; connections that were removed are left out."""
     connections: Any = apps.get_model("mirror", "Connection")._default_manager
     mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
     live = connections.filter(removed_at=None).order_by("name", "pk")
-    places = [Place(), *(Place(connection=one.pk, name=str(one)) for one in live)]
-    places += [
-        Place(connection=one.connection_id, mailbox=one.pk, name=str(one))
+    targets = [GrantTarget(), *(GrantTarget(connection=one.pk, name=str(one)) for one in live)]
+    targets += [
+        GrantTarget(connection=one.connection_id, mailbox=one.pk, name=str(one))
         for one in mailboxes.filter(connection__in=live).order_by("address", "pk")
     ]
-    return {place.value: place for place in places}
+    return {target.value: target for target in targets}
 
 
-def is_admin_of(actor: Actor, place: Place) -> bool:
-    """Whether the actor is an admin of the whole place."""
-    return any(scope.role is Role.ADMIN and place.is_within(scope) for scope in actor.scopes)
+def is_admin_of(actor: Actor, target: GrantTarget) -> bool:
+    """Whether the actor is an admin of the whole target."""
+    return any(scope.role is Role.ADMIN and target.is_within(scope) for scope in actor.scopes)
 
 
-def places_to_give(actor: Actor) -> dict[str, Place]:
-    """Return the places for which the actor may grant and revoke roles."""
-    return {value: place for value, place in all_places().items() if is_admin_of(actor, place)}
+def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
+    """Return the targets for which the actor may grant and revoke roles."""
+    return {value: target for value, target in all_targets().items() if is_admin_of(actor, target)}
 
 
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
@@ -88,39 +88,39 @@ def widest_first(grants: Iterable[Grant]) -> list[Grant]:
 
 
 def grants_of(person: Person) -> list[Grant]:
-    """Return a person's grants with their places, the widest first."""
+    """Return a person's grants with their targets, the widest first."""
     return widest_first(person.grants.select_related("connection", "mailbox"))
 
 
 def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
     """Whether the actor is an admin of all that these grants are for; somebody without any belongs to admins of all."""
-    return all(is_admin_of(actor, place) for place in [place_of(grant) for grant in grants] or [Place()])
+    return all(is_admin_of(actor, target) for target in [target_of(grant) for grant in grants] or [GrantTarget()])
 
 
 def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
     """Whether one of these grants makes an admin of what the actor is no admin of."""
-    return any(grant.role == Role.ADMIN and not is_admin_of(actor, place_of(grant)) for grant in grants)
+    return any(grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant)) for grant in grants)
 
 
 def role_words(role: str, place_name: str) -> str:
-    """Return a role and its place as people say it: "reviewer of everything"."""
+    """Return a role and its target as people say it: "reviewer of everything"."""
     return f"{role} of {place_name}"
 
 
 def in_words(grants: Iterable[Grant]) -> str:
     """Return grants as one line, for the ledger and for pages."""
-    return ", ".join(role_words(one.role, place_of(one).name) for one in grants) or "no role"
+    return ", ".join(role_words(one.role, target_of(one).name) for one in grants) or "no role"
 
 
-class PlaceForm(forms.Form):
-    """A form whose field `place` names one of the places that the actor may grant roles for."""
+class GrantTargetForm(forms.Form):
+    """A form whose field `place` names one of the targets that the actor may grant roles for."""
 
-    def __init__(self, *args: Any, places: Mapping[str, Place], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._places = places
+        self._targets = targets
 
-    def clean_place(self) -> Place:
+    def clean_place(self) -> GrantTarget:
         value = self.cleaned_data["place"]
-        if value not in self._places:
+        if value not in self._targets:
             raise forms.ValidationError("Choose a place that you look after.")
-        return self._places[value]
+        return self._targets[value]
