@@ -23,7 +23,7 @@ from connections.accounts.forms import (
     SecretForm,
 )
 from connections.accounts.keys import SLOTS, check_address, check_key, problem_in, shown_start
-from connections.accounts.views import row_of
+from connections.accounts.views import rows_of
 from connections.errors import ConnectionNotChanged
 from connections.pages import (
     CHANGE_ERRORS,
@@ -56,7 +56,7 @@ def _connection_page(
     actor: Actor = request.actor
     context = {
         "one": found,
-        "row": row_of(found, actor, now=timezone.now()),
+        "row": rows_of([found], actor, now=timezone.now())[0],
         "slots": _slots_of(found),
         "hook": _webhook_of(found),
         "overlaps": [(name, words) for name, (words, _) in own_webhook.OVERLAPS.items()],

@@ -75,35 +75,33 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
-    """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
-    found = list(Connection.objects.at_work().visible_to(actor).order_by("name"))
+    """Return what the page shows of each account the actor has a role for."""
+    return rows_of(list(Connection.objects.at_work().visible_to(actor).order_by("name")), actor, now=now)
+
+
+def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
+    """Return what pages show of these connections; no key ever leaves this function."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    forged = senders.unsigned_lately(connection.pk for connection in found)
-    return [_row(one, actor, now, may_read=one.pk in readable, forged=forged.get(one.pk, 0)) for one in found]
-
-
-def row_of(connection: Connection, actor: Actor, *, now: datetime) -> dict[str, Any]:
-    """Return the same of one connection."""
-    may_read = readable_by(actor).filter(pk=connection.pk).exists()
-    forged = senders.unsigned_lately([connection.pk]).get(connection.pk, 0)
-    return _row(connection, actor, now, may_read=may_read, forged=forged)
-
-
-def _row(connection: Connection, actor: Actor, now: datetime, *, may_read: bool, forged: int) -> dict[str, Any]:
-    events, freshness = WebhookEvent.objects.visible_to(actor), freshness_of(connection, now=now)
-    return {
-        "connection": connection,
-        "may_read": may_read,
-        "freshness": freshness,
-        "since": connection.paused_at or connection.failing_since,
-        "health": health_of(connection, freshness, now=now),
-        "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
-        "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
-        "last_event": events.filter(connection=connection).order_by("-pk").first(),
-        "old_secret_until": _old_secret_until(connection, now),
-        "unsigned": forged,
-        "to_look_at": events.to_look_at().filter(connection=connection).count(),
-    }
+    unsigned = senders.unsigned_lately(connection.pk for connection in connections)
+    events, rows = WebhookEvent.objects.visible_to(actor), []
+    for connection in connections:
+        freshness = freshness_of(connection, now=now)
+        rows.append(
+            {
+                "connection": connection,
+                "may_read": connection.pk in readable,
+                "freshness": freshness,
+                "since": connection.paused_at or connection.failing_since,
+                "health": health_of(connection, freshness, now=now),
+                "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
+                "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
+                "last_event": events.filter(connection=connection).order_by("-pk").first(),
+                "old_secret_until": _old_secret_until(connection, now),
+                "unsigned": unsigned.get(connection.pk, 0),
+                "to_look_at": events.to_look_at().filter(connection=connection).count(),
+            }
+        )
+    return rows
 
 
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
