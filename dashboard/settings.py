@@ -249,7 +249,6 @@ ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/m/ip,5/5m/key",
     "reauthenticate": "10/m/user,40/h/user",
     "change_password": "5/m/user,20/h/user",
-    "accept_invitation": "20/m/ip",
 }
 MFA_ADAPTER = "people.sign_in.adapters.FactorAdapter"
 # Recovery codes are our own: allauth would keep what they are made from (people/sign_in/recovery_codes.py).

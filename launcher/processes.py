@@ -72,25 +72,18 @@ def table(environment: Environment) -> list[Process]:
     product, ports = environment.product, environment.ports
     processes = []
     if product != "gateway":
-        processes += [_web(ports["PORT"]), live(ports["LIVE_PORT"])]
+        processes += [http("web", port=ports["PORT"], serve="dashboard", path="/readyz"), live(ports["LIVE_PORT"])]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
         processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
     if product != "dashboard":
-        processes.append(_gateway(ports["GATEWAY_PORT"]))
+        processes.append(http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health"))
         beat = product if product == "gateway" else ""
         processes.append(worker("worker-out", queues="gateway", beat=beat, inbound=_inbound(environment)))
     if environment.demo != "0":
-        processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
+        checks = (Check(port=ports["DISCORD_PORT"]), Check(port=ports["SMTP_PORT"]))
+        processes.append(Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks))
     return processes
-
-
-def _web(port: int) -> Process:
-    return http("web", port=port, serve="dashboard", path="/readyz")
-
-
-def _gateway(port: int) -> Process:
-    return http("gateway", port=port, serve="gateway", path="/health")
 
 
 def http(name: str, *, port: int, serve: str, path: str) -> Process:
@@ -143,11 +136,3 @@ def _inbound(environment: Environment) -> Check:
     if host.is_unspecified:
         host = ip_address("127.0.0.1" if host.version == 4 else "::1")
     return Check(port=environment.ports["INBOUND_PORT"], host=str(host))
-
-
-def _demo(discord_port: int, smtp_port: int) -> Process:
-    return Process(
-        name="demo",
-        command=(str(PYTHON), "-m", "demo"),
-        checks=(Check(port=discord_port), Check(port=smtp_port)),
-    )

@@ -5,7 +5,6 @@ a minute, so that a page that stays open after its reader lost a role does not f
 """
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from audit.models import Entry
 from audit.recording import record
 from audit.trail import lines
 from common.logs import trace_id
+from dashboard.frame.middleware import Middleware
 from mirror.models import Message
 from people.actors import Actor
 
@@ -25,11 +25,8 @@ ONCE_A = timedelta(minutes=1)
 MAX_PATH = 300
 
 
-class DenialsMiddleware:
+class DenialsMiddleware(Middleware):
     """Stands closest to the views, so that it sees what each of them answered, and what kept them from being asked."""
-
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)

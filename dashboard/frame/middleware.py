@@ -26,6 +26,13 @@ _FRAME_POLICY = (
 ONE_YEAR = 365 * 24 * 60 * 60
 
 
+class Middleware:
+    """What Django builds with the middleware, or the view, that comes after it."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+
 class CompressMiddleware(GZipMiddleware):
     """Compresses pages for the desk's own pages and for addresses that a person opened, never for other sites.
 
@@ -41,37 +48,28 @@ class CompressMiddleware(GZipMiddleware):
         return super().process_response(request, response)
 
 
-class TraceMiddleware:
+class TraceMiddleware(Middleware):
     """Gives each request an id that its log lines and ledger entries carry."""
-
-    def __init__(self, get_response: Next) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with traced(uuid.uuid4().hex[:16]):
             return self.get_response(request)
 
 
-class WordsMiddleware:
+class WordsMiddleware(Middleware):
     """Says in words what a browser would show as an empty page: that an address is a button's and no page."""
-
-    def __init__(self, get_response: Next) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         if response.status_code != 405 or request.method != "GET":
             return response
-        told = errors.only_pressed(request)
-        told.headers["Allow"] = response.headers["Allow"]
-        return told
+        page = errors.only_pressed(request)
+        page.headers["Allow"] = response.headers["Allow"]
+        return page
 
 
-class ActorMiddleware:
+class ActorMiddleware(Middleware):
     """Gives each request its `actor`: who asks, from which address, and what they may do where; and their time zone."""
-
-    def __init__(self, get_response: Next) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
@@ -87,11 +85,8 @@ def _actor_of(request: HttpRequest) -> Actor:
     return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
 
 
-class SecurityHeadersMiddleware:
+class SecurityHeadersMiddleware(Middleware):
     """Adds the browser's rules to every answer, errors and static files included."""
-
-    def __init__(self, get_response: Next) -> None:
-        self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
