@@ -14,6 +14,7 @@ from ninja.security import APIKeyHeader, HttpBearer
 from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
 from gateway.models import ApiKey
+from gateway.models.accounts import Scope
 
 log = logging.getLogger(__name__)
 
@@ -84,3 +85,11 @@ class HeaderKey(APIKeyHeader):
 def needs(*scopes: str) -> list[HttpBearer | APIKeyHeader]:
     """Return the checks of a route that asks for one of `scopes`; without any, every valid key will do."""
     return [BearerKey(*scopes), HeaderKey(*scopes)]
+
+
+ANY_KEY = needs()
+READ = needs(Scope.READ)
+SEND = needs(Scope.SEND)
+ADMIN = needs(Scope.ADMIN)
+OVERSIGHT = needs(Scope.OVERSIGHT)
+SEES_HELD = needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)

@@ -12,9 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from gateway.accounts import accounts
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress, example, none_if_empty
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
 from gateway.limits import Counts, emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
@@ -201,7 +201,7 @@ def _account_fields(account: Account) -> dict[str, Any]:
 router = Router(tags=["account"])
 
 
-@router.get("/account", auth=needs(), response=documented(AccountAnswer))
+@router.get("/account", auth=ANY_KEY, response=AccountAnswer)
 def read_account(request: KeyedRequest) -> HttpResponse:
     """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
     key = request.auth
@@ -209,7 +209,7 @@ def read_account(request: KeyedRequest) -> HttpResponse:
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
 
 
-@router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged) | {202: PendingApproval})
+@router.patch("/account", auth=ADMIN, response={200: AccountChanged, 202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
@@ -232,7 +232,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     return answer(account_json(account, now=now) | {"status": "updated"})
 
 
-@router.delete("/account", auth=needs(Scope.ADMIN), response=documented(Changed) | {202: PendingApproval})
+@router.delete("/account", auth=ADMIN, response={200: Changed, 202: PendingApproval})
 def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approval_code: str = "") -> HttpResponse:  # noqa: B008
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
     key, now = request.auth, timezone.now()
@@ -272,7 +272,7 @@ def _mailboxes(key: ApiKey) -> list[dict[str, Any]]:
     ]
 
 
-@router.get("/usage", tags=["usage"], auth=needs(Scope.READ), response=documented(Usage), by_alias=True)
+@router.get("/usage", tags=["usage"], auth=READ, response=Usage, by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
     begin, end = filters.bounds(timezone.now())
@@ -288,7 +288,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     return answer(result)
 
 
-@router.get("/audit-log", auth=needs(Scope.ADMIN), response=documented(AuditLog))
+@router.get("/audit-log", auth=ADMIN, response=AuditLog)
 def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)

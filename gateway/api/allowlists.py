@@ -12,9 +12,9 @@ from common.mail_addresses import clean_addresses
 from common.patterns import read_pattern
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, PendingApproval, answer, documented
+from gateway.api.answers import Answer, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, Moment, example, lower
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, KeyedRequest, needs
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, Refusal
 from gateway.models.accounts import Scope
@@ -140,7 +140,7 @@ class Refusals(Answer):
 router = Router(tags=["allowlists"])
 
 
-@router.get(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer))
+@router.get(_PATH, auth=ADMIN, response=AllowlistAnswer)
 def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord]) -> HttpResponse:
     """Read one list of a mailbox, `kind` restriction or bypass. One that was never written is off, at version 0."""
     box = mailbox_named(request.auth, mailbox)
@@ -148,7 +148,7 @@ def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord]) -
     return answer(_allowlist(found, timezone.now()))
 
 
-@router.put(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer) | {202: PendingApproval})
+@router.put(_PATH, auth=ADMIN, response={200: AllowlistAnswer, 202: PendingApproval})
 def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) -> HttpResponse:
     """Replace one list of a mailbox whole.
 
@@ -180,7 +180,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     return answer(_allowlist(changed, now))
 
 
-@router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=documented(Refusals))
+@router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=Refusals)
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")

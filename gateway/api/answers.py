@@ -36,11 +36,6 @@ class Health(Answer):
     software: str
 
 
-def documented(ok: type[Answer], *, status: int = 200, also: tuple[int, ...] = ()) -> dict[int, Any]:
-    """Return the `response` of a route: its good answers. Its errors are those of all routes (api/site.py)."""
-    return {status: ok, **dict.fromkeys(also, ok)}
-
-
 def answer(body: dict[str, Any], *, status: int = 200) -> JsonResponse:
     """Return a JSON answer. The body is ours and needs no second validation."""
     return JsonResponse(body, status=status)

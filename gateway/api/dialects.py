@@ -12,32 +12,30 @@ from django.urls import path
 from ninja import Query, Router
 
 from gateway.api import mailboxes, messages, oversight, sending
-from gateway.api.answers import Changed, answer, documented
+from gateway.api.answers import Changed, answer
 from gateway.api.lists import PendingFilters, SpamFilters, ZapierFilters
 from gateway.api.messages import TagsIn
 from gateway.api.oversight import Verdict
 from gateway.api.sending import ReplyFromIn, SendIn
 from gateway.api.shapes import Decided, Message, Messages, PendingMessages, Sent, SpamLabel, TagWords, Thread
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, OVERSIGHT, READ, SEES_HELD, SEND, KeyedRequest
 from gateway.lookups import email_named
 from gateway.messages import labels
-from gateway.models.accounts import Scope
 
-_SENT = documented(Sent, status=202, also=(200,))
-_SEES_HELD = needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
+_SENT = {202: Sent, 200: Sent}
 # Method, path, checks, answers, handler.
-_FLAT: tuple[tuple[str, str, Any, dict[int, Any], Callable[..., HttpResponse]], ...] = (
-    ("POST", "/send_email", needs(Scope.SEND), _SENT, sending.send_flat),
-    ("POST", "/reply_email", needs(Scope.SEND), _SENT, sending.reply_flat),
-    ("GET", "/check_inbox", needs(Scope.READ), documented(Messages), messages.check_inbox),
-    ("GET", "/inbox", needs(Scope.READ), documented(Messages), messages.check_inbox),
-    ("GET", "/read_email", needs(Scope.READ), documented(Message), messages.read_flat),
-    ("GET", "/get_thread", needs(Scope.READ), documented(Thread), messages.read_thread_flat),
-    ("POST", "/tag_email", needs(Scope.SEND), documented(TagWords), messages.tag_flat),
-    ("POST", "/cancel_message", needs(Scope.SEND), documented(Changed), messages.cancel_flat),
-    ("GET", "/list_pending", _SEES_HELD, documented(PendingMessages), oversight.list_pending_flat),
-    ("POST", "/decide_email", needs(Scope.OVERSIGHT), documented(Decided), oversight.decide_flat),
-    ("POST", "/create_mailbox", needs(Scope.ADMIN), mailboxes.MADE, mailboxes.create_mailbox),
+_FLAT: tuple[tuple[str, str, Any, Any, Callable[..., HttpResponse]], ...] = (
+    ("POST", "/send_email", SEND, _SENT, sending.send_flat),
+    ("POST", "/reply_email", SEND, _SENT, sending.reply_flat),
+    ("GET", "/check_inbox", READ, Messages, messages.check_inbox),
+    ("GET", "/inbox", READ, Messages, messages.check_inbox),
+    ("GET", "/read_email", READ, Message, messages.read_flat),
+    ("GET", "/get_thread", READ, Thread, messages.read_thread_flat),
+    ("POST", "/tag_email", SEND, TagWords, messages.tag_flat),
+    ("POST", "/cancel_message", SEND, Changed, messages.cancel_flat),
+    ("GET", "/list_pending", SEES_HELD, PendingMessages, oversight.list_pending_flat),
+    ("POST", "/decide_email", OVERSIGHT, Decided, oversight.decide_flat),
+    ("POST", "/create_mailbox", ADMIN, mailboxes.MADE, mailboxes.create_mailbox),
 )
 
 
@@ -55,70 +53,68 @@ def flat_router(*, listed: bool) -> Router:
 router = Router(tags=["zapier"])
 
 
-@router.get("/emails", auth=needs(Scope.READ), response=documented(Messages))
+@router.get("/emails", auth=READ, response=Messages)
 def list_spam(request: KeyedRequest, filters: Query[SpamFilters]) -> HttpResponse:
     """List received mail of all mailboxes that was put away as spam; with `status` what has another one."""
     return messages.list_of_all(request, filters)
 
 
-@router.post("/emails/send", auth=needs(Scope.SEND), response=_SENT)
+@router.post("/emails/send", auth=SEND, response=_SENT)
 def send_email(request: KeyedRequest, body: SendIn) -> HttpResponse:
     """Send a message; `mailbox` names the sender. Answers `queued` for every accepted message."""
     return sending.send_flat(request, body)
 
 
-@router.get("/emails/inbox", auth=needs(Scope.READ), response=documented(Messages))
+@router.get("/emails/inbox", auth=READ, response=Messages)
 def check_inbox(request: KeyedRequest, filters: Query[ZapierFilters]) -> HttpResponse:
     """List received mail, read or not."""
     return messages.check_inbox(request, filters)
 
 
-@router.get("/emails/pending", auth=_SEES_HELD, response=documented(PendingMessages))
+@router.get("/emails/pending", auth=SEES_HELD, response=PendingMessages)
 def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
     """List held messages, oldest first."""
     return oversight.list_pending_flat(request, filters)
 
 
-@router.get("/emails/thread/{thread}", auth=needs(Scope.READ), response=documented(Thread))
+@router.get("/emails/thread/{thread}", auth=READ, response=Thread)
 def read_thread(request: KeyedRequest, thread: str) -> HttpResponse:
     """List a thread, oldest first."""
     return messages.read_thread_flat(request, thread_id=thread)
 
 
-@router.get("/emails/{email}", auth=needs(Scope.READ), response=documented(Message))
+@router.get("/emails/{email}", auth=READ, response=Message)
 def read_email(request: KeyedRequest, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
     return messages.read_flat(request, id=email)
 
 
-@router.post("/emails/{email}/reply", auth=needs(Scope.SEND), response=_SENT)
+@router.post("/emails/{email}/reply", auth=SEND, response=_SENT)
 def reply(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
     """Answer a message. Answers `queued` for every accepted message."""
     return sending.reply_by_id(request, email, body)
 
 
-@router.post("/emails/{email}/tag", auth=needs(Scope.SEND), response=documented(TagWords))
+@router.post("/emails/{email}/tag", auth=SEND, response=TagWords)
 def tag(request: KeyedRequest, email: str, body: TagsIn) -> HttpResponse:
     """Add tags to a message; the answer lists their names."""
     return messages.tag_by_id(request, email, body)
 
 
-@router.post("/emails/{email}/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided))
-@router.patch(
-    "/emails/{email}/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided), operation_id="decide_by_patch"
-)
+@router.post("/emails/{email}/decide", auth=OVERSIGHT, response=Decided)
+@router.patch("/emails/{email}/decide", auth=OVERSIGHT, response=Decided, operation_id="decide_by_patch")
 def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpResponse:
     """Approve or reject a held message."""
     return oversight.decide_by_id(request, email, body)
 
 
-@router.post("/emails/{email}/report-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
+@router.post("/emails/{email}/report-spam", auth=SEND, response=SpamLabel)
 def report_spam(request: KeyedRequest, email: str) -> HttpResponse:
     """Put a received message away as spam."""
     return _label(request, email, labels.SPAM)
 
 
-@router.post("/emails/{email}/not-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
+@router.post("/emails/{email}/not-spam", auth=SEND, response=SpamLabel)
 def not_spam(request: KeyedRequest, email: str) -> HttpResponse:
     """Bring a message back that was put away as spam."""
     return _label(request, email, labels.NOT_SPAM)

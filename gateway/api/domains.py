@@ -7,16 +7,15 @@ from django.utils import timezone
 from ninja import Router
 from pydantic import AfterValidator, Field
 
-from gateway.api.answers import Answer, Changed, answer, documented
+from gateway.api.answers import Answer, Changed, answer
 from gateway.api.bodies import Body, example
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, KeyedRequest
 from gateway.domains import registration
 from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
 from gateway.domains.registration import clean_domain
 from gateway.errors import NotFound
 from gateway.lookups import check_unlimited
 from gateway.models import ApiKey, Domain
-from gateway.models.accounts import Scope
 from gateway.timestamps import iso
 
 
@@ -104,27 +103,27 @@ def _record(row: Domain, record: Record) -> dict[str, Any]:
 router = Router(tags=["account"])
 
 
-@router.get("/domains", auth=needs(Scope.ADMIN), response=documented(Domains))
+@router.get("/domains", auth=ADMIN, response=Domains)
 def list_domains(request: KeyedRequest) -> HttpResponse:
     """List the account's domains."""
     check_unlimited(request.auth)
     return answer({"domains": [domain_json(row) for row in Domain.objects.visible_to(request.auth)]})
 
 
-@router.post("/domains", auth=needs(Scope.ADMIN), response=documented(DomainAnswer, status=201))
+@router.post("/domains", auth=ADMIN, response={201: DomainAnswer})
 def create_domain(request: KeyedRequest, body: DomainIn) -> HttpResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
     made = registration.add_domain(key=request.auth, name=body.domain, now=timezone.now())
     return answer(domain_json(made), status=201)
 
 
-@router.get("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
+@router.get("/domains/{domain_id}", auth=ADMIN, response=DomainAnswer)
 def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Read one domain."""
     return answer(domain_json(_domain_named(request.auth, domain_id)))
 
 
-@router.post("/domains/{domain_id}/verify", auth=needs(Scope.ADMIN), response=documented(DomainLookedAt))
+@router.post("/domains/{domain_id}/verify", auth=ADMIN, response=DomainLookedAt)
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
     domain = _domain_named(request.auth, domain_id)
@@ -132,14 +131,14 @@ def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     return answer(domain_json(seen.domain) | {"message": seen.message})
 
 
-@router.post("/domains/{domain_id}/rotate-dkim", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
+@router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
 def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Make another DKIM key. The old one signs until the new one is in DNS and the domain verified again."""
     domain = _domain_named(request.auth, domain_id)
     return answer(domain_json(registration.rotate_key(key=request.auth, domain=domain, now=timezone.now())))
 
 
-@router.delete("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
+@router.delete("/domains/{domain_id}", auth=ADMIN, response=Changed)
 def delete_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Give a domain back. 409 while mailboxes live under it."""
     domain = _domain_named(request.auth, domain_id)

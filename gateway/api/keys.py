@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field, model_validator
 
 from gateway.accounts import keys
 from gateway.accounts.confirmations import confirmed
-from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, example
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, KeyedRequest
 from gateway.models import ApiKey
 from gateway.models.accounts import Scope
 from gateway.timestamps import iso
@@ -117,14 +117,14 @@ def key_json(key: ApiKey) -> dict[str, Any]:
 router = Router(tags=["account"])
 
 
-@router.get("/api-keys", auth=needs(Scope.ADMIN), response=documented(Keys))
+@router.get("/api-keys", auth=ADMIN, response=Keys)
 def list_keys(request: KeyedRequest) -> HttpResponse:
     """List the account's keys, revoked ones too; never their texts."""
     rows = ApiKey.objects.manageable_by(request.auth).order_by("id")
     return answer({"api_keys": [key_json(key) for key in rows]})
 
 
-@router.post("/api-keys", auth=needs(Scope.ADMIN), response=documented(KeyMade, status=201) | {202: PendingApproval})
+@router.post("/api-keys", auth=ADMIN, response={201: KeyMade, 202: PendingApproval})
 def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     """Make a key. Its text is in this answer and nowhere else.
 
@@ -147,7 +147,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     return answer(key_json(made) | {"api_key": text, "key": text}, status=201)
 
 
-@router.patch("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(KeyChanged) | {202: PendingApproval})
+@router.patch("/api-keys/{key_id}", auth=ADMIN, response={200: KeyChanged, 202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
     """Change name, scopes or mailboxes.
 
@@ -169,7 +169,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     return answer(key_json(changed) | {"status": "updated"})
 
 
-@router.delete("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(Changed) | {202: PendingApproval})
+@router.delete("/api-keys/{key_id}", auth=ADMIN, response={200: Changed, 202: PendingApproval})
 def revoke_key(
     request: KeyedRequest,
     key_id: str,

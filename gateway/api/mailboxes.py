@@ -9,13 +9,12 @@ from pydantic import Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.accounts.confirmations import confirmed
-from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Addresses, Body, Confirmable, Line, ModeWord, TimingWord, example
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, READ, KeyedRequest
 from gateway.lookups import mailbox_named
 from gateway.messages import decisions
 from gateway.models import ApiKey, Mailbox
-from gateway.models.accounts import Scope
 from gateway.timestamps import epoch_milliseconds
 
 _ADDITIONS = ("auto_cc", "auto_bcc")
@@ -130,23 +129,23 @@ def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
 
 
 router = Router(tags=["account"])
-MADE = documented(MailboxAnswer, status=201) | {202: PendingApproval}
+MADE = {201: MailboxAnswer, 202: PendingApproval}
 
 
-@router.get("/mailboxes", auth=needs(Scope.READ), response=documented(Mailboxes))
+@router.get("/mailboxes", auth=READ, response=Mailboxes)
 def list_mailboxes(request: KeyedRequest) -> HttpResponse:
     """List the mailboxes that the key may use."""
     rows = Mailbox.objects.visible_to(request.auth).order_by("id")
     return answer({"mailboxes": [mailbox_json(mailbox) for mailbox in rows]})
 
 
-@router.get("/mailboxes/{mailbox}", auth=needs(Scope.READ), response=documented(MailboxAnswer))
+@router.get("/mailboxes/{mailbox}", auth=READ, response=MailboxAnswer)
 def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Read one mailbox."""
     return answer(mailbox_json(mailbox_named(request.auth, mailbox)))
 
 
-@router.post("/mailboxes", auth=needs(Scope.ADMIN), response=MADE)
+@router.post("/mailboxes", auth=ADMIN, response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the real one."""
     asked = confirmed(
@@ -165,9 +164,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     return answer(mailbox_json(made), status=201)
 
 
-@router.patch(
-    "/mailboxes/{mailbox}", auth=needs(Scope.ADMIN), response=documented(MailboxChanged) | {202: PendingApproval}
-)
+@router.patch("/mailboxes/{mailbox}", auth=ADMIN, response={200: MailboxChanged, 202: PendingApproval})
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code."""
     found, now = mailbox_named(request.auth, mailbox), timezone.now()
@@ -189,15 +186,15 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
 
 @router.patch(
     "/mailboxes/{mailbox}/configure",
-    auth=needs(Scope.ADMIN),
-    response=documented(MailboxChanged) | {202: PendingApproval},
+    auth=ADMIN,
+    response={200: MailboxChanged, 202: PendingApproval},
 )
 def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox, as MCP clients call it."""
     return update_mailbox(request, mailbox, body)
 
 
-@router.delete("/mailboxes/{mailbox}", auth=needs(Scope.ADMIN), response=documented(Changed))
+@router.delete("/mailboxes/{mailbox}", auth=ADMIN, response=Changed)
 def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     """Delete a mailbox. What waits in it is cancelled, and its address is never given out again."""
     found = mailbox_named(request.auth, mailbox)

@@ -11,18 +11,17 @@ from pydantic import BeforeValidator, model_validator
 
 from gateway import lookups
 from gateway.api import lists, shapes
-from gateway.api.answers import Changed, answer, documented
+from gateway.api.answers import Changed, answer
 from gateway.api.bodies import Body, NamesEmail, example
 from gateway.api.lists import InboxFilters, ListFilters, SpamFilters
 from gateway.api.sending import CancelIn
 from gateway.api.shapes import FileLink, Message, Messages, TagDeleted, Tags, Thread
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import READ, SEES_HELD, SEND, KeyedRequest
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_may_read, email_named, mailbox_named, mailbox_named_or_only, thread_named
 from gateway.messages import decisions, labels
 from gateway.messages.labels import parse_tags
 from gateway.models import ApiKey, Attachment, Email, Mailbox
-from gateway.models.accounts import Scope
 from gateway.models.emails import EmailQuerySet
 from gateway.states import AWAITING_DECISION, Direction, Status
 from gateway.timestamps import iso
@@ -63,7 +62,7 @@ class FlatTagsIn(NamesEmail):
 router = Router(tags=["messages"])
 
 
-@router.get("/mailboxes/{mailbox}/emails", auth=needs(Scope.READ), response=documented(Messages))
+@router.get("/mailboxes/{mailbox}/emails", auth=READ, response=Messages)
 def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]) -> HttpResponse:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
@@ -71,7 +70,7 @@ def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
     return _page(request.auth, rows, filters.page_size(), flat=False)
 
 
-@router.get(_EMAIL, auth=needs(Scope.READ), response=documented(Message))
+@router.get(_EMAIL, auth=READ, response=Message)
 def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
     found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
@@ -81,7 +80,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     return answer(shapes.full(found, text_body=not by_mcp))
 
 
-@router.post(_EMAIL + "/cancel", auth=needs(Scope.SEND), response=documented(Changed))
+@router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
 def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Take back a message that has not left."""
     return _cancel(request.auth, email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox)))
@@ -132,7 +131,7 @@ def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     return answer({"emails": [shapes.row(key, email, flat=flat) for email in page], "cursor": cursor})
 
 
-@router.get("/mailboxes/{mailbox}/threads/{thread}", auth=needs(Scope.READ), response=documented(Thread))
+@router.get("/mailboxes/{mailbox}/threads/{thread}", auth=READ, response=Thread)
 def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
     """List a thread, oldest first; with `bodies` the newest messages, and what they say. Nothing is marked read."""
     return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False, bodies=bodies)
@@ -182,20 +181,20 @@ def _waits_for_an_answer(emails: list[Email]) -> bool:
     return bool(words) and words[-1].direction == Direction.INBOUND
 
 
-@router.get(_TAGS, auth=needs(Scope.READ), response=documented(Tags))
+@router.get(_TAGS, auth=READ, response=Tags)
 def read_tags(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Get the tags of a message."""
     return answer({"tags": _email(request, mailbox, email).tags})
 
 
-@router.put(_TAGS, auth=needs(Scope.SEND), response=documented(Tags))
+@router.put(_TAGS, auth=SEND, response=Tags)
 def write_tags(request: KeyedRequest, mailbox: str, email: str, body: TagsIn) -> HttpResponse:
     """Add tags to a message; those of the same name are overwritten, all others stay."""
     found = _email(request, mailbox, email)
     return answer({"tags": labels.add_tags(key=request.auth, email=found, tags=body.tags)})
 
 
-@router.delete(_TAGS + "/{path:name}", auth=needs(Scope.SEND), response=documented(TagDeleted))
+@router.delete(_TAGS + "/{path:name}", auth=SEND, response=TagDeleted)
 def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
     """Take one tag away; its name may hold slashes."""
     found = _email(request, mailbox, email)
@@ -220,7 +219,7 @@ def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
 
 
 # Before the route of the bytes, which would take this suffix for a part of the name.
-@router.get(_FILE + "/url", auth=needs(Scope.READ), response=documented(FileLink))
+@router.get(_FILE + "/url", auth=READ, response=FileLink)
 def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
     """Get a link to one file that works for an hour and needs no key."""
     file = _find(request, mailbox, email, name, unless=f"{name}/url")
@@ -237,7 +236,7 @@ def link_to_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> 
     return answer(result)
 
 
-@router.get(_FILE, auth=needs(Scope.READ), include_in_schema=False)
+@router.get(_FILE, auth=READ, include_in_schema=False)
 def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
     """Get the bytes of one file."""
     return _bytes(_find(request, mailbox, email, name))
@@ -245,7 +244,7 @@ def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> Htt
 
 @router.get(
     "/oversight/pending/{email}/attachments/{path:name}",
-    auth=needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
+    auth=SEES_HELD,
     include_in_schema=False,
 )
 def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse:

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
-from gateway.api.answers import Answer, Problem, answer, documented
+from gateway.api.answers import Answer, answer
 from gateway.api.bodies import Body, Line, ModeWord, MustNameEmail, example
 from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, OVERSIGHT, SEES_HELD, KeyedRequest, needs
 from gateway.lookups import email_named, mailbox_named
 from gateway.messages import decisions
 from gateway.models import Email, UpgradeRequest
@@ -107,9 +107,7 @@ def upgrade_json(request: UpgradeRequest) -> dict[str, Any]:
 router = Router(tags=["oversight"])
 
 
-@router.get(
-    "/oversight/pending", auth=needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=documented(PendingMessages)
-)
+@router.get("/oversight/pending", auth=SEES_HELD, response=PendingMessages)
 def list_pending(request: KeyedRequest, filters: Query[PendingFilters]) -> HttpResponse:
     """List held messages, oldest first, with all that a decision needs; with `email_id` only that one."""
     return _list_pending(request, filters, flat=False)
@@ -120,7 +118,7 @@ def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> 
     return _list_pending(request, filters, flat=True)
 
 
-@router.post("/oversight/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided))
+@router.post("/oversight/decide", auth=OVERSIGHT, response=Decided)
 def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
     """Approve or reject a held message. The first decision wins; 409 says what became of it otherwise."""
     return _decide(request, body.names_email(), body, flat=False)
@@ -210,7 +208,7 @@ def _word(email: Email, *, flat: bool) -> str:
 @router.post(
     "/mailboxes/{mailbox}/request-upgrade",
     auth=needs(Scope.SEND, Scope.ADMIN),
-    response=documented(UpgradeAsked) | {429: Problem},
+    response=UpgradeAsked,
 )
 def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> HttpResponse:
     """Ask for a looser oversight mode; three times an hour at most. The code goes to an operator."""
@@ -223,7 +221,7 @@ def request_upgrade(request: KeyedRequest, mailbox: str, body: UpgradeWish) -> H
     return answer(upgrade_json(asked) | {"status": "upgrade_requested", "message": _ASKED})
 
 
-@router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=documented(MailboxChanged))
+@router.post("/mailboxes/{mailbox}/upgrade", auth=needs(Scope.SEND, Scope.ADMIN), response=MailboxChanged)
 def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpResponse:
     """Loosen the mode with the code that an operator gave. Dashes and case do not matter."""
     changed = mailboxes.upgrade(
@@ -232,7 +230,7 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpRespo
     return answer(mailbox_json(changed) | {"status": "upgraded"})
 
 
-@router.get("/upgrade-requests", auth=needs(Scope.ADMIN), response=documented(UpgradeRequests))
+@router.get("/upgrade-requests", auth=ADMIN, response=UpgradeRequests)
 def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
     """List what waits for a code, newest first, with who asked, and with the codes for a person to pass on.
 

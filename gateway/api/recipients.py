@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from common.patterns import comparable_text
 from gateway.api import lists
-from gateway.api.answers import Answer, answer, documented
+from gateway.api.answers import Answer, answer
 from gateway.api.bodies import Address, Body, Line, example
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, mailbox_named
 from gateway.models import Contact, Suppression
@@ -119,7 +119,7 @@ class ContactFilters(BaseModel):
         return comparable_text((self.q or self.query).strip())
 
 
-@router.get("/contacts", auth=needs(Scope.READ), response=documented(Contacts))
+@router.get("/contacts", auth=READ, response=Contacts)
 def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> HttpResponse:
     """List contacts, newest first: those whose name or address holds `q` (or `query`), or that carry it as a tag."""
     rows = Contact.objects.visible_to(request.auth)
@@ -131,7 +131,7 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
     return answer({"contacts": [_contact(contact) for contact in page], "cursor": following})
 
 
-@router.post("/contacts", auth=needs(Scope.SEND), response=documented(ContactAnswer, status=201))
+@router.post("/contacts", auth=SEND, response={201: ContactAnswer})
 def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     """Add a contact. An address is a contact once; 409 names the one there is."""
     name = body.names_mailbox()
@@ -142,7 +142,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     return answer(_contact(contact), status=201)
 
 
-@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(ContactDeleted))
+@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=ContactDeleted)
 def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
     """Remove a contact."""
     contact = Contact.objects.visible_to(request.auth).filter(pk=contact_id).first()
@@ -164,7 +164,7 @@ def _contact(contact: Contact) -> dict[str, Any]:
     }
 
 
-@router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(Suppressions))
+@router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=Suppressions)
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
@@ -172,7 +172,7 @@ def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") 
     return answer({"suppressions": [_suppression(row) for row in page], "cursor": following})
 
 
-@router.delete("/suppression/{path:address}", auth=needs(Scope.ADMIN), response=documented(SuppressionLifted))
+@router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)
 def lift_suppression(request: KeyedRequest, address: str) -> HttpResponse:
     """Take an address off the list, so that it is written to again. It may be percent-encoded or not."""
     found = Suppression.objects.visible_to(request.auth).filter(email_address=comparable_text(address)).first()

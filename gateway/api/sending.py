@@ -8,7 +8,7 @@ from ninja import Router
 from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.api import shapes
-from gateway.api.answers import answer, documented
+from gateway.api.answers import answer
 from gateway.api.bodies import (
     MAX_KEY,
     Addresses,
@@ -28,7 +28,7 @@ from gateway.api.bodies import (
 )
 from gateway.api.shapes import Message, Sent
 from gateway.attachments import check_number, read_files
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import SEND, KeyedRequest
 from gateway.errors import Invalid
 from gateway.lookups import (
     bare_address,
@@ -42,7 +42,6 @@ from gateway.messages import submission
 from gateway.messages.drafts import Draft, Parent, parent_of, recipients_of, subject_of
 from gateway.messages.submission import Edit, SubmissionResult
 from gateway.models import ApiKey, Email, Mailbox
-from gateway.models.accounts import Scope
 from gateway.states import Mode
 from gateway.text import text_of_html
 
@@ -273,7 +272,7 @@ def _overruled(asked: Mode | None, email: Email) -> str:
 router = Router(tags=["send"])
 
 
-@router.post("/mailboxes/{mailbox}/send", auth=needs(Scope.SEND), response=documented(Sent, status=202, also=(200,)))
+@router.post("/mailboxes/{mailbox}/send", auth=SEND, response={202: Sent, 200: Sent})
 def send(request: KeyedRequest, mailbox: str, body: SendIn) -> HttpResponse:
     """Send a message from a mailbox. Gated mailboxes hold it for review."""
     box = mailbox_named(request.auth, mailbox)
@@ -286,9 +285,7 @@ def send_flat(request: KeyedRequest, body: SendIn) -> HttpResponse:
     return accept(request, box, body.draft(header_key=header_key(request)), flat=True)
 
 
-@router.post(
-    "/mailboxes/{mailbox}/reply/{email}", auth=needs(Scope.SEND), response=documented(Sent, status=202, also=(200,))
-)
+@router.post("/mailboxes/{mailbox}/reply/{email}", auth=SEND, response={202: Sent, 200: Sent})
 def reply(request: KeyedRequest, mailbox: str, email: str, body: ReplyIn) -> HttpResponse:
     """Answer a message: its author, or the recipients of one of our own. Gated mailboxes hold the answer for review."""
     box = mailbox_named(request.auth, mailbox)
@@ -330,7 +327,7 @@ def _reply(request: KeyedRequest, mailbox: Mailbox, parent: Email, body: ReplyIn
     return accept(request, mailbox, draft, flat=flat)
 
 
-@router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=needs(Scope.SEND), response=documented(Message))
+@router.patch("/mailboxes/{mailbox}/emails/{email}/schedule", auth=SEND, response=Message)
 def edit_scheduled(request: KeyedRequest, mailbox: str, email: str, body: EditIn) -> HttpResponse:
     """Change a scheduled message. Of an approved one only the time can be moved."""
     box = mailbox_named(request.auth, mailbox)

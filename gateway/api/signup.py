@@ -13,7 +13,7 @@ from gateway import limits
 from gateway.accounts import signup
 from gateway.accounts.signup import check_solution, new_challenge
 from gateway.api.accounts import router
-from gateway.api.answers import Answer, answer, documented
+from gateway.api.answers import Answer, answer
 from gateway.api.bodies import Address, Body, Line, ModeWord, example
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.models import Account, Signup
@@ -130,14 +130,14 @@ class NoSignup(GatewayError):
     code = "not_implemented"
 
 
-@router.post("/account/challenge", auth=None, response=documented(Challenge), openapi_extra=CLOSED)
+@router.post("/account/challenge", auth=None, response=Challenge, openapi_extra=CLOSED)
 def request_challenge(request: HttpRequest, body: ChallengeIn = ChallengeIn()) -> HttpResponse:  # noqa: B008
     """Ask for the work to do before an account can be asked for."""
     _check_open()
     return answer(new_challenge(now=timezone.now()))
 
 
-@router.post("/account", auth=None, response=documented(SignupRequested, status=202), openapi_extra=CLOSED)
+@router.post("/account", auth=None, response={202: SignupRequested}, openapi_extra=CLOSED)
 def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
     """Ask for an account. A code goes to `oversight_email`; the answer does not tell whether there is one already."""
     _check_open()
@@ -156,7 +156,7 @@ def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
     return answer({"status": "confirmation_sent"}, status=202)
 
 
-@router.post("/confirm", auth=None, response=documented(AccountMade), openapi_extra=CLOSED)
+@router.post("/confirm", auth=None, response=AccountMade, openapi_extra=CLOSED)
 def confirm(request: HttpRequest, body: ConfirmSignupIn) -> HttpResponse:
     """Make the account whose code this is. The key's text is in this answer and nowhere else."""
     _check_open()
@@ -177,7 +177,7 @@ def confirm(request: HttpRequest, body: ConfirmSignupIn) -> HttpResponse:
     )
 
 
-@router.post("/account/resend-confirmation", auth=None, response=documented(SignupRequested), openapi_extra=CLOSED)
+@router.post("/account/resend-confirmation", auth=None, response=SignupRequested, openapi_extra=CLOSED)
 def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     """Mail another code; the answer does not tell whether anybody waits for one."""
     _check_open()
@@ -186,7 +186,7 @@ def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     return answer({"status": "confirmation_resent"})
 
 
-@router.get("/slug-check/{slug}", auth=None, response=documented(SlugAvailability), openapi_extra=CLOSED)
+@router.get("/slug-check/{slug}", auth=None, response=SlugAvailability, openapi_extra=CLOSED)
 def check_slug(request: HttpRequest, slug: str) -> HttpResponse:
     """Say whether a name is free."""
     _check_open()

@@ -11,13 +11,12 @@ from pydantic import Field
 
 from gateway.accounts.confirmations import confirmed
 from gateway.api import lists
-from gateway.api.answers import Answer, Changed, PendingApproval, answer, documented
+from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, example
-from gateway.auth import KeyedRequest, needs
+from gateway.auth import ADMIN, KeyedRequest
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_unlimited, mailbox_named
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
-from gateway.models.accounts import Scope
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
 from gateway.webhooks.subscriptions import replay_delivery
@@ -180,16 +179,14 @@ def _may_be_tried(row: WebhookDelivery) -> bool:
 router = Router(tags=["webhooks"])
 
 
-@router.get("/webhooks", auth=needs(Scope.ADMIN), response=documented(Webhooks))
+@router.get("/webhooks", auth=ADMIN, response=Webhooks)
 def list_webhooks(request: KeyedRequest) -> HttpResponse:
     """List subscriptions, without their secrets."""
     shown = [webhook_json(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
-@router.post(
-    "/webhooks", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret, status=201) | {202: PendingApproval}
-)
+@router.post("/webhooks", auth=ADMIN, response={201: WebhookWithSecret, 202: PendingApproval})
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
@@ -205,15 +202,13 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     return answer(webhook_json_with_secret(webhook), status=201)
 
 
-@router.get("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret))
+@router.get("/webhooks/{webhook_id}", auth=ADMIN, response=WebhookWithSecret)
 def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Read one subscription, with its secret."""
     return answer(webhook_json_with_secret(_webhook_named(request.auth, webhook_id)))
 
 
-@router.patch(
-    "/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer) | {202: PendingApproval}
-)
+@router.patch("/webhooks/{webhook_id}", auth=ADMIN, response={200: WebhookAnswer, 202: PendingApproval})
 def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> HttpResponse:
     """Move a subscription to another address, or change what it hears of. A paused one wakes when it is moved."""
     webhook = _webhook_named(request.auth, webhook_id)
@@ -225,7 +220,7 @@ def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) 
     return answer(webhook_json(changed) | {"status": "updated"})
 
 
-@router.delete("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
+@router.delete("/webhooks/{webhook_id}", auth=ADMIN, response=Changed)
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """End a subscription."""
     webhook = _webhook_named(request.auth, webhook_id)
@@ -233,7 +228,7 @@ def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     return answer({"id": webhook.pk, "status": "deleted"})
 
 
-@router.post("/webhooks/{webhook_id}/rotate", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret))
+@router.post("/webhooks/{webhook_id}/rotate", auth=ADMIN, response=WebhookWithSecret)
 def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> HttpResponse:
     """Change the signing secret.
 
@@ -250,7 +245,7 @@ def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> Ht
     return answer(webhook_json_with_secret(webhook))
 
 
-@router.post("/webhooks/{webhook_id}/test", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
+@router.post("/webhooks/{webhook_id}/test", auth=ADMIN, response=DeliveryAnswer)
 def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Send one signed `webhook.test` event, which is about no message; a paused subscription wakes if it is taken."""
     webhook = _webhook_named(request.auth, webhook_id)
@@ -258,7 +253,7 @@ def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     return answer(delivery_json(delivery))
 
 
-@router.get("/webhook-deliveries", auth=needs(Scope.ADMIN), response=documented(Deliveries))
+@router.get("/webhook-deliveries", auth=ADMIN, response=Deliveries)
 def list_deliveries(
     request: KeyedRequest,
     webhook_id: str = "",
@@ -274,7 +269,7 @@ def list_deliveries(
     return answer({"deliveries": [delivery_json(delivery) for delivery in page], "cursor": following})
 
 
-@router.post("/webhook-deliveries/{delivery_id}/replay", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
+@router.post("/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer)
 def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     """Send a finished delivery again: the same bytes, with the same `event_id`. 409 while it is on its way."""
     known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18

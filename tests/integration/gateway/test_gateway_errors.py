@@ -1,6 +1,7 @@
 """What a stranger reads who gets something wrong: a sentence that says what to do about it; and what the log keeps."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +93,12 @@ def test_log_tells_why_a_request_was_refused_and_names_routes_never_keys_or_bodi
     assert "v1/mailboxes/<mailbox>/send" in text
     for secret in ("private", world.keys["agent"], world.mailbox.address):
         assert secret not in text
+
+
+def test_operation_ids_stay_as_clients_generated_code_from_them():
+    paths = Client().get("/openapi.json").json()["paths"]
+    ids = {f"{m.upper()} {path} {call['operationId']}" for path, calls in paths.items() for m, call in calls.items()}
+    assert ids == set(Path(__file__).with_name("operation_ids.txt").read_text().splitlines())
 
 
 def test_document_names_each_call_once_with_its_scope_and_a_known_group(db: None):
