@@ -8,7 +8,6 @@ approving never finds it used up.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from typing import Any, TypeVar
@@ -194,38 +193,24 @@ def _seconds(wait: timedelta) -> int:
     return max(1, int(wait.total_seconds()) + 1)
 
 
-@dataclass
-class Counts:
-    """What happened in a period."""
-
-    emails_sent: int = 0
-    emails_received: int = 0
-    api_calls: int = 0
-    oversight_actions: int = 0
-
-    def add(self, other: "Counts") -> None:
-        """Add what happened in another period."""
-        for field in fields(self):
-            setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
-
-
-def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, Counts]:
+def usage_by_day(*, key: ApiKey, begin: datetime, end: datetime) -> dict[date, dict[str, int]]:
     """Return what happened on each day (UTC) from `begin` until before `end`, as far as the key may know of it.
 
     Calls are known by whole days, and for the account as a whole.
     """
     first, last = begin.astimezone(UTC).date(), (end - timedelta(milliseconds=1)).astimezone(UTC).date()
-    days = {first + timedelta(days=number): Counts() for number in range(max(0, (last - first).days) + 1)}
     emails = Email.objects.visible_to(key)
     by_day = {
         "emails_sent": emails.filter(direction=Direction.OUTBOUND).by_day("sent_at", begin, end),
         "emails_received": emails.received().by_day("created_at", begin, end),
-        "oversight_actions": emails.by_day("decided_at", begin, end),
         "api_calls": _calls(key.account_id, first, last),
+        "oversight_actions": emails.by_day("decided_at", begin, end),
     }
+    length = max(0, (last - first).days) + 1
+    days = {first + timedelta(days=number): dict.fromkeys(by_day, 0) for number in range(length)}
     for name, numbers in by_day.items():
         for day, number in numbers:
-            setattr(days[day], name, getattr(days[day], name) + number)
+            days[day][name] += number
     return days
 
 

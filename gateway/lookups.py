@@ -4,7 +4,10 @@ What a key cannot see is a 404. Received mail of a gated_all mailbox must not re
 in: it may hold instructions.
 """
 
+from typing import TypeVar
+
 from django.core import signing
+from django.db.models import Model, QuerySet
 
 from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Attachment, Email, Mailbox
@@ -12,8 +15,17 @@ from gateway.models.accounts import Scope
 from gateway.models.emails import EmailQuerySet
 from gateway.states import WITHHELD, Change, Direction, Status
 
+Row = TypeVar("Row", bound=Model)
 LASTS = 3600
 _SALT = "gateway.file_links"
+
+
+def first_or_404(rows: QuerySet[Row], what: str, *, code: str = "") -> Row:
+    """Return the first of `rows`. Raises NotFound, saying that the account has no `what`."""
+    row = rows.first()
+    if row is None:
+        raise NotFound(f"There is no such {what} in this account.", code=code)
+    return row
 
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
@@ -48,10 +60,7 @@ def email_named(key: ApiKey, email_id: str, *, mailbox: Mailbox | None = None) -
     emails = Email.objects.visible_to(key).with_mailbox().with_attachments()
     if mailbox is not None:
         emails = emails.filter(mailbox=mailbox)
-    email = emails.filter(pk=email_id).first()
-    if email is None:
-        raise NotFound("There is no such message in this account.")
-    return email
+    return first_or_404(emails.filter(pk=email_id), "message")
 
 
 def check_unlimited(key: ApiKey) -> None:
@@ -65,10 +74,7 @@ def check_unlimited(key: ApiKey) -> None:
 def newest_in_thread(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> Email:
     """Return the message of a thread that an answer is for: the newest received, else the newest. Raises NotFound."""
     emails = thread_named(key, thread_id, mailbox=mailbox)
-    email = emails.received().first() or emails.first()
-    if email is None:
-        raise NotFound("There is no such thread in this account.", code="unknown_thread")
-    return email
+    return emails.received().first() or first_or_404(emails, "thread", code="unknown_thread")
 
 
 def thread_named(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> EmailQuerySet:

@@ -11,7 +11,7 @@ from django.db import transaction
 from gateway import auditing
 from gateway.auth import SANDBOX_PREFIX, hash_key
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
-from gateway.lookups import mailbox_named
+from gateway.lookups import first_or_404, mailbox_named
 from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope
 
@@ -20,10 +20,7 @@ LIVE_PREFIX = "mm_live_"
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:
     """Return the key with this id, as far as `key` may look after it. Raises NotFound."""
-    found = ApiKey.objects.manageable_by(key).filter(pk=key_id).first()
-    if found is None:
-        raise NotFound("There is no such API key in this account.")
-    return found
+    return first_or_404(ApiKey.objects.manageable_by(key).filter(pk=key_id), "API key")
 
 
 def create_key(

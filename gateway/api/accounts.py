@@ -1,6 +1,6 @@
 """The account with what the calling key may do, its usage, and its audit log."""
 
-from dataclasses import asdict
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -15,7 +15,7 @@ from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Confirmable, ConfirmIn, Line, OptionalAddress, example, none_if_empty
 from gateway.auth import ADMIN, ANY_KEY, READ, KeyedRequest
-from gateway.limits import Counts, emails_sent_this_month, start_of_month, usage_by_day
+from gateway.limits import emails_sent_this_month, start_of_month, usage_by_day
 from gateway.lookups import check_unlimited
 from gateway.messages import decisions
 from gateway.models import Account, ApiKey, AuditLogEntry, Email, Mailbox
@@ -26,7 +26,6 @@ _CLEARABLE = ("oversight_email", "physical_address")
 MAX_DAYS = 366
 # The last millisecond of the year 9998: every later step of arithmetic stays within what a date can hold.
 _LATEST = 253_370_764_799_999
-_PLAN = "self-hosted"
 
 
 class AccountPatch(Confirmable):
@@ -154,10 +153,10 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
     sent = emails_sent_this_month(account, now=now)
     quota = account.monthly_email_quota
-    facts = _account_fields(account) | {
+    facts = _account_fields(account) | plan_json(account)
+    facts |= {
         "emails_sent_this_month": sent,
         "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
-        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
     }
     return facts | {"account": facts}
 
@@ -165,7 +164,7 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
 def plan_json(account: Account) -> dict[str, Any]:
     """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
     return {
-        "plan": _PLAN,
+        "plan": "self-hosted",
         "monthly_email_quota": account.monthly_email_quota,
         "max_mailboxes": account.max_mailboxes,
         "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
@@ -179,16 +178,11 @@ def _account_fields(account: Account) -> dict[str, Any]:
         "name": account.name,
         "slug": account.slug,
         "username": account.slug,
-        "plan": _PLAN,
         # Nothing is enforced here by how mail was received: limits are the operator's.
         "enforcement_tier": "none",
         "sending_enabled": account.is_active,
         "oversight_email": account.oversight_email or None,
         "physical_address": account.physical_address or None,
-        # Null: no limit.
-        "monthly_email_quota": account.monthly_email_quota,
-        "max_mailboxes": account.max_mailboxes,
-        "max_storage_bytes": None,
         "is_active": account.is_active,
         "hold_all": account.hold_all_at is not None,
         "hold_all_at": iso(account.hold_all_at),
@@ -218,7 +212,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
-    asked = confirmed(
+    with confirmed(
         key=key,
         action="update_account",
         what=body.act(),
@@ -226,8 +220,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         code=body.approval_code,
         now=now,
         needed=key.has_conflict_of_interest() and _frees_own_mail(body, key.account),
-    )
-    with asked:
+    ):
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_json(account, now=now) | {"status": "updated"})
 
@@ -237,15 +230,14 @@ def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approva
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
     key, now = request.auth, timezone.now()
     check_unlimited(key)
-    asked = confirmed(
+    with confirmed(
         key=key,
         action="delete_account",
         what={},
         summary=f"Delete the account {key.account.name}",
         code=body.approval_code or approval_code,
         now=now,
-    )
-    with asked:
+    ):
         accounts.close_account(key=key)
     decisions.cancel_in_closed_mailboxes(key=key, now=now)
     return answer({"id": key.account_id, "status": "deleted"})
@@ -277,13 +269,13 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
     begin, end = filters.bounds(timezone.now())
     days = usage_by_day(key=request.auth, begin=begin, end=end)
-    total = Counts()
+    total: Counter[str] = Counter()
     for counts in days.values():
-        total.add(counts)
-    result: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **asdict(total)}
+        total.update(counts)
+    result: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **total}
     result |= plan_json(request.auth.account)
     if filters.daily():
-        rows = [{"date": day.isoformat(), **asdict(counts)} for day, counts in days.items()]
+        rows = [{"date": day.isoformat(), **counts} for day, counts in days.items()]
         result |= {"breakdown": "daily", "data": rows}
     return answer(result)
 

@@ -19,7 +19,7 @@ from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, Refusal
 from gateway.models.accounts import Scope
 from gateway.recipients import allowlists
-from gateway.recipients.allowlists import Entry, facts_of, judge
+from gateway.recipients.allowlists import facts_of, judge
 from gateway.timestamps import iso
 
 MAX_ENTRIES = 5000
@@ -55,9 +55,9 @@ class EntryIn(Body):
     expires_at: Moment | None = None
     note: Annotated[Line, Field(max_length=300)] | None = None
 
-    def entry(self) -> Entry:
-        """Return the entry as it should stand."""
-        return Entry(self.pattern, self.expires_at, self.note or "")
+    def entry(self) -> AllowlistEntry:
+        """Return the entry, not stored yet."""
+        return AllowlistEntry(pattern=self.pattern, expires_at=self.expires_at, note=self.note or "")
 
 
 class AllowlistIn(Confirmable):
@@ -157,7 +157,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
     an operator's code.
     """
     key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
-    asked = confirmed(
+    with confirmed(
         key=key,
         action="replace_allowlist",
         what={"mailbox": box.pk, **body.act()},
@@ -166,8 +166,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
         now=now,
         # A key that sends would be widening its own list of recipients.
         needed=True if key.has_conflict_of_interest() else None,
-    )
-    with asked:
+    ):
         changed = allowlists.replace_list(
             key=key,
             mailbox=box,

@@ -13,8 +13,7 @@ from gateway.auth import ADMIN, KeyedRequest
 from gateway.domains import registration
 from gateway.domains.dns_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
 from gateway.domains.registration import clean_domain
-from gateway.errors import NotFound
-from gateway.lookups import check_unlimited
+from gateway.lookups import check_unlimited, first_or_404
 from gateway.models import ApiKey, Domain
 from gateway.timestamps import iso
 
@@ -127,8 +126,8 @@ def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
     """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
     domain = _domain_named(request.auth, domain_id)
-    seen = registration.verify_domain(key=request.auth, domain=domain, now=timezone.now())
-    return answer(domain_json(seen.domain) | {"message": seen.message})
+    message = registration.verify_domain(key=request.auth, domain=domain, now=timezone.now())
+    return answer(domain_json(domain) | {"message": message})
 
 
 @router.post("/domains/{domain_id}/rotate-dkim", auth=ADMIN, response=DomainAnswer)
@@ -148,7 +147,4 @@ def delete_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 
 def _domain_named(key: ApiKey, domain_id: str) -> Domain:
     check_unlimited(key)
-    domain = Domain.objects.visible_to(key).filter(pk=domain_id).first()
-    if domain is None:
-        raise NotFound("There is no such domain in this account.")
-    return domain
+    return first_or_404(Domain.objects.visible_to(key).filter(pk=domain_id), "domain")

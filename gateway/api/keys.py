@@ -131,7 +131,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     One that decides takes an operator's code; from a key that also sends, so does one that administers.
     """
     scopes = body.scopes or [str(Scope.READ)]
-    asked = confirmed(
+    with confirmed(
         key=request.auth,
         action="create_api_key",
         what=body.act(),
@@ -139,8 +139,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         code=body.approval_code,
         now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, scopes) or None,
-    )
-    with asked:
+    ):
         made, text = keys.create_key(
             key=request.auth, name=body.name, scopes=scopes, mailboxes=body.mailboxes, sandbox=body.sandbox
         )
@@ -155,7 +154,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
     administer without sending.
     """
     found, changes = keys.key_named(request.auth, key_id), body.changes()
-    asked = confirmed(
+    with confirmed(
         key=request.auth,
         action="update_api_key",
         what={"id": found.pk, **changes},
@@ -163,8 +162,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         code=body.approval_code,
         now=timezone.now(),
         needed=keys.needs_approval_code(request.auth, changes.get("scopes", ()), before=found.scopes),
-    )
-    with asked:
+    ):
         changed = keys.change_key(key=request.auth, changed=found, changes=changes)
     return answer(key_json(changed) | {"status": "updated"})
 
@@ -178,15 +176,14 @@ def revoke_key(
 ) -> HttpResponse:
     """Revoke a key at once."""
     found, now = keys.key_named(request.auth, key_id), timezone.now()
-    asked = confirmed(
+    with confirmed(
         key=request.auth,
         action="revoke_api_key",
         what={"id": found.pk},
         summary=f"Revoke the API key {found.name}",
         code=body.approval_code or approval_code,
         now=now,
-    )
-    with asked:
+    ):
         keys.revoke_key(key=request.auth, revoked=found, now=now)
     return answer({"id": found.pk, "status": "revoked"})
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Protocol, TypeVar
+from typing import Annotated, Any
 
 from django.db.models import QuerySet
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
@@ -16,15 +16,6 @@ from gateway.timestamps import parse_loosely
 
 _CURSOR = re.compile(r"[0-9A-Za-z]{1,40}", re.ASCII)
 MAX_OFFSET = 1_000_000
-
-
-class HasKey(Protocol):
-    """Anything with a primary key."""
-
-    pk: Any
-
-
-Row = TypeVar("Row", bound=HasKey)
 
 
 def clamp(value: str | None, *, default: int, most: int) -> int:
@@ -52,7 +43,7 @@ def read_cursor(value: str | None) -> str | None:
     return value
 
 
-def cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], str | None]:
+def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], str | None]:
     """Return the page of at most `limit` rows out of one row more, and the cursor of the next page."""
     if len(rows) <= limit:
         return rows, None

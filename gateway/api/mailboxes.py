@@ -148,7 +148,7 @@ def read_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
 @router.post("/mailboxes", auth=ADMIN, response=MADE)
 def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     """Make a mailbox. A mode looser than gated_send is not taken; the answer shows the real one."""
-    asked = confirmed(
+    with confirmed(
         key=request.auth,
         action="create_mailbox",
         what=body.act(),
@@ -156,8 +156,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         code=body.approval_code,
         now=timezone.now(),
         needed=_loosens_own_oversight(request.auth, body) or None,
-    )
-    with asked:
+    ):
         made = mailboxes.create_mailbox(
             key=request.auth, wanted=body.wanted(), mode=body.oversight_mode, settings=body.changes()
         )
@@ -168,7 +167,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code."""
     found, now = mailbox_named(request.auth, mailbox), timezone.now()
-    asked = confirmed(
+    with confirmed(
         key=request.auth,
         action="update_mailbox",
         what={"id": found.pk, **body.act()},
@@ -176,8 +175,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         code=body.approval_code,
         now=now,
         needed=_loosens_own_oversight(request.auth, body),
-    )
-    with asked:
+    ):
         changed = mailboxes.change_mailbox(
             key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now
         )

@@ -73,7 +73,7 @@ def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
 @router.get(_EMAIL, auth=READ, response=Message)
 def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
-    found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+    found = _email(request, mailbox, email)
     lookups.open_email(request.auth, found)
     # MCP clients name a type even without a body, and trust every key but `markdown`; see shapes.full.
     by_mcp = request.headers.get("Content-Type", "").lower().startswith("application/json")
@@ -83,7 +83,7 @@ def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 @router.post(_EMAIL + "/cancel", auth=SEND, response=Changed)
 def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Take back a message that has not left."""
-    return _cancel(request.auth, email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox)))
+    return _cancel(request.auth, _email(request, mailbox, email))
 
 
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
@@ -116,8 +116,7 @@ def cancel_flat(request: KeyedRequest, body: CancelIn) -> HttpResponse:
 
 def _cancel(key: ApiKey, email: Email) -> HttpResponse:
     cancelled = decisions.cancel_email(key=key, email=email, now=timezone.now())
-    ids: dict[str, Any] = {"id": cancelled.pk, "email_id": cancelled.pk, "message_id": cancelled.pk}
-    return answer(ids | {"status": cancelled.status})
+    return answer(cancelled.ids() | {"status": cancelled.status})
 
 
 def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
@@ -210,8 +209,7 @@ def tag_by_id(request: KeyedRequest, email: str, body: TagsIn | FlatTagsIn) -> H
     """Add tags to the message of this id; the answer lists their names."""
     found = email_named(request.auth, email)
     tags = labels.add_tags(key=request.auth, email=found, tags=body.tags)
-    ids = {"id": found.pk, "email_id": found.pk, "message_id": found.pk}
-    return answer(ids | {"tags": list(tags), "tag_map": tags})
+    return answer(found.ids() | {"tags": list(tags), "tag_map": tags})
 
 
 def _email(request: KeyedRequest, mailbox: str, email: str) -> Email:
@@ -263,7 +261,7 @@ def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
 
 def _find(request: KeyedRequest, mailbox: str, email: str, name: str, *, unless: str = "") -> Attachment:
     """Return the file of this name; where there is none, the one called `unless`."""
-    found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
+    found = _email(request, mailbox, email)
     check_may_read(request.auth, found)
     return _named(found, name, unless=unless)
 

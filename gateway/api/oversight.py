@@ -180,9 +180,7 @@ def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) 
         now=timezone.now(),
     )
     result = {
-        "id": email.pk,
-        "email_id": email.pk,
-        "message_id": email.pk,
+        **email.ids(),
         "status": _word(email, flat=flat),
         "decision": email.decision,
         "action": "approve" if email.decision == Decision.APPROVED else "reject",

@@ -12,7 +12,7 @@ from gateway.api.answers import Answer, answer
 from gateway.api.bodies import Address, Body, Line, example
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
-from gateway.lookups import bare_address, mailbox_named
+from gateway.lookups import bare_address, first_or_404, mailbox_named
 from gateway.models import Contact, Suppression
 from gateway.models.accounts import Scope
 from gateway.recipients import contacts, suppression
@@ -145,9 +145,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
 @router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=ContactDeleted)
 def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
     """Remove a contact."""
-    contact = Contact.objects.visible_to(request.auth).filter(pk=contact_id).first()
-    if contact is None:
-        raise NotFound("There is no such contact in this account.")
+    contact = first_or_404(Contact.objects.visible_to(request.auth).filter(pk=contact_id), "contact")
     contacts.remove_contact(key=request.auth, contact=contact)
     return answer({"id": contact.pk, "deleted": True})
 

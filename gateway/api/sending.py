@@ -242,9 +242,7 @@ def header_key(request: KeyedRequest) -> str:
 def _result(accepted: SubmissionResult, *, flat: bool) -> dict[str, Any]:
     email = accepted.email
     result: dict[str, Any] = {
-        "id": email.pk,
-        "email_id": email.pk,
-        "message_id": email.pk,
+        **email.ids(),
         "thread_id": email.thread_id,
         "mailbox_id": email.mailbox_id,
         "status": "queued" if flat else email.status,

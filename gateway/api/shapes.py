@@ -29,9 +29,7 @@ def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
     bcc = email.bcc if email.direction == Direction.OUTBOUND else []
     received_at = iso(email.created_at)
     return {
-        "id": email.pk,
-        "email_id": email.pk,
-        "message_id": email.pk,
+        **email.ids(),
         "mailbox_id": email.mailbox_id,
         "mailbox": email.mailbox.address,
         "direction": email.direction,

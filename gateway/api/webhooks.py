@@ -14,8 +14,8 @@ from gateway.api import lists
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
 from gateway.api.bodies import Body, Confirmable, Line, example
 from gateway.auth import ADMIN, KeyedRequest
-from gateway.errors import Invalid, NotFound
-from gateway.lookups import check_unlimited, mailbox_named
+from gateway.errors import Invalid
+from gateway.lookups import check_unlimited, first_or_404, mailbox_named
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 from gateway.webhooks import subscriptions
@@ -272,11 +272,9 @@ def list_deliveries(
 @router.post("/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer)
 def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     """Send a finished delivery again: the same bytes, with the same `event_id`. 409 while it is on its way."""
-    known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
     rows = WebhookDelivery.objects.visible_to(request.auth)
-    delivery = rows.filter(pk=int(delivery_id)).first() if known else None
-    if delivery is None:
-        raise NotFound("There is no such delivery in this account.")
+    known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
+    delivery = first_or_404(rows.filter(pk=delivery_id) if known else rows.none(), "delivery")
     return answer(delivery_json(replay_delivery(key=request.auth, delivery=delivery)))
 
 
@@ -289,10 +287,7 @@ def _confirmed(
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
-    webhook = Webhook.objects.visible_to(key).filter(pk=webhook_id).first()
-    if webhook is None:
-        raise NotFound("There is no such webhook in this account.")
-    return webhook
+    return first_or_404(Webhook.objects.visible_to(key).filter(pk=webhook_id), "webhook")
 
 
 def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:

@@ -1,7 +1,6 @@
 """Domains of an account: added, verified by DNS or by the operator's word, and removed."""
 
 import secrets
-from dataclasses import dataclass
 from datetime import datetime
 
 import idna
@@ -19,14 +18,6 @@ from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
 _MOST_KEYS = 5
 # Names that mean something else than a domain somebody owns (RFC 6761 and its followers), but for `example`.
 _SPECIAL = frozenset(("arpa", "invalid", "local", "localhost", "internal", "onion"))
-
-
-@dataclass(frozen=True)
-class VerificationResult:
-    """A domain after its DNS records were looked up, and a sentence with the result."""
-
-    domain: Domain
-    message: str
 
 
 def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
@@ -47,8 +38,10 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     return domain
 
 
-def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> VerificationResult:
+def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
     """Look each record of a domain up in DNS, and make the domain active where its proof is found. Raises Conflict.
+
+    Returns a sentence with the result; `domain` is as it is stored then.
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
     """
@@ -69,7 +62,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verification
     activate_published(domain, published, now=now)
     Domain.objects.filter(pk=domain.pk).update(dns_problems=problems, looked_at=now)
     domain.refresh_from_db()
-    return VerificationResult(domain, _sentence(domain, result))
+    return _sentence(domain, result)
 
 
 def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:

@@ -13,7 +13,6 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from typing import Any, TypeVar
@@ -56,21 +55,13 @@ _LONG_LINE = "500 5.5.2 A line is too long"
 _BACKLOG = 100
 
 
-@dataclass
-class Capacity:
-    """The open connections, and how many more bytes may be received."""
-
-    connections: set[asyncio.WriteTransport] = field(default_factory=set)
-    bytes: int = MAX_BYTES
-
-
-@dataclass
 class Reception:
     """Shared by all sessions of a listener, and used from its event loop alone."""
 
-    room: Capacity = field(default_factory=Capacity)
-
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        self.connections: set[asyncio.WriteTransport] = set()
+        # How many more bytes may be received.
+        self.bytes = MAX_BYTES
         self._storing = ThreadPoolExecutor(1, "inbound-store")
         self._reading = ThreadPoolExecutor(1, "inbound-read")
         self._turn = asyncio.Lock()
@@ -202,12 +193,12 @@ class InboundSession(SMTP):  # type: ignore[misc]
 
     def connection_made(self, transport: asyncio.WriteTransport) -> None:
         """Begin."""
-        self._reception.room.connections.add(transport)
+        self._reception.connections.add(transport)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         """End."""
-        self._reception.room.connections.discard(self.transport)
+        self._reception.connections.discard(self.transport)
         super().connection_lost(error)
 
     def hang_up(self) -> None:
@@ -272,14 +263,14 @@ class InboundSession(SMTP):  # type: ignore[misc]
             return _TOO_LARGE
         if lines > MAX_LINES:
             return _TOO_MANY_LINES
-        if self._reception.room.bytes < more:
+        if self._reception.bytes < more:
             return _TOO_BUSY
-        self._reception.room.bytes -= more
+        self._reception.bytes -= more
         self._held += more
         return ""
 
     def _give_back(self) -> None:
-        self._reception.room.bytes += self._held
+        self._reception.bytes += self._held
         self._held = 0
 
 
@@ -329,14 +320,14 @@ class Listener:
         reception = self._reception
 
         def session() -> asyncio.BaseProtocol:
-            if len(reception.room.connections) >= MAX_SESSIONS:
+            if len(reception.connections) >= MAX_SESSIONS:
                 return BusyProtocol()
             return InboundSession(reception, loop=self._loop)
 
         server = await self._loop.create_server(session, sock=self._socket, backlog=_BACKLOG)
         await self._ended.wait()
         server.close()
-        for connection in reception.room.connections:
+        for connection in reception.connections:
             connection.abort()
         # What is cancelled by that ends first.
         await asyncio.sleep(0)
@@ -344,7 +335,7 @@ class Listener:
 
     def _let_go(self) -> None:
         """Close the inherited connections in a forked child. The objects stay: closed twice, they would hit others."""
-        connections = self._reception.room.connections
+        connections = self._reception.connections
         for one in (self._socket, *(connection.get_extra_info("socket") for connection in connections)):
             with contextlib.suppress(OSError):
                 os.close(one.fileno())

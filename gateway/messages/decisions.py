@@ -13,7 +13,8 @@ from django.db.models.functions import Now
 
 from common.enqueue import enqueue
 from gateway import auditing
-from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.errors import Conflict, Forbidden
+from gateway.lookups import first_or_404
 from gateway.messages.admission import recheck
 from gateway.messages.content import additions_of, fingerprint_of
 from gateway.models import ApiKey, Email, Mailbox
@@ -95,10 +96,7 @@ def take_back(
 
 def _locked(key: ApiKey, email_id: str) -> Email:
     rows = Email.objects.visible_to(key).with_mailbox().with_attachments().select_for_update(of=("self",))
-    email = rows.filter(pk=email_id).first()
-    if email is None:
-        raise NotFound("There is no such message in this account.")
-    return email
+    return first_or_404(rows.filter(pk=email_id), "message")
 
 
 def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:

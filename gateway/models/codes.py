@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 from datetime import timedelta
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from django.db import models
 from django.db.models import Q
@@ -16,6 +16,7 @@ from common.encryption import EncryptedTextField
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.states import Mode
 
+Code = TypeVar("Code", bound="OneTimeCode")
 LIFETIME = timedelta(hours=24)
 MAX_WRONG = 5
 # Without what looks alike: 0 and O, 1 and I and L.
@@ -58,16 +59,16 @@ class OneTimeCode(UlidModel):
         return False
 
 
-def _open() -> dict[str, Any]:
-    return {"used_at": None, "expires_at__gt": Now(), "wrong_attempts__lt": MAX_WRONG}
-
-
-class UpgradeRequestQuerySet(models.QuerySet["UpgradeRequest"]):
-    """Wishes for a looser mode."""
+class CodeQuerySet(models.QuerySet[Code]):
+    """Requests that wait for their code."""
 
     def waiting(self) -> Self:
         """Those whose code can still be used, newest first."""
-        return self.filter(**_open()).order_by("-id")
+        return self.filter(used_at=None, expires_at__gt=Now(), wrong_attempts__lt=MAX_WRONG).order_by("-id")
+
+
+class UpgradeRequestQuerySet(CodeQuerySet["UpgradeRequest"]):
+    """Requests for a looser mode."""
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those of live mailboxes that the key may see."""
@@ -76,14 +77,6 @@ class UpgradeRequestQuerySet(models.QuerySet["UpgradeRequest"]):
     def void(self, mailbox: Mailbox) -> None:
         """End open requests: a newer one, or another mode, replaces them."""
         self.waiting().filter(mailbox=mailbox).update(expires_at=Now())
-
-
-class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
-    """Administrative acts that wait for their code."""
-
-    def waiting(self) -> Self:
-        """Those whose code can still be used, newest first."""
-        return self.filter(**_open()).order_by("-id")
 
 
 class UpgradeRequest(OneTimeCode):
@@ -116,7 +109,7 @@ class ApprovalRequest(OneTimeCode):
     digest = models.CharField(max_length=64)
     summary = models.CharField(max_length=300)
 
-    objects = ApprovalRequestQuerySet.as_manager()
+    objects = CodeQuerySet["ApprovalRequest"].as_manager()
 
     class Meta:
         indexes = [

@@ -370,6 +370,10 @@ class Email(UlidModel):
     def __str__(self) -> str:
         return self.id
 
+    def ids(self) -> dict[str, Any]:
+        """Return the id under each of the names that clients read it by."""
+        return dict.fromkeys(("id", "email_id", "message_id"), self.pk)
+
     def outcome(self) -> dict[str, Any]:
         """Return the status and the decision, if any, as errors, events and reads of a closed email show them."""
         shown: dict[str, Any] = {"email_id": self.pk, "status": self.status}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -29,16 +29,14 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
         entries by the unique index allowlist_pattern_once and reads no others, however long the list is. Every message
         asks this, and Django took a millisecond to write the same join.
         """
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT list.kind, list.mode, list.version, entry.pattern FROM gateway_allowlist AS list"
-                " LEFT JOIN gateway_allowlistentry AS entry ON entry.allowlist_id = list.id"
-                " AND entry.pattern = ANY(%s) AND (entry.expires_at IS NULL OR entry.expires_at > %s)"
-                " WHERE list.mailbox_id = %s AND list.mode <> 'off'",
-                [list(patterns), now, mailbox_id],
-            )
-            rows: list[ListMatch] = cursor.fetchall()
-        return rows
+        found: list[Any] = rows(
+            "SELECT list.kind, list.mode, list.version, entry.pattern FROM gateway_allowlist AS list"
+            " LEFT JOIN gateway_allowlistentry AS entry ON entry.allowlist_id = list.id"
+            " AND entry.pattern = ANY(%s) AND (entry.expires_at IS NULL OR entry.expires_at > %s)"
+            " WHERE list.mailbox_id = %s AND list.mode <> 'off'",
+            [list(patterns), now, mailbox_id],
+        )
+        return found
 
     def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:
         """Make the next version out of `version`, by compare-and-set; False when the list is at another one."""

@@ -24,15 +24,6 @@ _NAMED = 50
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One entry as it should stand: its pattern in the form that common.patterns.read_pattern gives."""
-
-    pattern: str
-    expires_at: datetime | None = None
-    note: str = ""
-
-
-@dataclass(frozen=True)
 class Ruling:
     """What the lists say to some recipients. `outsiders` keep a message out; `strangers` would, were it not a trial.
 
@@ -104,9 +95,12 @@ def _list_statuses(mailbox: Mailbox, recipients: list[str], now: datetime) -> di
 
 
 def replace_list(
-    *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[Entry], now: datetime
+    *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[AllowlistEntry], now: datetime
 ) -> Allowlist:
-    """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at."""
+    """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at.
+
+    `entries` are not stored yet; their patterns have the form that common.patterns.read_pattern gives.
+    """
     with transaction.atomic():
         # Makes sure that a row exists, so that two first versions written at once are compared, too.
         Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)
@@ -134,15 +128,14 @@ def _refuse_stale(mailbox: Mailbox, kind: str) -> None:
     )
 
 
-def _write(changed: Allowlist, entries: list[Entry]) -> dict[str, object]:
+def _write(changed: Allowlist, entries: list[AllowlistEntry]) -> dict[str, object]:
     """Write the entries in place of what there was, and return what that added and took away."""
-    rows = {entry.pattern: entry for entry in merged(entries)}
+    rows = merged(entries)
     before = set(changed.entries.values_list("pattern", flat=True))
     changed.entries.all().delete()
-    AllowlistEntry.objects.bulk_create(
-        AllowlistEntry(allowlist=changed, pattern=entry.pattern, expires_at=entry.expires_at, note=entry.note)
-        for entry in rows.values()
-    )
+    for entry in rows.values():
+        entry.allowlist = changed
+    AllowlistEntry.objects.bulk_create(rows.values())
     added, removed = sorted(rows.keys() - before), sorted(before - rows.keys())
     return {
         "entries": len(rows),
@@ -153,16 +146,16 @@ def _write(changed: Allowlist, entries: list[Entry]) -> dict[str, object]:
     }
 
 
-def merged(entries: list[Entry]) -> list[Entry]:
-    """Return each pattern once: the one that lasts longer stands, with the first note that was given."""
-    found: dict[str, Entry] = {}
+def merged(entries: list[AllowlistEntry]) -> dict[str, AllowlistEntry]:
+    """Return one entry for each pattern: the longest of its times, with the first note that was given."""
+    found: dict[str, AllowlistEntry] = {}
     for entry in entries:
-        other = found.setdefault(entry.pattern, entry)
-        found[entry.pattern] = Entry(entry.pattern, _later(other, entry), other.note or entry.note)
-    return list(found.values())
+        first = found.setdefault(entry.pattern, entry)
+        first.expires_at, first.note = _later(first, entry), first.note or entry.note
+    return found
 
 
-def _later(one: Entry, other: Entry) -> datetime | None:
+def _later(one: AllowlistEntry, other: AllowlistEntry) -> datetime | None:
     if one.expires_at is None or other.expires_at is None:
         return None
     return max(one.expires_at, other.expires_at)

@@ -91,9 +91,7 @@ def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, An
 
 def _facts(email: Email, *, text_to: bool) -> dict[str, Any]:
     facts = {
-        "id": email.pk,
-        "email_id": email.pk,
-        "message_id": email.pk,
+        **email.ids(),
         "thread_id": email.thread_id,
         "mailbox": email.mailbox.address,
         "mailbox_id": email.mailbox_id,

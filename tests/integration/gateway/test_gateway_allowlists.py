@@ -20,7 +20,7 @@ from gateway.models import (
     Mailbox,
     Refusal,
 )
-from gateway.recipients.allowlists import Entry, judge, replace_list
+from gateway.recipients.allowlists import judge, replace_list
 from gateway.states import Mode, Status
 from gateway.timestamps import iso
 from tests.allow_cases import CASES
@@ -70,7 +70,7 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
             for one in case.contacts:
                 Contact.objects.create(account=world.account, name=one, email=one)
             ends = {pattern: now + timedelta(seconds=seconds) for pattern, seconds in case.ends.items()}
-            entries = [Entry(read_pattern(one), ends.get(one)) for one in case.entries]
+            entries = [AllowlistEntry(pattern=read_pattern(one), expires_at=ends.get(one)) for one in case.entries]
             key, kind = ApiKey.objects.get(name="Key admin"), Allowlist.Kind.RESTRICTION
             replace_list(key=key, mailbox=world.mailbox, kind=kind, mode=case.mode, version=0, entries=entries, now=now)
             if case.is_no_address:

@@ -222,7 +222,7 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
 
 
 def test_message_for_which_there_is_no_room_is_put_off(world: World, listener: Listener, client: smtplib.SMTP):
-    room = listener._reception.room
+    room = listener._reception
     free, room.bytes = room.bytes, 100
     assert deliver(client, mail("x" * 200)) == 452
     room.bytes = free
@@ -252,7 +252,7 @@ def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
 
 
 def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Listener):
-    room = listener._reception.room
+    room = listener._reception
     free = room.bytes
     with connected(listener) as client:
         client.mail(SENDER)
