@@ -1,6 +1,6 @@
 """An agent that writes mail through the MultiMail API, as a customer's agent would. Knows the gateway by URL only.
 
-It remembers in a file how far it came, so that a restart neither repeats nor forgets; a letter whose answer was lost
+It remembers in a file how far it came, so that a restart neither repeats nor forgets; a message whose answer was lost
 is sent again under the same idempotency key.
 """
 
@@ -9,7 +9,6 @@ import json
 import logging
 import random
 import secrets
-import shlex
 import threading
 import time
 from dataclasses import dataclass
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from common.credentials import read_credentials
 from demo import customers
 from demo.environment import Environment
-from demo.letters import LETTERS, OPENING
-from demo.letters.letter import Letter, blanks, fill_in
+from demo.messages import MESSAGES, OPENING
+from demo.messages.message import Message, blanks, fill_in
 
 log = logging.getLogger("demo.agent")
 
@@ -61,12 +61,12 @@ class Reply:
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would change nothing: accepted, or refused for what the letter says."""
+        """Whether asking again would change nothing: accepted, or refused for what the message says."""
         return 200 <= self.status < 300 or (400 <= self.status < 500 and self.status not in (401, 404, 408, 429))
 
 
 class Agent:
-    """Writes the opening letters at once, then one now and then while the reviewers keep up."""
+    """Writes the opening messages at once, then one now and then while the reviewers keep up."""
 
     def __init__(self, environment: Environment) -> None:
         """Read nothing yet: the credentials may not have been made."""
@@ -85,36 +85,36 @@ class Agent:
             self._write(progress)
 
     def _write(self, progress: dict[str, Any]) -> None:
-        letter = LETTERS[progress["sent"] % len(LETTERS)]
+        message = MESSAGES[progress["sent"] % len(MESSAGES)]
         tries = 0
         while True:
             account = self._account()
-            reply = send(account, letter, progress["sent"], progress["run"]) if account else Reply(0, {})
+            reply = send(account, message, progress["sent"], progress["run"]) if account else Reply(0, {})
             if reply.is_final:
                 break
             if tries == 0:
                 log.warning("gateway does not take mail yet", extra={"event": "agent.waits", "status": reply.status})
             self._stop.wait(max(reply.retry_after, back_off(tries, answered=reply.status != 0)))
             tries += 1
-        log.info("letter sent", extra={"event": "agent.sent", "letter": letter.name, "status": reply.status})
-        if letter.question and account and reply.status < 300:
-            self._hear_again(account, letter, progress)
+        log.info("letter sent", extra={"event": "agent.sent", "letter": message.name, "status": reply.status})
+        if message.question and account and reply.status < 300:
+            self._hear_again(account, message, progress)
         self._save({**progress, "sent": progress["sent"] + 1})
-        following = LETTERS[(progress["sent"] + 1) % len(LETTERS)]
-        if letter.unasked and not following.unasked and account:
+        following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
+        if message.unasked and not following.unasked and account:
             self._let_it_leave(account)
 
-    def _hear_again(self, account: Account, letter: Letter, progress: dict[str, Any]) -> None:
+    def _hear_again(self, account: Account, message: Message, progress: dict[str, Any]) -> None:
         """Let the customer who was answered write again, before anybody can have approved the answer."""
-        if letter.question is None or not account.inbound_port:
+        if message.question is None or not account.inbound_port:
             return
         self._stop.wait(SECOND_THOUGHT_SECONDS)
         about = {"to": account.address, "port": account.inbound_port, "run": progress["run"]}
         values = blanks(progress["sent"], datetime.now(UTC))
-        customers.write_again(letter.question, sequence=progress["sent"], values=values, **about)
+        customers.write_again(message.question, sequence=progress["sent"], values=values, **about)
 
     def _let_it_leave(self, account: Account) -> None:
-        """Wait until earlier mail has gone and the desk has heard of it, which judges letters by whom it knows."""
+        """Wait until earlier mail has gone and the desk has heard of it, which judges messages by whom it knows."""
         for _ in range(LONGEST_LEAVING_SECONDS):
             if count(account, account.second_id, "scheduled") == 0:
                 break
@@ -153,11 +153,7 @@ def back_off(tries: int, *, answered: bool) -> float:
 def read_account(path: Path, gateway_url: str) -> Account | None:
     """Return the account in a file of shell assignments, or nothing while it is missing or half written."""
     try:
-        words = shlex.split(path.read_text(), comments=True)
-    except (OSError, ValueError):
-        return None
-    values = dict(word.removeprefix("export ").split("=", 1) for word in words if "=" in word)
-    try:
+        values = read_credentials(path)
         return Account(
             gateway_url=(values.get("GATEWAY_URL") or gateway_url).rstrip("/"),
             key=values["AGENT_KEY"],
@@ -167,28 +163,28 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
             second_address=values["MAILBOX2_ADDRESS"],
             inbound_port=int(values.get("INBOUND_PORT") or 0),
         )
-    except (KeyError, ValueError):
+    except (OSError, KeyError, ValueError):
         return None
 
 
-def send(account: Account, letter: Letter, sequence: int, run: str) -> Reply:
-    """Send one letter in the dialect its origin calls for."""
-    compose = compose_flat if letter.origin or letter.unasked else compose_current
-    path, payload = compose(account, letter, sequence, run, datetime.now(UTC))
-    if asked := question_of(account, letter, sequence, run):
+def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
+    """Send one message in the dialect its origin calls for."""
+    compose = compose_flat if message.origin or message.unasked else compose_current
+    path, payload = compose(account, message, sequence, run, datetime.now(UTC))
+    if asked := question_of(account, message, sequence, run):
         # Whom an answer goes to, and its subject, follow from what is answered.
         path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/reply/{asked}"
         payload = {name: value for name, value in payload.items() if name not in ("to", "subject")}
     return call(account, "POST", path, payload)
 
 
-def question_of(account: Account, letter: Letter, sequence: int, run: str) -> str:
+def question_of(account: Account, message: Message, sequence: int, run: str) -> str:
     """Let the customer ask, and return the id of what came in; empty where nothing is asked or no mail comes in."""
-    if letter.question is None or not account.inbound_port:
+    if message.question is None or not account.inbound_port:
         return ""
     values, ends = blanks(sequence, datetime.now(UTC)), time.monotonic() + LONGEST_DELIVERY_SECONDS
     asked = customers.ask(
-        letter.question, to=account.address, port=account.inbound_port, run=run, sequence=sequence, values=values
+        message.question, to=account.address, port=account.inbound_port, run=run, sequence=sequence, values=values
     )
     path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/emails?direction=inbound&limit=50"
     while asked and time.monotonic() < ends:
@@ -212,56 +208,58 @@ def count(account: Account, mailbox: str, status: str) -> int:
 
 
 def compose_current(
-    account: Account, letter: Letter, sequence: int, run: str, now: datetime
+    account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of the current dialect's send."""
     values = blanks(sequence, now)
-    mailbox = account.second_id if letter.from_second_mailbox else account.mailbox_id
-    payload: dict[str, Any] = {
-        "to": list(letter.to),
-        "subject": fill_in(letter.subject, values),
-        "markdown": fill_in(letter.body, values),
-        "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(letter.why, values)},
-        "idempotency_key": f"demo-{run}-{sequence}",
-    }
+    mailbox = account.second_id if message.from_second_mailbox else account.mailbox_id
+    payload = _composed(message, sequence, run, values)
+    payload |= {"to": list(message.to), "markdown": fill_in(message.body, values)}
     files = [
         {
             "name": fill_in(file.name, values),
             "content_base64": base64.b64encode(file.content).decode(),
             "content_type": file.content_type,
         }
-        for file in letter.attachments
+        for file in message.attachments
     ]
-    optional = {"cc": list(letter.cc), "bcc": list(letter.bcc), "attachments": files}
-    payload |= {name: value for name, value in optional.items() if value}
+    if files:
+        payload["attachments"] = files
     return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
 
 
 def compose_flat(
-    account: Account, letter: Letter, sequence: int, run: str, now: datetime
+    account: Account, message: Message, sequence: int, run: str, now: datetime
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of the flat call, as MultiMail's page on Discord bots shows it."""
-    values, origin = blanks(sequence, now), letter.origin
-    metadata = {"run_id": f"run_{run}_{sequence}", "reason": fill_in(letter.why, values)}
+    values, origin = blanks(sequence, now), message.origin
+    payload = _composed(message, sequence, run, values)
+    payload |= {
+        "from": account.second_address if message.from_second_mailbox else account.address,
+        "to": ", ".join(message.to),
+        "body": fill_in(message.body, values),
+        "oversight_mode": "autonomous" if message.unasked else "gated_send",
+    }
     if origin is not None:
-        metadata = {
+        payload["metadata"] = {
             "discord_user": origin.user,
             "discord_user_id": origin.user_id,
             "discord_channel": origin.channel,
             "discord_guild": origin.guild,
             "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
         }
-    payload: dict[str, Any] = {
-        "from": account.second_address if letter.from_second_mailbox else account.address,
-        "to": ", ".join(letter.to),
-        "subject": fill_in(letter.subject, values),
-        "body": fill_in(letter.body, values),
-        "oversight_mode": "autonomous" if letter.unasked else "gated_send",
-        "metadata": metadata,
+    return "/v1/send_email", payload
+
+
+def _composed(message: Message, sequence: int, run: str, values: dict[str, str]) -> dict[str, Any]:
+    """Return the fields that both dialects spell alike."""
+    copies = {"cc": list(message.cc), "bcc": list(message.bcc)}
+    return {
+        "subject": fill_in(message.subject, values),
+        "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(message.why, values)},
         "idempotency_key": f"demo-{run}-{sequence}",
+        **{name: addresses for name, addresses in copies.items() if addresses},
     }
-    optional = {"cc": list(letter.cc), "bcc": list(letter.bcc)}
-    return "/v1/send_email", payload | {name: value for name, value in optional.items() if value}
 
 
 def call(account: Account, method: str, path: str, payload: dict[str, Any] | None = None) -> Reply:

@@ -1,48 +1,48 @@
 """The customers of the demo, who write to its mailboxes by SMTP as anybody would: a question, and a second thought.
 
-Each letter is the same bytes each time it is written, so that a restart neither repeats nor changes it.
+Each message is the same bytes each time it is written, so that a restart neither repeats nor changes it.
 """
 
 import smtplib
 from email.message import EmailMessage
 
-from demo.letters.letter import Question, fill_in
+from demo.messages.message import Question, fill_in
 
 TIMEOUT_SECONDS = 10.0
 
 
 def message_id(question: Question, what: str, run: str, sequence: int) -> str:
-    """Return the id under which a letter of this round is known."""
+    """Return the id under which a message of this round is known."""
     return f"<{what}-{run}-{sequence}@{question.sender.partition('@')[2]}>"
 
 
 def ask(question: Question, *, to: str, port: int, run: str, sequence: int, values: dict[str, str]) -> str:
     """Write the question and return its Message-ID; empty when the gateway did not take it."""
-    letter = _letter(question, to, question.subject, fill_in(question.body, values))
-    letter["Message-ID"] = asked = message_id(question, "question", run, sequence)
-    return asked if _deliver(letter, port) else ""
+    message = _message(question, to, question.subject, fill_in(question.body, values))
+    message["Message-ID"] = asked = message_id(question, "question", run, sequence)
+    return asked if _deliver(message, port) else ""
 
 
 def write_again(question: Question, *, to: str, port: int, run: str, sequence: int, values: dict[str, str]) -> bool:
     """Write what came to the customer's mind meanwhile, in the same thread."""
-    letter = _letter(question, to, f"Re: {question.subject}", fill_in(question.afterwards, values))
-    letter["Message-ID"] = message_id(question, "afterwards", run, sequence)
-    letter["In-Reply-To"] = letter["References"] = message_id(question, "question", run, sequence)
-    return _deliver(letter, port)
+    message = _message(question, to, f"Re: {question.subject}", fill_in(question.afterwards, values))
+    message["Message-ID"] = message_id(question, "afterwards", run, sequence)
+    message["In-Reply-To"] = message["References"] = message_id(question, "question", run, sequence)
+    return _deliver(message, port)
 
 
-def _letter(question: Question, to: str, subject: str, body: str) -> EmailMessage:
-    letter = EmailMessage()
-    letter["From"] = f"{question.name} <{question.sender}>"
-    letter["To"], letter["Subject"] = to, subject
-    letter.set_content(body)
-    return letter
+def _message(question: Question, to: str, subject: str, body: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = f"{question.name} <{question.sender}>"
+    message["To"], message["Subject"] = to, subject
+    message.set_content(body)
+    return message
 
 
-def _deliver(letter: EmailMessage, port: int) -> bool:
+def _deliver(message: EmailMessage, port: int) -> bool:
     try:
         with smtplib.SMTP("127.0.0.1", port, timeout=TIMEOUT_SECONDS) as server:
-            server.send_message(letter)
+            server.send_message(message)
     except (OSError, smtplib.SMTPException):
         return False
     return True

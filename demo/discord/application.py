@@ -37,9 +37,9 @@ def load_or_make(file: Path) -> Application:
     if not file.exists():
         _write(file, Application(APP_ID, f"demo.{secrets.token_urlsafe(32)}", Ed25519PrivateKey.generate()))
     lines = (line.partition("=") for line in file.read_text(encoding="utf-8").splitlines())
-    kept = {name: value for name, _, value in lines}
-    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(kept["DISCORD_PRIVATE_KEY"]))
-    return Application(kept["DISCORD_APP_ID"], kept["DISCORD_BOT_TOKEN"], key)
+    values = {name: value for name, _, value in lines}
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(values["DISCORD_PRIVATE_KEY"]))
+    return Application(values["DISCORD_APP_ID"], values["DISCORD_BOT_TOKEN"], key)
 
 
 def _write(file: Path, application: Application) -> None:

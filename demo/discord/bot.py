@@ -9,9 +9,9 @@ from typing import Any
 
 from common.demo_discord import GUILD_ID, PLACES
 from demo.discord.application import Application
-from demo.discord.channel import Channel, Message, hash_token
+from demo.discord.channel import Channel, Message
 from demo.discord.commands import Commands
-from demo.discord.gate import Gate, Obeyed
+from demo.discord.gate import Gate, Outcome
 from demo.discord.messages import Refused, edited, new_content, read_json, read_payload, written
 from demo.web import Answer, Request, json_answer
 
@@ -37,7 +37,14 @@ class BotApi:
             return self.gate.answer(
                 channel_id,
                 lambda: self._in_channel(request, channel_id, message_id),
-                lambda answer, message: self._journal(request, channel_id, message_id, answer, message),
+                lambda answer, message: self.channel.journal_request(
+                    request,
+                    request.authorization.removeprefix("Bot "),
+                    answer,
+                    message,
+                    channel_id=channel_id,
+                    message_id=message_id,
+                ),
             )
         if found := _COMMANDS.fullmatch(request.path):
             try:
@@ -50,7 +57,7 @@ class BotApi:
         if request.authorization != f"Bot {self.application.bot_token}":
             raise Refused(401, 0, "401: Unauthorized")
 
-    def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Obeyed:
+    def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Outcome:
         self._check(request)
         if channel_id not in {place.id for place in PLACES}:
             raise Refused(404, 10003, "Unknown Channel")
@@ -70,7 +77,7 @@ class BotApi:
             return Answer(204), None
         raise Refused(405, 0, "405: Method Not Allowed")
 
-    def _on_channel(self, request: Request, channel_id: str) -> Obeyed:
+    def _on_channel(self, request: Request, channel_id: str) -> Outcome:
         if request.method == "GET":
             return json_answer(self._newest(request, channel_id)), None
         if request.method != "POST":
@@ -82,7 +89,7 @@ class BotApi:
         self.channel.put(message)
         return json_answer(content), message
 
-    def _edit(self, request: Request, old: Message) -> Obeyed:
+    def _edit(self, request: Request, old: Message) -> Outcome:
         message = edited(old, read_payload(request))
         self.channel.put(message)
         return json_answer(message.content), message
@@ -104,18 +111,3 @@ class BotApi:
         if request.method != "PUT":
             raise Refused(405, 0, "405: Method Not Allowed")
         return json_answer(self.commands.replace(read_json(request)))
-
-    def _journal(
-        self, request: Request, channel_id: str, message_id: str | None, answer: Answer, message: Message | None
-    ) -> None:
-        entry: dict[str, Any] = {
-            "method": request.method,
-            "channel_id": channel_id,
-            "token_hash": hash_token(request.authorization.removeprefix("Bot ")),
-            "status": answer.status,
-        }
-        if message_id is not None:
-            entry["message_id"] = message_id
-        if answer.status >= 400 and request.body:
-            entry["refused_body"] = request.body[:20_000].decode("utf-8", "replace")
-        self.channel.journal(entry, message)

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
+from demo.web import Answer, Request
+
 DISCORD_EPOCH_MS = 1_420_070_400_000
 # More than anyone scrolls through in a demo, and a bound on memory.
 MOST_MESSAGES = 1000
@@ -133,6 +135,16 @@ class Channel:
             if self._journal is not None:
                 self._journal.write(json.dumps(entry) + "\n")
                 self._journal.flush()
+
+    def journal_request(
+        self, request: Request, token: str, answer: Answer, message: Message | None, **ids: str | None
+    ) -> None:
+        """Append a webhook's or a bot's request; of what was refused also the body."""
+        entry: dict[str, Any] = {"method": request.method, "token_hash": hash_token(token), "status": answer.status}
+        entry |= {name: value for name, value in ids.items() if value is not None}
+        if answer.status >= 400 and request.body:
+            entry["refused_body"] = request.body[:20_000].decode("utf-8", "replace")
+        self.journal(entry, message)
 
     def _replay(self, line: str) -> None:
         try:

@@ -27,10 +27,10 @@ class Commands:
     def listed(self) -> list[dict[str, Any]]:
         """Return the commands as Discord gives them back."""
         try:
-            kept = json.loads(self.file.read_text(encoding="utf-8"))
+            commands = json.loads(self.file.read_text(encoding="utf-8"))
         except (FileNotFoundError, ValueError):
             return []
-        return [{**one, "id": f"{APP_ID}{number:02d}", "version": "1"} for number, one in enumerate(kept, 1)]
+        return [{**one, "id": f"{APP_ID}{number:02d}", "version": "1"} for number, one in enumerate(commands, 1)]
 
     def replace(self, commands: Any) -> list[dict[str, Any]]:
         """Take these in place of all others, and return them. Raises Refused with the tree of errors."""

@@ -10,7 +10,7 @@ from demo.discord.rates import RateLimiter, refusal_headers
 from demo.discord.script import Script
 from demo.web import Answer, json_answer
 
-Obeyed = tuple[Answer, Message | None]
+Outcome = tuple[Answer, Message | None]
 
 
 @dataclass(slots=True)
@@ -21,27 +21,27 @@ class Gate:
     rates: RateLimiter = field(default_factory=RateLimiter)
     pause: Callable[[float], None] = time.sleep
 
-    def answer(self, key: str, obey: Callable[[], Obeyed], note: Callable[[Answer, Message | None], None]) -> Answer:
-        """Answer one request that counts for `key`; `note` writes it down before the answer leaves."""
+    def answer(self, key: str, act: Callable[[], Outcome], record: Callable[[Answer, Message | None], None]) -> Answer:
+        """Answer one request that counts for `key`; `record` writes it down before the answer leaves."""
         step = self.script.next_step()
         if step is not None and step.status is not None:
             self.pause(step.hang)
             answer, message = step.answer(), None
         else:
-            answer, message = self._limited(key, obey)
-        note(answer, message)
+            answer, message = self._limited(key, act)
+        record(answer, message)
         if step is not None and step.status is None:
             # The request took effect; only its answer is late or lost.
             self.pause(step.hang)
             answer.drop = step.drop
         return answer
 
-    def _limited(self, key: str, obey: Callable[[], Obeyed]) -> Obeyed:
+    def _limited(self, key: str, act: Callable[[], Outcome]) -> Outcome:
         allowance = self.rates.take(key)
         message: Message | None = None
         if allowance.granted:
             try:
-                answer, message = obey()
+                answer, message = act()
             except Refused as refused:
                 answer = refused.answer
         else:

@@ -27,7 +27,7 @@ class NotPlayed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class InteractionResult:
     """What the application answered at once: its type, the form to fill in, or why Discord took nothing."""
 
     kind: int = 0
@@ -45,7 +45,7 @@ class Interactions:
     replies: Replies
     endpoint: str
 
-    def press(self, member: Member, message_id: str, custom_id: str) -> Said:
+    def press(self, member: Member, message_id: str, custom_id: str) -> InteractionResult:
         """Press a button of a message. Raises NotPlayed where it is not there (any more)."""
         message = self.channel.get(message_id)
         rows = message.content["components"] if message else []
@@ -57,7 +57,7 @@ class Interactions:
         about = {"message": message.content, "data": {"component_type": 2, "custom_id": custom_id, "id": 1}}
         return self._ask(reply, COMPONENT, about)
 
-    def submit(self, member: Member, message_id: str, custom_id: str, values: dict[str, str]) -> Said:
+    def submit(self, member: Member, message_id: str, custom_id: str, values: dict[str, str]) -> InteractionResult:
         """Send a form that a press on this message opened."""
         message = self.channel.get(message_id)
         if message is None:
@@ -70,7 +70,7 @@ class Interactions:
         about = {"message": message.content, "data": {"custom_id": custom_id, "components": fields}}
         return self._ask(reply, FORM, about)
 
-    def command(self, member: Member, place: Place, name: str, values: dict[str, str]) -> Said:
+    def command(self, member: Member, place: Place, name: str, values: dict[str, str]) -> InteractionResult:
         """Use a slash command. Raises NotPlayed where it is not registered, or not filled in as registered."""
         command = self.commands.find(name)
         if command is None:
@@ -87,17 +87,17 @@ class Interactions:
         data = {"id": command["id"], "name": name, "type": 1, "options": options}
         return self._ask(reply, COMMAND, {"data": data})
 
-    def _ask(self, reply: Reply, kind: int, about: dict[str, Any]) -> Said:
+    def _ask(self, reply: Reply, kind: int, about: dict[str, Any]) -> InteractionResult:
         body = json.dumps(self._interaction(reply, kind, about)).encode()
         begun = time.monotonic()
         status, answer = self._post(body)
-        said = self._read(reply, kind, status, answer)
+        result = self._read(reply, kind, status, answer)
         entry = {"method": "INTERACTION", "interaction": reply.id, "type": kind, "user_id": reply.member.id}
-        told = {"status": status, "answered": said.kind, "failed": said.failed}
-        self.channel.journal({**entry, **told, "ms": round((time.monotonic() - begun) * 1000)})
-        if said.failed:
+        outcome = {"status": status, "answered": result.kind, "failed": result.failed}
+        self.channel.journal({**entry, **outcome, "ms": round((time.monotonic() - begun) * 1000)})
+        if result.failed:
             self.replies.show(reply, "failed")
-        return said
+        return result
 
     def _post(self, body: bytes) -> tuple[int, Any]:
         timestamp = str(int(time.time()))
@@ -149,23 +149,23 @@ class Interactions:
             **about,
         }
 
-    def _read(self, reply: Reply, kind: int, status: int, answer: Any) -> Said:
+    def _read(self, reply: Reply, kind: int, status: int, answer: Any) -> InteractionResult:
         if status == 0:
-            return Said(failed="no answer within three seconds")
+            return InteractionResult(failed="no answer within three seconds")
         if status != 200 or not isinstance(answer, dict):
-            return Said(failed=f"answered {status}")
+            return InteractionResult(failed=f"answered {status}")
         given = answer.get("data")
         data: dict[str, Any] = given if isinstance(given, dict) else {}
         match answer.get("type"):
             case 4 if not find_errors(data) and str(data.get("content") or "").strip():
                 self.replies.show(reply, "shown", str(data["content"]).strip())
-                return Said(MESSAGE)
+                return InteractionResult(MESSAGE)
             case 5:
                 self.replies.show(reply, "thinking")
-                return Said(DEFERRED)
+                return InteractionResult(DEFERRED)
             case 9 if kind != FORM and not find_form_errors(data):
-                return Said(MODAL, form=data)
-        return Said(failed="its answer is none that Discord takes here")
+                return InteractionResult(MODAL, form=data)
+        return InteractionResult(failed="its answer is none that Discord takes here")
 
 
 def place_of(channel_id: str) -> Place:

@@ -1,17 +1,21 @@
 """Messages as Discord's API takes and gives them: what a body must hold, and what is shown of it."""
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from demo.discord.channel import Message, hash_token
 from demo.discord.components import find_component_errors
 from demo.discord.limits import find_errors, is_empty
-from demo.discord.mentions import count_pings
 from demo.web import Request, json_answer
 
 Components = Callable[[Any], list[Any]]
+_CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+_EVERYONE = re.compile(r"@(everyone|here)\b")
+_PERSON = re.compile(r"<@!?(\d+)>")
+_ROLE = re.compile(r"<@&(\d+)>")
 
 
 class Refused(Exception):
@@ -63,6 +67,25 @@ def edited(old: Message, payload: dict[str, Any], components: Components = list)
 
 def _pings(content: dict[str, Any], payload: dict[str, Any]) -> int:
     return count_pings(content["content"], payload.get("allowed_mentions"))
+
+
+def count_pings(content: str, allowed: Mapping[str, Any] | None) -> int:
+    """Return how many people, roles and "everyone" the content pings under its `allowed_mentions`.
+
+    Discord never pings from an embed.
+    """
+    text = _CODE.sub("", content)
+    return (
+        len(_allowed("everyone", set(_EVERYONE.findall(text)), allowed))
+        + len(_allowed("users", set(_PERSON.findall(text)), allowed))
+        + len(_allowed("roles", set(_ROLE.findall(text)), allowed))
+    )
+
+
+def _allowed(kind: str, found: set[str], allowed: Mapping[str, Any] | None) -> set[str]:
+    if allowed is None or kind in (allowed.get("parse") or []):
+        return found
+    return found & {str(name) for name in allowed.get(kind) or []} if kind != "everyone" else set()
 
 
 def _refuse_empty(content: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from common.demo_discord import MEMBERS, PLACES, Member, Place
 from demo.discord.forms import form_dialog
-from demo.discord.interactions import Interactions, NotPlayed, Said
+from demo.discord.interactions import InteractionResult, Interactions, NotPlayed
 from demo.web import Answer, Request, json_answer
 
 PATH = "/play/"
@@ -36,9 +36,9 @@ class Play:
         if act == "dismiss":
             self.interactions.replies.dismiss(member, str(asked["reply"]))
             return json_answer({})
-        return self._told(self._said(act, asked, member), str(asked.get("message", "")))
+        return self._answer(self._perform(act, asked, member), str(asked.get("message", "")))
 
-    def _said(self, act: str, asked: dict[str, Any], member: Member) -> Said:
+    def _perform(self, act: str, asked: dict[str, Any], member: Member) -> InteractionResult:
         match act:
             case "press":
                 return self.interactions.press(member, str(asked["message"]), str(asked["custom_id"]))
@@ -50,9 +50,9 @@ class Play:
                 return self.interactions.command(member, place, str(asked["name"]), _texts(asked["values"]))
         raise KeyError(act)
 
-    def _told(self, said: Said, message_id: str) -> Answer:
-        told: dict[str, Any] = {"type": said.kind, "failed": said.failed}
-        return json_answer(told | ({"form": form_dialog(said.form, message_id)} if said.form else {}))
+    def _answer(self, result: InteractionResult, message_id: str) -> Answer:
+        fields: dict[str, Any] = {"type": result.kind, "failed": result.failed}
+        return json_answer(fields | ({"form": form_dialog(result.form, message_id)} if result.form else {}))
 
 
 def member_of(username: str) -> Member:

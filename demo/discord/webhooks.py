@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from common.demo_discord import APPROVALS, GUILD_ID, PLACES
-from demo.discord.channel import Channel, Message, hash_token
+from demo.discord.channel import Channel, Message
 from demo.discord.components import LINK, ROW
-from demo.discord.gate import Gate, Obeyed
+from demo.discord.gate import Gate, Outcome
 from demo.discord.messages import Refused, edited, new_content, read_payload, written
 from demo.web import Answer, Request, json_answer
 
@@ -38,11 +38,13 @@ class WebhookApi:
         """Answer one call and write it to the journal."""
         return self.gate.answer(
             call.webhook_id,
-            lambda: self._obey(call),
-            lambda answer, message: self._journal(call, answer, message),
+            lambda: self._act(call),
+            lambda answer, message: self.channel.journal_request(
+                call.request, call.token, answer, message, webhook_id=call.webhook_id, message_id=call.message_id
+            ),
         )
 
-    def _obey(self, call: Call) -> Obeyed:
+    def _act(self, call: Call) -> Outcome:
         if not self.channel.knows_webhook(call.webhook_id, call.token):
             raise Refused(404, 10015, "Unknown Webhook")
         if not self.channel.has_token(call.webhook_id, call.token):
@@ -53,7 +55,7 @@ class WebhookApi:
             raise Refused(405, 0, "405: Method Not Allowed")
         return action(self, call)
 
-    def _execute(self, call: Call) -> Obeyed:
+    def _execute(self, call: Call) -> Outcome:
         payload = read_payload(call.request)
         author, channel_id = _author(call, payload), _channel_of(call.webhook_id)
         content = new_content(self.channel.snowflake(), channel_id, author, payload, _components(call))
@@ -63,22 +65,22 @@ class WebhookApi:
             return json_answer(message.content), message
         return Answer(204), message
 
-    def _edit(self, call: Call) -> Obeyed:
+    def _edit(self, call: Call) -> Outcome:
         message = edited(self._message(call), read_payload(call.request), _components(call))
         self.channel.put(message)
         return json_answer(message.content), message
 
-    def _delete(self, call: Call) -> Obeyed:
+    def _delete(self, call: Call) -> Outcome:
         self.channel.remove(self._message(call).content["id"])
         return Answer(204), None
 
-    def _read(self, call: Call) -> Obeyed:
+    def _read(self, call: Call) -> Outcome:
         return json_answer(self._message(call).content), None
 
-    def _describe(self, call: Call) -> Obeyed:
+    def _describe(self, call: Call) -> Outcome:
         return json_answer(_webhook(call)), None
 
-    def _delete_webhook(self, call: Call) -> Obeyed:
+    def _delete_webhook(self, call: Call) -> Outcome:
         self.channel.delete_webhook(call.webhook_id, call.token)
         return Answer(204), None
 
@@ -88,21 +90,8 @@ class WebhookApi:
             raise Refused(404, 10008, "Unknown Message")
         return message
 
-    def _journal(self, call: Call, answer: Answer, message: Message | None) -> None:
-        entry: dict[str, Any] = {
-            "method": call.request.method,
-            "webhook_id": call.webhook_id,
-            "token_hash": hash_token(call.token),
-            "status": answer.status,
-        }
-        if call.message_id is not None:
-            entry["message_id"] = call.message_id
-        if answer.status >= 400 and call.request.body:
-            entry["refused_body"] = call.request.body[:20_000].decode("utf-8", "replace")
-        self.channel.journal(entry, message)
 
-
-Action = Callable[[WebhookApi, Call], Obeyed]
+Action = Callable[[WebhookApi, Call], Outcome]
 _ON_WEBHOOK: dict[str, Action] = {
     "POST": WebhookApi._execute,
     "GET": WebhookApi._describe,

@@ -93,15 +93,15 @@ class InboxPages:
 
 def visible(text: str) -> str:
     """Return HTML in which characters that hide or turn text around are named instead of obeyed."""
-    return "".join(_named(letter) if _hides(letter) else escape(letter) for letter in text)
+    return "".join(_named(character) if _hides(character) else escape(character) for character in text)
 
 
-def _hides(letter: str) -> bool:
-    return unicodedata.category(letter) in ("Cf", "Cc", "Cs", "Zl", "Zp") and letter not in _CONTROLS_KEPT
+def _hides(character: str) -> bool:
+    return unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp") and character not in _CONTROLS_KEPT
 
 
-def _named(letter: str) -> str:
-    return f'<span class="ghost">U+{ord(letter):04X}</span>'
+def _named(character: str) -> str:
+    return f'<span class="ghost">U+{ord(character):04X}</span>'
 
 
 def _mail(mail: Mail) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from demo.letters.files import RETURN_LABEL
+from demo.messages.files import RETURN_LABEL
 from tests.desk import TIMEOUT
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]

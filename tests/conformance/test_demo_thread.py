@@ -8,22 +8,22 @@ import pytest
 
 from demo import customers
 from demo.agent import read_account, send
-from demo.letters import LETTERS
-from demo.letters.letter import blanks
+from demo.messages import MESSAGES
+from demo.messages.message import blanks
 
-LETTER = next(letter for letter in LETTERS if letter.question)
+MESSAGE = next(message for message in MESSAGES if message.question)
 
 
 @pytest.mark.slow
 def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     account = read_account(Path(product.stack.data) / "credentials.env", "")
     run = uuid.uuid4().hex[:8]
-    reply = send(account, LETTER, 0, run)
+    reply = send(account, MESSAGE, 0, run)
     assert reply.status == 202, reply
     row = product.held(ana, reply.body["id"])
     assert row["subject"] == "Re: two broken mugs"
     about = {"to": account.address, "port": account.inbound_port, "run": run, "sequence": 0}
-    assert customers.write_again(LETTER.question, values=blanks(0, datetime.now(UTC)), **about)
+    assert customers.write_again(MESSAGE.question, values=blanks(0, datetime.now(UTC)), **about)
     page = f"/queue/{row['id']}/"
     late = "I would rather have the EUR 36.00 back."
     product.wait_for(lambda: late in ana.get(f"{page}thread/").text, timeout=60, what="the second thought")
@@ -32,5 +32,5 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     assert shown.count("Came after this draft") == 1
     refused = ana.decide(row["id"], "approve", row["fingerprint"])
     assert refused.status_code == 409
-    # The same letters again, as after a restart: nothing is repeated.
-    assert send(account, LETTER, 0, run).body["id"] == reply.body["id"]
+    # The same messages again, as after a restart: nothing is repeated.
+    assert send(account, MESSAGE, 0, run).body["id"] == reply.body["id"]

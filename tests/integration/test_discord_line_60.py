@@ -22,7 +22,7 @@ from approvals.decisions.status import Status
 from audit.models import Seal
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
-from demo.discord.mentions import count_pings
+from demo.discord.messages import count_pings
 from rendering.invisibles import stripped
 from tests.cards import embed
 from tests.factories import make_message

@@ -19,7 +19,7 @@ from alerts.channels.discord.replies import reason_form
 from approvals.decisions.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
-from demo.discord.mentions import count_pings
+from demo.discord.messages import count_pings
 from tests.cards import digest_body, embed
 
 with warnings.catch_warnings():

@@ -6,7 +6,7 @@ import pytest
 
 from demo.discord.limits import find_errors, is_empty
 from demo.discord.markdown import render
-from demo.discord.mentions import count_pings
+from demo.discord.messages import count_pings
 from demo.discord.rates import RateLimiter
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from demo import agent
 from demo.environment import read_environment
-from demo.letters import OPENING
+from demo.messages import OPENING
 from tests.integration.demo.running import SECONDS, Demo
 from tests.serving import Handler, serving
 from tests.stack import wait_for

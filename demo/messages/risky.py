@@ -1,10 +1,10 @@
-"""Letters that exercise a reviewer: each has something wrong with it that a hurried eye misses.
+"""Messages that exercise a reviewer: each has something wrong with it that a hurried eye misses.
 
 Every trick is spelled out as an escape or in plain markup, so that this file itself hides nothing.
 """
 
-from demo.letters.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
-from demo.letters.letter import ANA, BEN, CLEO, Attachment, Letter, Origin
+from demo.messages.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
+from demo.messages.message import ANA, BEN, CLEO, Attachment, Message, Origin
 
 _NAMES = ("ada", "bo", "chi", "dev", "eli", "fay", "gus", "hal", "ivy", "jon")
 _ATTENDEES = tuple(f"{name}@attendees.example" for name in _NAMES)
@@ -12,7 +12,7 @@ _BLIND = tuple(f"lead{number:02d}@leads.example" for number in range(1, 29))
 _STRANGER = Origin("ana#1 \u200b", "118000000000000666", "random", "Free Nitro Giveaway")
 
 RISKY = (
-    Letter(
+    Message(
         name="look-alike",
         # "acrne": r and n stand together like an m. Earlier invoices went to acme-corp.example.
         to=("billing@acrne-corp.example",),
@@ -35,7 +35,7 @@ Kind regards,
 Accounts
 """,
     ),
-    Letter(
+    Message(
         name="hidden-text",
         to=("dpo@proseware.example",),
         subject="Re: your question on the data processing agreement",
@@ -51,7 +51,7 @@ Accounts
             "Yours sincerely,\nMila Sorensen\n"
         ),
     ),
-    Letter(
+    Message(
         name="pings-everyone",
         to=("press@thephone.example",),
         subject="@everyone **bold** <@118000000000000101> [free](https://acrne-corp.example) launch on $weekday",
@@ -66,7 +66,7 @@ our launch is on $weekday at $clock. Pictures and the text for the press are at
 Ana Lindholm
 """,
     ),
-    Letter(
+    Message(
         name="mass-mail",
         to=_ATTENDEES,
         cc=("events@yourteam.example",),
@@ -84,7 +84,7 @@ You get this mail because you came last year, or because somebody thought that y
 The Fieldnote team
 """,
     ),
-    Letter(
+    Message(
         name="program",
         to=("k.osei@treyresearch.example",),
         subject="The report for $month",
@@ -99,7 +99,7 @@ Kind regards,
 Mila Sorensen
 """,
     ),
-    Letter(
+    Message(
         name="lying-pdf",
         to=("ops@contoso.example",),
         subject="Your statement for $month",
@@ -114,7 +114,7 @@ Kind regards,
 Accounts
 """,
     ),
-    Letter(
+    Message(
         name="leaked-key",
         to=("dev@lucerne.example",),
         subject="Your API access",
@@ -136,7 +136,7 @@ That one is ours from the test bench, it should work until you have your own. Th
 Ben
 """,
     ),
-    Letter(
+    Message(
         name="turned-name",
         to=("finance@woodgrove.example",),
         subject="Corrected invoice $invoice",
@@ -155,7 +155,7 @@ Cleo Marchetti
 Accounts
 """,
     ),
-    Letter(
+    Message(
         name="internal-thread",
         to=("lee@fabrikam.example",),
         subject="Fwd: where we stand with Fabrikam",

@@ -1,10 +1,10 @@
-"""Letters of the rest of the company: invoices, meetings, contracts, outreach, news. Ordinary, with some weight."""
+"""Messages of the rest of the company: invoices, meetings, contracts, outreach, news. Ordinary, with some weight."""
 
-from demo.letters.files import DRAFT_PDF, INVOICE_PDF
-from demo.letters.letter import ANA, CLEO, Attachment, Letter
+from demo.messages.files import DRAFT_PDF, INVOICE_PDF
+from demo.messages.message import ANA, CLEO, Attachment, Message
 
 BUSINESS = (
-    Letter(
+    Message(
         name="invoice",
         to=("billing@acme-corp.example",),
         subject="Invoice $invoice for $month",
@@ -28,7 +28,7 @@ Cleo Marchetti
 Accounts
 """,
     ),
-    Letter(
+    Message(
         name="reminder",
         to=("accounts@fourthcoffee.example",),
         cc=("r.castellanos@fourthcoffee.example",),
@@ -48,7 +48,7 @@ Cleo Marchetti
 Accounts
 """,
     ),
-    Letter(
+    Message(
         name="meeting",
         to=("j.whitaker@alpineski.example",),
         subject="30 minutes on $weekday?",
@@ -70,7 +70,7 @@ Best,
 Mila Sorensen
 """,
     ),
-    Letter(
+    Message(
         name="contract",
         to=("lee@fabrikam.example",),
         cc=("legal@fabrikam.example",),
@@ -94,7 +94,7 @@ Kind regards,
 Mila Sorensen
 """,
     ),
-    Letter(
+    Message(
         name="outreach",
         to=("julia.brandt@margies.example",),
         subject="Your talk on writing things down",
@@ -113,7 +113,7 @@ honest complaints in the spring. If that is not for you, no answer is needed and
 Ana Lindholm
 """,
     ),
-    Letter(
+    Message(
         name="release-notes",
         to=("beta@contoso.example", "beta@fabrikam.example", "beta@litware.example"),
         subject="Fieldnote 4.2 for testers",
@@ -138,7 +138,7 @@ Side by side does not print yet. [All changes](https://fieldnote.example/changes
 The Fieldnote team
 """,
     ),
-    Letter(
+    Message(
         name="quote",
         to=("procurement@vanarsdel.example",),
         subject="Offer for 120 seats, valid until $due",
@@ -160,7 +160,7 @@ Yours sincerely,
 Mila Sorensen
 """,
     ),
-    Letter(
+    Message(
         name="maintenance",
         to=("ops@contoso.example",),
         subject="Maintenance window on Saturday, 02:00 to 04:00",
@@ -178,7 +178,7 @@ Ines Moreau
 Operations
 """,
     ),
-    Letter(
+    Message(
         name="interview",
         to=("amara.okafor@mail.test",),
         subject="Your interview on $weekday",

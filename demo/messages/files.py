@@ -1,4 +1,4 @@
-"""Small real files for the letters to carry. The "programs" among them are text with a program's name."""
+"""Small real files for the messages to carry. The "programs" among them are text with a program's name."""
 
 import random
 import struct

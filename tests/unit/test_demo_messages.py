@@ -12,9 +12,9 @@ from demo.environment import BadEnvironment, read_environment
 from demo.inbox.maildir import Maildir
 from demo.inbox.page import visible
 from demo.inbox.reading import read_mail
-from demo.letters import LETTERS, OPENING
-from demo.letters.files import INVOICE_PDF
-from demo.letters.letter import Letter, blanks, fill_in
+from demo.messages import MESSAGES, OPENING
+from demo.messages.files import INVOICE_PDF
+from demo.messages.message import Message, blanks, fill_in
 
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ACCOUNT = Account("http://gateway.test", "key", "mb/1", "support@yourteam.example", "mb2", "outreach@yourteam.example")
@@ -22,21 +22,21 @@ RESERVED = (".example", ".test", "@example.com")
 VARIABLES = {"DATA_DIR": "var", "DISCORD_PORT": "0", "SMTP_PORT": "8025"}
 
 
-def by_name(name: str) -> Letter:
-    return next(letter for letter in LETTERS if letter.name == name)
+def by_name(name: str) -> Message:
+    return next(message for message in MESSAGES if message.name == name)
 
 
 def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> None:
     values = blanks(3, NOW)
-    for letter in LETTERS:
-        assert all(fill_in(text, values).strip() for text in (letter.subject, letter.body, letter.why)), letter.name
-        recipients = (*letter.to, *letter.cc, *letter.bcc)
-        assert all(address.endswith(RESERVED) for address in recipients), letter.name
-    names = [letter.name for letter in LETTERS]
+    for message in MESSAGES:
+        assert all(fill_in(text, values).strip() for text in (message.subject, message.body, message.why)), message.name
+        recipients = (*message.to, *message.cc, *message.bcc)
+        assert all(address.endswith(RESERVED) for address in recipients), message.name
+    names = [message.name for message in MESSAGES]
     assert len(set(names)) == len(names) >= 24
-    assert len([letter for letter in OPENING if not letter.unasked]) == 11
+    assert len([message for message in OPENING if not message.unasked]) == 11
     # The true customer is written to before the look-alike.
-    recipients = [letter.to[0] for letter in OPENING]
+    recipients = [message.to[0] for message in OPENING]
     assert recipients.index("billing@acme-corp.example") < recipients.index("billing@acrne-corp.example")
 
 

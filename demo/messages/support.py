@@ -1,10 +1,10 @@
-"""Letters of the support mailbox: answers, refunds, apologies. Ordinary mail that a reviewer lets go quickly."""
+"""Messages of the support mailbox: answers, refunds, apologies. Ordinary mail that a reviewer lets go quickly."""
 
-from demo.letters.files import HOW_TO_RETURN, RETURN_LABEL
-from demo.letters.letter import BEN, CLEO, Attachment, Letter, Question
+from demo.messages.files import HOW_TO_RETURN, RETURN_LABEL
+from demo.messages.message import BEN, CLEO, Attachment, Message, Question
 
 SUPPORT = (
-    Letter(
+    Message(
         name="return-label",
         to=("dana@northwind.example",),
         subject="Re: two broken mugs",
@@ -44,7 +44,7 @@ Noor Haddad
 Support
 """,
     ),
-    Letter(
+    Message(
         name="refund",
         to=("dana@northwind.example",),
         subject="Your refund for order $order",
@@ -64,7 +64,7 @@ Ben Okoro
 Support
 """,
     ),
-    Letter(
+    Message(
         name="saml",
         to=("marco.ruiz@tailspin.example",),
         subject="Re: SAML sign-in loops back to the login page",
@@ -86,7 +86,7 @@ Noor Haddad
 Support, ticket $ticket
 """,
     ),
-    Letter(
+    Message(
         name="late-parcel",
         to=("yuki.tanaka@wideworld.example",),
         subject="Order $order is two days late, and what we did",
@@ -104,7 +104,7 @@ Kind regards,
 Ben Okoro
 """,
     ),
-    Letter(
+    Message(
         name="outage",
         to=("ops@contoso.example",),
         cc=("priya.nair@adatum.example",),
@@ -132,7 +132,7 @@ Ines Moreau
 Operations
 """,
     ),
-    Letter(
+    Message(
         name="welcome",
         to=("sam@litware.example",),
         subject="Welcome aboard, Sam",
@@ -152,7 +152,7 @@ Noor Haddad
 Support
 """,
     ),
-    Letter(
+    Message(
         name="data-request",
         to=("h.lindqvist@proseware.example",),
         subject="Your data: the copy you asked for",
@@ -170,7 +170,7 @@ Yours sincerely,
 Noor Haddad
 """,
     ),
-    Letter(
+    Message(
         name="bug-fixed",
         to=("priya.nair@adatum.example",),
         subject="Fixed: exports with more than 65,535 rows",
@@ -191,7 +191,7 @@ Thank you for the careful report. It saved us a day.
 Noor
 """,
     ),
-    Letter(
+    Message(
         name="no-to-feature",
         to=("tom.aldous@woodgrove.example",),
         subject="Re: read receipts for shared notes",
@@ -211,7 +211,7 @@ Best wishes,
 Noor Haddad
 """,
     ),
-    Letter(
+    Message(
         name="cancellation",
         to=("elena.popescu@relecloud.example",),
         subject="Your subscription ends on $due",
@@ -231,7 +231,7 @@ All the best,
 Cleo Marchetti
 """,
     ),
-    Letter(
+    Message(
         name="old-address",
         to=("bounce.kim@oldmail.example",),
         subject="Is this still the right address for your invoices?",

@@ -1,10 +1,10 @@
-"""Letters that the second mailbox lets out without asking: earlier mail to customers, so that the desk knows some."""
+"""Messages that the second mailbox lets out without asking: earlier mail to customers, so that the desk knows some."""
 
-from demo.letters.letter import Letter
+from demo.messages.message import Message
 
 
-def _notice(name: str, to: str, subject: str, body: str) -> Letter:
-    return Letter(
+def _notice(name: str, to: str, subject: str, body: str) -> Message:
+    return Message(
         name=name,
         to=(to,),
         subject=subject,

@@ -1,4 +1,4 @@
-"""What a letter is, and how its blanks are filled. Data only; sends nothing.
+"""What a message is, and how its blanks are filled. Data only; sends nothing.
 
 Recipients live under names that RFC 2606 and RFC 6761 reserve, so nothing can reach a real person by mistake.
 """
@@ -13,7 +13,7 @@ from common.demo_discord import SUPPORT
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that goes with a letter."""
+    """A file that goes with a message."""
 
     name: str
     content: bytes
@@ -22,7 +22,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a customer wrote before the letter that answers it, and what they write once that waits for approval."""
+    """What a customer wrote before the message that answers it, and what they write once that waits for approval."""
 
     sender: str
     name: str
@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The Discord command a letter was asked for by; such letters take the flat call."""
+    """The Discord command a message was asked for by; such messages take the flat call."""
 
     user: str
     user_id: str
@@ -42,8 +42,8 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One letter of the small company whose agent the demo plays; `$words` in it are blanks."""
+class Message:
+    """One message of the small company whose agent the demo plays; `$words` in it are blanks."""
 
     name: str
     to: tuple[str, ...]
@@ -54,7 +54,7 @@ class Letter:
     bcc: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
-    # Where the letter answers somebody, who writes again before it is approved.
+    # Where the message answers somebody, who writes again before it is approved.
     question: Question | None = None
     from_second_mailbox: bool = False
     # Asks to leave without approval, which only the second mailbox allows.
@@ -62,7 +62,7 @@ class Letter:
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:
-    """Return what the blanks of the letter with this number say: the same each time it is asked for."""
+    """Return what the blanks of the message with this number say: the same each time it is asked for."""
     chance = random.Random(sequence)
     due = now + timedelta(days=14)
     meeting = _weekday(now + timedelta(days=2 + chance.randrange(5)))
@@ -89,7 +89,7 @@ def _weekday(day: datetime) -> datetime:
 
 
 def fill_in(text: str, values: dict[str, str]) -> str:
-    """Return the text with its blanks filled; an unknown blank is a mistake in the letter and raises."""
+    """Return the text with its blanks filled; an unknown blank is a mistake in the message and raises."""
     return Template(text).substitute(values)
 
 

@@ -1,0 +1,21 @@
+"""The demo agent's messages, in the order in which it writes them."""
+
+from demo.messages.business import BUSINESS
+from demo.messages.message import Message
+from demo.messages.risky import RISKY
+from demo.messages.support import SUPPORT
+from demo.messages.unasked import UNASKED
+
+_BY_NAME = {message.name: message for message in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)}
+
+# Written at once on the first start: what a newcomer sees. The true Acme comes before the look-alike.
+_OPENING = """
+    received-acme moved-northwind backup-contoso
+    invoice refund meeting look-alike outage pings-everyone contract mass-mail program lying-pdf return-label
+"""
+_LATER = """
+    saml hidden-text outreach late-parcel quote leaked-key welcome reminder turned-name bug-fixed interview
+    internal-thread release-notes cancellation no-to-feature old-address maintenance data-request
+"""
+OPENING: tuple[Message, ...] = tuple(_BY_NAME[name] for name in _OPENING.split())
+MESSAGES: tuple[Message, ...] = (*OPENING, *(_BY_NAME[name] for name in _LATER.split()))
