@@ -32,6 +32,12 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def bearer_token(authorization: str) -> str | None:
+    """Return the token of an Authorization header; None for no header and for another scheme."""
+    scheme, _, token = authorization.strip().partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
 def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     key = ApiKey.objects.by_hash(hash_key(text))
     if key is None or key.revoked_at is not None:
@@ -60,8 +66,8 @@ class BearerKey(HttpBearer):
 
     def __call__(self, request: HttpRequest) -> ApiKey | None:
         """Return the key, or None when the header is not there."""
-        scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
-        return self.authenticate(request, text.strip()) if scheme.lower() == "bearer" else None
+        token = bearer_token(request.headers.get("Authorization", ""))
+        return None if token is None else self.authenticate(request, token)
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey:
         """Return the key of `token`. Raises InvalidKey or Forbidden."""

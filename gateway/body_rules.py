@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
-from gateway.auth import hash_key
+from gateway.auth import bearer_token, hash_key
 from gateway.models import ApiKey
 
 # Where a body needs no key.
@@ -33,5 +33,5 @@ def most_of_sender(environ: dict[str, Any]) -> int:
 
 def _key(environ: dict[str, Any]) -> str:
     """Return the key's text as `gateway.auth` reads it: a bearer token wins over X-API-Key."""
-    scheme, _, text = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
-    return str(text if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")).strip()
+    token = bearer_token(environ.get("HTTP_AUTHORIZATION", ""))
+    return str(environ.get("HTTP_X_API_KEY", "")).strip() if token is None else token

@@ -1,6 +1,6 @@
 """Discord's documented limits of a webhook message, and the tree of errors it answers with. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -55,21 +55,28 @@ def _shows_something(embed: Mapping[str, Any]) -> bool:
 
 
 def _embeds(errors: FormErrors, embeds: object) -> None:
-    if embeds is None:
-        return
-    if not isinstance(embeds, list):
-        errors.add(("embeds",), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return
-    if len(embeds) > MAX_EMBEDS:
-        errors.add(("embeds",), "BASE_TYPE_MAX_LENGTH", f"Must be {MAX_EMBEDS} or fewer in length.")
-    for number, embed in enumerate(embeds):
-        if isinstance(embed, dict):
-            _embed(errors, embed, ("embeds", number))
-        else:
-            _not_an_object(errors, ("embeds", number))
-    if sum(_characters(embed) for embed in embeds if isinstance(embed, dict)) > MAX_EMBED_CHARACTERS:
+    for path, embed in _objects(errors, embeds, ("embeds",), MAX_EMBEDS):
+        _embed(errors, embed, path)
+    objects = [embed for embed in embeds if isinstance(embed, dict)] if isinstance(embeds, list) else []
+    if sum(map(_characters, objects)) > MAX_EMBED_CHARACTERS:
         message = f"Embed size exceeds maximum size of {MAX_EMBED_CHARACTERS}"
         errors.add(("embeds",), "MAX_EMBED_SIZE_EXCEEDED", message)
+
+
+def _objects(errors: FormErrors, value: object, path: Path, most: int) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the objects of a list that may be left out, each with its path, and note what is wrong with the others."""
+    if value is None:
+        return
+    if not isinstance(value, list):
+        errors.add(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+        return
+    if len(value) > most:
+        errors.add(path, "BASE_TYPE_MAX_LENGTH", f"Must be {most} or fewer in length.")
+    for number, one in enumerate(value):
+        if isinstance(one, dict):
+            yield (*path, number), one
+        else:
+            _not_an_object(errors, (*path, number))
 
 
 def _embed(errors: FormErrors, embed: dict[str, Any], path: Path) -> None:
@@ -80,20 +87,9 @@ def _embed(errors: FormErrors, embed: dict[str, Any], path: Path) -> None:
     _time(errors, embed.get("timestamp"), (*path, "timestamp"))
     _part(errors, embed, "footer", ("text", 2048), path)
     _part(errors, embed, "author", ("name", 256), path)
-    fields = embed.get("fields")
-    if fields is None:
-        return
-    if not isinstance(fields, list):
-        errors.add((*path, "fields"), "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-        return
-    if len(fields) > MAX_FIELDS:
-        errors.add((*path, "fields"), "BASE_TYPE_MAX_LENGTH", f"Must be {MAX_FIELDS} or fewer in length.")
-    for number, entry in enumerate(fields):
-        if isinstance(entry, dict):
-            _text(errors, entry, "name", 256, (*path, "fields", number), required=True)
-            _text(errors, entry, "value", 1024, (*path, "fields", number), required=True)
-        else:
-            _not_an_object(errors, (*path, "fields", number))
+    for field_path, entry in _objects(errors, embed.get("fields"), (*path, "fields"), MAX_FIELDS):
+        _text(errors, entry, "name", 256, field_path, required=True)
+        _text(errors, entry, "value", 1024, field_path, required=True)
 
 
 def _part(errors: FormErrors, embed: dict[str, Any], name: str, limit: tuple[str, int], path: Path) -> None:

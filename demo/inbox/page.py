@@ -93,15 +93,14 @@ class InboxPages:
 
 def visible(text: str) -> str:
     """Return HTML in which characters that hide or turn text around are named instead of obeyed."""
-    return "".join(_named(character) if _hides(character) else escape(character) for character in text)
+    return "".join(
+        f'<span class="ghost">U+{ord(character):04X}</span>' if _hides(character) else escape(character)
+        for character in text
+    )
 
 
 def _hides(character: str) -> bool:
     return unicodedata.category(character) in ("Cf", "Cc", "Cs", "Zl", "Zp") and character not in _CONTROLS_KEPT
-
-
-def _named(character: str) -> str:
-    return f'<span class="ghost">U+{ord(character):04X}</span>'
 
 
 def _mail(mail: Mail) -> str:

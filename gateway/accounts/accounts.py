@@ -20,10 +20,8 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
         raise Forbidden("A sandbox key cannot stop or release live mail.", code="sandbox_key")
     with transaction.atomic():
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
-        for name, value in changes.items():
-            setattr(account, name, value)
         if changes:
-            account.save(update_fields=list(changes))
+            account.save_fields(**changes)
             auditing.record("account.updated", account, key=key, fields=sorted(changes))
         if hold_all is not None:
             _hold_all(key, account, hold_all, now)
@@ -44,8 +42,7 @@ def close_account(*, key: ApiKey) -> None:
 def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
     """Switch it. Setting it again takes the new moment: what was approved in between is held, too."""
     was_on = account.hold_all_at is not None
-    account.hold_all_at = now if on else None
-    account.save(update_fields=["hold_all_at"])
+    account.save_fields(hold_all_at=now if on else None)
     if on or was_on:
         auditing.record(f"account.hold_all_{'on' if on else 'off'}", account, key=key)
     if was_on and not on:

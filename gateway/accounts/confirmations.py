@@ -83,8 +83,7 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
         )
     if not request.matches(code):
         return Forbidden("The approval_code is wrong.", code="wrong_code")
-    request.used_at = now
-    request.save(update_fields=["used_at"])
+    request.save_fields(used_at=now)
     return None
 
 

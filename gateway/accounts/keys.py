@@ -66,9 +66,7 @@ def change_key(*, key: ApiKey, changed: ApiKey, changes: dict[str, Any]) -> ApiK
             raise Conflict("This key is revoked, and stays so. Make a new one.", code="revoked")
         if Scope.ADMIN not in fields.get("scopes", [Scope.ADMIN]) or fields.get("mailbox_ids"):
             _check_another_admin(changed)
-        for name, value in fields.items():
-            setattr(changed, name, value)
-        changed.save(update_fields=list(fields))
+        changed.save_fields(**fields)
         auditing.record("api_key.updated", changed, key=key, **{n: v for n, v in fields.items() if n != "name"})
     return changed
 
@@ -80,8 +78,7 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
         if revoked.revoked_at is not None:
             return
         _check_another_admin(revoked)
-        revoked.revoked_at = now
-        revoked.save(update_fields=["revoked_at"])
+        revoked.save_fields(revoked_at=now)
         auditing.record("api_key.revoked", revoked, key=key)
 
 

@@ -59,9 +59,7 @@ def change_mailbox(
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         if mode is not None and mode != mailbox.oversight_mode:
             changes = changes | {"oversight_mode": _tightened_mode(mailbox, mode)}
-        for name, value in changes.items():
-            setattr(mailbox, name, value)
-        mailbox.save(update_fields=list(changes))
+        mailbox.save_fields(**changes)
         auditing.record(
             "mailbox.updated", mailbox, key=key, oversight_mode=mailbox.oversight_mode, fields=sorted(changes)
         )
@@ -179,10 +177,9 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
         request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
         refusal = _refusal(request, code)
         if request is not None and refusal is None:
-            was, mailbox.oversight_mode = mailbox.oversight_mode, request.target_mode
-            mailbox.save(update_fields=["oversight_mode"])
-            request.used_at = now
-            request.save(update_fields=["used_at"])
+            was = mailbox.oversight_mode
+            mailbox.save_fields(oversight_mode=request.target_mode)
+            request.save_fields(used_at=now)
             auditing.record(
                 "mailbox.upgraded", mailbox, key=key, request_id=request.pk, target_mode=request.target_mode, was=was
             )

@@ -53,8 +53,8 @@ def request_signup(*, challenge: str, wanted: Signup, now: datetime) -> None:
     Raises Conflict for a name that is taken, BadRequest for a challenge that was used.
     """
     wanted.slug = _slug(wanted.slug or wanted.operator_name)
-    if Account.objects.filter(slug=wanted.slug).exists():
-        free = [name for name in (f"{wanted.slug}-{n}" for n in range(2, 9)) if not _is_taken(name)]
+    if is_taken(wanted.slug):
+        free = [name for name in (f"{wanted.slug}-{n}" for n in range(2, 9)) if not is_taken(name)]
         raise Conflict(f"slug: {wanted.slug} is taken.", code="slug_taken", field="slug", suggestions=free[:3])
     lately = Q(mailed_at=None) | Q(mailed_at__gt=now - RESEND_AFTER)
     if _open_signups(wanted.oversight_email, now).filter(lately).exists():
@@ -91,8 +91,7 @@ def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
         signup = waiting.filter(code_sha256=_hash(code)).first()
         if signup is None:
             raise NotFound("No account waits for this code. A code is good for 24 hours, once.", code="unknown_code")
-        signup.confirmed_at = now
-        signup.save(update_fields=["confirmed_at"])
+        signup.save_fields(confirmed_at=now)
         account = _make_account(signup)
         address = f"agent@{signup.slug}.{settings.GATEWAY_SIGNUP_DOMAIN}"
         mode = Mode(signup.oversight_mode)
@@ -205,7 +204,8 @@ def _slug(name: str) -> str:
     return slug
 
 
-def _is_taken(slug: str) -> bool:
+def is_taken(slug: str) -> bool:
+    """Whether an account has this name."""
     return Account.objects.filter(slug=slug).exists()
 
 

@@ -153,27 +153,7 @@ def account_json(account: Account, *, now: datetime) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
     sent = emails_sent_this_month(account, now=now)
     quota = account.monthly_email_quota
-    facts = _account_fields(account) | plan_json(account)
-    facts |= {
-        "emails_sent_this_month": sent,
-        "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
-    }
-    return facts | {"account": facts}
-
-
-def plan_json(account: Account) -> dict[str, Any]:
-    """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
-    return {
-        "plan": "self-hosted",
-        "monthly_email_quota": account.monthly_email_quota,
-        "max_mailboxes": account.max_mailboxes,
-        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
-        "max_storage_bytes": None,
-    }
-
-
-def _account_fields(account: Account) -> dict[str, Any]:
-    return {
+    facts = {
         "id": account.pk,
         "name": account.name,
         "slug": account.slug,
@@ -189,6 +169,21 @@ def _account_fields(account: Account) -> dict[str, Any]:
         "sending_disabled": False,
         "sending_disabled_reason": None,
         "created_at": epoch_milliseconds(account.created_at),
+        "emails_sent_this_month": sent,
+        "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
+        **plan_json(account),
+    }
+    return facts | {"account": facts}
+
+
+def plan_json(account: Account) -> dict[str, Any]:
+    """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
+    return {
+        "plan": "self-hosted",
+        "monthly_email_quota": account.monthly_email_quota,
+        "max_mailboxes": account.max_mailboxes,
+        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
+        "max_storage_bytes": None,
     }
 
 
@@ -284,5 +279,4 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
 def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what was done with which key, newest first."""
     rows = AuditLogEntry.objects.visible_to(request.auth)
-    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=100, most=500)
-    return answer({"entries": [audit_entry_json(entry) for entry in page], "cursor": following})
+    return answer(lists.page_of(rows, "entries", audit_entry_json, limit=limit, cursor=cursor, default=100, most=500))

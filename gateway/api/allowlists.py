@@ -183,8 +183,7 @@ def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) ->
 def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List what restrictions kept out, newest first."""
     rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")
-    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=50, most=100)
-    return answer({"refusals": [_refusal(refusal) for refusal in page], "cursor": following})
+    return answer(lists.page_of(rows, "refusals", _refusal, limit=limit, cursor=cursor, default=50, most=100))
 
 
 def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Lists: their filters, and pages by cursor. A cursor is the id of the last row; ids are in order of creation."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -51,13 +51,25 @@ def cut(rows: Sequence[Any], limit: int) -> tuple[Sequence[Any], str | None]:
 
 
 def page_of(
-    rows: QuerySet[Any], *, limit: str, cursor: str, default: int, most: int, numbered: bool = False
-) -> tuple[Sequence[Any], str | None]:
-    """Return one page of `rows`, newest first, and the cursor of the next; ids of `numbered` rows are integers."""
+    rows: QuerySet[Any],
+    name: str,
+    shape: Callable[[Any], dict[str, Any]],
+    *,
+    limit: str,
+    cursor: str,
+    default: int,
+    most: int,
+    numbered: bool = False,
+) -> dict[str, Any]:
+    """Return one page of `rows`, newest first, in the given shape under `name`, and the cursor of the next.
+
+    Ids of `numbered` rows are integers.
+    """
     if before := read_cursor(cursor):
         rows = rows.filter(pk__lt=as_number(before) if numbered else before)
     size = clamp(limit, default=default, most=most)
-    return cut(list(rows[: size + 1]), size)
+    page, following = cut(list(rows[: size + 1]), size)
+    return {name: [shape(row) for row in page], "cursor": following}
 
 
 def as_number(cursor: str) -> int:

@@ -129,7 +129,7 @@ def mailbox_json(mailbox: Mailbox) -> dict[str, Any]:
 
 
 router = Router(tags=["account"])
-MADE = {201: MailboxAnswer, 202: PendingApproval}
+MADE: dict[int, Any] = {201: MailboxAnswer, 202: PendingApproval}
 
 
 @router.get("/mailboxes", auth=READ, response=Mailboxes)

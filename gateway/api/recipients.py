@@ -127,8 +127,9 @@ def list_contacts(request: KeyedRequest, filters: Query[ContactFilters]) -> Http
         rows = rows.used_by(mailbox_named(request.auth, bare_address(filters.mailbox)))
     if text := filters.text():
         rows = rows.matching(text)
-    page, following = lists.page_of(rows, limit=filters.limit, cursor=filters.cursor, default=500, most=1000)
-    return answer({"contacts": [_contact(contact) for contact in page], "cursor": following})
+    return answer(
+        lists.page_of(rows, "contacts", _contact, limit=filters.limit, cursor=filters.cursor, default=500, most=1000)
+    )
 
 
 @router.post("/contacts", auth=SEND, response={201: ContactAnswer})
@@ -166,8 +167,7 @@ def _contact(contact: Contact) -> dict[str, Any]:
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
     rows = Suppression.objects.applying_to(request.auth)
-    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=500, most=1000)
-    return answer({"suppressions": [_suppression(row) for row in page], "cursor": following})
+    return answer(lists.page_of(rows, "suppressions", _suppression, limit=limit, cursor=cursor, default=500, most=1000))
 
 
 @router.delete("/suppression/{path:address}", auth=ADMIN, response=SuppressionLifted)

@@ -16,7 +16,7 @@ from gateway.api.accounts import router
 from gateway.api.answers import Answer, answer
 from gateway.api.bodies import Address, Body, Line, ModeWord, example
 from gateway.errors import GatewayError, TooManyRequests
-from gateway.models import Account, Signup
+from gateway.models import Signup
 from gateway.states import Mode
 
 _WISH: JsonDict = {
@@ -190,7 +190,7 @@ def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
 def check_slug(request: HttpRequest, slug: str) -> HttpResponse:
     """Say whether a name is free."""
     _check_open()
-    return answer({"slug": slug, "available": not Account.objects.filter(slug=slug.lower()).exists()})
+    return answer({"slug": slug, "available": not signup.is_taken(slug.lower())})
 
 
 def _check_open() -> None:

@@ -265,8 +265,11 @@ def list_deliveries(
     """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
     rows = WebhookDelivery.objects.visible_to(request.auth)
     rows = rows.matching(webhook_id=webhook_id, states=_states(status), email_id=email_id)
-    page, following = lists.page_of(rows, limit=limit, cursor=cursor, default=50, most=100, numbered=True)
-    return answer({"deliveries": [delivery_json(delivery) for delivery in page], "cursor": following})
+    return answer(
+        lists.page_of(
+            rows, "deliveries", delivery_json, limit=limit, cursor=cursor, default=50, most=100, numbered=True
+        )
+    )
 
 
 @router.post("/webhook-deliveries/{delivery_id}/replay", auth=ADMIN, response=DeliveryAnswer)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.message import Message
 from itertools import islice
-from typing import Any
 
 from django.db import transaction
 
@@ -234,7 +233,7 @@ def _take(email: Email, address: str, result: RecipientReport, now: datetime, *,
     )
     if result.action != "delayed" and email.fate_unknown:
         # The report shows that a mail server has the message.
-        _write(email, fate_unknown=False, sent_at=now, last_error="")
+        email.save_fields(fate_unknown=False, sent_at=now, last_error="")
         events.announce(events.SENT, email=email, now=now)
     if result.action == FAILED:
         _apply_bounce(email, address, result, now, may_suppress=may_suppress)
@@ -248,7 +247,7 @@ def _mark_delivered(email: Email, now: datetime) -> None:
     waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
     arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
     if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
-        _write(email, delivered_at=now)
+        email.save_fields(delivered_at=now)
         events.announce(events.DELIVERED, email=email, now=now)
 
 
@@ -260,8 +259,7 @@ def _apply_bounce(email: Email, address: str, result: RecipientReport, now: date
         int(found[1]) if found else (550 if is_hard else 450),
         f"{result.status} {result.diagnostic}".strip()[:500],
     )
-    _write(
-        email,
+    email.save_fields(
         bounced_at=now,
         bounce_type="hard_bounce" if is_hard else "soft_bounce",
         refused_recipients=email.refused_recipients | {address: reply},
@@ -285,9 +283,3 @@ def _apply_complaint(email: Email, address: str, result: RecipientReport, now: d
     events.announce(
         events.COMPLAINED, email=email, now=now, complained_recipients=[address], feedback_type=result.diagnostic
     )
-
-
-def _write(email: Email, **fields: Any) -> None:
-    for name, value in fields.items():
-        setattr(email, name, value)
-    email.save(update_fields=list(fields))

@@ -26,6 +26,12 @@ class UlidModel(models.Model):
     class Meta:
         abstract = True
 
+    def save_fields(self, **fields: Any) -> None:
+        """Set these fields and save them alone."""
+        for name, value in fields.items():
+            setattr(self, name, value)
+        self.save(update_fields=list(fields))
+
 
 class Account(UlidModel):
     """A tenant: nothing of one account is ever visible to another."""

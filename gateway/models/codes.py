@@ -54,8 +54,7 @@ class OneTimeCode(UlidModel):
         """
         if hmac.compare_digest(_plain(code), _plain(self.code)):
             return True
-        self.wrong_attempts += 1
-        self.save(update_fields=["wrong_attempts"])
+        self.save_fields(wrong_attempts=self.wrong_attempts + 1)
         return False
 
 

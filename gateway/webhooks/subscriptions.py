@@ -62,9 +62,7 @@ def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) ->
     with transaction.atomic():
         webhook = Webhook.objects.locked(webhook.pk)
         moved = changes.get("url", webhook.url) != webhook.url
-        for name, value in changes.items():
-            setattr(webhook, name, value)
-        webhook.save(update_fields=list(changes))
+        webhook.save_fields(**changes)
         if moved:
             endpoints.wake(webhook)
         auditing.record(
@@ -92,10 +90,11 @@ def rotate_secret(*, key: ApiKey, webhook: Webhook, secret: str | None, overlap:
         overlapping = bool(webhook.previous_secret and webhook.previous_until and now < webhook.previous_until)
         # Rotated again before the overlap was over: receivers are sure to know only the oldest secret.
         known = webhook.previous_secret if overlapping else webhook.secret
-        webhook.secret = secret or new_secret()
-        webhook.previous_secret = known if overlap else ""
-        webhook.previous_until = now + overlap if overlap else None
-        webhook.save(update_fields=["secret", "previous_secret", "previous_until"])
+        webhook.save_fields(
+            secret=secret or new_secret(),
+            previous_secret=known if overlap else "",
+            previous_until=now + overlap if overlap else None,
+        )
         auditing.record(
             "webhook.rotated",
             webhook,
@@ -205,7 +204,5 @@ def _enqueue(webhook: Webhook, delivery: WebhookDelivery) -> None:
         enqueue("gateway.tasks.deliver_webhook", delivery.pk)
         return
     # A replay to a paused endpoint probes it at once, with its oldest waiting delivery.
-    webhook.probe_at = Now()
-    webhook.probes = 0
-    webhook.save(update_fields=["probe_at", "probes"])
+    webhook.save_fields(probe_at=Now(), probes=0)
     enqueue("gateway.tasks.probe_webhook", webhook.pk)
