@@ -30,13 +30,7 @@ def create_key(
     sandbox = key.sandbox if sandbox is None else sandbox
     if key.sandbox and not sandbox:
         raise Forbidden("A sandbox key can only make sandbox keys.", code="sandbox_key")
-    limits = _limits(key, mailboxes)
-    text = new_key_text(sandbox=sandbox)
-    with transaction.atomic():
-        made = register_key(account=key.account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
-        auditing.record("api_key.created", made, key=key, scopes=scopes, mailboxes=limits, sandbox=sandbox)
-    made.refresh_from_db(fields=["created_at"])
-    return made, text
+    return _make_key(key.account, name, scopes, _limits(key, mailboxes), sandbox, key=key)
 
 
 def make_operator_key(
@@ -47,11 +41,17 @@ def make_operator_key(
     if unknown := [address for address in addresses if address.lower() not in found]:
         raise NotFound(f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox")
     limits = list(dict.fromkeys(found[address.lower()] for address in addresses))
+    return _make_key(account, name, scopes, limits, sandbox, by="operator")
+
+
+def _make_key(
+    account: Account, name: str, scopes: list[str], mailbox_ids: list[str], sandbox: bool, **facts: Any
+) -> tuple[ApiKey, str]:
     text = new_key_text(sandbox=sandbox)
-    facts: dict[str, Any] = {"scopes": scopes, "mailboxes": limits, "sandbox": sandbox, "by": "operator"}
     with transaction.atomic():
-        made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
-        auditing.record("api_key.created", made, **facts)
+        made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=mailbox_ids)
+        auditing.record("api_key.created", made, scopes=scopes, mailboxes=mailbox_ids, sandbox=sandbox, **facts)
+    made.refresh_from_db(fields=["created_at"])
     return made, text
 
 

@@ -49,14 +49,15 @@ def _lower_or_none(value: object) -> object:
     return (value.strip().lower() or None) if isinstance(value, str) else value
 
 
+_Breakdown = Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)]
 _Milliseconds = Annotated[Annotated[int, Field(ge=0, le=_LATEST)] | None, BeforeValidator(none_if_empty)]
 
 
 class UsageFilters(BaseModel):
     """Which period, and whether by day. MCP clients say `period`, others `breakdown`."""
 
-    period: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)] = None
-    breakdown: Annotated[Literal["summary", "daily"] | None, BeforeValidator(_lower_or_none)] = None
+    period: _Breakdown = None
+    breakdown: _Breakdown = None
     begin: _Milliseconds = Field(None, alias="from", description="Milliseconds since 1970; default: this month.")
     end: _Milliseconds = Field(None, alias="to", description="Milliseconds since 1970; default: now.")
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from gateway.accounts import keys
 from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
-from gateway.api.bodies import Confirmable, ConfirmIn, Line, example
+from gateway.api.bodies import Confirmable, ConfirmIn, Line, MailboxName, example
 from gateway.auth import ADMIN, KeyedRequest
 from gateway.models import ApiKey
 from gateway.models.accounts import Scope
@@ -29,7 +29,7 @@ def _known(scopes: list[str]) -> list[str]:
 
 
 Scopes = Annotated[list[str], Field(min_length=1, max_length=20), AfterValidator(_known)]
-MailboxNames = Annotated[list[Annotated[str, Field(max_length=320)]], Field(min_length=1, max_length=100)]
+MailboxNames = Annotated[list[MailboxName], Field(min_length=1, max_length=100)]
 KeyName = Annotated[Line, Field(min_length=1, max_length=100)]
 
 

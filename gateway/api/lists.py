@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from django.db.models import QuerySet
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
-from gateway.api.bodies import none_if_empty
+from gateway.api.bodies import MailboxName, ShortText, none_if_empty
 from gateway.errors import Invalid
 from gateway.models.emails import EmailQuerySet
 from gateway.states import Direction, Status
@@ -94,7 +94,6 @@ _MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValid
 _MaybeDirection = Annotated[Direction | None, BeforeValidator(none_if_empty)]
 _MaybeFlag = Annotated[bool | None, BeforeValidator(none_if_empty)]
 _MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
-_Text = Annotated[str, Field(max_length=200)]
 
 
 class ListFilters(BaseModel):
@@ -102,12 +101,12 @@ class ListFilters(BaseModel):
 
     status: _MaybeStatus = None
     direction: _MaybeDirection = None
-    sender: _Text = ""
-    subject_contains: _Text = ""
+    sender: ShortText = ""
+    subject_contains: ShortText = ""
     date_after: _MaybeMoment = None
     date_before: _MaybeMoment = None
     has_attachments: _MaybeFlag = None
-    since_id: _Text = ""
+    since_id: ShortText = ""
     # Text, because clients send anything here and expect it to be clamped.
     limit: str = ""
     cursor: str = ""
@@ -146,7 +145,7 @@ class ListFilters(BaseModel):
 class InboxFilters(ListFilters):
     """The parameters of `check_inbox`: those of a list, whose mailbox is named here, and `unread`."""
 
-    mailbox: Annotated[str, Field(max_length=320)] = ""
+    mailbox: MailboxName = ""
     unread: _MaybeFlag = None
 
     def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
@@ -179,7 +178,7 @@ class PendingFilters(BaseModel):
     """The parameters of the pending list."""
 
     email_id: Annotated[str, Field(max_length=64)] = ""
-    mailbox: Annotated[str, Field(max_length=320)] = ""
+    mailbox: MailboxName = ""
     limit: str = ""
     cursor: str = ""
     only: Annotated[str, Field(max_length=20, description="`pending`: give the list under this name alone")] = ""

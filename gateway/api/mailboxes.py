@@ -10,7 +10,17 @@ from pydantic import Field, model_validator
 from gateway.accounts import mailboxes
 from gateway.accounts.confirmations import confirmed
 from gateway.api.answers import Answer, Changed, PendingApproval, answer
-from gateway.api.bodies import Addresses, Body, Confirmable, Line, ModeWord, TimingWord, example
+from gateway.api.bodies import (
+    Addresses,
+    Body,
+    Confirmable,
+    MailboxName,
+    ModeWord,
+    ShortLine,
+    ShortText,
+    TimingWord,
+    example,
+)
 from gateway.auth import ADMIN, READ, KeyedRequest
 from gateway.lookups import mailbox_named
 from gateway.messages import decisions
@@ -25,11 +35,11 @@ MAX_ADDITIONS = 2000
 class MailboxSettings(Body):
     """Settings of a mailbox. Null clears a text, and leaves anything else as it is."""
 
-    display_name: Annotated[Line, Field(max_length=200)] | None = None
+    display_name: ShortLine | None = None
     oversight_mode: ModeWord | None = None
     auto_cc: Addresses = Field(default_factory=list)
     auto_bcc: Addresses = Field(default_factory=list)
-    signature_block: Annotated[str, Field(max_length=200)] | None = None
+    signature_block: ShortText | None = None
     # 0 and 1 are taken as well.
     forward_inbound: bool | None = None
     ai_disclosure: bool | None = None
@@ -63,7 +73,7 @@ class MailboxIn(MailboxSettings, Confirmable):
 
     model_config = example({"address_local": "outreach", "display_name": "Outreach", "auto_cc": None})
 
-    address: Annotated[str, Field(max_length=320)] | None = None
+    address: MailboxName | None = None
     address_local: Annotated[str, Field(max_length=64)] | None = None
 
     @model_validator(mode="after")

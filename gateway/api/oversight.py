@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from gateway.accounts import mailboxes
 from gateway.api import lists, shapes
 from gateway.api.answers import Answer, answer
-from gateway.api.bodies import Body, Line, ModeWord, MustNameEmail, example
+from gateway.api.bodies import Body, ModeWord, MustNameEmail, Sha256, ShortLine, example
 from gateway.api.lists import PendingFilters
 from gateway.api.mailboxes import MailboxChanged, mailbox_json
 from gateway.api.shapes import Decided, PendingMessages
@@ -39,8 +39,8 @@ class Verdict(Body):
     decision: str = ""
     reason: Annotated[str, Field(max_length=2000)] | None = None
     # Whom the client names as the person behind the key; the audit log keeps the key.
-    decided_by: Annotated[Line, Field(max_length=200)] | None = None
-    expected_fingerprint: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    decided_by: ShortLine | None = None
+    expected_fingerprint: Sha256 | None = None
 
     @model_validator(mode="after")
     def _is_clear(self) -> Self:

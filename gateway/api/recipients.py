@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 from common.patterns import comparable_text
 from gateway.api import lists
 from gateway.api.answers import Answer, answer
-from gateway.api.bodies import Address, Body, Line, example
+from gateway.api.bodies import Address, Body, Line, MailboxName, ShortLine, ShortText, example
 from gateway.auth import ADMIN, READ, SEND, KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import bare_address, first_or_404, mailbox_named
@@ -41,12 +41,12 @@ class ContactIn(Body):
     model_config = example({"name": "Jane Doe", "email": "jane@example.org", "tags": ["customer"]})
 
     email: Address
-    name: Annotated[Line, Field(max_length=200)] | None = None
+    name: ShortLine | None = None
     tags: Annotated[
         list[Annotated[Line, Field(min_length=1, max_length=100)]], AfterValidator(_few), BeforeValidator(_tags)
     ] = Field(default_factory=list)
-    mailbox: Annotated[str, Field(max_length=320)] | None = None
-    mailbox_id: Annotated[str, Field(max_length=320)] | None = None
+    mailbox: MailboxName | None = None
+    mailbox_id: MailboxName | None = None
 
     def names_mailbox(self) -> str:
         """Return the mailbox that the contact is one of, or an empty text."""
@@ -108,9 +108,9 @@ router = Router(tags=["recipients"])
 class ContactFilters(BaseModel):
     """The parameters of the list. Clients that know no pages send no limit, so a page without one is large."""
 
-    q: Annotated[str, Field(max_length=200)] = ""
-    query: Annotated[str, Field(max_length=200)] = ""
-    mailbox: Annotated[str, Field(max_length=320)] = ""
+    q: ShortText = ""
+    query: ShortText = ""
+    mailbox: MailboxName = ""
     limit: str = ""
     cursor: str = ""
 

@@ -14,7 +14,7 @@ from gateway.accounts import signup
 from gateway.accounts.signup import check_solution, new_challenge
 from gateway.api.accounts import router
 from gateway.api.answers import Answer, answer
-from gateway.api.bodies import Address, Body, Line, ModeWord, example
+from gateway.api.bodies import Address, Body, Line, MailboxName, ModeWord, Sha256, ShortText, example
 from gateway.errors import GatewayError, TooManyRequests
 from gateway.models import Signup
 from gateway.states import Mode
@@ -35,17 +35,17 @@ class ChallengeIn(Body):
 
     model_config = example({"oversight_email": "a@acme.example"})
 
-    oversight_email: Annotated[str, Field(max_length=320)] = ""
+    oversight_email: MailboxName = ""
 
 
 class Solution(Body):
     """A solved challenge, sent back as it came with the number that solves it."""
 
     algorithm: Literal["SHA-256"] = "SHA-256"
-    challenge: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    challenge: Sha256
     number: Annotated[int, Field(ge=0, le=10**9)]
-    salt: Annotated[str, Field(max_length=200)]
-    signature: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    salt: ShortText
+    signature: Sha256
 
 
 class SignupIn(Body):
@@ -62,7 +62,7 @@ class SignupIn(Body):
     pow_solution: Solution
     slug: Annotated[str, Field(max_length=60)] = ""
     physical_address: Annotated[str, Field(max_length=300)] = ""
-    use_case: Annotated[str, Field(max_length=200)] = ""
+    use_case: ShortText = ""
     oversight_mode: ModeWord | None = None
 
 

@@ -31,15 +31,20 @@ STATUS_WORDS = {
 _WORD_OF = {state: word for word, states in STATUS_WORDS.items() for state in states}
 
 
+_Url = Annotated[Line, Field(min_length=1, max_length=2000)]
+_Events = Annotated[list[str], Field(min_length=1, max_length=40)]
+_Secret = Annotated[str, Field(min_length=8, max_length=200)]
+
+
 class WebhookIn(Confirmable):
     """A subscription to make."""
 
     model_config = example({"url": "https://example.com/hook", "events": ["oversight.pending"]})
 
-    url: Annotated[Line, Field(min_length=1, max_length=2000)]
-    events: Annotated[list[str], Field(min_length=1, max_length=40)]
+    url: _Url
+    events: _Events
     mailbox_id: str | None = Field(None, max_length=320)
-    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+    secret: _Secret | None = None
     # Of a live key: whether events of sandbox mail are wanted too. A sandbox key hears of nothing else.
     include_sandbox: bool = False
 
@@ -49,8 +54,8 @@ class WebhookChange(Confirmable):
 
     model_config = example({"events": ["oversight.pending", "email.decided"]})
 
-    url: Annotated[Line, Field(min_length=1, max_length=2000)] = ""
-    events: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(default_factory=list)
+    url: _Url = ""
+    events: _Events = Field(default_factory=list)
     mailbox_id: str | None = Field(None, max_length=320)
     include_sandbox: bool = False
 
@@ -61,7 +66,7 @@ class RotateIn(Body):
     model_config = example({"overlap_s": 3600})
 
     overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
-    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+    secret: _Secret | None = None
 
 
 class WebhookAnswer(Answer):

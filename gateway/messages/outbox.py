@@ -54,14 +54,12 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
         return "asked" if submission.request_approval(email=email, now=now) else "not due"
     if email.attempts > MAX_ATTEMPTS:
-        _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
-        return "failed"
+        return _fail(email, smtp.HandoverFailed("given up: every attempt ended without an outcome"), now)
     checked = recheck(email=email, now=now)
     if checked.needs_approval:
         return "asked" if submission.request_approval(email=email, now=now) else "not due"
     if checked.refusal:
-        _fail(email, smtp.HandoverFailed(checked.refusal), now)
-        return "failed"
+        return _fail(email, smtp.HandoverFailed(checked.refusal), now)
     _fix_additions(email)
     if email.sandbox:
         return _simulate(email, now)
@@ -78,12 +76,8 @@ def _attempt(email: Email) -> str:
     outgoing = content.build(email)
     suppressed = suppression.suppressed_recipients(email=email, recipients=outgoing.recipients)
     if suppression.suppresses_everyone(email=email, suppressed=suppressed):
-        _fail(
-            email,
-            smtp.HandoverFailed("every recipient is suppressed", permanent=True, refused=suppressed),
-            timezone.now(),
-        )
-        return "failed"
+        refusal = smtp.HandoverFailed("every recipient is suppressed", permanent=True, refused=suppressed)
+        return _fail(email, refusal, timezone.now())
     server = Server.from_url(settings.EMAIL_URL)
     try:
         with smtp.watched():
@@ -180,8 +174,7 @@ def _retry_or_fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> s
         _own_attempt(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
         log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
         return "put off"
-    _fail(email, error, now)
-    return "failed"
+    return _fail(email, error, now)
 
 
 def _why(error: smtp.HandoverFailed) -> str:
@@ -189,7 +182,7 @@ def _why(error: smtp.HandoverFailed) -> str:
     return _ADDRESS.sub("(address)", str(error)[:500])[:200]
 
 
-def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
+def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
     if error.permanent:
@@ -197,13 +190,14 @@ def _fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> None:
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
     with transaction.atomic():
         if not _own_attempt(email).move(email, Change.FAIL, **fields):
-            return
+            return "failed"
         auditing.record("email.send_failed", email, attempts=email.attempts, permanent=error.permanent)
         if error.permanent:
             suppression.suppress_gone(email=email, refused=refused, now=now)
             _announce_bounce(email, refused, now)
         events.announce(events.FAILED, email=email, now=now, diagnostic=str(error)[:500])
     log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
+    return "failed"
 
 
 def _write_off(email: Email, reason: str, now: datetime) -> bool:
