@@ -4,32 +4,21 @@ To add a finding: publish its rule in `rules.py` and `docs/findings.md`, write a
 `check_*.py` that fits, and list that function in CHECKS here.
 """
 
-from collections.abc import Iterable, Mapping
-from typing import Any
-
 from common.fingerprint import Content
 from rendering import RenderedMessage
 from risk import check_addresses, check_attachments, check_content, check_greeting, check_secrets
 from risk.findings import Check, Finding, Rejected, RiskContext, restored, worst_first
-from risk.rules import RULES, Level, Rule
-from risk.score import Part, Score, score, score_of
+from risk.rules import RULES, Rule
+from risk.score import score, score_of
 
 __all__ = [
-    "CHECKS",
     "RULES",
     "Finding",
-    "Level",
-    "Part",
     "Rejected",
     "RiskContext",
     "Rule",
-    "Score",
     "find_risks",
     "restored",
-    "risk_level",
-    "risk_level_of",
-    "risk_words",
-    "risk_words_of",
     "score",
     "score_of",
 ]
@@ -60,30 +49,7 @@ CHECKS: tuple[Check, ...] = (
     check_attachments.attachment_runs_code,
 )
 
-MAX_WORDS = 3
-_PUBLISHED: Mapping[str, int] = {}
-
 
 def find_risks(content: Content, rendered: RenderedMessage, context: RiskContext) -> tuple[Finding, ...]:
     """Return all findings about a message, worst first."""
     return worst_first(found for check in CHECKS for found in check(content, rendered, context))
-
-
-def risk_level(findings: Iterable[Finding], weights: Mapping[str, int] = _PUBLISHED) -> str:
-    """Return the level that findings have together: "high", "notice", or empty where nothing counts."""
-    return score(findings, weights).level
-
-
-def risk_words(findings: Iterable[Finding], weights: Mapping[str, int] = _PUBLISHED) -> tuple[str, ...]:
-    """Return up to three short words for a row of the list, heaviest first: "look-alike", "link lies"."""
-    return score(findings, weights).words[:MAX_WORDS]
-
-
-def risk_level_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _PUBLISHED) -> str:
-    """Return the level of findings as they are stored with a revision."""
-    return score_of(stored, weights).level
-
-
-def risk_words_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _PUBLISHED) -> tuple[str, ...]:
-    """Return the short words of findings as they are stored with a revision."""
-    return score_of(stored, weights).words[:MAX_WORDS]

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 from common.domains import registered_domain
@@ -32,7 +32,6 @@ from risk.lookalikes import (
     lookalike_of,
     passes_for_latin,
 )
-from risk.rules import Level
 
 MANY, VERY_MANY = 10, 50
 
@@ -67,7 +66,7 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
                 f"A {who}'s address is one letter from one that is known.",
                 f"{one_word(address)} was never written to; {one_word(near)} was.",
                 (address, near),
-                level="notice",
+                is_milder=True,
                 anchor=address_anchor(address),
             )
 
@@ -79,25 +78,25 @@ def first_contact(content: Content, rendered: RenderedMessage, context: RiskCont
     ours = own_domains(context)
     everyone = (a for a in everybody(content) if domain_of(a) not in ours)
     new = [address for address in everyone if not context.known_addresses.get(address.lower())]
-    if len(new) == 1:
-        sentence, anchor = "Nobody has written to this address before.", address_anchor(new[0])
-        yield finding("first_contact", sentence, f"{one_word(new[0])}.", new, anchor=anchor)
-    elif new:
-        sentence = f"Nobody has written to {len(new):,} of these addresses before."
-        yield finding("first_contact", sentence, f"{_first_three(new)}.", new, anchor=ADDRESSES)
+    these = "this address" if len(new) == 1 else f"{len(new):,} of these addresses"
+    yield from _about(new, "first_contact", f"Nobody has written to {these} before.")
 
 
 def off_allowlist(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Recipients that no allowlist names as the lists stood when the message was read."""
-    off = context.off_list or context.watched
-    level: Level | None = None if context.off_list else "notice"
-    named = [bare_address(address) for address in off]
-    if len(named) == 1:
-        sentence, anchor = "This recipient was on no allowlist when the message was read.", address_anchor(named[0])
-        yield finding("off_allowlist", sentence, f"{one_word(named[0])}.", named, level, anchor=anchor)
-    elif named:
-        sentence = f"{len(named):,} recipients were on no allowlist when the message was read."
-        yield finding("off_allowlist", sentence, f"{_first_three(named)}.", named, level, anchor=ADDRESSES)
+    off = [bare_address(address) for address in context.off_list or context.watched]
+    these = "This recipient was" if len(off) == 1 else f"{len(off):,} recipients were"
+    sentence = f"{these} on no allowlist when the message was read."
+    yield from _about(off, "off_allowlist", sentence, is_milder=not context.off_list)
+
+
+def _about(addresses: Sequence[str], rule: str, sentence: str, *, is_milder: bool = False) -> Iterator[Finding]:
+    """Yield one finding about these addresses, which leads to the address where there is only one."""
+    if addresses:
+        rest = len(addresses) - 3
+        detail = ", ".join(map(one_word, addresses[:3])) + (f" and {rest:,} more" if rest > 0 else "")
+        anchor = address_anchor(addresses[0]) if len(addresses) == 1 else ADDRESSES
+        yield finding(rule, sentence, f"{detail}.", addresses, is_milder=is_milder, anchor=anchor)
 
 
 def many_recipients(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
@@ -108,8 +107,7 @@ def many_recipients(content: Content, rendered: RenderedMessage, context: RiskCo
     copies = ((len(content.to), "To"), (len(content.cc), "Cc"), (len(content.bcc), "Bcc"))
     detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
     sentence = f"This goes to {counted(number, 'person', 'people')}."
-    level: Level | None = None if number > VERY_MANY else "notice"
-    yield finding("many_recipients", sentence, f"{detail}.", level=level, anchor=ADDRESSES)
+    yield finding("many_recipients", sentence, f"{detail}.", is_milder=number <= VERY_MANY, anchor=ADDRESSES)
 
 
 def _people(context: RiskContext, domains: set[str]) -> dict[str, list[str]]:
@@ -146,11 +144,6 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
     return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=address_anchor(address))
 
 
-def _first_three(addresses: list[str]) -> str:
-    rest = len(addresses) - 3
-    return ", ".join(map(one_word, addresses[:3])) + (f" and {rest:,} more" if rest > 0 else "")
-
-
 # Names of products rather than of domains.
 _NO_DOMAINS = frozenset({"cs", "ai"})
 
@@ -169,13 +162,13 @@ def _name_lie(named: NamedAddress) -> Finding | None:
         said = normalise_address(mail).lower()
         if said == named.address.lower():
             return None
-        return _name_finding(named, said, "notice" if domain_of(said) == domain else None)
+        return _name_finding(named, said, is_milder=domain_of(said) == domain)
     found = (one.host for one in hosts if not is_same_registrant(one.host, domain))
     other = next((host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), "")
-    return _name_finding(named, other, "notice") if other else None
+    return _name_finding(named, other, is_milder=True) if other else None
 
 
-def _name_finding(named: NamedAddress, said: str, level: Level | None) -> Finding:
+def _name_finding(named: NamedAddress, said: str, *, is_milder: bool) -> Finding:
     return finding(
         "name_says_address",
         f"The {named.whose}'s name shows another address than the real one."
@@ -183,7 +176,7 @@ def _name_finding(named: NamedAddress, said: str, level: Level | None) -> Findin
         else "The name in Reply-To shows another address than the real one.",
         f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
         (named.address, said),
-        level,
+        is_milder=is_milder,
         anchor=address_anchor(named.address),
     )
 
@@ -219,17 +212,17 @@ def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
             continue
         places = ((domain, "domain"), (local, "name before the @"))
         if odd := next((place for text, place in places if has_mixed_scripts(text)), ""):
-            yield _odd(who, address, f"A {who}'s {odd} mixes letters of different scripts.")
+            yield _odd(address, f"A {who}'s {odd} mixes letters of different scripts.")
         elif odd := next((place for text, place in places if passes_for_latin(text)), ""):
-            yield _odd(who, address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
+            yield _odd(address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
         elif unicode_host(domain) != domain or not domain.isascii():
-            yield _odd(who, address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)
+            yield _odd(address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)
 
 
-def _odd(who: str, address: str, sentence: str, *, is_milder: bool = False) -> Finding:
-    level: Level | None = "notice" if is_milder else None
+def _odd(address: str, sentence: str, *, is_milder: bool = False) -> Finding:
     detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
-    return finding("odd_address", sentence, detail, (address,), level, anchor=address_anchor(address))
+    anchor = address_anchor(address)
+    return finding("odd_address", sentence, detail, (address,), is_milder=is_milder, anchor=anchor)
 
 
 def spelled_both_ways(address: str) -> str:
@@ -250,12 +243,7 @@ def reply_elsewhere(content: Content, rendered: RenderedMessage, context: RiskCo
     ours = own_domains(context)
     for address in reply_addresses(content):
         domain = domain_of(address)
-        if (
-            not sender
-            or is_same_registrant(domain, sender)
-            or domain in ours
-            or any(is_same_registrant(domain, own) for own in ours)
-        ):
+        if not sender or any(is_same_registrant(domain, own) for own in (sender, *ours)):
             continue
         is_known = bool(context.known_addresses.get(address.lower()))
         yield finding(
@@ -263,6 +251,6 @@ def reply_elsewhere(content: Content, rendered: RenderedMessage, context: RiskCo
             "Answers go to another domain than the message comes from.",
             f"The message is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
             (address,),
-            "notice" if is_known else None,
+            is_milder=is_known,
             anchor=address_anchor(address),
         )

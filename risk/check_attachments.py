@@ -37,11 +37,12 @@ def attachment_runs_code(content: Content, rendered: RenderedMessage, context: R
         why, level = why_dangerous(attachment)
         if why:
             name = named(attachment.name)
+            is_milder = level == "notice"
             sentence = "An attachment can run code when it is opened."
-            if level == "notice":
+            if is_milder:
                 sentence = "An attachment opens in the browser and can hold a page of its own."
             detail = f"{quoted(name, 120)}: {why}."
-            yield finding("attachment_runs_code", sentence, detail, (name,), level or None, anchor=ATTACHMENTS)
+            yield finding("attachment_runs_code", sentence, detail, (name,), is_milder=is_milder, anchor=ATTACHMENTS)
 
 
 def why_dangerous(attachment: Attachment) -> tuple[str, Level | Literal[""]]:

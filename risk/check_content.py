@@ -26,10 +26,7 @@ from risk.findings import (
     quoted,
 )
 from risk.lookalikes import passes_for_latin
-from risk.rules import Level
 
-# What is certain counts in full; what depends on the window or the mail program is milder.
-_CERTAINTIES: tuple[tuple[bool, Level], ...] = ((True, "high"), (False, "notice"))
 _ODD = {
     "unusual_scheme": "does not open a web page",
     "credentials_in_url": "has a name before the @ that is not where it goes",
@@ -91,10 +88,11 @@ def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) 
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
-        level: Level = "high" if acting or flag in _MISLEADING else "notice"
+        is_milder = not acting and flag not in _MISLEADING
         targets = [short_target(link.target) for link in odd]
         anchor = mark_anchor(odd[0].mark, LINKS)
-        yield finding("odd_link", f"A link {words}.", f"{one_word(targets[0][:120])}.", targets, level, anchor=anchor)
+        sentence, detail = f"A link {words}.", f"{one_word(targets[0][:120])}."
+        yield finding("odd_link", sentence, detail, targets, is_milder=is_milder, anchor=anchor)
 
 
 def _seen_in(link: Link) -> tuple[str, ...]:
@@ -106,7 +104,7 @@ def _seen_in(link: Link) -> tuple[str, ...]:
 
 def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Text that the recipient would not see: certain, or depending on the mail program."""
-    for certain, level in _CERTAINTIES:
+    for certain in (True, False):
         found = [h for h in rendered.hidden if h.certain == certain]
         if not found:
             continue
@@ -120,12 +118,13 @@ def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContex
             sentence = "A part of the text is not shown as it is written."
         evidence = (f"{h.text} ({h.how})" for h in found)
         anchor = mark_anchor(next((h.mark for h in found if h.mark), ""))
-        yield finding("hidden_text", sentence, f"{hows[:1].upper()}{hows[1:]}.", evidence, level, anchor=anchor)
+        # What depends on the window or the mail program is milder.
+        yield finding("hidden_text", sentence, _sentence(hows), evidence, is_milder=not certain, anchor=anchor)
 
 
 def reordered_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Text that is laid out so that its recipient reads other sentences than stand in the message."""
-    for certain, level in _CERTAINTIES:
+    for certain in (True, False):
         found = [one for one in rendered.reordered if one.certain == certain]
         if not found:
             continue
@@ -138,7 +137,7 @@ def reordered_text(content: Content, rendered: RenderedMessage, context: RiskCon
             f"Laid out in another order{where}.",
             detail,
             evidence,
-            level,
+            is_milder=not certain,
             anchor=mark_anchor(first.mark),
         )
 
@@ -150,7 +149,7 @@ def _read(one: ReorderedText, most: int = 240) -> str:
 
 
 def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def encoded_words(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
@@ -180,15 +179,13 @@ def invisible_characters(content: Content, rendered: RenderedMessage, context: R
         return
     where = [place for place, counts in places.items() if counts]
     named = ", ".join(f"{name.lower()} × {number}" for name, number in total.most_common(4))
-    outside_body = any(place != "body" for place in where)
-    harmless = set(total) <= ORDINARY and not outside_body
+    harmless = set(total) <= ORDINARY and where == ["body"]
     sentence = f"{counted(total.total(), 'character')} in the {' and '.join(where)} cannot be seen."
     if turned := [place for place, counts in places.items() if set(counts) & BIDI]:
         sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
     evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
-    level: Level = "notice" if harmless else "high"
     anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
-    yield finding("invisible_characters", sentence, f"{named}.", evidence, level, anchor=anchor)
+    yield finding("invisible_characters", sentence, f"{named}.", evidence, is_milder=harmless, anchor=anchor)
 
 
 def remote_content(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
@@ -250,26 +247,23 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
         )
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
         sentence = "The HTML and the text of this message give different numbers."
-        yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
+        yield finding("parts_differ", sentence, _sentence(detail), evidence, anchor=PARTS)
     elif only_there := _named_in(signed) - _named_in(rendered):
         sentence = "The text of this message names addresses that its HTML does not."
         detail = f"Only the text says {', '.join(map(one_word, sorted(only_there)[:5]))}."
-        yield finding("parts_differ", sentence, detail, sorted(only_there), "notice", anchor=PARTS)
+        yield finding("parts_differ", sentence, detail, sorted(only_there), is_milder=True, anchor=PARTS)
     elif overlap(rendered.plain, signed.plain) < ALIKE:
         sentence = "The HTML and the text of this message are worded differently."
-        yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
+        yield finding("parts_differ", sentence, "Compare them on the page.", is_milder=True, anchor=PARTS)
 
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
     """Return the mail addresses and hosts that a message says or leads to; HTML may name more than its text does."""
     said = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
+    targets = ((link, link.target.lower()) for link in rendered.links)
     return said | {
-        link.target[7:].partition("?")[0].lower() if _is_mail(link) else link.host for link in rendered.links
+        target[7:].partition("?")[0] if target.startswith("mailto:") else link.host for link, target in targets
     }
-
-
-def _is_mail(link: Link) -> bool:
-    return link.target[:7].lower() == "mailto:"
 
 
 def numbers(text: str) -> set[str]:
@@ -299,8 +293,7 @@ def rejected_before(content: Content, rendered: RenderedMessage, context: RiskCo
     alike = "that says the same" if before.is_same else "that differs in a few words"
     sentence = f"A message {alike} was rejected {_by(before)}{before.at}."
     evidence = (before.public_id,) if before.in_same_mailbox else ()
-    level: Level | None = None if before.is_same else "notice"
-    yield finding("rejected_before", sentence, _reason(before), evidence, level)
+    yield finding("rejected_before", sentence, _reason(before), evidence, is_milder=not before.is_same)
 
 
 def _by(before: Rejected) -> str:

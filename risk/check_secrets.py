@@ -101,9 +101,8 @@ def payment_details(content: Content, rendered: RenderedMessage, context: RiskCo
     if accounts:
         bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
-        yield finding(
-            "payment_details", f"The message holds {bank}.", f"{evidence[0]}.", evidence, "notice", anchor=SHEET
-        )
+        sentence = f"The message holds {bank}."
+        yield finding("payment_details", sentence, f"{evidence[0]}.", evidence, is_milder=True, anchor=SHEET)
     if cards:
         number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
         evidence = [f"ends in {card[-4:]}" for card in cards]

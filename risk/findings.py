@@ -76,16 +76,16 @@ def finding(
     sentence: str,
     detail: str = "",
     evidence: Iterable[str] = (),
-    level: Level | None = None,
     *,
+    is_milder: bool = False,
     anchor: str = "",
 ) -> Finding:
-    """Return a finding of a registered rule. It is cut short: it is kept with the revision for good."""
+    """Return a finding of a published rule, of its level or as a notice. Texts are cut: it is stored for good."""
     registered = RULES[rule]
-    kept = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
-    found = level or registered.level
-    points = counted_points(registered, found, registered.points)
-    return Finding(rule, registered.version, found, _cut(sentence, 500), _cut(detail, 1000), kept, anchor, points)
+    cut = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
+    level: Level = "notice" if is_milder else registered.level
+    points = counted_points(registered, level, registered.points)
+    return Finding(rule, registered.version, level, _cut(sentence, 500), _cut(detail, 1000), cut, anchor, points)
 
 
 def one_word(text: str) -> str:

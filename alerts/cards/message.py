@@ -31,11 +31,12 @@ from mirror.models import Message
 from mirror.querysets.terms import TOLD_BEFORE
 from mirror.recipients import copied_to
 from mirror.states import MessageState
-from risk import risk_level_of, risk_words_of
+from risk import score_of
 
 MAX_FINDINGS, MAX_NAME = 512, 100
 # Of the message's text, at the fullest level: enough to recognise it; whoever decides reads it on the desk.
 MAX_EXCERPT = 400
+MAX_RISK_WORDS = 3
 MAX_RECIPIENTS, MAX_FILES = 5, 5
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
@@ -83,7 +84,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Return what the card of `message` may say there. The message's text is shown at the fullest level only."""
     revision, is_full = message.revision, destination.privacy == Destination.Privacy.FULL
     findings = revision.findings if revision else []
-    weights = weights_to_show() if findings else {}
+    risk = score_of(findings, weights_to_show() if findings else {})
     is_held = message.state == MessageState.HELD
     claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
     content = revision.content if revision else {}
@@ -98,8 +99,8 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
         recipients=tuple(map(str, message.recipients)),
         trigger=message.trigger,
         fingerprint=revision.short_fingerprint if revision else "",
-        risk=", ".join(risk_words_of(findings, weights)) if findings else "",
-        risk_level=risk_level_of(findings, weights) if findings else "",
+        risk=", ".join(risk.words[:MAX_RISK_WORDS]),
+        risk_level=risk.level,
         privacy=destination.privacy,
         text=str(content.get("markdown") or "") if is_full else "",
         held_at=message.held_at,

@@ -6,7 +6,7 @@ import pytest
 
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering import render_message
-from risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
+from risk import RULES, RiskContext, find_risks, score, score_of
 from risk.check_attachments import why_dangerous
 from risk.check_content import numbers
 
@@ -204,12 +204,13 @@ def test_findings_come_worst_first_with_level_and_words():
     html = '<a href="https://b.example">a.example</a><p hidden>x</p><img src="http://c.example/">'
     seen = risks(html=html, to=people)
     assert [f.rule for f in seen] == ["link_text_lies", "hidden_text", "many_recipients", "remote_content"]
-    assert risk_level(seen) == "high"
-    assert risk_words(seen) == ("link lies", "hidden text", "many people")
-    assert (risk_level(()), risk_words(())) == ("", ())
+    whole = score(seen, {})
+    assert whole.level == "high"
+    assert whole.words[:3] == ("link lies", "hidden text", "many people")
+    assert (score((), {}).level, score((), {}).words) == ("", ())
     # Stored findings give the same.
     stored = [{"rule": "remote_content", "version": 1, "level": "notice"}, {"rule": "gone", "level": "high"}]
-    assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ("remote content",))
+    assert (score_of(stored, {}).level, score_of(stored, {}).words) == ("high", ("remote content",))
 
 
 MARKED = (

@@ -1,12 +1,12 @@
 """What findings count together: published points, admins' points, milder findings, and the level that follows."""
 
-from risk import RULES, risk_level, risk_level_of, risk_words, risk_words_of, score, score_of
+from risk import RULES, score, score_of
 from risk.findings import counted_points, finding
 from risk.score import HIGH, level_of, points_of
 
 
 def seen(*rules):
-    return [finding(rule.rstrip("-"), "Seen.", level="notice" if rule.endswith("-") else None) for rule in rules]
+    return [finding(rule.rstrip("-"), "Seen.", is_milder=rule.endswith("-")) for rule in rules]
 
 
 def test_points_of_all_rules_add_up_and_the_level_follows():
@@ -39,14 +39,14 @@ def test_fifth_of_little_is_one_and_of_nothing_nothing():
 
 def test_rule_without_points_is_noted_but_has_no_words_in_the_list():
     findings = seen("hidden_text", "first_contact")
-    assert risk_words(findings, {"hidden_text": 0}) == ("first contact",)
-    assert risk_level(findings, {"hidden_text": 0, "first_contact": 0}) == ""
+    assert score(findings, {"hidden_text": 0}).words == ("first contact",)
+    assert score(findings, {"hidden_text": 0, "first_contact": 0}).level == ""
 
 
-def test_words_come_heaviest_first_and_are_three():
+def test_words_come_heaviest_first():
     findings = seen("not_visible", "first_contact", "payment_details-", "greeting_differs")
-    assert risk_words(findings) == ("greets another", "payment", "first contact")
-    assert risk_words(findings, {"not_visible": 100})[0] == "parts unseen"
+    assert score(findings, {}).words == ("greets another", "payment", "first contact", "parts unseen")
+    assert score(findings, {"not_visible": 100}).words[0] == "parts unseen"
 
 
 def test_level_follows_the_points():
@@ -58,7 +58,7 @@ def test_stored_findings_keep_what_they_counted_and_older_ones_count_by_their_ru
     stored = [{"rule": "gone", "version": 1, "level": "high", "points": 55}, {"rule": "older", "level": "high"}]
     assert score_of(stored, {}).points == 105
     assert score_of(stored, {"gone": 0}).points == 105
-    assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ())
+    assert (score_of(stored, {}).level, score_of(stored, {}).words) == ("high", ())
     # Stored before there were points.
     assert score_of([{"rule": "hidden_text", "version": 1, "level": "high", "sentence": "Seen."}], {}).points == 60
 
