@@ -31,7 +31,7 @@ from rendering.elements import (
     restyles,
     written_as,
 )
-from rendering.html_reading import VOID, Nesting, Token, decode, tokens
+from rendering.html_reading import VOID, Nesting, Token, decode, decode_attribute, tokens
 from rendering.layout_boxes import box_reason
 from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from rendering.reading_order import lies_elsewhere
@@ -65,7 +65,7 @@ def conditional(comment: str) -> Conditional | None:
                 continue
             fetched += loads_of(token.name, token.attributes)
             if token.name in ("a", "area") and "href" in token.attributes:
-                links.append((text, decode(token.attributes["href"], attribute=True)))
+                links.append((text, decode_attribute(token.attributes["href"])))
     except Doubt:
         pass  # Its text is announced all the same.
     return Conditional(text, links, fetched)
@@ -156,8 +156,7 @@ class _Writer:
         for kind, url in self.styling.sheets.fetched:
             self._blocked(kind, url, quiet=True)
         for added, label in self.styling.added(self.tokens):
-            self.result.hidden.append(added)
-            self._note("ghost", label)
+            self._hidden(added, label)
         self.result.root = [
             (name, self.styling.of(Token("start", name, "", self._first_of(name)))) for name in ("html", "body")
         ]
@@ -185,14 +184,13 @@ class _Writer:
         self.result.areas += [((text,), target) for text, target in seen.links]
         if seen.text:
             targets = "".join(f" <{target}>" for _, target in seen.links)
-            self.result.hidden.append(Hidden(seen.text, "comment that only Outlook shows", certain=False))
-            self._note("ghost", f"only Outlook shows: “{seen.text}”{targets}")
+            hidden = Hidden(seen.text, "comment that only Outlook shows", certain=False)
+            self._hidden(hidden, f"only Outlook shows: “{seen.text}”{targets}")
 
     def _on_lost(self, token: Token) -> None:
         text = without_tags(token.data)
         if text:
-            self.result.hidden.append(Hidden(text, f"inside {token.name}"))
-            self._note("ghost", f"hidden text inside {token.name}: “{text}”")
+            self._hidden(Hidden(text, f"inside {token.name}"), f"hidden text inside {token.name}: “{text}”")
 
     def _on_raw(self, token: Token) -> None:
         text = token.data.strip()
@@ -202,8 +200,8 @@ class _Writer:
             self._note("blocked", f"title, which mail programs do not show: “{' '.join(text.split())}”")
         elif token.name in ("noembed", "noframes", "iframe") and text:
             text = without_tags(text)
-            self.result.hidden.append(Hidden(text, f"inside <{token.name}>", certain=False))
-            self._note("ghost", f"hidden text inside <{token.name}>: “{text}”")
+            hidden = Hidden(text, f"inside <{token.name}>", certain=False)
+            self._hidden(hidden, f"hidden text inside <{token.name}>: “{text}”")
 
     def _on_end(self, token: Token) -> None:
         if token.name == "br":
@@ -219,7 +217,7 @@ class _Writer:
         for load in loads_of(token.name, attributes):
             self._blocked(load.kind, load.url, quiet=load.quiet)
         if label := attributes.get(LABELLED.get(token.name, ""), ""):
-            self._note("blocked", f"{token.name}: “{decode(label, attribute=True)}”")
+            self._note("blocked", f"{token.name}: “{decode_attribute(label)}”")
         if token.name in PASSED_OVER or token.name in ("hr", "col", "colgroup"):
             self._note_overlay(token)
         if token.name in PASSED_OVER:
@@ -258,8 +256,7 @@ class _Writer:
             elsewhere = elsewhere or ("by a style that is not followed here" if is_unclear else "")
             how = f"a picture or box that may lie over other text ({elsewhere})" if elsewhere else ""
         if how:
-            self.result.hidden.append(Hidden("", how, certain=False))
-            self._note("ghost", how)
+            self._hidden(Hidden("", how, certain=False), how)
 
     def _break_out(self, name: str) -> None:
         """End a drawing at an ordinary tag inside it, except where HTML may continue inside the drawing."""
@@ -278,22 +275,21 @@ class _Writer:
         if name in ("img", "image"):
             self._picture(token)
         elif how := restyles(token):
-            self.result.hidden.append(Hidden("", how, certain=False))
-            self._note("ghost", how)
+            self._hidden(Hidden("", how, certain=False), how)
         elif name == "base" and not self.result.base:
-            self.result.base = decode(attributes.get("href", ""), attribute=True)
+            self.result.base = decode_attribute(attributes.get("href", ""))
         elif name == "area" and "href" in attributes:
-            target = decode(attributes["href"], attribute=True)
+            target = decode_attribute(attributes["href"])
             self.result.areas.append((labels_in(attributes, PICTURE_LABELS), target))
             self._note("blocked", f"part of a picture is a link to {target}")
         elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
-            value = decode(attributes.get("value") or attributes.get("placeholder", ""), attribute=True)
+            value = decode_attribute(attributes.get("value") or attributes.get("placeholder", ""))
             self._note("blocked", f"form field: “{value}”" if value.strip() else "form field")
         if name not in ("html", "head", "body", "noscript", "img", "image", "meta", "title"):
             self.result.removed[name] += 1
 
     def _picture(self, token: Token) -> None:
-        attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in PICTURE_ATTRIBUTES}
+        attributes = {n: decode_attribute(v) for n, v in token.attributes.items() if n in PICTURE_ATTRIBUTES}
         source = attributes.get("src", "")
         drawn, pixels = drawable(source) if source.lstrip()[:5].lower() == "data:" else Picture()
         style, why, *_ = self.styling.of(token)
@@ -323,6 +319,11 @@ class _Writer:
         if not quiet:
             self._note("blocked", load_label(blocked), is_load=True)
 
+    def _hidden(self, hidden: Hidden, label: str) -> None:
+        """Note hidden text, and put its label here."""
+        self.result.hidden.append(hidden)
+        self._note("ghost", label)
+
     def _note(self, kind: str, label: str, labels: tuple[str, ...] = (), *, is_load: bool = False) -> None:
         """Put a label here: about the load blocked last, or about the hidden text found last."""
         self.nesting.start("img", "img", "")
@@ -335,7 +336,7 @@ class _Writer:
         style, why, maybe, doubted, _ = self.styling.of(token, self._around())
         marks = ""
         if token.name == "a" and "href" in token.attributes:
-            self.result.links.append(decode(token.attributes["href"], attribute=True))
+            self.result.links.append(decode_attribute(token.attributes["href"]))
             marks += f' data-link="{len(self.result.links) - 1}"'
         if labels := labels_in(token.attributes, LABELS):
             # Equal labels share a number, so that elements which the standard takes for equal stay equal.

@@ -376,7 +376,7 @@ def is_followed(name: str, value: str) -> bool:
 
 
 def _is_small_shadow(value: str, most: float) -> bool:
-    measures = lengths(re.sub(r"[a-z]+\([^()]*\)|#[0-9a-f]+", " ", value), ROOT_SIZE)
+    measures = lengths(_COLOUR_NUMBER.sub(" ", value), ROOT_SIZE)
     if "(" in value and not re.fullmatch(r"[^()]*(?:rgb|hsl)a?\([^()]*\)[^()]*", value):
         return False
     if "inset" in value:

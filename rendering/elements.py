@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rendering.colours import attribute_colour
 from rendering.css import cleaned, fetches
-from rendering.html_reading import Token, decode
+from rendering.html_reading import Token, decode_attribute
 from rendering.links import host_of, is_remote, short_target
 from rendering.result import Blocked
 from rendering.sanitise import PARSED_TAGS, TREE_TAGS
@@ -69,7 +69,7 @@ def written_as(name: str) -> str:
 
 def labels_in(attributes: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
     """Return the texts of these attributes, without empty ones."""
-    found = (decode(attributes[name], attribute=True) for name in names if name in attributes)
+    found = (decode_attribute(attributes[name]) for name in names if name in attributes)
     return tuple(label for label in found if label.strip())
 
 
@@ -77,11 +77,11 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
     """Return what the attributes that came before CSS say, as CSS."""
     style: dict[str, str] = {}
     if "bgcolor" in attributes and name in _PAINTED:
-        style["background-color"] = attribute_colour(decode(attributes["bgcolor"], attribute=True))
+        style["background-color"] = attribute_colour(decode_attribute(attributes["bgcolor"]))
     if "color" in attributes and name == "font":
-        style["color"] = attribute_colour(decode(attributes["color"], attribute=True))
+        style["color"] = attribute_colour(decode_attribute(attributes["color"]))
     if "text" in attributes and name == "body":
-        style["color"] = attribute_colour(decode(attributes["text"], attribute=True))
+        style["color"] = attribute_colour(decode_attribute(attributes["text"]))
     if name == "font" and "size" in attributes:
         style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
     if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
@@ -100,52 +100,22 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
     return style
 
 
+# What these would load; any other element loads a picture.
 _KINDS = {
-    "img": "picture",
-    "image": "picture",
-    "input": "picture",
-    "iframe": "embedded page",
-    "frame": "embedded page",
-    "object": "embedded object",
-    "embed": "embedded object",
-    "applet": "embedded object",
-    "portal": "embedded page",
+    **dict.fromkeys(("iframe", "frame", "portal"), "embedded page"),
+    **dict.fromkeys(("object", "embed", "applet"), "embedded object"),
+    **dict.fromkeys(("audio", "bgsound"), "sound"),
+    **dict.fromkeys(("source", "track"), "media"),
     "video": "video",
-    "audio": "sound",
-    "source": "media",
-    "track": "media",
-    "bgsound": "sound",
     "script": "script",
     "link": "style sheet",
     "form": "form",
-    "use": "picture",
-    "feimage": "picture",
 }
+# Not here are longdesc, cite, profile, icon and classid, which are common and not loaded when a message is opened.
 _FETCHING = (
-    "src",
-    "srcset",
-    "imagesrcset",
-    "lowsrc",
-    "dynsrc",
-    "poster",
-    "background",
-    "data",
-    "code",
-    "codebase",
-    "classid",
-    "archive",
-    "xlink:href",
-    "action",
-    "formaction",
-    "manifest",
-    "ping",
-    "longdesc",
-    "cite",
-    "profile",
-    "icon",
+    "src srcset imagesrcset lowsrc dynsrc poster background data code codebase archive xlink:href action formaction "
+    "manifest ping".split()
 )
-# Common, and not loaded when a message is opened: left out without a note.
-_NEVER_FETCHED = frozenset({"longdesc", "cite", "profile", "icon", "classid"})
 
 
 class Load(NamedTuple):
@@ -163,18 +133,18 @@ def loads_of(name: str, attributes: Mapping[str, str]) -> list[Load]:
         return found
     kind = _KINDS.get(name, "picture")
     for attribute in _FETCHING:
-        if attribute in attributes and attribute not in _NEVER_FETCHED:
-            found += _of_attribute(name, kind, attribute, decode(attributes[attribute], attribute=True))
+        if attribute in attributes:
+            found += _of_attribute(name, kind, attribute, decode_attribute(attributes[attribute]))
     if name not in ("a", "area", "base") and "href" in attributes:
-        target = decode(attributes["href"], attribute=True)
+        target = decode_attribute(attributes["href"])
         if is_remote(target):
             sheet = name != "link" or "stylesheet" in attributes.get("rel", "").lower()
             found.append(Load(kind if sheet else "prefetch", target, name in ("img", "image") or not sheet))
     if name == "meta" and attributes.get("http-equiv", "").strip().lower() == "refresh":
-        target = decode(attributes.get("content", ""), attribute=True).partition("=")[2].strip(" '\"")
+        target = decode_attribute(attributes.get("content", "")).partition("=")[2].strip(" '\"")
         found.append(Load("jump to another page", target, False))
     if "style" in attributes:
-        style = cleaned(decode(attributes["style"], attribute=True))
+        style = cleaned(decode_attribute(attributes["style"]))
         found += [Load("background picture", url, True) for url in fetches(style)]
     if name == "iframe" and "srcdoc" in attributes:
         found.append(Load("embedded page", "about:srcdoc", False))
@@ -183,7 +153,7 @@ def loads_of(name: str, attributes: Mapping[str, str]) -> list[Load]:
 
 def restyles(token: Token) -> str:
     """Return how a tag restyles the whole message in a way that is not followed here; empty where it does not."""
-    given = {name: decode(value, attribute=True).strip().lower() for name, value in token.attributes.items()}
+    given = {name: decode_attribute(value).strip().lower() for name, value in token.attributes.items()}
     if token.name == "link" and "stylesheet" in given.get("rel", "") and given.get("href", "").startswith("data:"):
         return "a style sheet inside an address, which may hide text"
     if token.name == "meta" and given.get("name") == "color-scheme" and "light" not in given.get("content", "light"):

@@ -41,8 +41,13 @@ class Token(NamedTuple):
     attributes: Mapping[str, str] = {}
 
 
+def decode_attribute(text: str) -> str:
+    """Return the value of an attribute with its character references resolved; `&copy=1` stays, as in browsers."""
+    return decode(text, attribute=True)
+
+
 def decode(text: str, *, attribute: bool = False) -> str:
-    """Return `text` with its character references resolved; in attributes `&copy=1` stays, as the standard says."""
+    """Return `text` with its character references resolved."""
     if "&" not in text:
         return text
 
@@ -241,7 +246,7 @@ class Nesting:
         else:
             self._leave_table(written)
         if written in BLOCKS:
-            self._close_for(name, written)
+            self._close_for(written)
         else:
             if written == "button" and self.count["button"]:
                 self.end(name, written)
@@ -329,7 +334,7 @@ class Nesting:
             return
         self._misnest()
 
-    def _close_for(self, name: str, written: str) -> None:
+    def _close_for(self, written: str) -> None:
         """Close what a block closes by starting: an open paragraph, the item or heading before it."""
         if written in ("li", "dd", "dt") and (self.count["li"] or self.count["dd"] or self.count["dt"]):
             kin = ("li",) if written == "li" else ("dd", "dt")

@@ -1,7 +1,7 @@
 """Says why the box of an element, and everything in it, cannot be seen: not displayed, moved away, cut away, masked."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rendering.css_values import ROOT_SIZE, angles, calls, length, lengths
@@ -20,6 +20,11 @@ SMALL = 0.25
 
 
 Style = Mapping[str, str]
+
+
+def is_placed(style: Style) -> bool:
+    """Whether an element has a place of its own, apart from the text around it."""
+    return style.get("position") in ("absolute", "fixed")
 
 
 def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
@@ -143,9 +148,11 @@ def _moved_away(style: Style, size: float) -> str:
     indent = length(style.get("text-indent", ""), size)
     if indent is not None and not -FAR < indent < (500 if cuts(style) else FAR_ON):
         return "moved off screen"
-    for side in ("margin-left", "margin-top", "margin-right", "margin"):
-        if any(number <= -FAR or number >= FAR_ON for number in lengths(style.get(side, ""), size)):
-            return "moved off screen"
+    moves = ["margin-left", "margin-top", "margin-right", "margin"]
+    if style.get("position") in ("absolute", "fixed", "relative"):
+        moves += ["left", "top", "right", "bottom", "inset"]
+    if any(_is_far(lengths(style.get(name, ""), size)) for name in moves):
+        return "moved off screen"
     if any(n >= FAR_ON for side in _FRAMES for n in lengths(style.get(side, ""), size)):
         return "moved off screen"
     if (length(style.get("line-height", ""), size, size) or 0) > 500:
@@ -153,20 +160,17 @@ def _moved_away(style: Style, size: float) -> str:
     aside = length(style.get("vertical-align", ""), size, size)
     if (aside is not None and abs(aside) >= FAR) or any(style.get(n, "none") != "none" for n in _PATHS):
         return "moved off screen"
-    if style.get("position") in ("absolute", "fixed", "relative"):
-        for side in ("left", "top", "right", "bottom", "inset"):
-            if any(not -FAR < number < FAR_ON for number in lengths(style.get(side, ""), size)):
-                return "moved off screen"
-        if style.get("z-index", "").startswith("-"):
-            return "laid behind its surroundings"
+    if style.get("z-index", "").startswith("-") and style.get("position") in ("absolute", "fixed", "relative"):
+        return "laid behind its surroundings"
     for name, inside in calls(style.get("transform", "")):
         numbers = lengths(inside, size)
-        moves = numbers if name.startswith("translate") else numbers[4:] if name == "matrix" else []
-        if any(not -FAR < number < FAR_ON for number in moves):
+        if _is_far(numbers if name.startswith("translate") else numbers[4:] if name == "matrix" else []):
             return "moved off screen"
-    if any(not -FAR < number < FAR_ON for number in lengths(style.get("translate", ""), size)):
-        return "moved off screen"
-    return ""
+    return "moved off screen" if _is_far(lengths(style.get("translate", ""), size)) else ""
+
+
+def _is_far(moves: Iterable[float]) -> bool:
+    return any(not -FAR < number < FAR_ON for number in moves)
 
 
 def _turned(style: Style) -> str:
@@ -207,7 +211,7 @@ def _cut_away(style: Style, size: float) -> str:
     if "strict" in contained or ("size" in contained and (cuts(style) or "paint" in contained)):
         return "box of no size"
     clip = style.get("clip", "")
-    if clip.startswith("rect") and style.get("position") in ("absolute", "fixed"):
+    if clip.startswith("rect") and is_placed(style):
         edges = lengths(clip, size)
         if edges and max(edges) - min(edges) <= TINY:
             return "clipped away"
@@ -277,25 +281,21 @@ def _padded(style: Style, size: float) -> bool:
     return bool(room) and max(room) > CUT * size
 
 
-def margin(style: Style, side: str, size: float) -> float:
-    own = length(style.get(f"margin-{side}", ""), size)
+def margin(style: Style, side: str, size: float, box: str = "margin") -> float:
+    """Return the margin, or the padding, of an element on one side."""
+    own = length(style.get(f"{box}-{side}", ""), size)
     if own is not None:
         return own
-    sides = lengths(style.get("margin", ""), size)
-    if not sides:
+    words = style.get(box, "").split()
+    if not words:
         return 0.0
-    place = {"top": 0, "right": 1, "bottom": 2, "left": 3}[side]
-    words = style["margin"].split()
-    at = (place, place % 2, place if place < len(words) else 1, place)[min(len(words), 4) - 1] if len(words) > 1 else 0
-    return length(words[min(at, len(words) - 1)], size) or 0.0
+    # Of fewer than four values the left takes the right's, the bottom the top's, and one is for all.
+    at = {"top": (0, 0, 0, 0), "right": (0, 1, 1, 1), "bottom": (0, 0, 2, 2), "left": (0, 1, 1, 3)}[side]
+    return length(words[at[min(len(words), 4) - 1]], size) or 0.0
 
 
 def left_inset(style: Style, size: float) -> float:
-    padding = length(style.get("padding-left", ""), size)
-    if padding is None:
-        words = style.get("padding", "").split()
-        padding = length(words[3 if len(words) > 3 else min(1, len(words) - 1)], size) if words else None
-    return margin(style, "left", size) + max(padding or 0.0, 0.0)
+    return margin(style, "left", size) + max(margin(style, "left", size, "padding"), 0.0)
 
 
 def is_transformed(style: Style, size: float, slight: float) -> bool:

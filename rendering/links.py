@@ -347,15 +347,8 @@ class LinkTexts:
         self.open: list[SeenLink] = []
         self.links: list[SeenLink] = []
 
-    def add_text(self, text: str) -> None:
-        """Add visible text."""
-        self._add(stripped(text))
-
-    def add_separator(self, between: str) -> None:
-        """Add what `separators` gives."""
-        self._add(between)
-
-    def _add(self, text: str) -> None:
+    def add(self, text: str) -> None:
+        """Add visible text, without invisible characters, or what `separators` gives."""
         self.parts.append(text)
         self.size += len(text)
 

@@ -320,7 +320,7 @@ class _Walker:
         is_seen = not element.look.hides()
         if is_seen:
             before, element.separator = separators(element.tag, style, element.look.size)
-            self.link_texts.add_separator(before)
+            self.link_texts.add(before)
         if element.link is not None:
             self.link_texts.start(element.link)
         if is_seen and "data-labels" in attributes:
@@ -355,7 +355,7 @@ class _Walker:
             self.page.out.append(f"</{element.drawn}>")
         if element.link is not None:
             self.link_texts.end(self.page.reserve())
-        self.link_texts.add_separator(element.separator)
+        self.link_texts.add(element.separator)
         self._close_doubts(element)
         if tag in BLOCKS:
             self.page.end_line("")
@@ -369,8 +369,12 @@ class _Walker:
             label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
             self.reordered.append(replace(found, mark=self.page.write_box("ghost", label, "hidden")))
         elif element.look.is_painted() and (how := next(filter(None, map(lies_over, boxes)), "")):
-            mark = self.page.write_box("ghost", f"a box here may lie over other text ({how})", "hidden")
-            self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
+            label = f"a box here may lie over other text ({how})"
+            self._announce(label, "", f"a box that may lie over other text ({how})")
+
+    def _announce(self, label: str, text: str, how: str, *, certain: bool = False) -> None:
+        """Draw a box about hidden text here, and note the text."""
+        self.hidden.append(Hidden(text, how, certain, self.page.write_box("ghost", label, "hidden")))
 
     def _close_doubts(self, element: Element) -> None:
         """Announce what may be hidden or reordered in an element, once all of its text is known."""
@@ -387,16 +391,14 @@ class _Walker:
             if element.capacity is not None and not element.capacity.cuts and element.look.edge is None:
                 self.spilled.append(rest)
             else:
-                mark = self.page.write_box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
-                self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
+                label = f"may be cut off before here, from “{rest[:80]}” on"
+                self._announce(label, rest, f"cut off at the edge of its box {SOME}")
 
     def _announce_doubts(self) -> None:
         """Draw a box where text begins that may be hidden by an element around it, or that text before may lie over."""
         for rest in self.spilled:
-            mark = self.page.write_box(
-                "ghost", f"may be written over what follows here, from “{rest[:80]}” on", "hidden"
-            )
-            self.hidden.append(Hidden(rest, f"written beyond the edge of its box {SOME}", certain=False, mark=mark))
+            label = f"may be written over what follows here, from “{rest[:80]}” on"
+            self._announce(label, rest, f"written beyond the edge of its box {SOME}")
         self.spilled = []
         for element in self.doubts.open:
             if element.maybe and not element.doubt:
@@ -424,7 +426,7 @@ class _Walker:
                 self.run.append(" ") if self.run else None
             else:
                 self.page.out.append(f"<{tag}>")
-                self.link_texts.add_separator("\n")
+                self.link_texts.add("\n")
             self.doubts.line_break()
             for order in self.orders:
                 order.line_break()
@@ -449,20 +451,19 @@ class _Walker:
             self._reveal()
         for order in self.orders:
             order.text(text)
-        self.link_texts.add_text(text)
+        self.link_texts.add(stripped(text))
         self.page.write_text(text, preformatted=bool(self.preformatted), is_struck=look.is_struck)
 
     def _reveal(self) -> None:
         """Draw the hidden text gathered so far as one marked box."""
         raw, self.run = " ".join("".join(self.run).split()), []
-        if not stripped(raw).strip() and not raw:
+        if not raw:
             return
         text = named(raw, self.page.tally)
         words = " ".join(stripped(raw).split())
         if words:
             self.page.plain.append(f" {words} ")
-            mark = self.page.write_box("ghost", f"hidden text: “{text}”", "hidden")
-            self.hidden.append(Hidden(words, self.why, mark=mark))
+            self._announce(f"hidden text: “{text}”", words, self.why, certain=True)
         elif text:
             self.page.write_box("ghost", text)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from rendering.css_values import ROOT_SIZE, length, lengths
 from rendering.html_reading import BLOCKS, TABLE_PARTS
-from rendering.layout_boxes import WINDOW, Style, is_transformed, left_inset, margin
+from rendering.layout_boxes import WINDOW, Style, is_placed, is_transformed, left_inset, margin
 from rendering.result import ReorderedText
 
 # Characters of each reading that are looked at, and that are shown.
@@ -102,6 +102,7 @@ def _start(text: str, at: int) -> str:
 
 # Of the size of its letters, how far text may be moved before it can lie beside other words.
 SLIGHT = 0.35
+_ACROSS = frozenset("horizontal-tb lr-tb lr initial inherit unset".split())
 EDGES = ("left", "right", "top", "bottom", "inset")
 
 
@@ -109,7 +110,7 @@ def displaced(box: Box) -> str:
     """Return why an element is drawn elsewhere than where it is written; empty where it is not."""
     style, slight = box.style, SLIGHT * box.size
     position = style.get("position", "static")
-    if position in ("absolute", "fixed"):
+    if is_placed(style):
         return "put in a place of its own"
     if position.endswith("sticky") and any(lengths(style.get(side, ""), box.size) for side in EDGES):
         return "moved from its place"
@@ -123,14 +124,7 @@ def displaced(box: Box) -> str:
         margin(style, side, box.size) for side in ("left", "right")
     ) < -slight:
         return "pulled over its surroundings"
-    if style.get("writing-mode", "horizontal-tb") not in (
-        "horizontal-tb",
-        "lr-tb",
-        "lr",
-        "initial",
-        "inherit",
-        "unset",
-    ):
+    if style.get("writing-mode", "horizontal-tb") not in _ACROSS:
         return "written downwards"
     return "moved or turned" if is_transformed(style, box.size, slight) else ""
 
@@ -143,7 +137,7 @@ def is_pulled_out(box: Box) -> bool:
     )
     moves += [-(length(style.get(side, ""), size) or 0.0) for side in ("right", "bottom")]
     moves += [margin(style, "left", size), margin(style, "top", size), *lengths(style.get("translate", ""), size)]
-    if style.get("position") in ("absolute", "fixed"):
+    if is_placed(style):
         moves += [length(style.get(side, ""), size) or 0.0 for side in ("right", "bottom")]
     is_turned = "transform" in style or "rotate" in style or "scale" in style or "writing-mode" in style
     return is_turned or min(moves) < -SLIGHT * size or box.inset < 0 or "text-indent" in style
@@ -161,10 +155,6 @@ def is_rtl(text: str) -> bool:
     return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
 
 
-def is_placed(style: Style) -> bool:
-    return style.get("position") in ("absolute", "fixed")
-
-
 def lies_over(box: Box) -> str:
     """Return why an element without words may cover others or pull them over; empty where it lies in its place."""
     how = "" if box.has_words else displaced(box)
@@ -174,15 +164,7 @@ def lies_over(box: Box) -> str:
 
 # A float at the end of a line, as prices have it: so many characters fit one line.
 MAX_LINE = 50
-_PLACED = (
-    "grid-row",
-    "grid-row-start",
-    "grid-row-end",
-    "grid-column",
-    "grid-column-start",
-    "grid-column-end",
-    "grid-area",
-)
+_PLACED = "grid-row grid-row-start grid-row-end grid-column grid-column-start grid-column-end grid-area".split()
 _NOT_PLACED = re.compile(r"(?:auto|span [0-9]+|initial|unset|inherit)(?: ?/ ?(?:auto|span [0-9]+))?")
 ARRANGING = re.compile(r"\b(?:flex|flexbox|grid|box)\b")
 _GROUPS = {
@@ -344,7 +326,7 @@ class ReadingOrder:
         above.parts.append(box)
         box.is_block = _is_block(tag, display)
         box.is_item = is_item = bool(ARRANGING.search(above.style.get("display", "")))
-        placed = style.get("position") in ("absolute", "fixed")
+        placed = is_placed(style)
         side = style.get("float", "")
         box.floats = "" if placed or is_item else _SIDES.get(side, "")
         box.is_apart = box.is_block or is_item or placed or bool(box.floats) or display in APART
@@ -465,10 +447,8 @@ class ReadingOrder:
                 "set to the left", cut_text(box.above), text_of([box, *(p for p in box.above.parts if p is not box)])
             )
         order, how = arranged(box)
-        if how and order is not None:
-            return readings(how, cut_text(box), text_of(order))
         if how:
-            return readings(how, cut_text(box), "")
+            return readings(how, cut_text(box), text_of(order or []))
         if passed:
             is_clear = all(one.above is box and one.floats == "right" for one in passed)
             reading = text_of(with_floats_last(box, passed)) if is_clear else ""

@@ -26,7 +26,14 @@ PARSED_TAGS = frozenset(
 )
 SHOWN_TAGS = TREE_TAGS - frozenset("font center big tt strike abbr time q mark col colgroup wbr cite".split())
 _CELL = {"colspan", "rowspan"}
-_STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
+# What the value of an attribute may be; those that are not named here may have any.
+_VALUES = {
+    "style": re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*"),
+    "id": re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}"),
+    "src": re.compile(r"data:image/.*", re.DOTALL),
+    **dict.fromkeys(("start", "value"), re.compile(r"[0-9]{1,9}")),
+    **dict.fromkeys(("colspan", "rowspan", "width", "height"), re.compile(r"[0-9]{1,4}")),
+}
 _SHOWN_ATTRIBUTES = {
     "*": {"style"},
     "a": {"title", "id"},
@@ -38,7 +45,6 @@ _SHOWN_ATTRIBUTES = {
     "th": _CELL,
 }
 MARKS = {"ghost", "blocked"}
-_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
 
 def to_tree(canonical: str) -> str:
@@ -72,17 +78,8 @@ def _clean(html: str, **settings: object) -> str:
 
 
 def _shown_value(tag: str, attribute: str, value: str) -> str | None:
-    if attribute == "style":
-        return value if _STYLE.fullmatch(value) else None
-    if attribute == "id":
-        return value if _MARK.fullmatch(value) else None
-    if attribute == "src":
-        return value if value.startswith("data:image/") else None
-    if attribute in ("start", "value"):
-        return value if re.fullmatch(r"[0-9]{1,9}", value) else None
-    if attribute in ("colspan", "rowspan", "width", "height"):
-        return value if re.fullmatch(r"[0-9]{1,4}", value) else None
-    return value
+    pattern = _VALUES.get(attribute)
+    return value if pattern is None or pattern.fullmatch(value) else None
 
 
 _CHOICES = {

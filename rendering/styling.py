@@ -6,14 +6,14 @@ hides is "possible" rather than certain, and is announced as such.
 
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from rendering.css import COLOURS, Added, Cascade, Declaration, cleaned, declared, fetches, may_add, named_values
 from rendering.css_values import without_vendor
 from rendering.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, STYLED_BY_DEFAULT, old_attributes
-from rendering.html_reading import NO_NAMES, Token, decode
+from rendering.html_reading import NO_NAMES, Token, decode_attribute
 from rendering.layout_boxes import Style
 from rendering.result import Doubt, Hidden
 from rendering.visibility import Look
@@ -49,6 +49,20 @@ class Rule:
 
 
 @dataclass
+class _Frame:
+    """An open block: of a rule when it has selectors, otherwise of an at-rule or the sheet itself."""
+
+    selectors: str
+    certain: bool
+    is_rule: bool
+    word: str = ""  # of the at-rule that it is
+    moving: str = ""  # the name of the movement that it is part of
+    condition: str = ""  # what stands behind the word of the at-rule
+    body: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+
+
+@dataclass
 class Sheets:
     """All style sheets of one message."""
 
@@ -62,14 +76,6 @@ class Sheets:
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
     _matches: int = 0
-
-    def read(self, text: str) -> None:
-        """Add the rules of one style sheet."""
-        _SheetReader(self).read(text)
-
-    def see(self, names: Iterable[str]) -> None:
-        """Note the names of a tag: a rule that asks for classes of no tag is of none."""
-        self.present.update(names)
 
     def matching(self, tag: str, name: str, classes: str) -> list[Rule]:
         """Return the rules whose last part fits an element, weakest first."""
@@ -86,7 +92,7 @@ class Sheets:
             self._memory[key] = sorted(set(fits), key=lambda rule: rule.weight)
         return self._memory[key]
 
-    def add(self, rule: Rule) -> None:
+    def _index_rule(self, rule: Rule) -> None:
         self.rules.append(rule)
         self.needed |= rule.needs
         if len(self.rules) > MAX_RULES:
@@ -94,39 +100,8 @@ class Sheets:
         key = f"#{rule.name}" if rule.name else f".{min(rule.classes)}" if rule.classes else rule.tag
         self._index[key].append(rule)
 
-
-def names_of(name: str, classes: str) -> frozenset[str]:
-    """Return the id and the classes of a tag as selectors write them."""
-    found = {f".{_as_written(word)}" for word in _SPACES.split(classes) if word}
-    return frozenset(found | {f"#{_as_written(name)}"} if name else found)
-
-
-def _as_written(name: str) -> str:
-    """Return an id or class as a selector has it once its escapes are resolved."""
-    return _NOT_IN_NAMES.sub("\ufffd", name)
-
-
-@dataclass
-class _Frame:
-    """An open block: of a rule when it has selectors, otherwise of an at-rule or the sheet itself."""
-
-    selectors: str
-    certain: bool
-    is_rule: bool
-    word: str = ""  # of the at-rule that it is
-    moving: str = ""  # the name of the movement that it is part of
-    condition: str = ""  # what stands behind the word of the at-rule
-    body: list[str] = field(default_factory=list)
-    text: list[str] = field(default_factory=list)
-
-
-class _SheetReader:
-    """Walks one sheet with a stack of open blocks; nested rules count as possible, not certain."""
-
-    def __init__(self, sheets: Sheets) -> None:
-        self.sheets = sheets
-
     def read(self, text: str) -> None:
+        """Add the rules of one style sheet, with a stack of open blocks; nested rules are possible, not certain."""
         text = cleaned(text.replace("<!--", " ").replace("-->", " "))
         stack = [_Frame("", True, False)]
         for piece in _SHEET_PIECE.findall(text):
@@ -158,21 +133,21 @@ class _SheetReader:
     def _closed(self, frame: _Frame) -> None:
         text = "".join(frame.body + frame.text)
         kind = "style sheet" if "@import" in text else "font" if frame.word == "font-face" else "background picture"
-        self.sheets.fetched.extend((kind, url) for url in fetches(text))
+        self.fetched.extend((kind, url) for url in fetches(text))
         for found in re.findall(r"@import\s{1,20}[\"']([^\"']{1,2000})", text):
             if not found.startswith(("http:", "https:", "//")):
-                self.sheets.fetched.append(("style sheet", found))
-        self.sheets.added.read(text, frame.word)
+                self.fetched.append(("style sheet", found))
+        self.added.read(text, frame.word)
         if frame.word == "property":
-            self.sheets.variables[f"{frame.condition}?"] = ""
+            self.variables[f"{frame.condition}?"] = ""
         if not frame.is_rule:
             return
         for name, value in named_values(text):
             if name.startswith("--"):
                 self._set_variable(name, value.lower(), frame)
-        found_here = declared(text, self.sheets.variables)
+        found_here = declared(text, self.variables)
         if frame.moving:
-            self.sheets.moving.setdefault(frame.moving, []).extend(found_here)
+            self.moving.setdefault(frame.moving, []).extend(found_here)
             return
         selectors = _BRACKETS.sub(":possibly", frame.selectors.lower()) if len(frame.selectors) < 20_000 else "*"
         for _ in range(3):
@@ -182,7 +157,7 @@ class _SheetReader:
 
     def _set_variable(self, name: str, value: str, frame: _Frame) -> None:
         """Keep a variable, and note with a "?" one that is not the same everywhere in the message."""
-        variables = self.sheets.variables
+        variables = self.variables
         is_everywhere = frame.certain and frame.selectors.strip().lower() in (":root", "html", "body", "*")
         if not is_everywhere or variables.get(name, value) != value:
             variables[f"{name}?"] = ""
@@ -194,7 +169,7 @@ class _SheetReader:
             return
         last, certain = re.subn(r":(?:link|any-link|root)\b", "", last)[0], frame.certain
         named = set(_NAME.findall(selector))
-        if {name for name in named if name[0] == "."} - self.sheets.present:
+        if {name for name in named if name[0] == "."} - self.present:
             return
         # Of what stands beside an element nobody keeps the names.
         needs = frozenset(
@@ -207,8 +182,13 @@ class _SheetReader:
         names = [p[1:] for p in parts if p[0] == "#"]
         classes = frozenset(p[1:] for p in parts if p[0] == ".")
         tag = compound.group(1) or ("html" if ":root" in selector else "*")
-        weight = (len(names), len(classes), int(tag != "*"), len(self.sheets.rules))
-        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight, needs))
+        weight = (len(names), len(classes), int(tag != "*"), len(self.rules))
+        self._index_rule(Rule(tag, names[0] if names else "", classes, found, certain, weight, needs))
+
+
+def _as_written(name: str) -> str:
+    """Return an id or class as a selector has it once its escapes are resolved."""
+    return _NOT_IN_NAMES.sub("\ufffd", name)
 
 
 _MOVED_BY = ("animation", "animation-name")
@@ -241,18 +221,18 @@ class Styling:
         inside = False
         for token in tokens:
             if token.kind == "start":
-                self.sheets.see(names_of_tag(token))
+                self.sheets.present |= names_of_tag(token)
         for token in tokens:
             if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
                 self.sheets.read(token.data)
             if token.kind in ("start", "end") and token.name == "style":
                 inside = token.kind == "start"
             if token.kind == "start" and may_add(style := token.attributes.get("style", "")):
-                self.sheets.added.read(cleaned(decode(style, attribute=True)))
+                self.sheets.added.read(cleaned(decode_attribute(style)))
 
     def added(self, tokens: Sequence[Token]) -> Iterator[tuple[Hidden, str]]:
         """Yield what the styles add to the message, each with the label that announces it."""
-        elements = ({n: decode(v, attribute=True) for n, v in t.attributes.items()} for t in tokens if t.attributes)
+        elements = ({n: decode_attribute(v) for n, v in t.attributes.items()} for t in tokens if t.attributes)
         return self.sheets.added.announced(elements)
 
     def of(self, token: Token, around: frozenset[str] | None = None) -> Styled:
@@ -265,7 +245,7 @@ class Styling:
             return Styled(_NO_STYLE, "", maybe)
         cascade, possible = self._cascade_of(token, around)
         maybe = possible or maybe
-        cascade.apply(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
+        cascade.apply(declared(decode_attribute(attributes.get("style", "")), self.sheets.variables))
         style = cascade.style()
         maybe = maybe or self._moving(style)
         if cascade.unclear:
@@ -288,7 +268,7 @@ class Styling:
         old = old_attributes(token.name, token.attributes)
         if not old and not self.sheets.rules:
             return Cascade(), ""
-        name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
+        name, classes = (decode_attribute(token.attributes.get(n, "")).lower() for n in ("id", "class"))
         near = None if around is None else around & self.sheets.needed
         key = (token.name, name, classes, near, *(part for pair in old.items() for part in pair))
         if key not in self._memory:
@@ -325,7 +305,9 @@ def names_of_tag(token: Token) -> frozenset[str]:
     """Return the id and the classes of a tag as selectors write them."""
     if "id" not in token.attributes and "class" not in token.attributes:
         return NO_NAMES
-    return names_of(*(decode(token.attributes.get(name, ""), attribute=True).lower() for name in ("id", "class")))
+    name, classes = (decode_attribute(token.attributes.get(key, "")).lower() for key in ("id", "class"))
+    found = {f".{_as_written(word)}" for word in _SPACES.split(classes) if word}
+    return frozenset(found | {f"#{_as_written(name)}"} if name else found)
 
 
 def _hides(style: Style) -> str:

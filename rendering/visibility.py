@@ -10,7 +10,20 @@ from dataclasses import dataclass, replace
 from rendering.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, over, why_unreadable
 from rendering.css_values import ROOT_SIZE, calls, is_sure, length
 from rendering.html_reading import BLOCKS, TABLE_PARTS
-from rendering.layout_boxes import CUT, FAR, TINY, WINDOW, Style, box_reason, cuts, is_narrow, pushed_in, scaling, shift
+from rendering.layout_boxes import (
+    CUT,
+    FAR,
+    TINY,
+    WINDOW,
+    Style,
+    box_reason,
+    cuts,
+    is_narrow,
+    is_placed,
+    pushed_in,
+    scaling,
+    shift,
+)
 
 _KEYWORD_SIZES = {
     "xx-small": 9.0,
@@ -90,7 +103,7 @@ class Look:
         if not (style or why or maybe or tag in _CELLS or (is_block and self.has_inline_background)):
             return self
         look = self.inside(style, why, maybe)
-        apart = style.get("position") in ("absolute", "fixed") or style.get("float") in ("left", "right")
+        apart = is_placed(style) or style.get("float") in ("left", "right")
         # What is painted behind the words of a line is not behind a box that stands in it.
         leaves_line = is_block or style.get("display", "").startswith("inline-")
         under = self.cell_background if apart or (self.has_inline_background and leaves_line) else self.background
@@ -257,8 +270,7 @@ STRUCK = frozenset({"s", "strike", "del"})
 
 def is_struck(tag: str, style: Style, above: bool) -> bool:
     """Whether text in an element has a line through it. It runs through all inside but boxes of their own."""
-    display, position = style.get("display", ""), style.get("position", "")
-    is_apart = display.startswith("inline-") or position in ("absolute", "fixed") or floats(style)
+    is_apart = style.get("display", "").startswith("inline-") or is_placed(style) or floats(style)
     value = ""
     for name in reversed(list(style)):
         if name in ("text-decoration", "text-decoration-line"):

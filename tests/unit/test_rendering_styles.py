@@ -256,7 +256,7 @@ def test_size_of_a_picture_is_kept_within_bounds():
 
 def test_sheets_tell_certain_rules_from_possible_ones():
     sheets = Sheets()
-    sheets.see(f".{name}" for name in "abcdef")
+    sheets.present |= {f".{name}" for name in "abcdef"}
     sheets.read("p.a{color:red} .b .c{color:red} @media print{.d{color:red}} .e:hover{color:red} .f:not(.g){color:red}")
     certain = {name: [r.certain for r in sheets.matching("p", "", name)] for name in "acdef"}
     assert certain == {"a": [True], "c": [False], "d": [False], "e": [], "f": [False]}
