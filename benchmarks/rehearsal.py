@@ -77,7 +77,7 @@ def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
 
     from policy.allowlists.rehearsal import rehearse
 
-    told = rehearse(scope=place, kind="restriction", change=change, actor=actor, now=timezone.now())
+    told = rehearse(scope=place, change=change, actor=actor, now=timezone.now())
     return told.looked_at, told.more, told.fewer
 
 

@@ -33,14 +33,13 @@ class RulingFacts:
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether this person may decide now, how many must agree, and why, the first reason that applies first.
+    """Whether this person may decide now, and why, the first reason that applies first.
 
     `rule` is a word for what refuses an approval, the first that applies.
     """
 
     may_approve: bool
     may_reject: bool
-    approvals_needed: int
     reasons: tuple[str, ...]
     rule: str = ""
 
@@ -56,12 +55,12 @@ def rule(facts: RulingFacts) -> Ruling:
         return _refused("The content is still being fetched. Nobody can decide what nobody could read.")
     if forbidding := _forbidding(facts):
         name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
-        return Ruling(False, True, 1, reasons + _notes(facts), name)
+        return Ruling(False, True, reasons + _notes(facts), name)
     if facts.stopped_by:
         # Deciding goes on, so that no work is lost: what is decided waits, and can be undone as long as it does.
         waits = f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}."
-        return Ruling(True, True, 1, (waits, *_notes(facts)), rule="stopped")
-    return Ruling(True, True, 1, ("One approval is needed, and you may give it.", *_notes(facts)))
+        return Ruling(True, True, (waits, *_notes(facts)), rule="stopped")
+    return Ruling(True, True, ("One approval is needed, and you may give it.", *_notes(facts)))
 
 
 def _forbidding(facts: RulingFacts) -> list[tuple[str, str]]:
@@ -101,4 +100,4 @@ def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:
 
 
 def _refused(sentence: str) -> Ruling:
-    return Ruling(False, False, 1, (sentence,))
+    return Ruling(False, False, (sentence,))

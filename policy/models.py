@@ -3,6 +3,7 @@
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.urls import reverse
 
 from policy.querysets import (
     AllowChangeQuerySet,
@@ -98,6 +99,28 @@ class Allowlist(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} for {self.mailbox or self.connection or 'all'}"
+
+    @property
+    def label(self) -> str:
+        """Whom it is for, in words."""
+        return str(self.mailbox or self.connection or "all mail")
+
+    @property
+    def scope(self) -> str:
+        """How a URL names whom it is for."""
+        if self.mailbox_id is not None:
+            return f"mailbox-{self.mailbox_id}"
+        return "all" if self.connection_id is None else f"connection-{self.connection_id}"
+
+    @property
+    def url(self) -> str:
+        """The address of its page."""
+        return reverse("allowlist", args=[self.scope, self.kind])
+
+    @property
+    def is_bypass(self) -> bool:
+        """Whether it says whose mail need not wait, and not who may be written to."""
+        return self.kind == self.Kind.BYPASS
 
 
 class AllowEntry(models.Model):

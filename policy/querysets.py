@@ -33,6 +33,13 @@ ON CONFLICT DO NOTHING
 """
 
 
+def _of_visible(actor: Actor) -> Q:
+    """Rows of a connection or of a mailbox that the actor sees."""
+    connections = apps.get_model("mirror", "Connection").objects.visible_to(actor).values("pk")
+    mailboxes = apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk")
+    return Q(connection__in=connections) | Q(mailbox__in=mailboxes)
+
+
 class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
     """Reads of the kill switch."""
 
@@ -57,28 +64,18 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
         named = self.pulled().select_related("pulled_by", "connection", "mailbox").order_by("-pulled_at")
         if actor.sees_all():
             return named
-        connections = apps.get_model("mirror", "Connection").objects.visible_to(actor).values("pk")
-        mailboxes = apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk")
-        everything = Q(connection=None, mailbox=None)
-        return named.filter(everything | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+        return named.filter(Q(connection=None, mailbox=None) | _of_visible(actor))
 
 
 class AllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Reads of the allowlists."""
 
-    def at(self, *, connection: int | None, mailbox: int | None, kind: str) -> Self:
-        """The one of this scope and kind, if it was ever written, with its names."""
-        named = self.select_related("connection", "mailbox__connection", "changed_by")
-        return named.filter(connection=connection, mailbox=mailbox, kind=kind)
-
     def visible_to(self, actor: Actor) -> Self:
         """Those for all, and those of what the actor has a role for."""
         if actor.sees_all():
             return self
-        connections = apps.get_model("mirror", "Connection").objects.visible_to(actor).values("pk")
-        mailboxes = apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk")
         everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
-        return self.filter(everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+        return self.filter(everybody | _of_visible(actor))
 
     def for_overview(self, at: datetime) -> Self:
         """Those that were ever written, with their names, and of each how many entries live and what they let through.
@@ -99,14 +96,19 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         named = self.exclude(mode="off").select_related("mailbox", "connection")
         return named.filter(here, kind=kind).order_by("pk")
 
-    def for_scope(self, connection: int | None, mailbox: int | None, kind: str = "restriction") -> "Allowlist":
-        """Return the list of one scope; where there is none yet, one that is off and not stored."""
-        found = self.filter(connection=connection, mailbox=mailbox, kind=kind).select_related("mailbox", "connection")
+    def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
+        """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""
+        named = self.select_related("mailbox__connection", "connection")
+        found = named.filter(connection=connection, mailbox=mailbox, kind=kind)
         return found.first() or self.model(connection_id=connection, mailbox_id=mailbox, kind=kind)
 
 
 class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
     """Reads of the entries of allowlists."""
+
+    def of_list(self, row: "Allowlist") -> Self:
+        """Those of one list that were not removed; none of a list that is not stored."""
+        return self.not_removed().filter(allowlist=row.pk)
 
     def not_removed(self) -> Self:
         """Those that were not removed, expired or not."""
@@ -175,16 +177,18 @@ class GateListQuerySet(models.QuerySet["GateList"]):
     def to_push(self) -> Self:
         """Those to bring to their gate now: without an admin key nobody may, and the desk alone enforces the list."""
         due = self.behind().filter(next_attempt_at__lte=Now())
-        free = due.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
-        there = free.filter(mailbox__is_active=True, mailbox__connection__removed_at=None)
+        there = due.unleased().filter(mailbox__is_active=True, mailbox__connection__removed_at=None)
         asked = there.filter(mailbox__connection__paused_at=None)
         return asked.exclude(mailbox__connection__admin_key="").order_by("next_attempt_at")
+
+    def unleased(self) -> Self:
+        """Those that no worker has claimed, or whose worker died."""
+        return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
     def claim(self, pk: int) -> "GateList | None":
         """Take one for one attempt; None when it is not due, or somebody else has it."""
         mine = self.filter(pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted"))
-        free = mine.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
-        if not free.update(lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1):
+        if not mine.unleased().update(lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1):
             return None
         return self.select_related("mailbox__connection").get(pk=pk)
 

@@ -10,8 +10,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 
 from policy.allowlists.changes import WantedEntry
 from policy.allowlists.drafts import Draft, pack
-from policy.allowlists.judgement import ListScope
-from policy.allowlists.lists import ListRef
+from policy.models import Allowlist
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
 from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Door, Fields, R, nothing
@@ -25,7 +24,7 @@ def _verdict(outcome: str, reason: str = "") -> Fields:
 
 def _list_change(walk: Any) -> Mapping[str, Any]:
     """One more entry of the mailbox's list, as its preview would carry it to the button that saves it."""
-    at = ListRef(ListScope(mailbox=walk.mailbox.pk), "restriction", str(walk.mailbox), None)
+    at = Allowlist(mailbox=walk.mailbox, kind="restriction")
     return {"change": pack(Draft(put=(WantedEntry("more.example"),)), at, walk.person.actor(surface="web"))}
 
 

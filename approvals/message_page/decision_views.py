@@ -324,7 +324,7 @@ def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
         error = "This is none of the recipients that an allowlist refuses now. Look at the message again."
         return answer_with_message(request, public_id, status=422, error=error)
     try:
-        allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor, now=timezone.now())
+        allow_for_days(address=asked, mailbox=message.mailbox_id, days=DAYS, actor=request.actor)
     except AllowlistNotAllowed as refusal:
         return answer_with_message(request, public_id, status=403, error=refusal.sentence)
     notice = f"{asked} may be written to from {message.mailbox} for {DAYS} days. Nothing is decided yet."

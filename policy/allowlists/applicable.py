@@ -6,7 +6,7 @@ The cost does not grow with the lists: entries are found by their patterns (inde
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -14,10 +14,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from common.fingerprint import Content
-from common.patterns import compared, read_pattern, stored_pattern
+from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
-from mirror.models import Connection, KnownContact, Mailbox, Message
-from mirror.recipients import written_to, written_to_in
+from mirror.models import Connection, KnownContact, Message
+from mirror.recipients import in_compared_form, written_to, written_to_in
 from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
 from policy.models import AllowEntry, Allowlist
 
@@ -29,9 +29,9 @@ CONTACTS_LAST = timedelta(days=1)
 class ListsInForce:
     """All lists in force of some connections, with the entries that were asked for."""
 
-    lists: Sequence[Allowlist] = ()
+    lists: Sequence[Allowlist]
     # By the key of the list; None for one that is not stored yet.
-    entries: Mapping[int | None, Mapping[str, Entry]] = field(default_factory=dict)
+    entries: Mapping[int | None, Mapping[str, Entry]]
 
     def for_mailbox(self, connection: int, mailbox: int | None) -> list[ApplicableList]:
         """Return the lists that apply to a mailbox, the narrowest first.
@@ -43,17 +43,13 @@ class ListsInForce:
         for one in self.lists:
             if one.mailbox_id is None and one.connection_id in (None, connection):
                 found.append((2 if one.connection_id is None else 1, self._applicable(one, counts=True)))
-            elif one.mailbox is not None and _may_be(one.mailbox, connection, mailbox):
+            elif one.mailbox and one.mailbox.connection_id == connection and mailbox in (None, one.mailbox_id):
                 found.append((0, self._applicable(one, counts=mailbox is not None)))
         return [one for _, one in sorted(found, key=lambda pair: pair[0])]
 
     def _applicable(self, one: Allowlist, *, counts: bool) -> ApplicableList:
         label = str(one.mailbox or one.connection or "all")
         return ApplicableList(one.pk, label, one.mode, one.version, self.entries.get(one.pk, {}) if counts else {})
-
-
-def _may_be(one: Mailbox, connection: int, mailbox: int | None) -> bool:
-    return one.connection_id == connection and mailbox in (None, one.pk)
 
 
 def lists_in_force(
@@ -107,7 +103,8 @@ def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, J
         return judged
     lists = {one.pk: in_force.for_mailbox(one.connection_id, one.mailbox_id) for one in here}
     by_contacts = [one for one in here if _goes_by_contacts(lists[one.pk])]
-    known = contacts_among({one.connection_id for one in by_contacts}, _by_connection(by_contacts, asked))
+    addresses = in_compared_form(address for one in by_contacts for address in asked[one.pk])
+    known = contacts_among({one.connection_id for one in by_contacts}, addresses)
     for one in here:
         judged[one.pk] = judge(asked[one.pk], lists[one.pk], known.get(one.connection_id), now)
     return judged
@@ -123,8 +120,7 @@ def judge_content(message: Message, content: Content) -> Judgement:
     lists = in_force.for_mailbox(connection, message.mailbox_id)
     if not lists:
         return Judgement()
-    here = {connection: list(filter(None, map(compared, recipients)))}
-    known = contacts_among(here, here) if _goes_by_contacts(lists) else {}
+    known = contacts_among([connection], in_compared_form(recipients)) if _goes_by_contacts(lists) else {}
     return judge(recipients, lists, known.get(connection), clock())
 
 
@@ -133,29 +129,21 @@ def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:
     return strictest(one.mode for one in lists) == CONTACTS
 
 
-def contacts_among(
-    connections: Iterable[int], addresses: Mapping[int, Collection[str]] | None = None
-) -> dict[int, Collection[str] | None]:
-    """Return by connection those of `addresses` that are contacts, all of them without; None where none were read."""
-    wanted = list(connections)
-    if not wanted:
+def contacts_among(connections: Collection[int], addresses: Collection[str]) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts, for connections that were read lately enough."""
+    if not connections:
         return {}
-    fresh = Connection.objects.filter(pk__in=wanted, contacts_read_at__gte=Now() - CONTACTS_LAST)
-    read = list(fresh.values_list("pk", flat=True))
-    found: dict[int, set[str]] = {one: set() for one in read}
-    rows = KnownContact.objects.filter(connection__in=read)
-    if addresses is not None:
-        rows = rows.filter(address__in={address for here in addresses.values() for address in here})
+    fresh = Connection.objects.filter(pk__in=connections, contacts_read_at__gte=Now() - CONTACTS_LAST)
+    return stored_contacts(list(fresh.values_list("pk", flat=True)), addresses)
+
+
+def stored_contacts(connections: Iterable[int], addresses: Collection[str]) -> dict[int, set[str]]:
+    """Return by connection those of `addresses` that are contacts as last read, however long ago."""
+    found: dict[int, set[str]] = {one: set() for one in connections}
+    rows = KnownContact.objects.filter(connection__in=found, address__in=addresses)
     for connection, address in rows.values_list("connection_id", "address"):
         found[connection].add(address)
-    return {one: found.get(one) for one in wanted}
-
-
-def _by_connection(messages: Iterable[Message], asked: Mapping[int, Iterable[str]]) -> dict[int, Collection[str]]:
-    found: dict[int, set[str]] = {}
-    for one in messages:
-        found.setdefault(one.connection_id, set()).update(filter(None, map(compared, asked[one.pk])))
-    return dict(found)
+    return found
 
 
 def _is_restricted(message: Message) -> bool:

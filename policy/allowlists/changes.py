@@ -54,21 +54,18 @@ class Change:
 
 def may_change(actor: Actor, scope: ListScope) -> bool:
     """Whether the actor may change the lists of a scope: an admin of all that they are for."""
+    connection = scope.connection
     if scope.mailbox is not None:
         mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=scope.mailbox).first()
-        return mailbox is not None and _is_admin(actor, mailbox.connection_id, scope.mailbox)
-    if scope.connection is not None:
-        return _is_admin(actor, scope.connection, None)
-    return any(one.role is Role.ADMIN and one.connection is None and one.mailbox is None for one in actor.scopes)
-
-
-def _is_admin(actor: Actor, connection: int, mailbox: int | None) -> bool:
-    return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
+        connection = mailbox.connection_id if mailbox else None
+    if connection is not None:
+        return actor.is_a(Role.ADMIN, connection=connection, mailbox=scope.mailbox)
+    return scope.mailbox is None and actor.is_admin_of_all
 
 
 @atomic_with_retry
 def apply_change(
-    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, now: datetime, how: str = "changed"
+    *, scope: ListScope, kind: str, change: Change, version: int, actor: Actor, how: str = "changed"
 ) -> Allowlist:
     """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
@@ -86,7 +83,7 @@ def apply_change(
 
 
 @atomic_with_retry
-def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor, now: datetime) -> Allowlist:
+def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
     """Allow one address for one mailbox for some days; only an admin of the mailbox may.
 
     Raises AllowlistNotAllowed where that would do more than it says, or nothing.
@@ -140,7 +137,10 @@ def _save_change(locked: Allowlist, change: Change, actor: Actor, how: str) -> A
     _check(locked, change)
     before = _summary(locked)
     number = locked.version + 1
-    changes = [] if change.mode in (None, locked.mode) else [_change_mode(locked, change.mode, number, actor)]
+    changes = []
+    if change.mode not in (None, locked.mode):
+        modes = {"before": {"mode": locked.mode}, "after": {"mode": change.mode}}
+        changes = [_history_row(locked, number, actor, AllowChange.What.MODE, **modes)]
     changes += _remove_entries(locked, change.remove, number, actor)
     changes += _put_entries(locked, change.put, number, actor)
     if not changes:
@@ -165,15 +165,9 @@ def _check(locked: Allowlist, change: Change) -> None:
         )
 
 
-def _change_mode(locked: Allowlist, mode: str | None, number: int, actor: Actor) -> AllowChange:
-    return _history_row(
-        locked, number, actor, AllowChange.What.MODE, before={"mode": locked.mode}, after={"mode": mode}
-    )
-
-
 def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
     stored = [stored_pattern(one) for one in patterns]
-    gone = list(locked.entries.not_removed().filter(pattern__in=stored)) if stored else []
+    gone = list(locked.entries.not_removed().filter(pattern__in=stored))
     for pattern in {*stored} - {one.pattern for one in gone}:
         _read(pattern)
     AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
@@ -185,10 +179,19 @@ def _remove_entries(locked: Allowlist, patterns: tuple[str, ...], number: int, a
 def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, actor: Actor) -> list[AllowChange]:
     """Write the entries that are new or differ; of two with one pattern the last counts."""
     wanted = {_read(one.pattern): one for one in put}
-    there = (
-        {one.pattern: one for one in locked.entries.not_removed().filter(pattern__in=list(wanted))} if wanted else {}
-    )
-    fresh = [_entry(locked, pattern, one, actor) for pattern, one in wanted.items() if pattern not in there]
+    there = {one.pattern: one for one in locked.entries.not_removed().filter(pattern__in=list(wanted))}
+    fresh = [
+        AllowEntry(
+            allowlist=locked,
+            pattern=pattern,
+            note=one.note[:MAX_NOTE],
+            owner_id=one.owner,
+            expires_at=one.expires_at,
+            added_by_id=int(actor.id),
+        )
+        for pattern, one in wanted.items()
+        if pattern not in there
+    ]
     AllowEntry.objects.bulk_create(fresh, batch_size=_CHUNK)
     lines = [
         _history_row(locked, number, actor, AllowChange.What.ADDED, entry=one, after=_state_of(one)) for one in fresh
@@ -206,17 +209,6 @@ def _put_entries(locked: Allowlist, put: tuple[WantedEntry, ...], number: int, a
             )
     AllowEntry.objects.bulk_update(altered, ["note", "owner", "expires_at"], batch_size=_CHUNK)
     return lines
-
-
-def _entry(locked: Allowlist, pattern: str, one: WantedEntry, actor: Actor) -> AllowEntry:
-    return AllowEntry(
-        allowlist=locked,
-        pattern=pattern,
-        note=one.note[:MAX_NOTE],
-        owner_id=one.owner,
-        expires_at=one.expires_at,
-        added_by_id=int(actor.id),
-    )
 
 
 def _read(pattern: str) -> str:

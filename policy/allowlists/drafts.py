@@ -11,8 +11,7 @@ from django.core import signing
 
 from people.actors import Actor
 from policy.allowlists.changes import Change, WantedEntry
-from policy.allowlists.lists import ListRef
-from policy.models import AllowEntry
+from policy.models import AllowEntry, Allowlist
 
 # A form may have one mebibyte; its other fields are short.
 MAX_PACKED = 950_000
@@ -63,23 +62,28 @@ class Preview:
         return not (self.added or self.changed or self.removed) and self.mode_before == self.mode_after
 
 
-def preview(draft: Draft, at: ListRef, *, now: datetime) -> Preview:
+def preview(draft: Draft, at: Allowlist, *, now: datetime) -> Preview:
     """Return what the draft does to the list as it stands now."""
     wanted = {one.pattern: one for one in draft.put}
-    rows = AllowEntry.objects.none() if at.row is None else at.row.entries.not_removed()
+    rows = AllowEntry.objects.of_list(at)
     named = rows if draft.whole else rows.filter(pattern__in=[*wanted, *draft.remove])
     there = {one.pattern: one for one in named.select_related("owner").order_by("pattern")}
     gone = [one for one in there if one not in wanted] if draft.whole else [one for one in draft.remove if one in there]
     added = tuple(EntryChange(pattern, after=one) for pattern, one in wanted.items() if pattern not in there)
-    both = [EntryChange(pattern, there[pattern], one) for pattern, one in wanted.items() if pattern in there]
-    changed = tuple(step for step in both if _differs(step))
+    removed = tuple(EntryChange(one, there[one]) for one in gone)
+    both = [(there[pattern], one) for pattern, one in wanted.items() if pattern in there]
+    changed = tuple(
+        EntryChange(before.pattern, before, after)
+        for before, after in both
+        if (before.note, before.owner_id, before.expires_at) != (after.note, after.owner, after.expires_at)
+    )
     live = rows.live(now).count()
-    for step in (*added, *changed, *(EntryChange(one, there[one]) for one in gone)):
+    for step in (*added, *changed, *removed):
         live += _is_live(step.after, now) - _is_live(step.before, now)
     return Preview(
         added=added,
         changed=changed,
-        removed=tuple(EntryChange(one, there[one]) for one in gone),
+        removed=removed,
         unchanged=len(both) - len(changed),
         mode_before=at.mode,
         mode_after=draft.mode or at.mode,
@@ -88,18 +92,11 @@ def preview(draft: Draft, at: ListRef, *, now: datetime) -> Preview:
     )
 
 
-def _differs(step: EntryChange) -> bool:
-    before, after = step.before, step.after
-    if before is None or after is None:
-        return True
-    return (before.note, before.owner_id, before.expires_at) != (after.note, after.owner, after.expires_at)
-
-
 def _is_live(one: AllowEntry | WantedEntry | None, now: datetime) -> int:
     return int(one is not None and (one.expires_at is None or one.expires_at > now))
 
 
-def pack(draft: Draft, at: ListRef, actor: Actor) -> str:
+def pack(draft: Draft, at: Allowlist, actor: Actor) -> str:
     """Return the draft as signed text for the form that saves it. Raises ValueError where it is too long."""
     put = [[w.pattern, w.note, w.owner, w.expires_at.isoformat() if w.expires_at else None] for w in draft.put]
     fields = [at.version, draft.mode, put, list(draft.remove), draft.whole, draft.is_import]
@@ -109,7 +106,7 @@ def pack(draft: Draft, at: ListRef, actor: Actor) -> str:
     return packed
 
 
-def unpack(packed: str, at: ListRef, actor: Actor) -> tuple[int, Draft]:
+def unpack(packed: str, at: Allowlist, actor: Actor) -> tuple[int, Draft]:
     """Return the version that a signed text is for, and its draft. Raises InvalidDraft."""
     try:
         fields: Any = signing.loads(packed, salt=_salt(at, actor), max_age=_GOOD_FOR)
@@ -122,5 +119,5 @@ def unpack(packed: str, at: ListRef, actor: Actor) -> tuple[int, Draft]:
     return version, Draft(mode, tuple(wanted), tuple(remove), whole, is_import)
 
 
-def _salt(at: ListRef, actor: Actor) -> str:
+def _salt(at: Allowlist, actor: Actor) -> str:
     return f"allowlist:{at.scope}:{at.kind}:{actor.id}"

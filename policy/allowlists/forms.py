@@ -10,7 +10,6 @@ from people.models import Person
 from policy.allowlists.changes import MAX_NOTE
 from policy.allowlists.csv_files import MAX_BYTES, ParsedEntries, UnreadableFile, read_file, read_lines
 from policy.allowlists.drafts import Draft
-from policy.allowlists.lists import ListRef
 from policy.models import Allowlist
 
 _TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
@@ -35,7 +34,7 @@ class ChangeForm(SentenceForm):
         required=False, choices=Allowlist.Mode.choices, error_messages={"invalid_choice": "Choose one of the modes."}
     )
 
-    def __init__(self, *args: Any, at: ListRef, now: datetime, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, at: Allowlist, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.at, self.now = at, now
         self.parsed = ParsedEntries()

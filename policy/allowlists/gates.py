@@ -7,6 +7,7 @@ has to include: after a crash or a lost answer `pushed` stays below `wanted`, an
 import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
@@ -22,27 +23,17 @@ from people.actors import Actor, worker
 from policy.allowlists.changes import may_change
 from policy.allowlists.judgement import ListScope, strictest
 from policy.models import AllowEntry, Allowlist, GateList
-from policy.querysets import AllowlistQuerySet
 from upstream import errors
 from upstream.admin import AdminClient, ListAtGate
 from upstream.events import read_time
 
 
 @dataclass(frozen=True)
-class GateEntry:
-    """One entry as the gate should have it."""
-
-    pattern: str
-    expires_at: datetime | None
-    note: str
-
-
-@dataclass(frozen=True)
 class GateContent:
-    """One list as the gate should have it, by pattern."""
+    """One list as the gate should have it: of each pattern its end, as the gate writes times, and its note."""
 
     mode: str
-    entries: tuple[GateEntry, ...]
+    entries: dict[str, tuple[str | None, str]]
 
 
 def content_for(gate: GateList, *, now: datetime) -> GateContent:
@@ -51,35 +42,24 @@ def content_for(gate: GateList, *, now: datetime) -> GateContent:
     A restriction is the union of those that are not off, in the strictest of their modes. Of bypasses one on trial
     lets nobody skip the queue because another one is in force: in force, those on trial stay out of it.
     """
-    lists = list(_lists_for(gate).exclude(mode=Allowlist.Mode.OFF))
+    everybody = Q(connection=None, mailbox=None)
+    theirs = Q(connection=gate.mailbox.connection_id) | Q(mailbox=gate.mailbox_id)
+    lists = list(Allowlist.objects.filter(everybody | theirs, kind=gate.kind).exclude(mode=Allowlist.Mode.OFF))
     mode = strictest(one.mode for one in lists)
     if gate.kind == Allowlist.Kind.BYPASS:
         lists = [one for one in lists if one.mode == mode]
-    live = AllowEntry.objects.filter(allowlist__in=lists, removed_at=None)
-    rows = live.filter(Q(expires_at=None) | Q(expires_at__gt=now)).order_by("pattern", "pk")
-    entries: dict[str, GateEntry] = {}
+    rows = AllowEntry.objects.live(now).filter(allowlist__in=lists).order_by("pattern", "pk")
+    ends: dict[str, datetime | None] = {}
+    notes: dict[str, str] = {}
     for pattern, expires_at, note in rows.values_list("pattern", "expires_at", "note").iterator():
         if not is_pattern(pattern):
             # Stored before today's rules. It lets nobody through, and a gate would refuse the whole list for it.
             continue
-        entries[pattern] = _merged(entries.get(pattern), GateEntry(pattern, expires_at, _one_line(note)))
-    return GateContent(mode=mode, entries=tuple(entries.values()))
-
-
-def _lists_for(gate: GateList) -> AllowlistQuerySet:
-    mailbox = gate.mailbox
-    everybody = Q(connection=None, mailbox=None)
-    theirs = Q(connection=mailbox.connection_id) | Q(mailbox=mailbox.pk)
-    return Allowlist.objects.filter(everybody | theirs, kind=gate.kind).order_by("pk")
-
-
-def _merged(one: GateEntry | None, other: GateEntry) -> GateEntry:
-    """Return one entry for two of one pattern: with the later end and the first note."""
-    if one is None:
-        return other
-    endless = one.expires_at is None or other.expires_at is None
-    until = None if endless else max(one.expires_at, other.expires_at)  # type: ignore[type-var]
-    return GateEntry(one.pattern, until, one.note or other.note)
+        # Of several entries with one pattern the latest end and the first note count.
+        known = ends.get(pattern, expires_at)
+        ends[pattern] = max(known, expires_at) if known and expires_at else None
+        notes[pattern] = notes.get(pattern) or _one_line(note)
+    return GateContent(mode, {pattern: (_iso(end), notes[pattern]) for pattern, end in ends.items()})
 
 
 def _one_line(note: str) -> str:
@@ -112,11 +92,11 @@ def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTO
         if gate is None:
             return "not due"
         try:
-            return _push(gate, _client(gate, within), approval_code, actor, overwritten)
+            return _push(gate, approval_code, actor, within, overwritten)
         except errors.Conflict:
             # Written by somebody else between our two calls: the gate is read again, and what is wanted by now too.
             overwritten = "Somebody else changed it at the gate at the same moment. The desk's list stands there now."
-            _give_back(gate)
+            _release(gate, next_attempt_at=Now())
         except errors.UpstreamError as error:
             return _fail(gate, error, actor)
     return "not now"
@@ -127,17 +107,13 @@ def push_soon(gate_list_id: int) -> None:
     GateList.objects.behind().filter(pk=gate_list_id).update(next_attempt_at=Now())
 
 
-def _client(gate: GateList, within: float) -> AdminClient:
+def _push(gate: GateList, approval_code: str, actor: Actor, within: float, overwritten: str) -> str:
     connection = gate.mailbox.connection
-    return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
-
-
-def _push(gate: GateList, client: AdminClient, approval_code: str, actor: Actor, overwritten: str) -> str:
-    wanted = gate.wanted
+    client = AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
     content = content_for(gate, now=clock())
     there = client.read_allowlist(mailbox_id=gate.mailbox.upstream_id, kind=gate.kind)
     if _is_at_gate(content, there):
-        _done(gate, wanted, there, content, actor, overwritten=overwritten)
+        _done(gate, there, content, actor, overwritten)
         return "there already"
     overwritten = overwritten or _overwritten_version(gate, there)
     put = client.replace_allowlist(
@@ -146,27 +122,26 @@ def _push(gate: GateList, client: AdminClient, approval_code: str, actor: Actor,
         mode=content.mode,
         version=there.version,
         entries=[
-            {"pattern": one.pattern, "expires_at": _iso(one.expires_at), "note": one.note or None}
-            for one in content.entries
+            {"pattern": pattern, "expires_at": end, "note": note or None}
+            for pattern, (end, note) in content.entries.items()
         ],
         approval_code=approval_code,
     )
     if put.waits_for:
         _postpone(gate, f"{WAITS_FOR_CODE} {put.waits_for}", seconds=LONGEST_PAUSE, actor=actor)
         return "waits for a code"
-    _done(gate, wanted, put, content, actor, overwritten=overwritten)
+    _done(gate, put, content, actor, overwritten)
     return "pushed"
 
 
 def _is_at_gate(content: GateContent, there: ListAtGate) -> bool:
     """Whether the gate has this already, as after a lost answer; entries that expired there do not matter."""
-    ours = {one.pattern: (_iso(one.expires_at), one.note) for one in content.entries}
     theirs = {
         str(one.get("pattern")): (_iso(read_time(one.get("expires_at"))), str(one.get("note") or ""))
         for one in there.entries
         if not one.get("expired")
     }
-    return there.mode == content.mode and ours == theirs
+    return there.mode == content.mode and content.entries == theirs
 
 
 def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
@@ -180,16 +155,13 @@ def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
 
 
 @transaction.atomic
-def _done(
-    gate: GateList, wanted: int, at_gate: ListAtGate, content: GateContent, actor: Actor, *, overwritten: str
-) -> None:
-    mine = GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until)
-    if not mine.update(
-        # Raised by a change that came meanwhile, it stays behind and is pushed again.
-        pushed=Greatest("pushed", wanted),
+def _done(gate: GateList, at_gate: ListAtGate, content: GateContent, actor: Actor, overwritten: str) -> None:
+    if not _release(
+        gate,
+        # What was wanted when the row was claimed: after a change that came meanwhile it is pushed again.
+        pushed=Greatest("pushed", gate.wanted),
         gate_version=at_gate.version,
         pushed_at=Now(),
-        lease_until=None,
         attempts=0,
         next_attempt_at=Now(),
         last_error="",
@@ -223,16 +195,15 @@ def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
     return "not now"
 
 
-def _give_back(gate: GateList) -> None:
-    GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(lease_until=None, next_attempt_at=Now())
+def _release(gate: GateList, **fields: Any) -> int:
+    """End the lease and set these fields; 0 where somebody else has claimed the row since."""
+    return GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until).update(lease_until=None, **fields)
 
 
 @transaction.atomic
 def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) -> None:
     """Release the row until later; record the failure once a change, and each time that a person asked for it."""
-    mine = GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until)
-    pause = timedelta(seconds=seconds)
-    if not mine.update(lease_until=None, next_attempt_at=Now() + pause, last_error=sentence[:500]):
+    if not _release(gate, next_attempt_at=Now() + timedelta(seconds=seconds), last_error=sentence[:500]):
         return
     if not gate.last_error or actor.kind == "person":
         record(
@@ -275,7 +246,9 @@ def gate_status(gate: GateList) -> GateStatus:
     if gate.pushed >= gate.wanted:
         return GateStatus(gate, "green", "At the gate", f"version {gate.gate_version}", since=gate.pushed_at)
     has = f" The gate still has version {gate.gate_version}." if gate.pushed else ""
-    here = _without_gate(gate)
+    here = "The list is enforced here when somebody decides, and again when it goes out."
+    if gate.kind == Allowlist.Kind.BYPASS:
+        here = "A bypass has no effect without the gate: everything waits for a decision."
     if not connection.admin_key:
         return GateStatus(gate, "plain", "Only here", f"This connection has no admin key. {here}{has}")
     if gate.last_error == NO_LISTS:
@@ -289,12 +262,6 @@ def gate_status(gate: GateList) -> GateStatus:
         sentence = f"{gate.last_error}{has}"
         return GateStatus(gate, "amber", "Not yet", sentence, next_try=gate.next_attempt_at, can_try=True)
     return GateStatus(gate, "blue", "On its way", f"It is being brought there.{has}")
-
-
-def _without_gate(gate: GateList) -> str:
-    if gate.kind == Allowlist.Kind.BYPASS:
-        return "A bypass has no effect without the gate: everything waits for a decision."
-    return "The list is enforced here when somebody decides, and again when it goes out."
 
 
 def try_now(*, gate_id: int, code: str, actor: Actor) -> str:

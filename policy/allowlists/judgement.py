@@ -60,12 +60,9 @@ class ApplicableList:
 class AllowedBy:
     """Why an address may be written to: which entry of which list names it. Without a pattern it is a contact."""
 
-    address: str
     pattern: str
-    list_id: int | None
     label: str
     entry: int | None = None
-    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +96,7 @@ def judge(
     passed: dict[str, AllowedBy] = {}
     missed: list[str] = []
     for address in dict.fromkeys(recipients):
-        if listed := let_through(recipient(address), counting, mode, contacts, now):
+        if listed := let_through(patterns_of([address]), counting, mode, contacts, now):
             passed[address] = listed
         else:
             missed.append(address)
@@ -115,31 +112,20 @@ def judge(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """One recipient with every entry that lets them through, the most exact first; none for what is no address."""
-
-    address: str
-    patterns: tuple[str, ...]
-
-
-def recipient(address: str) -> Recipient:
-    """Read a recipient. The first pattern of one is the address itself, in the form that lists compare."""
-    one = compared(address)
-    return Recipient(address, tuple(patterns_for(one)) if one else ())
-
-
 def let_through(
-    one: Recipient, lists: Sequence[ApplicableList], mode: str, contacts: Collection[str] | None, now: datetime
+    patterns: Sequence[str], lists: Sequence[ApplicableList], mode: str, contacts: Collection[str] | None, now: datetime
 ) -> AllowedBy | None:
-    """Return why a recipient passes lists of which none is off: what names them most exactly, and most narrowly."""
-    for pattern in one.patterns:
+    """Return why a recipient passes lists of which none is off: what names them most exactly, and most narrowly.
+
+    `patterns` are those of `patterns_of` for this recipient alone.
+    """
+    for pattern in patterns:
         for listing in lists:
             entry = listing.entries.get(pattern)
             if entry is not None and entry.is_live(now):
-                return AllowedBy(one.address, pattern, listing.list_id, listing.label, entry.id, entry.expires_at)
-    if mode == CONTACTS and contacts is not None and one.patterns and one.patterns[0] in contacts:
-        return AllowedBy(one.address, "", None, "the contacts of the account")
+                return AllowedBy(pattern, listing.label, entry.id)
+    if mode == CONTACTS and contacts is not None and patterns and patterns[0] in contacts:
+        return AllowedBy("", "the contacts of the account")
     return None
 
 
@@ -158,7 +144,7 @@ def allowable(recipient: str) -> str | None:
 
 
 def patterns_of(recipients: Iterable[str]) -> list[str]:
-    """Return every entry that could let one of these recipients through."""
+    """Return every entry that could let one of these recipients through; of one the most exact, itself, first."""
     known = filter(None, map(compared, recipients))
     return list(dict.fromkeys(pattern for one in known for pattern in patterns_for(one)))
 

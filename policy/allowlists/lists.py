@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
-from django.urls import reverse
 
 from audit.recording import record
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
 from people.models import Person
-from policy.allowlists.changes import may_change
 from policy.allowlists.judgement import ListScope
 from policy.models import AllowChange, Allowlist
 
@@ -53,88 +51,32 @@ def mode_words(kind: str, mode: str) -> ModeWords:
     return next((one for one in modes_of(kind) if one.mode == mode), _RESTRICTION[0])
 
 
-ALL = "all"
-_SCOPE = re.compile(r"(connection|mailbox)-([0-9]{1,18})")
+_SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
+_PLACES = {"connection": Connection, "mailbox": Mailbox}
 
 
-@dataclass(frozen=True)
-class ListRef:
-    """One list, whether or not it was ever written. `row` is None until then."""
-
-    applies_to: ListScope
-    kind: str
-    label: str
-    row: Allowlist | None
-
-    @property
-    def scope(self) -> str:
-        """How a URL names its scope."""
-        return scope_of(self.applies_to)
-
-    @property
-    def mode(self) -> str:
-        """Its mode; off until it was written."""
-        return self.row.mode if self.row else str(Allowlist.Mode.OFF)
-
-    @property
-    def version(self) -> int:
-        """The version that a change is made to."""
-        return self.row.version if self.row else 0
-
-    @property
-    def is_bypass(self) -> bool:
-        """Whether it says whose mail need not wait, and not who may be written to."""
-        return self.kind == Allowlist.Kind.BYPASS
-
-    @property
-    def url(self) -> str:
-        """The address of its page."""
-        return reverse("allowlist", args=[self.scope, self.kind])
-
-    def may_change(self, actor: Actor) -> bool:
-        """Whether the actor may change it."""
-        return may_change(actor, self.applies_to)
+def scope_of(row: Allowlist) -> ListScope:
+    """Return what a list applies to."""
+    return ListScope(row.connection_id, row.mailbox_id)
 
 
-def scope_of(scope: ListScope) -> str:
-    """Return how a URL names a scope."""
-    if scope.mailbox is not None:
-        return f"mailbox-{scope.mailbox}"
-    return ALL if scope.connection is None else f"connection-{scope.connection}"
+def find_list(scope: str, kind: str, actor: Actor) -> Allowlist | None:
+    """Return the list that an address names, not stored where it was never written.
 
-
-def ref_of(row: Allowlist) -> ListRef:
-    """Return a written list; its connection and mailbox are at hand."""
-    return ListRef(
-        ListScope(row.connection_id, row.mailbox_id), row.kind, str(row.mailbox or row.connection or "all mail"), row
-    )
-
-
-def find_list(scope: str, kind: str, actor: Actor) -> ListRef | None:
-    """Return the list that an address names; None where there can be none, or the actor does not see it."""
-    if kind not in Allowlist.Kind.values:
-        return None
-    found = _visible_scope(scope, actor)
-    if found is None:
-        return None
-    applies_to, label = found
-    row = Allowlist.objects.at(connection=applies_to.connection, mailbox=applies_to.mailbox, kind=kind).first()
-    return ListRef(applies_to, kind, label, row)
-
-
-def _visible_scope(scope: str, actor: Actor) -> tuple[ListScope, str] | None:
-    if scope == ALL:
-        # It holds for every mailbox, so whoever sees one may know it.
-        return (ListScope(), "all mail") if actor.scopes else None
+    None where there can be none, or the actor does not see it. The list for all mail holds for every mailbox, so
+    whoever sees one may know it.
+    """
     named = _SCOPE.fullmatch(scope)
-    if named is None:
+    if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
         return None
-    key = int(named[2])
-    if named[1] == "connection":
-        connection = Connection.objects.visible_to(actor).filter(pk=key).first()
-        return (ListScope(connection=key), str(connection)) if connection else None
-    mailbox = Mailbox.objects.visible_to(actor).filter(pk=key).first()
-    return (ListScope(mailbox=key), str(mailbox)) if mailbox else None
+    place = _PLACES[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first() if named[1] else None
+    if named[1] and place is None:
+        return None
+    keys = {named[1]: place.pk} if place else {}
+    row = Allowlist.objects.for_scope(keys.get("connection"), keys.get("mailbox"), kind)
+    if place:
+        setattr(row, named[1], place)
+    return row
 
 
 @dataclass(frozen=True)
@@ -174,13 +116,12 @@ def _words(state: Mapping[str, Any], names: Mapping[int, str]) -> str:
 
 
 @transaction.atomic
-def note_export(*, at: ListRef, actor: Actor, number: int, text: str, show: str) -> None:
+def note_export(*, at: Allowlist, actor: Actor, number: int, text: str, show: str) -> None:
     """Record who exported how many entries of which list."""
-    mailbox = at.row.mailbox if at.row else None
     record(
         "allowlist.exported",
         actor=actor,
-        connection=mailbox.connection_id if mailbox else at.applies_to.connection,
+        connection=at.mailbox.connection_id if at.mailbox else at.connection_id,
         details={
             "scope": at.label,
             "list": at.kind,

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import nlargest
 
-from mirror.models import KnownContact, Message
+from mirror.models import Message
 from mirror.querysets.messages import SameRecipients
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
-from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, with_change
+from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, stored_contacts, with_change
 from policy.allowlists.changes import Change
 from policy.allowlists.judgement import (
     CONTACTS,
@@ -25,10 +25,8 @@ from policy.allowlists.judgement import (
     judge,
     let_through,
     patterns_of,
-    recipient,
     strictest,
 )
-from policy.allowlists.lists import ListRef
 from policy.models import Allowlist, GateRefusal
 
 DAYS = 30
@@ -55,24 +53,19 @@ class Rehearsal:
     `noted` would be refused after it if the list were in force. `rows` are the newest messages that it affects.
     """
 
-    since: datetime
-    looked_at: int = 0
-    more: int = 0
-    fewer: int = 0
-    rows: tuple[ChangedMessage, ...] = ()
-    noted: int = 0
+    looked_at: int
+    more: int
+    fewer: int
+    rows: tuple[ChangedMessage, ...]
+    noted: int
 
 
-def rehearse(
-    *, scope: ListScope, kind: str, change: Change, actor: Actor, now: datetime, limit: int = LIMIT
-) -> Rehearsal:
-    """Return what a change would have done to the real mail that the actor may see. Nothing is written.
+def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, limit: int = LIMIT) -> Rehearsal:
+    """Return what a change of a restriction would have done to the real mail that the actor may see.
 
-    A bypass is judged at the gate alone, so the desk can say nothing of one.
+    Nothing is written. A bypass is judged at the gate alone, so the desk can say nothing of one.
     """
     since = now - timedelta(days=DAYS)
-    if kind != Allowlist.Kind.RESTRICTION:
-        return Rehearsal(since)
     mail = list(_mail(scope, actor, since))
     sides = _sides(scope, change, mail, now)
     more: list[SameRecipients] = []
@@ -84,7 +77,6 @@ def rehearse(
             (more if becomes else fewer).append(group)
         noted += len(group.keys) if noted_after else 0
     return Rehearsal(
-        since=since,
         looked_at=_number(mail),
         more=_number(more),
         fewer=_number(fewer),
@@ -112,7 +104,7 @@ class _Sides:
 
     before: ListsInForce
     after: ListsInForce
-    contacts: Mapping[int, Collection[str] | None]
+    contacts: Mapping[int, Collection[str]]
     now: datetime
     _pairs: dict[tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]] = field(
         default_factory=dict
@@ -139,9 +131,9 @@ class _Sides:
         return refused[0], refused[1]
 
     def _missed(self, address: str, *sides: _Side) -> tuple[bool, bool]:
-        one = recipient(address)
+        patterns = patterns_of([address])
         before, after = (
-            bool(side.lists) and let_through(one, side.lists, side.mode, side.contacts, self.now) is None
+            bool(side.lists) and let_through(patterns, side.lists, side.mode, side.contacts, self.now) is None
             for side in sides
         )
         return before, after
@@ -171,18 +163,16 @@ def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecip
 
 def _sides(scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime) -> _Sides:
     everybody = {address for group in mail for address in group.recipients}
-    patterns = {pattern for address in everybody for pattern in recipient(address).patterns}
     connections = {group.connection for group in mail}
-    before, after = _before_and_after(scope, change, connections, patterns)
-    asks = _asks_contacts(before, after)
-    contacts = contacts_among(connections, dict.fromkeys(connections, everybody)) if asks else {}
+    before, after = _before_and_after(scope, change, connections, patterns_of(everybody))
+    contacts = contacts_among(connections, everybody) if _asks_contacts(before, after) else {}
     return _Sides(before, after, contacts, now)
 
 
 def _before_and_after(
     scope: ListScope, change: Change, connections: Collection[int], patterns: Iterable[str]
 ) -> tuple[ListsInForce, ListsInForce]:
-    target = Allowlist.objects.for_scope(scope.connection, scope.mailbox)
+    target = Allowlist.objects.for_scope(scope.connection, scope.mailbox, Allowlist.Kind.RESTRICTION)
     before = lists_in_force(connections=connections, patterns=patterns, also=target)
     put = [Entry(one.pattern, one.expires_at) for one in change.put]
     return before, with_change(before, target, mode=change.mode, put=put, remove=change.remove)
@@ -209,14 +199,17 @@ class PassingRefusals:
     looked_at: int
 
 
-def rehearse_refusals(at: ListRef, change: Change, actor: Actor, *, now: datetime) -> PassingRefusals:
+def rehearse_refusals(*, scope: ListScope, change: Change, actor: Actor, now: datetime) -> PassingRefusals:
     """Return which refusals of the last 30 days would pass after the change, and would not pass by the lists of now."""
     visible = GateRefusal.objects.visible_to(actor).since(now - timedelta(days=DAYS))
-    in_scope = visible.under(connection=at.applies_to.connection, mailbox=at.applies_to.mailbox).for_page(None)
+    in_scope = visible.under(connection=scope.connection, mailbox=scope.mailbox).for_page(None)
     refusals = list(in_scope[:MAX_REFUSALS])
     patterns = patterns_of(address for one in refusals for address in one.recipients)
-    before, after = _before_and_after(at.applies_to, change, {one.connection_id for one in refusals}, patterns)
-    contacts = _contacts(refusals) if _asks_contacts(before, after) else {}
+    connections = {one.connection_id for one in refusals}
+    before, after = _before_and_after(scope, change, connections, patterns)
+    addresses = {address.lower() for one in refusals for address in one.recipients}
+    # However long ago they were read: the gate decided, not the desk.
+    contacts = stored_contacts(connections, addresses) if _asks_contacts(before, after) else {}
     found = []
     for one in refusals:
         known = contacts.get(one.connection_id) if one.connection.contacts_read_at else None
@@ -227,13 +220,3 @@ def rehearse_refusals(at: ListRef, change: Change, actor: Actor, *, now: datetim
         if is_refused == [True, False]:
             found.append(one)
     return PassingRefusals(tuple(found), len(refusals))
-
-
-def _contacts(refusals: Sequence[GateRefusal]) -> dict[int, set[str]]:
-    """Return by connection which recipients are contacts as last read, however long ago: the gate decided, not we."""
-    addresses = {address.lower() for one in refusals for address in one.recipients}
-    known: dict[int, set[str]] = {one.connection_id: set() for one in refusals}
-    rows = KnownContact.objects.filter(connection__in=known, address__in=addresses)
-    for connection, address in rows.values_list("connection_id", "address"):
-        known[connection].add(address)
-    return known

@@ -1,10 +1,8 @@
 """The pages of allowlists: all of them, one with its entries and history, changing it after a preview, and refusals."""
 
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
@@ -13,14 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 from common.patterns import compared
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
-from policy.allowlists.changes import allow_for_days, apply_change
+from policy.allowlists.changes import allow_for_days, apply_change, may_change
 from policy.allowlists.csv_files import ParsedEntries, Problem, written
 from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
 from policy.allowlists.forms import SHOWN, ChangeForm, CodeForm, FindForm, ImportForm
@@ -28,17 +26,16 @@ from policy.allowlists.gates import gate_status, try_now
 from policy.allowlists.judgement import judge, patterns_of
 from policy.allowlists.lists import (
     KINDS,
-    ListRef,
     changes_in_words,
     find_list,
     mode_words,
     modes_of,
     note_export,
-    ref_of,
+    scope_of,
 )
-from policy.allowlists.rehearsal import PassingRefusals, Rehearsal, rehearse, rehearse_refusals
+from policy.allowlists.rehearsal import rehearse, rehearse_refusals
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
-from policy.models import AllowEntry, Allowlist, GateList, GateRefusal
+from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal
 
 PAGE = 100
 REFUSALS_PAGE = 50
@@ -71,7 +68,7 @@ def allowlists(request: DeskRequest) -> HttpResponse:
         "rows": [_row(one) for one in Allowlist.objects.visible_to(actor).for_overview(now)],
         "choices": _choices(actor),
         "text": text,
-        "found": [(entry, ref_of(entry.allowlist), _is_live(entry)) for entry in found[:FOUND]],
+        "found": [(entry, entry.allowlist, _is_live(entry)) for entry in found[:FOUND]],
         "found_more": len(found) > FOUND,
         "gates": [gate_status(gate) for gate in gates[:PAGE]],
     }
@@ -91,7 +88,7 @@ def history(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what was changed in a list, by whom, with before and after."""
     at = get_visible_list_or_404(request, scope, kind)
     number = _page_before(request)
-    changes = list(at.row.changes.for_page(number)[: PAGE + 1]) if at.row else []
+    changes = list(AllowChange.objects.filter(allowlist=at.pk).for_page(number)[: PAGE + 1])
     context = {
         **head_of(at, request.actor),
         "changes": changes_in_words(changes[:PAGE]),
@@ -110,7 +107,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     row = named.filter(pk=entry_id).first()
     if row is None:
         raise Http404("There is no such entry, or it is in a list that you do not see.")
-    at = ref_of(row.allowlist)
+    at = row.allowlist
     context = {
         **head_of(at, request.actor),
         "entry": row,
@@ -120,7 +117,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
     return render(request, "policy/allow_entry.html", context)
 
 
-def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> ListRef:
+def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> Allowlist:
     """Return the list of an address. Raises Http404 where there can be none, or its place is not seen."""
     at = find_list(scope, kind, request.actor)
     if at is None:
@@ -128,27 +125,27 @@ def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> List
     return at
 
 
-def head_of(at: ListRef, actor: Actor) -> dict[str, Any]:
+def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
     """Return what every page of one list says of it."""
     return {
         "at": at,
         "title": KINDS[at.kind],
         "mode": mode_words(at.kind, at.mode),
-        "may_change": at.may_change(actor),
+        "may_change": may_change(actor, scope_of(at)),
     }
 
 
 def answer_list(
-    request: DeskRequest, at: ListRef, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
+    request: DeskRequest, at: Allowlist, *, status: int = 200, wrong: tuple[str, str] = ("", ""), typed: Any = None
 ) -> HttpResponse:
     """Show a list, where a form was wrong with what was typed; `wrong` is its field and what is wrong."""
     actor, now = request.actor, timezone.now()
     text, show, after = FindForm(request.GET).found()
-    rows = at.row.entries.not_removed() if at.row else AllowEntry.objects.none()
+    rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text).showing(show, now)
     entries = list(matching.for_page(after)[: PAGE + 1])
     gates = GateList.objects.visible_to(actor).for_page()
-    mine = gates.of_lists(connection=at.applies_to.connection, mailbox=at.applies_to.mailbox, kind=at.kind)
+    mine = gates.of_lists(connection=at.connection_id, mailbox=at.mailbox_id, kind=at.kind)
     context = {
         **head_of(at, actor),
         "modes": modes_of(at.kind),
@@ -179,7 +176,7 @@ def _is_live(entry: AllowEntry) -> bool:
 
 
 def _row(one: Any) -> dict[str, Any]:
-    return {"list": one, "at": ref_of(one), "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)}
+    return {"list": one, "title": KINDS[one.kind], "mode": mode_words(one.kind, one.mode)}
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
@@ -196,26 +193,13 @@ def _choices(actor: Actor) -> list[tuple[str, str]]:
     ]
 
 
-@dataclass(frozen=True)
-class RehearsalResult:
-    """What a change would have done in the last 30 days: to messages here, and to mail that the gate refused."""
-
-    rehearsal: Rehearsal | None
-    passing: PassingRefusals | None
-
-    @property
-    def fewer(self) -> int:
-        """How many messages fewer would have been refused: here, and at the gate."""
-        return (self.rehearsal.fewer if self.rehearsal else 0) + (len(self.passing.rows) if self.passing else 0)
-
-
 @login_required
 @require_POST
 def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a change would do. Nothing is saved."""
     at = get_visible_list_or_404(request, scope, kind)
     form = ChangeForm(request.POST, at=at, now=timezone.now())
-    if not at.may_change(request.actor):
+    if not may_change(request.actor, scope_of(at)):
         return answer_list(request, at, status=403, wrong=("", _NOT_YOURS), typed=request.POST)
     if not form.is_valid():
         return answer_list(request, at, status=422, wrong=form.first_field_error(), typed=request.POST)
@@ -235,7 +219,7 @@ def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Show what a file would change. Nothing is saved."""
     at = get_visible_list_or_404(request, scope, kind)
-    if not at.may_change(request.actor):
+    if not may_change(request.actor, scope_of(at)):
         return _import_form(request, at, status=403, wrong=("", _NOT_YOURS))
     form = ImportForm(request.POST, request.FILES)
     if not form.is_valid():
@@ -249,18 +233,16 @@ def preview_import(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     """Save a change as its preview showed it, if the list still is at that version."""
     at, actor = get_visible_list_or_404(request, scope, kind), request.actor
-    if not at.may_change(actor):
+    if not may_change(actor, scope_of(at)):
         return answer_list(request, at, status=403, wrong=("", _NOT_YOURS))
     try:
         version, draft = unpack(request.POST.get("change", ""), at, actor)
     except InvalidDraft:
         return answer_list(request, at, status=422, wrong=("", _TOO_OLD))
-    now, how = timezone.now(), "imported" if draft.is_import else "changed"
-    shown = preview(draft, at, now=now).change
+    how = "imported" if draft.is_import else "changed"
+    shown = preview(draft, at, now=timezone.now()).change
     try:
-        saved = apply_change(
-            scope=at.applies_to, kind=at.kind, change=shown, version=version, actor=actor, now=now, how=how
-        )
+        saved = apply_change(scope=scope_of(at), kind=at.kind, change=shown, version=version, actor=actor, how=how)
     except StaleAllowlist as error:
         fresh = get_visible_list_or_404(request, scope, kind)
         return _show(request, fresh, draft, ParsedEntries(), stale=(error.sentence, version), status=409)
@@ -269,8 +251,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
     notice = f"Saved: version {saved.version}. The gates get it by themselves."
     if saved.version == version:
         notice = "Nothing was to change, so it stayed as it was."
-    messages.info(request, notice, extra_tags="desk")
-    return redirect(at.url)
+    return redirect_with_notice(request, notice, at.url)
 
 
 @login_required
@@ -280,7 +261,7 @@ def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
     """Hand out the entries that the filter shows as a CSV file; that it was done stands in the ledger."""
     at = get_visible_list_or_404(request, scope, kind)
     text, show, _ = FindForm(request.POST).found()
-    rows = at.row.entries.not_removed() if at.row else AllowEntry.objects.none()
+    rows = AllowEntry.objects.of_list(at)
     matching = rows.found_by(text).showing(show, timezone.now())
     note_export(at=at, actor=request.actor, number=matching.count(), text=text, show=show)
     answer = StreamingHttpResponse(written(matching.for_export()), content_type="text/csv; charset=utf-8")
@@ -290,7 +271,7 @@ def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
 
 def _show(
     request: DeskRequest,
-    at: ListRef,
+    at: Allowlist,
     draft: Draft,
     parsed: ParsedEntries,
     *,
@@ -303,6 +284,7 @@ def _show(
         packed = pack(draft, at, actor)
     except ValueError as error:
         return _import_form(request, at, status=422, wrong=("file", str(error)))
+    changes = AllowChange.objects.filter(allowlist=at.pk)
     context = {
         **head_of(at, actor),
         "preview": shown,
@@ -317,22 +299,23 @@ def _show(
         "packed": packed,
         "tried": _tried(at, shown, actor),
         "stale": stale[0] if stale else "",
-        "meanwhile": changes_in_words(at.row.changes.after_version(stale[1])[:PREVIEWED]) if stale and at.row else [],
+        "meanwhile": changes_in_words(changes.after_version(stale[1])[:PREVIEWED]) if stale else [],
     }
     return render(request, "policy/allowlist_preview.html", context, status=status)
 
 
-def _tried(at: ListRef, shown: Preview, actor: Actor) -> RehearsalResult:
+def _tried(at: Allowlist, shown: Preview, actor: Actor) -> dict[str, Any]:
+    """Return what a change would have done lately: to messages here, and to mail that the gate refused."""
     if at.is_bypass or shown.is_nothing:
-        return RehearsalResult(None, None)
-    now = timezone.now()
-    rehearsal = rehearse(scope=at.applies_to, kind=at.kind, change=shown.change, actor=actor, now=now)
-    return RehearsalResult(rehearsal, rehearse_refusals(at, shown.change, actor, now=now))
+        return {}
+    asked: dict[str, Any] = {"scope": scope_of(at), "change": shown.change, "actor": actor, "now": timezone.now()}
+    rehearsal, passing = rehearse(**asked), rehearse_refusals(**asked)
+    return {"rehearsal": rehearsal, "passing": passing, "fewer": rehearsal.fewer + len(passing.rows)}
 
 
 def _import_form(
     request: DeskRequest,
-    at: ListRef,
+    at: Allowlist,
     *,
     status: int = 200,
     wrong: tuple[str, str] = ("", ""),
@@ -369,15 +352,14 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
     if address not in refusal.refused or refusal.mailbox_id is None:
         return _answer(request, status=422, problem="Choose one of the addresses that were refused there.")
     try:
-        changed = allow_for_days(
-            address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor, now=timezone.now()
-        )
+        changed = allow_for_days(address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor)
     except AllowlistNotAllowed as error:
         return _answer(request, status=403, problem=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
     notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. The gate gets it by itself."
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("allow-entry", entry_id=entry.pk) if entry else redirect("refusals")
+    if entry is None:
+        return redirect_with_notice(request, notice, "refusals")
+    return redirect_with_notice(request, notice, "allow-entry", entry_id=entry.pk)
 
 
 @login_required
@@ -396,8 +378,7 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     gate = GateList.objects.for_page().get(pk=gate_id)
     now = gate_status(gate)
     notice = "The list is at the gate now." if word in ("pushed", "there already") else f"{now.word}: {now.sentence}"
-    messages.info(request, notice, extra_tags="desk")
-    return redirect("allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
+    return redirect_with_notice(request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
 
 
 def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:

@@ -72,7 +72,7 @@ def ida(desk):
 def change(ida, place, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     made = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(scope=place, kind=kind, change=made, version=version, actor=ida, now=timezone.now())
+    return apply_change(scope=place, kind=kind, change=made, version=version, actor=ida)
 
 
 def push(*, at_once=True, kind="restriction", **options):

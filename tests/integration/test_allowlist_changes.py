@@ -13,7 +13,7 @@ from policy.allowlists.changes import Change, WantedEntry, allow_for_days, apply
 from policy.allowlists.judgement import ListScope
 from policy.errors import AllowlistNotAllowed, StaleAllowlist
 from policy.models import AllowChange, AllowEntry, Allowlist, GateList
-from tests.factories import NOW, make_connection, make_list, make_person
+from tests.factories import make_connection, make_list, make_person
 from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def change(person, *put, scope=None, version=0, mode=None, remove=(), kind="rest
     wanted = tuple(one if isinstance(one, WantedEntry) else WantedEntry(one) for one in put)
     return apply_change(
         scope=scope or ListScope(), kind=kind, change=Change(mode=mode, put=wanted, remove=tuple(remove)),
-        version=version, actor=person.actor(surface="web"), now=NOW, **more,
+        version=version, actor=person.actor(surface="web"), **more,
     )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def test_only_an_admin_of_all_that_a_list_is_for_changes_it(connection):
 
 
 def allow(person, mailbox, address="Dana@Northwind.example", **more):
-    return allow_for_days(address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), now=NOW, **more)
+    return allow_for_days(address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), **more)
 
 
 def test_allowing_for_days_ends_by_itself_and_has_an_owner(root, connection):

@@ -83,7 +83,8 @@ def read(connection, upstream):
 
 
 def known(connection):
-    return contacts_among([connection.pk])[connection.pk]
+    addresses = ["ana@acme.com", "x@xn--bcher-kva.example", "eve@evil.io"]
+    return contacts_among([connection.pk], addresses).get(connection.pk)
 
 
 def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_compare(connection, upstream, read):

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from audit.models import Entry
-from policy.allowlists.changes import Change, WantedEntry, apply_change
+from policy.allowlists.changes import Change, WantedEntry, apply_change, may_change
 from policy.allowlists.drafts import Draft, InvalidDraft, pack, unpack
 from policy.allowlists.forms import ChangeForm
 from policy.allowlists.gates import gate_status
@@ -33,13 +33,11 @@ def text_of(answer):
 
 def changed(person, *patterns, scope=None, kind="restriction", mode=None, version=None, remove=(), **wanted):
     scope = scope or ListScope()
-    at = Allowlist.objects.at(connection=scope.connection, mailbox=scope.mailbox, kind=kind).first()
-    number = (at.version if at else 0) if version is None else version
+    at = Allowlist.objects.for_scope(scope.connection, scope.mailbox, kind)
+    number = at.version if version is None else version
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     change = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(
-        scope=scope, kind=kind, change=change, version=number, actor=person.actor(surface="web"), now=timezone.now()
-    )
+    return apply_change(scope=scope, kind=kind, change=change, version=number, actor=person.actor(surface="web"))
 
 
 def preview(client, page=ALL, **fields):
@@ -236,7 +234,7 @@ def test_whoever_is_no_admin_of_a_list_reads_it_and_changes_nothing(signed_in, a
 def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in, connection):
     mailbox = connection.mailboxes.get()
     person = make_person("m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox)
-    assert list_for(person, f"mailbox-{mailbox.pk}").may_change(person.actor(surface="web"))
+    assert may_change(person.actor(surface="web"), ListScope(mailbox=mailbox.pk))
     other = f"connection-{make_connection('other').pk}"
     for scope in ("mailbox-0", "nobody", "connection-x", other):
         assert list_for(person, scope) is None, scope

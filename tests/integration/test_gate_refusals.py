@@ -14,7 +14,7 @@ from audit.models import Entry
 from mirror.models import Connection, WebhookEvent
 from policy.allowlists.changes import Change, WantedEntry
 from policy.allowlists.judgement import ListScope
-from policy.allowlists.lists import find_list
+from policy.allowlists.lists import find_list, scope_of
 from policy.allowlists.refusals import read_refusals
 from policy.allowlists.rehearsal import rehearse_refusals
 from policy.models import AllowEntry, Allowlist, GateRefusal
@@ -196,7 +196,9 @@ def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_
 
 def passing(admin, change, scope="all"):
     actor = admin.actor(surface="web")
-    found = rehearse_refusals(find_list(scope, "restriction", actor), change, actor, now=timezone.now())
+    found = rehearse_refusals(
+        scope=scope_of(find_list(scope, "restriction", actor)), change=change, actor=actor, now=timezone.now()
+    )
     return [one.refused[0] for one in found.rows]
 
 

@@ -80,7 +80,7 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
         with rolled_back():
             compare_rehearsal_with_judging(mail, root, *change)
     _, second, beside = mail
-    asked = {"kind": "restriction", "change": Change(mode="enforce"), "now": timezone.now()}
+    asked = {"change": Change(mode="enforce"), "now": timezone.now()}
     everything = rehearse(scope=ListScope(), actor=root, **asked)
     assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
     pat = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside).actor(surface="web")
@@ -116,13 +116,13 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
     places = places_of(mail)
     for place, set_to, put_there in before:
         change = Change(mode=set_to, put=wanted(put_there, now))
-        apply_change(scope=places[place], kind="restriction", change=change, version=0, actor=root, now=now)
+        apply_change(scope=places[place], kind="restriction", change=change, version=0, actor=root)
     change = Change(mode=mode, put=wanted(put, now), remove=tuple(remove))
-    told = rehearse(scope=places[where], kind="restriction", change=change, actor=root, now=now, limit=1000)
+    told = rehearse(scope=places[where], change=change, actor=root, now=now, limit=1000)
     was = refused_now(now)
     connection, mailbox = places[where].connection, places[where].mailbox
-    there = Allowlist.objects.for_scope(connection, mailbox)
-    apply_change(scope=places[where], kind="restriction", change=change, version=there.version, actor=root, now=now)
+    there = Allowlist.objects.for_scope(connection, mailbox, "restriction")
+    apply_change(scope=places[where], kind="restriction", change=change, version=there.version, actor=root)
     becomes = refused_now(now)
     inside = {
         one.pk

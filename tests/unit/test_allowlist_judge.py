@@ -134,15 +134,15 @@ def test_whom_a_list_lets_through_is_found_by_the_patterns_that_are_asked_for(pe
 def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
     narrow, wide = listed("enforce", [("acme.com", None)], key=1), listed("enforce", [("ana@acme.com", None)], key=2)
     judged = judge(["ana@acme.com", "bo@acme.com"], [narrow, wide], None, NOW)
-    assert {one: (told.pattern, told.list_id) for one, told in judged.passed.items()} == {
-        "ana@acme.com": ("ana@acme.com", 2), "bo@acme.com": ("acme.com", 1)
+    assert {one: (passed.pattern, passed.label) for one, passed in judged.passed.items()} == {
+        "ana@acme.com": ("ana@acme.com", "list 2"), "bo@acme.com": ("acme.com", "list 1")
     }  # fmt: skip
     later = NOW + timedelta(days=1)
     both = judge(["BO@acme.com"], [listed("enforce", [("acme.com", later)]), narrow], None, NOW)
     assert (both.labels, both.versions) == ("list 1 and list 1", "version 1 and version 1")
-    assert both.passed == {"BO@acme.com": AllowedBy("BO@acme.com", "acme.com", 1, "list 1", None, later)}
+    assert both.passed == {"BO@acme.com": AllowedBy("acme.com", "list 1")}
     known = judge(["ana@x.io"], [listed("contacts", [])], {"ana@x.io"}, NOW)
-    assert known.passed == {"ana@x.io": AllowedBy("ana@x.io", "", None, "the contacts of the account")}
+    assert known.passed == {"ana@x.io": AllowedBy("", "the contacts of the account")}
 
 
 def test_contacts_that_were_never_read_are_nobody_and_said_so():
