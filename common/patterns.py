@@ -22,10 +22,15 @@ def comparable(address: str) -> str:
 
 def comparable_text(text: str) -> str:
     """Return an address as somebody typed it in its comparable form; what is no address as it is."""
+    return compared(text) or text
+
+
+def compared(recipient: str) -> str | None:
+    """Return a recipient in the form in which lists compare it; None for what is no address."""
     try:
-        return comparable(clean_address(text))
+        return comparable(clean_address(recipient))
     except ValueError:
-        return text
+        return None
 
 
 def read_pattern(text: str) -> str:
@@ -98,11 +103,3 @@ def _sentence(text: str) -> str:
 def _shown(text: str) -> str:
     # Control characters are escaped: the sentence may end in a log or a terminal.
     return ascii(text[:80])
-
-
-def compared(recipient: str) -> str | None:
-    """Return a recipient in the form in which lists compare it; None for what is no address."""
-    try:
-        return comparable(clean_address(recipient))
-    except ValueError:
-        return None

@@ -56,8 +56,8 @@ def _take(piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed, gra
     else:
         value = (value or next((following[0] for following in rest), "")).strip('"')
         # Two recipients are both asked for; of what can only be one thing, the last counts.
-        kept = found.values.get(token, "") if token in grammar.gathered else ""
-        found.values[token] = f"{kept} {value}".strip()
+        before = found.values.get(token, "") if token in grammar.gathered else ""
+        found.values[token] = f"{before} {value}".strip()
 
 
 def as_asked(value: object, most: int = 200) -> str:

@@ -82,8 +82,8 @@ def problem_of(url: str) -> str:
         with connect(server, connect_timeout=3, timeout=3) as smtp:
             smtp.noop()
     except smtplib.SMTPAuthenticationError as error:
-        said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
-        return f"{server} does not take the user and password of EMAIL_URL: {error.smtp_code} {said[:200]}"
+        reply = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        return f"{server} does not take the user and password of EMAIL_URL: {error.smtp_code} {reply[:200]}"
     except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
         return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."
     return ""

@@ -27,8 +27,8 @@ def words_of(text: str) -> list[str]:
         # Nothing to take apart: most of what is written, and in a tenth of the time.
         return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
     plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
-    kept = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
-    return [word[:MAX_WORD] for word in _WORD.findall(kept)]
+    letters = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    return [word[:MAX_WORD] for word in _WORD.findall(letters)]
 
 
 def words_of_address(address: str) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from common.fingerprint import Content
-from common.patterns import compared
+from common.patterns import comparable_text
 from mirror.models import Revision
 from risk.addresses import bare_address
 
@@ -41,7 +41,7 @@ def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]
 
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
     """Return recipients as they are stored to be judged in great numbers; what is no address stays as it is."""
-    return list(dict.fromkeys(compared(one) or one for one in recipients))
+    return list(dict.fromkeys(comparable_text(one) for one in recipients))
 
 
 def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:

@@ -355,9 +355,9 @@ class Added:
                 self.counts[" ".join(value.split())[:200]] = None
 
     def _words(self, value: str, texts: dict[str, None]) -> None:
-        said = "".join(_STRING.findall(value)).strip()
-        if said and len(texts) < MAX_TEXTS:
-            texts[said] = None
+        joined = "".join(_STRING.findall(value)).strip()
+        if joined and len(texts) < MAX_TEXTS:
+            texts[joined] = None
 
     def announced(self, elements: Iterable[Mapping[str, str]]) -> Iterator[tuple[Hidden, str]]:
         """Yield what is added, each with the label that announces it. `elements` are the attributes of all tags."""

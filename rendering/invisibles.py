@@ -106,8 +106,8 @@ def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     at, ordinary = 0, []
     for run in _RUN.finditer(text):
         whole = run.group()
-        kept, found = _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
-        ordinary.append(text[at : run.start()] + kept)
+        needed, found = _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
+        ordinary.append(text[at : run.start()] + needed)
         at = run.end()
         for character in found:
             tally.counts[name_of(character)] += 1
@@ -144,18 +144,18 @@ def _judge(text: str, run: re.Match[str]) -> tuple[str, str]:
     found = run.group()
     before = text[run.start() - 1] if run.start() else ""
     after = text[run.end()] if run.end() < len(text) else ""
-    kept = ""
+    needed = ""
     if before and not before.isspace() and found[0] in "\ufe0e\ufe0f":
-        kept, found = found[0], found[1:]
+        needed, found = found[0], found[1:]
     if before == "\U0001f3f4" and found.endswith("\U000e007f") and _tag_text(found) in _FLAGS:
-        return kept + found, ""
+        return needed + found, ""
     if found == "\u200d" and _is_emoji(before) and _is_emoji(after):
-        return kept + found, ""
+        return needed + found, ""
     if found in ("\u200c", "\u200d") and _needs_joiners(before):
-        return kept + found, ""
+        return needed + found, ""
     if run.start() == 0 and found == "\ufeff":
         return "", ""  # a byte order mark at the very start says nothing
-    return kept, found
+    return needed, found
 
 
 def _is_emoji(character: str) -> bool:

@@ -131,7 +131,7 @@ def read_link(
     if base and not _PARTS.match(target):
         target = _joined(base, target)
     scheme, host, flags = _split_target(target)
-    shown, *heard = (_one_line(said) for said in (text, *labels))
+    shown, *heard = (_one_line(one) for one in (text, *labels))
     claim = ""
     if scheme in PLAIN_SCHEMES and not written_out:
         goes_to = partial(_is_target, scheme=scheme, host=host, target=target)
@@ -204,9 +204,9 @@ def scripts(word: str) -> frozenset[str]:
 def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str) -> str:
     """Return the first of these texts of a link that names an address which the link does not go to."""
     for text in texts:
-        told = [goes_to(one) for one in find_hosts(readable(text[:MAX_TEXT]))]
+        matches = [goes_to(one) for one in find_hosts(readable(text[:MAX_TEXT]))]
         # Of mail addresses each must be the one written to; of hosts one is enough.
-        if told and not (all(told) if scheme == "mailto" else any(told)):
+        if matches and not (all(matches) if scheme == "mailto" else any(matches)):
             return _one_line(text)
     return ""
 

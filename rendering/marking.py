@@ -326,9 +326,9 @@ class _Walker:
         if is_seen and "data-labels" in attributes:
             self.link_texts.add_labels(self.labels[int(attributes["data-labels"])])
         if element.drawn:
-            kept = harmless_style(style, element.look.size, is_seen) if style else ""
-            self.coloured = self.coloured or "color:" in kept
-            marks = f' style="{kept}"' if kept else ""
+            harmless = harmless_style(style, element.look.size, is_seen) if style else ""
+            self.coloured = self.coloured or "color:" in harmless
+            marks = f' style="{harmless}"' if harmless else ""
             marks += "".join(
                 f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start", "value") if n in attributes
             )
@@ -337,7 +337,7 @@ class _Walker:
                 element.link.mark = self.page.next_mark("link")
                 marks += f' id="{element.link.mark}" title="{html.escape(named(target))}"'
             if element.tag == "center":
-                marks = marks if "text-align" in kept else ' style="text-align:center;"'
+                marks = marks if "text-align" in harmless else ' style="text-align:center;"'
             self.page.out.append(f"<{element.drawn}{marks}>")
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
@@ -491,5 +491,5 @@ class _Walker:
 def tidy(text: str) -> str:
     """Return text with no more than one empty line in a row and no spaces at the ends of lines."""
     lines = [line.strip(" ") for line in text.split("\n")]
-    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
-    return "\n".join(kept).strip()
+    result = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
+    return "\n".join(result).strip()

@@ -70,15 +70,15 @@ def cut_text(box: Box) -> str:
 
 
 def text_of(parts: "list[str | Box]") -> str:
-    said: list[str] = []
+    pieces: list[str] = []
     room = MAX_READ
     for part in parts:
         for piece in [part] if isinstance(part, str) else part.text():
-            said.append(piece[:room])
+            pieces.append(piece[:room])
             room -= len(piece)
             if room <= 0:
-                return " ".join("".join(said).split())
-    return " ".join("".join(said).split())
+                return " ".join("".join(pieces).split())
+    return " ".join("".join(pieces).split())
 
 
 def readings(how: str, written: str, read: str, *, at: int = 0) -> ReorderedText:
@@ -430,13 +430,13 @@ class ReadingOrder:
             return None
         moved, box.moved = box.moved, []
         box.how = displaced(box) if box.above is not None else ""
-        is_told = box.is_block and (
+        is_announced = box.is_block and (
             len(moved) > 1 or any(one.word_count < box.word_count or is_pulled_out(one) for one in moved)
         )
         if box.above is not None:
             # Text that was moved is read as it is written where nothing else stands beside it.
-            box.above.moved += [*([] if is_told else moved), *([box] if box.how else [])][:MAX_REORDERED]
-        if is_told:
+            box.above.moved += [*([] if is_announced else moved), *([box] if box.how else [])][:MAX_REORDERED]
+        if is_announced:
             how = ", ".join(dict.fromkeys(one.how for one in moved))
             return readings(how, cut_text(box), "", at=cut_text(box).find("["))
         if how := turned(box):

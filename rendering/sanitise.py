@@ -105,24 +105,24 @@ def harmless_style(style: Style, size: float, paints_background: bool) -> str:
     Dashed lines are kept for our marks alone, so that a message cannot draw boxes that look like them. A line through
     text is drawn where its end is known (`marking`).
     """
-    kept: dict[str, str] = {name: style[name] for name in _CHOICES if style.get(name) in _CHOICES[name]}
+    harmless: dict[str, str] = {name: style[name] for name in _CHOICES if style.get(name) in _CHOICES[name]}
     if "underline" in (style.get("text-decoration-line") or style.get("text-decoration", "")).split():
-        kept["text-decoration"] = "underline"
-    kept |= _colours(style, paints_background)
+        harmless["text-decoration"] = "underline"
+    harmless |= _colours(style, paints_background)
     if "font-size" in style or "font" in style:
-        kept["font-size"] = f"{min(max(size, 9.0), 48.0):.0f}px"
+        harmless["font-size"] = f"{min(max(size, 9.0), 48.0):.0f}px"
     if "monospace" in style.get("font-family", "") or "courier" in style.get("font-family", ""):
-        kept["font-family"] = "monospace"
+        harmless["font-family"] = "monospace"
     elif "sans-serif" in style.get("font-family", "") or "arial" in style.get("font-family", ""):
-        kept["font-family"] = "sans-serif"
+        harmless["font-family"] = "sans-serif"
     for name in _SPREAD:
         if name in style:
-            kept[name] = _spread(style[name], size)
+            harmless[name] = _spread(style[name], size)
     for name in _BORDERS:
         if line := _border(style.get(name, "")):
-            kept[name] = line
-    kept |= _width(style)
-    return "".join(f"{name}:{value};" for name, value in kept.items() if value)
+            harmless[name] = line
+    harmless |= _width(style)
+    return "".join(f"{name}:{value};" for name, value in harmless.items() if value)
 
 
 def picture_size(attributes: Mapping[str, str]) -> str:

@@ -159,23 +159,23 @@ def _name_lie(named: NamedAddress) -> Finding | None:
     domain = domain_of(named.address)
     hosts = find_hosts(readable(named.name))
     if mail := next((one.text for one in hosts if one.local), ""):
-        said = normalise_address(mail).lower()
-        if said == named.address.lower():
+        claimed = normalise_address(mail).lower()
+        if claimed == named.address.lower():
             return None
-        return _name_finding(named, said, is_milder=domain_of(said) == domain)
+        return _name_finding(named, claimed, is_milder=domain_of(claimed) == domain)
     found = (one.host for one in hosts if not is_same_registrant(one.host, domain))
     other = next((host for host in found if host.rpartition(".")[2] not in _NO_DOMAINS), "")
     return _name_finding(named, other, is_milder=True) if other else None
 
 
-def _name_finding(named: NamedAddress, said: str, *, is_milder: bool) -> Finding:
+def _name_finding(named: NamedAddress, claimed: str, *, is_milder: bool) -> Finding:
     return finding(
         "name_says_address",
         f"The {named.whose}'s name shows another address than the real one."
         if named.whose != "Reply-To"
         else "The name in Reply-To shows another address than the real one.",
         f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
-        (named.address, said),
+        (named.address, claimed),
         is_milder=is_milder,
         anchor=address_anchor(named.address),
     )

@@ -259,9 +259,9 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
 
 def _named_in(rendered: RenderedMessage) -> set[str]:
     """Return the mail addresses and hosts that a message says or leads to; HTML may name more than its text does."""
-    said = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
+    mails = {mail.lower() for mail in _MAIL.findall(rendered.plain[:500_000])}
     targets = ((link, link.target.lower()) for link in rendered.links)
-    return said | {
+    return mails | {
         target[7:].partition("?")[0] if target.startswith("mailto:") else link.host for link, target in targets
     }
 

@@ -111,11 +111,11 @@ def _may_be_named(address: str, greeting: Greeting, greeted: list[str]) -> bool:
         return True
     if any(is_one_name(one, other) for one in spelled for other in words):
         return True
-    is_told = not GIVEN_NAMES.isdisjoint(words)
+    names_somebody = not GIVEN_NAMES.isdisjoint(words)
     if greeting.is_titled and len(greeted) == 1:
         # A family name follows a title, so only an address that holds one can contradict it.
-        is_told = is_told and any(len(word) > 2 and word not in GIVEN_NAMES for word in words)
-    return not is_told
+        names_somebody = names_somebody and any(len(word) > 2 and word not in GIVEN_NAMES for word in words)
+    return not names_somebody
 
 
 def is_one_name(one: str, other: str) -> bool:

@@ -188,8 +188,8 @@ class AdminClient(Client):
             body["approval_code"] = approval_code
         answer = self.ask("PUT", "/v1/mailboxes/{}/allowlist", mailbox_id, body=body)
         if answer.get("status") == "pending_approval":
-            said = str(answer.get("message") or "An operator has to confirm this.")
-            return ListAtGate(mode="", version=version, entries=(), waits_for=said[:300])
+            message = str(answer.get("message") or "An operator has to confirm this.")
+            return ListAtGate(mode="", version=version, entries=(), waits_for=message[:300])
         return _list_in(answer)
 
     def list_refusals(self, *, cursor: str = "") -> tuple[list[dict[str, Any]], str]:

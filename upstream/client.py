@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from common.exchange import Deadline
+from common.exchange import Answer, Deadline
 from upstream import errors
 from upstream.events import storable
-from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
+from upstream.wire import TOTAL_TIMEOUT, exchange
 
 # All pages of one list together.
 WHOLE_TIMEOUT = 25.0
@@ -227,8 +227,8 @@ def _parsed(answer: Answer) -> dict[str, Any] | None:
 
 def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamError:
     status, body = answer.status, found or {}
-    said = str(body.get("error") or "")[:300]
-    sentence = f"MultiMail answered {status}: {said}" if said else f"MultiMail answered {status}."
+    message = str(body.get("error") or "")[:300]
+    sentence = f"MultiMail answered {status}: {message}" if message else f"MultiMail answered {status}."
     if status == 429:
         header = answer.headers.get("Retry-After", "")
         return errors.Throttled(sentence, retry_after=min(float(header), 3600) if header.isdecimal() else 30.0)

@@ -8,34 +8,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-_NAMES: Mapping[str, str] = {
-    "message.received": "received",
-    "email.received": "received",
-    "inbound": "received",
-    "message.sent": "sent",
-    "email.sent": "sent",
-    "message.delivered": "delivered",
-    "email.delivered": "delivered",
-    "delivery": "delivered",
-    "message.bounced": "bounced",
-    "email.bounced": "bounced",
-    "bounce": "bounced",
-    "message.complained": "complained",
-    "email.complained": "complained",
-    "complaint": "complained",
-    "oversight.pending": "pending",
-    "message.pending_approval": "pending",
-    "email.pending": "pending",
-    "message.pending_send_approval": "pending",
-    "oversight.approved": "approved",
-    "message.approved": "approved",
-    "email.approved": "approved",
-    "oversight.rejected": "rejected",
-    "message.rejected": "rejected",
-    "email.rejected": "rejected",
-    "message.cancelled": "cancelled",
-    "message.failed": "failed",
+# Every spelling of each kind.
+_SPELLINGS = {
+    "received": "message.received email.received inbound",
+    "sent": "message.sent email.sent",
+    "delivered": "message.delivered email.delivered delivery",
+    "bounced": "message.bounced email.bounced bounce",
+    "complained": "message.complained email.complained complaint",
+    "pending": "oversight.pending message.pending_approval email.pending message.pending_send_approval",
+    "approved": "oversight.approved message.approved email.approved",
+    "rejected": "oversight.rejected message.rejected email.rejected",
+    "cancelled": "message.cancelled",
+    "failed": "message.failed",
 }
+_NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
 # About no message that is there: what a restriction kept out is read from the gate's list of it.
 REFUSED = "message.refused"
