@@ -8,7 +8,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -33,15 +33,6 @@ _HEADERS = {
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back, with as much of the body as its reader allows."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class NotConnected(Exception):

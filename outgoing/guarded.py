@@ -4,12 +4,12 @@ Plain http and private addresses are for the exact origins in OUTGOING_ALLOW onl
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import requests
 from django.conf import settings
 
 from common import exchange as http
-from common.exchange import Answer
 from common.origins import origin_of
 
 MAX_ANSWER = 64 * 1024
@@ -27,6 +27,15 @@ class DeliveryError(Exception):
         self.refused = refused
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, headers and at most MAX_ANSWER bytes of body."""
+
+    status: int
+    headers: requests.structures.CaseInsensitiveDict[str]
+    body: bytes
+
+
 def request(
     method: str,
     url: str,
@@ -36,7 +45,7 @@ def request(
     allow: Iterable[str] | None = None,
     limit: float = TOTAL_TIMEOUT,
 ) -> Answer:
-    """Send one request; return the answer, whatever its status, with at most MAX_ANSWER bytes. Redirects are answers.
+    """Send one request and return the answer, whatever its status; redirects are answers, not followed.
 
     `allow` are exact origins that may be private or plain http (default: OUTGOING_ALLOW). Raises DeliveryError, at the
     latest after `limit` seconds.

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from common.exchange import Answer, Deadline
+from common.exchange import Deadline
 from upstream import errors
 from upstream.events import storable
-from upstream.wire import TOTAL_TIMEOUT, exchange
+from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
 # All pages of one list together.
 WHOLE_TIMEOUT = 25.0

@@ -3,19 +3,29 @@
 It calls only hosts that MultiMail may have, and private addresses only where the operator named them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 import requests
 
 from common import exchange as http
-from common.exchange import Answer, Deadline
+from common.exchange import Deadline
 from upstream import errors, hosts
 
 CONNECT_TIMEOUT = 3.0
 SILENCE_TIMEOUT = 10.0
 # All of one exchange, look-up of the name included. Far below the lease of a decision (60 s).
 TOTAL_TIMEOUT = 20.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: the whole of it, or there is none."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
 
 
 def exchange(

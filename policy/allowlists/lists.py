@@ -52,7 +52,7 @@ def mode_words(kind: str, mode: str) -> ModeWords:
 
 
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
-_PLACES = {"connection": Connection, "mailbox": Mailbox}
+_PLACES: Mapping[str, type[Connection] | type[Mailbox]] = {"connection": Connection, "mailbox": Mailbox}
 
 
 def scope_of(row: Allowlist) -> ListScope:
