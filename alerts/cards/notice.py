@@ -1,15 +1,15 @@
 """Cards that are about no message of the mirror: a connection, the desk itself, or mail refused at the gate."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from django.conf import settings
 from django.urls import reverse
 
 from alerts.cards.markup import Card, Field, Markup, moment_field, text_field
 from alerts.cards.message import triggered_by
-from alerts.events import REFUSED
+from alerts.ledger_events import REFUSED
 from alerts.models import Destination
+from approvals.decisions.status import Status
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Connection
@@ -17,33 +17,25 @@ from mirror.models import Connection
 MAX_NAME, MAX_EXPLANATION = 80, 700
 
 
-@dataclass(frozen=True)
-class Notice:
-    """`word` and `tone` as of a message's status; `meaning` says what it costs and what to do."""
-
-    word: str
-    tone: str
-    meaning: str
-
-
-_PAUSED = Notice("Paused", "orange", "Nothing is decided through it until it goes on.")
+# As a message's status; the detail says what it costs and what to do.
+_PAUSED = Status("Paused", "orange", "Nothing is decided through it until it goes on.")
 _NOTICES = {
-    "connection.failing": Notice(
+    "connection.failing": Status(
         "Cannot be reached",
         "rose",
         "New mail may be held there that is not on the desk yet. It is tried again by itself.",
     ),
     "connection.paused": _PAUSED,
     "connection.paused_by_hand": _PAUSED,
-    "connection.recovered": Notice("Reached again", "green", "The queue is being brought up to date."),
-    "connection.resumed": Notice("Goes on", "green", "Decisions are carried out again."),
-    "connection.stale": Notice(
+    "connection.recovered": Status("Reached again", "green", "The queue is being brought up to date."),
+    "connection.resumed": Status("Goes on", "green", "Decisions are carried out again."),
+    "connection.stale": Status(
         "Out of date", "orange", "The queue may lack mail that is held. What stands there can still be decided."
     ),
-    "connection.fresh_again": Notice("Up to date again", "green", "The queue is complete."),
-    "connection.removed": Notice("Removed", "plain", "The desk does not ask it any more."),
+    "connection.fresh_again": Status("Up to date again", "green", "The queue is complete."),
+    "connection.removed": Status("Removed", "plain", "The desk does not ask it any more."),
 }
-_UNKNOWN = Notice("Changed", "plain", "Look at the desk.")
+_UNKNOWN = Status("Changed", "plain", "Look at the desk.")
 
 
 def notice_card(about: str, entry: Entry | None, destination: Destination, markup: Markup) -> Card:
@@ -81,7 +73,7 @@ def _status_card(about: str, entry: Entry | None, explanation: str, markup: Mark
     return Card(
         title=f"{subject}: {notice.word.lower()}",
         url=f"{settings.PUBLIC_URL}{path}",
-        description=f"{markup.bold(f'{notice.word}.')} {notice.meaning}{more}",
+        description=f"{markup.bold(f'{notice.word}.')} {notice.detail}{more}",
         tone=notice.tone,
         fields=fields,
         footer=f"Countersign · about {'a connection' if connection else 'the desk'}",

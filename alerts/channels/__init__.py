@@ -8,25 +8,23 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from alerts.channels.base import Channel
+from alerts.channels.base import Channel, NotInstalled
 
 DEFAULT_KIND = "discord_webhook"
 
 
 @cache
-def all_channels() -> Mapping[str, "Channel"]:
+def all_channels() -> Mapping[str, Channel]:
     """Return every channel by its kind, in the order in which the form offers them."""
     folders = sorted(found.name for found in iter_modules(__path__) if found.ispkg)
     channels = [one for name in folders for one in import_module(f"{__name__}.{name}").CHANNELS]
     return {channel.kind: channel for channel in channels}
 
 
-def channel_of(kind: str) -> "Channel":
-    """Return the channel of a destination's kind."""
-    return all_channels()[kind]
+def channel_of(kind: str) -> Channel:
+    """Return the channel of a destination's kind; one that refuses everything where the kind's folder was removed."""
+    return all_channels().get(kind) or NotInstalled()
 
 
 def card_kinds() -> list[str]:

@@ -6,7 +6,7 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from django.core.exceptions import ValidationError
 
-from alerts.cards.markup import Card, Markup
+from alerts.cards.markup import Card, Markup, PlainMarkup
 from alerts.models import Destination
 from common.postgres import clock
 from outgoing.guarded import TOTAL_TIMEOUT
@@ -30,13 +30,17 @@ TEST_CARD = Card(
 )
 
 
-class Refused(Exception):
-    """The other side refused, and the same request would be refused again."""
+class NotPosted(Exception):
+    """It was not accepted; `status` and `answer` are what the other side answered, if anything."""
 
     def __init__(self, sentence: str, *, status: int | None = None, answer: str = "") -> None:
         super().__init__(sentence)
         self.status = status
         self.answer = answer
+
+
+class Refused(NotPosted):
+    """The other side refused, and the same request would be refused again."""
 
 
 class DestinationGone(Refused):
@@ -51,26 +55,18 @@ class CardRefused(Refused):
     """This body is not accepted."""
 
 
-class RetryLater(Exception):
+class RetryLater(NotPosted):
     """Not now. `seconds` is how long everything for this destination waits, where the destination or our own count of
-    its limit says so. Without it something failed, and `status` is what it answered, if anything.
+    its limit says so. Without it something failed.
 
     With `whole_service` every destination of the same service waits.
     """
 
     def __init__(
-        self,
-        sentence: str,
-        *,
-        seconds: float | None = None,
-        status: int | None = None,
-        answer: str = "",
-        whole_service: bool = False,
+        self, sentence: str, *, seconds: float | None = None, whole_service: bool = False, **answered: Any
     ) -> None:
-        super().__init__(sentence)
+        super().__init__(sentence, **answered)
         self.seconds = seconds
-        self.status = status
-        self.answer = answer
         self.whole_service = whole_service
 
 
@@ -136,6 +132,8 @@ class Channel(ABC):
     hosts: ClassVar[tuple[str, ...]] = ()
     # A module with URL patterns of its own.
     urls: ClassVar[str] = ""
+    # Why an address cannot be one of this kind, in words; empty where it can.
+    url_error: ClassVar[Callable[[str], str]]
     # What each refused status means for whoever sends a test, and what to do about it.
     refusals: ClassVar[Mapping[int, str]] = {}
     redirected = "{service} sends us elsewhere ({status}), and nothing is posted there. Put in the address it leads to."
@@ -163,9 +161,11 @@ class Channel(ABC):
             raise ValidationError(errors)
         return values
 
-    @abstractmethod
     def clean_field(self, name: str, value: str) -> str:
         """Return one value as it is stored. Raises ValidationError with a sentence that does not repeat it."""
+        if error := self.url_error(value):
+            raise ValidationError(error)
+        return value
 
     @abstractmethod
     def address(self, destination: Destination) -> str:
@@ -263,3 +263,20 @@ class EventChannel(Channel):
         data = {"event": TEST_EVENT, "text": "A test from Countersign. Nobody is waiting for anything."}
         body = json.dumps(self.envelope(TEST_EVENT, clock(), event_id, data), ensure_ascii=False)
         return self.post_event(destination, body.encode(), event_id=event_id, limit=limit)
+
+
+class NotInstalled(CardChannel, EventChannel):
+    """Stands for a kind whose folder was removed. What is due for it switches the destination off."""
+
+    kind, label = "", "Not installed"
+    not_ready = "This kind is not installed."
+    fields = ()
+    markup = PlainMarkup()
+
+    def address(self, destination: Destination) -> str:
+        return ""
+
+    def _refuse(self, *_args: Any, **_options: Any) -> Any:
+        raise DestinationGone(self.not_ready)
+
+    clean_field = body = shorten = lines_body = post = edit = post_event = post_test = _refuse

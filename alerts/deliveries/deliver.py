@@ -18,7 +18,7 @@ from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, CardGone, CardRefused, DestinationGone, Posted, RetryLater
 from alerts.deliveries import digests
 from alerts.deliveries.claims import Claim, claim, lock
-from alerts.deliveries.events import send_event
+from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.waits import ACTOR, hold_back, hold_back_service, note_answer, note_failure, switch_off
 from alerts.models import Card, Delivery, Destination
 from approvals.querysets.messages import desk_messages
@@ -156,7 +156,7 @@ def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
     if posted.channel and posted.channel != destination.posts_in:
         Destination.objects.filter(pk=destination.pk).update(posts_in=posted.channel)
     details = {"destination": destination.name, "card": posted.message_id, "shows": word}
-    record("alert.delivered", actor=ACTOR, details=details, **_subject(delivery))
+    record("alert.delivered", actor=ACTOR, details=details, **delivery.ledger_subject)
     log.info("alert delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": word})
     return "delivered"
 
@@ -195,16 +195,9 @@ def _end(claimed: Claim, sentence: str, *, status: int | None = None, answer: st
     _store(claimed.delivery, answer=answer)
     claimed.delivery.failed(error=sentence, status=status)
     for one in (claimed.delivery, *digests.failed(claimed, error=sentence)):
-        record("alert.failed", actor=ACTOR, details={"explanation": sentence}, **_subject(one))
+        record("alert.failed", actor=ACTOR, details={"explanation": sentence}, **one.ledger_subject)
 
 
 def _store(delivery: Delivery, **values: str) -> None:
     """Store what went out or what came back, for the log, unless it was erased in the meantime."""
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(**values)
-
-
-def _subject(delivery: Delivery) -> dict[str, Any]:
-    message = delivery.message
-    if message is None:
-        return {}
-    return {"connection": message.connection_id, "message": message.public_id, "words": message.ledger_words()}

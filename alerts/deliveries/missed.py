@@ -9,7 +9,7 @@ from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 from alerts.channels import card_kinds
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, Planned
-from alerts.events import REFUSED
+from alerts.ledger_events import REFUSED
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.models.destinations import OneSpelling
 from audit.models import Entry
@@ -19,7 +19,7 @@ from mirror.models import Message
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 _AT_A_TIME = 200
-# As alerts.events.about_of says it.
+# As alerts.ledger_events.about_of says it.
 _REFUSAL = Concat(Value("refusal/"), Cast(OuterRef("pk"), CharField()))
 _CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharField()))
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from alerts.channels import card_kinds
-from alerts.events import ENDS, EVENTS, about_of
+from alerts.ledger_events import ENDS, EVENTS, about_of
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.enqueue import enqueue

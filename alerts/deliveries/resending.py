@@ -39,26 +39,8 @@ def resend(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Deli
 
 def _repeat(found: Delivery, actor: Actor) -> Delivery:
     event = {"event_id": found.event_id, "request": found.request} if found.kind == Delivery.Kind.EVENT else {}
-    again = Delivery.objects.create(
-        kind=found.kind,
-        destination=found.destination,
-        card=found.card,
-        digest=found.digest,
-        message=found.message,
-        entry=found.entry,
-        action=found.action,
-        trace=found.trace,
-        again_of=found,
-        **event,
-    )
-    message = found.message
-    record(
-        "alert.sent_again",
-        actor=actor,
-        connection=message.connection_id if message else None,
-        message=message.public_id if message else None,
-        details={"destination": found.destination.name},
-        words=message.ledger_words() if message else (),
-    )
+    names = ("kind", "destination", "card", "digest", "message", "entry", "action", "trace")
+    again = Delivery.objects.create(again_of=found, **{name: getattr(found, name) for name in names}, **event)
+    record("alert.sent_again", actor=actor, details={"destination": found.destination.name}, **found.ledger_subject)
     enqueue("alerts.tasks.deliver", again.pk)
     return again

@@ -49,8 +49,13 @@ def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) 
     """Let nothing go to a destination any more, and say so in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
-        details = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}
-        record("destination.switched_off", actor=actor, details=details)
+        record_change("destination.switched_off", destination, actor, before="on", after="off", explanation=because)
+
+
+def record_change(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:
+    """Record how a destination was set, and how it is set now."""
+    details = {"destination": destination.name, **more, **changed(before=before, after=after)}
+    record(action, actor=actor, details=details)
 
 
 def _hold(destinations: QuerySet[Destination], seconds: float) -> None:

@@ -15,9 +15,9 @@ from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe
 from alerts.errors import ChannelTaken, DestinationMissing, DestinationNotAllowed
-from alerts.events import actions_of
+from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
-from audit.recording import changed, record
+from audit.recording import record
 from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
@@ -72,20 +72,16 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     """Add a destination, whose address a form has checked; alerts begin at once. Some kinds get a new secret."""
     check_may_manage(actor)
     with _answering_alone(settings.answers_channel):
+        same = ("name", "privacy", "witnesses", "kind", "channel", "answers_channel")
         destination = Destination.objects.create(
-            name=settings.name,
-            privacy=settings.privacy,
-            witnesses=settings.witnesses,
-            kind=settings.kind,
             url=url,
-            channel=settings.channel,
-            answers_channel=settings.answers_channel,
             secret=settings.secret or channel_of(settings.kind).new_secret(),
+            **{name: getattr(settings, name) for name in same},
         )
     if settings.events:
         _add_first_routes(destination, settings)
     _enqueue_head(destination, was=False)
-    _record("destination.added", destination, actor, before="", after=describe(destination))
+    waits.record_change("destination.added", destination, actor, before="", after=describe(destination))
     return destination
 
 
@@ -114,7 +110,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         destination.save(update_fields=["name", "privacy", "witnesses", *where])
     _enqueue_head(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
-    _record("destination.changed", destination, actor, before=before, after=describe(destination), **moved)
+    waits.record_change("destination.changed", destination, actor, before=before, after=describe(destination), **moved)
     return destination
 
 
@@ -131,7 +127,9 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
         on = ["switched_off_at", "switched_off_because", "told_since"]
         destination.save(update_fields=[*on, "failures", "waits_until"])
         _enqueue_head(destination, was=False)
-        _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
+        waits.record_change(
+            "destination.switched_on", destination, actor, before="off", after="on", explanation=because
+        )
     return destination
 
 
@@ -160,7 +158,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     off = ["removed_at", "switched_off_at", "switched_off_because"]
     destination.save(update_fields=[*off, "url", "secret", "secret_before"])
     destination.routes.all().delete()
-    _record("destination.removed", destination, actor, before=before, after="")
+    waits.record_change("destination.removed", destination, actor, before=before, after="")
     return destination
 
 
@@ -212,17 +210,14 @@ def _answering_alone(channel: str) -> Iterator[None]:
         with transaction.atomic():
             yield
     except IntegrityError as error:
-        if _constraint_of(error) != _ONE_ANSWERS:
+        cause = error.__cause__
+        if not isinstance(cause, psycopg.Error) or cause.diag.constraint_name != _ONE_ANSWERS:
             raise
         other = Destination.objects.answering(channel).first()
         raise ChannelTaken(
             f"{other or 'Another destination'} answers what began in {channel} already, and only one can. Take it off "
             "there first."
         ) from error
-
-
-def _constraint_of(error: IntegrityError) -> str | None:
-    return error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg.Error) else None
 
 
 def _enqueue_head(destination: Destination, *, was: bool) -> None:
@@ -236,8 +231,3 @@ def _add_first_routes(destination: Destination, settings: Settings) -> None:
     wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
     actions = actions_of(settings.events)
     Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)
-
-
-def _record(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:
-    details = {"destination": destination.name, **more, **changed(before=before, after=after)}
-    record(action, actor=actor, details=details)

@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.forms.models import model_to_dict
 
 from alerts.channels import DEFAULT_KIND, all_channels, channel_of
-from alerts.channels.base import Channel
 from alerts.destinations.commands import Settings
 from alerts.destinations.routes import RouteSettings
-from alerts.events import EVENTS
+from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
+from common.forms import SentenceForm
 
 _EVENTS = [(event.name, event.words) for event in EVENTS]
 _NO_SUCH_EVENT = "Choose from the events that stand here."
@@ -18,14 +19,16 @@ _NO_SUCH_EVENT = "Choose from the events that stand here."
 _DEFAULT_EVENTS = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
 
 
-class DestinationForm(forms.Form):
+class DestinationForm(SentenceForm):
     """A destination as it is added or changed; a secret that is left empty stays as it is.
 
     The fields of its kind (url, channel, secret) are checked by its channel.
     """
 
     kind = forms.ChoiceField(
-        required=False, error_messages={"invalid_choice": "Choose one of the kinds that stand here."}
+        required=False,
+        choices=lambda: [(one.kind, one.label) for one in all_channels().values()],
+        error_messages={"invalid_choice": "Choose one of the kinds that stand here."},
     )
     name = forms.CharField(
         max_length=80,
@@ -57,15 +60,9 @@ class DestinationForm(forms.Form):
         self.choices = [(str(key), name) for key, name in connections]
         # A destination's kind never changes.
         self.is_new = not kind
-        wanted = kind or self.data.get("kind") or self.initial.get("kind") or DEFAULT_KIND
-        self.channel: Channel = all_channels().get(wanted) or channel_of(DEFAULT_KIND)
-        for name, choices in (
-            ("connections", self.choices),
-            ("kind", [(one.kind, one.label) for one in all_channels().values()]),
-        ):
-            field = self.fields[name]
-            assert isinstance(field, forms.ChoiceField)
-            field.choices = choices
+        wanted = self.data.get("kind") or self.initial.get("kind", "")
+        self.channel = channel_of(kind) if kind else all_channels().get(wanted) or channel_of(DEFAULT_KIND)
+        self.fields["connections"].choices = self.choices  # type: ignore[attr-defined]
         for one in self.channel.fields:
             self.fields[one.name] = forms.CharField(
                 required=False, max_length=one.max_length, error_messages={"max_length": one.too_long}
@@ -117,29 +114,16 @@ class DestinationForm(forms.Form):
     @property
     def typed(self) -> dict[str, Any]:
         """What the form shows again: all but secrets."""
-        if not self.is_bound:
-            return {**self.initial}
-        data: Any = self.data
-        shown = ["name", "answers_channel", *(one.name for one in self.channel.fields if not one.is_secret)]
-        return {
-            **{name: data.get(name, "")[:200] for name in shown},
-            "privacy": data.get("privacy", ""),
-            "events": data.getlist("events"),
-            "connections": data.getlist("connections"),
-            "witnesses": "witnesses" in data,
-        }
+        secrets = {one.name for one in self.channel.fields if one.is_secret}
+        return {name: self[name].value() or "" for name in self.fields if name not in secrets}
 
     def channel_fields(self) -> list[dict[str, Any]]:
         """Return the fields of the kind, each with what is shown in it and what is wrong with it."""
-        problems = self.problems()
+        problems = self.errors_by_field()
         return [
             {"field": one, "value": self.typed.get(one.name, ""), "problem": problems.get(one.name, "")}
             for one in self.channel.fields
         ]
-
-    def problems(self) -> dict[str, str]:
-        """Return the first error of each field."""
-        return {str(name): str(errors[0]) for name, errors in self.errors.items() if errors}
 
 
 def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any]:
@@ -148,10 +132,10 @@ def initial_of(destination: Destination | None, kind: str = "") -> dict[str, Any
         initial = {"kind": kind or DEFAULT_KIND, "name": "", "privacy": "headers", "witnesses": False}
         return {**initial, "events": [*_DEFAULT_EVENTS], "connections": []}
     shown = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
-    return {name: getattr(destination, name) for name in shown}
+    return model_to_dict(destination, fields=shown)
 
 
-class RouteForm(forms.Form):
+class RouteForm(SentenceForm):
     """A route: which events, and where they happen."""
 
     events = forms.MultipleChoiceField(
@@ -168,9 +152,7 @@ class RouteForm(forms.Form):
     def __init__(self, *args: Any, places: Iterable[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.places = [("", "all connections, also those added later"), *places]
-        field = self.fields["place"]
-        assert isinstance(field, forms.ChoiceField)
-        field.choices = self.places
+        self.fields["place"].choices = self.places  # type: ignore[attr-defined]
 
     def settings(self) -> RouteSettings:
         """Return the route, for a command or a preview."""

@@ -2,20 +2,19 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from uuid import UUID
+from typing import Any
 
 from django.db.models import BigIntegerField, OuterRef, Subquery
 from django.db.models.fields.json import KT
 from django.db.models.functions import Coalesce
 
+from alerts.deliveries.waits import record_change
 from alerts.destinations.commands import check_may_manage, locked_destination
 from alerts.destinations.wording import sentence
 from alerts.errors import RouteExists, RouteMissing
-from alerts.events import EVENTS, REFUSED, actions_of, event_of
+from alerts.ledger_events import EVENTS, REFUSED, actions_of, event_of
 from alerts.models import Route
 from audit.models import Entry, EntryDetail
-from audit.recording import changed, record
 from common.postgres.retry import atomic_with_retry
 from mirror.models import Mailbox, Message
 from people.actors import Actor
@@ -37,25 +36,7 @@ class RouteSettings:
         return actions_of(self.events)
 
 
-@dataclass(frozen=True)
-class Act:
-    """What happened, as far as a route may ask for it."""
-
-    action: str
-    connection: int | None
-    mailbox: int | None
-    at: datetime
-    message: UUID | None = None
-    subject: str = ""
-
-    @property
-    def is_of_connection(self) -> bool:
-        """Whether it is about a whole connection."""
-        event = event_of(self.action)
-        return event is not None and event.about == "connection" and self.action != REFUSED
-
-
-def would_go(acts: Iterable[Act], settings: RouteSettings, *, around: int | None = None) -> list[Act]:
+def would_go(acts: Iterable[Any], settings: RouteSettings, *, around: int | None = None) -> list[Any]:
     """Return the acts that this route would deliver, as planning does: of its events, at its place.
 
     `around` is the connection of the mailbox, where the route names one.
@@ -64,15 +45,20 @@ def would_go(acts: Iterable[Act], settings: RouteSettings, *, around: int | None
     return [act for act in acts if act.action in actions and _matches_place(act, settings, around)]
 
 
-def _matches_place(act: Act, settings: RouteSettings, around: int | None) -> bool:
+def _matches_place(act: Any, settings: RouteSettings, around: int | None) -> bool:
     if settings.mailbox is None:
         return settings.connection in (None, act.connection)
     # A route of a mailbox includes acts of its connection.
-    return act.connection == around if act.is_of_connection else act.mailbox == settings.mailbox
+    event = event_of(act.action)
+    is_of_connection = event is not None and event.about == "connection" and act.action != REFUSED
+    return act.connection == around if is_of_connection else bool(act.mailbox == settings.mailbox)
 
 
-def newest_acts() -> list[Act]:
-    """Return the newest acts that are events, newest first, in one query (relies on the ledger's own order)."""
+def newest_acts() -> list[Any]:
+    """Return the newest entries that are events, each with its mailbox and subject, in one query.
+
+    Relies on the ledger's own order.
+    """
     named = [action for event in EVENTS for action in event.actions]
     of_message = Message.objects.filter(public_id=OuterRef("message"))
     found = Entry.objects.filter(action__in=named).newest_first()
@@ -87,8 +73,7 @@ def newest_acts() -> list[Act]:
         ),
         subject=Subquery(of_message.values("subject")[:1]),
     )
-    rows = acts.values_list("action", "connection", "mailbox", "at", "message", "subject")[:MAX_ACTS]
-    return [Act(*one[:-1], subject=one[-1] or "") for one in rows]
+    return list(acts[:MAX_ACTS])
 
 
 @atomic_with_retry
@@ -106,8 +91,7 @@ def add_route(*, destination_id: int, settings: RouteSettings, actor: Actor) -> 
         mailbox_id=settings.mailbox,
         actions=settings.actions,
     )
-    details = {"destination": destination.name, **changed(before="", after=f"told when {sentence(added)}")}
-    record("destination.route_added", actor=actor, details=details)
+    record_change("destination.route_added", destination, actor, before="", after=f"told when {sentence(added)}")
     return added
 
 
@@ -119,6 +103,5 @@ def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")
-    details = {"destination": destination.name, **changed(before=f"told when {sentence(route)}", after="")}
+    record_change("destination.route_removed", destination, actor, before=f"told when {sentence(route)}", after="")
     route.delete()
-    record("destination.route_removed", actor=actor, details=details)

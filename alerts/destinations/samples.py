@@ -11,9 +11,9 @@ from alerts.cards.markup import Card, PlainMarkup
 from alerts.cards.message import CardFacts, message_card
 from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
-from alerts.deliveries.events import event_body
+from alerts.deliveries.event_bodies import event_body
 from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
-from alerts.events import REFUSED, Event, about_of, event_of
+from alerts.ledger_events import REFUSED, Event, about_of, event_of
 from alerts.models import Destination
 from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail

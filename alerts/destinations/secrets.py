@@ -2,11 +2,10 @@
 
 from datetime import timedelta
 
-from alerts.channels import all_channels, channel_of
-from alerts.destinations.commands import check_may_manage
+from alerts.channels import channel_of
+from alerts.deliveries.waits import record_change
+from alerts.destinations.commands import check_may_manage, locked_destination
 from alerts.errors import DestinationMissing, SecretStillValid
-from alerts.models import Destination
-from audit.recording import changed, record
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from people.actors import Actor
@@ -23,11 +22,10 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
     a third secret would end one that the receiver may still use.
     """
     check_may_manage(actor)
-    kinds = [kind for kind, channel in all_channels().items() if channel.makes_secret]
-    signing = Destination.objects.kept().filter(kind__in=kinds)
-    destination = signing.select_for_update().filter(pk=destination_id).first()
-    if destination is None:
-        raise DestinationMissing("This destination was removed in the meantime, or signs nothing.")
+    destination = locked_destination(destination_id)
+    channel = channel_of(destination.kind)
+    if not channel.makes_secret:
+        raise DestinationMissing("This destination signs nothing.")
     now = clock()
     until = destination.secret_before_until
     if overlap and destination.secret_before and until and until > now:
@@ -37,11 +35,10 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
-    destination.secret = secret = channel_of(destination.kind).new_secret()
+    destination.secret = secret = channel.new_secret()
     destination.save(update_fields=["secret", "secret_before", "secret_before_until"])
     after = (
         f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"
     )
-    details = {"destination": destination.name, **changed(before="one secret signs", after=after)}
-    record("destination.secret_rotated", actor=actor, details=details)
+    record_change("destination.secret_rotated", destination, actor, before="one secret signs", after=after)
     return secret

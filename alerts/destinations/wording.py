@@ -1,11 +1,13 @@
 """Destinations and routes in words: for pages, and for the ledger without what would let somebody post there."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.db.models import Q
+
 from alerts.channels import channel_of
-from alerts.events import EVENTS, Event, event_of
+from alerts.ledger_events import EVENTS, Event, event_of
 from alerts.models import Destination, Route
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
@@ -82,27 +84,14 @@ def _failed(failures: int) -> str:
     return "The last attempt failed." if failures == 1 else f"The last {failures} attempts failed."
 
 
-@dataclass(frozen=True)
-class VisiblePlaces:
-    """The connections and mailboxes whose names somebody may read."""
-
-    connections: frozenset[int]
-    mailboxes: frozenset[int]
-
-    def includes(self, route: Route) -> bool:
-        """Whether they may read the name of this route's connection or mailbox."""
-        if route.mailbox_id is not None:
-            return route.mailbox_id in self.mailboxes
-        return route.connection_id is None or route.connection_id in self.connections
-
-
-def visible_places(actor: Actor) -> VisiblePlaces | None:
-    """Return what the actor may see; None for whoever sees all."""
+def hidden_routes(actor: Actor) -> set[int]:
+    """Return the routes whose connection or mailbox the actor may not know."""
     if actor.sees_all():
-        return None
-    connections = Connection.objects.visible_to(actor).values_list("pk", flat=True)
-    mailboxes = Mailbox.objects.visible_to(actor).values_list("pk", flat=True)
-    return VisiblePlaces(frozenset(connections), frozenset(mailboxes))
+        return set()
+    mailboxes, connections = Mailbox.objects.visible_to(actor), Connection.objects.visible_to(actor)
+    of_mailboxes = Q(mailbox__isnull=False) & ~Q(mailbox__in=mailboxes)
+    of_connections = Q(mailbox=None, connection__isnull=False) & ~Q(connection__in=connections)
+    return set(Route.objects.filter(of_mailboxes | of_connections).values_list("pk", flat=True))
 
 
 def events_of(actions: Iterable[str]) -> list[Event]:
@@ -111,8 +100,8 @@ def events_of(actions: Iterable[str]) -> list[Event]:
     return [event for event in EVENTS if event.name in meant]
 
 
-def sentence(route: Route, *, visible: VisiblePlaces | None = None) -> str:
-    """Return what follows “Notifies about”, for whoever sees all, or as far as somebody may see.
+def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
+    """Return what follows “Notifies about”; of the hidden routes without where it must happen.
 
     Relies on `connection` and `mailbox` being loaded.
     """
@@ -120,7 +109,7 @@ def sentence(route: Route, *, visible: VisiblePlaces | None = None) -> str:
     # What routes of earlier versions held, and no event means.
     rest = [action for action in route.actions if event_of(action) is None]
     events = events or listed([action.replace(".", " ").replace("_", " ") for action in rest]) or "nothing happens"
-    if visible is not None and not visible.includes(route):
+    if route.pk in hidden:
         return f"{events}, in a place that you do not look after"
     return f"{events}, {location(route)}"
 

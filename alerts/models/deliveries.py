@@ -144,6 +144,14 @@ class Delivery(CourierDelivery):
         return f"{self.action} {self.state}"
 
     @property
+    def ledger_subject(self) -> dict[str, Any]:
+        """What an entry about this delivery says of its message, if it has one."""
+        message = self.message
+        if message is None:
+            return {}
+        return {"connection": message.connection_id, "message": message.public_id, "words": message.ledger_words()}
+
+    @property
     def is_finished(self) -> bool:
         """Whether it was delivered or given up, and not erased, so that it can be sent once more."""
         return self.state in (self.State.DELIVERED, self.State.FAILED) and self.erased_at is None

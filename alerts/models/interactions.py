@@ -1,17 +1,10 @@
 """What somebody did on Discord: a press, a form, a command. Each counts once, and is kept to be answered."""
 
-from typing import Any, ClassVar
-
 from django.db import models
 from django.db.models import Q
 
 from common.encryption import EncryptedTextField
 from outgoing.models import Delivery as CourierDelivery
-from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
-
-
-class InteractionQuerySet(CourierDeliveryQuerySet):
-    """Reads of interactions."""
 
 
 class Interaction(CourierDelivery):
@@ -43,8 +36,6 @@ class Interaction(CourierDelivery):
     outcome = models.CharField(max_length=40, blank=True)
     # What a press was answered, JSON: who sends the same again gets the same, and decides nothing by it.
     answer = EncryptedTextField(blank=True)
-
-    objects: ClassVar[Any] = InteractionQuerySet.as_manager()
 
     class Meta:
         indexes = [

@@ -1,4 +1,4 @@
-"""Lets admins of everything alone through to what says where alerts go."""
+"""Lets admins of everything alone through to what says where alerts go, and finds what they ask for."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -9,6 +9,7 @@ from django.shortcuts import render
 
 from alerts.destinations.commands import check_may_manage
 from alerts.errors import DestinationMissing, DestinationNotAllowed, RouteMissing
+from alerts.models import Destination
 from common.pages import DeskRequest
 
 
@@ -26,3 +27,11 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
             raise Http404(error.sentence) from error
 
     return asked
+
+
+def find_destination(destination_id: int) -> Destination:
+    """Return a destination with its routes; one that was removed is a 404."""
+    destination = Destination.objects.for_list().filter(pk=destination_id).first()
+    if destination is None:
+        raise Http404("There is no such destination any more. Somebody may have removed it.")
+    return destination

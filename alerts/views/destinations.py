@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -18,17 +17,16 @@ from alerts.destinations import commands, secrets
 from alerts.destinations.forms import DestinationForm, initial_of
 from alerts.destinations.samples import privacy_samples
 from alerts.destinations.wording import (
-    VisiblePlaces,
     destination_status,
+    hidden_routes,
     privacy_summary,
     sentence,
-    visible_places,
 )
 from alerts.errors import ChannelTaken, SecretStillValid
-from alerts.events import EVENTS
+from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
-from alerts.views.access import managing
-from common.pages import DeskRequest
+from alerts.views.access import find_destination, managing
+from common.pages import DeskRequest, redirect_with_notice
 from mirror.models import Connection
 from people.sign_in.reauthentication import reauthenticated
 
@@ -56,8 +54,7 @@ def add(request: DeskRequest) -> HttpResponse:
         return _page(request, form, None)
     if form.channel.makes_secret:
         return _secret(request, added, added.secret, is_new=True)
-    messages.info(request, f"{added} is added. Send a test now, to see that it arrives.", extra_tags="desk")
-    return _to_list(request, added)
+    return _to_list(request, added, f"{added} is added. Send a test now, to see that it arrives.")
 
 
 @login_required
@@ -66,7 +63,7 @@ def add(request: DeskRequest) -> HttpResponse:
 @reauthenticated
 def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Change a destination's settings, and its address or token where another one is typed."""
-    destination = _found(destination_id)
+    destination = find_destination(destination_id)
     form = _form(request, destination)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, destination)
@@ -77,8 +74,7 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
     off = " It is still switched off: send a test, and switch it on again." if destination.switched_off_at else ""
-    messages.info(request, f"{settings.name} is changed.{off}", extra_tags="desk")
-    return _to_list(request, destination)
+    return _to_list(request, destination, f"{settings.name} is changed.{off}")
 
 
 @login_required
@@ -86,13 +82,12 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
 @managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Post a test and say what came of it. Waits for the other side, four seconds at most."""
-    destination = _found(destination_id)
+    destination = find_destination(destination_id)
     result = commands.test_destination(destination_id=destination_id, actor=request.actor)
     if not result.accepted:
         return _list(request, status=502, failed=(destination.pk, result.sentence))
     now = " Switch it on again to deliver there." if destination.switched_off_at else ""
-    messages.info(request, f"{destination}: {result.sentence}{now}", extra_tags="desk")
-    return _to_list(request, destination)
+    return _to_list(request, destination, f"{destination}: {result.sentence}{now}")
 
 
 @login_required
@@ -101,8 +96,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let alerts go there again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
-    messages.info(request, f"{destination} is on. Send a test, to see that it arrives.", extra_tags="desk")
-    return _to_list(request, destination)
+    return _to_list(request, destination, f"{destination} is on. Send a test, to see that it arrives.")
 
 
 @login_required
@@ -111,8 +105,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let nothing go there until somebody switches it on again."""
     destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
-    messages.info(request, f"{destination} is switched off. Nothing goes there.", extra_tags="desk")
-    return _to_list(request, destination)
+    return _to_list(request, destination, f"{destination} is switched off. Nothing goes there.")
 
 
 @login_required
@@ -121,8 +114,8 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Remove a destination."""
     destination = commands.remove_destination(destination_id=destination_id, actor=request.actor)
-    messages.info(request, f"{destination} is removed. Its posts stay where they are.", extra_tags="desk")
-    return redirect(_next(request) or "alerts")
+    notice = f"{destination} is removed. Its posts stay where they are."
+    return redirect_with_notice(request, notice, _next(request) or "alerts")
 
 
 @login_required
@@ -131,7 +124,7 @@ def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
 @reauthenticated
 def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Sign with a new secret, shown this once; the old one signs too for a day, unless it leaked."""
-    destination = _found(destination_id)
+    destination = find_destination(destination_id)
     leaked = request.POST.get("leaked") == "yes"
     overlap = {"overlap": timedelta(0)} if leaked else {}
     try:
@@ -148,13 +141,6 @@ def _secret(request: DeskRequest, destination: Destination, secret: str, **more:
     return answer
 
 
-def _found(destination_id: int) -> Destination:
-    destination = Destination.objects.for_list().filter(pk=destination_id).first()
-    if destination is None:
-        raise Http404("There is no such destination any more. Somebody may have removed it.")
-    return destination
-
-
 def _form(request: DeskRequest, destination: Destination | None, *, is_sent: bool = True) -> DestinationForm:
     connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", "name")
     data = request.POST if request.method == "POST" and is_sent else None
@@ -165,7 +151,7 @@ def _form(request: DeskRequest, destination: Destination | None, *, is_sent: boo
 def _page(
     request: DeskRequest, form: DestinationForm, destination: Destination | None, *, problem: str = ""
 ) -> HttpResponse:
-    problems = form.problems() if form.is_bound else {}
+    problems = form.errors_by_field()
     context = {
         "destination": destination,
         "channel": form.channel,
@@ -187,9 +173,9 @@ def _page(
 
 
 def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")) -> HttpResponse:
-    visible = visible_places(request.actor)
+    hidden = hidden_routes(request.actor)
     context = {
-        "rows": [_row(one, failed, visible) for one in Destination.objects.for_list()],
+        "rows": [_row(one, failed, hidden) for one in Destination.objects.for_list()],
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "dead": Delivery.objects.dead_for(request.actor),
         "may_manage": commands.may_manage(request.actor),
@@ -198,7 +184,7 @@ def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = 
     return render(request, "alerts/alerts.html", context, status=status)
 
 
-def _row(destination: Destination, failed: tuple[int, str], visible: VisiblePlaces | None) -> dict[str, Any]:
+def _row(destination: Destination, failed: tuple[int, str], hidden: set[int]) -> dict[str, Any]:
     channel = channel_of(destination.kind)
     return {
         "destination": destination,
@@ -206,7 +192,7 @@ def _row(destination: Destination, failed: tuple[int, str], visible: VisiblePlac
         "address": channel.address(destination),
         "status": destination_status(destination, timezone.now()),
         "shows": privacy_summary(destination),
-        "routes": [sentence(route, visible=visible) for route in destination.routes.all()],
+        "routes": [sentence(route, hidden=hidden) for route in destination.routes.all()],
         "problem": failed[1] if failed[0] == destination.pk else "",
     }
 
@@ -218,7 +204,7 @@ def _next(request: DeskRequest) -> str:
     return wanted if is_ours else ""
 
 
-def _to_list(request: DeskRequest, destination: Destination) -> HttpResponse:
+def _to_list(request: DeskRequest, destination: Destination, notice: str) -> HttpResponse:
     back = _next(request)
-    asked = f"?{urlencode({'next': back})}" if back else ""
-    return redirect(f"{reverse('alerts')}{asked}#destination-{destination.pk}")
+    query = f"?{urlencode({'next': back})}" if back else ""
+    return redirect_with_notice(request, notice, f"{reverse('alerts')}{query}#destination-{destination.pk}")

@@ -17,7 +17,7 @@ from alerts.destinations.forms import LogForm
 from alerts.errors import NotResent
 from alerts.models import Delivery, Destination
 from alerts.views.access import managing
-from common.pages import DeskRequest
+from common.pages import DeskRequest, redirect_with_notice
 
 PAGE = 50
 # So many at once, so that nobody floods a channel by one press.
@@ -107,8 +107,7 @@ def all_again(request: DeskRequest) -> HttpResponse:
             "It is switched off, where this went." if given_up.exists() else "Nothing is left to be sent again."
         )
     count = f"{sent} sent again." if sent else ""
-    messages.info(request, f"{count} {error_sentence}".strip(), extra_tags="desk")
-    return redirect(_address(filters))
+    return redirect_with_notice(request, f"{count} {error_sentence}".strip(), _address(filters))
 
 
 def _address(filters: dict[str, Any], **other: Any) -> str:

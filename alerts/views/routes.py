@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpResponse
+from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts.channels import channel_of
@@ -13,10 +12,10 @@ from alerts.destinations import routes
 from alerts.destinations.forms import RouteForm
 from alerts.destinations.samples import event_samples
 from alerts.errors import RouteExists
-from alerts.events import EVENTS, events_named
+from alerts.ledger_events import EVENTS, events_named
 from alerts.models import Destination
-from alerts.views.access import managing
-from common.pages import DeskRequest
+from alerts.views.access import find_destination, managing
+from common.pages import DeskRequest, redirect_with_notice
 from mirror.models import Connection, Mailbox
 from people.sign_in.reauthentication import reauthenticated
 
@@ -27,9 +26,7 @@ from people.sign_in.reauthentication import reauthenticated
 @reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Add a route, after a preview of its cards and of the newest acts that it would have delivered."""
-    destination = Destination.objects.kept().filter(pk=destination_id).first()
-    if destination is None:
-        raise Http404("There is no such destination any more. Somebody may have removed it.")
+    destination = find_destination(destination_id)
     form = RouteForm(request.POST if request.method == "POST" else None, places=_places())
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
@@ -40,8 +37,8 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     except RouteExists as error:
         form.add_error("events", error.sentence)
         return _page(request, destination, form)
-    messages.info(request, f"{destination} is notified from now on.", extra_tags="desk")
-    return redirect("destination", destination_id)
+    notice = f"{destination} is notified from now on."
+    return redirect_with_notice(request, notice, "destination", destination_id=destination_id)
 
 
 @login_required
@@ -50,8 +47,7 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> HttpResponse:
     """Remove a route."""
     routes.remove_route(destination_id=destination_id, route_id=route_id, actor=request.actor)
-    messages.info(request, "The route is removed.", extra_tags="desk")
-    return redirect("destination", destination_id)
+    return redirect_with_notice(request, "The route is removed.", "destination", destination_id=destination_id)
 
 
 def _places() -> list[tuple[str, str]]:
@@ -82,7 +78,7 @@ def _connection_of(settings: routes.RouteSettings) -> int | None:
 
 
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
-    problems = {str(name): str(errors[0]) for name, errors in form.errors.items()} if form.is_bound else {}
+    problems = form.errors_by_field()
     context = {
         "destination": destination,
         "channel": channel_of(destination.kind),

@@ -6,7 +6,7 @@ from alerts.deliveries import deliver as delivering
 from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
-from alerts.deliveries.events import send_event
+from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination, Digest

@@ -5,6 +5,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection as database
@@ -16,11 +17,11 @@ from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
 from alerts.destinations.forms import DestinationForm
-from alerts.destinations.routes import Act, RouteSettings, newest_acts, would_go
+from alerts.destinations.routes import RouteSettings, newest_acts, would_go
 from alerts.destinations.samples import event_samples
 from alerts.destinations.wording import destination_status
 from alerts.errors import ChannelTaken, NotResent
-from alerts.events import EVENTS, REFUSED
+from alerts.ledger_events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry, EntryDetail
 from audit.recording import record
@@ -45,7 +46,7 @@ def form(kind, **fields):
 
 def problems(kind, **fields):
     """What the form says of a new destination, by field."""
-    return DestinationForm(form(kind, **fields), connections=[], kind="").problems()
+    return DestinationForm(form(kind, **fields), connections=[], kind="").errors_by_field()
 
 
 def make_place(**fields):
@@ -180,11 +181,10 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
 
 
 def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(connection):
-    at = datetime(2026, 11, 21, tzinfo=UTC)
-    held, elsewhere, sent = (
-        Act("message.held", 1, 7, at), Act("message.held", 2, 9, at), Act("message.sent", 1, 7, at)
-    )  # fmt: skip
-    acts = [held, elsewhere, sent]
+    acts = held, elsewhere, sent = [
+        SimpleNamespace(action=action, connection=key, mailbox=mailbox)
+        for action, key, mailbox in (("message.held", 1, 7), ("message.held", 2, 9), ("message.sent", 1, 7))
+    ]
     assert would_go(acts, RouteSettings(["email.held"])) == [held, elsewhere]
     assert would_go(acts, RouteSettings(["email.held"], connection=2)) == [elsewhere]
     assert would_go(acts, RouteSettings(["email.held", "email.sent"], mailbox=7), around=1) == [held, sent]

@@ -13,7 +13,7 @@ from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
 from alerts.destinations.routes import RouteSettings, add_route
-from alerts.events import EVENTS, about_of
+from alerts.ledger_events import EVENTS, about_of
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions.expire import announce_expiring

@@ -9,7 +9,7 @@ import pytest
 import alerts.channels
 from alerts.channels import all_channels
 from alerts.deliveries.deliver import deliver
-from alerts.models import Delivery, Destination
+from alerts.models import Card, Delivery, Destination, Route
 from tests.conformance.recipes import ROOT
 from tests.factories import make_message
 from tests.programs import program
@@ -65,3 +65,25 @@ def test_every_folder_is_a_kind_with_what_the_form_needs():
         assert len(kind) <= 20
         assert {field.name for field in channel.fields} <= {"url", "channel", "secret"}
         assert all((channel.label, channel.summary, channel.service, channel.hosts or channel.makes_secret))
+
+
+@pytest.mark.parametrize("kind", ["event", "card"])
+def test_destination_whose_folder_was_removed_says_so_and_is_switched_off_by_what_is_due(
+    kind, signed_in, admin, connection
+):
+    place = Destination.objects.create(kind="relay", name="Ours", privacy="headers")
+    Route.objects.create(destination=place, actions=["message.held"])
+    message = make_message(connection)
+    if kind == "card":
+        card = Card.objects.create(destination=place, message=message)
+        Delivery.objects.update(kind="card", card=card)
+    Delivery.objects.update(next_attempt_at="2026-01-01T00:00Z")
+    client = signed_in(admin)
+    for page in ("/alerts/", f"/alerts/{place.pk}/", f"/alerts/{place.pk}/routes/add/"):
+        answer = client.get(page)
+        assert answer.status_code == 200
+        assert b"Not installed" in answer.content or "routes" in page
+    assert b"This kind is not installed." in client.post(f"/alerts/{place.pk}/test/").content
+    assert deliver(delivery_id=Delivery.objects.get().pk) == "switched off"
+    place.refresh_from_db()
+    assert place.switched_off_because == "This kind is not installed."

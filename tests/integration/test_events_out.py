@@ -14,7 +14,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from alerts.channels import channel_of
 from alerts.channels.base import CardRefused, DestinationGone, RetryLater
 from alerts.deliveries.deliver import deliver
-from alerts.deliveries.events import send_event
+from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.destinations.secrets import rotate_secret
 from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillValid

@@ -8,7 +8,7 @@ import warnings
 import pytest
 from werkzeug.serving import make_server
 
-from alerts.deliveries.events import send_event
+from alerts.deliveries.event_bodies import send_event
 from alerts.models import Destination
 from tests.conformance import inngest_standin
 from tests.conformance.recipes import ROOT

@@ -6,7 +6,7 @@ import pytest
 import requests
 
 from alerts.channels import channel_of
-from alerts.deliveries.events import send_event
+from alerts.deliveries.event_bodies import send_event
 from alerts.models import Destination
 from launcher.ports import pick_free_ports
 from tests.conformance import recipes

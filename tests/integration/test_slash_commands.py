@@ -19,7 +19,7 @@ from alerts.channels.discord.commands import run as running
 from alerts.channels.discord.commands.command import CommandRefused, read_command
 from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.commands.registration import COMMANDS
-from alerts.channels.discord.commands.run import due_commands, note_proofs, run_command
+from alerts.channels.discord.commands.run import note_proofs, run_command
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.message_page.content.origin import origin_of
@@ -131,8 +131,7 @@ def test_signed_command_that_comes_twice_sends_one_letter_that_waits_and_says_so
     for _ in range(2):
         answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
         assert (answer.status_code, answer.json()) == (200, {"type": 5, "data": {"flags": 64}})
-    [due] = due_commands()
-    row = Interaction.objects.get(pk=due)
+    row = Interaction.objects.due().get()
     assert [run(row), run(row)] == ["done", "not due"]
 
     email = Email.objects.get()
@@ -238,7 +237,7 @@ def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, d
         assert (Email.objects.count(), len(discord.calls)) == (number + 1, answered), how
         assert run_command(interaction_id=row.pk) == "not due", how
         Interaction.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
-        assert due_commands() == [row.pk], how
+        assert Interaction.objects.due().get() == row, how
         assert run(row) == "done", how
         assert (Email.objects.count(), len(told("command.given"))) == (number + 1, number + 1), how
         assert "waits for review" in discord.said, how

@@ -8,12 +8,13 @@ from django.core.exceptions import ValidationError
 
 from alerts.cards.markup import Card
 from alerts.channels.base import TEST_CARD, CardChannel, FormField, Posted, TestResult
-from alerts.channels.discord import transport
 from alerts.channels.discord.addresses import HOSTS, masked_webhook, webhook_error
-from alerts.channels.discord.commands.run import enqueue_due_commands, note_proofs
+from alerts.channels.discord.commands.run import note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
-from alerts.channels.discord.interactions.receiving import enqueue_due_presses, forget_answers
+from alerts.channels.discord.interactions.receiving import forget_answers
 from alerts.channels.discord.markdown import MARKDOWN
+from alerts.channels.discord.replies import enqueue_due
+from alerts.channels.discord.transport import speak
 from alerts.models import Destination
 from outgoing.guarded import TOTAL_TIMEOUT
 
@@ -39,10 +40,10 @@ class _Discord(CardChannel):
         return shortened(body)
 
     def post(self, destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
-        return transport.post(destination, body, limit=limit)
+        return speak(destination, "POST", body, limit=limit)
 
     def edit(self, destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
-        return transport.edit(destination, message_id, body)
+        return speak(destination, "PATCH", body, message_id=message_id)
 
     def command_channel(self, typed: str) -> str:
         """Return its id where its address was typed, or its name without the # before it."""
@@ -65,6 +66,7 @@ class DiscordWebhook(_Discord):
     kind, label = "discord_webhook", "Discord webhook"
     summary = "Cards with links. Needs the webhook's address."
     keeps_heads = True
+    url_error = staticmethod(webhook_error)
     fields = (
         FormField(
             "url",
@@ -86,11 +88,6 @@ class DiscordWebhook(_Discord):
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
         return {"content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]), "allowed_mentions": {"parse": []}}
-
-    def clean_field(self, name: str, value: str) -> str:
-        if error := webhook_error(value):
-            raise ValidationError(error)
-        return value
 
     def address(self, destination: Destination) -> str:
         return masked_webhook(destination.url)
@@ -148,6 +145,5 @@ class DiscordBot(_Discord):
 
     def sweep(self) -> None:
         note_proofs()
-        enqueue_due_presses()
+        enqueue_due()
         forget_answers()
-        enqueue_due_commands()

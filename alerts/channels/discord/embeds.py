@@ -93,30 +93,28 @@ def read_custom_id(text: str) -> Button | None:
 
 
 def shortened(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a form of `body` that Discord accepts, whatever it refused: a few lines, without links and buttons.
+    """Return a form of a card's `body` that Discord accepts: a few lines, without links and buttons.
 
-    What is kept was escaped when the whole was made.
+    What stays was escaped when the whole was made.
     """
-    embeds = body.get("embeds")
-    card = embeds[0] if isinstance(embeds, list) and embeds and isinstance(embeds[0], dict) else {}
-    line = str(card.get("description") or body.get("content") or "").partition("\n")[0]
+    card = body["embeds"][0]
+    line = card.get("description", "").partition("\n")[0]
     line = re.sub(r"(?<!\\)\[([^\]\\]*)\]\(https?://[^)]*\)", r"\1", line)
-    colour = card.get("color")
     less: dict[str, Any] = {
-        "title": _short(card.get("title")) or "A message",
+        "title": _short(card.get("title", "")) or "A message",
         "description": "\n".join(filter(None, (_short(line, _SHORT_LINE), _SHORTENED))),
-        "color": colour if type(colour) is int and 0 <= colour <= 0xFFFFFF else COLOURS["plain"],
+        "color": card["color"],
         "fields": [
-            {"name": "Message ID", "value": _short(one.get("value")) or "—", "inline": False}
-            for one in card.get("fields") or ()
-            if isinstance(one, dict) and one.get("name") == "Message ID"
-        ][:1],
+            {"name": "Message ID", "value": _short(one["value"]) or "—", "inline": False}
+            for one in card.get("fields", ())
+            if one["name"] == "Message ID"
+        ],
     }
-    if footer := _short((card.get("footer") or {}).get("text")):
+    if "footer" in card:
         # Its number identifies a post that arrived twice.
-        less["footer"] = {"text": footer}
+        less["footer"] = {"text": _short(card["footer"]["text"])}
     return payload(less, [] if "components" in body else None)
 
 
-def _short(text: Any, limit: int = _SHORT) -> str:
-    return cut(str(text or "").encode("utf-16", "replace").decode("utf-16", "replace"), limit).strip()
+def _short(text: str, limit: int = _SHORT) -> str:
+    return cut(text.encode("utf-16", "replace").decode("utf-16", "replace"), limit).strip()

@@ -6,6 +6,7 @@ An answer is stored before Discord is told: a worker that dies in between does n
 import json
 import logging
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -18,8 +19,11 @@ from django.db.models.functions import Now
 from alerts.cards.markup import cut
 from alerts.models import Interaction
 from approvals.decisions.forms import MAX_REASON
+from common.enqueue import enqueue
+from common.logs import traced
 from outgoing.guarded import DeliveryError, request
 from people.accounts.discord import offer_link
+from people.actors import Actor
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,11 @@ DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
+TASKS = {
+    Interaction.Kind.COMMAND: "alerts.tasks.run_command",
+    Interaction.Kind.PRESS: "alerts.tasks.judge_press",
+    Interaction.Kind.FORM: "alerts.tasks.judge_press",
+}
 # Discord accepts answers for 15 minutes; the last attempt must end before that.
 _ANSWERABLE = timedelta(minutes=14)
 MAX_PAUSE, _MAX_WAIT = 60.0, 300.0
@@ -115,25 +124,59 @@ def recorded_refusal(interaction: Interaction, reason: str) -> str | None:
     return reason if number < MAX_REFUSALS - 1 else f"{reason} {LAST_REFUSAL}"
 
 
-def is_too_late(interaction: Interaction) -> bool:
-    """Whether Discord would accept no answer any more."""
-    return not Interaction.objects.filter(pk=interaction.pk, created_at__gt=Now() - _ANSWERABLE).exists()
+def stranger(interaction: Interaction) -> Actor:
+    """Return the actor for a Discord account that belongs to nobody at the desk."""
+    account = interaction.discord_user_id
+    return Actor(kind="discord", id=account, label=interaction.discord_user or account, surface="discord")
 
 
-def send_reply(interaction: Interaction) -> str:
-    """Send the stored answer, and return how it ended: as stored, not answered, or postponed once more."""
-    try:
-        _edit_answer(interaction, json.loads(interaction.answer)["data"]["content"])
-    except NotAnswered as error:
-        if error.is_final:
-            return close(interaction, "not answered", error=str(error))
-        interaction.postponed(seconds=pause(interaction, error.seconds), error=str(error))
-        return "postponed"
-    return close(interaction, interaction.outcome)
+class NotAnswered(Exception):
+    """Discord will never accept the answer."""
+
+
+class TryAgain(Exception):
+    """Not now; trying again is safe. `seconds` where somebody asked to wait."""
+
+    def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
+        super().__init__(sentence)
+        self.seconds = seconds
+
+
+def enqueue_due() -> None:
+    """Enqueue the interactions of workers that died, or whose task was lost."""
+    due = Interaction.objects.due().order_by("next_attempt_at")
+    for key, kind in due.values_list("pk", "kind")[:400]:
+        enqueue(TASKS[kind], key)
+
+
+def answer_deferred(
+    interaction_id: int, *, kinds: Collection[Interaction.Kind], work: Callable[[Interaction], None]
+) -> str:
+    """Answer an interaction, if it is due, and return what came of that; `work` stores the answer or raises TryAgain.
+
+    Work is done once: what has an answer already is only answered.
+    """
+    interaction = Interaction.objects.filter(kind__in=kinds).claim(interaction_id)
+    if interaction is None:
+        return "not due"
+    with traced(interaction.trace):
+        if not Interaction.objects.filter(pk=interaction.pk, created_at__gt=Now() - _ANSWERABLE).exists():
+            return _close(interaction, TOO_LATE, error=TOO_LATE)
+        try:
+            if not interaction.answer:
+                work(interaction)
+            _edit_answer(interaction, json.loads(interaction.answer)["data"]["content"])
+        except TryAgain as later:
+            seconds = min(2.0**interaction.attempts, MAX_PAUSE) if later.seconds is None else later.seconds
+            interaction.postponed(seconds=seconds, error=str(later))
+            return "postponed"
+        except NotAnswered as error:
+            return _close(interaction, "not answered", error=str(error))
+        return _close(interaction, interaction.outcome)
 
 
 @transaction.atomic
-def close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
+def _close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
     """Close the row and forget what it needed, unless another worker has it by now. `error`: why it is unanswered."""
     ended = interaction.failed(error=error) if error else interaction.delivered(status=200)
     if not ended:
@@ -145,27 +188,15 @@ def close(interaction: Interaction, outcome: str, *, error: str = "") -> str:
     return outcome
 
 
-def pause(interaction: Interaction, seconds: float | None) -> float:
-    """Return how long to wait before the next try: as asked, or longer each time."""
-    return seconds if seconds is not None else min(2.0**interaction.attempts, MAX_PAUSE)
-
-
-class NotAnswered(Exception):
-    """Discord did not accept the answer. `is_final` where it never will; `seconds` where it asked to wait."""
-
-    def __init__(self, sentence: str, *, is_final: bool = False, seconds: float | None = None) -> None:
-        super().__init__(sentence)
-        self.is_final = is_final
-        self.seconds = seconds
-
-
 def _edit_answer(interaction: Interaction, content: str) -> None:
-    """Put `content` where Discord shows that the desk is thinking; to do it again changes nothing. Raises NotAnswered.
+    """Put `content` where Discord shows that the desk is thinking; to do it again changes nothing.
+
+    Raises NotAnswered and TryAgain.
 
     What comes from mail is escaped by now; nobody is pinged either way. No error contains the token.
     """
     if not interaction.token or not settings.DISCORD_APP_ID:
-        raise NotAnswered("There is no token to answer with any more, or no DISCORD_APP_ID.", is_final=True)
+        raise NotAnswered("There is no token to answer with any more, or no DISCORD_APP_ID.")
     path = f"webhooks/{quote(settings.DISCORD_APP_ID, safe='')}/{quote(interaction.token, safe='')}/messages/@original"
     body = {"content": cut(content, MAX_CONTENT), "allowed_mentions": {"parse": []}}
     headers = {"Content-Type": "application/json", "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)"}
@@ -173,11 +204,11 @@ def _edit_answer(interaction: Interaction, content: str) -> None:
     try:
         answer = request("PATCH", url, body=json.dumps(body).encode(), headers=headers)
     except DeliveryError as error:
-        raise NotAnswered("Discord could not be reached.", is_final=error.refused) from None
+        raise (NotAnswered if error.refused else TryAgain)("Discord could not be reached.") from None
     if answer.status == 429:
         value = str(answer.headers.get("Retry-After", ""))
         seconds = min(float(value), _MAX_WAIT) if _NUMBER.fullmatch(value) else None
-        raise NotAnswered("Discord asked to wait.", seconds=seconds)
+        raise TryAgain("Discord asked to wait.", seconds=seconds)
     if not 200 <= answer.status < 300:
-        is_final = 400 <= answer.status < 500
-        raise NotAnswered(f"Discord answered {answer.status} to the answer.", is_final=is_final)
+        failure = NotAnswered if 400 <= answer.status < 500 else TryAgain
+        raise failure(f"Discord answered {answer.status} to the answer.")

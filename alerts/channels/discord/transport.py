@@ -44,19 +44,10 @@ class _Target:
         return "discord" if parts.hostname in HOSTS else parts.netloc
 
 
-def post(destination: Destination, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Posted:
-    """Post a new message and return its id."""
-    return _speak(destination, "POST", body, limit=limit)
-
-
-def edit(destination: Destination, message_id: str, body: dict[str, Any]) -> Posted:
-    """Edit a message in place."""
-    return _speak(destination, "PATCH", body, message_id=message_id)
-
-
-def _speak(
+def speak(
     destination: Destination, method: str, body: dict[str, Any], *, message_id: str = "", limit: float = TOTAL_TIMEOUT
 ) -> Posted:
+    """Post a new message (POST), or edit one in place (PATCH), and return its id."""
     target = _target(destination)
     scope = rates.Scope(target.service, target.limit_key, method)
     pause = 0.0

@@ -16,7 +16,7 @@ from django.db import transaction
 from alerts.channels import channel_of
 from alerts.channels.discord.commands.registration import COMMANDS
 from alerts.deliveries.planning import CARD_ACTIONS
-from alerts.events import EVENTS
+from alerts.ledger_events import EVENTS
 from alerts.models import Destination, Route
 from common.credentials import read_credentials, update_credentials
 from common.demo_discord import APP_ID, APPROVALS, COMMANDS_FILE, MAIL_LOG, MEMBERS, SUPPORT

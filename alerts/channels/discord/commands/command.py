@@ -1,7 +1,7 @@
 """A command as it was given: who gave it, where, with what; how it can fail; what was typed, to be given back."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from django.conf import settings
 
@@ -30,37 +30,38 @@ class CommandRefused(Exception):
         self.may_have_left = may_have_left
 
 
-class TryAgain(Exception):
-    """Not now; the same idempotency key makes trying safe. `seconds` where MultiMail asked to wait."""
-
-    def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-        self.seconds = seconds
-
-
 @dataclass(frozen=True)
 class Command:
     """A command, and the person of the desk who gave it."""
 
-    name: str
-    interaction_id: str
+    interaction: Interaction
     person: Person
     actor: Actor
-    discord_user: str
-    discord_user_id: str
-    trigger: dict[str, str]
-    options: dict[str, str] = field(default_factory=dict)
+    options: dict[str, str]
 
     def option(self, name: str) -> str:
         """Return what was typed there, without blanks around it."""
         return self.options.get(name, "").strip()
 
+    @property
+    def trigger(self) -> dict[str, str]:
+        """What is sent with the mail, so that its reviewers know where it began. Nothing empty."""
+        interaction = self.interaction
+        trigger = {
+            "discord_user": interaction.discord_user,
+            "discord_user_id": interaction.discord_user_id,
+            "discord_channel": interaction.discord_channel or interaction.discord_channel_id,
+            "discord_channel_id": interaction.discord_channel_id,
+            "discord_guild": interaction.discord_guild_id,
+            "discord_interaction_id": interaction.discord_id,
+        }
+        return {name: text for name, text in trigger.items() if text}
+
 
 def read_command(interaction: Interaction) -> Command:
     """Return the command. Raises CommandRefused for who is not linked, has no role here, or must prove more."""
-    account = interaction.discord_user_id
-    person = Person.objects.filter(discord_accounts__discord_id=account).prefetch_related("grants").first()
+    linked = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
+    person = linked.prefetch_related("grants").first()
     if person is None:
         raise CommandRefused(link_instructions(interaction), reason="not linked")
     actor = person.actor(surface="discord")
@@ -72,16 +73,7 @@ def read_command(interaction: Interaction) -> Command:
             f"[do it on the desk](<{settings.PUBLIC_URL}/>).",
             reason="second factor",
         )
-    return Command(
-        name=interaction.name,
-        interaction_id=interaction.discord_id,
-        person=person,
-        actor=actor,
-        discord_user=interaction.discord_user,
-        discord_user_id=account,
-        trigger=_trigger(interaction),
-        options=_options(interaction.options),
-    )
+    return Command(interaction, person, actor, _options(interaction.options))
 
 
 def command_details(interaction: Interaction) -> dict[str, str]:
@@ -108,19 +100,6 @@ def with_typed_text(sentence: str, stored_options: str) -> str:
     if room < _MIN_ROOM:
         return sentence
     return f"{sentence}{_TYPED}{_FENCE}\n{cut(body, room)}\n{_FENCE}"
-
-
-def _trigger(interaction: Interaction) -> dict[str, str]:
-    """Return what travels with the mail, so that its reviewers know where it began. Nothing empty."""
-    trigger = {
-        "discord_user": interaction.discord_user,
-        "discord_user_id": interaction.discord_user_id,
-        "discord_channel": interaction.discord_channel or interaction.discord_channel_id,
-        "discord_channel_id": interaction.discord_channel_id,
-        "discord_guild": interaction.discord_guild_id,
-        "discord_interaction_id": interaction.discord_id,
-    }
-    return {name: text for name, text in trigger.items() if text}
 
 
 def _options(stored: str) -> dict[str, str]:

@@ -7,12 +7,12 @@ from django.urls import reverse
 
 from alerts.cards.markup import units
 from alerts.channels.discord.commands.command import Command
+from alerts.channels.discord.commands.mail import agent_of
 from alerts.channels.discord.commands.mailboxes import mailbox_for
 from alerts.channels.discord.markdown import literal
 from alerts.channels.discord.replies import MAX_CONTENT
 from approvals.querysets.messages import desk_messages
 from mirror.models import Message
-from upstream.agent import Agent
 
 MAX_ROWS = 10
 _SUBJECT, _ADDRESS, _ID = 80, 60, 200
@@ -21,9 +21,7 @@ _SUBJECT, _ADDRESS, _ID = 80, 60, 200
 def check_inbox(command: Command) -> str:
     """Return the unread mail of a mailbox, the newest first; nothing is marked as read."""
     mailbox = mailbox_for(command, to_write=False)
-    connection = mailbox.connection
-    agent = Agent(base_url=connection.api_url, key=connection.agent_key)
-    rows = agent.unread(mailbox=mailbox.address, most=MAX_ROWS)
+    rows = agent_of(mailbox).unread(mailbox=mailbox.address, most=MAX_ROWS)
     where = literal(mailbox.address, _ADDRESS)
     if not rows:
         return f"No unread mail in {where}."

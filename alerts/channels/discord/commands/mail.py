@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -31,19 +32,9 @@ def send_email(command: Command) -> str:
     if not to or not subject or not body:
         raise CommandRefused("A message needs `to`, `subject` and `body`.", reason="incomplete")
     mailbox = mailbox_for(command, to_write=True)
-
-    def ask(agent: Agent) -> dict[str, Any]:
-        return agent.send_email(
-            mailbox=mailbox.address,
-            to=to,
-            subject=subject,
-            body=_lines(body),
-            metadata=command.trigger,
-            idempotency_key=key_of(command),
-        )
-
+    send = partial(agent_of(mailbox).send_email, mailbox=mailbox.address, to=to, subject=subject, body=_lines(body))
     about = f"“{cut(escape(subject), _SHOWN)}” to {cut(escape(', '.join(to)), _SHOWN)}"
-    return _mail(command, mailbox, ask, about)
+    return _mail(command, mailbox, send, about)
 
 
 def reply(command: Command) -> str:
@@ -56,28 +47,20 @@ def reply(command: Command) -> str:
     if not _EMAIL_ID.fullmatch(email_id):
         raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", reason="no id")
     mailbox = mailbox_for(command, to_write=True, email_id=email_id)
-
-    def ask(agent: Agent) -> dict[str, Any]:
-        return agent.reply_email(
-            mailbox_id=mailbox.upstream_id,
-            email_id=email_id,
-            body=_lines(body),
-            metadata=command.trigger,
-            idempotency_key=key_of(command),
-        )
-
-    return _mail(command, mailbox, ask, f"Your reply to {cut(escape(email_id), _SHOWN)}")
+    send = partial(agent_of(mailbox).reply_email, mailbox_id=mailbox.upstream_id, email_id=email_id, body=_lines(body))
+    return _mail(command, mailbox, send, f"Your reply to {cut(escape(email_id), _SHOWN)}")
 
 
-def key_of(command: Command) -> str:
-    """Return the key that makes all runs of one command one message."""
-    return f"discord-interaction-{command.interaction_id}"
+def agent_of(mailbox: Mailbox) -> Agent:
+    """Return the agent's way to call MultiMail for this mailbox."""
+    return Agent(base_url=mailbox.connection.api_url, key=mailbox.connection.agent_key)
 
 
-def _mail(command: Command, mailbox: Mailbox, ask: Callable[[Agent], dict[str, Any]], about: str) -> str:
+def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str) -> str:
     commanded = _note_author(command, mailbox)
-    connection = mailbox.connection
-    answer = ask(Agent(base_url=connection.api_url, key=connection.agent_key))
+    # The key makes all runs of one command one message.
+    key = f"discord-interaction-{command.interaction.discord_id}"
+    answer = send(metadata=command.trigger, idempotency_key=key)
     upstream_id = str(answer["id"])
     CommandedMail.objects.filter(pk=commanded.pk).update(upstream_id=upstream_id)
     return _sentence(answer, upstream_id, about)
@@ -86,15 +69,16 @@ def _mail(command: Command, mailbox: Mailbox, ask: Callable[[Agent], dict[str, A
 @transaction.atomic
 def _note_author(command: Command, mailbox: Mailbox) -> CommandedMail:
     """Write down who will have started it, before it exists."""
+    interaction = command.interaction
     made, _ = CommandedMail.objects.get_or_create(
-        interaction_id=command.interaction_id,
+        interaction_id=interaction.discord_id,
         defaults={
             "connection": mailbox.connection,
             "mailbox": mailbox,
             "person": command.person,
-            "command": command.name,
-            "discord_user": command.discord_user[:100],
-            "discord_user_id": command.discord_user_id,
+            "command": interaction.name,
+            "discord_user": interaction.discord_user[:100],
+            "discord_user_id": interaction.discord_user_id,
         },
     )
     return made

@@ -76,7 +76,7 @@ def _receivers_of(email_id: str, usable: list[Mailbox]) -> list[Mailbox]:
 
 
 def _chosen_before(command: Command) -> Mailbox | None:
-    row = CommandedMail.objects.filter(interaction_id=command.interaction_id).exclude(mailbox=None)
+    row = CommandedMail.objects.filter(interaction_id=command.interaction.discord_id).exclude(mailbox=None)
     found = row.select_related("mailbox__connection").first()
     return found.mailbox if found else None
 

@@ -20,7 +20,6 @@ from alerts.cards.markup import cut
 from alerts.channels.discord.commands.command import (
     Command,
     CommandRefused,
-    TryAgain,
     command_details,
     read_command,
     with_typed_text,
@@ -32,26 +31,20 @@ from alerts.channels.discord.replies import (
     BROKEN,
     FAULT,
     MAX_PAUSE,
-    TOO_LATE,
-    close,
-    is_too_late,
-    pause,
+    TryAgain,
+    answer_deferred,
     private,
     recorded_refusal,
-    send_reply,
+    stranger,
 )
 from alerts.models import Interaction
 from approvals.models import CommandedMail
 from audit.recording import record
-from common.enqueue import enqueue
-from common.logs import traced
 from mirror.models import Message
-from people.actors import Actor
 from upstream import errors
 
 log = logging.getLogger(__name__)
 
-TASK = "alerts.tasks.run_command"
 COMMANDS: dict[str, Callable[[Command], str]] = {
     "sendemail": send_email,
     "checkinbox": check_inbox,
@@ -81,31 +74,7 @@ _FINAL: dict[type[errors.UpstreamError], tuple[str, str]] = {
 
 def run_command(*, interaction_id: int) -> str:
     """Run and answer one command, if it is due, and return what came of that."""
-    interaction = Interaction.objects.filter(kind=Interaction.Kind.COMMAND).claim(interaction_id)
-    if interaction is None:
-        return "not due"
-    with traced(interaction.trace):
-        if is_too_late(interaction):
-            return close(interaction, TOO_LATE, error=TOO_LATE)
-        try:
-            if not interaction.answer:
-                _run(interaction)
-        except TryAgain as later:
-            interaction.postponed(seconds=pause(interaction, later.seconds), error=later.sentence)
-            return "postponed"
-        return send_reply(interaction)
-
-
-def enqueue_due_commands() -> None:
-    """Enqueue the commands of workers that died, or whose task was lost."""
-    for key in due_commands():
-        enqueue(TASK, key)
-
-
-def due_commands() -> list[int]:
-    """Return the commands that should be tried now."""
-    due = Interaction.objects.filter(kind=Interaction.Kind.COMMAND).due()
-    return list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:200])
+    return answer_deferred(interaction_id, kinds=(Interaction.Kind.COMMAND,), work=_run)
 
 
 def note_proofs(*, interaction_id: str = "") -> int:
@@ -133,7 +102,6 @@ def _note_proof(pk: int) -> bool:
         message=message.public_id,
         details=command_details(interaction) if interaction else {},
         about=message,
-        words=message.ledger_words(),
     )
     return True
 
@@ -165,7 +133,7 @@ def _ask(interaction: Interaction) -> str:
     """Do it, and return the answer. Raises CommandRefused and TryAgain."""
     command = read_command(interaction)
     _record_once(interaction, command)
-    if (run := COMMANDS.get(command.name)) is None:
+    if (run := COMMANDS.get(interaction.name)) is None:
         raise CommandRefused(
             "This desk does not know the command. An admin has to register them again.", reason="unknown name"
         )
@@ -181,7 +149,7 @@ def _ask(interaction: Interaction) -> str:
             _set_progress(interaction, GIVEN)
         if interaction.attempts < MAX_TRIES and (failure.seconds or 0) <= MAX_PAUSE:
             raise TryAgain(error.sentence, seconds=failure.seconds) from error
-        writes = command.name in WRITING
+        writes = interaction.name in WRITING
         later = "Nothing was sent. Try again later." if writes else "Try again later."
         sentence = failure.sentence if may_have_left and writes else f"{failure.sentence} {later}"
         raise CommandRefused(sentence, reason=failure.reason, may_have_left=may_have_left) from error
@@ -230,7 +198,7 @@ def _store_refusal(interaction: Interaction, sentence: str, *, reason: str) -> N
     if not _store_answer(interaction, with_typed_text(sentence, interaction.options), "refused"):
         return
     person = Interaction.objects.select_related("person").get(pk=interaction.pk).person
-    actor = person.actor(surface="discord") if person else _stranger(interaction)
+    actor = person.actor(surface="discord") if person else stranger(interaction)
     # What somebody of the desk gave is recorded already; of strangers, only so many refusals are.
     if words := reason if person else recorded_refusal(interaction, reason):
         record("command.failed", actor=actor, details=command_details(interaction) | {"why": words})
@@ -242,8 +210,3 @@ def _store_answer(interaction: Interaction, sentence: str, outcome: str) -> bool
     is_first = bool(unanswered.update(outcome=outcome, answer=json.dumps(private(sentence))))
     interaction.refresh_from_db(fields=["outcome", "answer"])
     return is_first
-
-
-def _stranger(interaction: Interaction) -> Actor:
-    account = interaction.discord_user_id
-    return Actor(kind="discord", id=account, label=interaction.discord_user or account, surface="discord")

@@ -3,7 +3,6 @@
 It knows no cookies and no sessions: the signature is all that counts, so there is no CSRF token.
 """
 
-import json
 import logging
 import re
 import time
@@ -12,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -116,6 +115,6 @@ def _refused(status: int, sentence: str) -> HttpResponse:
 
 
 def _json(status: int, content: dict[str, object]) -> HttpResponse:
-    answer = HttpResponse(json.dumps(content), content_type="application/json", status=status)
+    answer = JsonResponse(content, status=status)
     answer.headers["Content-Length"] = str(len(answer.content))
     return answer

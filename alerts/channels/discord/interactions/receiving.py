@@ -21,24 +21,20 @@ from alerts.channels.discord.replies import (
     BROKEN,
     DEFERRED,
     PONG,
-    TOO_LATE,
+    TASKS,
     Body,
     Reply,
+    answer_deferred,
     choices,
-    close,
-    is_too_late,
     private,
-    send_reply,
 )
 from alerts.models import Interaction
 from common.enqueue import enqueue
-from common.logs import trace_id, traced
+from common.logs import trace_id
 from common.postgres.retry import atomic_with_retry, retry_transaction
 
 log = logging.getLogger(__name__)
 
-PRESS_TASK, COMMAND_TASK = "alerts.tasks.judge_press", "alerts.tasks.run_command"
-_PRESSES = (Interaction.Kind.PRESS, Interaction.Kind.FORM)
 # So long it may wait for a lock and for any statement; enough of Discord's three seconds is left to defer it.
 LOCK_MS, STATEMENT_MS = 800, 1200
 # Discord waits three seconds, with the way there and back.
@@ -69,7 +65,7 @@ def receive(received: Received) -> Body:
         # Its public key is ours, so only the id can be wrong: what is put off could never be answered.
         log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
         return private(OTHER_APPLICATION)
-    if received.kind == Interaction.Kind.COMMAND:
+    if received.columns["kind"] == Interaction.Kind.COMMAND:
         return _defer(received, until)
     try:
         return _judge_now(received, until)
@@ -81,14 +77,14 @@ def receive(received: Received) -> Body:
 
 def _suggest(received: Received) -> Body:
     """Offer what could stand there; nothing where the database is slow, as people go on typing meanwhile."""
-    option = json.loads(received.options)
+    option = json.loads(received.columns["options"])
     try:
         with transaction.atomic():
             _be_quick()
             return choices(
                 suggest(
-                    discord_id=received.user_id,
-                    command=received.name,
+                    discord_id=received.columns["discord_user_id"],
+                    command=received.columns["name"],
                     option=option.get("name", ""),
                     typed=option.get("value", ""),
                 )
@@ -100,6 +96,7 @@ def _suggest(received: Received) -> Body:
 @atomic_with_retry
 def _judge_now(received: Received, until: float) -> Body:
     _be_quick()
+    # It is answered here and now, without a token.
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
     if not is_new:
         return _answer_of(interaction)
@@ -113,31 +110,17 @@ def _judge_now(received: Received, until: float) -> Body:
 def _defer(received: Received, until: float) -> Body:
     """Store it without an answer, and enqueue a task; once, however often it comes."""
     _be_quick()
-    interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
+    interaction, is_new = _store(received)
     if is_new:
-        enqueue(COMMAND_TASK if interaction.kind == Interaction.Kind.COMMAND else PRESS_TASK, interaction.pk)
+        enqueue(TASKS[interaction.kind], interaction.pk)
     _check_in_time(until)
     return _answer_of(interaction)
 
 
 def judge_press(*, interaction_id: int) -> str:
     """Judge and answer one press that was deferred, if it is due, and return what came of that."""
-    interaction = Interaction.objects.filter(kind__in=_PRESSES).claim(interaction_id)
-    if interaction is None:
-        return "not due"
-    with traced(interaction.trace):
-        if is_too_late(interaction):
-            return close(interaction, TOO_LATE, error=TOO_LATE)
-        if not interaction.answer:
-            retry_transaction(lambda: _judge_once(interaction))
-        return send_reply(interaction)
-
-
-def enqueue_due_presses() -> None:
-    """Enqueue the presses whose task was lost."""
-    due = Interaction.objects.filter(kind__in=_PRESSES).due().order_by("next_attempt_at")
-    for key in due.values_list("pk", flat=True)[:200]:
-        enqueue(PRESS_TASK, key)
+    kinds = (Interaction.Kind.PRESS, Interaction.Kind.FORM)
+    return answer_deferred(interaction_id, kinds=kinds, work=lambda row: retry_transaction(lambda: _judge_once(row)))
 
 
 def forget_answers() -> int:
@@ -174,22 +157,12 @@ def _store_reply(interaction: Interaction, reply: Reply) -> None:
     interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
 
 
-def _store(received: Received, *, state: str, token: str) -> tuple[Interaction, bool]:
-    fields = {
-        "kind": received.kind,
-        "name": received.name or received.kind,
-        "state": state,
-        "discord_user_id": received.user_id,
-        "discord_user": received.user,
-        "discord_channel": received.channel,
-        "discord_channel_id": received.channel_id,
-        "discord_guild_id": received.guild_id,
-        "options": received.options,
-        "token": token,
-        "trace": trace_id.get(),
-    }
-    stored, is_new = Interaction.objects.get_or_create(discord_id=received.discord_id, defaults=fields)
-    return stored, is_new
+def _store(received: Received, **changed: str) -> tuple[Interaction, bool]:
+    columns = {**received.columns, "trace": trace_id.get(), **changed}
+    stored: tuple[Interaction, bool] = Interaction.objects.get_or_create(
+        discord_id=received.discord_id, defaults=columns
+    )
+    return stored
 
 
 def _answer_of(interaction: Interaction) -> Body:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from alerts.channels.discord.replies import REASON
@@ -21,27 +21,15 @@ class NoInteraction(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """What came. `options` is what a press, a form or a command contains: JSON, as it is stored.
+    """What came. `columns` is how it is stored; `options` what a press, a form or a command contains, in JSON.
 
-    For a command that is being filled in it is the option where somebody types.
+    For a command that is being filled in `options` is the option where somebody types.
     """
 
     type: int
     discord_id: str = ""
     app_id: str = ""
-    token: str = ""
-    name: str = ""
-    options: str = ""
-    user_id: str = ""
-    user: str = ""
-    channel: str = ""
-    channel_id: str = ""
-    guild_id: str = ""
-
-    @property
-    def kind(self) -> Interaction.Kind:
-        """How it is stored."""
-        return _KINDS[self.type]
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def read_interaction(body: bytes) -> Received:
@@ -64,19 +52,19 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
     # In a server Discord sends the member, in a direct message the user.
     user = _object(_object(whole["member"]).get("user") if whole.get("member") else whole.get("user"))
     channel = _object(whole.get("channel") or {})
-    return Received(
-        type=kind,
-        discord_id=_number(whole.get("id")),
-        app_id=_number(whole.get("application_id")),
-        token=_text(whole.get("token"), _LONGEST),
-        name=_text(data.get("name"), 40) if kind in (COMMAND, AUTOCOMPLETE) else "",
-        options=json.dumps(_options(kind, whole, data)),
-        user_id=_number(user.get("id")),
-        user=_text(user.get("username") or "", _LONGEST)[:_NAME],
-        channel=_text(channel.get("name") or "", _LONGEST)[:_NAME],
-        channel_id=_known_number(whole.get("channel_id")),
-        guild_id=_known_number(whole.get("guild_id")),
-    )
+    stored_as = _KINDS.get(kind, "")
+    columns = {
+        "kind": stored_as,
+        "token": _text(whole.get("token"), _LONGEST),
+        "name": _text(data.get("name"), 40) if kind in (COMMAND, AUTOCOMPLETE) else stored_as,
+        "options": json.dumps(_options(kind, whole, data)),
+        "discord_user_id": _number(user.get("id")),
+        "discord_user": _text(user.get("username") or "", _LONGEST)[:_NAME],
+        "discord_channel": _text(channel.get("name") or "", _LONGEST)[:_NAME],
+        "discord_channel_id": _known_number(whole.get("channel_id")),
+        "discord_guild_id": _known_number(whole.get("guild_id")),
+    }
+    return Received(kind, _number(whole.get("id")), _number(whole.get("application_id")), columns)
 
 
 def _options(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
@@ -103,9 +91,9 @@ def _typed(data: Mapping[str, Any]) -> str:
     for row in _list(data.get("components")):
         one = _object(row)
         within = _list(one.get("components") or []) + ([one["component"]] if one.get("component") else [])
-        for field in (_object(each) for each in within):
-            if field.get("custom_id") == REASON:
-                return _text(field.get("value"), _LONGEST)
+        for typed in (_object(each) for each in within):
+            if typed.get("custom_id") == REASON:
+                return _text(typed.get("value"), _LONGEST)
     raise NoInteraction
 
 

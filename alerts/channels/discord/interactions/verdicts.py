@@ -16,7 +16,7 @@ from django.utils import timezone
 from alerts.cards.markup import MAX_VALUE
 from alerts.channels.discord.embeds import Button, read_custom_id
 from alerts.channels.discord.markdown import literal
-from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal
+from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal, stranger
 from alerts.models import Card, Destination, Interaction
 from approvals import wake_ups
 from approvals.collaboration.claims import take
@@ -156,9 +156,10 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
 
 
 def _not_done(press: _Press, error: DeskError) -> Reply:
-    """Record that the press did not count, and say why; what was typed is returned."""
-    if words := recorded_refusal(press.interaction, error.sentence):
-        note_refusal(press.message, actor=press.actor, outcome=press.button.action, sentence=words)
+    """Say why the press did not count, and record that a verdict was refused; what was typed is returned."""
+    action = press.button.action
+    if action != "claim" and (words := recorded_refusal(press.interaction, error.sentence)):
+        note_refusal(press.message, actor=press.actor, outcome=action, sentence=words)
     typed = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
     outcome, sentence = error_sentence(error, shown=press.shown)
     return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{typed}")
@@ -169,8 +170,7 @@ def _claim(press: _Press) -> Reply:
         with transaction.atomic():
             take(message=press.message.public_id, actor=press.actor, now=timezone.now())
     except DeskError as error:
-        outcome, sentence = error_sentence(error, shown=press.shown)
-        return Reply(outcome, f"{sentence} [Open it on the desk](<{press.link}>).")
+        return _not_done(press, error)
     sentence = (
         "You have this message now, and others see it. It is free again when you have not had it open for ten minutes."
     )
@@ -185,16 +185,9 @@ def _is_masked(message: Message, card: str) -> bool:
 
 
 def _refuse_stranger(interaction: Interaction, button: Button, message: Message | None) -> Reply:
-    number = interaction.discord_user_id
-    stranger = Actor(
-        kind="discord",
-        id=number,
-        label=interaction.discord_user or number,
-        surface="discord",
-        proof=proof_of(interaction),
-    )
+    actor = replace(stranger(interaction), proof=proof_of(interaction))
     why = "This Discord account belongs to nobody at the desk."
-    return _refuse(interaction, stranger, button, message, "not linked", why, link_instructions(interaction))
+    return _refuse(interaction, actor, button, message, "not linked", why, link_instructions(interaction))
 
 
 def _refuse(

@@ -6,7 +6,6 @@ headers: also subject, addresses, who decided and why, and the sender's metadata
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +13,7 @@ from django.conf import settings
 
 from alerts.channels import channel_of
 from alerts.channels.base import EventChannel, Posted
-from alerts.events import event_of
+from alerts.ledger_events import event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
@@ -103,7 +102,6 @@ def _event_id(entry: Entry) -> str:
 
 
 def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
-    decision = _decision(entry.action, message)
     is_minimal = privacy == Destination.Privacy.MINIMAL
     data = {
         # Programs on MultiMail's pages read either name.
@@ -118,9 +116,7 @@ def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any
         "status": message.upstream_status,
         "state": message.state,
         "sandbox": message.sandbox,
-        "decision": decision.decision,
-        "reason": _words(decision.reason, privacy) or None,
-        "decided_by": (decision.role if is_minimal else decision.name[:200]) or None,
+        **_decision_data(entry.action, message, privacy),
         "fingerprint": entry.fingerprint or (message.revision.fingerprint if message.revision else None),
         "metadata": _metadata(message.trigger, privacy),
         "link": f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
@@ -148,28 +144,21 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
     return data
 
 
-@dataclass(frozen=True)
-class _DecisionData:
-    """`decision` is approved, rejected or None; `role` contains no name."""
-
-    decision: str | None = None
-    reason: str = ""
-    name: str = ""
-    role: str = ""
-
-
-def _decision(action: str, message: Message) -> _DecisionData:
+def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str | None]:
     """Return what was decided, by whom and why; our own decision says more than what MultiMail repeats of it."""
     applied = message.decisions.filter(state=DecisionState.APPLIED).select_related("given_by").order_by("-pk").first()
     ours = _OUTCOMES[Outcome(applied.outcome)] if applied else None
     decision = _DECISIONS_BY_ACTION.get(action) or _DECISIONS_BY_STATE.get(MessageState(message.state)) or ours
+    reason = name = role = ""
     if applied and decision == ours:
-        role = "a reviewer" if applied.given_by_id else applied.giver
-        return _DecisionData(decision, applied.reason, applied.giver, role)
-    if decision is None:
-        return _DecisionData()
-    reason = without_references(message.upstream_reason)
-    return _DecisionData(decision, reason, message.upstream_decided_by, "somebody elsewhere")
+        reason, name = applied.reason, applied.giver
+        role = "a reviewer" if applied.given_by_id else name
+    elif decision is not None:
+        reason, name = without_references(message.upstream_reason), message.upstream_decided_by
+        role = "somebody elsewhere"
+    # A role contains no name.
+    shown = role if privacy == Destination.Privacy.MINIMAL else name[:200]
+    return {"decision": decision, "reason": _words(reason, privacy) or None, "decided_by": shown or None}
 
 
 def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a destination can be notified about: each event, and the acts of the ledger that mean it."""
+"""Which acts of the ledger a destination can be notified about, by events. Kinds of destinations are in channels/."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
