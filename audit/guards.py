@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db import connection
+from common.postgres.rows import run
 
 # Details go by a function of the database alone, which writes who removed whose (audit.retention).
 APPEND_ONLY = ("audit_entry", "audit_entrydetail", "audit_seal", "audit_leaf", "audit_block", "audit_anchor")
@@ -27,9 +27,7 @@ class Guards:
 
 def examine_guards() -> Guards:
     """Ask the database what the role that is connected may do. A table that is not there yet is left out."""
-    with connection.cursor() as cursor:
-        cursor.execute(_EXAMINE, [list(APPEND_ONLY)])
-        found = cursor.fetchall()
+    found = run(_EXAMINE, [list(APPEND_ONLY)]).rows or ()
     return Guards(
         changeable=tuple(name for name, may_change, _ in found if may_change),
         without_triggers=tuple(name for name, _, triggers in found if triggers < _TRIGGERS),

@@ -197,9 +197,14 @@ class Seal(models.Model):
         return fingerprint_of(self.key)
 
     @property
-    def expected_key(self) -> str:
-        """The public key that the seal after this one is signed with, in hex."""
-        return self.next_key or self.key
+    def next_key_fingerprint(self) -> str:
+        """The key that signs from the next seal on, where it is another."""
+        return fingerprint_of(self.next_key) if self.next_key else ""
+
+    @property
+    def expected_key(self) -> bytes:
+        """The public key that the seal after this one is signed with."""
+        return bytes.fromhex(self.next_key or self.key)
 
 
 class Leaf(models.Model):
@@ -382,3 +387,7 @@ class Check(models.Model):
 
     def __str__(self) -> str:
         return f"check {self.state}"
+
+    @property
+    def is_broken(self) -> bool:
+        return self.state == self.State.BROKEN

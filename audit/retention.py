@@ -10,13 +10,14 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from audit.models import Entry, EntryDetail, Leaf
 from audit.recording import ActorLike, SystemActor, record
 from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
+from common.postgres.rows import run
 
 # Details of so many entries are removed in one transaction: no seal may wait for it long.
 STEP = 2000
@@ -101,8 +102,7 @@ def _sealed() -> "QuerySet[EntryDetail]":
 
 def _lock_removals() -> None:
     """Wait for whoever removes details now: an entry names exactly those that go with it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+    run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
 
 
 def _removal_details(numbers: list[int]) -> dict[str, str]:

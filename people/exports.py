@@ -61,7 +61,7 @@ def export(request: DeskRequest) -> HttpResponse:
             begun = begin_export(actor=request.actor, filters=filters, wanted=form.wanted())
             return redirect(f"{reverse('export-one', args=[begun.pk])}?go=1")
         except NotExported as refused:
-            problem = refused.sentence
+            problem = str(refused)
     elif request.method == "POST":
         problem = "Choose CSV or JSON Lines."
     context: dict[str, Any] = {
@@ -121,7 +121,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     try:
         begun = start_export(found.pk)
     except NotExported as refused:
-        messages.warning(request, refused.sentence, extra_tags="desk")
+        messages.warning(request, str(refused), extra_tags="desk")
         return page
     let_go_of_stalled_readers()
     # Not the lazy one of the request, which ends before the file does.
@@ -144,7 +144,7 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
         try:
             request_again(actor=request.actor, export=found.pk)
         except NotExported as refused:
-            messages.warning(request, refused.sentence, extra_tags="desk")
+            messages.warning(request, str(refused), extra_tags="desk")
             return redirect("export-one", export_id=export_id)
     return redirect(f"{reverse('export-one', args=[export_id])}?go=1")
 

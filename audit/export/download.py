@@ -37,9 +37,7 @@ TAKEN = "It was broken off meanwhile."
 
 
 class _BrokenOff(Exception):
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    """Why the export ends here."""
 
 
 class Download:
@@ -69,7 +67,7 @@ class Download:
         try:
             yield from self._written()
         except _BrokenOff as broken:
-            sentence = broken.sentence
+            sentence = str(broken)
         except DatabaseError as error:
             log.warning("export broken off", extra={"reason": type(error).__name__})
             sentence = FAILED

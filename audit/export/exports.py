@@ -37,10 +37,6 @@ LOST = "The process that wrote it ended."
 class NotExported(Exception):
     """It cannot begin now; the sentence says why."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
 
 @atomic_with_retry
 def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Export:
@@ -66,7 +62,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
 @atomic_with_retry
 def request_again(*, actor: ActorLike, export: UUID) -> None:
     """Let an export that was broken off begin once more, over the same entries. Raises NotExported."""
-    _note_lost()
+    note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
     if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
         raise NotExported("This export is not one that was broken off.")
@@ -78,7 +74,7 @@ def start_export(export: UUID) -> Export:
     """Start an export that was asked for. Raises NotExported where it is none, or too many run."""
     # Held to the end of this transaction: of two that start at once, one sees the other.
     run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-    _note_lost()
+    note_lost_exports()
     running = list(Export.objects.running())
     found = Export.objects.get(pk=export)
     if found.state != Export.State.ASKED:
@@ -119,10 +115,6 @@ def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None
 @transaction.atomic
 def note_lost_exports() -> None:
     """Note as broken off what no process writes any more."""
-    _note_lost()
-
-
-def _note_lost() -> None:
     for lost in Export.objects.running().idle_for(LOST_AFTER):
         break_off(actor=_EXPORTER, export=lost.pk, rows=lost.rows_done, reason=LOST)
 

@@ -60,15 +60,6 @@ def write_anchors() -> int:
     return len(wanted)
 
 
-def last_head() -> dict[str, Any] | None:
-    """Return the head that was written last, None where there is none."""
-    try:
-        with Path(settings.SEAL_FILE).open("rb") as file:
-            return next(_heads_at_end(file), None)
-    except OSError:
-        return None
-
-
 def unknown_heads() -> list[dict[str, Any]]:
     """Return the heads at the end of the file, the newest first, up to the first that the database knows."""
     try:
@@ -80,9 +71,10 @@ def unknown_heads() -> list[dict[str, Any]]:
 
 def check_not_rolled_back(last: Seal | None) -> None:
     """Raise SealingRefused where the file knows of a seal that the database does not."""
-    head = last_head()
-    if head is None or _is_known(head):
+    unknown = unknown_heads()
+    if not unknown:
         return
+    head = unknown[0]
     here = f"the database ends at seal {last.number}" if last else "the database has none"
     if last and last.number >= head["number"]:
         here = "the database has another one of that number"

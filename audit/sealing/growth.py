@@ -7,14 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
-
 from audit.models import BLOCK, Entry, Leaf, Seal
 from audit.recording import is_authentic, leaf_hash
-from audit.sealing.preconditions import DatabaseState, SealingRefused, TreeBase, expected_key
+from audit.sealing.preconditions import DatabaseState, SealingRefused, TreeBase
 from audit.sealing.signing import head_hash, public_key, sign, signed_bytes
 from audit.sealing.tree import fold, root_of
 from audit.verifier.countersign_verify import window
+from common.postgres.rows import run
 
 # Entries that are held in memory at once.
 AT_ONCE = 1000
@@ -58,32 +57,30 @@ class Growth:
             self._write_blocks()
 
     def _write_leaves(self, entries: Sequence[Entry]) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO audit_leaf (position, entry, seal, hash)"
-                " SELECT %s + rank - 1, entry, %s, decode(hash, 'hex')"
-                "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, rank)",
-                [self.size, self.number, [entry.pk for entry in entries], [entry.leaf_hash for entry in entries]],
-            )
+        run(
+            "INSERT INTO audit_leaf (position, entry, seal, hash)"
+            " SELECT %s + rank - 1, entry, %s, decode(hash, 'hex')"
+            "   FROM unnest(%s::bigint[], %s::text[]) WITH ORDINALITY AS new (entry, hash, rank)",
+            [self.size, self.number, [entry.pk for entry in entries], [entry.leaf_hash for entry in entries]],
+        )
         self.size += len(entries)
 
     def _write_blocks(self) -> None:
         new = [fold(self._rest[first : first + BLOCK]) for first in range(0, len(self._rest) - BLOCK + 1, BLOCK)]
         if not new:
             return
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO audit_block (number, hash)"
-                " SELECT %s + rank - 1, hash FROM unnest(%s::bytea[]) WITH ORDINALITY AS new (hash, rank)",
-                [len(self._blocks), new],
-            )
+        run(
+            "INSERT INTO audit_block (number, hash)"
+            " SELECT %s + rank - 1, hash FROM unnest(%s::bytea[]) WITH ORDINALITY AS new (hash, rank)",
+            [len(self._blocks), new],
+        )
         self._blocks += new
         del self._rest[: len(new) * BLOCK]
 
     def seal(self, state: DatabaseState, **fields: Any) -> Seal:
         """Sign the tree as it is now. What `fields` leave out is as in the last seal."""
         last = self.base.last
-        key = fields.pop("key", None) or (expected_key(last) if last else public_key())
+        key = fields.pop("key", None) or (last.expected_key if last else public_key())
         seal = Seal(
             number=self.number,
             size=self.size,
@@ -170,15 +167,13 @@ def end_of_step(horizon: int, until: int, *, after_id: int, at_most: int) -> int
 
     Transactions are never split: one with more entries than that is sealed whole.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH new AS (SELECT xid, row_number() OVER (ORDER BY xid, id) AS rank FROM audit_entry"
-            "  WHERE xid >= %(from)s AND xid < %(until)s AND id > %(after)s ORDER BY xid, id LIMIT %(most)s + 1)"
-            " SELECT (SELECT xid FROM new WHERE rank = 1)::text,"
-            "  (SELECT xid FROM new WHERE rank = %(most)s + 1)::text",
-            {"from": str(horizon), "until": str(until), "after": after_id, "most": at_most},
-        )
-        first, beyond = cursor.fetchone()
+    first, beyond = run(
+        "WITH new AS (SELECT xid, row_number() OVER (ORDER BY xid, id) AS rank FROM audit_entry"
+        "  WHERE xid >= %(from)s AND xid < %(until)s AND id > %(after)s ORDER BY xid, id LIMIT %(most)s + 1)"
+        " SELECT (SELECT xid FROM new WHERE rank = 1)::text,"
+        "  (SELECT xid FROM new WHERE rank = %(most)s + 1)::text",
+        {"from": str(horizon), "until": str(until), "after": after_id, "most": at_most},
+    ).row()
     if first is None:
         return None
     if beyond is None:

@@ -6,13 +6,14 @@ A signature over a broken base would hide the break, so all of it is checked aga
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Max
 
 from audit.models import Entry, Leaf, Seal
 from audit.recording import SystemActor, record
 from audit.sealing.signing import head_hash, is_signed, signed_bytes
 from audit.sealing.tree import TreeIncomplete, read_edge, root_of
+from common.postgres.rows import run
 
 BROKEN = "ledger.broken"
 SEALER = SystemActor("worker", "sealer", "the sealer")
@@ -23,7 +24,6 @@ class SealingRefused(Exception):
 
     def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
         self.is_breach = is_breach
 
 
@@ -74,25 +74,15 @@ def read_database_state() -> DatabaseState:
 
     Whoever asks must not have written yet: a transaction that has an id of its own keeps the horizon below it.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()")
-        horizon, at = cursor.fetchone()
-        return DatabaseState(int(horizon), at, read_cluster())
+    horizon, at = run("SELECT pg_snapshot_xmin(pg_current_snapshot())::text, clock_timestamp()").row()
+    return DatabaseState(int(horizon), at, read_cluster())
 
 
 def read_cluster() -> str:
     """Return the identifier that the cluster was given when it was made, empty where it may not be read."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')")
-        if not cursor.fetchone()[0]:
-            return ""
-        cursor.execute("SELECT system_identifier::text FROM pg_control_system()")
-        return str(cursor.fetchone()[0])
-
-
-def expected_key(last: Seal) -> bytes:
-    """Return the public key that the seal after this one is signed with."""
-    return bytes.fromhex(last.expected_key)
+    if not run("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')").row()[0]:
+        return ""
+    return str(run("SELECT system_identifier::text FROM pg_control_system()").row()[0])
 
 
 def check_base(last: Seal | None) -> TreeBase:
@@ -126,5 +116,5 @@ def _check_link(last: Seal) -> None:
             raise SealingRefused("The first seal names one before it.")
     elif before is None or head_hash(before) != last.previous:
         raise SealingRefused(f"Seal {last.number} does not follow the seal before it.")
-    elif last.kind != Seal.Kind.RESTORED and before.expected_key != last.key:
+    elif last.kind != Seal.Kind.RESTORED and before.expected_key.hex() != last.key:
         raise SealingRefused(f"Seal {last.number} is signed with a key that the seal before it does not name.")

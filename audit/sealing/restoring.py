@@ -7,13 +7,12 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import connection
-
 from audit.models import BLOCK, Entry, Seal
 from audit.recording import ActorLike, leaf_hash, record
 from audit.sealing.growth import AT_ONCE, Growth, not_sealed_up_to
 from audit.sealing.preconditions import SealingRefused, TreeBase, check_base, read_database_state
 from audit.sealing.tree import fold
+from common.postgres.rows import run
 
 OTHER_CLUSTER = "The database came from a backup: the cluster it is in is another one."
 # Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
@@ -62,24 +61,17 @@ def _close_epoch() -> tuple[int, int]:
     number up to `last_id` has an id below `everybody`, and is waited for; and whoever takes a later number was still
     open, or not there yet, when `begin` was read.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
-        begin = int(cursor.fetchone()[0])
-        cursor.execute(
-            "SELECT greatest((SELECT last_value FROM audit_entry_id_seq),"
-            " (SELECT coalesce(max(id), 0) FROM audit_entry))"
-        )
-        last_id = int(cursor.fetchone()[0])
-        cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
-        everybody = cursor.fetchone()[0]
-        ends = time.monotonic() + PATIENCE
-        while True:
-            cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8", [everybody])
-            if cursor.fetchone()[0]:
-                return begin, last_id
-            if time.monotonic() > ends:
-                raise SealingRefused("The restore waits for a transaction that is still open.", is_breach=False)
-            time.sleep(LOOK_EVERY)
+    begin = int(run("SELECT pg_snapshot_xmin(pg_current_snapshot())::text").row()[0])
+    (last_id,) = run(
+        "SELECT greatest((SELECT last_value FROM audit_entry_id_seq), (SELECT coalesce(max(id), 0) FROM audit_entry))"
+    ).row()
+    everybody = run("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").row()
+    ends = time.monotonic() + PATIENCE
+    while not run("SELECT pg_snapshot_xmin(pg_current_snapshot()) >= %s::xid8", everybody).row()[0]:
+        if time.monotonic() > ends:
+            raise SealingRefused("The restore waits for a transaction that is still open.", is_breach=False)
+        time.sleep(LOOK_EVERY)
+    return begin, last_id
 
 
 # --- Comparing what was sealed with the entries of the backup -------------------------------------------------------

@@ -7,7 +7,7 @@ seal or none; the primary keys of seals and leaves keep two from forking the cha
 import logging
 import time
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from audit.models import Seal
 from audit.recording import record
@@ -18,12 +18,12 @@ from audit.sealing.preconditions import (
     DatabaseState,
     SealingRefused,
     check_base,
-    expected_key,
     latest_seal,
     read_database_state,
     record_refusal,
 )
-from audit.verifier.countersign_verify import Ranges, fingerprint_of
+from audit.verifier.countersign_verify import Ranges
+from common.postgres.rows import run
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +45,9 @@ def seal_all() -> int:
             with transaction.atomic():
                 made = _seal_next() if hold_lock() else None
         except SealingRefused as refused:
-            _report(refused)
+            log.error("not sealed", extra={"reason": str(refused)})
+            if refused.is_breach:
+                record_refusal(str(refused), latest_seal())
             break
         if made is None:
             break
@@ -58,15 +60,7 @@ def seal_all() -> int:
 
 def hold_lock() -> bool:
     """Whether this transaction is now the only one that seals."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK)
-        return bool(cursor.fetchone()[0])
-
-
-def _report(refused: SealingRefused) -> None:
-    log.error("not sealed", extra={"reason": refused.sentence})
-    if refused.is_breach:
-        record_refusal(refused.sentence, latest_seal())
+    return bool(run("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK).row()[0])
 
 
 def _seal_next() -> int | None:
@@ -76,7 +70,7 @@ def _seal_next() -> int | None:
     anchors.check_not_rolled_back(last)
     if last is None:
         return _seal_step(last, state)
-    signer = expected_key(last)
+    signer = last.expected_key
     if signer not in signing.public_keys():
         raise SealingRefused(signing.missing_key(signer), is_breach=False)
     if why := restoring.why_not_automatic(last, state.cluster):
@@ -107,6 +101,6 @@ def _change_key(last: Seal, state: DatabaseState) -> int:
     """Seal, with the old key, which key comes next."""
     new = signing.public_key()
     seal = Growth(check_base(last)).seal(state, kind=Seal.Kind.KEY, horizon=last.horizon, next_key=new.hex())
-    details = {"before": fingerprint_of(last.expected_key), "after": fingerprint_of(new.hex())}
+    details = {"before": signing.key_fingerprint(last.expected_key), "after": signing.key_fingerprint(new)}
     record("ledger.key_changed", actor=SEALER, details={"seal": str(seal.number), **details})
     return 0

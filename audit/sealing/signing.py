@@ -46,9 +46,9 @@ def public_key() -> bytes:
     raise NoKey
 
 
-def sign(data: bytes, *, key: bytes | None = None) -> bytes:
-    """Return the signature by the newest key, or by another of ours, named by its public one. Raises NoKey."""
-    return _keys(tuple(settings.SEAL_KEYS))[key or public_key()].sign(data)
+def sign(data: bytes, *, key: bytes) -> bytes:
+    """Return the signature by the one of our keys that has this public one."""
+    return _keys(tuple(settings.SEAL_KEYS))[key].sign(data)
 
 
 def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection, models
+from django.db import models
 from django.db.models import Func, Subquery, Value
 from django.db.models.functions import Cast, Coalesce, Now
 
 from audit.fields import TransactionIdField
 from audit.models import Entry, Seal
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.preconditions import expected_key, latest_seal, read_cluster, refusal_since
+from audit.sealing.preconditions import latest_seal, read_cluster, refusal_since
 from common.grace import STUCK_AFTER
+from common.postgres.rows import run
 
 # Entries are counted up to this many.
 COUNTED = 10_000
@@ -66,14 +67,14 @@ def _why_stopped(last: Seal | None) -> str:
     if refusal := refusal_since(last):
         detail = getattr(refusal, "detail", None)
         return str(detail.fields.get("reason", "")) if detail else "The ledger does not hold; why was removed since."
-    if last and expected_key(last) not in signing.public_keys():
-        return signing.missing_key(expected_key(last))
+    if last and last.expected_key not in signing.public_keys():
+        return signing.missing_key(last.expected_key)
     return restoring.why_not_automatic(last, read_cluster()) if last else ""
 
 
 # By age: PostgreSQL hides when sessions of other roles began, and shows the age of their transaction.
 _HOLDERS = """
-SELECT who, program, place, since FROM (
+SELECT who, program, nullif(place, current_database()), since FROM (
   SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), xact_start, age(backend_xid)
     FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
   UNION ALL
@@ -84,15 +85,11 @@ SELECT who, program, place, since FROM (
 
 def _why_late() -> tuple[str, str]:
     """Name the oldest open transaction that has written: nothing that began after it can be sealed before it ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(_HOLDERS)
-        holder = cursor.fetchone()
-        cursor.execute("SELECT current_database()")
-        here = cursor.fetchone()[0]
+    holder = run(_HOLDERS).one()
     if holder is None:
         return "No open transaction holds it up.", "The worker that seals does not run, or fails: its log says why."
-    who, program, database, since = holder
-    named = f"{who}{f' ({program})' if program else ''}{f' in the database {database}' if database != here else ''}"
+    who, program, elsewhere, since = holder
+    named = f"{who}{f' ({program})' if program else ''}{f' in the database {elsewhere}' if elsewhere else ''}"
     began = f", open since {since:%-d %b, %H:%M:%S} UTC" if since else ""
     return (
         f"A transaction that has not ended holds it up: {named}{began}.",
@@ -112,14 +109,12 @@ def _why_not_outside(now: datetime) -> tuple[str, str]:
 
 def _unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
     """Return how many entries no seal covers yet, up to so many, and since when the oldest of them waits."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "WITH new AS (SELECT at FROM audit_entry WHERE xid >= %s AND id > %s"
-            "  AND xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid, id LIMIT %s)"
-            " SELECT count(*), min(at) FROM new",
-            [str(last.horizon if last else 0), last.after_id if last else 0, at_most],
-        )
-        number, oldest = cursor.fetchone()
+    number, oldest = run(
+        "WITH new AS (SELECT at FROM audit_entry WHERE xid >= %s AND id > %s"
+        "  AND xid < pg_snapshot_xmax(pg_current_snapshot()) ORDER BY xid, id LIMIT %s)"
+        " SELECT count(*), min(at) FROM new",
+        [str(last.horizon if last else 0), last.after_id if last else 0, at_most],
+    ).row()
     return number, oldest
 
 

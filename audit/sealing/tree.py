@@ -6,10 +6,9 @@ a proof opens. docs/ledger.md names the nodes.
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from django.db import connection
-
 from audit.models import BLOCK
 from audit.verifier.countersign_verify import EMPTY, node
+from common.postgres.rows import run
 
 HASH = 32
 # Leaves from the first to before the last: a subtree of RFC 9162.
@@ -139,13 +138,11 @@ class _StoredTree:
 
 def _read_blocks(number: int) -> list[bytes]:
     """Return the hashes of the first so many blocks; as one value, because a row each would cost more than its hash."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*), coalesce(string_agg(hash, ''::bytea ORDER BY number), ''::bytea)"
-            "  FROM audit_block WHERE number >= 0 AND number < %s",
-            [number],
-        )
-        found, joined = cursor.fetchone()
+    found, joined = run(
+        "SELECT count(*), coalesce(string_agg(hash, ''::bytea ORDER BY number), ''::bytea)"
+        "  FROM audit_block WHERE number >= 0 AND number < %s",
+        [number],
+    ).row()
     if found != number or len(joined) != number * HASH:
         raise TreeIncomplete(f"Of {number} blocks {found} are there.")
     view = bytes(joined)
@@ -156,11 +153,10 @@ def _read_leaves(blocks: Sequence[int], size: int) -> dict[int, bytes]:
     """Return the leaves of these blocks by position."""
     if not blocks:
         return {}
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT leaf.position, leaf.hash FROM unnest(%s::bigint[]) AS opened (number)"
-            "  JOIN audit_leaf leaf ON leaf.position >= opened.number * %s"
-            "   AND leaf.position < least((opened.number + 1) * %s, %s)",
-            [list(blocks), BLOCK, BLOCK, size],
-        )
-        return {position: bytes(found) for position, found in cursor.fetchall()}
+    found = run(
+        "SELECT leaf.position, leaf.hash FROM unnest(%s::bigint[]) AS opened (number)"
+        "  JOIN audit_leaf leaf ON leaf.position >= opened.number * %s"
+        "   AND leaf.position < least((opened.number + 1) * %s, %s)",
+        [list(blocks), BLOCK, BLOCK, size],
+    )
+    return {position: bytes(digest) for position, digest in found.rows or ()}

@@ -218,11 +218,15 @@ def _page_key(text: str) -> int | None:
         return None
 
 
-_HINTS = {
-    "action": f"Groups of acts are {', '.join(GROUPS)}; acts are such as verdict.given.",
-    "surface": "Surfaces are web, discord, webhook, worker and command.",
-    "message": "A message is named by its whole id, as its trace has it in the address.",
-    "fingerprint": "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its signs.",
+# How a field is read, and what is said where it cannot be.
+_FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "action": (read_kind, f"Groups of acts are {', '.join(GROUPS)}; acts are such as verdict.given."),
+    "actor": (_read_actor, "An actor is written as person/5."),
+    "surface": (_read_surface, "Surfaces are web, discord, webhook, worker and command."),
+    "connection": (_read_number, "A connection is named by its number."),
+    "message": (UUID, "A message is named by its whole id, as its trace has it in the address."),
+    "fingerprint": (normalize_fingerprint, "A fingerprint is 7F3A-19C2-K0QD, hex, or at least 4 of its signs."),
+    "trace": (_read_trace, "A trace id has at least four letters or digits."),
 }
 
 
@@ -243,13 +247,7 @@ class _Reader:
             text=self._words(" ".join(self.typed.words)),
             to=self._words(self._value("to")),
             by=self._words(self._value("by")),
-            action=self._read("action", read_kind, _HINTS["action"]) or "",
-            actor=self._read("actor", _read_actor, "An actor is written as person/5.") or "",
-            surface=self._read("surface", _read_surface, _HINTS["surface"]) or "",
-            connection=self._read("connection", _read_number, "A connection is named by its number."),
-            message=self._read("message", UUID, _HINTS["message"]),
-            fingerprint=self._read("fingerprint", normalize_fingerprint, _HINTS["fingerprint"]) or "",
-            trace=self._read("trace", _read_trace, "A trace id has at least four letters or digits.") or "",
+            **{name: self._read(name, *how) or _DEFAULTS[name] for name, how in _FIELDS.items()},
             since=since.written if since else "",
             until=until.written if until else "",
             begins=since.begins if since else None,

@@ -27,6 +27,7 @@ from audit.search.results import (
     within_time,
 )
 from audit.search.saved import SearchNotSavedError, delete_search, save_search, searches_of
+from common.forms import SentenceForm
 from common.pages import DeskRequest, page_or_fragment
 
 # A facet shows so many values, and the others behind "more".
@@ -192,7 +193,7 @@ def _choice(filters: Filters, name: str, one: Count, names: Names) -> Choice:
 # --- Saved searches -------------------------------------------------------------------------------------------------
 
 
-class SavedSearchForm(forms.Form):
+class SavedSearchForm(SentenceForm):
     """A name for what the ledger is searched for now."""
 
     name = forms.CharField(
@@ -210,7 +211,7 @@ def save(request: DeskRequest) -> HttpResponse:
     form = SavedSearchForm(request.POST)
     form.is_valid()
     filters = Filters.from_query(form.cleaned_data.get("query", ""), _zone_of(request))
-    error, query = next((str(errors[0]) for errors in form.errors.values()), ""), filters.query()
+    error, query = form.first_error(), filters.query()
     if not error:
         name, shared = form.cleaned_data["name"], form.cleaned_data["shared"]
         try:

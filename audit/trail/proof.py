@@ -32,10 +32,6 @@ _WIDTH = 76
 class NothingSealed(Exception):
     """There is nothing to prove yet; the sentence says why."""
 
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
-
 
 @dataclass(frozen=True)
 class Proof:

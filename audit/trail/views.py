@@ -86,7 +86,7 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     try:
         made = prove(public_id, actor=request.actor, form=form, with_details=with_details)
     except NothingSealed as nothing:
-        return _page(request, public_id, problem=nothing.sentence, status=409)
+        return _page(request, public_id, problem=str(nothing), status=409)
     text = proof_page(made) if form == "html" else made.as_json() if form == "json" else made.as_text()
     response = HttpResponse(text, content_type=_TYPES[form])
     response["Content-Disposition"] = f'attachment; filename="countersign-{public_id}.{form}"'

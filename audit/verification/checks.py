@@ -41,7 +41,6 @@ class CheckRefused(Exception):
 
     def __init__(self, sentence: str, *, is_denied: bool) -> None:
         super().__init__(sentence)
-        self.sentence = sentence
         self.is_denied = is_denied
 
 

@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any
 
 from django.db import transaction
@@ -39,28 +38,22 @@ class SavedHead:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-class Outcome(StrEnum):
-    """What came of it."""
-
-    SAME = "same"
-    DIFFERS = "differs"
-    # Nobody made this statement, so it proves nothing against the ledger.
-    UNSIGNED = "unsigned"
-
-
 @dataclass
 class Comparison:
-    """What came of it, step by step: each a sentence and whether it speaks for the ledger (None: neither)."""
+    """What came of it, step by step: each a sentence and whether it speaks for the ledger (None: neither).
+
+    The outcome is `same`, `differs`, or `unsigned`: nobody made this statement, so it proves nothing.
+    """
 
     head: SavedHead
-    outcome: Outcome = Outcome.SAME
+    outcome: str = "same"
     steps: list[tuple[bool | None, str]] = field(default_factory=list)
     last: Seal | None = None
     path: list[bytes] = field(default_factory=list)
     # A check of the whole ledger that went at least that far.
     check: Check | None = None
 
-    def add(self, speaks_for: bool | None, sentence: str, outcome: Outcome = Outcome.DIFFERS) -> bool:
+    def add(self, speaks_for: bool | None, sentence: str, outcome: str = "differs") -> bool:
         """Add a step; return whether to go on."""
         self.steps.append((speaks_for, sentence))
         if speaks_for is False:
@@ -69,12 +62,12 @@ class Comparison:
 
     @property
     def is_same(self) -> bool:
-        return self.outcome == Outcome.SAME
+        return self.outcome == "same"
 
     @property
     def answer(self) -> str:
-        """The sentence that decides."""
-        return next((sentence for speaks_for, sentence in self.steps if speaks_for is False), self.steps[-1][1])
+        """The sentence that decides: the last, for what speaks against the ledger ends the comparison."""
+        return self.steps[-1][1]
 
     def proof(self) -> dict[str, Any]:
         """Return the proof of consistency as docs/ledger.md describes it, for the verifier."""
@@ -117,7 +110,7 @@ def compare_with(head: SavedHead, *, actor: Any) -> Comparison:
     made = Comparison(head, last=latest_seal())
     if _check_signature(made) and _check_seal(made) and _check_tree(made):
         made.check = Check.objects.finished().filter(up_to__gte=head.number).newest_first().first()
-    details = {"seal": str(head.number), "result": str(made.outcome), "answer": made.answer}
+    details = {"seal": str(head.number), "result": made.outcome, "answer": made.answer}
     record("ledger.consistency_asked", actor=actor, details=details)
     return made
 
@@ -128,7 +121,7 @@ def _check_signature(made: Comparison) -> bool:
         return made.add(None, "A post holds no signature, so its numbers alone are compared.")
     if not is_signed(seal.signed, seal.signature, bytes.fromhex(seal.key)):
         sentence = "Its signature does not fit what it says: it was altered, or not copied whole. It proves nothing."
-        return made.add(False, sentence, Outcome.UNSIGNED)
+        return made.add(False, sentence, "unsigned")
     named = verifier.fingerprint_of(seal.key)
     if not Seal.objects.filter(key=seal.key).exists():
         sentence = f"It is signed with the key {named}, which signed no seal here: it is another desk's, or this ledger"

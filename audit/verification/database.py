@@ -19,6 +19,7 @@ from audit.recording import canonical_entry
 from audit.sealing import signing
 from audit.sealing.tree import fold
 from audit.verifier import countersign_verify as verifier
+from common.postgres.rows import run
 
 # --- Rows, in the order of the tree and some at a time --------------------------------------------------------------
 
@@ -72,48 +73,37 @@ class Row(NamedTuple):
 def one_moment() -> Iterator[None]:
     """See the database as it is now until the end, and write nothing. Must not be within a transaction."""
     with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            # It takes as long as the ledger is large.
-            cursor.execute("SET LOCAL statement_timeout = 0")
+        run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # It takes as long as the ledger is large.
+        run("SET LOCAL statement_timeout = 0")
         yield
 
 
 def sealed_rows() -> Iterator[Row]:
     """Yield every leaf with its entry."""
-    return _rows("sealed", _SEALED)
+    return _rows(_SEALED)
 
 
 def unsealed_rows() -> Iterator[Row]:
     """Yield every entry that has no leaf, in the order in which the next seal would take them."""
-    return _rows("unsealed", _UNSEALED)
+    return _rows(_UNSEALED)
 
 
-def _rows(name: str, sql: str) -> Iterator[Row]:
-    with connection.cursor() as cursor:
-        cursor.execute(f"DECLARE {name} NO SCROLL CURSOR FOR {sql}")
-        while True:
-            cursor.execute(f"FETCH {AT_ONCE} FROM {name}")
-            found = cursor.fetchall()
-            yield from (_row(values) for values in found)
-            if len(found) < AT_ONCE:
-                break
-        cursor.execute(f"CLOSE {name}")
+def _rows(sql: str) -> Iterator[Row]:
+    with connection.chunked_cursor() as cursor:
+        cursor.itersize = AT_ONCE
+        cursor.execute(sql)
+        yield from map(_row, cursor)
 
 
 def _row(values: tuple[Any, ...]) -> Row:
     row = Row(*values)
-    return row._replace(
-        leaf=None if row.leaf is None else bytes(row.leaf),
-        detail_hashes=_json(row.detail_hashes),
-        salt=None if row.salt is None else bytes(row.salt),
-        fields=None if row.fields is None else _json(row.fields),
-    )
+    return row._replace(detail_hashes=_json(row.detail_hashes), fields=_json(row.fields))
 
 
-def _json(value: Any) -> Any:
+def _json(text: Any) -> Any:
     """The driver gives JSON of raw queries as text."""
-    return json.loads(value) if isinstance(value, str) else value
+    return None if text is None else json.loads(text)
 
 
 # --- The check ------------------------------------------------------------------------------------------------------

@@ -4,10 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from django import forms
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
-from django.shortcuts import redirect
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.sealing.preconditions import latest_seal
@@ -16,7 +14,8 @@ from audit.verification.checks import CheckRefused, ask_for_check, may_ask
 from audit.verification.comparison import NoHead, SavedHead, compare_with, read_head
 from audit.verification.status import ledger_status, seals_before
 from audit.verifier import countersign_verify
-from common.pages import DeskRequest, page_or_fragment
+from common.forms import first_error
+from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from common.postgres import clock
 
 
@@ -80,9 +79,8 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
     try:
         ask_for_check(request.actor)
     except CheckRefused as refused:
-        return _page(request, problem=refused.sentence, status=403 if refused.is_denied else 409)
-    messages.info(request, "The whole ledger is being looked through.", extra_tags="desk")
-    return redirect("ledger-state")
+        return _page(request, problem=str(refused), status=403 if refused.is_denied else 409)
+    return redirect_with_notice(request, "The whole ledger is being looked through.", "ledger-state")
 
 
 @login_required
@@ -91,8 +89,9 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
     """Compare the ledger with a head that somebody saved; the proof is handed out as a file where it is asked for."""
     form = HeadForm(request.POST)
     if not form.is_valid():
-        error = next((str(errors[0]) for errors in form.errors.values()), "")
-        return _page(request, problem_with_head=error, head=str(request.POST.get("head", ""))[:2000], status=422)
+        return _page(
+            request, problem_with_head=first_error(form)[1], head=str(request.POST.get("head", ""))[:2000], status=422
+        )
     compared = compare_with(form.cleaned_data["head"], actor=request.actor)
     if compared.is_same and form.cleaned_data["wanted"] == "file":
         first, second = compared.head.number, compared.last.number if compared.last else 0

@@ -113,9 +113,8 @@ class Report:
         self.made_at = ""
         # Heads saved elsewhere that are younger than the bundle, so that it cannot have them.
         self.younger: list[str] = []
-        self.signatures = True
         self.last: Seal | None = None
-        self._progress, self._told = progress, 0
+        self._progress, self._reported = progress, 0
 
     def find(self, sentence: str) -> None:
         """Add a finding: something that does not hold."""
@@ -132,8 +131,8 @@ class Report:
     def count(self) -> None:
         """Count one entry, and report progress now and then."""
         self.entries += 1
-        if self._progress and self.entries - self._told >= 10_000:
-            self._told = self.entries
+        if self._progress and self.entries - self._reported >= 10_000:
+            self._reported = self.entries
             self._progress(self.entries)
 
 
@@ -322,28 +321,28 @@ def node(left: bytes, right: bytes) -> bytes:
 class Edge:
     """A tree that grows at its right edge: of all leaves so far it stores one hash for each power of two."""
 
-    def __init__(self, size: int = 0, kept: Iterable[bytes] = ()) -> None:
-        self.size, self._kept = size, list(kept)
+    def __init__(self, size: int = 0, hashes: Iterable[bytes] = ()) -> None:
+        self.size, self._hashes = size, list(hashes)
 
     def grown(self, leaves: Iterable[bytes]) -> Edge:
         """Return the tree with these added, level by level."""
-        nodes, size, kept, low = list(leaves), self.size, list(self._kept), []
+        nodes, size, hashes, low = list(leaves), self.size, list(self._hashes), []
         grown, sha256 = size + len(nodes), hashlib.sha256
         while nodes:
             if size & 1:
-                nodes.insert(0, kept.pop())
+                nodes.insert(0, hashes.pop())
             if len(nodes) & 1:
                 low.append(nodes.pop())
             pairs = iter(nodes)
             nodes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs)]
             size >>= 1
-        return Edge(grown, kept + low[::-1])
+        return Edge(grown, hashes + low[::-1])
 
     def root(self) -> str:
         """Return the root over all leaves."""
-        if not self._kept:
+        if not self._hashes:
             return EMPTY.hex()
-        return functools.reduce(lambda right, left: node(left, right), reversed(self._kept)).hex()
+        return functools.reduce(lambda right, left: node(left, right), reversed(self._hashes)).hex()
 
 
 def is_consistent(first: int, second: int, first_root: str, second_root: str, path: list[bytes]) -> bool:
@@ -482,7 +481,7 @@ class Chain:
 
     def check(self, seal: Seal) -> None:
         """Check this seal by itself and against the one before."""
-        told = len(self.report.findings)
+        before = len(self.report.findings)
         is_signed = not self.signatures or seal.is_signed()
         if not is_signed:
             self.report.find("Seal %d is not signed by its key: what it says was edited." % seal.number)
@@ -494,7 +493,7 @@ class Chain:
             self.keys.append((seal.key, seal.number))
         if bool(seal.next_key) != (seal.kind == "key"):
             self.report.find("Seal %d is of the kind %s, which does not fit its next key." % (seal.number, seal.kind))
-        self._is_last_sound = len(self.report.findings) == told
+        self._is_last_sound = len(self.report.findings) == before
         self.last = self.report.last = seal
         self.report.seals += 1
 
@@ -550,15 +549,8 @@ class Chain:
         if seal.kind == "restored" and self.trust.has(seal.key):
             self.report.note(named + ": it was lost, as the seal says, and you trust this one.")
         else:
-            self.report.find(
-                named
-                + ": the key was swapped."
-                + (
-                    " If the desk lost its key, ask it, and trust this one with --key."
-                    if seal.kind == "restored"
-                    else ""
-                )
-            )
+            advice = " If the desk lost its key, ask it, and trust this one with --key."
+            self.report.find(named + ": the key was swapped." + (advice if seal.kind == "restored" else ""))
 
     def end(self) -> None:
         """Check that one of the trusted keys signed."""
@@ -571,22 +563,20 @@ class Chain:
 
 _T = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be]|0f|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
 _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# An entry in its canonical form, which is hashed: each name once, in this order, without spaces.
-_ENTRY = re.compile(
-    rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"(' + _TIME.encode() + rb')"'
-    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
-    + _T
-    + rb':"[0-9a-f]{64}"(?:,(?=")|(?=\})))*)\}'
-    rb',"fingerprint":'
-    + _T
-    + rb',"id":([1-9][0-9]{0,18})(?:,"mac":"[0-9a-f]{64}")?,"message":(?:null|"'
-    + _UUID
-    + rb'")(?:,"outcome":"[a-z_]{1,16}")?,"surface":'
-    + _T
-    + rb',"trace":'
-    + _T
-    + rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
-)
+
+
+def _entry_form(text: bytes, hashes: bytes) -> re.Pattern[bytes]:
+    """Return the canonical form of an entry, which is hashed: each name once, in this order, without spaces."""
+    return re.compile(
+        rb'\{"action":%(text)b,"actor_id":%(text)b,"actor_kind":%(text)b,"at":"(%(time)b)"'
+        rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{(%(hashes)b)\},"fingerprint":%(text)b'
+        rb',"id":([1-9][0-9]{0,18})(?:,"mac":"[0-9a-f]{64}")?,"message":(?:null|"%(uuid)b")'
+        rb'(?:,"outcome":"[a-z_]{1,16}")?,"surface":%(text)b,"trace":%(text)b,"xid":"(0|[1-9][0-9]{0,19})"\}'
+        % {b"text": text, b"hashes": hashes, b"time": _TIME.encode(), b"uuid": _UUID}
+    )
+
+
+_ENTRY = _entry_form(_T, rb"(?:" + _T + rb':"[0-9a-f]{64}"(?:,(?=")|(?=\})))*')
 # Entries that record a removal, and name the entries whose details were removed.
 _REMOVAL = (b'{"action":"ledger.details_removed"', b'{"action":"ledger.details_erased"')
 _HASHED = re.compile(rb"(" + _T + rb'):"([0-9a-f]{64})"')
@@ -605,15 +595,7 @@ class Item(NamedTuple):
 
 # The same forms for texts without escapes, which nearly all lines have. A match is strictly of the form if the line has
 # no character that would need an escape.
-_P = rb'"[^"]*"'
-_PLAIN_ENTRY = re.compile(
-    rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"(' + _TIME.encode() + rb')"'
-    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
-    rb',"id":([1-9][0-9]{0,18})(?:,"mac":"[0-9a-f]{64}")?,"message":(?:null|"'
-    + _UUID
-    + rb'")(?:,"outcome":"[a-z_]{1,16}")?'
-    rb',"surface":"[^"]*","trace":"[^"]*","xid":"(0|[1-9][0-9]{0,19})"\}'
-)
+_PLAIN_ENTRY = _entry_form(rb'"[^"]*"', rb"[^}]*")
 # What follows the details on a line of the list.
 _PLAIN_END = re.compile(rb'\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}')
 _PLAIN_BEGIN = b'{"fields":{'
@@ -692,8 +674,8 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
 
 def is_unescaped(lines: bytes) -> bool:
     """Whether no character but line ends would have to be escaped in a text, and all is UTF-8."""
-    kept = len(lines.translate(None, _ESCAPED)) + lines.count(b"\n")
-    return kept == len(lines) and (lines.isascii() or _is_utf8(lines))
+    unescaped = len(lines.translate(None, _ESCAPED)) + lines.count(b"\n")
+    return unescaped == len(lines) and (lines.isascii() or _is_utf8(lines))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -835,51 +817,45 @@ class Ledger:
         """Take the entries that this seal covers, and compare them with its root."""
         size = self._before.size if self._before else 0
         wanted = max(0, seal.size - size)
-        edge, group, held, kept = self._edge, [], 0, 0
-        horizon = -1 if seal.kind == "restored" else seal.horizon
+        edge, group, held, released = self._edge, [], 0, 0
+        is_restored = seal.kind == "restored"
+        horizon = -1 if is_restored else seal.horizon
+        # What no seal follows is not sealed yet, and a restore takes what others left behind.
+        takes_more = is_restored or (following is not None and following.kind != "restored")
         while self._next is not None:
             record = self._next
             if held < wanted:
-                if record.xid >= horizon and self._is_later(record, seal):
+                if record.xid >= horizon and self._is_under(record, seal) is False:
                     break
-            elif not self._is_here(record, seal, following):
+            elif not (takes_more and self._is_under(record, seal)):
                 break
             held += 1
             group.append(record)
             if len(group) >= MOST_HELD:
                 self._check_order(group, seal)
-                edge, group, kept = self._put_away(edge, group[kept:]), [record], 1
+                edge, group, released = self._release(edge, group[released:]), [record], 1
             self._advance()
         self.report.sealed += held
         self._check_order(group, seal)
-        if kept:
-            self._end_large(seal, self._put_away(edge, group[kept:]), held - wanted)
+        if released:
+            self._end_large(seal, self._release(edge, group[released:]), held - wanted)
         else:
             self._end(seal, group, held - wanted)
         self._before = seal
 
-    def _put_away(self, edge: Edge, group: list[Record]) -> Edge:
+    def _release(self, edge: Edge, group: list[Record]) -> Edge:
         """Release entries of a seal that covers more than fit in memory; return the tree with them."""
         self._tell_altered(group)
         return edge.grown(record.best for record in group)
 
-    def _is_later(self, record: Record, seal: Seal) -> bool:
-        """Whether the entry says by itself that it belongs under a later seal."""
-        if record.xid < 0 or not record.is_whole:
-            return False
-        if seal.kind == "restored":
-            return record.number > seal.after_id
-        return record.xid >= seal.horizon
+    def _is_under(self, record: Record, seal: Seal) -> bool | None:
+        """Whether the entry says by itself that it belongs under this seal, or one before.
 
-    def _is_here(self, record: Record, seal: Seal, following: Seal | None) -> bool:
-        """Whether the entry says by itself that it belongs under this seal, or one before, though that is full."""
+        None where it cannot be read or was altered: it goes with those who still miss some.
+        """
         if record.xid < 0 or not record.is_whole:
-            # What cannot be read or was altered goes with those who still miss some.
-            return False
-        if seal.kind == "restored":
-            return record.number <= seal.after_id
-        # What no seal follows is not sealed yet, and a restore takes what others left behind.
-        return record.xid < seal.horizon and following is not None and following.kind != "restored"
+            return None
+        return record.number <= seal.after_id if seal.kind == "restored" else record.xid < seal.horizon
 
     def _check_times(self, group: list[Record], last: Seal | None, seal: Seal | None) -> None:
         """Find entries whose time is not between the seal before and the one over them, if there is one yet."""
@@ -987,15 +963,9 @@ class Ledger:
         numbers = [record.number for record in group if record.number]
         if not numbers:
             return "Seal %d says another root than the tree has: seal %d was edited." % (seal.number, seal.number)
-        which = (
-            "Entry %d" % numbers[0]
-            if len(numbers) == 1
-            else "One of the entries %d to %d" % (min(numbers), max(numbers))
-        )
-        return "%s is not as it was sealed, or seal %d over it was edited: the root does not fit." % (
-            which,
-            seal.number,
-        )
+        first, last = min(numbers), max(numbers)
+        which = "Entry %d" % first if len(numbers) == 1 else "One of the entries %d to %d" % (first, last)
+        return which + " is not as it was sealed, or seal %d over it was edited: the root does not fit." % seal.number
 
     def _tell_number(self, seal: Seal, group: list[Record], over: int) -> None:
         numbers = sorted(record.number for record in group if record.number)
@@ -1024,9 +994,9 @@ class Ledger:
         gone = [number for number in range(first, max(around)) if number not in there]
         return gone if len(gone) == missing else []
 
-    def end(self) -> int:
-        """Check what is not sealed yet; return how many entries these are."""
-        last, unsealed, before = self._before, 0, (-1, -1)
+    def end(self) -> None:
+        """Check and count what is not sealed yet."""
+        last, before = self._before, (-1, -1)
         while self._next is not None:
             record = self._next
             if last is not None and record.xid >= 0 and (record.xid < last.horizon or record.number <= last.after_id):
@@ -1039,16 +1009,14 @@ class Ledger:
             self._tell_altered([record])
             self._check_times([record], last, None)
             before = (record.xid, record.number)
-            unsealed += 1
+            self.report.unsealed += 1
             self._advance()
-        self.report.unsealed = unsealed
         self._tell_missing()
         if self._lost_since:
             self.report.note(
                 "From seal %d on entries could not be compared with the roots of their seals, because of what is wrong."
                 % self._lost_since
             )
-        return unsealed
 
     def _tell_missing(self) -> None:
         """Find entries whose details are missing although no removal is recorded."""
@@ -1144,9 +1112,9 @@ class Heads:
                 here = "seal %d" % self._last.number if self._last else "none"
                 report.find("%s, is not here: the end was cut off, for the last seal here is %s." % (named, here))
             else:
-                told = " Seal %d tells of a restore: what came before it is gone." % restored.number if restored else ""
+                why = " Seal %d tells of a restore: what came before it is gone." % restored.number if restored else ""
                 report.find(
-                    "%s, is not the seal %d that is here: what it covers was altered.%s" % (named, head.number, told)
+                    "%s, is not the seal %d that is here: what it covers was altered.%s" % (named, head.number, why)
                 )
 
 
@@ -1238,13 +1206,13 @@ def _listed(line: bytes, place: int, report: Report) -> Item:
         if not all(type(value) is str for value in fields.values()):
             raise ValueError("its details are no texts")
         salt = None if found[4] is None else found[4].decode()
-        said: dict[str, Any] = {"fields": fields, "id": int(found[2]), "leaf": found[3].decode(), "salt": salt}
-        if canonical(said) != line:
+        number, leaf = int(found[2]), found[3].decode()
+        if canonical({"fields": fields, "id": number, "leaf": leaf, "salt": salt}) != line:
             raise ValueError("it is not in canonical form")
     except (ValueError, AttributeError) as error:
         report.find("Line %d of details.jsonl is not what it must be: %s." % (place, error))
         return Item(None)
-    return Item(None, said["id"], bytes.fromhex(said["leaf"]), None if salt is None else bytes.fromhex(salt), fields)
+    return Item(None, number, bytes.fromhex(leaf), None if salt is None else bytes.fromhex(salt), fields)
 
 
 _NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
@@ -1271,6 +1239,8 @@ def plain_block(lines: bytes, listed: bytes) -> Plain | None:
     """Return numbers, transactions, leaf hashes and times of a block of entries, None where not all is in order."""
     numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
     is_plain = is_unescaped(lines) and is_unescaped(listed)
+    if lines.count(b"\n") != listed.count(b"\n"):
+        return None
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
         record = plain(line, details) if is_plain or (is_unescaped(line) and is_unescaped(details)) else None
         if record is None or record.xid >= 1 << 64:
@@ -1294,7 +1264,7 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list
 
     blocks = iter(read, ([], []))
     for one, other in itertools.islice(blocks, FEW_BLOCKS if workers > 1 else None):
-        yield one, other, plain_block(joined(one), joined(other)) if len(one) == len(other) else None
+        yield one, other, plain_block(joined(one), joined(other))
     if workers < 2:
         return
     waiting: collections.deque[Any] = collections.deque()
@@ -1303,9 +1273,9 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list
             waiting.append((one, other, pool.submit(plain_block, joined(one), joined(other))))
             if len(waiting) > 2 * workers:
                 one, other, asked = waiting.popleft()
-                yield one, other, asked.result() if len(one) == len(other) else None
+                yield one, other, asked.result()
         for one, other, asked in waiting:
-            yield one, other, asked.result() if len(one) == len(other) else None
+            yield one, other, asked.result()
 
 
 def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item | Record]:
@@ -1388,11 +1358,10 @@ def check_bundle(
 ) -> Report:
     """Check one bundle. Raises Unreadable where it is none."""
     bundle, report = Bundle(path), Report(progress)
-    report.signatures = signatures
     manifest = bundle.json("manifest.json", report)
     report.left_out = manifest.get("details") == "left out"
-    said = manifest.get("made_at")
-    report.made_at = said if isinstance(said, str) and re.fullmatch(_TIME, said) else ""
+    made_at = str(manifest.get("made_at"))
+    report.made_at = made_at if re.fullmatch(_TIME, made_at) else ""
     chain = Chain(report, trust or Trust(), signatures)
     seals = _seals_of(bundle.lines("seals.jsonl", report), chain)
     check_ledger(report, items_of(bundle, report, workers), seals, heads or Heads())
@@ -1415,15 +1384,14 @@ def _check_manifest(manifest: dict[str, Any], report: Report) -> None:
     if others:
         report.note("No seal covers what manifest.json says of %s." % ", ".join(map(shown, others)))
     for name, value in found.items():
-        said = manifest.get(name)
-        if type(said) is not type(value) or said != value:
-            report.find('manifest.json lies: "%s" is %s there, and %s here.' % (name, shown(said), value))
+        claimed = manifest.get(name)
+        if type(claimed) is not type(value) or claimed != value:
+            report.find('manifest.json lies: "%s" is %s there, and %s here.' % (name, shown(claimed), value))
 
 
 def _check_keys(keys: dict[str, Any], chain: Chain, report: Report) -> None:
-    said = keys.get("keys")
     found = [{"key": key, "fingerprint": fingerprint_of(key), "first_seal": number} for key, number in chain.keys]
-    if said != found:
+    if keys.get("keys") != found:
         report.find("keys.json does not hold the keys that signed, in the order of their use.")
 
 
@@ -1444,10 +1412,10 @@ def check_same(old: str, new: str, trust: Trust | None = None, **options: Any) -
             find("Seal %d is not the same in both bundles: they tell two histories." % number)
             break
     size = first.last.size if first.last else 0
-    kept = {leaf_of(line): line for line in itertools.islice(Bundle(old).lines("entries.jsonl", silent), size, None)}
-    for line in Bundle(new).lines("entries.jsonl", silent) if kept else ():
-        kept.pop(leaf_of(line), None)
-    for line in kept.values():
+    rest = {leaf_of(line): line for line in itertools.islice(Bundle(old).lines("entries.jsonl", silent), size, None)}
+    for line in Bundle(new).lines("entries.jsonl", silent) if rest else ():
+        rest.pop(leaf_of(line), None)
+    for line in rest.values():
         find(_name_of(line, first) + ", not sealed yet in the older bundle, is not in the newer one as it was.")
     return first, second
 
@@ -1495,7 +1463,7 @@ def _head_of(value: Any, report: Report, trust: Trust, signatures: bool) -> Seal
         seal = Seal(value)
     except ValueError as error:
         raise Unreadable("The seal in the proof cannot be read: %s." % error) from None
-    report.last, report.signatures = seal, signatures
+    report.last = seal
     report.seals += 1
     if signatures and not seal.is_signed():
         report.find("Seal %d is not signed by its key: what it says was edited." % seal.number)
@@ -1517,25 +1485,25 @@ class Proof(NamedTuple):
 def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = True) -> Proof:
     """Check a proof of one message or of consistency. Raises Unreadable where it is none."""
     try:
-        said = read_json(unpack(data))
+        claims = read_json(unpack(data))
     except ValueError as error:
         raise Unreadable("The proof cannot be read: %s." % error) from None
     report, trust = Report(), trust or Trust()
-    kind = said.get("kind") if isinstance(said, dict) and said.get("v") == 1 else None
+    kind = claims.get("kind") if isinstance(claims, dict) and claims.get("v") == 1 else None
     try:
         if kind == "message":
-            return Proof(kind, report, _check_message(said, report, trust, signatures))
+            return Proof(kind, report, _check_message(claims, report, trust, signatures))
         if kind == "consistency":
-            return Proof(kind, report, _check_consistency(said, report, trust, signatures))
+            return Proof(kind, report, _check_consistency(claims, report, trust, signatures))
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
         raise Unreadable("The proof does not have the form that it must have.") from None
     raise Unreadable("This is no proof that this verifier knows.")
 
 
-def _check_consistency(said: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
-    first = _head_of(said["first"], report, trust, signatures)
-    second = _head_of(said["second"], report, trust, signatures)
-    path = [_hash(text) for text in said["path"]]
+def _check_consistency(claims: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
+    first = _head_of(claims["first"], report, trust, signatures)
+    second = _head_of(claims["second"], report, trust, signatures)
+    path = [_hash(text) for text in claims["path"]]
     if first.number > second.number or (first.number == second.number and first.hash != second.hash):
         report.find("Seal %d does not come before seal %d." % (first.number, second.number))
     if not is_consistent(first.size, second.size, first.root, second.root, path):
@@ -1555,11 +1523,11 @@ def _hash(text: Any) -> bytes:
     return bytes.fromhex(text)
 
 
-def _check_message(said: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
-    seal = _head_of(said["seal"], report, trust, signatures)
+def _check_message(claims: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
+    seal = _head_of(claims["seal"], report, trust, signatures)
     leaves: dict[int, bytes] = {}
     lines, last = [], -1
-    for one in said["entries"]:
+    for one in claims["entries"]:
         position, line = one["position"], one["entry"].encode("utf-8")
         if type(position) is not int or not last < position < seal.size:
             raise ValueError("no position")
@@ -1569,7 +1537,7 @@ def _check_message(said: dict[str, Any], report: Report, trust: Trust, signature
         if found is None:
             continue
         entry, number = read_json(line), int(found[3])
-        if entry["message"] != said["message"]:
+        if entry["message"] != claims["message"]:
             report.find("Entry %d tells of another message." % number)
         salt = None if one["salt"] is None else bytes.fromhex(one["salt"])
         check_details(number, found[2], Item(line, number, None, salt, one["fields"]), report)
@@ -1577,7 +1545,7 @@ def _check_message(said: dict[str, Any], report: Report, trust: Trust, signature
         lines.append("Entry %d, %s UTC: %s by %s %s through %s." % (*what[:2], *map(shown, what[2:])))
         lines += ["    %s: %s" % (shown(name), shown(value)) for name, value in sorted((one["fields"] or {}).items())]
     nodes = {}
-    for level, index, text in said["nodes"]:
+    for level, index, text in claims["nodes"]:
         if type(level) is not int or type(index) is not int or (level, index) in nodes:
             raise ValueError("no node")
         nodes[level, index] = _hash(text)
@@ -1600,7 +1568,7 @@ def _check_message(said: dict[str, Any], report: Report, trust: Trust, signature
 # --- The command ----------------------------------------------------------------------------------------------------
 
 
-def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[str]:
+def _result_lines(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[str]:
     """Return the lines of the result: findings, notes, and what was not checked."""
     lines = ["NOT AS IT WAS: " + shown(sentence) for sentence in report.findings]
     if report.more:
@@ -1680,7 +1648,7 @@ def _run(options: argparse.Namespace) -> int:
             else ("%d entries are in the ledger as they stand here." % report.entries)
         )
         what += "" if proof.kind == "consistency" else " NOT checked: whether these are all about this message."
-    lines = _told(report, trust, head_given=head_given, what=what)
+    lines = _result_lines(report, trust, head_given=head_given, what=what)
     unsigned = not signatures or report.last is None
     if unsigned:
         lines.append("signatures NOT checked")

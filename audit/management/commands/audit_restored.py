@@ -7,7 +7,7 @@ from django.db import transaction
 
 from audit.recording import SystemActor
 from audit.sealing import anchors, restoring, signing
-from audit.sealing.preconditions import SealingRefused, expected_key, latest_seal
+from audit.sealing.preconditions import SealingRefused, latest_seal
 from audit.sealing.sealer import hold_lock
 
 OPERATOR = SystemActor(kind="command", id="audit_restored", label="an operator")
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         last = latest_seal()
         if last is None:
             raise CommandError("No seal was made in this database yet, so there is nothing to go on from.")
-        key = signing.public_key() if new_key else expected_key(last)
+        key = signing.public_key() if new_key else last.expected_key
         if key not in signing.public_keys():
             raise CommandError(signing.missing_key(key))
         return restoring.begin_epoch(last, because=because, actor=OPERATOR, key=key)
