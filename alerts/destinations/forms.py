@@ -94,15 +94,12 @@ class DestinationForm(SentenceForm):
     def settings(self) -> Settings:
         """Return what was chosen, for a command."""
         values = self.cleaned_data
+        same = ("name", "privacy", "events", "witnesses", "answers_channel")
         return Settings(
-            name=values["name"],
-            privacy=values["privacy"],
-            events=values["events"],
+            **{name: values[name] for name in same},
             connections=[int(key) for key in values["connections"]],
-            witnesses=values["witnesses"],
             kind=self.channel.kind,
             channel=values.get("channel", ""),
-            answers_channel=values["answers_channel"],
             secret=values.get("secret", ""),
         )
 

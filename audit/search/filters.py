@@ -181,7 +181,7 @@ class Filters:
         return replace(self, since=spelled(begins) if begins else "", until=spelled(ends) if ends else "")
 
 
-_DEFAULTS = {one.name: one.default for one in fields(Filters)}
+_DEFAULTS: dict[str, Any] = {one.name: one.default for one in fields(Filters)}
 
 
 def _attribute(name: str) -> str:

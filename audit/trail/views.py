@@ -88,9 +88,8 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     except NothingSealed as nothing:
         return _page(request, public_id, problem=str(nothing), status=409)
     text = proof_page(made) if form == "html" else made.as_json() if form == "json" else made.as_text()
-    response = HttpResponse(text, content_type=_TYPES[form])
-    response["Content-Disposition"] = f'attachment; filename="countersign-{public_id}.{form}"'
-    return response
+    headers = {"Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'}
+    return HttpResponse(text, content_type=_TYPES[form], headers=headers)
 
 
 def _readable(request: DeskRequest, public_id: UUID) -> EntryQuerySet:

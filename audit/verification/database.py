@@ -91,9 +91,9 @@ def unsealed_rows() -> Iterator[Row]:
 
 def _rows(sql: str) -> Iterator[Row]:
     with connection.chunked_cursor() as cursor:
-        cursor.itersize = AT_ONCE
         cursor.execute(sql)
-        yield from map(_row, cursor)
+        for rows in iter(lambda: cursor.fetchmany(AT_ONCE), []):
+            yield from map(_row, rows)
 
 
 def _row(values: tuple[Any, ...]) -> Row:

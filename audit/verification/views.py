@@ -113,12 +113,13 @@ def newest_head(request: DeskRequest) -> HttpResponse:
 @require_safe
 def verifier(request: DeskRequest) -> HttpResponse:
     """Hand out the verifier that needs nothing but Python."""
-    answer = HttpResponse(Path(countersign_verify.__file__).read_bytes(), content_type="text/x-python; charset=utf-8")
-    answer["Content-Disposition"] = 'attachment; filename="countersign_verify.py"'
-    return answer
+    return HttpResponse(
+        Path(countersign_verify.__file__).read_bytes(),
+        content_type="text/x-python; charset=utf-8",
+        headers={"Content-Disposition": 'attachment; filename="countersign_verify.py"'},
+    )
 
 
 def _as_file(content: dict[str, Any], name: str) -> HttpResponse:
-    answer = JsonResponse(content, json_dumps_params={"ensure_ascii": False})
-    answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return JsonResponse(content, json_dumps_params={"ensure_ascii": False}, headers=headers)

@@ -1237,10 +1237,10 @@ Plain = tuple[Any, Any, bytes, bytes]
 
 def plain_block(lines: bytes, listed: bytes) -> Plain | None:
     """Return numbers, transactions, leaf hashes and times of a block of entries, None where not all is in order."""
-    numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
-    is_plain = is_unescaped(lines) and is_unescaped(listed)
     if lines.count(b"\n") != listed.count(b"\n"):
         return None
+    numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
+    is_plain = is_unescaped(lines) and is_unescaped(listed)
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
         record = plain(line, details) if is_plain or (is_unescaped(line) and is_unescaped(details)) else None
         if record is None or record.xid >= 1 << 64:

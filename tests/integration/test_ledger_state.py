@@ -190,7 +190,7 @@ def test_head_of_another_desk_and_one_that_was_altered_are_told_apart(signed_in,
     settings.SEAL_KEYS = [new_key()]
     foreign = Seal.objects.get(number=3)
     foreign.key = signing.public_key().hex()
-    foreign.signature = signing.sign(signed_bytes(foreign)).hex()
+    foreign.signature = signing.sign(signed_bytes(foreign), key=signing.public_key()).hex()
     said, verdict = compared(reviewer, saved(foreign))
     assert "which signed no seal here" in said
     assert verdict == "differs"

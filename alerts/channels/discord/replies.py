@@ -42,7 +42,7 @@ DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
-TASKS = {
+TASKS: dict[str, str] = {
     Interaction.Kind.COMMAND: "alerts.tasks.run_command",
     Interaction.Kind.PRESS: "alerts.tasks.judge_press",
     Interaction.Kind.FORM: "alerts.tasks.judge_press",
