@@ -6,7 +6,7 @@
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
@@ -132,8 +132,6 @@ class Channel(ABC):
     hosts: ClassVar[tuple[str, ...]] = ()
     # A module with URL patterns of its own.
     urls: ClassVar[str] = ""
-    # Why an address cannot be one of this kind, in words; empty where it can.
-    url_error: ClassVar[Callable[[str], str]]
     # What each refused status means for whoever sends a test, and what to do about it.
     refusals: ClassVar[Mapping[int, str]] = {}
     redirected = "{service} sends us elsewhere ({status}), and nothing is posted there. Put in the address it leads to."
@@ -160,6 +158,10 @@ class Channel(ABC):
         if errors:
             raise ValidationError(errors)
         return values
+
+    def url_error(self, url: str) -> str:
+        """Return in words why an address cannot be one of this kind, and what to do; empty where it can."""
+        return ""
 
     def clean_field(self, name: str, value: str) -> str:
         """Return one value as it is stored. Raises ValidationError with a sentence that does not repeat it."""

@@ -66,7 +66,6 @@ class DiscordWebhook(_Discord):
     kind, label = "discord_webhook", "Discord webhook"
     summary = "Cards with links. Needs the webhook's address."
     keeps_heads = True
-    url_error = staticmethod(webhook_error)
     fields = (
         FormField(
             "url",
@@ -88,6 +87,9 @@ class DiscordWebhook(_Discord):
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
         return {"content": "\n".join([MARKDOWN.bold(lines[0]), *lines[1:]]), "allowed_mentions": {"parse": []}}
+
+    def url_error(self, url: str) -> str:
+        return webhook_error(url)
 
     def address(self, destination: Destination) -> str:
         return masked_webhook(destination.url)

@@ -47,34 +47,11 @@ _GONE = (401, 403, 404, 410)
 _REFUSED = (400, 406, 409, 412, 413, 422)
 
 
-def event_url_error(url: str) -> str:
-    """Return in words why this cannot be an Inngest event URL, and what to do; empty where it can."""
-    if error := address_error(url, example=EXAMPLE, hint=_HINT):
-        return error
-    parts = urlsplit(url)
-    if not is_allowed(url) and origin_of(url) != _ORIGIN:
-        if parts.hostname == "inn.gs":
-            return "Inngest's addresses begin with https:// and name no port. Put it in that way."
-        if (parts.hostname or "").endswith("inngest.com"):
-            return f"This is an address of Inngest, but none that events are posted to. {_HINT}"
-        return (
-            f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator can "
-            f"name its origin in OUTGOING_ALLOW. {_HINT}"
-        )
-    found = _PATH.fullmatch(parts.path)
-    if not found:
-        return f"This is not an address that events are posted to: one looks like {EXAMPLE}. {_HINT}"
-    if found["key"].startswith("signkey"):
-        return f"This holds a signing key, which is for your functions alone. {_HINT}"
-    return "Leave out what stands behind the question mark." if parts.query else ""
-
-
 class Inngest(EventChannel):
     """Events for functions."""
 
     kind, label, service = "inngest", "Inngest", "Inngest"
     hosts = ("inn.gs",)
-    url_error = staticmethod(event_url_error)
     summary = "Events for functions. Needs an event URL."
     fields = (
         FormField(
@@ -94,6 +71,9 @@ class Inngest(EventChannel):
         "Keys.",
         413: "Inngest found the event too large.",
     }
+
+    def url_error(self, url: str) -> str:
+        return event_url_error(url)
 
     def address(self, destination: Destination) -> str:
         return masked_event_url(destination.url)
@@ -125,6 +105,28 @@ class Inngest(EventChannel):
                 False, "Something answered there, but not as Inngest does. Look whether the address is right."
             )
         return TestResult(True, f"Inngest took the test. Its event stands there as {FAMILY}{TEST_EVENT}.")
+
+
+def event_url_error(url: str) -> str:
+    """Return in words why this cannot be an Inngest event URL, and what to do; empty where it can."""
+    if error := address_error(url, example=EXAMPLE, hint=_HINT):
+        return error
+    parts = urlsplit(url)
+    if not is_allowed(url) and origin_of(url) != _ORIGIN:
+        if parts.hostname == "inn.gs":
+            return "Inngest's addresses begin with https:// and name no port. Put it in that way."
+        if (parts.hostname or "").endswith("inngest.com"):
+            return f"This is an address of Inngest, but none that events are posted to. {_HINT}"
+        return (
+            f"This is not an address of Inngest: one looks like {EXAMPLE}. For a server of your own, an operator can "
+            f"name its origin in OUTGOING_ALLOW. {_HINT}"
+        )
+    found = _PATH.fullmatch(parts.path)
+    if not found:
+        return f"This is not an address that events are posted to: one looks like {EXAMPLE}. {_HINT}"
+    if found["key"].startswith("signkey"):
+        return f"This holds a signing key, which is for your functions alone. {_HINT}"
+    return "Leave out what stands behind the question mark." if parts.query else ""
 
 
 def masked_event_url(url: str) -> str:

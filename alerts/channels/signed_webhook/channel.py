@@ -30,40 +30,12 @@ PREFIX = "whsec_"
 _SECRET_BYTES = 32
 
 
-def endpoint_error(url: str) -> str:
-    """Return in words why no signed webhook can go to this address, and what to do; empty where one can."""
-    if error := address_error(url, example=EXAMPLE):
-        return error
-    parts = urlsplit(url)
-    if origin_of(url) == origin_of(settings.PUBLIC_URL):
-        return "This is the desk's own address. Put in that of the program which receives the events."
-    if is_allowed(url):
-        return ""
-    if parts.scheme != "https":
-        return "The address has to begin with https://, so that nobody on the way can read what is posted."
-    if other := next((one for one in all_channels().values() if parts.hostname in one.hosts), None):
-        return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
-    if _is_private(parts):
-        return "This address is inside a private network, and OUTGOING_ALLOW does not name it. An operator can add it."
-    return ""
-
-
-def _is_private(parts: SplitResult) -> bool:
-    """Whether the address itself names a private network; what a name resolves to is checked at each request."""
-    host = (parts.hostname or "").rstrip(".")
-    try:
-        return not is_public(host)
-    except ValueError:
-        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
-
-
 class SignedWebhook(EventChannel):
     """Events for a program of one's own."""
 
     kind, label, service = "signed_webhook", "Signed webhook", "The receiver"
     summary = "Events for a program, signed by Standard Webhooks. Needs its address; the secret is made here."
     makes_secret = True
-    url_error = staticmethod(endpoint_error)
     fields = (
         FormField(
             "url",
@@ -82,6 +54,9 @@ class SignedWebhook(EventChannel):
         405: "What is at this address takes no webhooks (405). Look whether it is whole.",
         410: "The receiver says that it wants no more webhooks (410). Ask whoever runs it.",
     }
+
+    def url_error(self, url: str) -> str:
+        return endpoint_error(url)
 
     def address(self, destination: Destination) -> str:
         return masked_host(destination.url)
@@ -130,3 +105,30 @@ def signed_headers(destination: Destination, *, event_id: str, body: bytes) -> d
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
+
+
+def endpoint_error(url: str) -> str:
+    """Return in words why no signed webhook can go to this address, and what to do; empty where one can."""
+    if error := address_error(url, example=EXAMPLE):
+        return error
+    parts = urlsplit(url)
+    if origin_of(url) == origin_of(settings.PUBLIC_URL):
+        return "This is the desk's own address. Put in that of the program which receives the events."
+    if is_allowed(url):
+        return ""
+    if parts.scheme != "https":
+        return "The address has to begin with https://, so that nobody on the way can read what is posted."
+    if other := next((one for one in all_channels().values() if parts.hostname in one.hosts), None):
+        return f"This is an address of {other.service}, which takes no signed webhooks. Choose “{other.label}” instead."
+    if _is_private(parts):
+        return "This address is inside a private network, and OUTGOING_ALLOW does not name it. An operator can add it."
+    return ""
+
+
+def _is_private(parts: SplitResult) -> bool:
+    """Whether the address itself names a private network; what a name resolves to is checked at each request."""
+    host = (parts.hostname or "").rstrip(".")
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith((".localhost", ".local", ".internal")) or "." not in host
