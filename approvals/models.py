@@ -6,7 +6,6 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from approvals.querysets import DecisionQuerySet, VerdictQuerySet
 from approvals.querysets.collaboration import (
     ClaimQuerySet,
     CommentQuerySet,
@@ -14,6 +13,8 @@ from approvals.querysets.collaboration import (
     SavedViewQuerySet,
     SnoozeQuerySet,
 )
+from approvals.querysets.decisions import DecisionQuerySet
+from approvals.querysets.figures import VerdictQuerySet
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome

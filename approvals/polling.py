@@ -44,7 +44,7 @@ def _pulse_of(request: DeskRequest) -> str:
 
 def _open_message(request: DeskRequest) -> dict[str, str] | None:
     """Return how the message on the page is by now: a page without a stream learns here that it changed."""
-    wanted = PulseForm(request.GET).open_message()
+    wanted = PulseForm(request.GET).value("open")
     if wanted is None:
         return None
     message: Message | None = desk_messages().visible_to(request.actor).for_list().filter(public_id=wanted).first()

@@ -27,7 +27,7 @@ class Guards:
 
 def examine_guards() -> Guards:
     """Ask the database what the role that is connected may do. A table that is not there yet is left out."""
-    found = run(_EXAMINE, [list(APPEND_ONLY)]).rows or ()
+    found = run(_EXAMINE, [list(APPEND_ONLY)]).rows
     return Guards(
         changeable=tuple(name for name, may_change, _ in found if may_change),
         without_triggers=tuple(name for name, _, triggers in found if triggers < _TRIGGERS),

@@ -1,4 +1,4 @@
-"""Pieces of forms: a field for text of several lines, and the first error of a form that is not valid."""
+"""Pieces of forms: a field for text of several lines, forms that say what is wrong, and forms that refuse nothing."""
 
 from typing import Any
 
@@ -31,3 +31,12 @@ class SentenceForm(forms.Form):
     def errors_by_field(self) -> dict[str, str]:
         """Return the first thing that is wrong with each field, by its name."""
         return {name: str(errors[0]) for name, errors in self.errors.items() if errors}
+
+
+class LenientForm(forms.Form):
+    """A form of optional fields in which what is ill-formed counts as left out."""
+
+    def value(self, name: str) -> Any:
+        """Return the value of a field, as its empty value or None where none is given."""
+        self.is_valid()
+        return self.cleaned_data.get(name)

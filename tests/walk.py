@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
-from approvals.bulk.sheet import OnSheet, new_sheet, sign_sheet
+from approvals.bulk.sheet import OnSheet, Sheet, sign_sheet
 from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
@@ -165,7 +165,7 @@ class Walk:
 
     def sheet(self):
         item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
-        signed = sign_sheet(new_sheet([item]), person=str(self.person.pk))
+        signed = sign_sheet(Sheet([item]), person=str(self.person.pk))
         return {"sheet": signed, "item": [f"{item.message}.{item.fingerprint}"], "outcome": "approve"}
 
     def _need_list(self):

@@ -63,8 +63,8 @@ def decide_batch(
     for one in ticked:
         message = known.get(one.message)
         try:
-            if outcome == Outcome.APPROVE and not one.can_approve:
-                raise VerdictNotAllowed(one.why)
+            if outcome == Outcome.APPROVE and one.why_alone:
+                raise VerdictNotAllowed(one.why_alone)
             given = give_verdict(
                 message=one.message,
                 actor=actor,
@@ -84,11 +84,6 @@ def decide_batch(
             ended.append(
                 ItemResult(one.message, sentence="The desk could not write this down. Open it to see how it is.")
             )
-    _note_decided(sheet, ended, actor=actor, outcome=outcome, reason=reason)
-    return ended
-
-
-def _note_decided(sheet: Sheet, ended: Sequence[ItemResult], *, actor: Actor, outcome: str, reason: str) -> None:
     done = sum(one.decision is not None for one in ended)
     details = {
         "sheet": sheet.id,
@@ -100,6 +95,7 @@ def _note_decided(sheet: Sheet, ended: Sequence[ItemResult], *, actor: Actor, ou
     }
     with transaction.atomic():
         record("bulk.decided", actor=actor, details=details)
+    return ended
 
 
 def undo_batch(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[ItemResult]:
@@ -125,10 +121,12 @@ def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, wi
 
     Each once a person and version, as when it is opened by itself.
     """
-    told = recorded_versions(messages=[one.public_id for one in messages], action="message.opened", actor_id=actor.id)
+    recorded = recorded_versions(
+        messages=[one.public_id for one in messages], action="message.opened", actor_id=actor.id
+    )
     for one in messages:
         version = one.revision.fingerprint if one.revision else ""
-        if (one.public_id, version) not in told:
+        if (one.public_id, version) not in recorded:
             record_about("message.opened", one, actor=actor, fingerprint=version, details={"sheet": sheet.id})
     shown = set(with_links)
     parts = [
@@ -164,6 +162,10 @@ class Line:
     actions: AvailableActions
 
     @property
+    def is_in_force(self) -> bool:
+        return self.decision is not None and self.decision.state != DecisionState.UNDONE
+
+    @property
     def can_undo(self) -> bool:
         return self.decision is not None and self.actions.can_undo and self.message.latest_decision == self.decision
 
@@ -190,48 +192,45 @@ def find_repeat(
 ) -> str:
     """Return the batch that has decided just this already, as after a second press; empty where none has."""
     asked = {one.message for one in ticked}
-    for kept in session.get(_KEY, []):
-        if kept["sheet"] == sheet.id and kept["outcome"] == outcome:
-            batch = stored_batch(session, kept["id"])
-            lines = _lines(batch, actor) if batch else []
-            in_force = [one for one in lines if one.decision and one.decision.state != DecisionState.UNDONE]
-            if asked <= {one.message.public_id for one in in_force}:
-                return str(kept["id"])
+    for stored in session.get(_KEY, []):
+        batch = stored_batch(session, stored["id"])
+        if batch is None or stored["sheet"] != sheet.id or batch.outcome != outcome:
+            continue
+        if asked <= {one.message.public_id for one in _lines(batch, actor) if one.is_in_force}:
+            return batch.id
     return ""
 
 
-def stored_batch(session: MutableMapping[str, Any], batch: str) -> Batch | None:
+def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch | None:
     """Return what was kept of a batch; None for one of somebody else's, or from long ago."""
-    for kept in session.get(_KEY, []):
-        if batch and kept["id"] == batch:
-            items = [(UUID(key), decision, sentence) for key, decision, sentence in kept["items"]]
-            return Batch(batch, kept["outcome"], kept["typed"], kept["query"], items)
+    for stored in session.get(_KEY, []):
+        if stored["id"] == batch:
+            items = [(UUID(key), decision, sentence) for key, decision, sentence in stored["items"]]
+            return Batch(stored["id"], stored["outcome"], stored["typed"], stored["query"], items)
     return None
 
 
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return what the page of outcomes shows."""
     lines = _lines(batch, actor)
-    decided = [one for one in lines if one.decision is not None]
-    undone = [one for one in decided if one.decision and one.decision.state == DecisionState.UNDONE]
-    done = [one for one in decided if one not in undone]
-    failed = [one for one in lines if one.decision is None]
+    done = [one for one in lines if one.is_in_force]
     waiting = [one for one in done if one.can_undo]
     due = min((one.decision.due_at for one in waiting if one.decision), default=now)
+    seconds = max(0, round((due - now).total_seconds()))
     return {
         "batch": batch,
         "done": done,
-        "undone": undone,
-        "failed": failed,
+        "undone": [one for one in lines if one.decision and not one.is_in_force],
+        "failed": [one for one in lines if one.decision is None],
         # Decided, and out of this person's sight by now.
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
-        "seconds": max(0, round((due - now).total_seconds())),
+        "seconds": seconds,
         "is_moving": any(one.actions.is_moving for one in done),
         "is_approval": batch.outcome == Outcome.APPROVE,
         "verb": {"approve": "Approved", "reject": "Rejected", "send_back": "Changes requested"}[batch.outcome],
         "queue_query": batch.query,
-        "pause": max(2, round(max(due - now, timedelta(0)).total_seconds()) + 2) if waiting else 3,
+        "pause": seconds + 2 if waiting else 3,
     }
 
 
@@ -245,7 +244,7 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
     found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
     read_decisions(found)
     known = {message.public_id: message for message in found}
-    return [_line(known[key], decision, told, actor) for key, decision, told in batch.items if key in known]
+    return [_line(known[key], decision, sentence, actor) for key, decision, sentence in batch.items if key in known]
 
 
 def _line(message: Message, decision: int, sentence: str, actor: Actor) -> Line:

@@ -8,7 +8,7 @@ from django import forms
 from approvals.bulk.sheet import MAX_ITEMS
 from approvals.decisions.forms import MAX_REASON, with_preset
 from common.fingerprint import FINGERPRINT
-from common.forms import SentenceForm, WordsField
+from common.forms import LenientForm, SentenceForm, WordsField
 from mirror.states import Outcome
 
 _MISSING = {
@@ -62,21 +62,11 @@ class BatchForm(SentenceForm):
         return cleaned
 
 
-class UndoForm(forms.Form):
+class UndoForm(LenientForm):
     """Which batch to take back, or which message of it alone."""
 
     of = forms.RegexField(r"\A[0-9a-f]{32}\Z", required=False)
     id = forms.UUIDField(required=False)
-
-    def batch(self) -> str:
-        """Return the batch's id, empty where none is given."""
-        self.is_valid()
-        return str(self.cleaned_data.get("of") or "")
-
-    def only(self) -> UUID | None:
-        """Return the one message, None for all."""
-        self.is_valid()
-        return self.cleaned_data.get("id")
 
 
 def _as_id(value: str) -> UUID | None:

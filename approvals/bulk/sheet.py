@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.core import signing
-from django.urls import reverse
 
 from approvals.decisions.ruling import rulings_for
 from approvals.decisions.status import Status, available_actions, shown_status
@@ -19,16 +18,15 @@ from approvals.message_page.content.addresses import Field, lines_of_many, with_
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import Stretch, stretch_of
-from approvals.message_page.findings import FoundLine, found_lines
+from approvals.message_page.findings import FoundLine, findings_of
 from approvals.message_page.sheet import unseen_fields
 from approvals.querysets.messages import desk_messages
-from approvals.queue.rows import Expiry, expiry_of
+from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.fingerprint import Attachment, Content
 from common.identifiers import uuid7
 from mirror.attachments.preview import FilePreview, preview_of
 from mirror.errors import DeskError
 from mirror.models import AttachedFile, Message, Revision, ThreadMessage
-from mirror.querysets import CLAIM_LASTS
 from mirror.store import stored_content
 from mirror.threads.conversation import came_since
 from people.actors import Actor
@@ -37,8 +35,7 @@ from policy.allowlists.judgement import Judgement
 from policy.evaluation import Ruling
 from rendering import RenderedMessage, named
 from rendering.invisibles import without_surrogates
-from risk import restored
-from risk.score import Score, score
+from risk.score import Score
 
 # A page of the queue has as many rows.
 MAX_ITEMS = 50
@@ -53,20 +50,19 @@ class SheetNotOurs(DeskError):
 
 @dataclass(frozen=True)
 class OnSheet:
-    """One message as it stood there. Not `can_approve`: for that it must be opened by itself; `why` says why."""
+    """One message as it stood there. `why_alone` says why it must be opened by itself to be approved, if it must."""
 
     message: UUID
     fingerprint: str
-    can_approve: bool = True
-    why: str = ""
+    why_alone: str = ""
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was shown: its id, which the ledger repeats with each verdict, and what stood on it, in order."""
+    """A sheet that was shown: what stood on it, in order, and its id, which the ledger repeats with each verdict."""
 
-    id: str
-    items: tuple[OnSheet, ...]
+    items: Sequence[OnSheet]
+    id: str = field(default_factory=lambda: uuid7().hex)
 
     def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
         """Return what was ticked, named by id and fingerprint. Raises SheetNotOurs for what was not on the sheet."""
@@ -77,14 +73,9 @@ class Sheet:
         return found
 
 
-def new_sheet(items: Sequence[OnSheet]) -> Sheet:
-    """Return a sheet of its own id."""
-    return Sheet(uuid7().hex, tuple(items))
-
-
 def sign_sheet(sheet: Sheet, *, person: str) -> str:
     """Return the sheet as text for this person's browser."""
-    items = [[item.message.hex, item.fingerprint, item.why if not item.can_approve else 0] for item in sheet.items]
+    items = [[item.message.hex, item.fingerprint, item.why_alone or 0] for item in sheet.items]
     return signing.dumps([person, sheet.id, items], salt=_SALT, compress=True)
 
 
@@ -96,13 +87,13 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
         whose, sheet, items = "", "", ()
     if not person or whose != person:
         raise SheetNotOurs("This sheet is too old to decide from, so nothing was decided. Open it again.")
-    return Sheet(sheet, tuple(OnSheet(UUID(key), print_, not why, why or "") for key, print_, why in items))
+    return Sheet([OnSheet(UUID(key), fingerprint, why or "") for key, fingerprint, why in items], sheet)
 
 
 # So much of each message is open; the rest is one press away.
 BEGUN = 1200
 # A message longer than this is not judged among others, nor are messages that make the sheet longer than that together.
-MAX_LETTER = 20_000
+MAX_MESSAGE = 20_000
 MAX_SHEET = 400_000
 MAX_SUBJECT = 2000
 MAX_LINKS = 60
@@ -205,44 +196,38 @@ def _items(
     now: datetime,
 ) -> list[Item]:
     weights = weights_to_show()
-    letters = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
-    lines = lines_of_many([(one, content) for one, _, content in letters], actor=actor)
+    contents = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
+    lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
     late, files = came_since(messages), _files_of(messages)
     items, left = [], MAX_SHEET
-    for message, revision, content in letters:
+    for message, revision, content in contents:
         size = len(content.html or "") + len(content.markdown or "")
-        is_short = size <= min(MAX_LETTER, left) and len(content.subject) <= MAX_SUBJECT
+        is_short = size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
         left -= size if is_short else 0
-        score_here, found = _found(message, revision, weights)
-        kept = files.get(revision.pk, [])
+        findings, score = findings_of(message, weights=weights)
+        previews = files.get(revision.pk, [])
         item = Item(
             message=message,
             revision=revision,
             content=content,
-            score=score_here,
+            score=score,
             ruling=rulings[message.pk],
-            findings=found,
+            findings=findings,
             fields=with_lists(lines[message.pk], judged[message.pk]),
             expiry=expiry_of(message, now=now),
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
-            files=kept,
-            not_kept=content.attachments[len(kept) :],
+            files=previews,
+            not_kept=content.attachments[len(previews) :],
             holder=_holder(message, actor, now),
             reason=stated_reason(message.trigger),
             unseen=unseen_fields(content),
         )
-        item = _with_letter(item) if is_short else item
+        item = _with_rendering(item) if is_short else item
         items.append(replace(item, why_alone=_why_alone(item, late.get(message.pk))))
     return items
 
 
-def _found(message: Message, revision: Revision, weights: Mapping[str, int]) -> tuple[Score, list[FoundLine]]:
-    findings = [restored(one) for one in revision.findings]
-    page = reverse("message", kwargs={"public_id": message.public_id})
-    return score(findings, weights), found_lines(findings, weights, page=page, query="")
-
-
-def _with_letter(item: Item) -> Item:
+def _with_rendering(item: Item) -> Item:
     rendered = rendered_message_of(item.revision, item.content)
     text = without_surrogates(rendered.read or rendered.text).strip()
     end = _end_of_beginning(text)
@@ -288,7 +273,5 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
 
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
     """Return who else has taken it on; empty where nobody has."""
-    claim = getattr(message, "claim", None)
-    if claim is None or claim.seen_at < now - CLAIM_LASTS or str(claim.person_id) == actor.id:
-        return ""
-    return f"{claim.person} has it"
+    claim = live_claim(message, now=now)
+    return f"{claim.person} has it" if claim and str(claim.person_id) != actor.id else ""

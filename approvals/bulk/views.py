@@ -3,8 +3,6 @@
 Opening a sheet decides nothing. What was not on it, or is another version by now, is not decided.
 """
 
-from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
@@ -28,8 +26,9 @@ from approvals.bulk.batch import (
     undo_batch,
 )
 from approvals.bulk.forms import BatchForm, ChosenForm, UndoForm
-from approvals.bulk.sheet import Gathered, OnSheet, Sheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
+from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
 from approvals.decisions.forms import MAX_REASON, PRESETS
+from approvals.message_page.sheet import has_undo_window
 from approvals.queue.views import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
@@ -65,34 +64,25 @@ def _answer_with_sheet(
     """Show a sheet. `ticked` are the pairs that stay ticked after a refusal; otherwise all that can be approved are."""
     actor: Actor = request.actor
     gathered = gather(chosen, actor=actor, now=timezone.now())
-    shown = new_sheet(
-        [
-            OnSheet(one.message.public_id, one.revision.fingerprint, not one.why_alone, one.why_alone)
-            for one in gathered.items
-        ]
-    )
-    _note(gathered, shown, actor)
+    shown = Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone) for one in gathered.items])
+    whole = [one for one in gathered.items if one.rendered is not None]
+    with_links = [one.message.pk for one in whole if one.rendered and one.rendered.links and not one.why_alone]
+    note_on_sheet([one.message for one in whole], sheet=shown, actor=actor, with_links=with_links)
     context = {
         "sheet": gathered,
         "signed": sign_sheet(shown, person=actor.id),
         "ticked": {one.pair for one in gathered.ready} if ticked is None else ticked,
         "kinds": {one.kind for one in gathered.ready},
         "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
-        "has_undo_window": all(_has_window(one.message) for one in gathered.items),
+        "has_undo_window": all(has_undo_window(one.message) for one in gathered.items),
         "presets": PRESETS,
         "max_reason": MAX_REASON,
         "typed": typed,
         "too_many": too_many,
         "problem": problem,
-        "queue_query": _query(request),
+        "queue_query": filters_of(request).suffix,
     }
     return render(request, "approvals/bulk/bulk.html", context, status=status)
-
-
-def _note(gathered: Gathered, shown: Sheet, actor: Actor) -> None:
-    whole = [one for one in gathered.items if one.rendered is not None]
-    with_links = [one.message.pk for one in whole if one.rendered and one.rendered.links and not one.why_alone]
-    note_on_sheet([one.message for one in whole], sheet=shown, actor=actor, with_links=with_links)
 
 
 @login_required
@@ -119,7 +109,8 @@ def decide(request: DeskRequest) -> HttpResponse:
     for one in ended:
         if one.decision is not None:
             wake_ups.execute(one.decision, now=now)
-    batch = store_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=_query(request))
+    query = filters_of(request).suffix
+    batch = store_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=query)
     return redirect(_done_address(batch))
 
 
@@ -137,7 +128,7 @@ def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence
 @require_safe
 def done(request: DeskRequest) -> HttpResponse:
     """Show what became of each message of a batch, with a way back while it has not left."""
-    batch = stored_batch(request.session, UndoForm(request.GET).batch())
+    batch = stored_batch(request.session, UndoForm(request.GET).value("of"))
     if batch is None:
         return redirect("queue")
     context = done_context(batch, request.actor, now=timezone.now())
@@ -151,10 +142,10 @@ def done(request: DeskRequest) -> HttpResponse:
 def undo(request: DeskRequest) -> HttpResponse:
     """Take back one message of a batch, or all of it that has not left."""
     form = UndoForm(request.POST)
-    batch = stored_batch(request.session, form.batch())
+    batch = stored_batch(request.session, form.value("of"))
     if batch is None:
         return redirect("queue")
-    only, actor = form.only(), request.actor
+    only, actor = form.value("id"), request.actor
     wanted = [one for one in may_undo(batch, actor) if only in (None, one)]
     ended = undo_batch(messages=wanted, actor=actor, now=timezone.now())
     _tell_undone(request, ended)
@@ -175,16 +166,8 @@ def _typed(request: DeskRequest) -> dict[str, str]:
     return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
 
 
-def _has_window(message: Any) -> bool:
-    return message.mailbox is None or message.mailbox.undo_window > timedelta(0)
-
-
-def _query(request: DeskRequest) -> str:
-    return filters_of(request).suffix
-
-
 def _queue_address(request: DeskRequest) -> str:
-    return f"{reverse('queue')}{_query(request)}"
+    return f"{reverse('queue')}{filters_of(request).suffix}"
 
 
 def _done_address(batch: str) -> str:

@@ -1,6 +1,6 @@
 """Claiming a message, so that others see who works on it, and releasing it. A claim blocks nobody from deciding."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 from django.db.models.functions import Now
@@ -29,7 +29,7 @@ _BATCH = 200
 
 
 @atomic_with_retry
-def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None = None) -> Claim:
+def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Claim:
     """Claim a message; its holder only refreshes the claim.
 
     Raises ClaimedByOther where somebody else has it who is not `from_holder`: whoever takes over says from whom, so
@@ -43,22 +43,22 @@ def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None 
         raise AlreadyDecided("There is nothing left to take on: this message is decided.")
     mine = int(actor.id)
     live = Claim.objects.on(locked).live().select_related("person").first()
-    if live is not None and live.person_id == mine:
-        touch(locked, actor=actor)
-        return live
-    if live is not None and live.person_id != from_holder:
-        raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
     if live is not None:
+        if live.person_id == mine:
+            touch(locked, actor=actor)
+            return live
+        if live.person_id != from_holder:
+            raise ClaimedByOther(f"{live.person} has this message.", holder=live.person_id)
         _end(Claim.objects.filter(pk=live.pk), actor=actor, why=f"{actor.label} took it over.")
     _end(Claim.objects.on(locked), actor=worker("desk"))
     claim = Claim.objects.create(message=locked, person_id=mine)
     details = {"subject": locked.subject, "from": str(live.person) if live else ""}
-    _record("claim.taken", claim, actor, details)
+    record_about("claim.taken", locked, actor=actor, details=details, about=claim)
     return claim
 
 
 @atomic_with_retry
-def release(*, message: UUID, actor: Actor, now: datetime) -> bool:
+def release(*, message: UUID, actor: Actor) -> bool:
     """Release the actor's own claim; False where they have none."""
     own = Claim.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
@@ -105,9 +105,8 @@ def _end(claims: ClaimQuerySet, *, actor: Actor, why: str = "") -> int:
             "explanation": why or _why_over(claim),
             "subject": claim.message.subject,
         }
-        _record("claim.released", claim, actor, details)
-    if found:
-        Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
+        record_about("claim.released", claim.message, actor=actor, details=details, about=claim)
+    Claim.objects.filter(pk__in=[one.pk for one in found]).delete()
     return len(found)
 
 
@@ -115,8 +114,3 @@ def _why_over(claim: Claim) -> str:
     if not claim.person.is_active:
         return GONE
     return IDLE if claim.message.state == MessageState.HELD else DECIDED
-
-
-def _record(action: str, claim: Claim, actor: Actor, details: dict[str, str]) -> None:
-    message = claim.message
-    record_about(action, message, actor=actor, details=details, about=claim)

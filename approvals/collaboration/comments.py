@@ -4,10 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
-
-from django.db.models import QuerySet
 
 from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
@@ -37,16 +34,11 @@ class Known:
         return self.name or self.email
 
 
-@dataclass(frozen=True)
-class Mentions:
-    """Who is meant, in the order of the text, and what named nobody, or more than one."""
+def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[str]]:
+    """Return whom a text mentions, in its order, and a remark on each name that fits nobody, or more than one.
 
-    people: tuple[Known, ...]
-    remarks: tuple[str, ...]
-
-
-def mentions_in(text: str, people: Sequence[Known]) -> Mentions:
-    """Return whom a text mentions. The longest name that fits counts: "@Ana Ferreira" is not "@Ana"."""
+    The longest name that fits counts: "@Ana Ferreira" is not "@Ana".
+    """
     spellings = _spellings(people)
     found: dict[int, Known] = {}
     remarks: list[str] = []
@@ -61,7 +53,7 @@ def mentions_in(text: str, people: Sequence[Known]) -> Mentions:
             remarks.append(f"“@{word}” could be {' or '.join(map(str, meant))}: write the whole name or the address.")
         elif word:
             remarks.append(f"“@{word[:60]}” names nobody who sees this message.")
-    return Mentions(tuple(found.values()), tuple(dict.fromkeys(remarks)))
+    return list(found.values()), list(dict.fromkeys(remarks))
 
 
 def _casefolded(text: str) -> str:
@@ -95,8 +87,8 @@ class CommentResult:
     """A comment with whom it asks, and what in it named nobody."""
 
     comment: Comment
-    asked: tuple[Known, ...]
-    remarks: tuple[str, ...]
+    asked: Sequence[Known]
+    remarks: Sequence[str]
 
 
 def may_comment(actor: Actor, message: Message) -> bool:
@@ -104,13 +96,8 @@ def may_comment(actor: Actor, message: Message) -> bool:
     return may_look(actor, message)
 
 
-def people_seeing(*, connection: int, mailbox: int | None) -> "QuerySet[Person]":
-    """Return everybody who may see the messages of a mailbox, by name."""
-    return Person.objects.seeing(connection=connection, mailbox=mailbox)
-
-
 @atomic_with_retry
-def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> CommentResult:
+def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
     """Keep a comment; who is mentioned in it finds the message in Mine until it is decided or they answer.
 
     Raises ActNotAllowed for who may only read.
@@ -118,29 +105,19 @@ def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Com
     locked = lock_visible(message, actor=actor)
     if not may_comment(actor, locked):
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can comment.")
-    seeing = people_seeing(connection=locked.connection_id, mailbox=locked.mailbox_id)
-    known = [Known(*one) for one in seeing.values_list("pk", "name", "email")]
-    found = mentions_in(text, known)
-    asked = tuple(one for one in found.people if str(one.id) != actor.id)
+    seeing = Person.objects.seeing(connection=locked.connection_id, mailbox=locked.mailbox_id)
+    mentioned, remarks = mentions_in(text, [Known(*one) for one in seeing.values_list("pk", "name", "email")])
+    asked = [one for one in mentioned if str(one.id) != actor.id]
     comment = Comment.objects.create(message=locked, person_id=int(actor.id), text=text)
     comment.mentions.set([one.id for one in asked])
     for one in asked:
         Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
     # Whoever says something has answered what they were asked.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
-    record_about(
-        "comment.added",
-        locked,
-        actor=actor,
-        details={
-            "comment": text,
-            "mentions": ", ".join(map(str, asked)),
-            "subject": locked.subject,
-        },
-        about=comment,
-    )
+    details = {"comment": text, "mentions": ", ".join(map(str, asked)), "subject": locked.subject}
+    record_about("comment.added", locked, actor=actor, details=details, about=comment)
     unsnooze_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
-    return CommentResult(comment, asked, found.remarks)
+    return CommentResult(comment, asked, remarks)
 
 
 def delete_past_questions() -> int:

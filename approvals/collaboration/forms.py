@@ -7,15 +7,15 @@ from zoneinfo import ZoneInfo
 from django import forms
 
 from approvals.collaboration.comments import MAX_COMMENT
-from common.forms import SentenceForm, WordsField
+from common.forms import LenientForm, SentenceForm, WordsField
 
 MORNING = time(9, 0)
 WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
 
 
-def zone_of(own: str, told: str = "") -> ZoneInfo:
-    """Return the zone that a person lives by: the one they chose, else the one that their browser tells."""
-    for name in (own if own != "UTC" else "", told, "UTC"):
+def zone_of(own: str, browser: str = "") -> ZoneInfo:
+    """Return the zone that a person lives by: the one they chose, else the one of their browser."""
+    for name in (own if own != "UTC" else "", browser, "UTC"):
         try:
             if name:
                 return ZoneInfo(name)
@@ -91,22 +91,13 @@ class CommentForm(SentenceForm):
         return cleaned
 
 
-class ClaimForm(forms.Form):
+class ClaimForm(LenientForm):
     """From whom a message is taken over, where somebody has it."""
 
     take_over = forms.IntegerField(required=False, min_value=1)
 
-    def from_holder(self) -> int | None:
-        """Return who; None where nobody is named."""
-        self.is_valid()
-        return self.cleaned_data.get("take_over")
 
-
-class PresenceForm(forms.Form):
+class PresenceForm(LenientForm):
     """Whether the page has left the message."""
 
     left = forms.BooleanField(required=False)
-
-    def has_left(self) -> bool:
-        self.is_valid()
-        return bool(self.cleaned_data.get("left"))

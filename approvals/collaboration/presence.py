@@ -8,7 +8,7 @@ import logging
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any
 from uuid import UUID
@@ -100,7 +100,7 @@ def _reader(message: Message, actor: Actor) -> Reader:
 
 
 def _written(reader: Reader) -> str:
-    return json.dumps([reader.message, reader.connection, reader.mailbox, reader.person, reader.name])
+    return json.dumps(astuple(reader))
 
 
 def _all() -> Iterable[Reader]:
@@ -142,20 +142,14 @@ def presence_of(request: DeskRequest) -> dict[str, Any]:
     """Return who reads and who has what, of all that the person may see; asked for once a request."""
     known: dict[str, Any] | None = getattr(request, "desk_people_at", None)
     if known is None:
-        known = _presence_of(request.actor)
+        readers, claims = readers_by_message(request.actor), Claim.objects.live().seen_by(request.actor)
+        holders = claims.values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
+        known = {
+            "readers": {message: [[one.person, one.name] for one in found] for message, found in readers.items()},
+            "holders": {str(message): [str(person), name] for message, person, name in holders},
+        }
         request.desk_people_at = known  # type: ignore[attr-defined]
     return known
-
-
-def _presence_of(actor: Actor) -> dict[str, Any]:
-    readers = readers_by_message(actor)
-    claims = (
-        Claim.objects.live().seen_by(actor).values_list("message__public_id", "person", "person__name")[:MOST_CLAIMS]
-    )
-    return {
-        "readers": {message: [[one.person, one.name] for one in found] for message, found in readers.items()},
-        "holders": {str(message): [str(person), name] for message, person, name in claims},
-    }
 
 
 def asked_of(actor: Actor) -> Part:

@@ -30,7 +30,7 @@ class SnoozeResult:
 
 
 @atomic_with_retry
-def snooze_message(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> SnoozeResult:
+def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> SnoozeResult:
     """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
 
     Raises ActNotAllowed for a time that is over or too far off, and for what nobody waits to decide.
@@ -48,13 +48,13 @@ def snooze_message(*, message: UUID, actor: Actor, until: datetime, now: datetim
         raise ActNotAllowed("Put it off for at most 30 days.")
     wanted = min(until, latest) if latest else until
     snooze, _ = Snooze.objects.update_or_create(message=locked, person_id=int(actor.id), defaults={"until": wanted})
-    told = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
-    _record("snooze.set", snooze, actor, told)
+    details = {"until": wanted.isoformat(timespec="seconds"), "subject": locked.subject}
+    record_about("snooze.set", locked, actor=actor, details=details, about=snooze)
     return SnoozeResult(wanted, is_earlier=wanted < until)
 
 
 @atomic_with_retry
-def unsnooze_message(*, message: UUID, actor: Actor, now: datetime) -> bool:
+def unsnooze_message(*, message: UUID, actor: Actor) -> bool:
     """End the actor's snooze of a message; False where there is none."""
     own = Snooze.objects.of_person(int(actor.id)).filter(message__public_id=message)
     return bool(_end(own, actor=actor, why=f"By {actor.label}."))
@@ -76,12 +76,6 @@ def _end(snoozes: SnoozeQuerySet, *, actor: Actor, why: str) -> int:
     found = list(snoozes.under_lock())
     for snooze in found:
         details = {"for": str(snooze.person), "explanation": why, "subject": snooze.message.subject}
-        _record("snooze.ended", snooze, actor, details)
-    if found:
-        Snooze.objects.filter(pk__in=[one.pk for one in found]).delete()
+        record_about("snooze.ended", snooze.message, actor=actor, details=details, about=snooze)
+    Snooze.objects.filter(pk__in=[one.pk for one in found]).delete()
     return len(found)
-
-
-def _record(action: str, snooze: Snooze, actor: Actor, details: dict[str, str]) -> None:
-    message = snooze.message
-    record_about(action, message, actor=actor, details=details, about=snooze)

@@ -3,8 +3,6 @@
 Nothing here is fetched from MultiMail, and no file is served as something that a browser would open by itself.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,12 +22,12 @@ from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
 from approvals.message_page.side_panel import files_context, unread_context
-from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch
+from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch, message_address
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
 from approvals.recording import record_about
 from audit.models import Entry
-from audit.trail import Line, first_at, lines
+from audit.trail import first_at, lines
 from common.pages import DeskRequest, page_or_fragment
 from mirror.attachments.preview import document_of
 from mirror.models import AttachedFile, Message
@@ -45,11 +43,9 @@ from rendering import stripped
 def letter(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the sheet with the tab that is asked for; to a plain request the page that it belongs to."""
     if not request.htmx:
+        get_visible_message_or_404(request.actor, public_id)
         query = request.GET.urlencode()
-        address = reverse(
-            "message", kwargs={"public_id": get_visible_message_or_404(request.actor, public_id).public_id}
-        )
-        return redirect(f"{address}?{query}" if query else address)
+        return redirect(reverse("message", args=[public_id]) + (f"?{query}" if query else ""))
     return _sheet(request, public_id, way_asked(request))
 
 
@@ -80,7 +76,12 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
-    response = HttpResponse(rendered_message_of(message.revision).document)
+    return _framed(rendered_message_of(message.revision).document)
+
+
+def _framed(content: str | bytes, **options: Any) -> HttpResponse:
+    """Return a response that the middleware gives the policy of a frame: nothing in it loads and nothing acts."""
+    response = HttpResponse(content, **options)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
 
@@ -89,14 +90,13 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Let this person's messages open as text from now on, or laid out again."""
-    message = get_visible_message_or_404(request.actor, public_id)
-    form = TextFirstForm(request.POST)
-    wanted = form.is_wanted()
+    get_visible_message_or_404(request.actor, public_id)
+    wanted = TextFirstForm(request.POST).is_wanted()
     set_text_first(actor=request.actor, wanted=wanted)
     if request.htmx:
         request.user.text_first = wanted  # type: ignore[union-attr]
         return _sheet(request, public_id, Way("text" if wanted else "rendered"))
-    return redirect(reverse("message", args=[message.public_id]) + filters_of(request).suffix)
+    return redirect(message_address(request, public_id))
 
 
 @login_required
@@ -114,10 +114,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
     message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
     _note_opened_file(request, message, file, "looked at")
-    response = HttpResponse(document_of(file))
-    response["Content-Disposition"] = "inline"
-    response.is_mail_frame = True  # type: ignore[attr-defined]
-    return response
+    return _framed(document_of(file), headers={"Content-Disposition": "inline"})
 
 
 @login_required
@@ -129,12 +126,11 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
     if file.content is None:
         raise Http404("This file's bytes are not here.")
     _note_opened_file(request, message, file, "downloaded")
-    response = HttpResponse(bytes(file.content), content_type="application/octet-stream")
     # The saved name must not contain characters that make it read as another one.
     name = stripped(file.name).strip() or "file"
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
-    response.is_mail_frame = True  # type: ignore[attr-defined]
-    return response
+    disposition = content_disposition_header(as_attachment=True, filename=name)
+    headers = {"Content-Disposition": disposition, "Content-Type": "application/octet-stream"}
+    return _framed(bytes(file.content), headers=headers)
 
 
 @login_required
@@ -166,13 +162,12 @@ def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile
     """Count a file as opened only where its bytes were served to a person."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
-    details = {"file": file.name[:300], "sha256": file.found_sha256, "how": how}
     note_opened_part(
         message,
         key=key_of(file),
         actor=request.actor,
         action="attachment.served",
-        details=details,
+        details={"file": file.name[:300], "sha256": file.found_sha256, "how": how},
         # Every download is recorded: a copy leaves the desk.
         each_time=how == "downloaded",
     )
@@ -184,7 +179,6 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the messages of the thread, newest first, and note that they were opened."""
     message = get_visible_message_or_404(request.actor, public_id)
     conversation = conversation_of(message)
-    context = {"message": message, "conversation": conversation, "is_open": True}
     if request.method != "HEAD" and not is_prefetch(request):
         wake_ups.freshen_thread(message)
         if conversation.messages:
@@ -196,21 +190,8 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
         request,
         page="approvals/message_page/thread.html",
         fragment="approvals/message_page/_thread.html",
-        context=context,
+        context={"message": message, "conversation": conversation, "is_open": True},
     )
-
-
-@dataclass(frozen=True)
-class VerdictRecord:
-    """What the ledger tells of a verdict beside the verdict itself."""
-
-    line: Line | None
-    opened_at: datetime | None
-
-    @property
-    def address(self) -> str:
-        """From where it was given; empty where nobody knows any more."""
-        return self.line.details.get("address", "") if self.line else ""
 
 
 @login_required
@@ -219,7 +200,14 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
     """Show one verdict as it was given. That somebody looked at it is noted, as it is of a message."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD" and not is_prefetch(request):
-        _note_seen_again(message, verdict, request.actor)
+        with transaction.atomic():
+            record_about(
+                "ledger.seen_again",
+                message,
+                actor=request.actor,
+                fingerprint=verdict.revision.fingerprint,
+                details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
+            )
     content = stored_content(verdict.revision)
     rendered = rendered_message_of(verdict.revision, content)
     context: dict[str, Any] = {
@@ -245,9 +233,7 @@ def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpRes
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)
-    response = HttpResponse(rendered_message_of(verdict.revision).document)
-    response.is_mail_frame = True  # type: ignore[attr-defined]
-    return response
+    return _framed(rendered_message_of(verdict.revision).document)
 
 
 def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Message, Verdict]:
@@ -258,23 +244,15 @@ def _find_verdict(actor: Actor, public_id: UUID, verdict_id: int) -> tuple[Messa
     return message, verdict
 
 
-def _recorded_verdict(message: Message, verdict: Verdict) -> VerdictRecord:
-    """Find the verdict's entry: by the number that it tells, or where that is older than the number, by its act."""
+def _recorded_verdict(message: Message, verdict: Verdict) -> dict[str, Any]:
+    """Return the line of a verdict's entry, and when the person opened the message.
+
+    The entry is found by the verdict's key, or where it is older than that, by its action.
+    """
     version, person = verdict.revision.fingerprint, str(verdict.person_id)
-    told = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
-    found = [line for line in lines(told.oldest_first()) if line.entry.fingerprint == version]
+    entries = Entry.objects.of_message(message.public_id).of_person(verdict.person_id).of_action("verdict.given")
+    found = [line for line in lines(entries.oldest_first()) if line.entry.fingerprint == version]
     named = [line for line in found if line.details.get("verdict") == str(verdict.pk)]
     line = named[0] if named else found[0] if len(found) == 1 else None
     opened = first_at(message=message.public_id, action="message.opened", actor_id=person, fingerprint=version)
-    return VerdictRecord(line, opened)
-
-
-@transaction.atomic
-def _note_seen_again(message: Message, verdict: Verdict, actor: Actor) -> None:
-    record_about(
-        "ledger.seen_again",
-        message,
-        actor=actor,
-        fingerprint=verdict.revision.fingerprint,
-        details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
-    )
+    return {"line": line, "opened_at": opened}

@@ -3,10 +3,9 @@
 Nothing here decides by GET. After a verdict the next message of the same list is shown, under a notice with Undo.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from django import forms
@@ -23,23 +22,25 @@ from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
 from approvals.decisions.ruling import ruled
 from approvals.decisions.withdraw import confirm_approval, settle_by_hand, withdraw_decision
-from approvals.errors import AlreadyDecided, VerdictNotAllowed, http_status
+from approvals.errors import http_status
 from approvals.message_page.content.addresses import address_lines, with_lists
 from approvals.message_page.sheet import approve_label
 from approvals.message_page.views import (
+    ShownForm,
     answer_with_message,
     back_to_message,
     get_bare_message_or_404,
     get_visible_message_or_404,
+    message_address,
 )
 from approvals.models import Decision
 from approvals.queue.decision_notice import just_decided
-from approvals.queue.filters import MessageForm
 from approvals.queue.querysets import queue_messages
-from approvals.queue.views import counted, cut, filters_of, next_in
+from approvals.queue.views import counted, filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from common.pages import DeskRequest
 from common.patterns import compared
+from common.postgres.statements import count_of, told_together
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -55,32 +56,44 @@ from risk import Finding
 @login_required
 @require_POST
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays.
+    """Take one verdict, or answer 422 for a bad form, in which typed text stays."""
+    message = get_bare_message_or_404(request.actor, public_id)
+    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
+    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
+    form = VerdictForm(request.POST)
+    if form.is_valid():
+        return _decide(request, message, form.cleaned_data, typed=typed)
+    seen = ShownForm(request.POST).value("fingerprint")
+    return answer_with_message(
+        request, public_id, status=422, error=form.first_error(), typed=typed, seen_fingerprint=seen
+    )
+
+
+def _decide(
+    request: DeskRequest, message: Message, posted: Mapping[str, Any], *, typed: Mapping[str, str]
+) -> HttpResponse:
+    """Give a verdict: 403 for who may not, 409 when somebody was first or the message changed; typed text stays.
 
     What changed since the version that was posted is shown in the same answer.
     """
-    actor: Actor = request.actor
-    message = get_bare_message_or_404(actor, public_id)
-    typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
-    typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
-    seen = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
-    form = VerdictForm(request.POST)
-    if not form.is_valid():
-        wrong = form.first_error()
-        return answer_with_message(request, public_id, status=422, error=wrong, typed=typed, seen_fingerprint=seen)
-    now = timezone.now()
+    actor, now = request.actor, timezone.now()
     try:
-        given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
+        given = give_verdict(message=message.public_id, actor=actor, now=now, **posted)
     except DeskError as error:
-        note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
+        note_refusal(message, actor=actor, outcome=posted["outcome"], sentence=error.sentence)
         return answer_with_message(
-            request, public_id, status=http_status(error), error=error.sentence, typed=typed, seen_fingerprint=seen
+            request,
+            message.public_id,
+            status=http_status(error),
+            error=error.sentence,
+            typed=typed,
+            seen_fingerprint=posted["fingerprint"],
         )
     wake_ups.execute(given.decision, now=now)
-    return go_on(request, message)
+    return _show_next(request, message)
 
 
-def go_on(request: DeskRequest, message: Message) -> HttpResponse:
+def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
     """After a verdict: the next message of the list, or the empty pane where nothing is left of it."""
     following = next_in(request.actor, filters_of(request), message)
     if request.htmx and following:
@@ -88,48 +101,40 @@ def go_on(request: DeskRequest, message: Message) -> HttpResponse:
     if request.htmx:
         return _nothing_left(request, message)
     path = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
-    query = "&".join(part for part in (filters_of(request).query(), urlencode({"decided": message.public_id})) if part)
+    query = "&".join(filter(None, (filters_of(request).query(), f"decided={message.public_id}")))
     return redirect(f"{path}?{query}")
 
 
 def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
-    filters = filters_of(request)
+    filters, others_wait = filters_of(request), ""
+    if filters.narrows or filters.tab != "waiting":
+        waiting = count_of(queue_messages().waiting_for(request.actor))
+        number = told_together({"waiting": waiting})["waiting"]
+        others_wait = counted(number) if number else ""
     context = {
         **just_decided(request.actor, message.public_id),
         "filters": filters,
         "queue_query": replace(filters, after=None).suffix,
-        "others_wait": _others_waiting(request.actor) if filters.narrows or filters.tab != "waiting" else "",
+        "others_wait": others_wait,
     }
     return render(request, "approvals/message_page/_nothing_left.html", context)
-
-
-def _others_waiting(actor: Actor) -> str:
-    number = cut(queue_messages().waiting_for(actor)).count()
-    return counted(number) if number else ""
 
 
 @login_required
 @require_POST
 def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a decision back while it has not left, and show the message again, which is held."""
-    actor: Actor = request.actor
-    get_bare_message_or_404(actor, public_id)
-    try:
-        undo_decision(message=public_id, actor=actor, now=timezone.now())
-    except (AlreadyDecided, VerdictNotAllowed) as error:
-        return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
-    return back_to_message(request, public_id)
+    return _run(request, public_id, lambda: undo_decision(message=public_id, actor=request.actor, now=timezone.now()))
 
 
 @login_required
 @require_safe
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show where a decision of one's own stands, as the notice over the next message asks from time to time."""
-    actor: Actor = request.actor
-    message = get_bare_message_or_404(actor, public_id)
+    get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
-        return redirect("message", public_id=message.public_id)
-    return render(request, "approvals/queue/_decision_notice.html", just_decided(actor, message.public_id))
+        return redirect("message", public_id=public_id)
+    return render(request, "approvals/queue/_decision_notice.html", just_decided(request.actor, public_id))
 
 
 @login_required
@@ -140,43 +145,21 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
     findings = serious_findings(message)
     if message.revision is None or not findings:
         # Nothing to be careful about: the page of the message itself is where it is decided.
-        return redirect(reverse("message", args=[message.public_id]) + filters_of(request).suffix)
+        return redirect(message_address(request, public_id))
     asked = _asked(message, findings)
     if request.method != "POST":
         return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
     form = HighRiskForm(request.POST, findings=findings, asked=asked)
     if not form.is_valid():
         return _page(request, message, findings, form, problem=form.first_error(), status=422)
-    return _decide(request, message, form)
-
-
-def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpResponse:
-    actor: Actor = request.actor
-    now, posted = timezone.now(), form.cleaned_data
-    try:
-        given = give_verdict(
-            message=message.public_id,
-            actor=actor,
-            outcome=Outcome.APPROVE,
-            fingerprint=posted["fingerprint"],
-            reason="",
-            now=now,
-            thread_read=int(posted["thread_read"] or 0),
-            risk_read=posted["risk_read"],
-        )
-    except DeskError as error:
-        note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
-        typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
-        return answer_with_message(
-            request,
-            message.public_id,
-            status=http_status(error),
-            error=error.sentence,
-            typed=typed,
-            seen_fingerprint=posted["fingerprint"],
-        )
-    wake_ups.execute(given.decision, now=now)
-    return go_on(request, message)
+    posted = {
+        "outcome": Outcome.APPROVE,
+        "fingerprint": form.cleaned_data["fingerprint"],
+        "reason": "",
+        "thread_read": int(form.cleaned_data["thread_read"] or 0),
+        "risk_read": form.cleaned_data["risk_read"],
+    }
+    return _decide(request, message, posted, typed={"outcome": Outcome.APPROVE})
 
 
 def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
@@ -196,10 +179,9 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     assert message.revision is not None, "only what was fetched has findings"
-    actor: Actor = request.actor
     content = stored_content(message.revision)
-    ruling, judged = ruled(message, actor=actor, now=timezone.now())
-    lines = with_lists(address_lines(message, content, actor=actor, findings=message.revision.findings), judged)
+    ruling, judged = ruled(message, actor=request.actor, now=timezone.now())
+    lines = with_lists(address_lines(message, content, actor=request.actor), judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     context: dict[str, Any] = {
         "message": message,
@@ -224,11 +206,10 @@ def _page(
 @require_POST
 def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Stop a decision whose call may have left; it may still take effect."""
-    actor: Actor = request.actor
     return _run(
         request,
         public_id,
-        lambda: withdraw_decision(message=public_id, actor=actor, now=timezone.now()),
+        lambda: withdraw_decision(message=public_id, actor=request.actor, now=timezone.now()),
         wake_ups.resolve,
     )
 
@@ -237,12 +218,11 @@ def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Let an approval go out again that reading has shown to have had no effect."""
-    actor: Actor = request.actor
     now = timezone.now()
     return _run(
         request,
         public_id,
-        lambda: confirm_approval(message=public_id, actor=actor, now=now),
+        lambda: confirm_approval(message=public_id, actor=request.actor, now=now),
         lambda decision: wake_ups.execute(decision, now=now),
     )
 
@@ -255,12 +235,11 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
     if not form.is_valid():
         get_bare_message_or_404(request.actor, public_id)
         return answer_with_message(request, public_id, status=422, error="Say whether it was carried out or not.")
-    actor: Actor = request.actor
     took_effect = form.cleaned_data["took_effect"] == "yes"
     return _run(
         request,
         public_id,
-        lambda: settle_by_hand(message=public_id, actor=actor, took_effect=took_effect, now=timezone.now()),
+        lambda: settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect, now=timezone.now()),
     )
 
 

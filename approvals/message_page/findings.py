@@ -1,8 +1,7 @@
 """The findings as the message page shows them: worst first, each with what it counts and the way to its place."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 from django.urls import reverse
@@ -11,7 +10,7 @@ from approvals.examination.weights import weights_to_show
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
-from risk.score import level_of, points_of
+from risk.score import Score, level_of, points_of
 
 # Of what a finding rests on, more than the detail says.
 MAX_EVIDENCE = 20
@@ -38,23 +37,23 @@ class FoundLine:
     points: int
     jump: Jump | None
     evidence: tuple[str, ...] = ()
-    is_published: bool = True
 
 
-def found_context(message: Message, *, query: str) -> dict[str, Any]:
-    """Return the findings of a message's current version; jumps keep `query`, the queue's part of the address."""
-    stored: Iterable[Mapping[str, Any]] = message.revision.findings if message.revision else ()
-    findings = [restored(one) for one in stored]
-    weights = weights_to_show() if findings else {}
+def findings_of(
+    message: Message, *, query: str = "", weights: Mapping[str, int] | None = None
+) -> tuple[list[FoundLine], Score]:
+    """Return the findings of a message's current version, those that count most first, and what they add up to.
+
+    Jumps keep `query`, the queue's part of the address; `weights` are read where they are not given.
+    """
+    findings = [restored(one) for one in message.revision.findings] if message.revision else []
+    if weights is None:
+        weights = weights_to_show() if findings else {}
     page = reverse("message", kwargs={"public_id": message.public_id})
-    return {"findings": found_lines(findings, weights, page=page, query=query), "score": score(findings, weights)}
-
-
-def found_lines(findings: Iterable[Finding], weights: Mapping[str, int], *, page: str, query: str) -> list[FoundLine]:
-    """Return the findings, those that count most first."""
-    order = {name: place for place, name in enumerate(RULES)}
+    order = {name: number for number, name in enumerate(RULES)}
     lines = [_line(one, points_of(one, weights), page, query) for one in findings]
-    return sorted(lines, key=lambda line: (-line.points, order.get(line.rule, len(order))))
+    lines.sort(key=lambda line: (-line.points, order.get(line.rule, len(order))))
+    return lines, score(findings, weights)
 
 
 def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
@@ -68,16 +67,13 @@ def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
         points=points,
         jump=jump_to(one, page, query),
         evidence=one.evidence[:MAX_EVIDENCE] if len(one.evidence) > 3 else (),
-        is_published=rule is not None,
     )
 
 
 def jump_to(one: Finding, page: str, query: str) -> Jump | None:
     """Return the way to what a finding rests on."""
     if one.rule == "rejected_before":
-        return (
-            Jump(reverse("message", kwargs={"public_id": UUID(one.evidence[0])}), "Open it") if one.evidence else None
-        )
+        return Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it") if one.evidence else None
     if one.anchor.startswith(IN_FRAME):
         mark = one.anchor.removeprefix("#")
         return Jump(_address(page, query, "view=rendered", f"mark={mark}") + "#sheet", "Show it", mark)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -12,14 +13,12 @@ from approvals.message_page.content.differences import Changes, changes_since_ve
 from approvals.message_page.content.origin import origin_of
 from approvals.message_page.content.part_comparison import Comparison, compare_parts
 from approvals.message_page.content.rendered import inbox_of
-from approvals.message_page.content.source import Stretch, headers_of, source_of, stretch_of
+from approvals.message_page.content.source import headers_of, source_of, stretch_of
 from approvals.message_page.content.stated_facts import facts_of
 from common.fingerprint import FIELDS, Content
 from common.pages import DeskRequest
 from mirror.models import Message
-from mirror.threads.conversation import Conversation
 from people.actors import Actor
-from policy.allowlists.judgement import Judgement
 from rendering import RenderedMessage
 from risk.addresses import everybody
 
@@ -35,11 +34,10 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Way:
-    """How the message is looked at, and which page of it; `is_asked` where the address says so."""
+    """How the message is looked at, and which page of it."""
 
     name: str
     page: int = 1
-    is_asked: bool = False
 
 
 class WayForm(forms.Form):
@@ -52,8 +50,7 @@ class WayForm(forms.Form):
         """Return what is asked for; without it, text for those who chose so, and the message laid out for others."""
         self.is_valid()
         asked: dict[str, Any] = self.cleaned_data
-        name = asked.get("view") or ("text" if text_first else "rendered")
-        return Way(name, asked.get("page") or 1, bool(asked.get("view")))
+        return Way(asked.get("view") or ("text" if text_first else "rendered"), asked.get("page") or 1)
 
 
 class TextFirstForm(forms.Form):
@@ -94,17 +91,18 @@ def reading_context(
     rendered: RenderedMessage | None,
     *,
     actor: Actor,
-    conversation: Conversation,
-    judged: Judgement,
+    known: Mapping[str, Any],
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return what the page says about the message around its sheet."""
-    findings = message.revision.findings if message.revision else []
-    lines = address_lines(message, content, actor=actor, findings=findings, own_addresses=facts["own_addresses"] or ())
-    context = {"fields": with_lists(lines, judged), "start": origin_of(message, others=facts["others"])}
+    """Return what the page says about the message around its sheet.
+
+    `known` is what `message_context` found, and `facts` are the values of `page_parts`.
+    """
+    lines = address_lines(message, content, actor=actor, own_addresses=facts["own_addresses"] or ())
+    context = {"fields": with_lists(lines, known["judged"]), "start": origin_of(message, others=facts["others"])}
     if content is None or rendered is None:
         return context
-    thread = [one.text for one in conversation.messages if one.text]
+    thread = [one.text for one in known["conversation"].messages if one.text]
     return {
         **context,
         "inbox": inbox_of(content, rendered),
@@ -137,10 +135,9 @@ def sheet_context(
         context["headers"] = headers_of(message, content, page=way.page)
     elif way.name == "changes":
         context |= {"sent_back": sent_back, "since_before": changes_since_version_before(message)}
-    pages = _pages(context)
     tabs = _tabs(message, way, query, comparison, sent_back)
     current = next(tab for tab in tabs if tab.is_open)
-    return {**context, "ways": tabs, "turns": _turns(current, pages)}
+    return {**context, "ways": tabs, "turns": _turns(current, context)}
 
 
 def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
@@ -154,7 +151,7 @@ def _tabs(
 ) -> list[Tab]:
     page = reverse("message", kwargs={"public_id": message.public_id})
     fragment = reverse("message-letter", kwargs={"public_id": message.public_id})
-    marks = {"parts": ("", ""), "changes": ("", "")}
+    marks = {}
     if comparison and comparison.differences:
         number = comparison.differences
         marks["parts"] = (f"{number:,}", f"{number:,} difference{'' if number == 1 else 's'}")
@@ -162,34 +159,25 @@ def _tabs(
         marks["changes"] = (str(len(sent_back.changes)), "changed since changes were requested")
     tabs = []
     for name, label in WAYS.items():
-        asked = "&".join(part for part in (query.lstrip("?"), f"view={name}") if part)
+        asked = "&".join(filter(None, (query.lstrip("?"), f"view={name}")))
         mark, says = marks.get(name, ("", ""))
         tabs.append(Tab(name, label, f"{page}?{asked}", f"{fragment}?{asked}", name == way.name, mark, says))
     return tabs
 
 
-def _pages(context: dict[str, Any]) -> tuple[int, int]:
-    """Return which page of what is open this is, and how many there are."""
-    shown: Stretch | None = context.get("stretch")
-    sources: tuple[Stretch, ...] = context.get("sources", ())
-    longest = max((*sources, *([shown] if shown else [])), key=lambda one: one.pages, default=None)
-    if longest is not None:
-        return longest.page, longest.pages
-    headers = context.get("headers")
-    return (headers.page, headers.pages) if headers else (1, 1)
-
-
-def _turns(tab: Tab, pages: tuple[int, int]) -> dict[str, Any] | None:
+def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     """Return the links to the page before and after, for what does not fit one page."""
-    page, number = pages
-    if number == 1:
+    paged = [context.get("stretch"), context.get("headers"), *context.get("sources", ())]
+    longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
+    if longest is None or longest.pages == 1:
         return None
-    turn = {name: (f"{tab.url}&page={to}", f"{tab.fragment}&page={to}") for name, to in _beside(page, number).items()}
-    return {"page": page, "pages": number, **turn}
-
-
-def _beside(page: int, number: int) -> dict[str, int]:
-    return {name: to for name, to in (("before", page - 1), ("after", page + 1)) if 1 <= to <= number}
+    beside = {"before": longest.page - 1, "after": longest.page + 1}
+    links = {
+        name: (f"{tab.url}&page={page}", f"{tab.fragment}&page={page}")
+        for name, page in beside.items()
+        if 1 <= page <= longest.pages
+    }
+    return {"page": longest.page, "pages": longest.pages, **links}
 
 
 def approve_label(content: Content | None, message: Message) -> str:
@@ -216,3 +204,8 @@ def _outside(message: Message, people: int) -> str:
 def unseen_fields(content: Content | None) -> frozenset[str]:
     """Return the fields that the key of this connection does not show: they are unknown, which is not "empty"."""
     return frozenset(FIELDS) - frozenset(content.coverage) if content else frozenset()
+
+
+def has_undo_window(message: Message) -> bool:
+    """Return whether an approval of this message can be undone for a while."""
+    return message.mailbox is None or message.mailbox.undo_window > timedelta(0)

@@ -11,8 +11,8 @@ from django.db.models import TextField, Value
 from django.db.models.functions import Coalesce, JSONObject, NullIf
 from django.utils import timezone
 
-from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment, people_seeing
-from approvals.collaboration.forms import tomorrow_morning, zone_of
+from approvals.collaboration.comments import MAX_COMMENT, OFFERED, Known, may_comment
+from approvals.collaboration.forms import zone_of
 from approvals.collaboration.presence import readers_of
 from approvals.decisions.ruling import is_reviewer
 from approvals.decisions.shown import UnreadPart, attached_files, key_of, unread_parts
@@ -28,6 +28,7 @@ from mirror.querysets import BACK_BEFORE
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
+from people.models import Person
 
 MOST_COMMENTS, MOST_LINES = 50, 12
 # Shown as comments, or of no interest to others.
@@ -45,17 +46,6 @@ class HistoryLine:
     comment: Comment | None = None
 
 
-@dataclass(frozen=True)
-class SnoozeChoices:
-    """The times on offer in the time zone `zone`, and why a message cannot be snoozed."""
-
-    zone: str
-    is_own_zone: bool
-    tomorrow: datetime
-    latest: datetime | None
-    why_not: str = ""
-
-
 def panel_parts(message: Message, actor: Actor) -> dict[str, Part]:
     """Return how to ask what the side panel shows of a message, as far as it is a flag or a short list."""
     parts = _panel_parts(message.mailbox_id is not None)
@@ -69,7 +59,7 @@ def panel_parts(message: Message, actor: Actor) -> dict[str, Part]:
 @cache
 def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
     mine = {"message": ANY, "person": ASKING}
-    seeing = people_seeing(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
+    seeing = Person.objects.seeing(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
     return {
         "is_claimed": any_of(Claim.objects.filter(message=ANY).live()),
@@ -103,13 +93,14 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
     }
 
 
-def _snooze_choices(request: DeskRequest, message: Message) -> SnoozeChoices:
+def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
+    """Return the time zone in which times are written, the latest of them, and why a message cannot be snoozed."""
     # Only what is offered: whether a time is in the future is checked by the database's clock when it is chosen.
     own = str(getattr(request.user, "time_zone", "UTC"))
-    zone, now = zone_of(own), timezone.now()
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
-    why_not = "It expires within the hour, so it stays where everybody sees it." if latest and latest <= now else ""
-    return SnoozeChoices(str(zone), own != "UTC", tomorrow_morning(now, zone), latest, why_not)
+    is_late = latest is not None and latest <= timezone.now()
+    why_not = "It expires within the hour, so it stays where everybody sees it." if is_late else ""
+    return {"zone": str(zone_of(own)), "is_own_zone": own != "UTC", "latest": latest, "why_not": why_not}
 
 
 def _history(message: Message) -> list[HistoryLine]:

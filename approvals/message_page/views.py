@@ -1,7 +1,6 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,17 +25,25 @@ from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
 from approvals.message_page.content.origin import others_part
 from approvals.message_page.content.rendered import rendered_message_of
-from approvals.message_page.findings import found_context
-from approvals.message_page.sheet import approve_label, reading_context, sheet_context, unseen_fields, way_asked
+from approvals.message_page.findings import findings_of
+from approvals.message_page.sheet import (
+    approve_label,
+    has_undo_window,
+    reading_context,
+    sheet_context,
+    unseen_fields,
+    way_asked,
+)
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
 from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages
-from approvals.queue.decision_notice import just_decided, waits_for
+from approvals.queue.decision_notice import delay_of, just_decided
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, position_of, position_parts, queue_context
 from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
+from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import ANY, Part, told_together
 from mirror.models import Message
@@ -54,15 +61,10 @@ class PartForm(forms.Form):
     part = forms.ChoiceField(choices=[("links", "The links")])
 
 
-class OpenedForm(forms.Form):
-    """The version that was on a person's screen; nonsense is read as the current one."""
+class ShownForm(LenientForm):
+    """The version that was on a person's screen."""
 
     fingerprint = forms.RegexField(FINGERPRINT, required=False)
-
-    def fingerprint_shown(self) -> str:
-        """Return its fingerprint, empty where none is given."""
-        self.is_valid()
-        return str(self.cleaned_data.get("fingerprint") or "")
 
 
 # After so many failed fetches a person is asked to look.
@@ -74,7 +76,9 @@ FETCH_TRIES = 3
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
     asked = MessageForm(request.GET)
-    return answer_with_message(request, public_id, seen_fingerprint=asked.read_before(), decided=asked.just_decided())
+    return answer_with_message(
+        request, public_id, seen_fingerprint=asked.value("since"), decided=asked.value("decided")
+    )
 
 
 def answer_with_message(
@@ -84,8 +88,8 @@ def answer_with_message(
     status: int = 200,
     error: str = "",
     notice: str = "",
-    typed: dict[str, str] | None = None,
-    seen_fingerprint: str = "",
+    typed: Mapping[str, str] | None = None,
+    seen_fingerprint: str | None = None,
     decided: UUID | None = None,
 ) -> HttpResponse:
     """Show the message, with what went wrong and what was typed where a verdict was refused.
@@ -98,7 +102,11 @@ def answer_with_message(
     filters = filters_of(request)
     facts = told_together(page_parts(message, actor, filters))
     context = message_context(message, actor, filters=filters, facts=facts)
-    context |= _rendered_context(request, message, context, facts)
+    content, rendered = context["content"], context["rendered"]
+    context |= reading_context(message, content, rendered, actor=actor, known=context, facts=facts)
+    context |= sheet_context(
+        *(message, content, rendered), way=way_asked(request), sent_back=context["sent_back"], query=filters.suffix
+    )
     context |= {"problem": error, "notice": notice, "typed": typed or {}}
     context |= {"changed": changes_since(message, seen_fingerprint)}
     context |= just_decided(actor, decided)
@@ -128,7 +136,12 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, notice: str = "") 
         return answer_with_message(request, public_id, notice=notice)
     if notice:
         messages.info(request, notice, extra_tags="desk")
-    return redirect(reverse("message", args=[public_id]) + filters_of(request).suffix)
+    return redirect(message_address(request, public_id))
+
+
+def message_address(request: DeskRequest, public_id: UUID) -> str:
+    """Return the address of a message's page, with the list that the request came from."""
+    return reverse("message", args=[public_id]) + filters_of(request).suffix
 
 
 def is_prefetch(request: DeskRequest) -> bool:
@@ -166,18 +179,16 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Pa
     }
 
 
-def message_context(
-    message: Message, actor: Actor, *, filters: Filters, facts: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def message_context(message: Message, actor: Actor, *, filters: Filters, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the message pane shows; its position and the next message are those of the list beside it.
 
-    `facts` are the values of `page_parts`, read here where they are not given.
+    `facts` are the values of `page_parts`.
     """
     now = timezone.now()
-    facts = told_together(page_parts(message, actor, filters)) if facts is None else facts
     revision, files, opened = message.revision, attached_files(message), facts["opened_parts"] or ()
     content = stored_content(revision) if revision else None
     ruling, judged = ruled(message, actor=actor, now=now, facts=facts, files=files)
+    findings, score = findings_of(message, query=filters.query())
     conversation = conversation_of(message)
     unread = unread_parts(message, person=int(actor.id), conversation=conversation, files=files, opened=opened)
     return {
@@ -189,9 +200,10 @@ def message_context(
         "presets": PRESETS,
         "max_reason": MAX_REASON,
         "rendered": rendered_message_of(revision, content) if revision else None,
-        **found_context(message, query=filters.query()),
+        "findings": findings,
+        "score": score,
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
-        "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
+        "has_undo_window": has_undo_window(message),
         "ruling": ruling,
         "judged": judged,
         "to_allow": to_allow(message, judged, actor=actor),
@@ -213,7 +225,6 @@ def message_context(
 def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     """Return what the pane shows of the decisions on the message: where the newest stands, and what may be done."""
     decision = message.latest_decision
-    now = timezone.now()
     has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
     actions = available_actions(
         message,
@@ -222,37 +233,19 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         may_look=may_look(actor, message),
         came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
     )
-    waiting = decision.due_at - now if decision and actions.kind in ("leaving", "again") else timedelta(0)
+    undo_seconds, waits_for = delay_of(message, decision, actions, now=timezone.now())
     decisions = message.decisions.all()
     return {
         "status": shown_status(message),
         "decision": decision,
         "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
         "actions": actions,
-        "undo_seconds": max(0, round(waiting.total_seconds())),
-        "waits_for": waits_for(message, decision, now=now) if actions.kind in ("leaving", "again") else "",
+        "undo_seconds": undo_seconds,
+        "waits_for": waits_for,
         "is_settled": not actions.takes_verdict,
         "left_after_all": left_after_all(decisions),
         "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
-    }
-
-
-def _rendered_context(
-    request: DeskRequest, message: Message, known: dict[str, Any], facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return what the pane shows of the content: its people, its facts, and the sheet with one tab open."""
-    content, rendered = known["content"], known["rendered"]
-    way, query = way_asked(request), str(known["queue_query"])
-    return {
-        **reading_context(
-            *(message, content, rendered),
-            actor=request.actor,
-            conversation=known["conversation"],
-            judged=known["judged"],
-            facts=facts,
-        ),
-        **sheet_context(message, content, rendered, way=way, sent_back=known["sent_back"], query=query),
     }
 
 
@@ -262,7 +255,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor: Actor = request.actor
     message = get_bare_message_or_404(actor, public_id)
-    note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
+    note_opened(message, actor=actor, fingerprint=ShownForm(request.POST).value("fingerprint") or "")
     touch(message, actor=actor)
     wake_ups.freshen_thread(message)
     return HttpResponse(status=204)

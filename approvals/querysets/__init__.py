@@ -1,9 +1,1 @@
-"""Queries of decisions and verdicts, with a name."""
-
-from approvals.querysets.decisions import DecisionQuerySet
-from approvals.querysets.figures import VerdictQuerySet
-
-__all__ = [
-    "DecisionQuerySet",
-    "VerdictQuerySet",
-]
+"""Queries of messages at the desk, decisions, verdicts and what people leave at a message, each with a name."""

@@ -1,30 +1,45 @@
 """Reads of claims, snoozes, questions, comments and saved views."""
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from django.apps import apps
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models.functions import JSONObject, Now
 
-from mirror.querysets.messages import visible_condition
+from mirror.models import Message
 from mirror.querysets.terms import BACK_BEFORE, CLAIM_LASTS
 from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Claim, Comment, Question, Snooze  # noqa: F401 - the querysets' type parameters
-    from mirror.models import Message
-from typing import TYPE_CHECKING, Any
+    from approvals.models import Claim, Comment, Question, SavedView, Snooze  # noqa: F401 - type parameters
 
-from django.db.models.functions import JSONObject
-
-if TYPE_CHECKING:
-    from approvals.models import SavedView
+_Model = TypeVar("_Model", bound=models.Model)
 
 
-class ClaimQuerySet(models.QuerySet["Claim"]):
+class PersonalQuerySet(models.QuerySet[_Model]):
+    """Reads of what one person has to do with a message."""
+
+    def of_person(self, person: int) -> Self:
+        """Those of one person; of questions, those that ask them (relies on question_once)."""
+        return self.filter(person=person)
+
+    def on(self, message: Message) -> Self:
+        """Those on this message."""
+        return self.filter(message=message)
+
+    def among(self, messages: Iterable[int]) -> Self:
+        """Those on messages of a list."""
+        return self.filter(message__in=list(messages))
+
+    def under_lock(self) -> Self:
+        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
+        rows = self.select_related("person", "message", "message__mailbox")
+        return rows.select_for_update(of=("self",), skip_locked=True)
+
+
+class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims; how long one lasts is judged by the database's clock."""
 
     def live(self) -> Self:
@@ -36,40 +51,15 @@ class ClaimQuerySet(models.QuerySet["Claim"]):
         idle = Q(seen_at__lte=Now() - CLAIM_LASTS)
         return self.filter(idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD))
 
-    def of_person(self, person: int) -> Self:
-        """Those of one person."""
-        return self.filter(person=person)
-
-    def on(self, message: "Message") -> Self:
-        """The one on this message."""
-        return self.filter(message=message)
-
     def seen_by(self, actor: Actor) -> Self:
-        """Those on messages that the actor may see, with who has them."""
-        messages = apps.get_model("mirror", "Message")._default_manager.filter(visible_condition(actor))
-        found = self if actor.sees_all() else self.filter(message__in=messages.values("pk"))
-        return found.select_related("person", "message")
-
-    def under_lock(self) -> Self:
-        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
-        rows = self.select_related("person", "message", "message__mailbox")
-        return rows.select_for_update(of=("self",), skip_locked=True)
+        """Those on messages that the actor may see."""
+        if actor.sees_all():
+            return self
+        return self.filter(message__in=Message.objects.visible_to(actor).values("pk"))
 
 
-class SnoozeQuerySet(models.QuerySet["Snooze"]):
-    """Reads of what people have put off."""
-
-    def of_person(self, person: int) -> Self:
-        """Those of one person."""
-        return self.filter(person=person)
-
-    def on(self, message: "Message") -> Self:
-        """Those on this message."""
-        return self.filter(message=message)
-
-    def among(self, messages: Iterable[int]) -> Self:
-        """Those on messages of a list."""
-        return self.filter(message__in=list(messages))
+class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
+    """Reads of what people have snoozed."""
 
     def in_force(self) -> Self:
         """Those that still hide their message, by the database's clock; never in its last hour."""
@@ -81,26 +71,9 @@ class SnoozeQuerySet(models.QuerySet["Snooze"]):
         soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
         return self.filter(Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD))
 
-    def under_lock(self) -> Self:
-        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
-        rows = self.select_related("person", "message", "message__mailbox")
-        return rows.select_for_update(of=("self",), skip_locked=True)
 
-
-class QuestionQuerySet(models.QuerySet["Question"]):
+class QuestionQuerySet(PersonalQuerySet["Question"]):
     """Reads of the mentions that nobody has answered yet."""
-
-    def of_person(self, person: int) -> Self:
-        """Those that ask one person (relies on question_once)."""
-        return self.filter(person=person)
-
-    def on(self, message: "Message") -> Self:
-        """Those on this message."""
-        return self.filter(message=message)
-
-    def among(self, messages: Iterable[int]) -> Self:
-        """Those on messages of a list."""
-        return self.filter(message__in=list(messages))
 
     def with_comments(self) -> Self:
         """With who asks."""
@@ -139,5 +112,6 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
     def spelled(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
         """Return what a menu shows of each, as one column, to be told together with other things."""
         is_mine = models.Case(models.When(person=actor.id, then=True), default=False)
-        told = {name: models.F(name) for name in ("pk", "name", "query", "shared")}
-        return self.values_list(JSONObject(**told, is_mine=is_mine, person=models.F("person__name")))
+        return self.values_list(
+            JSONObject(pk="pk", name="name", query="query", shared="shared", person="person__name", is_mine=is_mine)
+        )

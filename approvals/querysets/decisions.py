@@ -1,35 +1,31 @@
 """Every read of decisions."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
-from django.apps import apps
-from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
-from approvals.querysets.figures import DecisionReported
+from approvals.querysets.figures import DecisionFigures
 from common.grace import STUCK_AFTER
 from common.references import references_in
+from mirror.models import Connection, Message
 from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
+from people.models import Grant
+from policy.models import KillSwitch
 
 if TYPE_CHECKING:
     from approvals.models import Decision
-    from mirror.models import Connection, Message
 
 
-def _switches() -> Any:
-    return apps.get_model("policy", "KillSwitch").objects
-
-
-def _stops() -> Any:
+def _stops() -> QuerySet[KillSwitch]:
     """The kill switches that keep a decision from being carried out."""
-    return _switches().stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
+    return KillSwitch.objects.stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
 
 
-class DecisionQuerySet(DecisionReported):
+class DecisionQuerySet(DecisionFigures):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def postpone(self, wait: timedelta) -> int:
@@ -41,7 +37,7 @@ class DecisionQuerySet(DecisionReported):
         """Those that still count."""
         return self.filter(state__in=LIVE_DECISIONS)
 
-    def on(self, messages: "models.QuerySet[Message]") -> Self:
+    def on(self, messages: QuerySet[Message]) -> Self:
         """Those on these messages."""
         return self.filter(message__in=messages)
 
@@ -75,8 +71,7 @@ class DecisionQuerySet(DecisionReported):
 
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
         """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
-        messages = apps.get_model("mirror", "Message").objects
-        answered = Exists(messages.filter(answers=OuterRef("message"), state__in=LET_GO))
+        answered = Exists(Message.objects.filter(answers=OuterRef("message"), state__in=LET_GO))
         asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
         return asked.exclude(state__in=VOID).exclude(answered)
 
@@ -101,7 +96,7 @@ class DecisionQuerySet(DecisionReported):
         """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""
         return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
 
-    def unattributed_among(self, connection: "Connection", upstream_ids: list[str]) -> Self:
+    def unattributed_among(self, connection: Connection, upstream_ids: list[str]) -> Self:
         """Those taken for decided, on messages with these ids."""
         found = self.filter(state=DecisionState.UNATTRIBUTED, message__connection=connection)
         return found.filter(message__state=MessageState.HELD, message__upstream_id__in=upstream_ids)
@@ -119,23 +114,22 @@ class DecisionQuerySet(DecisionReported):
         """The row of a running attempt, as long as nobody has moved it on and its lease runs."""
         return self.filter(pk=attempt.pk, attempt=attempt.attempt, state=DecisionState.CALLING, lease_until__gt=Now())
 
-    def nothing_stops(self, message: "Message") -> Self:
+    def nothing_stops(self, message: Message) -> Self:
         """Where neither the kill switch nor a pause, a wait or the message's expiry keeps the call from being made.
 
         Each condition is a subquery of its own. Joined in, they would make Django wrap the row's own conditions into a
         subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
         """
-        connections, messages = (apps.get_model("mirror", name).objects for name in ("Connection", "Message"))
         # At the address that the call goes to: it may have been changed meanwhile.
-        here = connections.filter(pk=message.connection_id, api_url=message.connection.api_url)
+        here = Connection.objects.filter(pk=message.connection_id, api_url=message.connection.api_url)
         well = here.filter(paused_at=None).rested()
-        in_time = messages.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
-        stops = _switches().stopping(connection=message.connection_id, mailbox=message.mailbox_id)
+        in_time = Message.objects.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
+        stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
         return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
 
-    def of_whoever_may(self, message: "Message") -> Self:
+    def of_whoever_may(self, message: Message) -> Self:
         """Made by a rule, or by somebody who still belongs to the desk and still is a reviewer of the mailbox."""
-        grants = apps.get_model("people", "Grant").objects.filter(person=OuterRef("given_by"), person__is_active=True)
+        grants = Grant.objects.filter(person=OuterRef("given_by"), person__is_active=True)
         here = Q(connection=None, mailbox=None) | Q(connection=message.connection_id, mailbox=None)
         if message.mailbox_id is not None:
             here |= Q(mailbox=message.mailbox_id)
@@ -153,7 +147,7 @@ class DecisionQuerySet(DecisionReported):
         """Only those on messages that the actor may see."""
         if actor.sees_all():
             return self
-        return self.filter(message__in=apps.get_model("mirror", "Message").objects.visible_to(actor))
+        return self.filter(message__in=Message.objects.visible_to(actor))
 
     def with_message(self) -> Self:
         """With what a sentence about each needs."""
@@ -177,9 +171,7 @@ class DecisionQuerySet(DecisionReported):
 
     def refused_lately(self) -> Self:
         """Not carried out, lately, with nothing decided since: held again (relies on decision_to_look_at)."""
-        newer = apps.get_model("approvals", "Decision").objects.filter(
-            message=OuterRef("message"), pk__gt=OuterRef("pk")
-        )
+        newer = self.model.objects.filter(message=OuterRef("message"), pk__gt=OuterRef("pk"))
         refused = self.filter(state=DecisionState.REFUSED, changed_at__gt=Now() - LATELY)
         return refused.filter(~Exists(newer), message__state=MessageState.HELD)
 

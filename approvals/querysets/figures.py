@@ -4,40 +4,42 @@ Each looks at a bounded number of rows, so that the home page costs the same at 
 """
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import models
-from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, FloatField, Func, Q
+from django.db.models import (
+    Aggregate,
+    Count,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    FloatField,
+    Func,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
 from django.db.models.functions import Now, TruncDate
 
+from audit.models import Entry
 from common.postgres.rows import run
-from common.postgres.statements import COUNTED
-from mirror.states import DecisionState, Outcome
+from common.postgres.statements import count_of, told_together
+from mirror.models import Message
+from mirror.querysets.terms import DONE
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 
 if TYPE_CHECKING:
     from approvals.models import Decision, Verdict  # noqa: F401 - the querysets' type parameters
-    from mirror.models import Message
-from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
-
-from django.db.models import Exists, OuterRef, Subquery
-
-from audit.models import Entry
-from mirror.querysets.terms import DONE
-from mirror.states import LIVE_DECISIONS, MessageState
-
-if TYPE_CHECKING:
-    from mirror.models import Message
-
 
 LATELY = timedelta(days=7)
-# Of so many of the newest, medians and shares are told; a desk that decides more than that in a week is told so.
+# Medians and shares are of at most so many of the newest; the page says so where there are more in a week.
 MOST = 3_000
+_SHORTEST = timedelta(minutes=5)
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
-    "minutes": (timedelta(0), timedelta(minutes=5)),
-    "hour": (timedelta(minutes=5), timedelta(hours=1)),
+    "hour": (_SHORTEST, timedelta(hours=1)),
     "hours": (timedelta(hours=1), timedelta(hours=4)),
     "day": (timedelta(hours=4), timedelta(days=1)),
     "longer": (timedelta(days=1), timedelta(days=36_500)),
@@ -62,94 +64,16 @@ class Percentile(Aggregate):
         super().__init__(expression, part=repr(float(part)))
 
 
-def waiting_by_age(waiting: "models.QuerySet[Message]") -> dict[str, int]:
+def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
     """Return how many of these wait for how long, each count cut at a thousand and one (relies on message_held)."""
-    # Cut before they are counted, and all by one statement.
-    counted = {
-        name: waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most).order_by()[: COUNTED + 1]
+    counts = {
+        name: count_of(waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most))
         for name, (least, most) in _AGES.items()
     }
     # A clock of MultiMail that runs ahead has held things in the future: they have waited for no time.
-    counted["minutes"] = waiting.filter(held_at__gt=Now() - timedelta(minutes=5)).order_by()[: COUNTED + 1]
-    pieces: list[str] = []
-    values: list[Any] = []
-    for query in counted.values():
-        sql, parameters = query.values("pk").query.sql_with_params()
-        pieces.append(f"(SELECT count(*) FROM ({sql}) AS found)")  # noqa: S608 - Django's own SQL
-        values += parameters
-    return dict(zip(counted, map(int, run(f"SELECT {', '.join(pieces)}", values).row()), strict=True))
-
-
-class DecisionFigures(models.QuerySet["Decision"]):
-    """What decisions of the last week tell."""
-
-    def of_the_week(self) -> Self:
-        """Made in the last seven days (relies on decision_recorded_brin)."""
-        return self.filter(recorded_at__gte=Now() - LATELY)
-
-    def by_people(self) -> Self:
-        """Made by a person, and not taken back."""
-        return self.filter(rule="").exclude(state=DecisionState.UNDONE)
-
-    def times_by_day(self) -> list[dict[str, Any]]:
-        """Return for each day how many were decided, and the median and 95th percentile of seconds from held on."""
-        took = Seconds(ExpressionWrapper(F("recorded_at") - F("message__held_at"), output_field=DurationField()))
-        newest = self.order_by("-pk").values("pk")[:MOST]
-        days = self.model._default_manager.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=took)
-        figures = {"number": Count("pk"), "median": Percentile("took", 0.5), "most": Percentile("took", 0.95)}
-        return list(days.values("day").annotate(**figures).order_by("day"))
-
-    def caught_by_rule(self) -> list[tuple[str, int, int]]:
-        """Return for each published rule how many messages in which it saw something were rejected and sent back.
-
-        What no rule had seen is told under an empty name.
-        """
-        kept = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
-        sql, values = kept.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
-        told = (
-            "SELECT rule,"  # noqa: S608 - Django's own SQL
-            " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
-            f" FROM ({sql}) AS kept (outcome, rules),"
-            " unnest(CASE WHEN rules = '{}' THEN ARRAY['']::varchar[] ELSE rules END) AS rule GROUP BY rule"
-        )
-        return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(told, values).rows]
-
-    def ended_by_the_desk(self) -> list[tuple[str, str, int]]:
-        """Return rule, explanation and number of what the desk did not let go (relies on decision_to_look_at)."""
-        ended = self.filter(Q(state=DecisionState.REFUSED) | Q(rule="expiry"), recorded_at__gte=Now() - LATELY)
-        newest = self.model._default_manager.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
-        return list(newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule"))
-
-
-class VerdictQuerySet(models.QuerySet["Verdict"]):
-    """Reads of what people said."""
-
-    def on(self, messages: "models.QuerySet[Message]") -> Self:
-        """Those on these messages."""
-        return self.filter(message__in=messages)
-
-    def newest_on(self, messages: "Iterable[Message]") -> dict[int, int]:
-        """Return by message the key of the newest verdict on it."""
-        given = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
-        return dict(given.values_list("message_id", "pk"))
-
-    def of_the_week(self) -> Self:
-        """Given in the last seven days, and not taken back (relies on verdict_given_brin)."""
-        return self.filter(live=True, given_at__gte=Now() - LATELY)
-
-    def paces(self) -> list[dict[str, Any]]:
-        """Return for each person how many they gave, and the median of the seconds that the message was open before.
-
-        By name: it is no contest.
-        """
-        newest = self.model._default_manager.filter(pk__in=self.order_by("-pk").values("pk")[:MOST])
-        rows = newest.values("person", "person__name", "person__email").annotate(
-            number=Count("pk"),
-            approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
-            noted=Count("seconds_shown"),
-            median=Percentile("seconds_shown", 0.5),
-        )
-        return [dict(row) for row in rows.order_by("person__name", "person")]
+    counts["minutes"] = count_of(waiting.filter(held_at__gt=Now() - _SHORTEST))
+    found = told_together(counts)
+    return {name: found[name] for name in counts}
 
 
 # What can be counted of decisions, as a condition for their rows and as one for the sums.
@@ -188,8 +112,44 @@ class Group:
     median: float | None
 
 
-class DecisionReported(DecisionFigures):
-    """What decisions of a span of time add up to."""
+class DecisionFigures(QuerySet["Decision"]):
+    """What decisions of the last week, or of a span of time, add up to."""
+
+    def of_the_week(self) -> Self:
+        """Made in the last seven days (relies on decision_recorded_brin)."""
+        return self.filter(recorded_at__gte=Now() - LATELY)
+
+    def by_people(self) -> Self:
+        """Made by a person, and not taken back."""
+        return self.filter(rule="").exclude(state=DecisionState.UNDONE)
+
+    def times_by_day(self) -> list[dict[str, Any]]:
+        """Return for each day how many were decided, and the median and 95th percentile of seconds from held on."""
+        newest = self.order_by("-pk").values("pk")[:MOST]
+        days = self.model.objects.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=_took())
+        figures = {"number": Count("pk"), "median": Percentile("took", 0.5), "most": Percentile("took", 0.95)}
+        return list(days.values("day").annotate(**figures).order_by("day"))
+
+    def caught_by_rule(self) -> list[tuple[str, int, int]]:
+        """Return for each published rule how many messages in which it saw something were rejected and sent back.
+
+        What no rule had seen is counted under an empty name.
+        """
+        kept = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
+        sql, values = kept.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
+        statement = (
+            "SELECT rule,"  # noqa: S608 - Django's own SQL
+            " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
+            f" FROM ({sql}) AS kept (outcome, rules),"
+            " unnest(CASE WHEN rules = '{}' THEN ARRAY['']::varchar[] ELSE rules END) AS rule GROUP BY rule"
+        )
+        return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(statement, values).rows]
+
+    def ended_by_the_desk(self) -> list[tuple[str, str, int]]:
+        """Return rule, explanation and number of what the desk did not let go (relies on decision_to_look_at)."""
+        ended = self.filter(Q(state=DecisionState.REFUSED) | Q(rule="expiry"), recorded_at__gte=Now() - LATELY)
+        newest = self.model.objects.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
+        return list(newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule"))
 
     def between(self, since: datetime, until: datetime) -> Self:
         """Made from one moment on and before the other (relies on decision_recorded_brin)."""
@@ -213,37 +173,66 @@ class DecisionReported(DecisionFigures):
 
     def added_up(self) -> list[Group]:
         """Return the sums by who, by where and of all, in one read of the rows."""
-        columns = (
-            *("given_by", "rule", "outcome", "state", "message__connection", "message__mailbox"),
-            "message__risk_level",
-        )
-        sql, values = self.order_by().values_list(*columns, _took()).query.sql_with_params()
+        columns = ("given_by", "rule", "outcome", "state")
+        of_message = ("message__connection", "message__mailbox", "message__risk_level")
+        sql, values = self.order_by().values_list(*columns, *of_message, _took()).query.sql_with_params()
         counts = ", ".join(f"count(*) FILTER (WHERE {condition})" for _, condition in FIGURES.values())
-        told = (
+        statement = (
             "SELECT grouping(given_by, connection),"  # noqa: S608 - Django's own SQL, and conditions of this file
             f" given_by, rule, connection, mailbox, count(*), {counts},"
             " percentile_cont(0.5) WITHIN GROUP (ORDER BY took) FILTER (WHERE rule = '' AND state <> 'undone')"
             f" FROM ({sql}) AS made (given_by, rule, outcome, state, connection, mailbox, risk_level, took)"
             " GROUP BY GROUPING SETS ((given_by, rule), (connection, mailbox), ())"
         )
-        return [_group(row) for row in run(told, values).rows]
+        return [_group(row) for row in run(statement, values).rows]
 
 
-def decided_elsewhere(messages: "models.QuerySet[Message]", since: datetime, until: datetime) -> Any:
+class VerdictQuerySet(QuerySet["Verdict"]):
+    """Reads of what people said."""
+
+    def on(self, messages: QuerySet[Message]) -> Self:
+        """Those on these messages."""
+        return self.filter(message__in=messages)
+
+    def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
+        """Return by message the key of the newest verdict on it."""
+        given = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
+        return dict(given.values_list("message_id", "pk"))
+
+    def of_the_week(self) -> Self:
+        """Given in the last seven days, and not taken back (relies on verdict_given_brin)."""
+        return self.filter(live=True, given_at__gte=Now() - LATELY)
+
+    def paces(self) -> list[dict[str, Any]]:
+        """Return for each person how many they gave, and the median of the seconds that the message was open before.
+
+        By name: it is no contest.
+        """
+        newest = self.model.objects.filter(pk__in=self.order_by("-pk").values("pk")[:MOST])
+        rows = newest.values("person", "person__name", "person__email").annotate(
+            number=Count("pk"),
+            approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
+            noted=Count("seconds_shown"),
+            median=Percentile("seconds_shown", 0.5),
+        )
+        return [dict(row) for row in rows.order_by("person__name", "person")]
+
+
+def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:
     """Return those that went past the desk in this time without a decision of ours, with when (`ended_at`).
 
     Few are left of what changed since then once those with a decision are gone; only these are looked up in the ledger
     (relies on message_changed and entry_message).
     """
-    told = Entry.objects.filter(message=OuterRef("public_id"))
-    first = told.filter(action__in=_ENDS).order_by("id").values("at")[:1]
+    entries = Entry.objects.filter(message=OuterRef("public_id"))
+    first = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]
     past = [state for state in DONE if state not in (MessageState.CANCELLED, MessageState.RECEIVED)]
     ours = messages.model._meta.get_field("decisions").related_model._default_manager
     return (
         messages.filter(state__in=past, changed_at__gte=since, held_at__lt=until)
         .filter(~Exists(ours.filter(message=OuterRef("pk"), state__in=_OURS)))
         .annotate(ended_at=Subquery(first))
-        .filter(Exists(told.filter(action__in=_HELD)), ended_at__gte=since, ended_at__lt=until)
+        .filter(Exists(entries.filter(action__in=_HELD)), ended_at__gte=since, ended_at__lt=until)
     )
 
 

@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, Self
-from uuid import UUID
 
-from django.apps import apps
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db import models
 from django.db.models import (
     BooleanField,
     DurationField,
@@ -18,14 +15,16 @@ from django.db.models import (
     OuterRef,
     Prefetch,
     Q,
+    QuerySet,
     Subquery,
     Value,
 )
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
+from approvals.models import Claim, Decision, Question, Snooze
 from common.grace import WORD_AFTER
-from common.postgres.statements import ANY, ANY_ID, Part, any_of, told_together
-from mirror.models import Message
+from common.postgres.statements import ANY, Part, any_of, told_together
+from mirror.models import Connection, Message
 from mirror.querysets.messages import MessageQuerySet
 from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -34,14 +33,13 @@ from people.actors import Actor
 
 def with_decision_in(*states: str) -> Exists:
     """The condition that a message has a decision in one of these states; it counts no message twice."""
-    decisions = apps.get_model("approvals", "Decision").objects
-    return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
+    return Exists(Decision.objects.filter(message=OuterRef("pk"), state__in=states))
 
 
 def with_effect_since() -> Exists:
     """The condition that a decision took effect since the message is as it is; one from before it came back is over."""
-    decisions = apps.get_model("approvals", "Decision").objects.filter(state=DecisionState.APPLIED)
-    return Exists(decisions.filter(message=OuterRef("pk"), changed_at__gte=OuterRef("changed_at")))
+    applied = Decision.objects.filter(state=DecisionState.APPLIED, message=OuterRef("pk"))
+    return Exists(applied.filter(changed_at__gte=OuterRef("changed_at")))
 
 
 class DeskMessageQuerySet(MessageQuerySet):
@@ -67,18 +65,16 @@ class DeskMessageQuerySet(MessageQuerySet):
         if actor.kind != "person":
             return waiting.none()
         # By their keys: each of these lists is short, and the queue is not.
-        mine = [rows.order_by().values("message") for rows in _left_by(actor)]
-        return waiting.filter(pk__in=mine[0].union(*mine[1:], all=True))
+        return waiting.filter(pk__in=_left_by(actor, "message"))
 
     def asked_of(self, actor: Actor) -> Self:
         """What awaits review and has a question to this person that they have not answered."""
-        questions = apps.get_model("approvals", "Question").objects.of_person(int(actor.id))
+        questions = Question.objects.of_person(int(actor.id))
         return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
 
     def mine_stamp(self, actor: Actor) -> str:
         """Return what changes whenever one of this person's own lists does; each of them is short."""
-        mine = [rows.order_by().values_list("message", "pk") for rows in _left_by(actor)]
-        return str(sorted(mine[0].union(*mine[1:], all=True)[:1001]))
+        return str(sorted(_left_by(actor, "message", "pk")[:1001]))
 
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
@@ -105,7 +101,7 @@ class DeskMessageQuerySet(MessageQuerySet):
 
     def for_list(self) -> Self:
         """With everything a row of the queue shows."""
-        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
+        decisions = Decision.objects.select_related("given_by").order_by("-pk")
         return self.select_related("mailbox", "connection", "revision", "claim__person").prefetch_related(
             Prefetch("decisions", queryset=decisions)
         )
@@ -115,21 +111,16 @@ class DeskMessageQuerySet(MessageQuerySet):
 
         Their decisions come with `read_decisions`.
         """
-        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        decisions = Decision.objects.filter(message=OuterRef("pk"))
         shown = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
         return shown.annotate(has_decisions=Exists(decisions))
-
-    def left_at(self, message: UUID) -> tuple[bool, bool]:
-        """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
-        told = told_together(_left_at(), {ANY_ID: message})
-        return told["Claim"], told["Snooze"]
 
     def nearly_over(self) -> Self:
         """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
 
         Relies on message_expiry.
         """
-        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        decisions = Decision.objects.filter(message=OuterRef("pk"))
         ahead = Least(
             Value(TOLD_BEFORE),
             ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
@@ -144,7 +135,7 @@ class DeskMessageQuerySet(MessageQuerySet):
 
         Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
         """
-        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        decisions = Decision.objects.filter(message=OuterRef("pk"))
         # What came back since has its time over like any other.
         since = Q(changed_at__gte=OuterRef("changed_at"))
         ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
@@ -159,16 +150,15 @@ def desk_messages() -> DeskMessageQuerySet:
     return DeskMessageQuerySet(Message).defer("search", "bands")
 
 
-def read_decisions(messages: Sequence["Message"]) -> None:
+def read_decisions(messages: Sequence[Message]) -> None:
     """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
-    objects = apps.get_model("approvals", "Decision").objects
     found: dict[int, list[Any]] = {message.pk: [] for message in messages}
     decided = [message.pk for message in messages if getattr(message, "has_decisions", True)]
-    rows = objects.filter(message__in=decided).select_related("given_by").order_by("-pk") if decided else ()
+    rows = Decision.objects.filter(message__in=decided).select_related("given_by").order_by("-pk") if decided else ()
     for decision in rows:
         found[decision.message_id].append(decision)
     for message in messages:
-        read = objects.all()
+        read = Decision.objects.all()
         read._result_cache = found[message.pk]
         message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
 
@@ -188,7 +178,7 @@ def _awaits() -> Part:
     return any_of(desk_messages().filter(pk=ANY).awaiting_review())
 
 
-class _Among(Func):
+class Among(Func):
     """Whether a key is in a list of keys that is made once: of such a list PostgreSQL expects to be short."""
 
     template = "(%(expressions)s))"
@@ -196,28 +186,27 @@ class _Among(Func):
     output_field = BooleanField()
 
 
-def _going(*states: str) -> _Among:
+def _going(*states: str) -> Among:
     """The condition that a message has a decision in one of these states, or MultiMail took one and it still is held.
 
     Of what was taken, only what was so since the last whole reads, or somewhat before: such a read tells the mirror,
     and all that was ever taken is much. A connection that was not read for longer than that had nothing taken.
     """
-    decisions, connections, messages = (
-        apps.get_model(name).objects.order_by()
-        for name in ("approvals.Decision", "mirror.Connection", "mirror.Message")
-    )
+    decisions = Decision.objects.order_by()
     lately = Now() - LATELY
-    read = connections.annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
+    read = Connection.objects.order_by().annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
     first = Coalesce(Subquery(read.order_by("read").values("read")[:1]), Now())
     # As a value of each, not as a join: PostgreSQL takes these for many, and would read all that is held for them.
-    held = messages.filter(pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at"))
+    held = Message.objects.order_by().filter(
+        pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at")
+    )
     taken = (
         decisions.filter(state=DecisionState.APPLIED, changed_at__gt=Greatest(lately, first - Value(WORD_AFTER)))
         .alias(held=Subquery(held.values("pk")[:1]))
         .filter(held__isnull=False)
     )
     going = decisions.filter(state__in=states).values("message").union(taken.values("message"), all=True)
-    return _Among(F("pk"), ArraySubquery(going))
+    return Among(F("pk"), ArraySubquery(going))
 
 
 _SHOWN = (
@@ -229,21 +218,16 @@ _SHOWN = (
 )
 
 
-def _left_by(actor: Actor) -> list[models.QuerySet[models.Model]]:
-    """What makes messages this person's: their live claims, what they put off, and the questions to them."""
-    claims, snoozes, questions = (
-        apps.get_model("approvals", name).objects.of_person(int(actor.id)) for name in ("Claim", "Snooze", "Question")
-    )
-    return [claims.live(), snoozes.filter(until__gt=Now()), questions]
+def _left_by(actor: Actor, *columns: str) -> QuerySet[Any, Any]:
+    """Return what makes messages this person's: their live claims, their snoozes, and the questions to them."""
+    person = int(actor.id)
+    claims = Claim.objects.of_person(person).live().order_by().values_list(*columns)
+    snoozes = Snooze.objects.of_person(person).filter(until__gt=Now()).order_by().values_list(*columns)
+    questions = Question.objects.of_person(person).order_by().values_list(*columns)
+    return claims.union(snoozes, questions, all=True)
 
 
 def _snoozed_by(actor: Actor) -> Q:
-    snoozes = apps.get_model("approvals", "Snooze").objects.of_person(int(actor.id))
+    snoozes = Snooze.objects.of_person(int(actor.id)).filter(message=OuterRef("pk"), until__gt=Now())
     far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
-    return far & Q(Exists(snoozes.filter(message=OuterRef("pk"), until__gt=Now())))
-
-
-@cache
-def _left_at() -> dict[str, Part]:
-    rows = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
-    return {name: any_of(found.filter(message__public_id=ANY_ID)) for name, found in rows.items()}
+    return far & Q(Exists(snoozes))

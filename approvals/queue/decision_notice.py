@@ -20,6 +20,8 @@ from people.actors import Actor
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
+# The kinds of actions of a decision that the desk has still to carry out.
+_TO_BE_SENT = ("leaving", "again")
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class JustDecided:
 
     @property
     def is_under_way(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether the decision has still to be carried out."""
         return self.actions.kind in ("leaving", "calling", "again")
 
     @property
     def tone(self) -> str:
-        """Its colour: what went well needs none of its own."""
+        """The colour of the notice."""
         if self.is_under_way:
             return "amber" if self.waits else "green"
         return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
@@ -68,21 +70,11 @@ def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     if message is None or decision is None or not _is_news(decision, actor):
         return {}
     actions = available_actions(message, decision, is_reviewer=is_reviewer(actor, message), may_look=False)
-    now, stop = timezone.now(), stop_of(message)
-    left = decision.due_at - now if actions.kind in ("leaving", "again") and stop is None else timedelta(0)
-    waits = waits_for(message, decision, now=now) if actions.kind in ("leaving", "again") else ""
-    if stop and actions.kind in ("leaving", "again"):
-        waits = f"It waits until the stop is released, which {stop.pulled_by} pulled."
-    return {
-        "just": JustDecided(
-            message=message,
-            decision=decision,
-            actions=actions,
-            status=shown_status(message),
-            seconds=max(0, round(left.total_seconds())),
-            waits=waits,
-        )
-    }
+    seconds, waits = delay_of(message, decision, actions, now=timezone.now())
+    stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
+    if stop:
+        seconds, waits = 0, f"It waits until the stop is released, which {stop.pulled_by} pulled."
+    return {"just": JustDecided(message, decision, actions, shown_status(message), seconds, waits)}
 
 
 def _is_news(decision: Decision, actor: Actor) -> bool:
@@ -91,14 +83,25 @@ def _is_news(decision: Decision, actor: Actor) -> bool:
     return is_own and is_new and decision.state != DecisionState.UNDONE
 
 
-def waits_for(message: Message, decision: Decision | None, *, now: datetime) -> str:
-    """Return as a sentence what a decision waits for that is not its undo window; empty where nothing keeps it."""
+def delay_of(
+    message: Message, decision: Decision | None, actions: AvailableActions, *, now: datetime
+) -> tuple[int, str]:
+    """Return in how many seconds a decision is carried out, and what it waits for as a sentence.
+
+    That sentence says nothing of its undo window, and is empty where nothing else keeps it.
+    """
+    if decision is None or actions.kind not in _TO_BE_SENT:
+        return 0, ""
+    return max(0, round((decision.due_at - now).total_seconds())), _waits_for(message, decision, now)
+
+
+def _waits_for(message: Message, decision: Decision, now: datetime) -> str:
     connection = message.connection
     if connection.paused_at:
         return f"It waits until {connection.name} is well again: {connection.paused_because}"
     if connection.wait_until and connection.wait_until > now:
         return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
-    if decision and decision.attempt and decision.explanation:
+    if decision.attempt and decision.explanation:
         at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
         return f"It is tried again{at}. {decision.explanation}"
     return ""

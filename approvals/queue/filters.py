@@ -9,24 +9,24 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
-from uuid import UUID
 
 from django import forms
 
 from common.fingerprint import FINGERPRINT
-from common.search_field import MAX_TYPED, Grammar, Typed, as_asked, read_typed
+from common.forms import LenientForm
+from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
 from common.words import words_of
 from mirror.models import Mailbox
 from risk import RULES
 
 _NUMBER = re.compile(r"x|[0-9]{1,18}")
-
-
-_MAX_NUMBER = 2**31 - 1
-
-
-# What each order compares before the key.
-_COMPARED = {"oldest": ("time",), "newest": ("time",), "riskiest": ("number", "time"), "soonest": ("end", "time")}
+# What each order compares before the key, by the message's fields.
+COMPARED: Mapping[str, tuple[str, ...]] = {
+    "oldest": ("held_at",),
+    "newest": ("changed_at",),
+    "riskiest": ("risk", "held_at"),
+    "soonest": ("expires_at", "held_at"),
+}
 
 
 @dataclass(frozen=True)
@@ -38,37 +38,30 @@ class Position:
     since: int = 0
 
     def __str__(self) -> str:
-        written = ["x" if value is None else str(value) for value in self.values]
-        return "-".join([*written, str(self.key), *([str(self.since)] if self.since else [])])
+        numbers = [*self.values, self.key, *([self.since] if self.since else [])]
+        return "-".join("x" if number is None else str(number) for number in numbers)
 
 
 def read_position(written: str, *, order: str) -> Position | None:
-    """Read a place in this order; what is ill-formed for it is the first page."""
-    kinds = (*_COMPARED[order], "key")
+    """Read a position in this order; None, which is the first page, for what is ill-formed."""
+    names = (*COMPARED[order], "key", "since")
     parts = written.split("-")
-    if len(parts) not in (len(kinds), len(kinds) + 1) or not all(_NUMBER.fullmatch(part) for part in parts):
+    if len(parts) == len(names) - 1:
+        parts.append("0")
+    if len(parts) != len(names) or not all(_NUMBER.fullmatch(part) for part in parts):
         return None
     numbers = [None if part == "x" else int(part) for part in parts]
-    since = numbers[len(kinds)] if len(numbers) > len(kinds) else 0
-    if since is None or not _is_time(since) or not all(map(_fits, numbers, kinds)):
+    if not all(map(_fits, numbers, names)):
         return None
-    *values, key = numbers[: len(kinds)]
-    return Position(tuple(values), key or 0, since)
+    *values, key, since = numbers
+    return Position(tuple(values), key or 0, since or 0)
 
 
-def _fits(number: int | None, kind: str) -> bool:
-    """What expires may do so never; whatever else is compared is known."""
+def _fits(number: int | None, name: str) -> bool:
+    """Return whether PostgreSQL can compare it; only the time at which a message expires may be missing."""
     if number is None:
-        return kind == "end"
-    return {"number": number <= _MAX_NUMBER, "key": True}.get(kind, _is_time(number))
-
-
-def _is_time(microseconds: int) -> bool:
-    try:
-        at_time(microseconds)
-    except (OverflowError, OSError, ValueError):
-        return False
-    return True
+        return name == "expires_at"
+    return number <= _LARGEST.get(name, _LATEST)
 
 
 def at_time(microseconds: int) -> datetime:
@@ -80,6 +73,9 @@ def as_number(at: datetime) -> int:
     """Return a time as the address writes it."""
     return int(at.timestamp()) * 1_000_000 + at.microsecond
 
+
+_LARGEST = {"risk": 2**31 - 1, "key": 10**18}
+_LATEST = as_number(datetime(9999, 12, 31, tzinfo=UTC))
 
 TABS = {
     "waiting": "Waiting",
@@ -148,11 +144,6 @@ class Filters:
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def has_attachment(self) -> bool:
-        """Whether only messages with files are asked for."""
-        return self.has == "attachment"
-
-    @property
     def narrows(self) -> bool:
         """Whether the tab shows less than all that stands in it."""
         return any(getattr(self, name) for name in NARROWING.values())
@@ -177,10 +168,10 @@ class Filters:
         """Return the address's query string in its one spelling; a change goes back to the first page."""
         if changes:
             return replace(self, **{"after": None, **changes}).query()
-        told: dict[str, Any] = {"tab": "" if self.tab == "waiting" else self.tab}
-        told |= {written: getattr(self, name) for written, name in NARROWING.items()}
-        told |= {"order": "" if self.order == "oldest" else self.order, "group": self.group, "after": self.after}
-        return urlencode({name: str(value) for name, value in told.items() if value})
+        values: dict[str, Any] = {"tab": "" if self.tab == "waiting" else self.tab}
+        values |= {written: getattr(self, name) for written, name in NARROWING.items()}
+        values |= {"order": "" if self.order == "oldest" else self.order, "group": self.group, "after": self.after}
+        return urlencode({name: str(value) for name, value in values.items() if value})
 
     @property
     def suffix(self) -> str:
@@ -194,11 +185,6 @@ class Filters:
     def cleared(self) -> str:
         """Return the query string of the same tab and order with nothing left out."""
         return Filters(tab=self.tab, order=self.order, group=self.group).query()
-
-
-def read_search(typed: str) -> Typed:
-    """Take what was typed into the queue's search field apart."""
-    return read_typed(typed, _GRAMMAR)
 
 
 _RISK_WORDS = {**{name: name for name in RISKS}, "nothing": "none"}
@@ -239,7 +225,7 @@ class QueueForm(forms.Form):
         """Return what is asked for, with a sentence for each thing that could not be meant."""
         self.is_valid()
         asked = self.cleaned_data
-        typed = read_search(asked["q"])
+        typed = read_typed(asked["q"], _GRAMMAR)
         self.remarks = list(typed.remarks)
         values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
         tab, order = _known_or(asked["tab"], TABS, "waiting"), _known_or(asked["order"], ORDERS, "oldest")
@@ -273,8 +259,8 @@ class QueueForm(forms.Form):
     def _mailbox(self, value: str) -> int | None:
         """Find a mailbox by its key, its address, or what stands before the @."""
         asked = value.lower()
-        for told in (lambda one: str(one.pk), lambda one: one.address.lower(), lambda one: one.short_name.lower()):
-            if found := next((one.pk for one in self.mailboxes if told(one) == asked), None):
+        for called in (lambda one: str(one.pk), lambda one: one.address.lower(), lambda one: one.short_name.lower()):
+            if found := next((one.pk for one in self.mailboxes if called(one) == asked), None):
                 return int(found)
         if value:
             self.remarks.append(f"No mailbox of yours is called “{value[:40]}”, so all of them are shown.")
@@ -285,31 +271,16 @@ def _known_or(value: str, known: Mapping[str, str], otherwise: str) -> str:
     return value if value in known else otherwise
 
 
-class MessageForm(forms.Form):
+class MessageForm(LenientForm):
     """The message page's address: the version that the reader has read, to see what changed since, and the message that
-    they have just decided. Nonsense is none.
+    they have just decided.
     """
 
     since = forms.RegexField(FINGERPRINT, required=False)
     decided = forms.UUIDField(required=False)
 
-    def just_decided(self) -> UUID | None:
-        """Return the id of the message that was decided before this one was opened."""
-        self.is_valid()
-        return self.cleaned_data.get("decided")
 
-    def read_before(self) -> str:
-        """Return the fingerprint of the version that was read, empty where none is given."""
-        self.is_valid()
-        return str(self.cleaned_data.get("since") or "")
-
-
-class PulseForm(forms.Form):
+class PulseForm(LenientForm):
     """The message that is open on the page that asks for the pulse."""
 
     open = forms.UUIDField(required=False)
-
-    def open_message(self) -> UUID | None:
-        """Return its id, None where none is open."""
-        self.is_valid()
-        return self.cleaned_data.get("open")

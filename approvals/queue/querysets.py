@@ -1,11 +1,12 @@
 """Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 
-from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     CharField,
     DateTimeField,
@@ -20,10 +21,12 @@ from django.db.models import (
 )
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Concat
+from django.db.models.lookups import IsNull
 from django.db.models.query import QuerySet
 
-from approvals.querysets.messages import DeskMessageQuerySet
-from approvals.queue.filters import Filters, Position, as_number, at_time
+from approvals.models import RuleWeight
+from approvals.querysets.messages import Among, DeskMessageQuerySet
+from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
@@ -107,7 +110,7 @@ class QueueQuerySet(DeskMessageQuerySet):
             # What nobody has read yet has nothing seen in it either.
             level = "" if filters.risk == "none" else filters.risk
             found = found.filter(risk_level=level, revision__isnull=False)
-        if filters.has_attachment:
+        if filters.has:
             found = found.filter(has_attachments=True)
         if filters.rule:
             found = found.filter(rules__contains=[filters.rule])
@@ -116,26 +119,24 @@ class QueueQuerySet(DeskMessageQuerySet):
 
     def in_order(self, order: str) -> Self:
         """Sort as one of ORDERS or, as "newest", by when something last happened."""
-        if order == "newest":
-            return self.order_by("-changed_at", "-pk")
-        return self.order_by(*_ORDERS[order])
+        return self.order_by(*_sorted(order))
 
-    def following(self, order: str, place: Position | None) -> Self:
+    def following(self, order: str, position: Position | None) -> Self:
         """What comes after a place in this order (keyset; relies on the index of the order)."""
-        return self._beside(order, place, "<" if order == "newest" else ">")
+        return self._beside(order, position, "<" if order == "newest" else ">")
 
-    def preceding(self, order: str, place: Position) -> Self:
+    def preceding(self, order: str, position: Position) -> Self:
         """What comes before a place in this order."""
-        return self._beside(order, place, ">" if order == "newest" else "<")
+        return self._beside(order, position, ">" if order == "newest" else "<")
 
-    def _beside(self, order: str, place: Position | None, sign: str) -> Self:
-        if place is None:
+    def _beside(self, order: str, position: Position | None, sign: str) -> Self:
+        if position is None:
             return self
-        return self.filter(_Follows(_ORDERS[order], _as_row(order, place), sign))
+        return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))
 
-    def moved_since(self, order: str, place: Position) -> Self:
+    def moved_since(self, order: str, position: Position) -> Self:
         """What moved in front of a place since the paging began, and would otherwise not be seen (message_ranked)."""
-        return self.preceding(order, place).filter(ranked_at__gt=at_time(place.since))
+        return self.preceding(order, position).filter(ranked_at__gt=at_time(position.since))
 
     def gathered(self, filters: Filters) -> Self:
         """Leave out what another one stands for; tell of each that stands for others how many and how they differ.
@@ -143,12 +144,10 @@ class QueueQuerySet(DeskMessageQuerySet):
         Of a flood the oldest stands for the others of the same risk: what is riskier always has a row of its own.
         """
         if filters.gathers_floods:
-            alike = self._alike()
-            first = Subquery(alike.order_by("held_at", "pk").values("pk")[:1])
-            enough = Subquery(alike.order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
+            first = Subquery(self._alike().values("pk")[:1])
             # As values to compare, not as EXISTS: PostgreSQL would turn that into a join of everything.
-            apart = self.filter(Q(shape="") | Q(pk=first) | Q(_IsNull(enough)))
-            return apart._counted(alike)
+            apart = self.filter(Q(shape="") | Q(pk=first) | Q(IsNull(self._last_of_flood(), True)))
+            return apart._counted(self._alike())
         key = _GROUPS.get(filters.group)
         if key is None:
             return self
@@ -159,11 +158,16 @@ class QueueQuerySet(DeskMessageQuerySet):
 
     def in_floods(self) -> Self:
         """Those of which so many are alike that they may be gathered, among messages named later (message_alike)."""
-        enough = Subquery(self._alike().order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
-        return self.filter(_AnyOf(F("pk"), Value(NAMED_LATER, output_field=CharField()))).exclude(_IsNull(enough))
+        keys = Cast(Value(NAMED_LATER), ArrayField(BigIntegerField()))
+        return self.filter(Among(F("pk"), keys), IsNull(self._last_of_flood(), False))
 
     def _alike(self) -> Self:
-        return self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
+        alike = self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
+        return alike.order_by("held_at", "pk")
+
+    def _last_of_flood(self) -> Subquery:
+        """Return the key of the message with which those alike become a flood; NULL where there are too few."""
+        return Subquery(self._alike().values("pk")[FLOOD - 1 : FLOOD])
 
     def _counted(self, others: Self) -> Self:
         """PostgreSQL works these out for the rows of the page alone."""
@@ -183,41 +187,36 @@ def words_asked(filters: Filters) -> str:
 
 def position_at(message: Any, order: str, *, since: int = 0) -> Position:
     """Return where a message stands in an order."""
-    held = as_number(message.held_at)
-    values: dict[str, tuple[int | None, ...]] = {
-        "oldest": (held,),
-        "riskiest": (message.risk, held),
-        "soonest": (as_number(message.expires_at) if message.expires_at else None, held),
-        "newest": (as_number(message.changed_at),),
-    }
-    return Position(values[order], message.pk, since)
+    values = [getattr(message, name) for name in COMPARED[order]]
+    numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
+    return Position(tuple(numbers), message.pk, since)
 
 
-def anywhere_like(place: Position) -> Position:
+def anywhere_like(position: Position) -> Position:
     """Return a place for which a statement is written that is kept; the values of `place` are named later."""
-    return Position(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(place.values)), ANY)
+    return Position(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(position.values)), ANY)
 
 
-def named_at(order: str, place: Position) -> dict[Any, Any]:
+def named_at(order: str, position: Position) -> dict[Any, Any]:
     """Return the values of a place in this order, by what stands for them in a statement for `anywhere_like` it."""
-    rows = zip(_as_row(order, anywhere_like(place)), _as_row(order, place), strict=True)
+    rows = zip(_as_row(order, anywhere_like(position)), _as_row(order, position), strict=True)
     return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
 
 
 def weights_spelled() -> QuerySet[Any]:
     """Return each rule that an admin weighed, with its points behind a colon, to be told together with the rest."""
-    weights = apps.get_model("approvals", "RuleWeight")._default_manager.exclude(points=None)
+    weights = RuleWeight.objects.exclude(points=None)
     return weights.values_list(Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField()))
 
 
-def _as_row(order: str, place: Position) -> list[Combinable]:
-    first, *others = place.values
-    times = [Value(at_time(value or 0), output_field=DateTimeField()) for value in others]
-    key = Value(place.key)
-    if order == "riskiest":
-        return [Value(-(first or 0)), *times, key]
-    head = _NEVER if first is None else Value(at_time(first), output_field=DateTimeField())
-    return [head, *times, key]
+def _as_row(order: str, position: Position) -> list[Combinable]:
+    return [*map(_as_value, COMPARED[order], position.values), Value(position.key)]
+
+
+def _as_value(name: str, number: int | None) -> Combinable:
+    if number is None:
+        return _NEVER
+    return Value(-number) if name == "risk" else Value(at_time(number), output_field=DateTimeField())
 
 
 def _sorted(order: str) -> tuple[Any, ...]:
@@ -233,16 +232,3 @@ class _Found(Func):
 
     def __init__(self, words: str) -> None:
         super().__init__(F("search"), Value(words, output_field=CharField()))
-
-
-class _AnyOf(Func):
-    """Whether a key is among some that are written as PostgreSQL writes an array."""
-
-    template = "(%(expressions)s::bigint[]))"
-    arg_joiner = " = ANY ("
-    output_field = BooleanField()
-
-
-class _IsNull(Func):
-    template = "(%(expressions)s IS NULL)"
-    output_field = BooleanField()

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from approvals.collaboration.presence import Reader, readers_by_message
 from approvals.decisions.status import Status, shown_status
-from approvals.models import Decision, Question, Snooze
+from approvals.models import Claim, Decision, Question, Snooze
 from approvals.queue.filters import RISKS, Filters
 from common.postgres.statements import COUNTED
 from mirror.models import Mailbox, Message
@@ -128,11 +128,6 @@ class Row:
         return f"{self.status.tone}{ended}"
 
     @property
-    def level(self) -> str:
-        """How its findings are to be called."""
-        return self.score.level
-
-    @property
     def reasons(self) -> str:
         """Up to three reasons for that, in words."""
         return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_WORDS])
@@ -140,19 +135,18 @@ class Row:
     @property
     def starter(self) -> str:
         """Who or what started it, as far as anybody says."""
-        user = self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id")
+        if not self.discord_user:
+            return self.message.started_by.partition(":")[2]
         channel = self.message.trigger.get("discord_channel")
-        if user:
-            return f"{user} in {_place(str(channel))}" if channel else str(user)
-        return self.message.started_by.partition(":")[2]
+        return f"{self.discord_user} in {_channel_name(str(channel))}" if channel else self.discord_user
 
     @property
-    def started_in_chat(self) -> bool:
-        """Whether that is somebody in Discord."""
-        return bool(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id"))
+    def discord_user(self) -> str:
+        """The name or id of the person in Discord who started it; empty where it was none."""
+        return str(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id") or "")
 
 
-def _place(channel: str) -> str:
+def _channel_name(channel: str) -> str:
     """Return how a channel is called: some programs tell its id alone."""
     return f"channel {channel}" if channel.isdecimal() else f"#{channel.lstrip('#')}"
 
@@ -166,20 +160,18 @@ def rows_of(
     messages: Sequence[Message], *, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]
 ) -> list[Row]:
     """Return a line for each message, which was read with `for_rows`."""
-    return [_row(message, filters, actor, now, weights) for message in messages]
-
-
-def _row(message: Message, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]) -> Row:
-    stored = message.revision.findings if message.revision else []
-    return Row(
-        message=message,
-        status=shown_status(message),
-        score=score_of(stored, weights),
-        decision=message.latest_decision,
-        expiry=expiry_of(message, now=now),
-        gathered=_gathered(message, filters),
-        holder=_holder(message, actor, now),
-    )
+    return [
+        Row(
+            message=message,
+            status=shown_status(message),
+            score=score_of(message.revision.findings if message.revision else [], weights),
+            decision=message.latest_decision,
+            expiry=expiry_of(message, now=now),
+            gathered=_gathered(message, filters),
+            holder=_holder(message, actor, now),
+        )
+        for message in messages
+    ]
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:
@@ -195,12 +187,18 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
 
 
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
-    claim = getattr(message, "claim", None)
-    if claim is None or claim.seen_at < now - CLAIM_LASTS or not claim.person.is_active:
-        return ""
-    if message.state != MessageState.HELD:
+    claim = live_claim(message, now=now)
+    if claim is None:
         return ""
     return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
+
+
+def live_claim(message: Message, *, now: datetime) -> Claim | None:
+    """Return the claim on a message that was read with it, as `ClaimQuerySet.live` would find it."""
+    claim: Claim | None = getattr(message, "claim", None)
+    if claim is None or message.state != MessageState.HELD or not claim.person.is_active:
+        return None
+    return claim if claim.seen_at >= now - CLAIM_LASTS else None
 
 
 def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
@@ -210,7 +208,7 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
     """
     names = {one.pk: str(one) for one in mailboxes}
     rule = RULES.get(filters.rule)
-    told = {
+    chips = {
         "to": ("To", filters.to),
         "from": ("From", filters.from_),
         "by": ("Started by", filters.by),
@@ -223,31 +221,27 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
         "run": ("Of run", filters.run),
         "alike": ("Like", "one another" if filters.alike else ""),
     }
-    return [(*told[name], filters.without(name)) for name in told if told[name][1]]
+    return [(label, value, filters.without(name)) for name, (label, value) in chips.items() if value]
+
+
+# The fields that scripts get as they are.
+_AS_STORED = (
+    *("upstream_id", "state", "subject", "recipients", "outside", "direction", "risk", "risk_level", "rules"),
+    *("started_by", "has_attachments", "sandbox"),
+)
 
 
 def as_json(message: Message) -> dict[str, Any]:
     """Return a message for scripts."""
     decision = message.latest_decision
     return {
+        **{name: getattr(message, name) for name in _AS_STORED},
         "id": str(message.public_id),
-        "upstream_id": message.upstream_id,
         "fingerprint": message.revision.fingerprint if message.revision else None,
-        "state": message.state,
-        "subject": message.subject,
         "decision": decision.state if decision else None,
-        "recipients": message.recipients,
-        "outside": message.outside,
         "mailbox": str(message.mailbox) if message.mailbox else None,
-        "direction": message.direction,
-        "risk": message.risk,
-        "risk_level": message.risk_level,
-        "rules": message.rules,
-        "started_by": message.started_by,
-        "has_attachments": message.has_attachments,
         "held_at": message.held_at.isoformat(),
         "expires_at": message.expires_at.isoformat() if message.expires_at else None,
-        "sandbox": message.sandbox,
     }
 
 
@@ -262,19 +256,15 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
     readers = readers_by_message(actor)
     shown = [row.message.pk for row in rows] if tab == "mine" else []
     person = int(actor.id)
-    snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)} if shown else {}
-    asked = Question.objects.of_person(person).among(shown).with_comments() if shown else []
+    snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}
+    asked = Question.objects.of_person(person).among(shown).with_comments()
     asking = {one.message_id: str(one.comment.person) for one in asked}
-    return (
-        [
-            replace(
-                row,
-                readers=tuple(readers.get(str(row.message.public_id), ())),
-                snooze=snoozed.get(row.message.pk),
-                asked_by=asking.get(row.message.pk, ""),
-            )
-            for row in rows
-        ]
-        if readers or snoozed or asking
-        else rows
-    )
+    return [
+        replace(
+            row,
+            readers=tuple(readers.get(str(row.message.public_id), ())),
+            snooze=snoozed.get(row.message.pk),
+            asked_by=asking.get(row.message.pk, ""),
+        )
+        for row in rows
+    ]

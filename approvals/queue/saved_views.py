@@ -47,7 +47,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
     return view
 
 
-def delete_view(*, view: int, actor: Actor, now: datetime) -> bool:
+def delete_view(*, view: int, actor: Actor) -> bool:
     """Delete a view of this person's; False where they have none like that."""
     with transaction.atomic():
         found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
@@ -102,14 +102,13 @@ def save(request: DeskRequest) -> HttpResponse:
 @require_POST
 def delete(request: DeskRequest, view_id: int) -> HttpResponse:
     """Delete a view of one's own; somebody else's is not there to be deleted."""
-    if not delete_view(view=view_id, actor=request.actor, now=timezone.now()):
+    if not delete_view(view=view_id, actor=request.actor):
         raise Http404("You have no such view.")
     return _back(request, "", "The view is deleted. What it showed is where it was.")
 
 
-def _back(request: DeskRequest, query: str, said: str, *, is_wrong: bool = False) -> HttpResponse:
+def _back(request: DeskRequest, query: str, notice: str, *, is_wrong: bool = False) -> HttpResponse:
     """Lead to the queue, where a notice says what happened."""
-    tell = messages.error if is_wrong else messages.info
-    tell(request, said, extra_tags="desk")
-    address = reverse("queue")
-    return redirect(f"{address}?{query}" if query else address)
+    level = messages.ERROR if is_wrong else messages.INFO
+    messages.add_message(request, level, notice, extra_tags="desk")
+    return redirect(reverse("queue") + (f"?{query}" if query else ""))

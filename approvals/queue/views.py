@@ -49,7 +49,7 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         return JsonResponse(_for_scripts(actor, filters))
     context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
-    context |= just_decided(actor, MessageForm(request.GET).just_decided())
+    context |= just_decided(actor, MessageForm(request.GET).value("decided"))
     return page_or_fragment(
         request, page="approvals/queue/queue.html", fragment="approvals/queue/_list.html", context=context
     )
@@ -80,35 +80,32 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
     }
 
 
-def queue_context(
-    actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox] | None = None
-) -> dict[str, Any]:
+def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
     asked = _asked_for(actor, filters)
     # Unasked only a flood is gathered, and that is seldom there: the page tells whether one is.
     found = _page_of(asked if filters.gathers_floods else asked.gathered(filters), filters)
-    told = _told(actor, filters, asked, found)
-    if told["flood"]:
+    figures = _figures(actor, filters, asked, found)
+    if figures.get("flood"):
         found = _page_of(asked.gathered(filters), filters)
     read_decisions(found)
-    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"] or ())}
-    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=told["clock"], weights=weights)
+    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in figures["weights"] or ())}
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=figures["clock"], weights=weights)
     rows = with_people(rows, actor=actor, tab=filters.tab)
-    known = mailboxes if mailboxes is not None else list(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
     return {
-        **_frame(filters, told),
+        **_frame(filters, figures),
         **_elsewhere(filters),
         "rows": rows,
-        "next_query": _next_query(found, filters, told["clock"]),
-        "chips": chips_of(filters, known),
-        "mailboxes": known,
-        "views": [json.loads(view) for view in told["views"] or ()],
+        "next_query": _next_query(found, filters, figures["clock"]),
+        "chips": chips_of(filters, mailboxes),
+        "mailboxes": mailboxes,
+        "views": [json.loads(view) for view in figures["views"] or ()],
         "last_decision": _last_decision(actor, filters, rows),
         "now": now,
     }
 
 
-def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
+def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
     """Return what stands around the rows: numbers, notes, and what a row's address carries."""
     return {
         "filters": filters,
@@ -116,57 +113,51 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "tab_label": TABS[filters.tab],
         "can_pick": filters.tab in ("waiting", "mine"),
         "explains": filters.order == "riskiest" and not filters.newest_first,
-        "waiting": counted(told["waiting"]),
+        "waiting": counted(figures["waiting"]),
         # The rail's numbers are the same, and are not asked for once more.
-        "desk_waiting": counted(told["waiting"]) if told["waiting"] else "",
-        "desk_asked": told["asked"],
-        "oldest": next(iter(told["oldest"] or ()), None),
-        "newest": told["newest"] or [],
-        "matching": counted(told["matching"]) if filters.narrows else "",
-        "unsearched": told.get("unsearched", 0),
-        "snoozed": told["snoozed"],
-        "moved": told.get("moved", 0),
+        "desk_waiting": counted(figures["waiting"]) if figures["waiting"] else "",
+        "desk_asked": figures["asked"],
+        "oldest": next(iter(figures["oldest"] or ()), None),
+        "newest": figures["newest"] or [],
+        "matching": counted(figures["matching"]) if filters.narrows else "",
+        "unsearched": figures.get("unsearched", 0),
+        "snoozed": figures["snoozed"],
+        "moved": figures.get("moved", 0),
         "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
-        "tabs": [(tab, label, shown_count(told, tab), filters.query(tab=tab)) for tab, label in TABS.items()],
+        "tabs": [
+            (tab, label, counted(figures[tab]) if tab in figures else "", filters.query(tab=tab))
+            for tab, label in TABS.items()
+        ],
     }
 
 
 def _elsewhere(filters: Filters) -> dict[str, Any]:
-    """Return the ways from here: other orders, fewer filters, other tabs."""
+    """Return the links to other orders, groups and tabs, and to the same list without filters."""
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
     # What the search form sends along unseen.
-    kept = ("tab", "order", "group", "started", "thread", "run", "alike")
+    sent_along = ("tab", "order", "group", "started", "thread", "run", "alike")
     carried = parse_qsl(filters.query(after=None))
     return {
         "orders": orders,
         "groups": groups,
         "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
         "choices": {"risks": RISKS, "rules": RULES.values()},
-        "carried": [(name, value) for name, value in carried if name in kept],
+        "carried": [(name, value) for name, value in carried if name in sent_along],
         "first_query": filters.query(after=None),
         "cleared_query": filters.cleared(),
         "elsewhere_query": filters.query(tab=other) if filters.searches else "",
     }
 
 
-def shown_count(told: dict[str, Any], tab: str) -> str:
-    """Return a tab's count as people see it; empty for the one that is not counted."""
-    return counted(told[tab]) if tab in told else ""
-
-
-def _told(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Message]) -> dict[str, Any]:
+def _figures(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Message]) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
     anybody = anybody_like(actor)
-    parts = dict(_standing_parts(anybody))
-    may_be_flood = filters.gathers_floods and any(message.shape for message in found)
-    parts["flood"] = (
-        _flood_part(anybody, replace(filters, after=None)).naming({NAMED_LATER: _keys(found)})
-        if may_be_flood
-        else Part("0")
-    )
+    parts = {**_standing_parts(anybody)}
+    if filters.gathers_floods and any(message.shape for message in found):
+        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).naming({NAMED_LATER: _keys(found)})
     if filters.narrows:
         parts["matching"] = count_of(asked)
     if filters.searches:
@@ -177,15 +168,18 @@ def _told(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Mess
 
 
 @lru_cache(maxsize=1000)
-def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
-    """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
-    counts = {**tab_counts(actor), "snoozed": count_of(desk_messages().snoozed_by(actor))}
-    counts["asked"] = count_of(desk_messages().asked_of(actor))
-    waiting = desk_messages().waiting_for(actor)
-    oldest = waiting.oldest_first().values_list("held_at")[:1]
-    lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
-    lists["views"] = list_of(SavedView.objects.usable_by(actor).spelled(actor))
-    return (*counts.items(), *lists.items())
+def _standing_parts(actor: Actor) -> Mapping[str, Part]:
+    """Return the figures that every list shows. Their SQL is the same each time, and takes long to build."""
+    oldest = desk_messages().waiting_for(actor).oldest_first().values_list("held_at")[:1]
+    return {
+        **tab_counts(actor),
+        "snoozed": count_of(desk_messages().snoozed_by(actor)),
+        "asked": count_of(desk_messages().asked_of(actor)),
+        "oldest": list_of(oldest),
+        "newest": newest_of(actor),
+        "weights": list_of(weights_spelled()),
+        "views": list_of(SavedView.objects.usable_by(actor).spelled(actor)),
+    }
 
 
 @lru_cache(maxsize=1000)
@@ -208,11 +202,6 @@ def newest_of(actor: Actor) -> Part:
     """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
     newest = desk_messages().waiting_for(actor).order_by("-held_at", "-pk")
     return list_of(newest.values_list("public_id")[:20])
-
-
-def cut(messages: QueueQuerySet) -> Any:
-    """Return as many as are counted."""
-    return messages.order_by().values("pk")[: COUNTED + 1]
 
 
 def counted(number: int) -> str:
@@ -257,9 +246,9 @@ def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     return following
 
 
-def position_of(told: Mapping[str, Any]) -> tuple[str, str] | None:
+def position_of(figures: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return a message's position in the list and how many stand in it, None when it does not."""
-    return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None
+    return (counted(figures["before"] + 1), counted(figures["all"])) if figures["here"] else None
 
 
 def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str, Part]:
@@ -272,32 +261,31 @@ def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str
 
 
 @lru_cache(maxsize=1000)
-def _position_parts(actor: Actor, filters: Filters, place: Position) -> dict[str, Part]:
+def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[str, Part]:
     order = order_of(filters)
     asked = _asked_for(actor, filters)
-    others = asked.exclude(pk=place.key).in_order(order)
+    others = asked.exclude(pk=position.key).in_order(order)
     return {
-        "here": any_of(asked.filter(pk=place.key)),
-        "before": count_of(asked.preceding(order, place)),
+        "here": any_of(asked.filter(pk=position.key)),
+        "before": count_of(asked.preceding(order, position)),
         "all": count_of(asked),
-        "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, place), others))),
+        "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, position), others))),
     }
 
 
 @login_required
 @require_safe
 def history(request: DeskRequest) -> HttpResponse:
-    """Show a page of it."""
+    """Show what was decided, newest first, page by page."""
     actor: Actor = request.actor
-    # This page has nothing to narrow it by, so its address does not either.
-    after = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters().after
-    filters = Filters(tab="done", after=after)
+    # This page has no filters, so those of its address do not count.
+    filters = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters()
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
     newest = Verdict.objects.newest_on(found[:PAGE])
     context = {
         "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
-        "is_first_page": after is None,
+        "is_first_page": filters.after is None,
         "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
     }
     return page_or_fragment(

@@ -159,4 +159,4 @@ def _read_leaves(blocks: Sequence[int], size: int) -> dict[int, bytes]:
         "   AND leaf.position < least((opened.number + 1) * %s, %s)",
         [list(blocks), BLOCK, BLOCK, size],
     )
-    return {position: bytes(digest) for position, digest in found.rows or ()}
+    return {position: bytes(digest) for position, digest in found.rows}

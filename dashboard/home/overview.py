@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from approvals.models import Decision, Verdict
-from approvals.querysets import DecisionQuerySet, figures
+from approvals.querysets import figures
+from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines

@@ -15,7 +15,7 @@ from approvals.bulk import batch
 from approvals.bulk import sheet as bulk_sheet
 from approvals.bulk.batch import decide_batch, undo_batch
 from approvals.bulk.forms import BatchForm, ChosenForm
-from approvals.bulk.sheet import OnSheet, SheetNotOurs, gather, new_sheet, read_sheet, sign_sheet
+from approvals.bulk.sheet import OnSheet, Sheet, SheetNotOurs, gather, read_sheet, sign_sheet
 from approvals.decisions.decide import undo_decision
 from approvals.models import Decision, OpenedPart, Verdict
 from audit.models import Entry
@@ -59,12 +59,7 @@ def post(client, signed, messages, outcome="approve", **fields):
 def sheet_of(person, *messages):
     """The sheet that somebody would be shown of these."""
     gathered = gather([one.public_id for one in messages], actor=person.actor(surface="web"), now=timezone.now())
-    return new_sheet(
-        [
-            OnSheet(one.message.public_id, one.revision.fingerprint, not one.why_alone, one.why_alone)
-            for one in gathered.items
-        ]
-    )
+    return Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone) for one in gathered.items])
 
 
 def signed_for(person, *messages):

@@ -14,7 +14,7 @@ from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.errors import ActNotAllowed
 from people.models import Person
-from tests.factories import NOW, make_message, make_person
+from tests.factories import make_message, make_person
 from tests.integration.deciding import at_once, decide
 
 pytestmark = pytest.mark.django_db
@@ -32,11 +32,11 @@ def claim(client, message, headers=None, **fields):
 
 
 def take_on(message, person, **options):
-    return take(message=message.public_id, actor=person.actor(surface="web"), now=NOW, **options)
+    return take(message=message.public_id, actor=person.actor(surface="web"), **options)
 
 
 def give_back(message, person):
-    return release(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+    return release(message=message.public_id, actor=person.actor(surface="web"))
 
 
 def let_idle(minutes=11):
@@ -109,8 +109,8 @@ def test_taking_over_from_who_has_lost_it_asks_again_and_nonsense_is_a_plain_cla
         take_on(message, second_reviewer, from_holder=reviewer.pk)
     assert Claim.objects.get().person == cleo
     give_back(message, cleo)
-    assert [ClaimForm({"take_over": one}).from_holder() for one in ("x", "-1")] == [None, None]
-    take_on(message, reviewer, from_holder=ClaimForm({"take_over": "9" * 30}).from_holder())
+    assert [ClaimForm({"take_over": one}).value("take_over") for one in ("x", "-1")] == [None, None]
+    take_on(message, reviewer, from_holder=ClaimForm({"take_over": "9" * 30}).value("take_over"))
     assert Claim.objects.get().person == reviewer
 
 

@@ -10,7 +10,7 @@ from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
 from mirror.models import Mailbox
-from tests.factories import NOW, make_connection, make_message, make_person
+from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -28,7 +28,7 @@ def comment(client, message, text, headers=None, **fields):
 
 
 def say(message, person, text):
-    return add_comment(message=message.public_id, actor=person.actor(surface="web"), text=text, now=NOW)
+    return add_comment(message=message.public_id, actor=person.actor(surface="web"), text=text)
 
 
 def asked():

@@ -16,7 +16,7 @@ from people.invitations.links import invite, make_password_link
 from people.models import DiscordAccount, Invitation, Person
 from people.roles.targets import GrantTarget
 from people.sign_in.sessions import access_changed
-from tests.factories import NOW, make_message, make_person
+from tests.factories import make_message, make_person
 from tests.integration.deciding import at_once
 from tests.signing import sign_in
 
@@ -83,7 +83,7 @@ def test_open_streams_of_the_person_are_asked_anew_and_nobody_elses(admin, revie
 def test_what_they_took_on_is_free_at_once_and_what_they_were_is_kept(admin, reviewer, second_reviewer, connection):
     DiscordAccount.objects.create(person=reviewer, discord_id="1180000000000000427", name="ana")
     for person in (reviewer, second_reviewer):
-        take(message=make_message(connection).public_id, actor=actor(person), now=NOW)
+        take(message=make_message(connection).public_id, actor=actor(person))
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
     assert told("claim.released")["explanation"] == "Its holder left the desk."

@@ -14,7 +14,7 @@ from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
 from approvals.decisions.settle import settle_by_report
 from approvals.models import Decision, DecisionAttempt, Verdict
-from approvals.querysets import DecisionQuerySet
+from approvals.querysets.decisions import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.bulk.batch import decide_batch
-from approvals.bulk.sheet import OnSheet, new_sheet
+from approvals.bulk.sheet import OnSheet, Sheet
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.expire import expire_due
@@ -139,7 +139,7 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     assert client.post(f"{path}verdict/", approval).status_code == 403
-    sheet = new_sheet([OnSheet(message.public_id, message.revision.fingerprint, True, "")])
+    sheet = Sheet([OnSheet(message.public_id, message.revision.fingerprint)])
     by = {"actor": reviewer.actor(surface="web"), "now": NOW}
     [refused] = decide_batch(sheet=sheet, ticked=sheet.items, outcome="approve", reason="", **by)
     assert "time to approve" in refused.sentence

@@ -15,7 +15,7 @@ from people.errors import LastAdmin, NotYours, PeopleError
 from people.models import Grant, Person
 from people.roles.grants import give_role, take_role
 from people.roles.targets import GrantTarget, all_targets, targets_to_give
-from tests.factories import NOW, make_connection, make_message, make_person
+from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
@@ -108,7 +108,7 @@ def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(a
     kept, lost = make_message(connection), make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
     for message in (kept, lost):
-        take(message=message.public_id, actor=actor(reviewer), now=NOW)
+        take(message=message.public_id, actor=actor(reviewer))
     take_from(admin, reviewer, reviewer.grants.get(connection=None))
     assert [claim.message for claim in Claim.objects.all()] == [kept]
 

@@ -31,7 +31,7 @@ def test_statement_that_is_kept_tells_each_person_what_is_theirs(connection, rev
 def test_kept_statement_holds_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
     kept = [
-        *(part for _, part in listing._standing_parts(anybody)),
+        *listing._standing_parts(anybody).values(),
         *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
         *side_panel._panel_parts(True).values(),

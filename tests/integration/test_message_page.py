@@ -11,11 +11,12 @@ from django.template.loader import render_to_string
 
 from approvals.decisions.settle import LEFT_AFTER_ALL
 from approvals.message_page.content.differences import changes_since
-from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context
+from approvals.message_page.views import get_visible_message_or_404, is_prefetch, message_context, page_parts
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
+from common.postgres.statements import told_together
 from mirror import store
 from mirror.models import Connection, Message
 from people.actors import worker
@@ -68,7 +69,9 @@ def test_page_of_an_ordinary_message_takes_few_statements(
 def pane(message, person):
     """What the page says of the decision, and what can be done: its bars and its notes alone."""
     actor = person.actor(surface="web")
-    context = message_context(get_visible_message_or_404(actor, message.public_id), actor, filters=Filters())
+    found = get_visible_message_or_404(actor, message.public_id)
+    facts = told_together(page_parts(found, actor, Filters()))
+    context = message_context(found, actor, filters=Filters(), facts=facts)
     parts = ("message_bar", "message_notes", "decide")
     return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))
 

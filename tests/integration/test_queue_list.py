@@ -42,7 +42,8 @@ def filters_of(person, query):
 
 def listed(person, query=""):
     """What a page of the queue is made of, for the address with this query."""
-    return listing.queue_context(person.actor(surface="web"), filters=filters_of(person, query), now=timezone.now())
+    filters = filters_of(person, query)
+    return listing.queue_context(person.actor(surface="web"), filters=filters, now=timezone.now(), mailboxes=[])
 
 
 def names(person, query=""):

@@ -52,8 +52,8 @@ def panel(page, name):
 
 def recipients(message, person):
     """What the page says of each recipient, by address."""
-    content, findings = stored_content(message.revision), message.revision.findings
-    fields = address_lines(message, content, actor=person.actor(surface="web"), findings=findings)
+    content = stored_content(message.revision)
+    fields = address_lines(message, content, actor=person.actor(surface="web"))
     context = {"fields": fields, "message": message, "content": content}
     page = compact(render_to_string("approvals/message_page/_addresses.html", context))
     to = re.sub("</?bdi>", "", page).partition("<dt>To</dt>")[2].partition("</dd>")[0]

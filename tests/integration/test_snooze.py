@@ -160,7 +160,7 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     put_off(message, reviewer)
     put_off(message, admin)
     actor = second_reviewer.actor(surface="web")
-    add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?", now=NOW)
+    add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?")
     assert Snooze.objects.get().person == admin, "to whom somebody asks, and to nobody else"
     Snooze.objects.all().delete()
     put_off(message, reviewer)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from django.http import QueryDict
 
-from approvals.queue.filters import Filters, Position, QueueForm, as_number, at_time, read_position, read_search
+from approvals.queue.filters import Filters, Position, QueueForm, as_number, at_time, read_position
 from mirror.models import Mailbox
 from risk.similarity import amounts
 
@@ -52,8 +52,8 @@ def test_unknown_token_is_told_and_searched_as_words_and_ordinary_writing_is_no_
 
 
 def test_token_without_a_value_takes_the_next_word():
-    assert read_search("to: dana refund").values == {"to": "dana"}
-    assert read_search("refund to:").values == {"to": ""}
+    assert read("q=to: dana refund") == Filters(to="dana", text="refund")
+    assert read("q=refund to:") == Filters(text="refund")
 
 
 def test_what_cannot_be_meant_is_left_out_and_told():

@@ -102,41 +102,30 @@ class Field:
 
 
 def address_lines(
-    message: Message,
-    content: Content | None,
-    *,
-    actor: Actor,
-    findings: Sequence[Mapping[str, Any]],
-    own_addresses: Iterable[str] | None = None,
+    message: Message, content: Content | None, *, actor: Actor, own_addresses: Iterable[str] | None = None
 ) -> list[Field]:
     """Return the address lines, whole; those that are known to be empty are left out.
 
     `own_addresses` are those of the connection's mailboxes, where the caller has read them already.
     """
-    fields = _lines(message, content, findings)
+    fields = _lines(message, content)
     if content is None:
         return fields
-    found = Mailbox.objects.addresses_in(message.connection_id) if own_addresses is None else own_addresses
-    ours = frozenset(map(_domain, found))
-    known = _contacts_of(fields, ours, message.connection_id, apart_from=[message.pk], actor=actor)
-    return _with_statuses(fields, known, ours)
+    if own_addresses is None:
+        own_addresses = Mailbox.objects.addresses_in(message.connection_id)
+    return _with_statuses({message.pk: fields}, message.connection_id, own_addresses, actor=actor)[message.pk]
 
 
-def lines_of_many(letters: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
-    """Return the same for many letters by their messages' keys, in one query and one more a connection."""
-    found = {one.pk: _lines(one, content, one.revision.findings if one.revision else []) for one, content in letters}
-    connections = {one.connection_id for one, _ in letters}
-    domains = _domains_of(connections)
-    for connection in connections:
-        here = [one.pk for one, _ in letters if one.connection_id == connection]
-        ours = domains.get(connection, frozenset())
-        every = [field for key in here for field in found[key]]
-        known = _contacts_of(every, ours, connection, apart_from=here, actor=actor)
-        found |= {key: _with_statuses(found[key], known, ours) for key in here}
+def lines_of_many(contents: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
+    """Return the same for many messages by their keys, in two queries a connection."""
+    found: dict[int, list[Field]] = {}
+    for connection in {message.connection_id for message, _ in contents}:
+        fields = {one.pk: _lines(one, content) for one, content in contents if one.connection_id == connection}
+        found |= _with_statuses(fields, connection, Mailbox.objects.addresses_in(connection), actor=actor)
     return found
 
 
-def _lines(message: Message, content: Content | None, findings: Sequence[Mapping[str, Any]]) -> list[Field]:
+def _lines(message: Message, content: Content | None) -> list[Field]:
     if content is None:
         known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(map(str, message.recipients)))]
         return [_field(label, values, _plain) for label, values in known]
@@ -147,25 +136,15 @@ def _lines(message: Message, content: Content | None, findings: Sequence[Mapping
         ("Cc", "cc", content.cc),
         ("Bcc", "bcc", content.bcc),
     ]
-    suspicious = _marks_of(findings)
+    suspicious = _marks_of(message.revision.findings if message.revision else [])
     fields = []
     for label, name, values in lines:
         worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
         field = _field(label, worst_first if len(values) > SHOWN else values, lambda v: _marked(v, suspicious))
+        if name == "from" and content.sender_name:
+            field = replace(field, addresses=tuple(replace(one, name=content.sender_name) for one in field.addresses))
         fields.append(replace(field, covered=name in content.coverage))
-    shown = [field for field in fields if field.addresses or not field.covered]
-    if content.sender_name and shown and shown[0].label == "From" and shown[0].addresses:
-        first = replace(shown[0].addresses[0], name=content.sender_name)
-        shown[0] = replace(shown[0], addresses=(first, *shown[0].addresses[1:]))
-    return shown
-
-
-def _domains_of(connections: Collection[int]) -> dict[int, frozenset[str]]:
-    found: dict[int, set[str]] = {}
-    known = Mailbox.objects.filter(connection__in=connections).exclude(address="")
-    for connection, address in known.values_list("connection_id", "address"):
-        found.setdefault(connection, set()).add(_domain(address))
-    return {connection: frozenset(domains) for connection, domains in found.items()}
+    return [field for field in fields if field.addresses or not field.covered]
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
@@ -235,21 +214,23 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _contacts_of(
-    fields: Iterable[Field], ours: Collection[str], connection: int, *, apart_from: Sequence[int], actor: Actor
-) -> dict[str, Contact]:
-    every = (one for field in fields for one in field.addresses)
+def _with_statuses(
+    fields: Mapping[int, Sequence[Field]], connection: int, own_addresses: Iterable[str], *, actor: Actor
+) -> dict[int, list[Field]]:
+    """Return the address lines of a connection's messages, by their keys, with what is known of each address."""
+    ours = frozenset(map(_domain, own_addresses))
+    every = (one for lines in fields.values() for line in lines for one in line.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
-    earlier = Message.objects.visible_to(actor).filter(connection=connection, sandbox=False).exclude(pk__in=apart_from)
-    return contacts_in(earlier, sorted(outside), connection=connection)
-
-
-def _with_statuses(fields: Iterable[Field], known: Mapping[str, Contact], ours: Collection[str]) -> list[Field]:
-    seen: set[str] = set()
-    return [
-        replace(field, addresses=tuple(_with_status(one, known, ours, seen) for one in field.addresses))
-        for field in fields
-    ]
+    earlier = Message.objects.visible_to(actor).filter(connection=connection, sandbox=False)
+    known = contacts_in(earlier.exclude(pk__in=list(fields)), sorted(outside), connection=connection)
+    found: dict[int, list[Field]] = {}
+    for key, lines in fields.items():
+        seen: set[str] = set()
+        found[key] = [
+            replace(line, addresses=tuple(_with_status(one, known, ours, seen) for one in line.addresses))
+            for line in lines
+        ]
+    return found
 
 
 def _with_status(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:

@@ -7,6 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
+from approvals.message_page.content.source import NAMES
 from approvals.message_page.content.word_diff import MAX_SHOWN, Effort, Piece, compare, disguises, shown
 from approvals.models import Decision
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address, short_fingerprint
@@ -17,18 +18,11 @@ from mirror.store import stored_content
 from rendering.invisibles import Tally
 
 _LABELS = {
-    "from": "From",
+    **NAMES,
     "from_name": "Name shown beside From",
-    "reply_to": "Reply-To",
-    "to": "To",
-    "cc": "Cc",
-    "bcc": "Bcc",
-    "subject": "Subject",
     "markdown": "Letter",
     "html": "Message as HTML",
     "in_reply_to": "Answers",
-    "attachments": "Attachments",
-    "additions": "Added on sending",
     "send_at": "Time of sending",
 }
 MAX_VALUES = 100
@@ -143,10 +137,10 @@ def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Ite
     )
     changed, gone, new = _paired(gone, new, lambda one: one.name)
     files = [
-        *(FileChange("renamed", now.name, (f"It was called “{was.name}”.", _told(now))) for was, now in renamed),
-        *(FileChange("changed", now.name, (f"Was: {_told(was)}", f"Is: {_told(now)}")) for was, now in changed),
-        *(FileChange("removed", one.name, (_told(one),)) for one in gone),
-        *(FileChange("added", one.name, (_told(one),)) for one in new),
+        *(FileChange("renamed", now.name, (f"It was called “{was.name}”.", _describe(now))) for was, now in renamed),
+        *(FileChange("changed", now.name, (f"Was: {_describe(was)}", f"Is: {_describe(now)}")) for was, now in changed),
+        *(FileChange("removed", one.name, (_describe(one),)) for one in gone),
+        *(FileChange("added", one.name, (_describe(one),)) for one in new),
     ]
     more = len(files) - MAX_VALUES
     notes = (f"{more:,} more files changed; the message shows all that are there now.",) if more > 0 else ()
@@ -169,7 +163,7 @@ def _paired(
     return pairs, left, [one for queue in waiting.values() for one in queue]
 
 
-def _told(file: Attachment) -> str:
+def _describe(file: Attachment) -> str:
     found = f"sha256 {file.sha256[:16]}…" if file.sha256 else "no hash given"
     return f"{file.content_type or 'no type given'}, {file.size:,} bytes, {found}"
 
@@ -190,7 +184,7 @@ class Changes:
         return short_fingerprint(self.since)
 
 
-def changes_since(message: Message, fingerprint: str) -> Changes | None:
+def changes_since(message: Message, fingerprint: str | None) -> Changes | None:
     """Return what changed since the version with this fingerprint; None where that is the current one, or none given.
 
     The fingerprint comes from the reader's page: only versions of this very message are looked at.
@@ -218,7 +212,7 @@ def changes_since_sent_back(message: Message) -> Changes | None:
 def changes_since_version_before(message: Message) -> Changes | None:
     """Return what changed since the version before this one; None for a first version."""
     current = message.revision
-    if current is None or current.number == 1:
+    if current is None:
         return None
     before = message.revisions.filter(number__lt=current.number).order_by("-number").first()
     if before is None:

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from approvals.message_page.content.source import Stretch, stretch_of
-from approvals.message_page.content.word_diff import Effort, Piece, common_blocks
+from approvals.message_page.content.word_diff import GONE, NEW, SAME, SKIPPED, Effort, Piece, common_blocks
 from common.fingerprint import Content
 from rendering import RenderedMessage, render_message
 from rendering.invisibles import Tally
 from rendering.invisibles import pieces as marked
 
-SAME, TEXT, HTML, SKIPPED = "same", "gone", "new", "skipped"
 # Steps of the comparison: some tens of milliseconds.
 MAX_EFFORT = 120_000
 # Of each side so many differing characters are shown; the rest is counted and said.
@@ -122,11 +121,11 @@ def _joined(steps: list[_Step]) -> list[_Step]:
 def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
     given: list[Piece] = []
     tally, left_out = Tally(), 0
-    room = {TEXT: MAX_SHOWN, HTML: MAX_SHOWN}
+    room = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
     for place, (same, gone, new) in enumerate(steps):
         if same:
             given.extend(_folded(same, is_first=place == 0, is_last=place == len(steps) - 1, tally=tally))
-        for kind, words in ((TEXT, gone), (HTML, new)):
+        for kind, words in ((GONE, gone), (NEW, new)):
             text = "".join(words)
             cut = text[: room[kind]]
             left_out += len(text) - len(cut)
@@ -136,7 +135,7 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
             if words_alone:
                 given.append(_piece(kind, words_alone, tally))
             if blanks := cut[len(words_alone) :]:
-                given.append(_piece(SAME, blanks if kind == HTML or not new else " ", tally))
+                given.append(_piece(SAME, blanks if kind == NEW or not new else " ", tally))
     return tuple(given), left_out
 
 

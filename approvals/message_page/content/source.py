@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from approvals.message_page.content.word_diff import marked
 from common.fingerprint import FIELDS, Content
 from mirror.models import Message
-from rendering.invisibles import NAMES as INVISIBLE_NAMES
-from rendering.invisibles import Tally, pieces, without_surrogates
+from rendering.invisibles import Tally, without_surrogates
 
 # So much text is one page: some hundred kilobytes are laid out in a moment, a megabyte in one line is not.
 STRETCH = 60_000
 # A page ends at the end of a line where there is one so near.
 SLACK = 4_000
-BYTE_ORDER_MARK = "\ufeff"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
     page = max(1, min(page, len(cuts) - 1))
     start, end = cuts[page - 1], cuts[page]
     tally = Tally()
-    parts = tuple(part for part in _named(text[start:end], tally) if part[1])
+    parts = tuple(part for part in marked(text[start:end], tally) if part[1])
     return Stretch(label, parts, start, end, len(text), page, len(cuts) - 1, tally.unmarked)
 
 
@@ -65,9 +64,9 @@ def source_of(content: Content, *, page: int) -> tuple[Stretch, ...]:
     return tuple(stretch_of(text, page=page, label=label) for label, text in given if page <= page_count(text))
 
 
-def page_count(text: str, *, size: int = STRETCH) -> int:
+def page_count(text: str) -> int:
     """Return on how many pages a text stands."""
-    return len(_cuts(text, size)) - 1
+    return len(_cuts(text, STRETCH)) - 1
 
 
 def _cuts(text: str, size: int) -> list[int]:
@@ -79,16 +78,8 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
-def _named(text: str, tally: Tally) -> Sequence[tuple[bool, str]]:
-    # At the very start of a message it says nothing; here, where everything is shown as it is written, it is told.
-    if text.startswith(BYTE_ORDER_MARK):
-        return [(True, INVISIBLE_NAMES[ord(BYTE_ORDER_MARK)]), *pieces(text[1:], tally)]
-    return list(pieces(text, tally))
-
-
 # So many addresses of one field are one page.
 LISTED = 500
-VALUE = STRETCH
 NAMES = {
     "from": "From",
     "from_name": "From, the name beside it",
@@ -135,15 +126,15 @@ def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     lists = [values for _, values, _ in lines] + [values for _, values in metadata]
     pages = max(map(_pages, lists), default=1)
     page = max(1, min(page, pages))
-    letter = [_header(name, values, page, covered=covered) for name, values, covered in lines]
-    about = [_header(name, [value], page) for name, value in _message_lines(message) if value]
-    said = [_header(name, values, page) for name, values in metadata]
+    own = (_header(name, values, page, covered=covered) for name, values, covered in lines)
+    about = (_header(name, [value], page) for name, value in _message_lines(message) if value)
+    stated = (_header(name, values, page) for name, values in metadata)
     unseen = tuple(NAMES[name] for name in FIELDS if name not in content.coverage)
-    return Headers(_there(letter), _there(about), _there(said), unseen, page, pages)
+    return Headers(_on_page(own), _on_page(about), _on_page(stated), unseen, page, pages)
 
 
-def _there(lines: Iterable[Header | None]) -> tuple[Header, ...]:
-    return tuple(one for one in lines if one is not None)
+def _on_page(lines: Iterable[Header | None]) -> tuple[Header, ...]:
+    return tuple(filter(None, lines))
 
 
 def _letter_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
@@ -187,7 +178,7 @@ def _as_text(value: Any) -> str:
 
 def _pages(values: list[str]) -> int:
     if len(values) == 1:
-        return page_count(values[0], size=VALUE)
+        return page_count(values[0])
     return -(-len(values) // LISTED)
 
 
@@ -196,13 +187,13 @@ def _header(name: str, values: list[str], page: int, *, covered: bool = True) ->
     if not covered or not values:
         return Header(name, covered=covered) if page == 1 else None
     if len(values) == 1:
-        if page > page_count(values[0], size=VALUE):
+        if page > page_count(values[0]):
             return None
-        one = stretch_of(values[0], page=page, size=VALUE)
+        one = stretch_of(values[0], page=page)
         part = f"characters {one.first:,} to {one.end:,} of {one.total:,}"
         return Header(name, (one,), note="" if one.is_whole else part)
     shown = values[(page - 1) * LISTED : page * LISTED]
     first = (page - 1) * LISTED + 1
     note = f"{first:,} to {first + len(shown) - 1:,} of {len(values):,}" if len(values) > LISTED else ""
-    cut = tuple(stretch_of(one, page=1, size=VALUE) for one in shown)
+    cut = tuple(stretch_of(one, page=1) for one in shown)
     return Header(name, cut, note=note) if shown else None

@@ -5,7 +5,7 @@ too.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rendering.result import Link
@@ -109,60 +109,48 @@ class Facts:
 def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] | None = None) -> Facts:
     """Return the facts of a message, each compared with the texts of its thread where there is one."""
     read = _BLANKS.sub(" ", text[:READ])
-    told = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
+    compared = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
+    domains = [link.domain for link in links if link.domain]
     kinds = (
-        _kind("Sums", read, told, _sums),
-        _kind("Dates", read, told, _dates),
-        _kind("Names", read, told, _names, _is_said),
-        _kind("Promises", read, told, _promises, _is_said),
-        _links(links, told),
+        _kind("Sums", read, compared, _sums),
+        _kind("Dates", read, compared, _dates),
+        _kind("Names", read, compared, _names, by_words=True),
+        _kind("Promises", read, compared, _promises, by_words=True),
+        _kind("Links to", read, compared, lambda _: ((domain, domain) for domain in domains), by_words=True),
     )
-    return Facts(tuple(kind for kind in kinds if kind.facts), told is not None, max(0, len(text) - READ))
+    return Facts(tuple(kind for kind in kinds if kind.facts), compared is not None, max(0, len(text) - READ))
 
 
 _Found = Iterator[tuple[str, str]]
 
 
-def _kind(
-    name: str,
-    text: str,
-    thread: str | None,
-    find: Callable[[str], _Found],
-    stands_in: "Callable[[str, str], bool] | None" = None,
-) -> Kind:
-    """Gather what `find` yields, text and key; it stands in the thread when that has the same key."""
+def _kind(name: str, text: str, thread: str | None, find: Callable[[str], _Found], *, by_words: bool = False) -> Kind:
+    """Gather what `find` yields, words and key; the thread has it too when it has the same key, or says the key."""
     found: dict[str, str] = {}
-    for said, key in find(text):
-        found.setdefault(key, said)
-    keys: set[str] | None = None
-    if thread is not None:
-        if stands_in is None:
-            keys = {key for _, key in find(thread)}
-        else:
-            folded = _folded(thread)
-            keys = {key for key in list(found)[:MOST] if stands_in(key, folded)}
-    return _listed(name, found.items(), keys)
-
-
-def _listed(name: str, found: Iterable[tuple[str, str]], keys: set[str] | None) -> Kind:
-    rows = list(found)
-    facts = tuple(Fact(said, None if keys is None else key in keys) for key, said in rows[:MOST])
-    return Kind(name, facts, max(0, len(rows) - MOST))
+    for words, key in find(text):
+        found.setdefault(key, words)
+    listed = list(found.items())[:MOST]
+    if thread is None:
+        facts = [Fact(words) for _, words in listed]
+    else:
+        stated = _folded(thread) if by_words else {key for _, key in find(thread)}
+        facts = [Fact(words, key in stated) for key, words in listed]
+    return Kind(name, tuple(facts), len(found) - len(listed))
 
 
 def _sums(text: str) -> _Found:
     for match in _SUM.finditer(text):
-        said = " ".join(match.group().split())
-        yield said, _amount(said)
+        words = " ".join(match.group().split())
+        yield words, _amount(words)
 
 
-def _amount(said: str) -> str:
+def _amount(words: str) -> str:
     """Return a sum in one spelling: its currency, and its digits with cents only where they are not zero."""
-    first = _DIGITS.search(said)
+    first = _DIGITS.search(words)
     assert first is not None
-    at_end = len(said) - len(said.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "))
-    number = said[first.start() : len(said) - at_end]
-    unit = (said[: first.start()] + said[len(said) - at_end :]).strip().lower()
+    at_end = len(words) - len(words.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "))
+    number = words[first.start() : len(words) - at_end]
+    unit = (words[: first.start()] + words[len(words) - at_end :]).strip().lower()
     cents = _CENTS.search(number)
     whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number).lstrip("0") or "0"
     rest = cents.group(1).rstrip("0") if cents else ""
@@ -180,8 +168,8 @@ def _dates(text: str) -> _Found:
         is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
         if is_date:
             # Without the year, which messages leave out as soon as it is clear.
-            said = match.group().strip()
-            yield said.rstrip(" .") if word else said, f"{number}-{day}"
+            words = match.group().strip()
+            yield words.rstrip(" .") if word else words, f"{number}-{day}"
 
 
 def _names(text: str) -> _Found:
@@ -201,19 +189,9 @@ def _promises(text: str) -> _Found:
         start = max(start, match.start() - MAX_SENTENCE)
         stop = _SENTENCE_END.search(text, match.end(), match.end() + MAX_SENTENCE)
         end = stop.end() if stop else min(len(text), match.end() + MAX_SENTENCE)
-        said = " ".join(text[start:end].split())
-        yield said, _folded(said)
-
-
-def _is_said(key: str, thread: str) -> bool:
-    return key in thread
+        words = " ".join(text[start:end].split())
+        yield words, _folded(words)
 
 
 def _folded(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _links(links: Sequence[Link], thread: str | None) -> Kind:
-    found = {link.domain: link.domain for link in links if link.domain}
-    keys = None if thread is None else {domain for domain in list(found)[:MOST] if domain in thread.casefold()}
-    return _listed("Links to", found.items(), keys)

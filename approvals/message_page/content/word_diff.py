@@ -86,17 +86,17 @@ def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
         room[piece.kind] -= len(text)
         changes = max(0, changes - 1)
         if text:
-            given.append(Piece(piece.kind, text, tuple(_marked(text, tally, is_changed=True))))
+            given.append(Piece(piece.kind, text, tuple(marked(text, tally, is_changed=True))))
     return tuple(given), left_out
 
 
 def disguises(found: Sequence[Piece]) -> list[str]:
     """Return what changed without looking changed: letters of another script, or written in another way."""
-    said: list[str] = []
+    notes: list[str] = []
     for old, new in pairwise(found):
         if (old.kind, new.kind) == (GONE, NEW) and len(old.text) <= 400 and len(new.text) <= 400:
-            said.extend(_disguise(old.text, new.text))
-    return list(dict.fromkeys(said))[:5]
+            notes.extend(_disguise(old.text, new.text))
+    return list(dict.fromkeys(notes))[:5]
 
 
 def _disguise(old: str, new: str) -> Iterator[str]:
@@ -232,17 +232,17 @@ def _shrunk(text: str, *, is_first: bool, is_last: bool, tally: Tally) -> Iterat
     tail = "" if is_last else text[-CONTEXT:]
     left_out = len(text) - len(head) - len(tail)
     if left_out <= CONTEXT // 2:
-        yield Piece(SAME, text, tuple(_marked(text, tally)))
+        yield Piece(SAME, text, tuple(marked(text, tally)))
         return
     if head:
-        yield Piece(SAME, head, tuple(_marked(head, tally)))
+        yield Piece(SAME, head, tuple(marked(head, tally)))
     lines = text[len(head) : len(text) - len(tail)].count("\n")
     yield Piece(SKIPPED, f"{lines:,} lines" if lines > 1 else f"{left_out:,} characters")
     if tail:
-        yield Piece(SAME, tail, tuple(_marked(tail, tally)))
+        yield Piece(SAME, tail, tuple(marked(tail, tally)))
 
 
-def _marked(text: str, tally: Tally, *, is_changed: bool = False) -> Iterator[tuple[bool, str]]:
+def marked(text: str, tally: Tally, *, is_changed: bool = False) -> Iterator[tuple[bool, str]]:
     """Yield the text with marks; in changed text also blanks are named where they are all that changed, or odd."""
     if text.startswith("\ufeff"):
         # Alone at the start of a whole text it says nothing; in the middle of one, where pieces begin, it does.

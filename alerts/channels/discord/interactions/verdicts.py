@@ -168,7 +168,7 @@ def _not_done(press: _Press, error: DeskError) -> Reply:
 def _claim(press: _Press) -> Reply:
     try:
         with transaction.atomic():
-            take(message=press.message.public_id, actor=press.actor, now=timezone.now())
+            take(message=press.message.public_id, actor=press.actor)
     except DeskError as error:
         return _not_done(press, error)
     sentence = (
