@@ -8,7 +8,7 @@ from approvals.intake import webhooks
 from approvals.message_page import collaboration_views, content_views, decision_views
 from approvals.message_page import views as message
 from approvals.operations import views as attention
-from approvals.queue import saved_views, views
+from approvals.queue import saved_views
 from approvals.queue import views as listing
 from approvals.reports import views as report_decisions
 from approvals.risk_rules import views as rules
@@ -52,7 +52,7 @@ urlpatterns = [
     path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", content_views.seen_body, name="seen-body"),
     path("queue/<uuid:public_id>/comments/", collaboration_views.comment, name="comment"),
     path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
-    path("history/", views.history, name="history"),
+    path("history/", listing.history, name="history"),
     path("attention/", attention.attention, name="attention"),
     path("attention/carry-out/", attention.carry_out, name="carry-out"),
     path("attention/groups/<slug:key>/", attention.settle_group, name="settle-group"),

@@ -244,12 +244,12 @@ def _lines(batch: Batch, actor: Actor) -> list[Line]:
     found = list(desk_messages().visible_to(actor).for_rows().filter(public_id__in=keys))
     read_decisions(found)
     known = {message.public_id: message for message in found}
-    return [_line(known[key], decision, sentence, actor) for key, decision, sentence in batch.items if key in known]
+    return [_line(known[key], number, sentence, actor) for key, number, sentence in batch.items if key in known]
 
 
-def _line(message: Message, decision: int, sentence: str, actor: Actor) -> Line:
-    ours = next((one for one in message.decisions.all() if one.pk == decision), None)
+def _line(message: Message, number: int, sentence: str, actor: Actor) -> Line:
+    decision = next((one for one in message.decisions.all() if one.pk == number), None)
     actions = available_actions(
         message, message.latest_decision, is_reviewer=is_reviewer(actor, message), may_look=False
     )
-    return Line(message, ours, sentence, shown_status(message), actions)
+    return Line(message, decision, sentence, shown_status(message), actions)

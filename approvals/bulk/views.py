@@ -15,7 +15,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from approvals import wake_ups
 from approvals.bulk.batch import (
-    ItemResult,
     decide_batch,
     done_context,
     find_repeat,
@@ -145,19 +144,15 @@ def undo(request: DeskRequest) -> HttpResponse:
     batch = stored_batch(request.session, form.value("of"))
     if batch is None:
         return redirect("queue")
-    only, actor = form.value("id"), request.actor
-    wanted = [one for one in may_undo(batch, actor) if only in (None, one)]
-    ended = undo_batch(messages=wanted, actor=actor, now=timezone.now())
-    _tell_undone(request, ended)
-    return redirect(_done_address(batch.id))
-
-
-def _tell_undone(request: DeskRequest, ended: list[ItemResult]) -> None:
+    only = form.value("id")
+    wanted = [one for one in may_undo(batch, request.actor) if only in (None, one)]
+    ended = undo_batch(messages=wanted, actor=request.actor, now=timezone.now())
     undone = sum(one.decision is not None for one in ended)
     if undone:
         messages.info(request, f"{undone} undone, and held again.", extra_tags="desk")
     if not undone or len(ended) > undone:
         messages.error(request, "What had left already could not be undone.", extra_tags="desk")
+    return redirect(_done_address(batch.id))
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:

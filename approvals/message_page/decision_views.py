@@ -33,7 +33,6 @@ from approvals.message_page.views import (
     get_visible_message_or_404,
     message_address,
 )
-from approvals.models import Decision
 from approvals.queue.decision_notice import just_decided
 from approvals.queue.querysets import queue_messages
 from approvals.queue.views import counted, filters_of, next_in
@@ -41,7 +40,7 @@ from approvals.reconcile.ask_again import look_again
 from common.pages import DeskRequest
 from common.patterns import compared
 from common.postgres.statements import count_of, told_together
-from mirror.errors import ActNotAllowed, DeskError
+from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
 from mirror.store import stored_content
@@ -100,7 +99,7 @@ def _show_next(request: DeskRequest, message: Message) -> HttpResponse:
         return answer_with_message(request, following, decided=message.public_id)
     if request.htmx:
         return _nothing_left(request, message)
-    path = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
+    path = reverse("message", args=[following]) if following else reverse("queue")
     query = "&".join(filter(None, (filters_of(request).query(), f"decided={message.public_id}")))
     return redirect(f"{path}?{query}")
 
@@ -206,12 +205,11 @@ def _page(
 @require_POST
 def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Stop a decision whose call may have left; it may still take effect."""
-    return _run(
-        request,
-        public_id,
-        lambda: withdraw_decision(message=public_id, actor=request.actor, now=timezone.now()),
-        wake_ups.resolve,
-    )
+
+    def command() -> None:
+        wake_ups.resolve(withdraw_decision(message=public_id, actor=request.actor, now=timezone.now()))
+
+    return _run(request, public_id, command)
 
 
 @login_required
@@ -219,12 +217,11 @@ def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Let an approval go out again that reading has shown to have had no effect."""
     now = timezone.now()
-    return _run(
-        request,
-        public_id,
-        lambda: confirm_approval(message=public_id, actor=request.actor, now=now),
-        lambda decision: wake_ups.execute(decision, now=now),
-    )
+
+    def command() -> None:
+        wake_ups.execute(confirm_approval(message=public_id, actor=request.actor, now=now), now=now)
+
+    return _run(request, public_id, command)
 
 
 @login_required
@@ -247,11 +244,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have MultiMail asked about this message now, and stay on its page."""
-    try:
-        have_asked(request.actor, public_id)
-    except ActNotAllowed as error:
-        return answer_with_message(request, public_id, status=403, error=error.sentence)
-    return back_to_message(request, public_id, notice="MultiMail is being asked.")
+    return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice="MultiMail is being asked.")
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
@@ -267,18 +260,17 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
 def _run(
     request: DeskRequest,
     public_id: UUID,
-    command: Callable[[], Decision],
-    enqueue: Callable[[Decision], None] | None = None,
+    command: Callable[[], object],
+    *,
+    notice: str = "",
 ) -> HttpResponse:
     """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
     get_bare_message_or_404(request.actor, public_id)
     try:
-        decision = command()
+        command()
     except DeskError as error:
         return answer_with_message(request, public_id, status=http_status(error), error=error.sentence)
-    if enqueue is not None:
-        enqueue(decision)
-    return back_to_message(request, public_id)
+    return back_to_message(request, public_id, notice=notice)
 
 
 DAYS = 7

@@ -49,7 +49,7 @@ def findings_of(
     findings = [restored(one) for one in message.revision.findings] if message.revision else []
     if weights is None:
         weights = weights_to_show() if findings else {}
-    page = reverse("message", kwargs={"public_id": message.public_id})
+    page = reverse("message", args=[message.public_id])
     order = {name: number for number, name in enumerate(RULES)}
     lines = [_line(one, points_of(one, weights), page, query) for one in findings]
     lines.sort(key=lambda line: (-line.points, order.get(line.rule, len(order))))

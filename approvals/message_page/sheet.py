@@ -149,8 +149,8 @@ def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> 
 def _tabs(
     message: Message, way: Way, query: str, comparison: Comparison | None, sent_back: Changes | None
 ) -> list[Tab]:
-    page = reverse("message", kwargs={"public_id": message.public_id})
-    fragment = reverse("message-letter", kwargs={"public_id": message.public_id})
+    page = reverse("message", args=[message.public_id])
+    fragment = reverse("message-letter", args=[message.public_id])
     marks = {}
     if comparison and comparison.differences:
         number = comparison.differences

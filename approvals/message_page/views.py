@@ -47,7 +47,7 @@ from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import ANY, Part, told_together
 from mirror.models import Message
-from mirror.querysets import MessageQuerySet
+from mirror.querysets import FETCH_TRIES, MessageQuerySet
 from mirror.querysets.connections import addresses_of_any
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
@@ -65,10 +65,6 @@ class ShownForm(LenientForm):
     """The version that was on a person's screen."""
 
     fingerprint = forms.RegexField(FINGERPRINT, required=False)
-
-
-# After so many failed fetches a person is asked to look.
-FETCH_TRIES = 3
 
 
 @login_required

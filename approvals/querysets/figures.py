@@ -188,7 +188,7 @@ class DecisionFigures(QuerySet["Decision"]):
 
 
 class VerdictQuerySet(QuerySet["Verdict"]):
-    """Reads of what people said."""
+    """Reads of verdicts."""
 
     def on(self, messages: QuerySet[Message]) -> Self:
         """Those on these messages."""

@@ -80,8 +80,8 @@ def _words(text: str) -> list[str]:
     return _WORD.findall(text.lstrip())
 
 
-def _targets(letter: RenderedMessage) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(link.target for link in letter.links if link.target))
+def _targets(rendered: RenderedMessage) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(link.target for link in rendered.links if link.target))
 
 
 def _side_by_side(shown: RenderedMessage, written: RenderedMessage) -> tuple[Stretch, ...]:
@@ -105,8 +105,8 @@ def _steps(before: Sequence[str], after: Sequence[str], blocks: Sequence[tuple[i
 def _joined(steps: list[_Step]) -> list[_Step]:
     """Join differences that only a few equal words separate."""
     joined: list[_Step] = []
-    for place, (same, gone, new) in enumerate(steps):
-        is_inner = 0 < place < len(steps) - 1
+    for index, (same, gone, new) in enumerate(steps):
+        is_inner = 0 < index < len(steps) - 1
         if joined and same and len(same) <= CRUMB and is_inner and not joined[-1][0]:
             joined[-1][1].extend(same)
             joined[-1][2].extend(same)
@@ -122,9 +122,9 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
     given: list[Piece] = []
     tally, left_out = Tally(), 0
     room = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
-    for place, (same, gone, new) in enumerate(steps):
+    for index, (same, gone, new) in enumerate(steps):
         if same:
-            given.extend(_folded(same, is_first=place == 0, is_last=place == len(steps) - 1, tally=tally))
+            given.extend(_folded(same, is_first=index == 0, is_last=index == len(steps) - 1, tally=tally))
         for kind, words in ((GONE, gone), (NEW, new)):
             text = "".join(words)
             cut = text[: room[kind]]

@@ -11,26 +11,26 @@ from mirror.store import stored_content
 from rendering import RenderedMessage, named, render_message
 from rendering.invisibles import without_surrogates
 
-MAX_LETTERS = 32
+MAX_MESSAGES = 32
 MAX_CHARACTERS = 8_000_000
 
 _lock = Lock()
-_kept: "OrderedDict[str, RenderedMessage]" = OrderedDict()
+_cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 
 
 def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
     """Return the message of a version, made fit to show. The fingerprint stands for all that is shown of it."""
     key = revision.fingerprint
     with _lock:
-        known = _kept.get(key)
+        known = _cache.get(key)
         if known is not None:
-            _kept.move_to_end(key)
+            _cache.move_to_end(key)
             return known
     rendered = render_message(content or stored_content(revision))
     with _lock:
-        _kept[key] = rendered
-        while len(_kept) > MAX_LETTERS or (len(_kept) > 1 and sum(map(_size, _kept.values())) > MAX_CHARACTERS):
-            _kept.popitem(last=False)
+        _cache[key] = rendered
+        while len(_cache) > MAX_MESSAGES or (len(_cache) > 1 and sum(map(_size, _cache.values())) > MAX_CHARACTERS):
+            _cache.popitem(last=False)
     return rendered
 
 
@@ -46,12 +46,8 @@ AGENT_LINES = 40
 
 @dataclass(frozen=True)
 class Inbox:
-    """A message as a mail program lists it. `is_hidden`: its first words are not shown in the message itself."""
+    """What a mail program shows besides the header. `is_hidden`: its first words are hidden in the message itself."""
 
-    name: str
-    address: str
-    reply_to: str
-    subject: str
     preview: str
     plain: str
     # All words of the message, in the order of its source.
@@ -71,10 +67,6 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
     text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else rendered.text
     hidden = next((h.text for h in rendered.hidden if h.certain and h.text), "")
     return Inbox(
-        name=content.sender_name,
-        address=content.sender,
-        reply_to=content.reply_to or "",
-        subject=content.subject,
         preview=preview + ("…" if len(words) > PREVIEW else ""),
         plain=_head(named(without_surrogates(text[:20_000]))),
         words=_head(rendered.plain, lines=AGENT_LINES),
