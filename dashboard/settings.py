@@ -160,6 +160,11 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "dashboard.frame.context.desk",
             ],
+            "builtins": [
+                "django.templatetags.static",
+                "dashboard.templatetags.desk",
+                "dashboard.templatetags.markup",
+            ],
         },
     },
 ]

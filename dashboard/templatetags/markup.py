@@ -1,0 +1,64 @@
+"""Markup that many pages share: what is wrong with a page or a field, ways back, chips of where a message stands."""
+
+from typing import Any
+
+from django import template
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from dashboard.templatetags.desk import icon
+
+register = template.Library()
+
+ENDED = ("Rejected", "Changes requested", "Expired")
+
+
+@register.simple_tag
+def page_error(sentence: str | None) -> SafeString | str:
+    """Return the notice that an act was refused; nothing where it was not."""
+    if not sentence:
+        return ""
+    return format_html(
+        '<p class="notice rose" role="alert">{}<span class="whole"><strong>{}</strong></span></p>',
+        icon("warn"),
+        sentence,
+    )
+
+
+@register.simple_tag
+def field_error(sentence: str | None, element_id: str = "") -> SafeString | str:
+    """Return what is wrong with a field, to stand below it; nothing where nothing is."""
+    if not sentence:
+        return ""
+    attribute = format_html(' id="{}"', element_id) if element_id else ""
+    return format_html(
+        '<p class="wrong"{} role="alert">{}<span class="whole">{}</span></p>', attribute, icon("warn"), sentence
+    )
+
+
+@register.simple_tag
+def invalid(wrong: object, error_id: str, note_id: str = "") -> SafeString | str:
+    """Return the attributes of a field that tie it to its note, and to its error where it has one."""
+    described = " ".join(filter(None, (note_id, error_id if wrong else "")))
+    attributes = format_html('aria-describedby="{}"', described) if described else ""
+    return format_html('{} aria-invalid="true"', attributes) if wrong else attributes
+
+
+@register.simple_tag
+def crumb(words: str, view: str, *args: Any) -> SafeString:
+    """Return the link to the page above this one."""
+    return format_html('<a class="crumb" href="{}">{}{}</a>', reverse(view, args=args), icon("left"), words)
+
+
+@register.simple_tag
+def url_with(view: str, query: str | None) -> str:
+    """Return a page's address with a query, where there is one."""
+    return f"{reverse(view)}?{query}" if query else reverse(view)
+
+
+@register.simple_tag
+def status_chip(status: Any) -> SafeString:
+    """Return where a message stands: a word with its colour and shape."""
+    ended = " ended" if status.word in ENDED else ""
+    return format_html('<span class="chip shape {}{}">{}</span>', status.tone, ended, status.word)
