@@ -1,7 +1,7 @@
 /* The notice over the message: what was decided, how long it can be undone, and what became of it. */
 (() => {
   "use strict";
-  const { emit, getPage } = window.desk;
+  const { countDown, emit, getPage } = window.desk;
   const TRIES = 12;
   const notice = () => document.getElementById("decided");
   let ticker = 0;
@@ -16,14 +16,12 @@
     // It began when it was put here, however often the rest is painted again.
     if (place) place.dataset.ends ??= performance.now() + Number(place.dataset.seconds) * 1000;
     const ends = Number(place?.dataset.ends ?? 0);
-    if (place) ticker = setInterval(() => tick(place, ends), 250);
+    if (place) ticker = countDown(place, (left) => tick(place, left), ends);
     if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, Math.max(0, ends - performance.now()) + 1500);
   }
 
-  function tick(place, ends) {
-    const left = Math.ceil((ends - performance.now()) / 1000);
+  function tick(place, left) {
     place.textContent = place.textContent.replace(/ in \d+ s$| now$/, left > 0 ? ` in ${left} s` : " now");
-    if (left <= 0) clearInterval(ticker);
   }
 
   /* Whether it is too late is not for this clock to say: the desk is asked. */

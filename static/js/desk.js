@@ -4,6 +4,8 @@ window.desk = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const say = (text) => emit("desk:say", text);
+  /* The row of a message in the list. */
+  const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
   const parse = (text) => new DOMParser().parseFromString(text, "text/html");
 
   /* Ask for a part of a page, as htmx does. */
@@ -29,5 +31,15 @@ window.desk = (() => {
     });
   }
 
-  return Object.freeze({ all, emit, say, parse, get, getPage, post });
+  /* Show how many seconds are left of a place's data-seconds, until none is or the place is gone. */
+  function countDown(place, show, ends = performance.now() + Number(place.dataset.seconds) * 1000) {
+    const ticker = setInterval(() => {
+      const left = Math.ceil((ends - performance.now()) / 1000);
+      show(left);
+      if (left <= 0 || !place.isConnected) clearInterval(ticker);
+    }, 250);
+    return ticker;
+  }
+
+  return Object.freeze({ all, emit, say, row, parse, get, getPage, post, countDown });
 })();

@@ -2,13 +2,12 @@
    Also keeps what every page shows of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
-  const { all, emit, getPage, say } = window.desk;
+  const { all, emit, getPage, row, say } = window.desk;
   const PLACE = "countersign-place";
   const known = new Set();
   const news = new Set();
   let heard = performance.now();
   const list = () => document.getElementById("list");
-  const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
   // What each act does to the number that waits, until the next pulse tells it exactly.
   const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
 

@@ -1,7 +1,7 @@
 /* The open message: says that it is on screen, follows what becomes of it, and never disturbs what is being typed. */
 (() => {
   "use strict";
-  const { emit, get, parse, post, say } = window.desk;
+  const { countDown, emit, get, parse, post, say } = window.desk;
   // Parts that say where the message is. The letter itself is only painted again when its fingerprint is another.
   const PARTS = ["message-bar", "message-notes", "findings", "origin", "ruling", "decide"];
   const pane = () => document.getElementById("message");
@@ -43,20 +43,17 @@
     showNews();
     clearInterval(ticker);
     const countdown = document.querySelector("#decide [data-seconds]");
-    const ends = performance.now() + Number(countdown?.dataset.seconds ?? 0) * 1000;
-    if (countdown) ticker = setInterval(() => tick(countdown, ends), 250);
+    if (countdown) ticker = countDown(countdown, (left) => tick(countdown, left));
     follow();
   }
 
-  function tick(countdown, ends) {
-    const left = Math.ceil((ends - performance.now()) / 1000);
+  function tick(countdown, left) {
     // The button stays: whether it is too late is not for this clock to say.
     countdown.textContent = left > 0
       ? countdown.textContent.replace(/\d+ s$/, `${left} s`)
       : countdown.textContent.startsWith("Sends")
       ? "Sending now"
       : "Going back now";
-    if (left <= 0) clearInterval(ticker);
   }
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */

@@ -2,7 +2,7 @@
    by the pulse where there is no stream. Who only passes by a message is not announced. */
 (() => {
   "use strict";
-  const { emit, getPage, post, say } = window.desk;
+  const { emit, getPage, post, row, say } = window.desk;
   const BEAT = 20000;
   const PASSING = 700;
   const me = document.body.dataset.me;
@@ -16,7 +16,6 @@
   let isKnown = false;
   let current = "";
   const pane = () => document.getElementById("message");
-  const item = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
   const isOpen = (id) => pane()?.dataset.message === id;
   const address = (name) => pane().dataset.opened.replace(/opened\/$/, `${name}/`);
 
@@ -83,7 +82,7 @@
   function paint(id) {
     const reading = words([...(readers.get(id)?.values() ?? [])]);
     const holder = holders.get(id);
-    const marks = item(id)?.querySelector(".marks");
+    const marks = row(id)?.querySelector(".marks");
     if (marks) {
       chip(marks, "reading", "blue", "eye", reading);
       chip(
@@ -159,16 +158,16 @@
   }
 
   function putOff(id, isOff) {
-    const row = item(id);
-    const mark = row?.querySelector("[data-chip]");
+    const item = row(id);
+    const mark = item?.querySelector("[data-chip]");
     if (!mark || document.getElementById("list").dataset.tab !== "waiting") return;
     if (isOff) Object.assign(mark, { textContent: "Snoozed", className: "chip shape violet" });
     mark.hidden = !isOff;
-    row.classList.toggle("done", isOff);
+    item.classList.toggle("done", isOff);
   }
 
   function comeBack(id) {
-    if (item(id)) putOff(id, false);
+    if (row(id)) putOff(id, false);
     else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, word: "Held", tone: "amber" });
     emit("desk:ask-pulse");
   }

@@ -1,7 +1,7 @@
 /* Choosing messages in the list to decide together, and ticking them on the sheet. It decides nothing by itself. */
 (() => {
   "use strict";
-  const { all, say } = window.desk;
+  const { all, countDown, say } = window.desk;
   const list = () => document.getElementById("list");
   const picks = () => all("#list .pick");
   const chosen = new Set();
@@ -219,12 +219,9 @@
   function count() {
     const place = document.querySelector("#bulk-done [data-seconds]");
     if (!place) return;
-    const ends = performance.now() + Number(place.dataset.seconds) * 1000;
-    const ticker = setInterval(() => {
-      const left = Math.ceil((ends - performance.now()) / 1000);
+    countDown(place, (left) => {
       place.textContent = left > 0 ? place.textContent.replace(/\d+ s$/, `${left} s`) : "They are being sent now";
-      if (left <= 0 || !place.isConnected) clearInterval(ticker);
-    }, 250);
+    });
   }
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "bulk-done") count();
