@@ -8,15 +8,15 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
+        from approvals import examination
         from approvals.collaboration import receivers as collaboration_receivers
-        from approvals.examination.examiner import DeskExaminer
-        from approvals.intake.senders import announce_change
-        from mirror import examination
+        from approvals.intake.webhooks import announce_change
+        from mirror import store
         from mirror.models import Connection
         from mirror.threads import fetch as thread_receivers
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
-        examination.register(DeskExaminer())
+        store.register_examiner(examination)
         thread_receivers.connect()
         collaboration_receivers.connect()

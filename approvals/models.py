@@ -302,6 +302,14 @@ class SavedView(models.Model):
         return self.name
 
 
+class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
+    """Reads of what admins made rules count."""
+
+    def points_by_rule(self) -> dict[str, int]:
+        """Return the points that admins gave rules; a rule that is not among them counts as published."""
+        return {rule: points for rule, points in self.values_list("rule", "points") if points is not None}
+
+
 class RuleWeight(models.Model):
     """The points that admins give a published risk rule instead of its own; without points, it counts as published."""
 
@@ -312,6 +320,8 @@ class RuleWeight(models.Model):
     # Up to where, oldest first, what is held has been weighed again; empty: all of it has.
     weighed_to = models.DateTimeField(null=True)
     weighed_to_key = models.BigIntegerField(default=0)
+
+    objects = RuleWeightQuerySet.as_manager()
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(points__lte=100), name="rule_weight_points")]

@@ -1,16 +1,14 @@
-"""Says which connection a row belongs to, and since when that is not well: what a worker's places are shared by."""
+"""Celery's tasks of the desk; each that asks MultiMail runs in a slot of its row's connection."""
 
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
 from celery import shared_task
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
@@ -29,7 +27,7 @@ from policy.allowlists import applicable, gates, refusals
 from policy.models import GateList
 
 # From a row to its connection.
-_WAYS: dict[Any, str] = {
+_CONNECTION_PATHS: dict[Any, str] = {
     Message: "connection__",
     Decision: "message__connection__",
     AttachedFile: "message__connection__",
@@ -39,39 +37,56 @@ _WAYS: dict[Any, str] = {
 }
 
 
-def connection_of(model: Any, row_id: int) -> tuple[int, datetime | None] | None:
-    """Return the key of a row's connection, and since when it fails; None where there is no such row any more."""
-    way = _WAYS[model]
-    rows = model.objects.filter(pk=row_id).values_list(f"{way}id", f"{way}failing_since")
-    found: tuple[int, datetime | None] | None = rows.first()
-    return found
-
-
 log = logging.getLogger(__name__)
 
-# The worker says how many threads it has.
-ROOMS = ConnectionSlots(threads=8)
+SLOTS = ConnectionSlots(threads=8)
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5
 # A long duty lets others have its thread so often.
 AT_A_TIME = 5.0
 
 
-@shared_task
+def _in_slot(model: Any, *, is_urgent: bool = False) -> Callable[[Callable[[int], str]], Any]:
+    """Make a task that runs in a slot of its row's connection, or is queued until there is one."""
+    connection_path = _CONNECTION_PATHS[model]
+
+    def task_of(command: Callable[[int], str]) -> Any:
+        @shared_task
+        @wraps(command)
+        def task(row_id: int) -> str:
+            rows = model.objects.filter(pk=row_id)
+            found = rows.values_list(f"{connection_path}id", f"{connection_path}failing_since").first()
+            if found is None:
+                return "gone"
+            connection, failing_since = found
+            entry = None
+            try:
+                with SLOTS.enter(
+                    connection, (task.name, row_id), is_well=failing_since is None, is_urgent=is_urgent
+                ) as entry:
+                    return command(row_id) if entry.is_in else "no room now"
+            finally:
+                for name, key in entry.next if entry else ():
+                    enqueue(name, key)
+
+        return task
+
+    return task_of
+
+
+@_in_slot(Message)
 def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
-    said = _in_room(hydrate, Message, message_id, lambda: reads.hydrate(message_id=message_id, now=clock()))
-    if said in ("not now", "to be continued"):
+    outcome = reads.hydrate(message_id=message_id, now=clock())
+    if outcome in ("not now", "to be continued"):
         enqueue(hydrate.name, message_id, countdown=NEXT_READ)
-    return said
+    return outcome
 
 
-@shared_task
+@_in_slot(Decision, is_urgent=True)
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
-    # Nothing in it goes by this clock: what is due is asked of the database in the same statement that takes it.
-    command = partial(execute.run_decision, decision_id=decision_id, now=timezone.now())
-    return _in_room(execute_decision, Decision, decision_id, command)
+    return execute.run_decision(decision_id=decision_id)
 
 
 @shared_task
@@ -81,25 +96,19 @@ def execute_due(_: int = 0) -> str:
     return "woken"
 
 
-@shared_task
+@_in_slot(Connection)
 def read_connection(connection_id: int) -> str:
     """Reconcile one connection."""
-    said = _in_room(
-        read_connection,
-        Connection,
-        connection_id,
-        lambda: reads.read_everything(connection_id=connection_id, now=clock()),
-    )
-    if said == "to be continued":
+    outcome = reads.read_everything(connection_id=connection_id, now=clock())
+    if outcome == "to be continued":
         enqueue(read_connection.name, connection_id)
-    return said
+    return outcome
 
 
-@shared_task
+@_in_slot(Connection)
 def read_suppressed(connection_id: int) -> str:
     """Read whom MultiMail writes to no more."""
-    command = partial(address_lists.read_suppressed, connection_id=connection_id)
-    return _in_room(read_suppressed, Connection, connection_id, command)
+    return address_lists.read_suppressed(connection_id=connection_id)
 
 
 @shared_task
@@ -109,12 +118,10 @@ def read_all_suppressed() -> str:
     return "woken"
 
 
-@shared_task
+@_in_slot(Connection)
 def read_refusals(connection_id: int) -> str:
     """Read what the gate of one connection refused."""
-    return _in_room(
-        read_refusals, Connection, connection_id, lambda: refusals.read_refusals(connection_id=connection_id)
-    )
+    return refusals.read_refusals(connection_id=connection_id)
 
 
 @shared_task
@@ -124,10 +131,10 @@ def read_all_refusals() -> str:
     return "woken"
 
 
-@shared_task
+@_in_slot(GateList)
 def push_list(gate_list_id: int) -> str:
     """Bring one allowlist to its gate."""
-    return _in_room(push_list, GateList, gate_list_id, lambda: gates.push_list(gate_list_id=gate_list_id))
+    return gates.push_list(gate_list_id=gate_list_id)
 
 
 @shared_task
@@ -138,15 +145,10 @@ def push_lists(_: int = 0) -> str:
     return "woken"
 
 
-@shared_task
+@_in_slot(Connection)
 def read_mailboxes(connection_id: int) -> str:
     """Read the mailboxes of one connection."""
-    return _in_room(
-        read_mailboxes,
-        Connection,
-        connection_id,
-        lambda: mailboxes.read_mailboxes(connection_id=connection_id) or "read",
-    )
+    return mailboxes.read_mailboxes(connection_id=connection_id) or "read"
 
 
 @shared_task
@@ -156,11 +158,10 @@ def read_all_mailboxes() -> str:
     return "woken"
 
 
-@shared_task
+@_in_slot(Connection)
 def read_contacts(connection_id: int) -> str:
     """Read the contacts of an account, for lists that go by them."""
-    command = partial(address_lists.read_contacts, connection_id=connection_id)
-    return _in_room(read_contacts, Connection, connection_id, command)
+    return address_lists.read_contacts(connection_id=connection_id)
 
 
 @shared_task
@@ -176,34 +177,34 @@ def count_hits(_: int = 0) -> str:
     return _for_a_while(count_hits, 0, partial(applicable.count_hits, limit=100)) or "counted"
 
 
-@shared_task
+@_in_slot(Decision)
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    return _in_room(resolve_decision, Decision, decision_id, lambda: resolve.resolve(decision_id=decision_id))
+    return resolve.resolve(decision_id=decision_id)
 
 
-@shared_task
+@_in_slot(Message)
 def ask_about(message_id: int) -> str:
     """Ask what became of one message whose next event is late."""
-    return _in_room(ask_about, Message, message_id, lambda: reads.ask_about(message_id=message_id, now=clock()))
+    return reads.ask_about(message_id=message_id, now=clock())
 
 
-@shared_task
+@_in_slot(AttachedFile)
 def fetch_file(file_id: int) -> str:
     """Fetch one attached file."""
-    return _in_room(fetch_file, AttachedFile, file_id, lambda: fetch.fetch_file(file_id=file_id))
+    return fetch.fetch_file(file_id=file_id)
 
 
-@shared_task
+@_in_slot(Thread)
 def read_thread(thread_id: int) -> str:
     """Read one thread."""
-    return _in_room(read_thread, Thread, thread_id, lambda: conversations.read_thread(thread_id=thread_id))
+    return conversations.read_thread(thread_id=thread_id)
 
 
-@shared_task
+@_in_slot(Message)
 def freshen_thread(message_id: int) -> str:
     """Read the thread of a message that somebody opened, if that was not done a moment ago."""
-    return _in_room(freshen_thread, Message, message_id, lambda: conversations.freshen_thread(message_id=message_id))
+    return conversations.freshen_thread(message_id=message_id)
 
 
 @shared_task
@@ -280,21 +281,6 @@ def reconcile_all() -> str:
 def forget() -> str:
     """Delete old webhooks, old files' bytes and old threads, a few at a time."""
     return f"{retain.forget_webhooks()} + {retain.forget_files()} + {retain.forget_threads()} forgotten"
-
-
-def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> str:
-    """Run a command in a slot of its row's connection, or queue the task until there is one."""
-    if (found := connection_of(model, row_id)) is None:
-        return "gone"
-    connection, failing_since = found
-    job, is_urgent = (task.name, row_id), task is execute_decision
-    entry = None
-    try:
-        with ROOMS.enter(connection, job, is_well=failing_since is None, is_urgent=is_urgent) as entry:
-            return command() if entry.is_in else "no room now"
-    finally:
-        for name, key in entry.next if entry else ():
-            enqueue(name, key)
 
 
 def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:

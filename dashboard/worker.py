@@ -42,9 +42,9 @@ def main(name: str, queues: str, threads: str = "") -> int:
     if threads:
         # Only now: Celery has loaded the apps.
         from alerts.deliveries.drain import AT_ONCE
-        from approvals.tasks import ROOMS
+        from approvals.tasks import SLOTS
 
-        ROOMS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
+        SLOTS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
         Watch().begin()
     worker.start()
     return int(worker.exitcode or 0)

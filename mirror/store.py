@@ -4,10 +4,10 @@ What people decided is stored elsewhere. An event fills only what is not known y
 in any order and each leaves something out, so the same fields result in any order. What a read brought is not touched.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from django.db.models.functions import Now
 
@@ -16,16 +16,42 @@ from common.enqueue import enqueue
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
-from mirror.event_details import details_of_content
-from mirror.examination import examiner
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
+from mirror.recording import details_of_content
 from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
 from people.actors import Actor
 from upstream.events import Event, direction_of, read_time
 
 # How many files of a message are fetched; the page only names the others.
 MAX_FILES = 50
+
+
+class Examiner(Protocol):
+    """What the review desk works out of a content that is being stored; the mirror knows neither policy nor decisions.
+
+    The desk registers its module when Django starts (docs/adr/0018).
+    """
+
+    def version_before(self, message: Message) -> Message | None:
+        """Return the message whose request for changes this one answers; None where there is none."""
+
+    def findings(self, message: Message, content: Content, *, may_have_left: bool) -> list[dict[str, Any]]:
+        """Return what is risky about the content, worst first, as it is stored with the revision."""
+
+    def queue_columns(
+        self, message: Message, content: Content, findings: Iterable[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Return the columns of a message that the queue sorts, filters and searches by."""
+
+
+_examiner: Examiner
+
+
+def register_examiner(examiner: Examiner) -> None:
+    """Have every content examined by this from now on."""
+    global _examiner
+    _examiner = examiner
 
 
 def expect_parts(message: Message, content: Content) -> None:
@@ -210,7 +236,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     _copy_row(message, row)
-    if message.hydrated_at is None and (before := examiner().version_before(message)):
+    if message.hydrated_at is None and (before := _examiner.version_before(message)):
         message.answers, message.try_number = before, before.try_number + 1
     if current is None or new is not None:
         # Only here is known what kind of message it is, and it is compared with messages of that kind alone.
@@ -220,7 +246,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.hydrated_at = message.hydrated_at or now
     # By the clock that reads begin by.
     message.seen_at = Now()
-    for name, value in examiner().queue_columns(message, shown, current.findings).items():
+    for name, value in _examiner.queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
     message.save()
     if new is not None:
@@ -257,7 +283,7 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
         content=stored,
         coverage=coverage,
         fingerprint=found,
-        findings=examiner().findings(message, content, may_have_left=has_doubt),
+        findings=_examiner.findings(message, content, may_have_left=has_doubt),
     )
     record(
         "message.changed" if before else "message.fetched",

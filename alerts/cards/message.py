@@ -23,8 +23,7 @@ from alerts.cards.markup import (
 )
 from alerts.models import Destination
 from approvals.decisions.status import Status, shown_status, status_of
-from approvals.examination.weights import weights_to_show
-from approvals.models import Claim
+from approvals.models import Claim, RuleWeight
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Message
@@ -84,7 +83,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     """Return what the card of `message` may say there. The message's text is shown at the fullest level only."""
     revision, is_full = message.revision, destination.privacy == Destination.Privacy.FULL
     findings = revision.findings if revision else []
-    risk = score_of(findings, weights_to_show() if findings else {})
+    risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
     claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
     content = revision.content if revision else {}

@@ -18,8 +18,8 @@ from alerts.models import Delivery, Destination
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
-from mirror.event_details import NAMED
 from mirror.models import Connection, Message
+from mirror.recording import NAMED
 from mirror.states import DecisionState, MessageState, Outcome
 from outgoing.guarded import TOTAL_TIMEOUT
 

@@ -21,12 +21,12 @@ from approvals.decisions.status import AvailableActions, Status, available_actio
 from approvals.errors import VerdictNotAllowed
 from approvals.models import Decision, OpenedPart
 from approvals.querysets.messages import desk_messages, read_decisions
-from approvals.recording import record_about
 from audit.recording import record
 from audit.trail import recorded_versions
 from common.identifiers import uuid7
 from mirror.errors import DeskError
 from mirror.models import Message
+from mirror.recording import record_about
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor, Role
 
@@ -48,7 +48,7 @@ class ItemResult:
 
 
 def decide_batch(
-    *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str, now: datetime
+    *, sheet: Sheet, ticked: Sequence[OnSheet], actor: Actor, outcome: str, reason: str
 ) -> list[ItemResult]:
     """Give the same verdict on each message that was ticked on a sheet, each in a transaction of its own.
 
@@ -71,7 +71,6 @@ def decide_batch(
                 outcome=outcome,
                 fingerprint=one.fingerprint,
                 reason=reason,
-                now=now,
                 batch=batch,
             )
             ended.append(ItemResult(one.message, given.decision))
@@ -98,7 +97,7 @@ def decide_batch(
     return ended
 
 
-def undo_batch(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[ItemResult]:
+def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
     """Take back what has not left of these, each by itself. What is too late is named.
 
     All of them are postponed first, so that the last one is not sent while the others are undone.
@@ -109,7 +108,7 @@ def undo_batch(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list
     ended = []
     for message in wanted:
         try:
-            ended.append(ItemResult(message, undo_decision(message=message, actor=actor, now=now)))
+            ended.append(ItemResult(message, undo_decision(message=message, actor=actor)))
         except DeskError as error:
             ended.append(ItemResult(message, sentence=error.sentence))
     return ended

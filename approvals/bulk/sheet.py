@@ -13,13 +13,13 @@ from django.core import signing
 
 from approvals.decisions.ruling import rulings_for
 from approvals.decisions.status import Status, available_actions, shown_status
-from approvals.examination.weights import weights_to_show
 from approvals.message_page.content.addresses import Field, lines_of_many, with_lists
 from approvals.message_page.content.origin import stated_reason
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.content.source import Stretch, stretch_of
 from approvals.message_page.findings import FoundLine, findings_of
 from approvals.message_page.sheet import unseen_fields
+from approvals.models import RuleWeight
 from approvals.querysets.messages import desk_messages
 from approvals.queue.rows import Expiry, expiry_of, live_claim
 from common.fingerprint import Attachment, Content
@@ -195,7 +195,7 @@ def _items(
     actor: Actor,
     now: datetime,
 ) -> list[Item]:
-    weights = weights_to_show()
+    weights = RuleWeight.objects.points_by_rule()
     contents = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
     lines = lines_of_many([(one, content) for one, _, content in contents], actor=actor)
     late, files = came_since(messages), _files_of(messages)

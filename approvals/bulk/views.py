@@ -13,7 +13,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wake_ups
 from approvals.bulk.batch import (
     decide_batch,
     done_context,
@@ -98,16 +97,13 @@ def decide(request: DeskRequest) -> HttpResponse:
         return _refuse(request, None, form, error.sentence)
     if not is_valid:
         return _refuse(request, shown, form, form.first_error())
-    now, outcome, reason = timezone.now(), form.cleaned_data["outcome"], form.cleaned_data["reason"]
+    outcome, reason = form.cleaned_data["outcome"], form.cleaned_data["reason"]
     # Many messages leave by one press. Nothing leaves by a rejection, and an agent can send again.
     if outcome == Outcome.APPROVE and not has_just_proved(request):
         return ask_first(request)
     if again := find_repeat(request.session, shown, ticked, outcome=outcome, actor=actor):
         return redirect(_done_address(again))
-    ended = decide_batch(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)
-    for one in ended:
-        if one.decision is not None:
-            wake_ups.execute(one.decision, now=now)
+    ended = decide_batch(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason)
     query = filters_of(request).suffix
     batch = store_batch(request.session, shown, ended, outcome=outcome, typed=_typed(request), query=query)
     return redirect(_done_address(batch))
@@ -146,7 +142,7 @@ def undo(request: DeskRequest) -> HttpResponse:
         return redirect("queue")
     only = form.value("id")
     wanted = [one for one in may_undo(batch, request.actor) if only in (None, one)]
-    ended = undo_batch(messages=wanted, actor=request.actor, now=timezone.now())
+    ended = undo_batch(messages=wanted, actor=request.actor)
     undone = sum(one.decision is not None for one in ended)
     if undone:
         messages.info(request, f"{undone} undone, and held again.", extra_tags="desk")

@@ -10,10 +10,10 @@ from approvals.collaboration.snooze import ASKED, unsnooze_for
 from approvals.decisions.ruling import lock_visible
 from approvals.models import Comment, Question
 from approvals.reconcile.ask_again import may_look
-from approvals.recording import record_about
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
+from mirror.recording import record_about
 from people.actors import Actor
 from people.models import Person
 

@@ -8,11 +8,11 @@ from approvals.decisions.ruling import lock_visible
 from approvals.models import Snooze
 from approvals.querysets.collaboration import SnoozeQuerySet
 from approvals.querysets.messages import awaits_review
-from approvals.recording import record_about
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import ActNotAllowed
 from mirror.querysets import BACK_BEFORE
+from mirror.recording import record_about
 from people.actors import Actor, worker
 
 MOST = timedelta(days=30)

@@ -14,20 +14,22 @@ from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, shown_context, unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.recording import record_about
 from audit.recording import EntryPosition, reserve
 from audit.trail import first_at, last_of
+from common.enqueue import enqueue
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror.errors import InvalidTransition
 from mirror.models import Message
+from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
 from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.evaluation import Ruling
 
+EXECUTE = "approvals.tasks.execute_decision"
 REFERENCE_BITS = 50
 # After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
@@ -58,7 +60,6 @@ def give_verdict(
     outcome: str,
     fingerprint: str,
     reason: str,
-    now: datetime,
     thread_read: int = 0,
     risk_read: Collection[str] = (),
     batch: BatchInfo | None = None,
@@ -123,7 +124,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPos
 
 
 @atomic_with_retry
-def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+def undo_decision(*, message: UUID, actor: Actor) -> Decision:
     """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
@@ -218,6 +219,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
     )
     decision.refresh_from_db(fields=["due_at"])
     _record_decided(decision, actor)
+    enqueue(EXECUTE, decision.pk)
     return decision
 
 
@@ -238,6 +240,9 @@ def _decide(
         due_at=at + window + (extra if window else timedelta(0)),
     )
     _record_decided(decision, actor, place=place)
+    # Both times are the database's: this host's clock may be off.
+    seconds = (decision.due_at - at).total_seconds()
+    enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
     return decision
 
 

@@ -7,7 +7,7 @@ lock held, and ends the row by compare-and-set. A crash at any instruction leave
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -45,7 +45,7 @@ _PAUSES = (0.1, 0.5, 2.0)
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 
-def run_decision(*, decision_id: int, now: datetime) -> str:
+def run_decision(*, decision_id: int) -> str:
     """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
     decision = _take(decision_id)
     if decision is None:

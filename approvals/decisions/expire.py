@@ -5,14 +5,13 @@ import logging
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wake_ups
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
-from approvals.recording import record_about
 from mirror import store
 from mirror.models import Message
+from mirror.recording import record_about
 from mirror.states import DecisionEvent
 from people.actors import rule
 
@@ -75,8 +74,7 @@ def _expire(message: Message) -> bool:
         if not decision.can_expire:
             return False
         _stop(decision, f"The time to approve this message was over at {over}.")
-    made = decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
-    wake_ups.execute_now(made)
+    decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
     return True
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 
 from approvals.errors import RiskUnread
-from approvals.examination.weights import weights_to_show
+from approvals.models import RuleWeight
 from common.fingerprint import FINGERPRINT, Content
 from common.forms import SentenceForm
 from mirror.models import Message
@@ -31,7 +31,7 @@ def serious_findings(message: Message) -> tuple[Finding, ...]:
     stored = message.revision.findings if message.revision else []
     if not stored:
         return ()
-    weights = weights_to_show()
+    weights = RuleWeight.objects.points_by_rule()
     findings = [restored(one) for one in stored]
     if score(findings, weights).level != "high":
         return ()

@@ -10,13 +10,13 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import wake_ups
 from approvals.decisions import settle
 from approvals.models import Decision
-from approvals.recording import record_about
+from common.enqueue import enqueue
 from common.postgres import clock
 from mirror import store
 from mirror.models import Message
+from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, reported_of
 from mirror.sync import health
 from outgoing.backoff import retry_after_attempt
@@ -64,7 +64,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         )
         return _refreshed(decision)
     if _is_changed(error):
-        wake_ups.read_again(message)
+        _enqueue_read(message)
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
@@ -123,7 +123,7 @@ def end_after_close(decision: Decision) -> Decision:
 def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     """End an attempt whose call must not happen, because what is held is not what was decided."""
     message, current = _lock(decision)
-    wake_ups.read_again(message)
+    _enqueue_read(message)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
     return refuse(current, sentence, had_left=had_left)
@@ -191,6 +191,15 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
         due_at=Now() + timedelta(seconds=seconds),
         may_have_left=had_left,
     )
+
+
+def _enqueue_read(message: Message) -> None:
+    """Have the content read that MultiMail holds now, which is another than the desk knows."""
+    if message.connection.is_our_gateway:
+        enqueue("approvals.tasks.ask_about", message.pk)
+    else:
+        # Only the list shows contents there.
+        enqueue("approvals.tasks.read_connection", message.connection_id)
 
 
 def _mark_gone(message: Message) -> None:

@@ -97,7 +97,7 @@ def rulings_for(
     judged = judge_messages(messages, now=now) if judged is None else judged
     found = {}
     for one in messages:
-        stop = next((switch for switch in stops if _stops(switch, one)), None)
+        stop = next((switch for switch in stops if switch_stops(switch, one)), None)
         found[one.pk] = rule(_facts(one, actor, now, stop=stop, files=files, judged=judged[one.pk], authors=authors))
     return found
 
@@ -207,12 +207,14 @@ def _proves(message: Message) -> bool:
     return message.direction == "outbound" and message.connection.is_our_gateway
 
 
-def _stops(stop: KillSwitch, message: Message) -> bool:
-    """Whether a switch keeps this message, as `KillSwitchQuerySet.stopping` tells it."""
-    if stop.mailbox is not None:
-        is_there = message.mailbox_id is None or stop.mailbox_id == message.mailbox_id
-        return is_there and stop.mailbox.connection_id == message.connection_id
-    return stop.connection_id is None or stop.connection_id == message.connection_id
+def switch_stops(switch: KillSwitch, message: Message) -> bool:
+    """Whether a switch keeps this message, as `KillSwitchQuerySet.stopping` says.
+
+    A message whose mailbox is not known is stopped with any mailbox of its connection.
+    """
+    if switch.mailbox is None:
+        return switch.connection_id in (None, message.connection_id)
+    return switch.mailbox.connection_id == message.connection_id and message.mailbox_id in (None, switch.mailbox_id)
 
 
 def _names_of_differing(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:

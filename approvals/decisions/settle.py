@@ -6,10 +6,10 @@ from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
 from approvals.models import Decision, DecisionAttempt, Verdict
-from approvals.recording import record_about
 from audit.trail import last_of
 from common.references import references_in
 from mirror.models import Connection, Message
+from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from people.actors import Actor
 

@@ -11,14 +11,13 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals.examination.weights import weights_to_show
-from approvals.models import OpenedPart
-from approvals.recording import record_about
+from approvals.models import OpenedPart, RuleWeight
 from audit.models import Entry
 from audit.trail import recorded_actions
 from common.postgres.retry import atomic_with_retry
 from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, Part, list_of
 from mirror.models import AttachedFile, Message
+from mirror.recording import record_about
 from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from policy.evaluation import Ruling
@@ -166,7 +165,7 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]
-    weights = weights_to_show() if found else {}
+    weights = RuleWeight.objects.points_by_rule() if found else {}
     together = score(found, weights)
     findings = [
         {

@@ -58,18 +58,18 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, plain)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
-        return Status(_done(decision) if _is_not_told(message, decision) else plain.word, "rose", LEFT)
+        return Status(decision.result if _is_not_told(message, decision) else plain.word, "rose", LEFT)
     if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
         return _under_way(decision, who)
     if message.state == MessageState.GONE and is_settled_by_hand(decision):
         if decision.state == DecisionState.APPLIED:
-            return Status(_done(decision), _TONES[decision.outcome], decision.explanation)
+            return Status(decision.result, _TONES[decision.outcome], decision.explanation)
         return Status("Not carried out", "violet", decision.explanation)
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
         if decision.state == DecisionState.APPLIED and _is_not_told(message, decision):
-            return Status(_done(decision), _TONES[decision.outcome], f"By {who}")
+            return Status(decision.result, _TONES[decision.outcome], f"By {who}")
         if decision.state == DecisionState.APPLIED:
             return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
         return plain
@@ -78,7 +78,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
-        by = f"{_done(decision)} by {who}{unclear if decision.explanation == WINNER_UNKNOWN else ''}"
+        by = f"{decision.result} by {who}{unclear if decision.explanation == WINNER_UNKNOWN else ''}"
         # A mail server has it: that it was read nobody here knows.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")
@@ -94,10 +94,6 @@ def _is_not_told(message: Message, decision: Decision) -> bool:
     return is_behind or message.state == MessageState.GONE
 
 
-def _done(decision: Decision) -> str:
-    return decision.result
-
-
 def _under_way(decision: Decision, who: str) -> Status:
     word, tone = _DECISIONS[decision.state]
     if word == "Sending":
@@ -106,7 +102,7 @@ def _under_way(decision: Decision, who: str) -> Status:
         word = "May still be rejected"
     if decision.state == DecisionState.UNKNOWN and decision.outcome == "approve" and decision.has_been_read_as_held:
         return Status(word, tone, "Seen held twice: it can be sent again")
-    return Status(word, tone, decision.explanation or f"{_done(decision)} by {who}")
+    return Status(word, tone, decision.explanation or f"{decision.result} by {who}")
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:

@@ -1,27 +1,28 @@
 """Commands for a decision whose call may have left: withdraw it, confirm a second call, or settle it by hand."""
 
-from datetime import datetime
 from uuid import UUID
 
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
+from approvals.decisions.decide import EXECUTE
 from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision
-from approvals.recording import record_about
+from common.enqueue import enqueue
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
 from mirror import store
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.querysets import READS_THAT_PROVE
+from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
 from people.actors import Actor, Role
 
 
 @atomic_with_retry
-def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
     """Stop a decision whose call may have left: it may still take effect, and is shown so until MultiMail tells.
 
     Where nothing has left after all, it is undone. Raises AlreadyDecided when there is nothing left to stop.
@@ -34,7 +35,7 @@ def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision
         raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
     left = decision.may_have_left
     try:
-        return settle.advance(
+        stopped = settle.advance(
             decision,
             event=DecisionEvent.WITHDRAW if left else DecisionEvent.UNDO,
             actor=actor,
@@ -47,10 +48,12 @@ def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision
         )
     except InvalidTransition:
         raise AlreadyDecided("MultiMail does not hold the message any more: say what became of it.") from None
+    enqueue("approvals.tasks.resolve_decision", stopped.pk)
+    return stopped
 
 
 @atomic_with_retry
-def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
+def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
     """Let an approve of unknown outcome go out again, once reading has shown twice that MultiMail still holds it."""
     locked = _lock_for_reviewer(message, actor)
     decision = locked.decisions.live().under_lock().first()
@@ -67,6 +70,7 @@ def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
             shown=decision.revision.fingerprint,
             current=locked.revision.fingerprint if locked.revision else "",
         )
+    enqueue(EXECUTE, decision.pk)
     return settle.advance(
         decision,
         event=DecisionEvent.CONFIRM,
@@ -77,7 +81,7 @@ def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
 
 
 @atomic_with_retry
-def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datetime) -> Decision:
+def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decision:
     """Say what became of a decision that MultiMail no longer tells of: by a reviewer of the mailbox, or an admin."""
     locked = lock_visible(message, actor=actor)
     is_admin = actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id)

@@ -4,6 +4,7 @@ import hashlib
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
@@ -15,10 +16,9 @@ from common.logs import trace_id
 from common.postgres.retry import retry_transaction
 from common.postgres.rows import batch, insert, unbatched
 from mirror import store
-from mirror import store as mirror
 from mirror.errors import ActNotAllowed
-from mirror.event_details import details_of
 from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.recording import details_of
 from mirror.states import MessageEvent, MessageState, contradicts, implied_event, reported_of
 from people.actors import Actor, Role, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
@@ -68,7 +68,7 @@ class _Known:
     """What the desk knows of an event's message, asked for together with other statements. It locks the message."""
 
     def __init__(self, connection: Connection, event: Event) -> None:
-        mirror.lock_id(connection.pk, upstream_id=event.email_id)
+        store.lock_id(connection.pk, upstream_id=event.email_id)
         self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
         self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
         self.place = ReservedPosition()
@@ -91,12 +91,12 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     """
     read = _read(body)
 
-    def store(*, error: str = "") -> Stored:
+    def store_event(*, error: str = "") -> Stored:
         row = _row(connection, read, body, secret_used, error)
         return _store(connection, row, read, webhook(connection.slug, address=address))
 
     try:
-        return retry_transaction(store)
+        return retry_transaction(store_event)
     except (OperationalError, InterfaceError):
         # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
         raise
@@ -105,12 +105,12 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     try:
         # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
         with unbatched():
-            return retry_transaction(store)
+            return retry_transaction(store_event)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("webhook not applied", extra={"connection": connection.slug})
-        return store(error=f"{type(error).__name__} while applying; see the log.")
+        return store_event(error=f"{type(error).__name__} while applying; see the log.")
 
 
 def _read(body: bytes) -> _Read:
@@ -189,7 +189,7 @@ def _begin(
     place = known.place.take()
     with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
-        message, key = mirror.begin_message(
+        message, key = store.begin_message(
             connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
         )
         if is_old:
@@ -214,10 +214,10 @@ def _meet(
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.
         return Applied(Result.LATE if is_old else Result.APPLIED)
-    moved = mirror.move(message, event=kind, now=now, status=event.status)
+    moved = store.move(message, event=kind, now=now, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
-        moved = mirror.move(message, event=MessageEvent.RELEASED, now=now)
+        moved = store.move(message, event=MessageEvent.RELEASED, now=now)
     if kind in _DECIDING:
         # Also one that comes too late to move the message: what it says of the decision still holds.
         settle.settle_by_report(
@@ -228,8 +228,8 @@ def _meet(
             actor=actor,
         )
     if not moved:
-        tell = _record_late if _called(message) == was_called else _record_named
-        tell(message, event, actor, place)
+        record_it = _record_late if _called(message) == was_called else _record_named
+        record_it(message, event, actor, place)
         is_other = contradicts(message.state, kind)
         ask = message if is_other or _must_ask(message, kind) else None
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
@@ -259,48 +259,34 @@ def _called(message: Message) -> tuple[object, ...]:
 
 
 def _record_named(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
-    """Note an event that moved nothing, and told what the message is: whoever was shown it is shown that."""
-    record(
-        "message.named",
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details=_details(message, event) | {"event": event.name},
-        about=message,
-        place=place,
-    )
+    """Record an event that moved nothing but says what the message is, so that cards show that."""
+    _record("message.named", message, actor, place, details=_details(message, event) | {"event": event.name})
 
 
 def _record_late(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
-    record(
-        "webhook.late",
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        details={"event": event.name},
-        about=message,
-        place=place,
-    )
+    _record("webhook.late", message, actor, place, details={"event": event.name})
 
 
 def _record_event(
     message: Message, event: Event, kind: str, actor: Actor, place: EntryPosition | None = None, *, found: str = ""
 ) -> None:
-    action = "message.held" if kind == MessageEvent.PENDING else f"message.{kind}"
-    record(
-        action,
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
+    _record(
+        "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
+        message,
+        actor,
+        place,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
-        about=message,
-        place=place,
     )
 
 
+def _record(action: str, message: Message, actor: Actor, place: EntryPosition | None, **fields: Any) -> None:
+    connection, public_id = message.connection_id, message.public_id
+    record(action, actor=actor, connection=connection, message=public_id, about=message, place=place, **fields)
+
+
 def _details(message: Message, event: Event) -> dict[str, str]:
-    return details_of(message, recipients=message.recipients, trigger=message.trigger, key=event.key_name or event.key)
+    return details_of(message, key=event.key_name or event.key)
 
 
 @transaction.atomic

@@ -1,23 +1,38 @@
 """Where MultiMail's webhooks arrive: signature over the raw body, then one transaction, then an answer.
 
 It knows no cookies and no sessions: the signature is all that counts, so this is the one address without a CSRF token.
+
+Connections are remembered for a moment by the id in their webhook's address. Why that is right: what is remembered is
+never older than KEEP_SECONDS when it counts, so a secret that was removed works for at most that long. An id that is
+not remembered is always looked up, so a connection that was just made is known at once. And before a signature is
+refused, Redis is asked whether any connection has changed since this process last read one: a secret that was just
+added is accepted by the next event. Only where Redis is away, or somebody wrote to the table past Django, it may take
+KEEP_SECONDS, and MultiMail sends again what was refused. So a forged webhook costs no statement but the one that each
+second costs anyway.
 """
 
 import hashlib
 import json
 import logging
+import time
+import uuid
+from typing import Any
 
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
+from django.db import transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q
+from django.db.models.functions import Now
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from approvals import wake_ups
-from approvals.intake import ingest, senders
+from approvals.intake import ingest
+from approvals.intake.unsigned import CHANGED, count_unsigned
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
+from common.enqueue import enqueue, send
 from common.logs import traced
 from mirror.models import Connection
 from upstream.events import REFUSED
@@ -26,6 +41,8 @@ from upstream.signatures import HEADER, verify
 log = logging.getLogger(__name__)
 
 MAX_BODY = 256 * 1024
+KEEP_SECONDS = 1.0
+_OVERLAPS = "previous_secret_is_valid"
 
 
 @csrf_exempt
@@ -50,7 +67,7 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
 def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     if settings.HTTPS and came_unencrypted(request):
         return _refused(403, "Send webhooks to the https address; what came unencrypted could be read on its way.")
-    connection = senders.sender(webhook_id)
+    connection = sender(webhook_id)
     if connection is None:
         return _refused(404, "No connection has this webhook address. Copy it again from the connection's page.")
     if not _is_json(request.content_type or ""):
@@ -61,11 +78,11 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
     given = request.headers.get(HEADER, "")
-    secret_used = verify(body, given, senders.secrets_of(connection))
+    secret_used = verify(body, given, secrets_of(connection))
     if not secret_used:
-        counted = senders.count_unsigned(connection=connection.pk, address=client_address(request))
-        changed = senders.sender_if_changed(webhook_id, counted.change) if counted.is_known else None
-        secret_used = verify(body, given, senders.secrets_of(changed)) if changed else ""
+        counted = count_unsigned(connection=connection.pk, address=client_address(request))
+        changed = sender_if_changed(webhook_id, counted.change) if counted.is_known else None
+        secret_used = verify(body, given, secrets_of(changed)) if changed else ""
         if not changed or not secret_used:
             return _unsigned(connection, counted.wait)
         connection = changed
@@ -77,11 +94,11 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
         stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, address=address)
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.fetch is not None:
-            wake_ups.hydrate(stored.fetch)
+            enqueue("approvals.tasks.hydrate", stored.fetch.pk)
         if stored.ask is not None:
-            wake_ups.ask_about(stored.ask)
+            enqueue("approvals.tasks.ask_about", stored.ask.pk)
         if stored.event is not None and stored.event.name == REFUSED:
-            wake_ups.read_refusals(connection)
+            enqueue("approvals.tasks.read_refusals", connection.pk)
     if stored.problem:
         return _json(400, {"error": stored.problem, "stored": True})
     return _json(200, {"result": stored.result})
@@ -118,3 +135,65 @@ def _json(status: int, content: dict[str, object]) -> HttpResponse:
     answer = HttpResponse(json.dumps(content), content_type="application/json", status=status)
     answer.headers["Content-Length"] = str(len(answer.content))
     return answer
+
+
+# By the webhook's id: the connection, and when it was read.
+_remembered: dict[str, tuple[Connection, float]] = {}
+_seen_change: str | None = None
+
+
+def sender(webhook_id: str) -> Connection | None:
+    """Return the connection with this webhook id; None where there is none."""
+    connection, read_at = _remembered.get(webhook_id, (None, 0.0))
+    if connection is not None and time.monotonic() - read_at < KEEP_SECONDS:
+        return connection
+    return _read(webhook_id)
+
+
+def secrets_of(connection: Connection) -> dict[str, str]:
+    """Return the secrets that sign for this connection now, by name."""
+    secrets = {"current": connection.webhook_secret}
+    if getattr(connection, _OVERLAPS, False):
+        secrets["previous"] = connection.previous_webhook_secret
+    return secrets
+
+
+def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
+    """Return the connection as it is now, if one has changed since this process looked; else None.
+
+    `change` is what Redis holds under CHANGED.
+    """
+    global _seen_change
+    if change == _seen_change:
+        return None
+    _remembered.clear()
+    connection = _read(webhook_id)
+    _seen_change = change
+    return connection
+
+
+def announce_change(**_: Any) -> None:
+    """Forget what is remembered, here at once and, after commit, in all processes: a connection has changed."""
+    _remembered.clear()
+    transaction.on_commit(_tell_all, robust=True)
+
+
+def _tell_all() -> None:
+    _remembered.clear()
+    send("SET", CHANGED, uuid.uuid4().hex)
+
+
+def _read(webhook_id: str) -> Connection | None:
+    began = time.monotonic()
+    # Judged by the database's clock: one host's may be off, and would refuse what is valid.
+    overlaps = ExpressionWrapper(
+        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None), output_field=BooleanField()
+    )
+    found = Connection.objects.at_work().annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
+    # PostgreSQL cannot even be asked for U+0000.
+    connection = None if "\0" in webhook_id else found.first()
+    if connection is None:
+        _remembered.pop(webhook_id, None)
+    elif webhook_id not in _remembered or _remembered[webhook_id][1] < began:
+        _remembered[webhook_id] = connection, began
+    return connection

@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wake_ups
 from approvals.decisions.shown import key_of, links_key, note_opened_part, note_served
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import rendered_message_of
@@ -25,14 +24,15 @@ from approvals.message_page.side_panel import files_context, unread_context
 from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch, message_address
 from approvals.models import Verdict
 from approvals.queue.views import filters_of
-from approvals.recording import record_about
 from audit.models import Entry
 from audit.trail import first_at, lines
 from common.pages import DeskRequest, page_or_fragment
 from mirror.attachments.preview import document_of
 from mirror.models import AttachedFile, Message
+from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
+from mirror.threads.fetch import enqueue_freshen
 from people.accounts.profile import set_text_first
 from people.actors import Actor
 from rendering import stripped
@@ -180,7 +180,7 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_visible_message_or_404(request.actor, public_id)
     conversation = conversation_of(message)
     if request.method != "HEAD" and not is_prefetch(request):
-        wake_ups.freshen_thread(message)
+        enqueue_freshen(message)
         if conversation.messages:
             details = {"letters": str(len(conversation.messages))}
             note_opened_part(

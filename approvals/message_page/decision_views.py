@@ -16,7 +16,6 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wake_ups
 from approvals.decisions.decide import give_verdict, note_refusal, undo_decision
 from approvals.decisions.forms import SettleForm, VerdictForm, with_preset
 from approvals.decisions.high_risk import Asked, HighRiskForm, recipient_question, serious_findings
@@ -75,9 +74,9 @@ def _decide(
 
     What changed since the version that was posted is shown in the same answer.
     """
-    actor, now = request.actor, timezone.now()
+    actor = request.actor
     try:
-        given = give_verdict(message=message.public_id, actor=actor, now=now, **posted)
+        give_verdict(message=message.public_id, actor=actor, **posted)
     except DeskError as error:
         note_refusal(message, actor=actor, outcome=posted["outcome"], sentence=error.sentence)
         return answer_with_message(
@@ -88,7 +87,6 @@ def _decide(
             typed=typed,
             seen_fingerprint=posted["fingerprint"],
         )
-    wake_ups.execute(given.decision, now=now)
     return _show_next(request, message)
 
 
@@ -123,7 +121,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
 @require_POST
 def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a decision back while it has not left, and show the message again, which is held."""
-    return _run(request, public_id, lambda: undo_decision(message=public_id, actor=request.actor, now=timezone.now()))
+    return _run(request, public_id, lambda: undo_decision(message=public_id, actor=request.actor))
 
 
 @login_required
@@ -205,23 +203,14 @@ def _page(
 @require_POST
 def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Stop a decision whose call may have left; it may still take effect."""
-
-    def command() -> None:
-        wake_ups.resolve(withdraw_decision(message=public_id, actor=request.actor, now=timezone.now()))
-
-    return _run(request, public_id, command)
+    return _run(request, public_id, lambda: withdraw_decision(message=public_id, actor=request.actor))
 
 
 @login_required
 @require_POST
 def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Let an approval go out again that reading has shown to have had no effect."""
-    now = timezone.now()
-
-    def command() -> None:
-        wake_ups.execute(confirm_approval(message=public_id, actor=request.actor, now=now), now=now)
-
-    return _run(request, public_id, command)
+    return _run(request, public_id, lambda: confirm_approval(message=public_id, actor=request.actor))
 
 
 @login_required
@@ -236,7 +225,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _run(
         request,
         public_id,
-        lambda: settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect, now=timezone.now()),
+        lambda: settle_by_hand(message=public_id, actor=request.actor, took_effect=took_effect),
     )
 
 
@@ -252,9 +241,8 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
 
     Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
     """
-    message = get_bare_message_or_404(actor, public_id)
-    look_again(message=public_id, actor=actor, now=timezone.now())
-    wake_ups.look(message)
+    get_bare_message_or_404(actor, public_id)
+    look_again(message=public_id, actor=actor)
 
 
 def _run(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from approvals.examination.weights import weights_to_show
+from approvals.models import RuleWeight
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
@@ -48,7 +48,7 @@ def findings_of(
     """
     findings = [restored(one) for one in message.revision.findings] if message.revision else []
     if weights is None:
-        weights = weights_to_show() if findings else {}
+        weights = RuleWeight.objects.points_by_rule() if findings else {}
     page = reverse("message", args=[message.public_id])
     order = {name: number for number, name in enumerate(RULES)}
     lines = [_line(one, points_of(one, weights), page, query) for one in findings]

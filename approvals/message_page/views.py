@@ -14,7 +14,6 @@ from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wake_ups
 from approvals.collaboration.claims import touch
 from approvals.decisions.decide import came_back
 from approvals.decisions.forms import MAX_REASON, PRESETS
@@ -52,6 +51,7 @@ from mirror.querysets.connections import addresses_of_any
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
+from mirror.threads.fetch import enqueue_freshen
 from people.actors import Actor
 
 
@@ -114,7 +114,7 @@ def answer_with_message(
         if is_opened:
             if context["has_claim"]:
                 touch(message, actor=actor)
-            wake_ups.freshen_thread(message)
+            enqueue_freshen(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(
@@ -253,7 +253,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = get_bare_message_or_404(actor, public_id)
     note_opened(message, actor=actor, fingerprint=ShownForm(request.POST).value("fingerprint") or "")
     touch(message, actor=actor)
-    wake_ups.freshen_thread(message)
+    enqueue_freshen(message)
     return HttpResponse(status=204)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 from django.db import connection as database
 from django.urls import reverse
 
+from approvals.decisions.ruling import switch_stops
 from approvals.models import Decision
-from approvals.operations.items import REVIEWER, Act, AttentionItem, ask_again, named, open_page
+from approvals.operations.items import REVIEWER, REVIEWER_OR_ADMIN, Act, AttentionItem, ask_again, named, open_page
 from approvals.querysets.messages import desk_messages
 from approvals.reconcile.ask_again import may_look, readable_by
 from audit.models import Check
@@ -36,9 +37,9 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
     """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
     return list(
         chain(
-            in_doubt(actor, at_most=READ),
+            _in_doubt(actor),
             _stalled_items(actor, now),
-            refused(actor, at_most=READ),
+            _refused(actor),
             _overdue(actor),
             _connections(actor, now),
             _unread(actor),
@@ -84,7 +85,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
 
 
 def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    for decision, cause in stalled(actor, now, at_most=READ):
+    for decision, cause in _stalled(actor, now):
         act = None
         if cause.place:
             act = Act(cause.label, cause.place)
@@ -224,17 +225,17 @@ class Cause:
     label: str = ""
 
 
-def stalled(actor: Actor, now: datetime, *, at_most: int) -> Iterator[tuple[Decision, Cause]]:
+def _stalled(actor: Actor, now: datetime) -> Iterator[tuple[Decision, Cause]]:
     """Return what should have been carried out and was not, within the actor's reach, oldest first, with its cause."""
     switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
-    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:at_most]:
+    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:READ]:
         yield decision, _cause(decision, switches, now)
 
 
 def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cause:
     message, connection = decision.message, decision.message.connection
     for switch in switches:
-        if _stops(switch, message):
+        if switch_stops(switch, message):
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
             advice = "They leave once it is released; until then each can be undone on its page."
             return Cause(why, advice, reverse("stop"), "See the kill switch")
@@ -242,13 +243,6 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cau
         place = f"{reverse('connections')}#connection-{connection.pk}"
         return Cause(waiting, "They are carried out once it is well again.", place, "See the connection")
     return Cause("No worker has taken them up.", "See whether the workers run.")
-
-
-def _stops(switch: KillSwitch, message: Message) -> bool:
-    """As KillSwitchQuerySet.stopping: a message whose mailbox is not known is stopped with any of its connection."""
-    if switch.mailbox is None:
-        return switch.connection_id in (None, message.connection_id)
-    return switch.mailbox.connection_id == message.connection_id and message.mailbox_id in (None, switch.mailbox_id)
 
 
 def _waiting(connection: Connection, now: datetime) -> str:
@@ -259,45 +253,34 @@ def _waiting(connection: Connection, now: datetime) -> str:
     return ""
 
 
-def in_doubt(actor: Actor, *, at_most: int) -> Iterator[AttentionItem]:
+def _in_doubt(actor: Actor) -> Iterator[AttentionItem]:
     """Return the oldest decisions that a person has to end, or that reading should have ended by now."""
-    found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:at_most]
+    found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:READ]
     for decision in found:
-        tell = {
-            DecisionState.UNKNOWN: _unknown,
-            DecisionState.UNATTRIBUTED: _unattributed,
-            DecisionState.WITHDRAWN: _withdrawn,
-        }[DecisionState(decision.state)]
-        yield tell(decision, actor)
+        if decision.state == DecisionState.UNKNOWN:
+            yield _unknown(decision, actor)
+        elif decision.state == DecisionState.UNATTRIBUTED:
+            yield _unattributed(decision, actor)
+        else:
+            yield _withdrawn(decision, actor)
 
 
 def _unknown(decision: Decision, actor: Actor) -> AttentionItem:
     message = decision.message
     why = decision.explanation or "MultiMail did not answer."
-    what = f"It is not known whether {named(message)} was {decision.word}"
     repeats = message.connection.repeats_unknown_approvals
     if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        return AttentionItem(
-            decision.state,
-            what,
-            decision.changed_at,
-            f"{why} Two complete reads showed it still held, so that the call most likely had no effect.",
-            "Read it once more, then send it again: that is never done by itself.",
-            open_page(actor, message, "Read it, then send again"),
-            message,
-            whose=REVIEWER,
-            several=f"approvals through {message.connection} may not have had their effect",
-        )
-    advice = "The desk finds out by reading, every few seconds; you can have it look now."
+        why = f"{why} Two complete reads showed it still held, so that the call most likely had no effect."
+        advice = "Read it once more, then send it again: that is never done by itself."
+        act, whose = open_page(actor, message, "Read it, then send again"), REVIEWER
+        several = f"approvals through {message.connection} may not have had their effect"
+    else:
+        advice = "The desk finds out by reading, every few seconds; you can have it look now."
+        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+        several = f"decisions through {message.connection} may or may not have been carried out"
+    what = f"It is not known whether {named(message)} was {decision.word}"
     return AttentionItem(
-        decision.state,
-        what,
-        decision.changed_at,
-        why,
-        advice,
-        ask_again(actor, message, "Look again"),
-        message,
-        several=f"decisions through {message.connection} may or may not have been carried out",
+        decision.state, what, decision.changed_at, why, advice, act, message, whose=whose, several=several
     )
 
 
@@ -317,30 +300,32 @@ def _unattributed(decision: Decision, actor: Actor) -> AttentionItem:
 
 
 def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
-    message = decision.message
-    what = f"{named(message)} may still leave"
-    several = f"messages of {message.connection} may still leave"
-    why = decision.explanation or "It was stopped after its call may have gone out."
+    message, whose = decision.message, REVIEWER
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
         advice = "Reject it at MultiMail: what comes first there counts."
         act = open_page(actor, message, "Reject at MultiMail")
-        return AttentionItem(
-            decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several
-        )
-    if message.state == MessageState.GONE:
+    elif message.state == MessageState.GONE:
         advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
         act = open_page(actor, message, "Say what became of it")
-        return AttentionItem(
-            decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several
-        )
-    advice = "The desk finds out by reading what became of it; you can have it look now."
-    act = ask_again(actor, message, "Look again")
-    return AttentionItem(decision.state, what, decision.changed_at, why, advice, act, message, several=several)
+    else:
+        advice = "The desk finds out by reading what became of it; you can have it look now."
+        act, whose = ask_again(actor, message, "Look again"), REVIEWER_OR_ADMIN
+    return AttentionItem(
+        decision.state,
+        f"{named(message)} may still leave",
+        decision.changed_at,
+        decision.explanation or "It was stopped after its call may have gone out.",
+        advice,
+        act,
+        message,
+        whose=whose,
+        several=f"messages of {message.connection} may still leave",
+    )
 
 
-def refused(actor: Actor, *, at_most: int) -> Iterator[AttentionItem]:
+def _refused(actor: Actor) -> Iterator[AttentionItem]:
     """Return the oldest decisions that were not carried out lately, and whose messages are held again."""
-    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:at_most]
+    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:READ]
     for decision in found:
         yield AttentionItem(
             "refused",

@@ -11,7 +11,7 @@ from approvals.reconcile.ask_again import may_look
 from mirror.models import Message, WebhookEvent
 from people.actors import Actor, Role
 
-REVIEWER = "a reviewer of its mailbox"
+REVIEWER, REVIEWER_OR_ADMIN = "a reviewer of its mailbox", "a reviewer or an admin"
 # Of one group a page lists so many by themselves.
 SHOWN = 50
 # What the act of one item is called for all items of its group.
@@ -49,7 +49,7 @@ class AttentionItem:
     message: Message | None = None
     event: WebhookEvent | None = None
     # Who may act where the actor may not.
-    whose: str = "a reviewer or an admin"
+    whose: str = REVIEWER_OR_ADMIN
     several: str = ""
 
     @property

@@ -13,7 +13,6 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import wake_ups
 from approvals.errors import EventAlreadyHandled, http_status
 from approvals.intake.ingest import dismiss_event, replay_event
 from approvals.message_page.decision_views import have_asked
@@ -22,6 +21,7 @@ from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import AttentionItem, grouped
 from approvals.operations.review_speed import paces_for
 from approvals.reconcile.ask_again import carry_out_now
+from common.enqueue import enqueue
 from common.pages import DeskRequest, page_or_fragment
 from mirror.errors import ActNotAllowed, DeskError
 from mirror.models import Message, WebhookEvent
@@ -94,8 +94,6 @@ def carry_out(request: DeskRequest) -> HttpResponse:
     actor: Actor = request.actor
     stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
     tried = carry_out_now(stalled[:200], actor=actor)
-    for decision in tried:
-        wake_ups.execute_now(decision)
     if not tried:
         return _refused(request, ActNotAllowed("There is no such decision that you may have tried."))
     return _done(request, f"Asked for {len(tried)} of them. If nothing changes here, no worker runs.")
@@ -135,9 +133,9 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
     dismiss_event(event_id=event.pk, actor=actor)
     about = Message.objects.visible_to(actor).of_event(event).first()
     if about is None:
-        wake_ups.read_connection(event.connection)
+        enqueue("approvals.tasks.read_connection", event.connection_id)
     else:
-        wake_ups.ask_about(about)
+        enqueue("approvals.tasks.ask_about", about.pk)
 
 
 @login_required

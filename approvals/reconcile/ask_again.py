@@ -1,17 +1,18 @@
 """Commands by which a person has MultiMail asked again, about a message or a whole account."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
 from approvals.models import Decision
-from approvals.recording import record_about
 from audit.recording import record
+from common.enqueue import enqueue
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES, ConnectionQuerySet
+from mirror.recording import record_about
+from mirror.states import MessageState
 from mirror.sync.rows import retry_fetch
 from people.actors import Actor, Role
 
@@ -29,8 +30,8 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 
 
 @transaction.atomic
-def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
-    """Note that the actor has MultiMail asked about a message; one that was left alone gets new tries.
+def look_again(*, message: UUID, actor: Actor) -> None:
+    """Note that the actor has MultiMail asked about a message, and do it; one that was left alone gets new tries.
 
     Raises ActNotAllowed for whoever may only read, or does not see the message.
     """
@@ -39,15 +40,25 @@ def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
     if found is None or not may_look(actor, found):
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have MultiMail asked.")
     if found.fetch_tries >= FETCH_TRIES:
-        return retry_fetch(message=message, actor=actor, now=now)
-    fingerprint = found.revision.fingerprint if found.revision else ""
-    record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
-    return found
+        retry_fetch(message=message, actor=actor)
+    else:
+        fingerprint = found.revision.fingerprint if found.revision else ""
+        record_about("message.asked_about", found, actor=actor, fingerprint=fingerprint)
+    decision = found.decisions.resolvable().first()
+    if decision is not None:
+        enqueue("approvals.tasks.resolve_decision", decision.pk)
+    elif found.hydrated_at is None and found.state == MessageState.HELD:
+        enqueue("approvals.tasks.hydrate", found.pk)
+    elif found.fetch_tries:
+        # It has a newer content that could not be stored: only a whole read brings that.
+        enqueue("approvals.tasks.read_connection", found.connection_id)
+    else:
+        enqueue("approvals.tasks.ask_about", found.pk)
 
 
 @transaction.atomic
 def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decision]:
-    """Note of which of these the actor wants that they are tried at once, and return them: those they may look after.
+    """Have those of these decisions tried at once that the actor may look after, and return them.
 
     Whether one still may go is asked where it is carried out.
     """
@@ -60,14 +71,16 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
             fingerprint=one.revision.fingerprint,
             details={"outcome": one.outcome, "reference": one.reference},
         )
+        enqueue("approvals.tasks.execute_decision", one.pk)
     return theirs
 
 
 @transaction.atomic
 def read_again(*, connection_id: int, actor: Actor) -> Connection:
-    """Note that the actor has a whole account read now. Raises ActNotAllowed for whoever may not."""
+    """Have a whole account read now. Raises ActNotAllowed for whoever may not."""
     found = readable_by(actor).filter(pk=connection_id).first()
     if found is None:
         raise ActNotAllowed("Only a reviewer or an admin of this connection can have it read.")
     record("connection.read_asked", actor=actor, connection=found.pk)
+    enqueue("approvals.tasks.read_connection", found.pk)
     return found

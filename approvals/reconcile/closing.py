@@ -6,15 +6,15 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from approvals.recording import record_about
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
 from mirror import store
-from mirror.event_details import details_of
 from mirror.models import Message, WebhookEvent
+from mirror.recording import details_of, record_about
 from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
 from mirror.sync.health import ACTOR
 from mirror.sync.reads import UpstreamStatus
+from mirror.sync.rows import FOUND_BY_READING
 from people.actors import Actor
 
 _EVENTS = {
@@ -22,7 +22,6 @@ _EVENTS = {
     "rejected": MessageEvent.REJECTED,
     "cancelled": MessageEvent.CANCELLED,
 }
-FOUND = "by reading, no webhook had come"
 
 
 @transaction.atomic
@@ -93,8 +92,7 @@ def _record(message: Message, event: str) -> None:
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
-        details=details_of(message, recipients=message.recipients, trigger=message.trigger)
-        | {"found": FOUND, "reason": message.upstream_reason},
+        details=details_of(message) | {"found": FOUND_BY_READING, "reason": message.upstream_reason},
     )
 
 

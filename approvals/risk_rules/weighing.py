@@ -7,7 +7,7 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
-from approvals.examination.weights import WEIGHTS_LOCK, weights_to_show
+from approvals.examination import WEIGHTS_LOCK
 from approvals.models import RuleWeight
 from approvals.queue.filters import Filters, Position, as_number
 from approvals.queue.querysets import queue_messages
@@ -73,7 +73,7 @@ def reweigh(*, weight_id: int) -> bool:
         held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
         batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
-        _store(batch, weights_to_show())
+        _store(batch, RuleWeight.objects.points_by_rule())
         weight.weighed_to, weight.weighed_to_key = (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)
         weight.save(update_fields=["weighed_to", "weighed_to_key"])
     return weight.weighed_to is not None

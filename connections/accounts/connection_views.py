@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wake_ups
+from common.enqueue import enqueue
 from common.pages import DeskRequest, redirect_with_notice
 from connections.accounts import commands, own_webhook
 from connections.accounts.forms import (
@@ -149,7 +149,7 @@ def change_address(request: DeskRequest, found: Connection) -> str:
     url = cleaned(AddressForm(request.POST))["address"]
     account = check_address(connection=found, api_url=url)
     commands.set_address(connection=found, api_url=url, account=account, actor=request.actor)
-    wake_ups.read_connection(found)
+    enqueue("approvals.tasks.read_connection", found.pk)
     return f"{found} is asked at {url} from now on, and is being read there."
 
 
@@ -169,7 +169,7 @@ def pause(request: DeskRequest, found: Connection) -> str:
 def resume(request: DeskRequest, found: Connection) -> str:
     """Let it go on."""
     commands.resume(connection=found, actor=request.actor)
-    wake_ups.read_connection(found)
+    enqueue("approvals.tasks.read_connection", found.pk)
     return f"{found} goes on. What is due leaves now."
 
 
@@ -215,7 +215,7 @@ def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
     actor, now = request.actor, timezone.now()
     commands.set_key(connection=found, slot=slot, key=key, scopes=checked.scopes, actor=actor, now=now)
     if slot == "oversight":
-        wake_ups.read_connection(found)
+        enqueue("approvals.tasks.read_connection", found.pk)
     return f"MultiMail takes the key. It stands in {label} now."
 
 

@@ -12,9 +12,9 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wake_ups
-from approvals.intake import senders
+from approvals.intake import unsigned
 from approvals.reconcile.ask_again import read_again, readable_by
+from common.enqueue import enqueue
 from common.pages import DeskRequest, page_or_fragment, redirect_with_notice
 from connections.accounts import commands
 from connections.accounts.forms import OURS, AddConnectionForm
@@ -67,7 +67,6 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
         connection = read_again(connection_id=found.pk, actor=request.actor)
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    wake_ups.read_connection(connection)
     notice, back = f"{connection} is being read; what comes of it stands here in a moment.", request.POST.get("back")
     if back == "connection":
         return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
@@ -82,7 +81,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
 def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what pages show of these connections; no key ever leaves this function."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
-    unsigned = senders.unsigned_lately(connection.pk for connection in connections)
+    forged = unsigned.unsigned_lately(connection.pk for connection in connections)
     events, rows = WebhookEvent.objects.visible_to(actor), []
     for connection in connections:
         freshness = freshness_of(connection, now=now)
@@ -97,7 +96,7 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
                 "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
                 "last_event": events.filter(connection=connection).order_by("-pk").first(),
                 "old_secret_until": _old_secret_until(connection, now),
-                "unsigned": unsigned.get(connection.pk, 0),
+                "unsigned": forged.get(connection.pk, 0),
                 "to_look_at": events.to_look_at().filter(connection=connection).count(),
             }
         )
@@ -162,8 +161,8 @@ def add(request: DeskRequest) -> HttpResponse:
         return _add_page(request, typed=form.kept(), errors={field: error.sentence})
     except ActNotAllowed as error:
         return connections_page(request, status=403, problem=error.sentence)
-    wake_ups.read_connection(added)
-    wake_ups.read_mailboxes(added)
+    enqueue("approvals.tasks.read_connection", added.pk)
+    enqueue("approvals.tasks.read_mailboxes", added.pk)
     notice = f"{added} is connected, and is being read. Register its webhook next."
     return redirect_with_notice(request, notice, "connection", connection_id=added.pk)
 

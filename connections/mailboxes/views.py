@@ -11,7 +11,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from approvals import wake_ups
+from common.enqueue import enqueue
 from common.pages import DeskRequest, redirect_with_notice
 from connections.changes import READ_SECONDS
 from connections.mailboxes.commands import (
@@ -130,7 +130,7 @@ def _refresh(connection: Connection, *, administers: bool) -> str:
         return "MultiMail is not asked while the connection is not well. This is how they were when last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
-    wake_ups.read_mailboxes(connection)
+    enqueue("approvals.tasks.read_mailboxes", connection.pk)
     return ""
 
 

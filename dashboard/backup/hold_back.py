@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.decisions import settle
-from approvals.examination.queue_columns import risk_facets
+from approvals.examination import risk_facets
 from approvals.models import Decision
 from connections.accounts.commands import pause_by_hand
 from mirror.models import Connection, Message

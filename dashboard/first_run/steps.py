@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from alerts.models import Destination
-from approvals.intake import senders
+from approvals.intake import unsigned
 from common import smtp
 from common.time_zones import there, zone_word
 from connections.accounts.keys import SLOTS, Slot, problem_in
@@ -171,7 +171,7 @@ def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
 def _webhook(account: Account) -> Step:
     connection = account.connection
     url = _to(_page_of(connection), "webhook")
-    if forged := senders.unsigned_lately([connection.pk]).get(connection.pk, 0):
+    if forged := unsigned.unsigned_lately([connection.pk]).get(connection.pk, 0):
         said = (
             f"{forged} call{'' if forged == 1 else 's'} came without a valid signature in the last two minutes. If "
             "MultiMail made them, the secret here is not the one it signs with: change the secret, then test."

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Min, QuerySet
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from approvals.intake import senders
+from approvals.intake import unsigned
 from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from audit.models import Check
@@ -47,7 +47,7 @@ def _decisions(now: datetime) -> Figures:
     waiting, decisions = desk_messages().awaiting_review(), Decision.objects.all()
     recorded, in_doubt = decisions.filter(state=DecisionState.RECORDED), decisions.in_doubt()
     due = recorded.filter(due_at__lte=now)
-    forged = senders.unsigned_total()
+    forged = unsigned.unsigned_total()
     return {
         ("messages_waiting", "Messages that wait for a decision."): waiting.count(),
         ("oldest_waiting_seconds", "Age of the oldest of them."): _age(waiting, "held_at", now),

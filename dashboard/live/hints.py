@@ -10,7 +10,7 @@ from django.db import transaction
 
 from approvals.collaboration.presence import Reader, reported
 from approvals.decisions.status import shown_status, status_of
-from approvals.examination.queue_columns import started_by
+from approvals.examination import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry

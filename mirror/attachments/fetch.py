@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from audit.recording import record
 from common.logs import traced
 from mirror.attachments.detection import Detection, Flag, detect_file
 from mirror.models import AttachedFile
+from mirror.recording import record_about
 from mirror.sync import health, reads
 from mirror.sync.health import ACTOR
 from upstream import errors
@@ -110,14 +110,12 @@ def _keep(file: AttachedFile, content: bytes) -> str:
     )
     if kept and file.differs:
         # What was read here is not what would leave, whichever of the two is wrong.
-        record(
+        record_about(
             "message.file_differs",
+            file.message,
             actor=ACTOR,
-            connection=file.message.connection_id,
-            message=file.message.public_id,
             fingerprint=file.revision.fingerprint,
             details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
-            words=file.message.ledger_words(),
         )
     return _State.FETCHED if kept else "somebody else fetched it"
 

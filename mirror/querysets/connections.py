@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     from mirror.models import Connection, Mailbox, Message, WebhookEvent  # noqa: F401 - the querysets' type parameters
 
 
+def _scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
+    """Return the connections and the mailboxes that the actor has roles for."""
+    connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
+    return connections, [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+
+
+def is_rested(path: str = "") -> Q:
+    """Whether MultiMail did not ask the connection at the end of this path to wait."""
+    return Q((f"{path}wait_until", None)) | Q((f"{path}wait_until__lte", Now()))
+
+
+def is_well(path: str = "") -> Q:
+    """Whether the connection at the end of this path can be asked now."""
+    return is_rested(path) & Q((f"{path}paused_at", None), (f"{path}failing_since", None))
+
+
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     """Reads of the connected accounts."""
 
@@ -26,8 +42,7 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Only those that the actor has a role for, or for a mailbox of."""
         if actor.sees_all():
             return self
-        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
-        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        connections, mailboxes = _scoped(actor)
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
     def at_work(self) -> Self:
@@ -40,11 +55,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
 
     def rested(self) -> Self:
         """All but the ones that MultiMail asked to wait."""
-        return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
+        return self.filter(is_rested())
 
     def to_read(self) -> Self:
         """Those to reconcile in each round: the ones that are well. The others are probed."""
-        return self.at_work().rested().filter(paused_at=None, failing_since=None)
+        return self.at_work().filter(is_well())
 
     def overdue(self) -> Self:
         """Those that are well and were not read for longer than a round takes: a wake-up was lost."""
@@ -96,8 +111,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         """Only those that the actor has a role for, by themselves or with their connection."""
         if actor.sees_all():
             return self
-        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
-        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        connections, mailboxes = _scoped(actor)
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
     def there(self) -> Self:
@@ -160,4 +174,4 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""
         if actor.sees_all():
             return self
-        return self.filter(connection__in=[scope.connection for scope in actor.scopes if scope.mailbox is None])
+        return self.filter(connection__in=_scoped(actor)[0])

@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres.rows import Answer, run
 from common.postgres.statements import ASKING
+from mirror.querysets.connections import is_well
 from mirror.querysets.terms import DONE, FETCH_TRIES, LATELY, ON_ITS_WAY
 from mirror.states import MessageState
 from people.actors import Actor
@@ -108,11 +109,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def to_hydrate(self) -> Self:
         """Those whose connection can be asked for it, and that were not given up."""
-        return self.not_hydrated().filter(fetch_tries__lt=FETCH_TRIES)._on_well_connections()
-
-    def _on_well_connections(self) -> Self:
-        rested = Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now())
-        return self.filter(rested, connection__paused_at=None, connection__failing_since=None)
+        return self.not_hydrated().filter(is_well("connection__"), fetch_tries__lt=FETCH_TRIES)
 
     def unfetchable(self) -> Self:
         """Held, with a content that could not be stored in several tries and was given up (message_unfetchable)."""
@@ -138,9 +135,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
         found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
         # What has left already comes last.
-        return found._on_well_connections().order_by(
-            Case(When(state=MessageState.SENT, then=1), default=0), "changed_at"
-        )
+        has_left = Case(When(state=MessageState.SENT, then=1), default=0)
+        return found.filter(is_well("connection__")).order_by(has_left, "changed_at")
 
     def changed_since(self, at: datetime) -> Self:
         """Those that something happened to at that time or later."""
@@ -211,9 +207,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def to_read(self) -> Self:
         """Due, with a draft that is held, on a connection that can be asked (also by message_thread)."""
-        rested = Q(mailbox__connection__wait_until=None) | Q(mailbox__connection__wait_until__lte=Now())
-        well = Q(mailbox__connection__paused_at=None, mailbox__connection__failing_since=None)
-        return self.due().filter(rested, well, _has_held())
+        return self.due().filter(is_well("mailbox__connection__"), _has_held())
 
     def of_message(self, message: "Message") -> Self:
         """The thread that a message belongs to; none where MultiMail named none."""
@@ -260,15 +254,12 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
 
         One that is gone, or that no key shows, is asked for again now and then: keys are replaced.
         """
-        rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
         return self.filter(
-            rested,
+            is_well("message__connection__"),
             state__in=_OPEN,
             not_before__lte=Now(),
             revision=F("message__revision"),
             message__state=MessageState.HELD,
-            message__connection__paused_at=None,
-            message__connection__failing_since=None,
         )
 
     def differing(self) -> Self:

@@ -3,12 +3,16 @@
 No statement may hold up the work of the desk.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
+
+from django.db.models import QuerySet
 
 from mirror.errors import ActNotAllowed
 from mirror.models import AttachedFile, Message, Thread, WebhookEvent
-from mirror.querysets.terms import DONE
+from mirror.querysets import DONE, AttachedFileQuerySet
 from mirror.states import MessageState
 
 # How long the bytes of a file, and the messages of a thread, are kept after the last message is past the desk.
@@ -19,39 +23,30 @@ BATCH, BATCHES = 500, 20
 
 
 def forget_webhooks() -> int:
-    """Delete webhooks whose time is over, the oldest first; return how many. What is left is deleted the next time."""
-    deleted = 0
-    for _ in range(BATCHES):
-        some = WebhookEvent.objects.older_than(KEEP_WEBHOOKS).values_list("pk", flat=True)[:BATCH]
-        count, _ = WebhookEvent.objects.filter(pk__in=list(some)).delete()
-        deleted += count
-        if count < BATCH:
-            break
-    return deleted
+    """Delete webhooks whose time is over, the oldest first; return how many."""
+    return _forget(WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete)
 
 
 def forget_files() -> int:
     """Delete the bytes of files whose time is over; what was seen of them, and their hashes, stay."""
-    deleted = 0
-    for _ in range(BATCHES):
-        some = AttachedFile.objects.kept_too_long(KEEP_FILES).values_list("pk", flat=True)[:BATCH]
-        count = AttachedFile.objects.filter(pk__in=list(some)).drop_bytes()
-        deleted += count
-        if count < BATCH:
-            break
-    return deleted
+    return _forget(AttachedFile.objects.kept_too_long(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
 
 
 def forget_threads() -> int:
     """Delete threads that no held draft belongs to any more, with the text of their messages."""
-    deleted = 0
+    return _forget(Thread.objects.done_with(KEEP_FILES), QuerySet.delete)
+
+
+def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
+    """Drop these rows in batches, and return how many; what is left is dropped the next time."""
+    dropped = 0
     for _ in range(BATCHES):
-        some = list(Thread.objects.done_with(KEEP_FILES).values_list("pk", flat=True)[:BATCH])
-        Thread.objects.filter(pk__in=some).delete()
-        deleted += len(some)
-        if len(some) < BATCH:
+        keys = list(rows.values_list("pk", flat=True)[:BATCH])
+        drop(rows.model._default_manager.filter(pk__in=keys))
+        dropped += len(keys)
+        if len(keys) < BATCH:
             break
-    return deleted
+    return dropped
 
 
 @dataclass(frozen=True)

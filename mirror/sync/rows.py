@@ -18,9 +18,9 @@ from audit.recording import record
 from common.logs import trace_id
 from mirror import store
 from mirror.errors import ActNotAllowed
-from mirror.event_details import details_of
 from mirror.models import Connection, Message
 from mirror.querysets import FETCH_TRIES
+from mirror.recording import details_of, record_about, trigger_details
 from mirror.states import MessageEvent, MessageState
 from mirror.sync.health import ACTOR
 from people.actors import Actor, Role
@@ -85,7 +85,7 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
     # What a webhook would have brought. Nothing else of the row is touched here; recipients come with the content.
     metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
     trigger = metadata if isinstance(metadata, dict) else {}
-    _record_held(message, FOUND_BY_READING, trigger=trigger, key=key if isinstance(key, str) else "")
+    _record_held(message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger)
     return message
 
 
@@ -103,23 +103,22 @@ def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
 
 
 def _record_found_again(message: Message) -> None:
-    key = message.sent_by_key_name or message.sent_by_key
-    _record_held(message, FOUND_AGAIN, trigger=message.trigger, key=key)
+    _record_held(message, FOUND_AGAIN, message.sent_by_key_name or message.sent_by_key, message.trigger)
 
 
-def _record_held(message: Message, found: str, *, trigger: Mapping[str, Any], key: str) -> None:
+def _record_held(message: Message, found: str, key: str, trigger: Mapping[str, Any]) -> None:
     record(
         "message.held",
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details=details_of(message, recipients=message.recipients, trigger=trigger, key=key, found=found),
+        details=details_of(message, key=key, found=found) | trigger_details(trigger),
     )
 
 
 @transaction.atomic
-def retry_fetch(*, message: UUID, actor: Actor, now: datetime) -> Message:
+def retry_fetch(*, message: UUID, actor: Actor) -> Message:
     """Let the content of a message be fetched again that was left alone after some tries.
 
     Raises ActNotAllowed for whoever may only read in its mailbox.
@@ -130,11 +129,5 @@ def retry_fetch(*, message: UUID, actor: Actor, now: datetime) -> Message:
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have its message fetched again.")
     locked.fetch_tries = 0
     locked.save(update_fields=["fetch_tries"])
-    record(
-        "message.fetch_again",
-        actor=actor,
-        connection=locked.connection_id,
-        message=locked.public_id,
-        words=locked.ledger_words(),
-    )
+    record_about("message.fetch_again", locked, actor=actor)
     return locked

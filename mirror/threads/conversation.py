@@ -85,17 +85,11 @@ class Conversation:
         )
 
 
-def thread_of(message: Message) -> tuple[ThreadMessage, ...]:
-    """Return the messages of the message's thread, newest first, without the message itself.
-
-    Those of the desk's mirror that no read of the thread has brought yet are among them, unsaved. `text` is plain text
-    with everything invisible named; `is_fact` says that a message came or left, others wait or came to nothing.
-    """
-    return conversation_of(message).messages
-
-
 def conversation_of(message: Message) -> Conversation:
-    """Return the thread as the desk knows it, in three queries; none for a message without a thread."""
+    """Return the thread as the desk knows it, in three queries; none for a message without a thread.
+
+    Messages of the desk's mirror that no read of the thread has brought yet are among its messages, unsaved.
+    """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
     thread = Thread.objects.of_message(message).first()

@@ -15,10 +15,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from audit.models import Entry
-from audit.recording import record, recorded
+from audit.recording import recorded
 from common.enqueue import enqueue
 from common.postgres import clock
 from mirror.models import Message, Thread, ThreadMessage
+from mirror.recording import record_about
 from mirror.states import MessageState
 from mirror.store import expect_thread
 from mirror.sync import health, reads
@@ -56,6 +57,12 @@ def freshen_thread(*, message_id: int) -> str:
     stale = Thread.objects.filter(pk=thread.pk).older_than(FRESH_FOR).exclude(wanted=False, not_before__gt=Now())
     stale.update(wanted=True, not_before=Now())
     return read_thread(thread_id=thread.pk)
+
+
+def enqueue_freshen(message: Message) -> None:
+    """Have the thread of a message that somebody has on screen read, if that was not done a moment ago."""
+    if message.state == MessageState.HELD and message.thread_id:
+        enqueue("approvals.tasks.freshen_thread", message.pk)
 
 
 def request_read(*, message: UUID) -> Thread | None:
@@ -159,14 +166,12 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
     for message in held.select_related("revision"):
         late = [one for one in conversation_of(message).late if one.pk in news]
         if late:
-            record(
+            record_about(
                 "message.answered",
+                message,
                 actor=ACTOR,
-                connection=message.connection_id,
-                message=message.public_id,
                 fingerprint=message.revision.fingerprint if message.revision else "",
                 details={"from": late[0].sender, "subject": late[0].subject[:300], "at": late[0].at.isoformat()},
-                words=message.ledger_words(),
             )
 
 

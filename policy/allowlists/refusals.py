@@ -12,8 +12,8 @@ from django.db.models.functions import Now
 
 from audit.recording import record
 from common.postgres import clock
-from mirror.event_details import trigger_details
 from mirror.models import Connection, Mailbox
+from mirror.recording import trigger_details
 from mirror.sync import health
 from people.actors import webhook
 from policy.models import GateRefusal

@@ -13,7 +13,6 @@ from approvals.decisions.execute import run_decision
 from approvals.models import Decision
 from mirror.models import Message
 from people.models import Person
-from tests.factories import NOW
 
 
 def decide(
@@ -24,7 +23,7 @@ def decide(
     assert message.revision is not None
     return give_verdict(
         message=message.public_id, actor=person.actor(surface=surface), outcome=outcome,
-        fingerprint=message.revision.fingerprint, reason=reason, now=NOW,
+        fingerprint=message.revision.fingerprint, reason=reason,
     )  # fmt: skip
 
 
@@ -37,7 +36,7 @@ def carry_out(message: Message, person: Person, outcome: str = "approve") -> str
     """Decide, and carry it out at once; return what came of it."""
     given = decide(message, person, outcome)
     make_due()
-    return run_decision(decision_id=given.decision.pk, now=NOW)
+    return run_decision(decision_id=given.decision.pk)
 
 
 def waiting_for_a_lock(database: Any) -> None:

@@ -20,7 +20,6 @@ from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
     MAILBOX,
-    NOW,
     make_connection,
     make_list,
     make_message,
@@ -217,11 +216,11 @@ def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sen
     decision = decide(approved, reviewer).decision
     make_due()
     with rolled_back():
-        assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+        assert run_decision(decision_id=decision.pk) == "applied"
         assert len(upstream.decisions) == 1
     upstream.calls.clear()
     AllowEntry.objects.update(expires_at=Now())
-    assert run_decision(decision_id=decision.pk, now=NOW) == "refused"
+    assert run_decision(decision_id=decision.pk) == "refused"
     decision.refresh_from_db()
     assert "dana@northwind.example is on no allowlist for support@yourteam.example" in decision.explanation
     assert upstream.decisions == []
@@ -364,9 +363,9 @@ def test_list_keeps_nobody_from_undoing_and_sends_no_approval_of_unknown_outcome
     decide(message, reviewer)
     make_list()
     with rolled_back():
-        assert undo_decision(message=message.public_id, actor=actor, now=NOW).state == "undone"
+        assert undo_decision(message=message.public_id, actor=actor).state == "undone"
     Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
     with pytest.raises(VerdictNotAllowed, match="is on no allowlist"):
-        confirm_approval(message=message.public_id, actor=actor, now=NOW)
+        confirm_approval(message=message.public_id, actor=actor)
     make_list("northwind.example")
-    assert confirm_approval(message=message.public_id, actor=actor, now=NOW).state == "recorded"
+    assert confirm_approval(message=message.public_id, actor=actor).state == "recorded"

@@ -70,7 +70,6 @@ def sentences(person, sheet, outcome="approve", reason=""):
     """Decide all of a sheet without its page; return by subject why a message was not decided."""
     ended = decide_batch(
         sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
-        now=timezone.now(),
     )  # fmt: skip
     return {Message.objects.get(public_id=one.message).subject: one.sentence for one in ended if one.sentence}
 
@@ -257,9 +256,7 @@ def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_othe
 
     monkeypatch.setattr(batch, "undo_decision", undo_slowly)
     monkeypatch.setattr(batch, "UNDOING", timedelta(hours=1))
-    undo_batch(
-        messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"), now=timezone.now()
-    )
+    undo_batch(messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"))
     assert min(waits) > timedelta(minutes=50)
     assert set(states().values()) == {"undone"}
 

@@ -109,5 +109,5 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     upstream.decides(200, status="approved_and_sent", decision="approved")
     make_due()
     monkeypatch.setattr(execute, "_ask_once_more", lambda _: Connection.objects.update(api_url=moved_to.url))
-    assert execute.run_decision(decision_id=made.pk, now=NOW) == "recorded"
+    assert execute.run_decision(decision_id=made.pk) == "recorded"
     assert (upstream.decisions, Decision.objects.get().may_have_left) == ([], False)

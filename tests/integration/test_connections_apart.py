@@ -72,7 +72,7 @@ class Pool:
 @pytest.fixture
 def pool(monkeypatch):
     made = Pool()
-    monkeypatch.setattr(tasks, "ROOMS", ConnectionSlots(THREADS))
+    monkeypatch.setattr(tasks, "SLOTS", ConnectionSlots(THREADS))
     monkeypatch.setattr(tasks, "enqueue", made.send)
     # The silent one's calls hang until the test ends them, on a busy machine too.
     for limit in ("wire.SILENCE_TIMEOUT", "client.TOTAL_TIMEOUT", "client.WHOLE_TIMEOUT"):

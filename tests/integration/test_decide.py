@@ -45,13 +45,12 @@ def decide(message, person, outcome="approve", reason="", fingerprint=None, **mo
         outcome=outcome,
         fingerprint=fingerprint or message.revision.fingerprint,
         reason=reason,
-        now=NOW,
         **more,
     )
 
 
 def undo(message, person):
-    return undo_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+    return undo_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
 def details(action, **which):

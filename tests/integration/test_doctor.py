@@ -16,7 +16,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals.intake import senders
+from approvals.intake import unsigned
 from approvals.models import Decision
 from audit.models import Entry
 from dashboard.health import checks
@@ -247,7 +247,7 @@ def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, we
 
 def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkeypatch):
     monkeypatch.setattr("common.enqueue._rests_until", 0.0)
-    before = senders.unsigned_total()
+    before = unsigned.unsigned_total()
     answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
     assert answer.status_code == 401
     assert f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").content.decode()

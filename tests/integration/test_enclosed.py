@@ -18,7 +18,7 @@ from mirror.attachments.detection import detect_file
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
-from tests.factories import NOW, make_message, rolled_back, show_row
+from tests.factories import make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -206,7 +206,7 @@ def test_other_bytes_than_the_fingerprint_names_are_shown_and_cannot_be_approved
         given = decide(message, reviewer)
         fetch_all(message)
         make_due()
-        assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+        assert run_decision(decision_id=given.decision.pk) == "refused"
         assert upstream.decisions == []
     fetch_all(message)
     page = panel(desk, message)

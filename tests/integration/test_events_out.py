@@ -26,7 +26,7 @@ from mirror.models import Message, Revision
 from outgoing.guarded import DeliveryError
 from people.actors import worker
 from tests.conformance.inngest_standin import inngest as serve_inngest
-from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.factories import make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.programs import program
 
@@ -95,7 +95,7 @@ def decided(message, reviewer, upstream, outcome, reason=""):
     upstream.decides(200, status=word, decision=word)
     decide(message, reviewer, outcome, reason)
     make_due()
-    assert run_decision(decision_id=message.decisions.get().pk, now=NOW) == "applied"
+    assert run_decision(decision_id=message.decisions.get().pk) == "applied"
     return message
 
 

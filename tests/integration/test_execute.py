@@ -68,7 +68,7 @@ def run(decision, **fields):
     """Carry it out, with these fields of its row; return the state it ended in."""
     if fields:
         Decision.objects.filter(pk=decision.pk).update(**fields)
-    return run_decision(decision_id=decision.pk, now=NOW)
+    return run_decision(decision_id=decision.pk)
 
 
 def is_our_gateway(is_ours):
@@ -429,7 +429,9 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
 
 def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, monkeypatch):
     enqueued = []
-    monkeypatch.setattr("approvals.wake_ups.enqueue", lambda name, key, **_: enqueued.append((name.split(".")[2], key)))
+    monkeypatch.setattr(
+        "approvals.decisions.outcomes.enqueue", lambda name, key, **_: enqueued.append((name.split(".")[2], key))
+    )
     changed = pending_row(message.upstream_id, subject="Another")
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
     for is_ours, is_found_by_the_call in ((True, True), (False, False)):

@@ -122,7 +122,7 @@ def test_list_that_cannot_be_read_costs_nothing(gateway, upstream):
 
 def test_webhook_has_refusals_read_at_once_and_the_beat_asks_every_gateway_that_is_well(client, gateway, monkeypatch):
     enqueued = []
-    for module in ("approvals.wake_ups", "approvals.tasks"):
+    for module in ("approvals.intake.webhooks", "approvals.tasks"):
         monkeypatch.setattr(f"{module}.enqueue", lambda name, key, **_: enqueued.append((name, key)))
     inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
     body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()

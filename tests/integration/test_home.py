@@ -20,7 +20,7 @@ from dashboard.home.overview import overview_of
 from mirror.errors import DeskError
 from mirror.models import Message
 from policy.models import KillSwitch
-from tests.factories import NOW, make_connection, make_message, make_person, show_row
+from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -124,12 +124,12 @@ def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connect
         decided = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
         actor = reviewer.actor(surface="web")
         with pytest.raises(DeskError) as refused:
-            give_verdict(message=message.public_id, actor=actor, now=NOW, **decided)
+            give_verdict(message=message.public_id, actor=actor, **decided)
         note_refusal(message, actor=actor, outcome="approve", sentence=str(refused.value))
     decide(changed, reviewer)
     show_row(changed, markdown="Pay to another account")
     make_due()
-    assert run_decision(decision_id=changed.decisions.get().pk, now=NOW) == "refused"
+    assert run_decision(decision_id=changed.decisions.get().pk) == "refused"
     expired = decide(make_message(connection), reviewer, "reject", reason="Look again").decision
     Decision.objects.filter(pk=expired.pk).update(rule="expiry", given_by=None)
     decide(stopped, reviewer)

@@ -40,7 +40,7 @@ def release(switch, person):
 
 
 def undo(message, person):
-    return undo_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+    return undo_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
 @pytest.mark.proves("security 25")
@@ -57,7 +57,7 @@ def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(messag
                 assert undo(message, reviewer).state == "undone"
             if outcome == "approve":
                 release(switch, admin)
-                assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+                assert run_decision(decision_id=decision.pk) == "applied"
                 assert len(upstream.decisions) == 1
                 upstream.calls.clear()
 

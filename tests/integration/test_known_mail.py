@@ -1,13 +1,14 @@
 """What the desk knows when a letter is examined: who was written to, what was rejected, and at what cost it knows."""
 
 from datetime import timedelta
+from time import monotonic
 
 import pytest
 from django.db import connection as database
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from approvals.examination import examiner
+from approvals import examination
 from approvals.models import Decision
 from mirror.models import Mailbox, Message
 from tests.factories import (
@@ -31,9 +32,9 @@ LETTER = (
 
 @pytest.fixture(autouse=True)
 def _contacts_looked_up_anew():
-    examiner.clear_contacts()
+    examination._contacts_by_connection.clear()
     yield
-    examiner.clear_contacts()
+    examination._contacts_by_connection.clear()
 
 
 def letter(name="Dana", number=4471, amount="120.00", day=3):
@@ -97,8 +98,8 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
 def test_many_unknown_recipients_are_asked_about_at_once(connection):
     people = [f"p{number}@contoso.example" for number in range(300)]
     written(connection, to_addresses=people[:250])
-    examiner.clear_contacts()
-    examiner._kept[connection.pk] = (examiner.time.monotonic(), {"somebody@else.example": 1})
+    examination._contacts_by_connection.clear()
+    examination._contacts_by_connection[connection.pk] = (monotonic(), {"somebody@else.example": 1})
     [found] = findings(make_message(connection, to_addresses=people), "first_contact")
     assert found["sentence"] == "Nobody has written to 50 of these addresses before."
 

@@ -10,7 +10,7 @@ from approvals.decisions.status import status_of
 from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from dashboard.live import CHANNEL
-from tests.factories import NOW, make_message
+from tests.factories import make_message
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +40,6 @@ def test_hint_says_that_a_withdrawn_approval_may_leave_although_a_reject_was_giv
     sent = []
     monkeypatch.setattr("dashboard.live.hints.send", lambda *words: sent.append(words))
     with django_capture_on_commit_callbacks(execute=True):
-        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     last = [json.loads(hint) for verb, channel, hint in sent if (verb, channel) == ("PUBLISH", CHANNEL)][-1]
     assert (last["action"], last["word"]) == ("decision.undone", "May still leave")

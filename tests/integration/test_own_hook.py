@@ -7,7 +7,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from approvals.intake import ingest
-from approvals.intake.senders import secrets_of, sender
+from approvals.intake.webhooks import secrets_of, sender
 from audit.models import Entry, EntryDetail
 from connections.accounts import own_webhook
 from connections.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged

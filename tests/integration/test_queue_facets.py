@@ -2,7 +2,7 @@
 
 import pytest
 
-from approvals.examination import queue_columns
+from approvals import examination
 from mirror.models import Message
 from tests.factories import make_message
 
@@ -40,7 +40,7 @@ def test_content_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypa
     def fail(content):
         raise RecursionError
 
-    monkeypatch.setattr(queue_columns, "shape", fail)
+    monkeypatch.setattr(examination, "amounts", fail)
     message = make_message(connection, markdown=LIES)
     assert message.revision is not None
     assert columns(message)["search"] == ""

@@ -10,7 +10,7 @@ from django.template.loader import render_to_string
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from approvals.examination import examiner
+from approvals import examination
 from approvals.message_page.content.addresses import address_lines, spell_out
 from audit.models import Entry
 from mirror.models import Mailbox, Message
@@ -94,7 +94,7 @@ SAID = {
 
 
 def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection):
-    examiner.clear_contacts()
+    examination._contacts_by_connection.clear()
     earlier(connection, "lee@northwind.example", thread_id="T1", markdown="It is EUR 5.00.")
     trigger = {
         "discord_user": "ana#1", "discord_user_id": "77", "discord_channel": "outreach", "discord_guild": "Acme",

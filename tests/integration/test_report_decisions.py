@@ -71,7 +71,7 @@ def month(client, connection, reviewer, second_reviewer):
     made(connection, reviewer, "send_back", state="refused")
     undone = make_message(connection)
     decide(undone, reviewer)
-    undo_decision(message=undone.public_id, actor=reviewer.actor(surface="web"), now=timezone.now())
+    undo_decision(message=undone.public_id, actor=reviewer.actor(surface="web"))
     high = made(make_connection("other"), second_reviewer, state="superseded")
     Message.objects.filter(decisions=high).update(risk_level="high")
     expired = decide_by_rule(make_message(connection), rule="expiry", reason="", actor=worker("sync"))

@@ -210,7 +210,7 @@ def test_message_that_a_read_lists_again_is_not_lost(message, reviewer, upstream
 
 def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     decision = doubt(message, reviewer)
-    withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
     assert look_twice(decision) == "still withdrawn"
     assert seen() == ("withdrawn", 2, 0)

@@ -71,7 +71,7 @@ def restore(admin):
 def carry_out_all():
     """Do what workers do with everything that is due."""
     for decision in Decision.objects.due():
-        run_decision(decision_id=decision.pk, now=NOW)
+        run_decision(decision_id=decision.pk)
     for email in Email.objects.in_outbox():
         leave(email)
 

@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from approvals import tasks
-from approvals.examination import weights
 from approvals.models import RuleWeight
 from approvals.risk_rules import weighing
 from approvals.risk_rules.views import RuleForm
@@ -58,7 +57,7 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
 
     weigh(admin, None)
     weigh_all_anew()
-    assert (risk_of(before), weights.weights_to_show()) == ((30, "notice"), {})
+    assert (risk_of(before), RuleWeight.objects.points_by_rule()) == ((30, "notice"), {})
 
 
 def test_ledger_says_who_weighed_what_before_and_after(admin):

@@ -165,7 +165,7 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     Snooze.objects.all().delete()
     put_off(message, reviewer)
     decide(message, second_reviewer)
-    undo_decision(message=message.public_id, actor=actor, now=NOW)
+    undo_decision(message=message.public_id, actor=actor)
     assert waiting(client) == [str(message.public_id)]
     assert ended(message) == [
         "Its time came.", "The message changed.", "Somebody asks about it.", "The message was decided.",

@@ -15,9 +15,9 @@ from audit.models import Entry
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import retention
-from mirror.threads.conversation import conversation_of, thread_of
+from mirror.threads.conversation import conversation_of
 from mirror.threads.fetch import freshen_thread, pause_after, read_thread, request_read
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
+from tests.factories import event_body, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -81,7 +81,7 @@ def read(draft):
 
 def approve(draft, person, **fields):
     return give_verdict(
-        message=draft.public_id, actor=person.actor(surface="discord"), outcome="approve", reason="", now=NOW,
+        message=draft.public_id, actor=person.actor(surface="discord"), outcome="approve", reason="",
         fingerprint=draft.revision.fingerprint, **fields,
     )  # fmt: skip
 
@@ -117,7 +117,8 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     )  # fmt: skip
     assert read(draft) == "read"
     assert upstream.keys[-1] == "mm_live_read"
-    assert [one.text for one in thread_of(draft)][1:] == ["Still not here.", "On its way.", "Where is it?"]
+    texts = [one.text for one in conversation_of(draft).messages]
+    assert texts[1:] == ["Still not here.", "On its way.", "Where is it?"]
     page = fragment(desk, draft)
     assert page.index("Still not here.") < page.index("On its way.") < page.index("Where is it?")
     assert "dana@northwind.example" in page
@@ -170,7 +171,7 @@ def test_hosted_letters_are_opened_one_by_one_but_never_one_that_the_agent_has_n
         path = f"/v1/mailboxes/01MAILBOX/emails/01LETTER{number}"
         upstream.answers[path] = (200, {"id": f"01LETTER{number}", "markdown": f"Words {number}"})
     read(draft)
-    assert [one.text for one in thread_of(draft)] == ["", "Words 2", "Words 1"]
+    assert [one.text for one in conversation_of(draft).messages] == ["", "Words 2", "Words 1"]
     assert not any(path.endswith("01LETTER3") for path in upstream.paths)
     calls = len(upstream.calls)
     read(draft)
@@ -201,8 +202,8 @@ def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft,
     assert (answer.status_code, b"secret words" in answer.content) == (404, False)
     # Letters of another mailbox stay there.
     other = make_message(gateway, thread_id="T1", mailbox_id="02MAILBOX", mailbox="board@yourteam.example")
-    assert thread_of(other) == ()
-    assert [one.text for one in thread_of(draft)] == ["secret words"]
+    assert conversation_of(other).messages == ()
+    assert [one.text for one in conversation_of(draft).messages] == ["secret words"]
 
 
 # what came after the draft

@@ -56,5 +56,5 @@ def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothi
     decision = decide(make_message(connection), reviewer, "reject", "no").decision
     make_due()
     Connection.objects.update(paused_at=Now(), paused_because="The key was revoked.")
-    assert run_decision(decision_id=decision.pk, now=NOW) == "not due"
+    assert run_decision(decision_id=decision.pk) == "not due"
     assert freshness_for(actor, now=NOW).level == "red"

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from approvals.decisions.decide import give_verdict
 from approvals.decisions.forms import VerdictForm
@@ -49,7 +48,7 @@ def post(client, message, path="verdict", query="", headers=None, **fields):
 def verdict(message, person, outcome, reason="", surface="web", **fields):
     return give_verdict(
         message=message.public_id, actor=person.actor(surface=surface), outcome=outcome,
-        fingerprint=message.revision.fingerprint, reason=reason, now=timezone.now(), **fields,
+        fingerprint=message.revision.fingerprint, reason=reason, **fields,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Delivery, Destination, Route
-from approvals.intake import senders
+from approvals.intake import unsigned, webhooks
 from audit.models import Entry
 from common import enqueue
 from common.logs import JsonFormatter
@@ -30,10 +30,10 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def _own_counters(monkeypatch):
     """Counters of other tests are none of ours, nor what they found out about Redis; they are by the minute."""
-    monkeypatch.setattr(senders, "time", SimpleNamespace(time=lambda: 1_800_000_010.0, monotonic=time.monotonic))
+    monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda: 1_800_000_010.0))
     enqueue.quick_redis().flushdb()
-    senders._local.clear()
-    senders._remembered.clear()
+    unsigned._local.clear()
+    webhooks._remembered.clear()
     enqueue._rests_until = 0.0
 
 
@@ -77,7 +77,7 @@ def test_missing_doubled_or_malformed_signature_is_401_and_leaves_a_counter_only
     assert {header: answer.status_code for header, answer in answers.items()} == dict.fromkeys(answers, 401)
     assert "signing secret" in answers["none"].json()["error"]
     assert nothing_is_stored()
-    assert int(enqueue.quick_redis().get(senders.TOTAL)) == len(answers)
+    assert int(enqueue.quick_redis().get(unsigned.TOTAL)) == len(answers)
     # In constant time, so as bytes and by hmac.
     assert len(compared) >= len(headers)
     assert all(isinstance(part, bytes) for pair in compared for part in pair)
@@ -87,7 +87,7 @@ def rotate(connection, until):
     Connection.objects.filter(pk=connection.pk).update(
         webhook_secret="whsec_new", previous_webhook_secret=SECRET, previous_secret_until=until
     )
-    senders._remembered.clear()
+    webhooks._remembered.clear()
 
 
 @pytest.mark.proves("security 3")
@@ -106,11 +106,11 @@ def test_both_secrets_count_during_a_rotation_and_the_previous_one_not_after_its
 def test_remembered_secret_that_was_removed_works_no_longer_than_a_moment(client, connection, monkeypatch):
     assert post_event(client, connection, event_body()).status_code == 200
     Connection.objects.filter(pk=connection.pk).update(webhook_secret="whsec_new")
-    now = senders.time.monotonic()
-    monkeypatch.setattr("approvals.intake.senders.time.monotonic", lambda: now + senders.KEEP_SECONDS)
+    later = time.monotonic() + webhooks.KEEP_SECONDS
+    monkeypatch.setattr(webhooks, "time", SimpleNamespace(monotonic=lambda: later))
     assert post_event(client, connection, event_body()).status_code == 401
     assert WebhookEvent.objects.count() == 1
-    assert senders.KEEP_SECONDS <= 2
+    assert webhooks.KEEP_SECONDS <= 2
 
 
 @pytest.mark.proves("security 3")
@@ -118,12 +118,12 @@ def test_remembered_secret_that_was_removed_works_no_longer_than_a_moment(client
 def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkeypatch):
     connection = make_connection()
     assert post_event(client, connection, event_body()).status_code == 200
-    remembered = dict(senders._remembered)
+    remembered = dict(webhooks._remembered)
     connection.webhook_secret = "whsec_new"
     connection.save()
     enqueue.flush()
     # As in another process, which has not heard of it.
-    senders._remembered.update(remembered)
+    webhooks._remembered.update(remembered)
     body = event_body()
     assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
 
@@ -319,8 +319,8 @@ def forge(client, connection, address="198.51.100.7", signature="sha256=" + DIGE
 def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, is_redis_away):
     if is_redis_away:
         nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
-        monkeypatch.setattr("approvals.intake.senders.quick_redis", lambda: nowhere)
-    monkeypatch.setattr(senders, "FROM_ONE_ADDRESS", 3)
+        monkeypatch.setattr("approvals.intake.unsigned.quick_redis", lambda: nowhere)
+    monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
     answers = [forge(client, connection) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
     assert answers[-1]["Retry-After"] == "50"
@@ -331,7 +331,7 @@ def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch, i
 
 @pytest.mark.proves("security 10")
 def test_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
-    monkeypatch.setattr(senders, "TO_ONE_CONNECTION", 3)
+    monkeypatch.setattr(unsigned, "TO_ONE_CONNECTION", 3)
     statuses = [forge(client, connection, address=f"198.51.100.{number}").status_code for number in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
     assert forge(client, make_connection("other"), address="198.51.100.1").status_code == 401

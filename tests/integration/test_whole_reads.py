@@ -232,7 +232,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     assert desk_messages().unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
     monkeypatch.setattr(store, "content_of", whole)
-    fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)
+    fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"))
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
 

@@ -57,16 +57,16 @@ def in_doubt(message, person, outcome="approve", **fields):
 
 
 def withdraw(message, person):
-    return withdraw_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+    return withdraw_decision(message=message.public_id, actor=person.actor(surface="web"))
 
 
 def confirm(message, person):
-    return confirm_approval(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+    return confirm_approval(message=message.public_id, actor=person.actor(surface="web"))
 
 
 def settle(message, person, took_effect):
     actor = person.actor(surface="web")
-    return settle_by_hand(message=message.public_id, actor=actor, took_effect=took_effect, now=NOW)
+    return settle_by_hand(message=message.public_id, actor=actor, took_effect=took_effect)
 
 
 def report(client, message, name, **fields):
@@ -92,7 +92,7 @@ def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(me
         with rolled_back():
             Decision.objects.update(state=state, attempt=1, may_have_left=True)
             with pytest.raises(AlreadyDecided, match="too late"):
-                undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+                undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
             withdrawn = withdraw(message, reviewer)
             assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (decision.pk, "withdrawn", 0), state
             assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
@@ -199,7 +199,7 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
 
 def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, reviewer, second_reviewer):
     undone = decide(message, reviewer).decision
-    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
     decide(message, second_reviewer)
     for name in ("oversight.approved", "email.approved"):
         report(client, message, name, reason=f"[countersign:{undone.reference}]")
@@ -283,7 +283,7 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(messa
     for status, body in ((200, {"decision": "approved"}), (409, {**ours, "error": "decided"})):
         with rolled_back():
             upstream.decides(status, **body)
-            assert run_decision(decision_id=decision.pk, now=NOW) == "applied", status
+            assert run_decision(decision_id=decision.pk) == "applied", status
             decision.refresh_from_db()
             assert decision.attempt == 2
 

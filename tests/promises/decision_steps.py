@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.utils import timezone
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
 from approvals.decisions import decide, withdraw
@@ -103,14 +102,14 @@ class DecisionSteps(RuleBasedStateMachine):
 
     def try_to(self, act: Callable[..., Decision], message: Message) -> None:
         with contextlib.suppress(DeskError):
-            act(message=message.public_id, actor=self.actor(True), now=timezone.now())
+            act(message=message.public_id, actor=self.actor(True))
 
     def decide(self, message: Message, who: bool, outcome: str) -> None:
         print_seen = message.revision.fingerprint if message.revision else ""
         with contextlib.suppress(DeskError):
             decide.give_verdict(
                 message=message.public_id, actor=self.actor(who), outcome=outcome, fingerprint=print_seen,
-                reason="Please shorten it.", now=timezone.now(),
+                reason="Please shorten it.",
             )  # fmt: skip
 
     def settle_by_hand(self, message: Message) -> None:
@@ -118,7 +117,6 @@ class DecisionSteps(RuleBasedStateMachine):
             with contextlib.suppress(DeskError):
                 withdraw.settle_by_hand(
                     message=message.public_id, actor=self.actor(True), took_effect=self.took_effect(decision),
-                    now=timezone.now(),
                 )  # fmt: skip
 
     def pull_kill_switch(self) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 from django.db import connection as database
-from django.utils import timezone
 
 from approvals.decisions import execute
 from approvals.models import Decision
@@ -41,7 +40,7 @@ class Worker:
         try:
             database.ensure_connection()
             self._backend = database.connection.info.backend_pid
-            execute.run_decision(decision_id=self.decision_id, now=timezone.now())
+            execute.run_decision(decision_id=self.decision_id)
         except Killed:
             pass
         except (DatabaseError, InterfaceError) as error:

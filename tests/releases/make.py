@@ -80,7 +80,6 @@ def _fill() -> None:
             outcome="approve",
             fingerprint=message.revision.fingerprint,
             reason="",
-            now=timezone.now(),
         )
         fields = {"attempt": 1, "may_have_left": True} if state != "recorded" else {}
         lease = {"lease_until": timezone.now()} if state == "calling" else {}

@@ -13,7 +13,7 @@ from django.core.management import BaseCommand
 from django.db import DatabaseError
 
 from alerts.models import Delivery, Destination
-from approvals.intake import senders
+from approvals.intake import unsigned
 from approvals.models import Decision
 from approvals.operations.attention import READ, attention_count, attention_for
 from approvals.operations.items import Group, grouped
@@ -148,7 +148,7 @@ def _url(path: str) -> str:
 
 def _check_webhooks() -> Iterator[Finding]:
     names = dict(Connection.objects.at_work().values_list("pk", "name"))
-    for key, number in senders.unsigned_lately(names).items():
+    for key, number in unsigned.unsigned_lately(names).items():
         if number:
             webhooks = f"{number} webhook{'s' if number != 1 else ''}"
             sentence = f"{webhooks} to {names[key]} had no valid signature in the last two minutes."

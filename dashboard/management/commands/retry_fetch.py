@@ -5,8 +5,7 @@ from uuid import UUID
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
-from approvals import wake_ups
-from common.postgres import clock
+from common.enqueue import enqueue
 from mirror.models import Message
 from mirror.sync.rows import retry_fetch
 from people.actors import Role, operator
@@ -29,5 +28,5 @@ class Command(BaseCommand):
         if unknown := set(message) - set(left_alone):
             raise CommandError(f"No content is left alone of: {', '.join(map(str, sorted(unknown)))}.")
         for public_id in message or left_alone:
-            wake_ups.hydrate(retry_fetch(message=public_id, actor=ACTOR, now=clock()))
+            enqueue("approvals.tasks.hydrate", retry_fetch(message=public_id, actor=ACTOR).pk)
         self.stdout.write(f"{len(message or left_alone)} to fetch again.")

@@ -11,14 +11,12 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
-from django.utils import timezone
 
 from alerts.cards.markup import MAX_VALUE
 from alerts.channels.discord.embeds import Button, read_custom_id
 from alerts.channels.discord.markdown import literal
 from alerts.channels.discord.replies import REASON, Reply, link_instructions, recorded_refusal, stranger
 from alerts.models import Card, Destination, Interaction
-from approvals import wake_ups
 from approvals.collaboration.claims import take
 from approvals.decisions.decide import give_verdict, note_refusal, who_was_first
 from approvals.decisions.forms import VerdictForm
@@ -118,12 +116,9 @@ def _carry_out(press: _Press) -> Reply:
         return Reply("bad form", f"{form.first_error()} Nothing was decided.")
     try:
         with transaction.atomic():
-            result = give_verdict(
-                message=press.message.public_id, actor=press.actor, now=timezone.now(), **form.cleaned_data
-            )
+            result = give_verdict(message=press.message.public_id, actor=press.actor, **form.cleaned_data)
     except DeskError as error:
         return _not_done(press, error)
-    wake_ups.execute(result.decision, now=timezone.now())
     sentence = decision_sentence(
         result.decision,
         link=press.link,

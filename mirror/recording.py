@@ -1,9 +1,15 @@
-"""What the ledger stores of a message when it is first known: what it is, to whom, and who or what started it."""
+"""What the ledger stores of a message: entries about it, and what it is, to whom, and who or what started it."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+from audit.models import Entry
+from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from mirror.models import Message
 
 MAX_TRIGGERS = 30
 # The name of a detail is never erased from the ledger, so names that a sender invents, which may be personal, are not
@@ -14,30 +20,29 @@ NAMED = (
 )
 
 
-class Subject(Protocol):
-    """A message of the mirror, or an event about one."""
+def record_about(action: str, message: "Message", *, actor: Actor, **more: Any) -> Entry:
+    """Append an entry on a message, in the caller's transaction, with the words by which a search finds it."""
+    return record(
+        action,
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        words=message.ledger_words(),
+        **more,
+    )
 
-    @property
-    def subject(self) -> str: ...
-    @property
-    def sender(self) -> str: ...
-    @property
-    def direction(self) -> str: ...
 
-
-def details_of(
-    subject: Subject, *, recipients: Iterable[str], trigger: Mapping[str, Any], key: str = "", **more: str
-) -> dict[str, str]:
+def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, str]:
     """Return the details of an entry; `key` is what it was sent with, where MultiMail says so."""
     return {
-        "subject": subject.subject,
-        "sender": subject.sender,
-        "recipients": ", ".join(recipients),
+        "subject": message.subject,
+        "sender": message.sender,
+        "recipients": ", ".join(message.recipients),
         # Only where it is not the usual one.
-        "direction": subject.direction if subject.direction == "inbound" else "",
+        "direction": message.direction if message.direction == "inbound" else "",
         "key": key,
         **more,
-        **trigger_details(trigger),
+        **trigger_details(message.trigger),
     }
 
 

@@ -1,0 +1,316 @@
+"""What the desk works out of a content when it is stored: findings, queue columns, the version before.
+
+The mirror calls `version_before`, `findings` and `queue_columns` through `mirror.store.Examiner`, without knowing this
+module. Each takes a few statements, however long the history, the queue or the list of recipients.
+"""
+
+import logging
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from django.contrib.postgres.search import SearchVectorField
+from django.db import connection as database
+from django.db.models import Value
+from django.db.models.functions import Cast
+
+from approvals.models import Decision, RuleWeight
+from common.fingerprint import Content, normalise_address
+from common.postgres.statements import ANY, Part, any_of, told_together
+from common.references import without_references
+from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from mirror.models import Mailbox, Message
+from mirror.querysets import earlier_mail
+from mirror.querysets.connections import addresses_of_any
+from mirror.querysets.earlier_mail import RejectedRow
+from mirror.recipients import addresses_of, in_compared_form, written_to
+from policy.allowlists.applicable import judge_content
+from policy.allowlists.judgement import Judgement
+from policy.models import Allowlist
+from rendering import render_message
+from rendering.html_reading import tokens
+from rendering.result import Doubt
+from risk import Rejected, RiskContext, find_risks
+from risk.addresses import bare_address, everybody
+from risk.findings import may_have_left as may_have_left_finding
+from risk.findings import worst_first
+from risk.score import score_of
+from risk.similarity import alike, amounts, bands, shape
+
+log = logging.getLogger(__name__)
+
+# The key of an advisory lock; other locks use other keys.
+WEIGHTS_LOCK = (7_304, 1)
+# Contacts to compare with are those of the newest messages; whether one address was written to is asked exactly.
+NEWEST, MOST_CONTACTS = 2000, 5000
+MOST_ADDRESSES = 1000
+# How long contacts are kept in this process. Those of a message's own recipients are never out of date.
+KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
+
+_contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
+
+
+def findings(message: Message, content: Content, *, may_have_left: bool) -> list[dict[str, Any]]:
+    """Return what is risky about the content, worst first, as it is stored with the revision."""
+    found = find_risks(content, render_message(content), _risk_context(message, content))
+    if may_have_left:
+        found = worst_first((*found, may_have_left_finding()))
+    return [asdict(finding) for finding in found]
+
+
+def _risk_context(message: Message, content: Content) -> RiskContext:
+    """Return what the desk knows of earlier mail that bears on this content of a message."""
+    mailboxes, has_lists = _set_up(message.connection_id)
+    own = _domains(mailboxes)
+    judged = judge_content(message, content) if has_lists else Judgement()
+    return RiskContext(
+        own_domains=tuple(sorted(own)),
+        known_addresses=_known(message.connection_id, _outside(content, own)),
+        rejected=_rejected_like(message, content),
+        off_list=[one for one in judged.refused if "@" in one],
+        watched=[one for one in judged.would_be_refused if "@" in one],
+    )
+
+
+def _domains(addresses: Iterable[str]) -> set[str]:
+    return {address.rpartition("@")[2].lower() for address in addresses}
+
+
+def _outside(content: Content, own_domains: set[str]) -> list[str]:
+    """Return the recipients who have no address at one of these domains."""
+    recipients = [address.lower() for address in everybody(content)]
+    return [address for address in recipients if address.rpartition("@")[2] not in own_domains]
+
+
+def _set_up(connection: int) -> tuple[list[str], bool]:
+    """Return the addresses of a connection's mailboxes, and whether any allowlist is in force there, by one query."""
+    values = told_together(_parts(), {ANY: connection})
+    return values["addresses"], values["has_lists"]
+
+
+@cache
+def _parts() -> dict[str, Part]:
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[ANY])
+    return {"addresses": addresses_of_any(), "has_lists": any_of(lists)}
+
+
+def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
+    """Return the contacts of a connection with how often each was written to lately, these addresses exactly."""
+    contacts = _contacts(connection)
+    unknown = [address for address in addresses if address not in contacts][:MOST_ADDRESSES]
+    if not contacts or not unknown:
+        return contacts
+    return {**contacts, **dict.fromkeys(earlier_mail.written_to(connection, unknown), 1)}
+
+
+def _contacts(connection: int) -> Mapping[str, int]:
+    """Return whom a connection wrote to lately, as this process knows it: looked up once in a while."""
+    at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
+    # Nobody known yet: the first who is must not wait.
+    if contacts and time.monotonic() - at < KEPT_SECONDS:
+        return contacts
+    contacts = earlier_mail.contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
+    _contacts_by_connection[connection] = (time.monotonic(), contacts)
+    while len(_contacts_by_connection) > MOST_CONNECTIONS:
+        _contacts_by_connection.popitem(last=False)
+    return contacts
+
+
+def _rejected_like(message: Message, content: Content) -> Rejected | None:
+    """Return a message like this one that a person rejected: the same first, one of the same mailbox first, the newest.
+
+    Test messages are compared with test messages alone. A next version of what was sent back is none, whatever else
+    was rejected: its writer was asked for it.
+    """
+    own_shape, own_bands = shape(content), bands(content)
+    if not own_shape or message.answers_id is not None:
+        return None
+    if same := earlier_mail.rejected_with_shape(message, own_shape):
+        return _rejected(message, same[0], is_same=True)
+    near = earlier_mail.rejected_with_bands(message, own_bands)
+    found = next((row for row in near if alike(row.bands, own_bands)), None)
+    return _rejected(message, found, is_same=False) if found else None
+
+
+def _rejected(message: Message, row: RejectedRow, *, is_same: bool) -> Rejected:
+    return Rejected(
+        public_id=str(row.public_id),
+        by=row.by or "",
+        at=f"{row.at:%-d %B %Y, %H:%M} UTC",
+        reason=without_references(row.reason or ""),
+        is_same=is_same,
+        in_same_mailbox=row.mailbox is not None and row.mailbox == message.mailbox_id,
+    )
+
+
+# An agent that was asked for changes answers within days, one that names neither thread nor trigger within hours.
+WINDOW = timedelta(days=7)
+SHORT_WINDOW = timedelta(hours=24)
+# MultiMail's clock and ours may differ a little.
+SLACK = timedelta(seconds=2)
+MOST = 50
+_RUNS = ("run_id", "runId", "discord_interaction_id")
+_PEOPLE = ("discord_user_id", "discord_user")
+_ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
+
+
+def version_before(message: Message) -> Message | None:
+    """Return the message whose request for changes this one answers; None where there is none.
+
+    Of several, one that went to the same people comes first, then the newest.
+    """
+    if message.mailbox_id is None or message.direction == "inbound":
+        return None
+    asked = (
+        Decision.objects.sent_back_between(message.held_at - WINDOW, message.held_at + SLACK)
+        .filter(message__mailbox=message.mailbox_id, message__pk__lt=message.pk)
+        .select_related("message")
+        .order_by("-recorded_at", "-pk")
+    )
+    found = [decision.message for decision in asked[:MOST] if _is_next_version(message, of=decision)]
+    return next((one for one in found if _shares_people(message, one)), next(iter(found), None))
+
+
+def _is_next_version(message: Message, *, of: Decision) -> bool:
+    """Whether the message comes from the thread or the trigger of the one that was sent back."""
+    earlier = of.message
+    if message.thread_id and message.thread_id == earlier.thread_id:
+        return True
+    is_about_the_same = _shares_people(message, earlier) or _plain_subject(message) == _plain_subject(earlier)
+    if any(_same(message.trigger, earlier.trigger, name, other) for name in _RUNS for other in _RUNS):
+        # A run may write to hundreds of people: another message of the run is not a next version of this one.
+        return is_about_the_same
+    if _is_from_the_same_person(message.trigger, earlier.trigger):
+        return _shares_people(message, earlier)
+    is_soon = message.held_at - of.recorded_at <= SHORT_WINDOW
+    is_same_key = bool(message.sent_by_key) and message.sent_by_key == earlier.sent_by_key
+    has_no_trigger = not _names_trigger(message.trigger) and not _names_trigger(earlier.trigger)
+    is_same_content = _shares_people(message, earlier) and _plain_subject(message) == _plain_subject(earlier)
+    return is_soon and is_same_key and has_no_trigger and is_same_content
+
+
+def _same(trigger: Mapping[str, Any], other: Mapping[str, Any], name: str, other_name: str) -> bool:
+    is_interaction = "discord_interaction_id" in (name, other_name)
+    if is_interaction and name != other_name:
+        return False
+    return bool(trigger.get(name)) and str(trigger[name]) == str(other.get(other_name))
+
+
+def _is_from_the_same_person(trigger: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    is_same_person = any(_same(trigger, other, name, name) for name in _PEOPLE)
+    return is_same_person and trigger.get("discord_channel") == other.get("discord_channel")
+
+
+def _names_trigger(trigger: Mapping[str, Any]) -> bool:
+    return any(trigger.get(name) for name in (*_RUNS, *_PEOPLE))
+
+
+def _shares_people(message: Message, other: Message) -> bool:
+    return bool({*map(_folded, message.recipients)} & {*map(_folded, other.recipients)})
+
+
+def _folded(address: object) -> str:
+    return normalise_address(str(address)).lower()
+
+
+def _plain_subject(message: Message) -> str:
+    return _ANSWER.sub("", message.subject[:1000]).strip().casefold()
+
+
+def queue_columns(message: Message, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the columns of a message that follow from its content and its findings, to be stored with it.
+
+    A message that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
+    """
+    try:
+        return {**_people(message, content), **_words_and_likeness(message, content), **risk_facets(findings)}
+    except Exception:
+        log.exception("no facets of a message", extra={"about": str(message.public_id)})
+        return {"search": _stored(""), "written_to": None}
+
+
+def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the queue sorts by: points, level, and the rules that saw something."""
+    found = list(findings)
+    total = score_of(found, _weights_in_force())
+    names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
+    return {"risk": total.points, "risk_level": total.level, "rules": list(filter(None, names))}
+
+
+def _weights_in_force() -> dict[str, int]:
+    """Return the points of the rules that admins weighed.
+
+    In a transaction it keeps everybody from weighing a rule until that ends: what is stored by these points is there
+    when the held ones are weighed again.
+    """
+    if database.in_atomic_block:
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s, %s)", WEIGHTS_LOCK)
+    return RuleWeight.objects.points_by_rule()
+
+
+def _people(message: Message, content: Content) -> dict[str, Any]:
+    recipients = [address.lower() for address in everybody(content)]
+    outside = _outside(content, _domains(Mailbox.objects.addresses_in(message.connection_id)))
+    return {
+        "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),
+        "written_to": in_compared_form(written_to(content)),
+        # What came in goes to an agent, whatever its addresses say.
+        "outside": 0 if message.direction == "inbound" else len(outside),
+        "started_by": started_by(message),
+        "run_id": str(message.trigger.get("run_id") or message.trigger.get("runId") or "")[:200],
+    }
+
+
+def started_by(message: Message) -> str:
+    """Return who or what started a message in one spelling: "discord:dana", "key:Invoices", or nothing."""
+    if message.direction == "inbound":
+        return ""
+    user = message.trigger.get("discord_user") or message.trigger.get("discord_user_id")
+    key = message.sent_by_key_name or message.sent_by_key
+    return (f"discord:{user}" if user else f"key:{key}" if key else "")[:200]
+
+
+def _words_and_likeness(message: Message, content: Content) -> dict[str, Any]:
+    text = _text_of(content)
+    named = (*content.to, *content.cc, *content.bcc)
+    senders = filter(None, (content.sender, content.reply_to))
+    # In an order of their own: PostgreSQL keeps none.
+    trigger = [str(value) for _, value in sorted(message.trigger.items()) if isinstance(value, str | int | float)]
+    parts = (
+        (FROM, [word for one in senders for word in words_of_address(bare_address(one))]),
+        (FROM, words_of(content.sender_name)),
+        (BY, [word for value in (started_by(message), *trigger[:50]) for word in words_of(value[:500])]),
+        (LETTER, words_of(content.subject)),
+        (TO, [word for one in everybody(content) for word in words_of_address(one)]),
+        (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),
+        (LETTER, [word for one in content.attachments for word in words_of(one.name)]),
+        (LETTER, words_of(text)),
+    )
+    return {
+        "shape": shape(content),
+        "bands": bands(content),
+        "amounts": amounts(f"{content.subject}\n{text}"),
+        "has_attachments": bool(content.attachments),
+        "search": _stored(vector(parts)),
+    }
+
+
+def _stored(words: str) -> Cast:
+    return Cast(Value(words), SearchVectorField())
+
+
+def _text_of(content: Content) -> str:
+    """Return what a message says, in all of its parts, without markup."""
+    parts = [content.markdown or ""]
+    if content.html is not None:
+        try:
+            parts.append(" ".join(one.data for one in tokens(content.html) if one.kind in ("text", "lost")))
+        except Doubt:
+            parts.append(content.html)
+    return "\n".join(part[:MAX_TEXT] for part in parts)
