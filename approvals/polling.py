@@ -37,9 +37,9 @@ def _pulse_of(request: DeskRequest) -> str:
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
-    told = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{_open_message(request)}{_half_minute()}"
-    told += f"{presence_of(request)}{desk_messages().mine_stamp(actor)}"
-    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+    state = f"{newest}{decided}{stopped}{freshness.level}{freshness.reason}{_open_message(request)}{_half_minute()}"
+    state += f"{presence_of(request)}{desk_messages().mine_stamp(actor)}"
+    return f'"{hashlib.sha256(state.encode()).hexdigest()[:32]}"'
 
 
 def _open_message(request: DeskRequest) -> dict[str, str] | None:
@@ -91,14 +91,14 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
-    told = told_together(_parts(anybody_like(actor)), asked_by(actor))
+    counts = told_together(_parts(anybody_like(actor)), asked_by(actor))
     freshness = freshness_for(actor)
     return JsonResponse(
         {
-            "waiting": told["waiting"] if told["waiting"] <= COUNTED else exactly_waiting(actor),
-            "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
-            "newest": told["newest"] or [],
-            "asked": told["asked"],
+            "waiting": counts["waiting"] if counts["waiting"] <= COUNTED else exactly_waiting(actor),
+            "tabs": {tab: counted(counts[tab]) for tab in COUNTED_TABS},
+            "newest": counts["newest"] or [],
+            "asked": counts["asked"],
             **presence_of(request),
             "open": _open_message(request),
             "stuck": attention_count(actor),

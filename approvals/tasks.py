@@ -39,6 +39,7 @@ _CONNECTION_PATHS: dict[Any, str] = {
 
 log = logging.getLogger(__name__)
 
+# The worker sets how many threads it has.
 SLOTS = ConnectionSlots(threads=8)
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5

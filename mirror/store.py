@@ -379,9 +379,9 @@ def fill_from_event(message: Message, event: Event) -> None:
     found: dict[str, Any] = {name: value for name, value in reported.items() if value and not getattr(message, name)}
     if message.mailbox_id is None:
         found["mailbox_id"] = _find_mailbox(message.connection, event)
-    if event.direction == "inbound" and message.hydrated_at is None:
-        found["direction"] = "inbound"
     if message.hydrated_at is None:
+        if event.direction == "inbound":
+            found["direction"] = "inbound"
         by_now = {name: found.get(name, getattr(message, name)) for name in ("recipients", "sender", "direction")}
         found["addresses"] = addresses_of(
             map(str, by_now["recipients"]), sender=by_now["sender"], direction=by_now["direction"]

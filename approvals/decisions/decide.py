@@ -86,7 +86,7 @@ def give_verdict(
         check_risk_read(locked, read=risk_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
     unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
-    told, recorded = reserve(2)
+    verdict_place, decision_place = reserve(2)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -98,9 +98,9 @@ def give_verdict(
         parts_unread=len(unread),
         seen=shown_context(locked, ruling=ruling, unread=unread),
     )
-    _record_given(verdict, actor, sheet=batch.sheet if batch else "", place=told)
+    _record_given(verdict, actor, sheet=batch.sheet if batch else "", place=verdict_place)
     extra = batch.extra if batch else timedelta(0)
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=decision_place))
 
 
 def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPosition) -> None:
@@ -189,8 +189,8 @@ def came_back(message: Message, outcome: str) -> bool:
 
     Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.
     """
-    told = last_of(message=message.public_id, actions=("message.held", *_ENDED))
-    if told != "message.held" or message.decisions.live().exists():
+    newest = last_of(message=message.public_id, actions=("message.held", *_ENDED))
+    if newest != "message.held" or message.decisions.live().exists():
         return False
     return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
 

@@ -67,7 +67,7 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
     except errors.UpstreamError as error:
         return partial(outcomes.end_with_error, decision, error, had_left=had_left)
     except _DecisionOutdated as reason:
-        return partial(outcomes.end_without_call, decision, reason.sentence, had_left=had_left)
+        return partial(outcomes.end_without_call, decision, str(reason), had_left=had_left)
     except _NotPendingUpstream:
         return partial(outcomes.settle_missing_upstream, decision, had_left=had_left)
     return partial(outcomes.end_with_success, decision, answer)
@@ -89,11 +89,7 @@ def _written(end: Callable[[], Decision]) -> Decision:
 
 
 class _DecisionOutdated(Exception):
-    """What was decided is not what is held."""
-
-    def __init__(self, sentence: str) -> None:
-        super().__init__(sentence)
-        self.sentence = sentence
+    """What was decided is not what is held; the text says how."""
 
 
 class _NotPendingUpstream(Exception):

@@ -7,7 +7,6 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
-from approvals.models import Decision
 from approvals.querysets.messages import desk_messages
 from mirror import store
 from mirror.models import Message
@@ -73,13 +72,14 @@ def _expire(message: Message) -> bool:
     for decision in locked.decisions.live().under_lock():
         if not decision.can_expire:
             return False
-        _stop(decision, f"The time to approve this message was over at {over}.")
+        settle.advance(
+            decision,
+            event=DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE,
+            actor=ACTOR,
+            explanation=f"The time to approve this message was over at {over}.",
+            lease_until=None,
+            seen_held=0,
+            seen_absent=0,
+        )
     decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
     return True
-
-
-def _stop(decision: Decision, because: str) -> None:
-    event = DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE
-    settle.advance(
-        decision, event=event, actor=ACTOR, explanation=because, lease_until=None, seen_held=0, seen_absent=0
-    )

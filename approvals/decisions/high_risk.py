@@ -57,14 +57,11 @@ class Asked:
 
 def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
     """Return what the page asks for: the domain of the recipient to look at, or of many how many there are."""
-    people = list(dict.fromkeys(bare_address(one).lower() for one in (*content.to, *content.cc, *content.bcc)))
-    if is_inbound:
-        people = [bare_address(content.sender).lower()]
-    if len(people) > FEW:
-        return Asked("How many people get it?", (str(len(people)),))
+    addresses = (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
+    people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
     one = next((person for person in people if person in suspicious), people[0] if people else "")
     domain = one.rpartition("@")[2]
-    if not domain:
+    if len(people) > FEW or not domain:
         return Asked("How many people get it?", (str(len(people)),))
     question = "What is the sender's domain?" if is_inbound else "What is the recipient's domain?"
     return Asked(question, tuple({domain, unicode_host(domain)}), of=one)

@@ -9,6 +9,7 @@ from approvals.models import Decision, DecisionAttempt, Verdict
 from audit.trail import last_of
 from common.references import references_in
 from mirror.models import Connection, Message
+from mirror.querysets import VOID
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from people.actors import Actor
@@ -24,7 +25,6 @@ _ACTIONS = {
     DecisionState.WITHDRAWN: "decision.withdrawn",
     DecisionState.RECORDED: "decision.postponed",
 }
-_VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
 LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
 # How the explanation begins where MultiMail said nothing and a person did.
@@ -54,7 +54,7 @@ def advance(
     DecisionAttempt.objects.create(
         decision=decision, number=decision.attempt, event=event, status=status, note=explanation
     )
-    if state in _VOID:
+    if state in VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
     record_about(
         "decision.left_after_all" if left_after_all else _action(event, decision),

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, transaction
@@ -62,26 +62,6 @@ class _Read:
     event: Event
     error: str = ""
     problem: str = ""
-
-
-class _Known:
-    """What the desk knows of an event's message, asked for together with other statements. It locks the message."""
-
-    def __init__(self, connection: Connection, event: Event) -> None:
-        store.lock_id(connection.pk, upstream_id=event.email_id)
-        self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
-        self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
-        self.place = ReservedPosition()
-
-    def message_id(self) -> int | None:
-        """Return the key of the message, None where the mirror does not have it."""
-        row = self._message.one()
-        return row[0] if row else None
-
-    def mailbox_id(self) -> int | None:
-        """Return the key of the mailbox that the event names, None where it is not known or has no address yet."""
-        row = self._mailbox.one()
-        return row[0] if row else None
 
 
 def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, address: str = "") -> Stored:
@@ -167,30 +147,34 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
     with batch():
-        known = _Known(connection, event)
-    place = known.place.take()
+        store.lock_id(connection.pk, upstream_id=event.email_id)
+        known_message = Message.objects.ask_if_known(connection.pk, event.email_id)
+        known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
+        reserved = ReservedPosition()
+    place = reserved.take()
     # By the database's clock, and so is all that is written: this host's may be off.
     is_old = event.at is not None and event.at < place.at - LONG_PAST
-    if (message_id := known.message_id()) is not None:
-        message = Message.objects.for_event().get(pk=message_id)
+    if found := known_message.one():
+        message = Message.objects.for_event().get(pk=found[0])
         message.connection = connection
-        return _meet(message, event, actor, place.at, place, is_old=is_old)
-    return _begin(connection, event, actor, place.at, known, is_old=is_old)
+        return _meet(message, event, actor, place, is_old=is_old)
+    # None where it is not known, or has no address yet.
+    mailbox = known_mailbox.one()
+    return _begin(connection, event, actor, place, mailbox[0] if mailbox else None, is_old=is_old)
 
 
 def _begin(
-    connection: Connection, event: Event, actor: Actor, now: datetime, known: _Known, *, is_old: bool
+    connection: Connection, event: Event, actor: Actor, place: EntryPosition, mailbox: int | None, *, is_old: bool
 ) -> Applied:
     """Make the mirror of a message that this event is the first to tell of."""
     kind = _kind(event, event.direction)
     # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
-    fields = store.new_message_fields(connection, event, mailbox_id=known.mailbox_id(), now=now)
-    place = known.place.take()
+    fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=place.at)
     with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
         message, key = store.begin_message(
-            connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
+            connection, upstream_id=event.email_id, event=begins, now=place.at, trace=trace_id.get(), **fields
         )
         if is_old:
             _record_late(message, event, actor, place)
@@ -204,9 +188,7 @@ def _begin(
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
-def _meet(
-    message: Message, event: Event, actor: Actor, now: datetime, place: EntryPosition, *, is_old: bool
-) -> Applied:
+def _meet(message: Message, event: Event, actor: Actor, place: EntryPosition, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
     store.fill_from_event(message, event)
@@ -214,10 +196,10 @@ def _meet(
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.
         return Applied(Result.LATE if is_old else Result.APPLIED)
-    moved = store.move(message, event=kind, now=now, status=event.status)
+    moved = store.move(message, event=kind, now=place.at, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
-        moved = store.move(message, event=MessageEvent.RELEASED, now=now)
+        moved = store.move(message, event=MessageEvent.RELEASED, now=place.at)
     if kind in _DECIDING:
         # Also one that comes too late to move the message: what it says of the decision still holds.
         settle.settle_by_report(
@@ -300,7 +282,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     row.result = applied.result
     handled_at = None if row.result == Result.POISON or applied.contradicts else Now()
     WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
-    _record_handled("webhook.replayed", row, actor, explanation=row.error)
+    _record_handled("webhook.replayed", row, actor)
     return row.result
 
 
@@ -309,7 +291,7 @@ def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
     """Put a kept event away without applying it. Raises as `replay_event` does."""
     row = _lock_event(event_id, actor)
     WebhookEvent.objects.filter(pk=row.pk).update(handled_at=Now())
-    _record_handled("webhook.dismissed", row, actor, explanation=row.error)
+    _record_handled("webhook.dismissed", row, actor)
     return row
 
 
@@ -340,10 +322,10 @@ def _apply_again(row: WebhookEvent, actor: Actor) -> tuple[Applied, str]:
     return applied, ""
 
 
-def _record_handled(action: str, row: WebhookEvent, actor: Actor, *, explanation: str) -> None:
+def _record_handled(action: str, row: WebhookEvent, actor: Actor) -> None:
     record(
         action,
         actor=actor,
         connection=row.connection_id,
-        details={"event": row.name, "result": row.result, "explanation": explanation},
+        details={"event": row.name, "result": row.result, "explanation": row.error},
     )

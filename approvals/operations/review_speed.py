@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
 
-from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models import Verdict
+from mirror.models import Message
 from mirror.states import Outcome
 from people.actors import Actor, Role
 
@@ -43,7 +43,10 @@ def reading_seconds(content: dict[str, object]) -> float:
 def paces_for(actor: Actor) -> list[Pace]:
     """Return the pace of each person who approved too fast to have read, where the actor is an admin; worst first."""
     verdicts = Verdict.objects.filter(
-        _administered_by(actor), outcome=Outcome.APPROVE, given_at__gt=Now() - PERIOD, seconds_shown__isnull=False
+        message__in=Message.objects.visible_to(actor.acting_as(Role.ADMIN)),
+        outcome=Outcome.APPROVE,
+        given_at__gt=Now() - PERIOD,
+        seconds_shown__isnull=False,
     )
     by_person: dict[str, list[Verdict]] = {}
     for verdict in verdicts.select_related("person", "revision").order_by("-pk")[:LOOKED_AT]:
@@ -61,17 +64,3 @@ def _pace(person: str, given: list[Verdict]) -> Pace:
         median=float(median(one.seconds_shown or 0 for one in given)),
         latest=max(one.given_at for one in fast or given),
     )
-
-
-def _administered_by(actor: Actor) -> Q:
-    reach = Q(pk__in=[])
-    for scope in actor.scopes:
-        if scope.role is not Role.ADMIN:
-            continue
-        if scope.mailbox is None and scope.connection is None:
-            return Q()
-        one = (
-            Q(message__mailbox=scope.mailbox) if scope.mailbox is not None else Q(message__connection=scope.connection)
-        )
-        reach |= one
-    return reach

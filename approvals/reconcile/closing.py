@@ -25,65 +25,67 @@ _EVENTS = {
 
 
 @transaction.atomic
-def close(message: Message, told: UpstreamStatus, now: datetime) -> str:
+def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD:
         return "closed meanwhile"
-    if not told.reported and not told.later_events:
+    if not upstream.reported and not upstream.later_events:
         decision = locked.decisions.order_by("-pk").first()
         if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
             # Our own call may be what ended it: whoever carries it out or looks it up will know more.
             return "left to its decision"
         if decision and decision.state == DecisionState.APPLIED:
-            told = UpstreamStatus(reported=settle.report_expected(decision))
-    applied = _apply(locked, told, now)
+            upstream = UpstreamStatus(reported=settle.report_expected(decision))
+    applied = _apply(locked, upstream, now)
     if not applied:
-        store.move(locked, event=MessageEvent.GONE, now=now, status=told.status)
+        store.move(locked, event=MessageEvent.GONE, now=now, status=upstream.status)
         _record(locked, MessageEvent.GONE)
     return "closed"
 
 
 @transaction.atomic
-def catch_up(message: Message, told: UpstreamStatus, now: datetime) -> str:
+def catch_up(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     """Apply what MultiMail tells of a message that was decided; "nothing new" where the desk knows all of it."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None:
         return "gone"
-    applied = _apply(locked, told, now)
-    agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, told))
-    if told.reported and agrees and locked.asked_at:
+    applied = _apply(locked, upstream, now)
+    agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))
+    if upstream.reported and agrees and locked.asked_at:
         # Asked after these came, MultiMail says what the mirror shows: nothing is left for a person.
         WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(handled_at=Now())
     return ", ".join(applied) or "nothing new"
 
 
-def _apply(locked: Message, told: UpstreamStatus, now: datetime) -> list[str]:
-    if locked.is_unnamed and told.answer.get("subject"):
-        store.fill_from_event(locked, store.event_from_answer(told.answer))
+def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str]:
+    if locked.is_unnamed and upstream.answer.get("subject"):
+        store.fill_from_event(locked, store.event_from_answer(upstream.answer))
         _record(locked, "named")
-    if told.reported and told.reason + told.decided_by:
-        locked.upstream_reason = told.reason
-        locked.upstream_decided_by = store.fitting("upstream_decided_by", told.decided_by)
+    if upstream.reported and upstream.reason + upstream.decided_by:
+        locked.upstream_reason = upstream.reason
+        locked.upstream_decided_by = store.fitting("upstream_decided_by", upstream.decided_by)
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
     applied = [
-        event for event in _events_in(locked, told) if store.move(locked, event=event, now=now, status=told.status)
+        event
+        for event in _events_in(locked, upstream)
+        if store.move(locked, event=event, now=now, status=upstream.status)
     ]
-    if told.reported:
+    if upstream.reported:
         settle.settle_by_report(
-            locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR
+            locked, reported=upstream.reported, reason=upstream.reason, decided_by=upstream.decided_by, actor=ACTOR
         )
     for event in applied:
         _record(locked, event)
     return [str(event) for event in applied]
 
 
-def _events_in(message: Message, told: UpstreamStatus) -> list[str]:
+def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
     """Return what MultiMail told as the message's events, in their order."""
-    events = [str(_EVENTS[told.reported])] if told.reported else []
+    events = [str(_EVENTS[upstream.reported])] if upstream.reported else []
     if events == [MessageEvent.APPROVED] and message.direction == "inbound":
         events = [MessageEvent.RELEASED]
-    return [*events, *told.later_events]
+    return [*events, *upstream.later_events]
 
 
 def _record(message: Message, event: str) -> None:

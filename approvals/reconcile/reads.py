@@ -3,8 +3,6 @@
 import logging
 import time
 import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -71,19 +69,19 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     if not mine.update(asked_at=Now()):
         return "being asked"
     with traced(message.trace):
-        told = reads.ask_status(message)
-        if told is None:
+        upstream = reads.ask_status(message)
+        if upstream is None:
             return "not known"
-        if not told.held:
+        if not upstream.held:
             if message.state == MessageState.HELD:
-                if told.reported or told.later_events:
-                    return closing.close(message, told, now)
+                if upstream.reported or upstream.later_events:
+                    return closing.close(message, upstream, now)
                 # Not known there, maybe only to this key: a whole read shows whether it is held.
                 return read_everything(connection_id=message.connection_id, now=now)
-            return closing.catch_up(message, told, now)
-        if told.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
+            return closing.catch_up(message, upstream, now)
+        if upstream.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
             return "held"
-        return "held again" if mirror_row(message.connection, told.row, now) else "unreadable"
+        return "held again" if mirror_row(message.connection, upstream.row, now) else "unreadable"
 
 
 def read_everything(*, connection_id: int, now: datetime) -> str:
@@ -114,20 +112,6 @@ def _take_read(connection_id: int) -> Connection | None:
     return mine.annotate(began=Now()).get()
 
 
-@dataclass(frozen=True)
-class _Held:
-    """What the desk knows of a held message, as far as a read is compared with it."""
-
-    pk: int
-    upstream_id: str
-    fingerprint: str | None
-    revision: int | None
-    is_hydrated: bool
-    is_left_alone: bool
-    is_older: bool
-    missing_since: datetime | None
-
-
 class _Reading:
     """One whole read on its way into the mirror."""
 
@@ -142,7 +126,7 @@ class _Reading:
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
         self._note_kind()
-        held = {one.upstream_id: one for one in self._held()}
+        held = self._held()
         for row in self._news(held):
             if self._is_over():
                 break
@@ -152,7 +136,9 @@ class _Reading:
         self._meet_again(held, listed)
         if not self.pending.unreadable:
             for one in held.values():
-                if one.upstream_id not in listed and one.is_older and not self.has_failed and not self._is_over():
+                # What was seen after this read began must not be closed by it.
+                is_older = one.seen_at < self.began
+                if one.upstream_id not in listed and is_older and not self.has_failed and not self._is_over():
                     self._close(one)
         return self._write_down(len(listed))
 
@@ -162,19 +148,15 @@ class _Reading:
             Connection.objects.filter(pk=self.connection.pk).update(is_our_gateway=self.pending.is_our_gateway)
             self.connection.is_our_gateway = self.pending.is_our_gateway
 
-    def _held(self) -> Iterator[_Held]:
+    def _held(self) -> dict[str, Any]:
+        """Return what a read is compared with of each held message, by its id at MultiMail."""
         rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
-            "missing_since",
+            "missing_since", named=True,
         )  # fmt: skip
-        for pk, upstream_id, found, revision, hydrated_at, tries, seen_at, missing_since in rows:
-            # What was seen after this read began must not be closed by it.
-            older = seen_at < self.began
-            yield _Held(
-                pk, upstream_id, found, revision, hydrated_at is not None, tries > FETCH_TRIES, older, missing_since
-            )
+        return {row.upstream_id: row for row in rows}
 
-    def _news(self, held: dict[str, _Held]) -> list[dict[str, Any]]:
+    def _news(self, held: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the rows that the mirror does not show yet. What others read since this began is newer than these."""
         others: list[tuple[dict[str, Any], int | None]] = []
         since_closed = self._closed_since_it_began()
@@ -182,9 +164,14 @@ class _Reading:
             known = held.get(str(row["id"]))
             if known is None and str(row["id"]) in since_closed:
                 continue
-            if known is None or (not known.is_hydrated and not known.is_left_alone):
+            if known is None:
                 others.append((row, None))
-            elif known.is_older and not known.is_left_alone and not _is_read_as(row, known.fingerprint):
+            elif known.fetch_tries > FETCH_TRIES:
+                # Left alone.
+                continue
+            elif known.hydrated_at is None:
+                others.append((row, None))
+            elif known.seen_at < self.began and not _is_read_as(row, known.revision__fingerprint):
                 others.append((row, known.revision))
         revisions = self._revisions([revision for _, revision in others if revision])
         return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
@@ -199,7 +186,7 @@ class _Reading:
             found |= Revision.objects.in_bulk(keys[start : start + _CHUNK])
         return found
 
-    def _meet_again(self, held: dict[str, _Held], listed: set[str]) -> None:
+    def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
         """Take back what absence had said of messages that are listed after all."""
         back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
         if back:
@@ -211,12 +198,12 @@ class _Reading:
             with transaction.atomic():
                 settle.reopen_listed(self.connection, upstream_ids=again, actor=ACTOR)
 
-    def _close(self, one: _Held) -> None:
+    def _close(self, one: Any) -> None:
         message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
-        told = reads.ask_status(message)
-        if told is not None and told.held:
+        upstream = reads.ask_status(message)
+        if upstream is not None and upstream.held:
             return
-        if told is None:
+        if upstream is None:
             if reads.can_ask(message):
                 # It can be asked, and did not answer: absence alone closes nothing, and the next would fare no better.
                 self.has_failed = self.connection.is_our_gateway
@@ -224,8 +211,8 @@ class _Reading:
             if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
                 return
-            told = reads.UpstreamStatus()
-        closing.close(message, told, self.now)
+            upstream = reads.UpstreamStatus()
+        closing.close(message, upstream, self.now)
 
     def _is_over(self) -> bool:
         """Whether the rest is left to the next read; keeps the lease as long as this one goes on."""

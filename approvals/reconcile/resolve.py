@@ -30,18 +30,18 @@ def resolve(*, decision_id: int) -> str:
         return "nothing to resolve"
     # By the database's clock, as all that it is compared with.
     began = clock()
-    told = _ask(decision.message)
-    if told is not None and told.reported:
-        closing.catch_up(decision.message, told, clock())
+    upstream = _ask(decision.message)
+    if upstream is not None and upstream.reported:
+        closing.catch_up(decision.message, upstream, clock())
         decision.refresh_from_db()
         return decision.state
-    if told is None:
+    if upstream is None:
         # MultiMail may say who it was once it answers: the mirror, which does not, is no reason to guess before.
         return "not known"
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
     try:
-        return _weigh(decision, held=told.held, began=began)
+        return _weigh(decision, held=upstream.held, began=began)
     except StaleDecision:
         return "settled meanwhile"
 
@@ -86,9 +86,9 @@ def _ask(message: Message) -> UpstreamStatus | None:
     if not connection.read_key or message.direction == "inbound":
         # Absence is all that this connection can show.
         return UpstreamStatus()
-    told = reads.ask_status(message)
+    upstream = reads.ask_status(message)
     # One source lacks it and the other says that it is held: neither counts.
-    return None if told is None or told.held else told
+    return None if upstream is None or upstream.held else upstream
 
 
 @transaction.atomic

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
@@ -157,10 +157,10 @@ def report_of(actor: Actor, month: Month) -> Report:
     groups = made.added_up()
     elsewhere = by_place(past)
     names, gone = _Names(groups, elsewhere), sum(elsewhere.values())
+    # Persons first, then rules, each by their names.
     givers = [one for one in groups if one.by == "who"]
-    people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers if one.person]
-    rules = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers if not one.person]
-    people = [*sorted(people, key=_by_label), *sorted(rules, key=_by_label)]
+    givers.sort(key=lambda one: (not one.person, names.giver(one).casefold()))
+    people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers]
     if gone:
         words = ("Not on this desk", "At MultiMail, or by another program")
         people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
@@ -169,7 +169,7 @@ def report_of(actor: Actor, month: Month) -> Report:
         _row(*names.place(place), where.get(place), elsewhere.get(place, 0), Asked(month, where=_where(*place)))
         for place in {**where, **elsewhere}
     ]
-    places.sort(key=_by_label)
+    places.sort(key=lambda row: (row.label.casefold(), row.note))
     total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
     return Report(month, tuple(people), tuple(places), total, *_chart(people))
 
@@ -190,8 +190,8 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
         past = past.none()
     if asked.who not in ("", ELSEWHERE):
         made = made.of_giver(*_read_who(asked.who))
-    told = made.with_time_taken().with_message().select_related("given_by", "revision")
-    return told.order_by("-recorded_at", "-pk"), past.select_related("connection", "mailbox").order_by("-ended_at")
+    made = made.with_time_taken().with_message().select_related("given_by", "revision")
+    return made.order_by("-recorded_at", "-pk"), past.select_related("connection", "mailbox").order_by("-ended_at")
 
 
 def words_of(actor: Actor, asked: Asked) -> str:
@@ -225,23 +225,16 @@ def _looking(actor: Actor) -> Actor:
     return actor.acting_as(Role.ADMIN, Role.AUDITOR)
 
 
-@dataclass(frozen=True)
 class _Names:
     """The names of everybody and every place that the sums are of, read at once."""
 
-    groups: Sequence[Group]
-    elsewhere: Mapping[tuple[int, int | None], int]
-    people: dict[int, Person] = field(default_factory=dict)
-    mailboxes: dict[int, Mailbox] = field(default_factory=dict)
-    connections: dict[int, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.people.update(Person.objects.in_bulk({one.person for one in self.groups if one.person}))
-        places = {(one.connection, one.mailbox) for one in self.groups if one.connection} | set(self.elsewhere)
-        self.mailboxes.update(Mailbox.objects.in_bulk({mailbox for _, mailbox in places if mailbox}))
+    def __init__(self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]) -> None:
+        self.people = Person.objects.in_bulk({one.person for one in groups if one.person})
+        places = {(one.connection, one.mailbox) for one in groups if one.connection} | set(elsewhere)
+        self.mailboxes = Mailbox.objects.in_bulk({mailbox for _, mailbox in places if mailbox})
         # Their names alone: nobody needs their secrets here.
         named = Connection.objects.filter(pk__in={one for one, _ in places if one})
-        self.connections.update(named.values_list("pk", "name"))
+        self.connections = dict(named.values_list("pk", "name"))
 
     def giver(self, group: Group) -> str:
         if group.person is not None:
@@ -275,10 +268,6 @@ def _cell(asked: Asked, name: str, number: int, share: str = "") -> Cell:
     return Cell(name or "all", number, query, share)
 
 
-def _by_label(row: Row) -> tuple[str, str]:
-    return row.label.casefold(), row.note
-
-
 def _chart(people: Sequence[Row]) -> tuple[Bars | None, str]:
     """Return a bar of each person's decisions, and the same in words."""
     tones = dict(zip(SUMMED, ("green", "rose", "amber", "calm"), strict=True))
@@ -290,8 +279,7 @@ def _chart(people: Sequence[Row]) -> tuple[Bars | None, str]:
 
 
 def _in_words(row: Row) -> str:
-    told = [f"{cell.number:,} {SUMMED[cell.name].lower()}" for cell in row.summed if cell.number]
-    return ", ".join(told)
+    return ", ".join(f"{cell.number:,} {SUMMED[cell.name].lower()}" for cell in row.summed if cell.number)
 
 
 def _who(group: Group) -> str:

@@ -1,21 +1,13 @@
-"""What an admin sends to weigh a rule."""
+"""The published rules: what each counts and found lately, and the form by which an admin weighs one."""
 
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
-from django.db.models.functions import Now
-
-from approvals.queue.filters import Filters, Position
-from common.forms import SentenceForm
-from common.postgres.rows import run
-
-if TYPE_CHECKING:
-    from approvals.queue.querysets import QueueQuerySet
-from dataclasses import dataclass
-
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models.functions import Now
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -23,10 +15,12 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals.decisions.status import Status, shown_status
 from approvals.models import RuleWeight
-from approvals.queue.filters import read_position
-from approvals.queue.querysets import position_at, queue_messages
+from approvals.queue.filters import Filters, Position, read_position
+from approvals.queue.querysets import QueueQuerySet, position_at, queue_messages
 from approvals.risk_rules.weighing import may_weigh, weigh
+from common.forms import SentenceForm
 from common.pages import DeskRequest
+from common.postgres.rows import run
 from mirror.errors import ActNotAllowed
 from mirror.models import Message
 from people.actors import Actor
@@ -65,12 +59,12 @@ LATELY = timedelta(days=30)
 MOST = 100_000
 
 
-def lately(messages: "QueueQuerySet") -> "QueueQuerySet":
+def lately(messages: QueueQuerySet) -> QueueQuerySet:
     """Return those held first in the last 30 days; what happened to none of them lately bounds how far is looked."""
     return messages.filter(held_at__gte=Now() - LATELY, changed_at__gte=Now() - LATELY)
 
 
-def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
+def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
     """Return in how many of these messages each rule saw something lately, by one scan (relies on message_changed)."""
     newest = lately(messages).in_order("newest").values("rules")[:MOST]
     sql, parameters = newest.query.sql_with_params()
@@ -81,7 +75,7 @@ def hits_by_rule(messages: "QueueQuerySet") -> dict[str, int]:
     return {str(rule): int(number) for rule, number in run(counted, parameters).rows}
 
 
-def hits_of(messages: "QueueQuerySet", rule: str, *, after: Position | None) -> "QueueQuerySet":
+def hits_of(messages: QueueQuerySet, rule: str, *, after: Position | None) -> QueueQuerySet:
     """Return the messages in which a rule saw something lately, newest first (relies on message_rules)."""
     found = lately(messages.matching(Filters(rule=rule)))
     return found.in_order("newest").following("newest", after)
@@ -160,8 +154,8 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     except ActNotAllowed as error:
         return _answer(request, published, status=403, problem=error.sentence)
     counts = published.points if weight.points is None else weight.points
-    said = f"“{published.words.capitalize()}” counts {counts} now. Held messages are weighed again in the background."
-    messages.info(request, said, extra_tags="desk")
+    notice = f"“{published.words.capitalize()}” counts {counts} now. Held messages are weighed again in the background."
+    messages.info(request, notice, extra_tags="desk")
     return redirect("rule", rule=rule)
 
 
@@ -195,8 +189,8 @@ def _answer(
 
 def _hit(message: Message, published: Rule, points: int) -> Hit:
     stored = message.revision.findings if message.revision else []
-    said = [restored(one) for one in stored if one.get("rule") == published.name]
-    worst = max(said, key=lambda one: points_of(one, {}), default=None)
+    found = [restored(one) for one in stored if one.get("rule") == published.name]
+    worst = max(found, key=lambda one: points_of(one, {}), default=None)
     if worst is None:
         return Hit(message, shown_status(message), "", "", 0)
     counts = points_of(worst, {published.name: points})

@@ -4,8 +4,7 @@ import json
 import re
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from common.fingerprint import Attachment
 from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
@@ -108,10 +107,6 @@ class Detection:
     width: int = 0
     height: int = 0
     encoding: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        """Return it as it is stored with the file."""
-        return asdict(self)
 
 
 def detect_file(content: bytes, *, name: str, content_type: str) -> Detection:
@@ -229,10 +224,8 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
 
 
 def _bytes_are(kind: Kind) -> str:
-    told = {"text": "plain text", "json": "JSON text", "unknown": "of no kind known here", "empty": "none at all"}
-    if kind.name in told:
-        return f"its bytes are {told[kind.name]}"
-    return f"its bytes are {with_article(kind.words)}"
+    words = {"text": "plain text", "json": "JSON text", "unknown": "of no kind known here", "empty": "none at all"}
+    return f"its bytes are {words.get(kind.name) or with_article(kind.words)}"
 
 
 def with_article(words: str) -> str:

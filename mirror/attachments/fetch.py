@@ -6,6 +6,7 @@ after a while. Its keys come from `asking`.
 
 import hashlib
 import logging
+from dataclasses import asdict
 from datetime import timedelta
 
 from django.db import transaction
@@ -27,11 +28,6 @@ MAX_BYTES = 25 * 1024 * 1024
 # Above all that one download may take.
 LEASE = timedelta(seconds=40)
 _State = AttachedFile.State
-
-
-def pause_after(tries: int) -> timedelta:
-    """Return how long to wait after so many tries: from five seconds to an hour."""
-    return timedelta(seconds=min(5 * 4 ** min(max(tries - 1, 0), 10), 3600))
 
 
 def fetch_file(*, file_id: int) -> str:
@@ -103,7 +99,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
         found_size=len(content),
         found_sha256=file.found_sha256,
         kind=seen.kind,
-        seen=seen.as_json(),
+        seen=asdict(seen),
         state=_State.FETCHED,
         problem="",
         fetched_at=Now(),
@@ -131,6 +127,6 @@ def _detect(file: AttachedFile, content: bytes) -> Detection:
 
 def _failed(file: AttachedFile, state: str, sentence: str) -> str:
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
-    mine.update(state=state, problem=sentence, not_before=Now() + pause_after(file.tries))
+    mine.update(state=state, problem=sentence, not_before=Now() + health.pause_after(file.tries, first=5, factor=4))
     log.info("file not fetched", extra={"file": file.pk, "state": state, "reason": sentence})
     return state

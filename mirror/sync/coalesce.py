@@ -31,7 +31,6 @@ class Coalesced(Generic[T]):
         self._turn = threading.Lock()
         self._next: _Run[T] | None = None
         self._current: _Run[T] | None = None
-        self.runs = 0
 
     def run(self, work: Callable[[], T], *, patience: float, not_before: float | None = None) -> T:
         """Return the result of a run that begins after this call, or after `not_before` (monotonic).
@@ -64,7 +63,7 @@ class Coalesced(Generic[T]):
             self._next = None
             run.began = time.monotonic()
             if has_turn:
-                self._current, self.runs = run, self.runs + 1
+                self._current = run
         try:
             if not has_turn:
                 raise Late

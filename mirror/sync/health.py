@@ -80,6 +80,11 @@ def wait(connection: Connection, seconds: float) -> None:
     Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
+def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
+    """Return how long one file or thread waits after so many failed tries: from `first` seconds to an hour."""
+    return timedelta(seconds=min(first * factor ** min(max(tries - 1, 0), 10), 3600))
+
+
 @transaction.atomic
 def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None:
     """Nothing is decided through it until a whole read works again."""

@@ -20,6 +20,8 @@ from upstream.admin import AdminClient
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
+# The texts of a mailbox and the lengths of their columns.
+_TEXTS = {"address": 320, "display_name": 200, "signature_block": 200, "oversight_mode": 20, "default_gate_timing": 20}
 
 
 def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
@@ -79,11 +81,9 @@ def _in_words(facts: Mapping[str, Any]) -> str:
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a row of MultiMail says of a mailbox, by our names; what it does not say is left out."""
     facts: dict[str, Any] = {"is_active": bool(row.get("is_active", True))}
-    for name, most in (("address", 320), ("display_name", 200), ("signature_block", 200), ("oversight_mode", 20)):
+    for name, most in _TEXTS.items():
         if name in row:
             facts[name] = str(row[name] or "")[:most]
-    if "default_gate_timing" in row:
-        facts["default_gate_timing"] = str(row["default_gate_timing"] or "")[:20]
     for name in ("ai_disclosure", "forward_inbound", "allow_looser_per_call", "scheduling_enabled"):
         if row.get(name) is not None:
             facts[name] = bool(row[name])

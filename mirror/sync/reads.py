@@ -161,9 +161,9 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     connection = message.connection
     if not connection.is_our_gateway:
         return _read_email(message) if can_ask(message) else None
-    told = _read_email(message) if _only_itself_tells(message) else None
-    if told is not None and told.status:
-        return told
+    upstream = _read_email(message) if _only_itself_tells(message) else None
+    if upstream is not None and upstream.status:
+        return upstream
     pending = ask(connection, email_id=message.upstream_id)
     if pending is None:
         return None

@@ -10,7 +10,7 @@ from django.db.models import Prefetch
 
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
-from mirror.threads.thread_messages import FACTS, has_come_or_left, message_from_mirror, messages_in, written_at
+from mirror.threads.thread_messages import FACTS, has_come_or_left, message_from_mirror, messages_in
 from rendering import named
 
 # How many messages of all threads are read at once.
@@ -142,7 +142,8 @@ def _conversation(
         if known is None or (has_come_or_left(sibling) and not known.is_fact):
             messages[sibling.upstream_id] = message_from_mirror(sibling, with_text=with_text)
     newest_first = tuple(sorted(messages.values(), key=lambda one: (one.at, one.pk or 0), reverse=True))
-    since = written_at(draft, own)
+    # When it was written: as the thread has it, at the latest when it was held.
+    since = min(draft.held_at, own.at) if own else draft.held_at
     is_draft = draft.direction != "inbound"
     late = tuple(one for one in newest_first if is_draft and one.is_fact and one.at > since)
     return Conversation(newest_first, late, thread, has_thread=True)

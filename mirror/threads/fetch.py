@@ -42,11 +42,6 @@ _READ_BEFORE = ("read", "archived", "sent", "send_failed")
 _Problem = Thread.Problem
 
 
-def pause_after(tries: int) -> timedelta:
-    """Return how long to wait after so many tries that failed: from ten seconds to an hour."""
-    return timedelta(seconds=min(10 * 3 ** min(max(tries - 1, 0), 10), 3600))
-
-
 def freshen_thread(*, message_id: int) -> str:
     """Read the thread of a message that somebody opened, unless it was just read."""
     message = Message.objects.filter(pk=message_id, state=MessageState.HELD).first()
@@ -85,10 +80,7 @@ def read_thread(*, thread_id: int) -> str:
         return "not due"
     thread, began = Thread.objects.select_related("mailbox__connection").get(pk=thread_id), clock()
     messages = {one.upstream_id: message_from_mirror(one) for one in messages_in(thread.mailbox_id, thread.upstream_id)}
-    try:
-        answer, problem = _ask(thread), ""
-    except _NotRead as error:
-        answer, problem = {}, error.problem
+    answer, problem = _ask(thread)
     for row in answer.get("emails") or []:
         message = message_from_row(row) if isinstance(row, dict) else None
         if message is not None:
@@ -97,31 +89,24 @@ def read_thread(*, thread_id: int) -> str:
     return _end(thread, problem, began=began, is_cut=bool(answer.get("truncated")))
 
 
-class _NotRead(Exception):
-    """The thread could not be read; `problem` says why."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-
-def _ask(thread: Thread) -> dict[str, Any]:
+def _ask(thread: Thread) -> tuple[dict[str, Any], str]:
+    """Return MultiMail's answer, or why there is none."""
     connection = thread.mailbox.connection
     client = reads.read_client(connection)
     if client is None:
-        raise _NotRead(_Problem.NO_KEY)
+        return {}, _Problem.NO_KEY
     try:
         answer = client.read_thread(thread_id=thread.upstream_id, mailbox_id=thread.mailbox.upstream_id)
-        return {**answer, "emails": _opened(thread, client, _rows_in(answer))}
+        return {**answer, "emails": _opened(thread, client, _rows_in(answer))}, ""
     except errors.NotFound:
-        raise _NotRead(_Problem.GONE) from None
+        return {}, _Problem.GONE
     except (errors.KeyRefused, errors.Forbidden):
-        raise _NotRead(_Problem.REFUSED) from None
+        return {}, _Problem.REFUSED
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
         log.warning("thread not read", extra={"connection": connection.slug, "reason": error.sentence})
-        raise _NotRead(_Problem.FAILING) from None
+        return {}, _Problem.FAILING
 
 
 def _rows_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
@@ -178,7 +163,9 @@ def _store(thread: Thread, messages: list[ThreadMessage]) -> None:
 def _end(thread: Thread, problem: str, *, began: datetime, is_cut: bool) -> str:
     mine = Thread.objects.filter(pk=thread.pk, tries=thread.tries)
     if problem:
-        mine.update(problem=problem, wanted=True, not_before=Now() + pause_after(thread.tries))
+        mine.update(
+            problem=problem, wanted=True, not_before=Now() + health.pause_after(thread.tries, first=10, factor=3)
+        )
     else:
         mine.update(problem="", read_at=began, is_cut=is_cut, tries=0, not_before=Now())
     return problem or "read"

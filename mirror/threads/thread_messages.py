@@ -1,7 +1,6 @@
 """Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. Asks nobody."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -139,8 +138,3 @@ def _update(old: ThreadMessage, new: ThreadMessage) -> None:
 
 def _fit(column: str, value: Any) -> str:
     return str(value or "")[: getattr(ThreadMessage._meta.get_field(column), "max_length", None)]
-
-
-def written_at(message: Message, own: ThreadMessage | None) -> datetime:
-    """Return when the draft was written: what the thread says of it, at the latest when it was held."""
-    return min(message.held_at, own.at) if own else message.held_at

@@ -1,6 +1,7 @@
 """Attached files: fetched in the background, recognised by their bytes, shown harmlessly or refused, never a page."""
 
 import hashlib
+from dataclasses import asdict
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ from mirror.attachments.detection import detect_file
 from mirror.attachments.preview import document_of, refusal_of
 from mirror.models import AttachedFile, Connection, Message
 from mirror.sync import retention
+from mirror.sync.health import pause_after
 from tests.factories import make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 
@@ -85,7 +87,7 @@ def of_bytes(content, *, name="file", content_type=""):
     """A file that was fetched, in memory only."""
     seen = detect_file(content, name=name, content_type=content_type)
     return AttachedFile(
-        name=name, content=content, found_size=len(content), kind=seen.kind, seen=seen.as_json(), state="fetched"
+        name=name, content=content, found_size=len(content), kind=seen.kind, seen=asdict(seen), state="fetched"
     )
 
 
@@ -145,7 +147,8 @@ def test_file_that_does_not_come_says_why_is_asked_for_again_and_holds_up_no_oth
     assert [name for (name, _, _, words), part in zip(ANSWERS, told, strict=True) if words not in part] == []
 
     assert set(fetch_all(message)) == {"not due"}
-    assert [fetch.pause_after(tries).total_seconds() for tries in (1, 2, 3, 20)] == [5, 20, 80, 3600]
+    pauses = [pause_after(tries, first=5, factor=4).total_seconds() for tries in (1, 2, 3, 20)]
+    assert pauses == [5, 20, 80, 3600]
     AttachedFile.objects.update(not_before=Now())
     Connection.objects.update(wait_until=None)
     for name, *_ in ANSWERS:

@@ -15,8 +15,9 @@ from audit.models import Entry
 from mirror.errors import ThreadMovedOn
 from mirror.models import Connection, Message, Thread, ThreadMessage
 from mirror.sync import retention
+from mirror.sync.health import pause_after
 from mirror.threads.conversation import conversation_of
-from mirror.threads.fetch import freshen_thread, pause_after, read_thread, request_read
+from mirror.threads.fetch import freshen_thread, read_thread, request_read
 from tests.factories import event_body, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
 
@@ -136,7 +137,8 @@ UNREADABLE = [
 
 
 def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
-    assert [pause_after(tries).total_seconds() for tries in (1, 2, 3, 20)] == [10, 30, 90, 3600]
+    pauses = [pause_after(tries, first=10, factor=3).total_seconds() for tries in (1, 2, 3, 20)]
+    assert pauses == [10, 30, 90, 3600]
     for answer, told in UNREADABLE:
         Connection.objects.update(wait_until=None)
         upstream.answers[PATH] = answer
