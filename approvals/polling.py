@@ -26,8 +26,8 @@ from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.models import KillSwitch
 
-# So many seconds a count to the end is as good as new; what happens meanwhile open pages add and take off themselves.
-COUNTED_ANEW = 3
+# The exact count is cached for so many seconds; open pages add and subtract what happens meanwhile themselves.
+COUNT_SECONDS = 3
 
 
 def _pulse_of(request: DeskRequest) -> str:
@@ -62,13 +62,13 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
 
 
 def exactly_waiting(actor: Actor) -> int:
-    """Return how many wait, counted to the end: pages show that a moment after they opened.
+    """Return exactly how many messages wait; pages show that a moment after they opened.
 
-    It costs the more the longer the queue is, and many pages ask at once: this process counts once in a few seconds.
+    Its cost grows with the queue and many pages ask at once, so this process counts once in a few seconds.
     """
-    # Without where from: that makes no difference, and what is kept must keep no request alive.
+    # Without surface and address, which make no difference: a cached actor must keep no request alive.
     person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
-    return _counted_for(person, int(time.monotonic() // COUNTED_ANEW))
+    return _counted_for(person, int(time.monotonic() // COUNT_SECONDS))
 
 
 @lru_cache(maxsize=200)

@@ -23,11 +23,13 @@ _BATCH = 200
 
 def announce_expiring() -> int:
     """Record of each held message, once, that its time is nearly over; return of how many."""
-    return sum(_tell(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH])
+    return sum(
+        _announce(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH]
+    )
 
 
 @transaction.atomic
-def _tell(message_id: int) -> bool:
+def _announce(message_id: int) -> bool:
     # Checked again under the lock: another sweep may have announced it, or somebody may have decided it.
     found = desk_messages().nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
     if found is None or found.expires_at is None:

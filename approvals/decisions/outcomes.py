@@ -36,8 +36,9 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
+    stored = {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}
     settled = settle.advance(
-        current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=_kept(answer)
+        current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=stored
     )
     settle.supersede_others(settled, message, actor=ACTOR)
     return settled
@@ -206,8 +207,3 @@ def _mark_gone(message: Message) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
     if store.move(message, event=MessageEvent.GONE, now=clock()):
         record_about("message.gone", message, actor=ACTOR)
-
-
-def _kept(answer: dict[str, Any]) -> dict[str, Any]:
-    """The few fields of MultiMail's answer that history needs."""
-    return {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}

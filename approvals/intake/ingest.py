@@ -26,16 +26,16 @@ from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEven
 log = logging.getLogger(__name__)
 
 Result = WebhookEvent.Result
-# MultiMail tries again for minutes. What tells of a time before this is kept and applied, but it is no news.
+# MultiMail retries for minutes. An event that is older than this is stored and applied, but announced to nobody.
 LONG_PAST = timedelta(hours=2)
 _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of one webhook: `fetch` is a message whose content is wanted, `ask` one that MultiMail must explain.
+    """What became of one webhook: `fetch` is a message to fetch the content of, `ask` one to ask MultiMail about.
 
-    `problem` says why the body is none of MultiMail's, and goes back to the sender.
+    `problem` says why the body is not an event of MultiMail, and is sent back.
     """
 
     event: WebhookEvent | None
@@ -47,7 +47,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one event did. `contradicts`: its message had gone another way, so that MultiMail is asked which is true."""
+    """What one event did. `contradicts`: the message is in a state that no such event leads to; MultiMail is asked."""
 
     result: WebhookEvent.Result
     fetch: Message | None = None
@@ -57,7 +57,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Read:
-    """What could be read of a body: `error` keeps it from being applied, `problem` is told to the sender too."""
+    """What could be read of a body: `error` keeps it from being applied, `problem` is also sent back."""
 
     event: Event
     error: str = ""

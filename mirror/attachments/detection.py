@@ -27,7 +27,6 @@ class Member:
 
     name: str
     size: int
-    packed: int
     is_locked: bool
 
 
@@ -58,11 +57,11 @@ def _member(content: bytes, at: int) -> tuple[Member, int]:
     if content[at : at + 4] != _ENTRY or at + _ENTRY_SIZE > len(content):
         raise UnreadableDirectory
     (flags,) = struct.unpack_from("<H", content, at + 8)
-    packed, size, name_size, extra_size, comment_size = struct.unpack_from("<IIHHH", content, at + 20)
+    size, name_size, extra_size, comment_size = struct.unpack_from("<IHHH", content, at + 24)
     name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
     # A name may hold any byte; PostgreSQL keeps no U+0000.
     text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
-    return Member(text, size, packed, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size
+    return Member(text, size, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size
 
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.

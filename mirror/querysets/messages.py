@@ -60,6 +60,12 @@ class SameRecipients:
     keys: Sequence[int]
 
 
+def _is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
+    """Return the condition of rows that belong to the threads of these messages, whose ids are in `field`."""
+    keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
+    return reduce(or_, (Q(("mailbox", mailbox), (field, thread)) for mailbox, thread in keys), Q(pk__in=()))
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of messages."""
 
@@ -160,9 +166,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def in_threads_of(self, messages: "Sequence[Message]") -> Self:
         """Those of the conversations that these belong to, without what they say (message_thread)."""
-        keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
-        either = [Q(mailbox=mailbox, thread_id=thread) for mailbox, thread in keys]
-        return self.filter(reduce(or_, either)).exclude(thread_id="") if either else self.none()
+        return self.filter(_is_of_threads("thread_id", messages)).exclude(thread_id="")
 
     def overdue(self) -> Self:
         """Past their time for a while and still held, although the expiry rule should have rejected them."""
@@ -217,9 +221,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
 
     def of_messages(self, messages: "Sequence[Message]") -> Self:
         """The threads that these messages belong to (thread_once)."""
-        keys = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
-        either = [Q(mailbox=mailbox, upstream_id=thread) for mailbox, thread in keys]
-        return self.filter(reduce(or_, either)) if either else self.none()
+        return self.filter(_is_of_threads("upstream_id", messages))
 
     def older_than(self, age: timedelta) -> Self:
         """Those that were not read for so long."""
