@@ -91,7 +91,7 @@ def answer(
         status, context = 422, {**context, "wrong": failed.form.errors_by_field()}
     elif failed is not None:
         status = next((status for kind, status in _STATUSES if isinstance(failed, kind)), 422)
-        context = {**context, "problem": failed.sentence, "wants_code": isinstance(failed, CodeWanted)}
+        context = {**context, "error": failed.sentence, "wants_code": isinstance(failed, CodeWanted)}
     return render(request, template, {"wrong": {}, **context}, status=status)
 
 

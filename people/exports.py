@@ -53,7 +53,7 @@ def export(request: DeskRequest) -> HttpResponse:
     _check(request)
     filters = Filters.from_query(request.GET, zone_name())
     form = ExportForm(request.POST or {"format": "csv", "details": "on"})
-    problem = ""
+    error = ""
     if request.method == "POST" and form.is_valid():
         if not has_just_proved(request):
             return ask_first(request)
@@ -61,19 +61,19 @@ def export(request: DeskRequest) -> HttpResponse:
             begun = begin_export(actor=request.actor, filters=filters, wanted=form.wanted())
             return redirect(f"{reverse('export-one', args=[begun.pk])}?go=1")
         except NotExported as refused:
-            problem = str(refused)
+            error = str(refused)
     elif request.method == "POST":
-        problem = "Choose CSV or JSON Lines."
+        error = "Choose CSV or JSON Lines."
     context: dict[str, Any] = {
         "form": form,
-        "problem": problem,
+        "error": error,
         "filters": filters,
         "query": filters.query(before=None, after=None),
         "number": _number(request.actor, filters),
         "is_all": request.actor.sees_all(),
         "now": timezone.now(),
     }
-    return render(request, "audit/export.html", context, status=422 if problem else 200)
+    return render(request, "audit/export.html", context, status=422 if error else 200)
 
 
 def _number(actor: Actor, filters: Filters) -> int | None:

@@ -22,7 +22,7 @@ def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespons
             check_may_manage(request.actor)
             return view(request, *args, **kwargs)
         except DestinationNotAllowed as error:
-            return render(request, "alerts/refused.html", {"problem": error.sentence}, status=403)
+            return render(request, "alerts/refused.html", {"error": error.sentence}, status=403)
         except (DestinationMissing, RouteMissing) as error:
             raise Http404(error.sentence) from error
 

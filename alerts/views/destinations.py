@@ -130,7 +130,7 @@ def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
     try:
         secret = secrets.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
     except SecretStillValid as error:
-        return _page(request, _form(request, destination, is_sent=False), destination, problem=error.sentence)
+        return _page(request, _form(request, destination, is_sent=False), destination, error=error.sentence)
     return _secret(request, destination, secret, is_new=False, leaked=leaked)
 
 
@@ -149,7 +149,7 @@ def _form(request: DeskRequest, destination: Destination | None, *, is_sent: boo
 
 
 def _page(
-    request: DeskRequest, form: DestinationForm, destination: Destination | None, *, problem: str = ""
+    request: DeskRequest, form: DestinationForm, destination: Destination | None, *, error: str = ""
 ) -> HttpResponse:
     problems = form.errors_by_field()
     context = {
@@ -161,7 +161,7 @@ def _page(
         "may_manage": True,
         "kinds": all_channels().values(),
         "routes": [(one, sentence(one)) for one in destination.routes.all()] if destination else [],
-        "problem": problem,
+        "error": error,
         "typed": form.typed,
         "problems": problems,
         "levels": privacy_samples(form.channel.kind),
@@ -169,7 +169,7 @@ def _page(
         "connections": form.choices,
         "next": _next(request),
     }
-    return render(request, "alerts/destination.html", context, status=422 if problems or problem else 200)
+    return render(request, "alerts/destination.html", context, status=422 if problems or error else 200)
 
 
 def _list(request: DeskRequest, *, status: int = 200, failed: tuple[int, str] = (0, "")) -> HttpResponse:
@@ -193,7 +193,7 @@ def _row(destination: Destination, failed: tuple[int, str], hidden: set[int]) ->
         "status": destination_status(destination, timezone.now()),
         "shows": privacy_summary(destination),
         "routes": [sentence(route, hidden=hidden) for route in destination.routes.all()],
-        "problem": failed[1] if failed[0] == destination.pk else "",
+        "error": failed[1] if failed[0] == destination.pk else "",
     }
 
 

@@ -55,7 +55,7 @@ def _answer_with_sheet(
     *,
     typed: dict[str, str],
     too_many: int = 0,
-    problem: str = "",
+    error: str = "",
     ticked: set[str] | None = None,
     status: int = 200,
 ) -> HttpResponse:
@@ -77,7 +77,7 @@ def _answer_with_sheet(
         "max_reason": MAX_REASON,
         "typed": typed,
         "too_many": too_many,
-        "problem": problem,
+        "error": error,
         "queue_query": filters_of(request).suffix,
     }
     return render(request, "approvals/bulk/bulk.html", context, status=status)
@@ -116,7 +116,7 @@ def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence
         messages.error(request, sentence, extra_tags="desk")
         return redirect(_queue_address(request))
     ticked = {f"{key}.{version}" for key, version in form.ticked} if shown else set()
-    return _answer_with_sheet(request, chosen[:50], typed=_typed(request), problem=sentence, ticked=ticked, status=422)
+    return _answer_with_sheet(request, chosen[:50], typed=_typed(request), error=sentence, ticked=ticked, status=422)
 
 
 @login_required

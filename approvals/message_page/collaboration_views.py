@@ -43,7 +43,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
         take(message=public_id, actor=request.actor, from_holder=from_holder)
     except DeskError as error:
         typed = {"asks": "yes"} if isinstance(error, ClaimedByOther) else {}
-        return _answer(request, message, status=http_status(error), problem=error.sentence, typed=typed)
+        return _answer(request, message, status=http_status(error), error=error.sentence, typed=typed)
     return _answer(request, message)
 
 
@@ -68,7 +68,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
         done = snooze_message(message=public_id, actor=request.actor, until=form.until())
     except ActNotAllowed as error:
         typed = {"outcome": "snooze", "at": request.POST.get("at", "")[:40]}
-        return _answer(request, message, status=422, problem=error.sentence, typed=typed)
+        return _answer(request, message, status=422, error=error.sentence, typed=typed)
     why = ", an hour before it expires" if done.is_earlier else ""
     at = done.until.astimezone(form.zone_name)
     return _show_next(request, message, f"Snoozed until {at:%-d %b, %H:%M} ({form.zone_name}){why}.")
@@ -116,14 +116,14 @@ def _answer(
     message: Message,
     *,
     status: int = 200,
-    problem: str = "",
+    error: str = "",
     typed: Mapping[str, str] | None = None,
 ) -> HttpResponse:
     typed = {"outcome": "claim", **(typed or {})}
     if request.htmx:
-        return _fragment(request, message, "_side_panel", status=status, problem=problem, typed=typed)
-    if problem:
-        return answer_with_message(request, message.public_id, status=status, error=problem, typed=typed)
+        return _fragment(request, message, "_side_panel", status=status, error=error, typed=typed)
+    if error:
+        return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
     return back_to_message(request, message.public_id)
 
 
@@ -170,11 +170,11 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return redirect(f"{message_address(request, public_id)}#comments")
 
 
-def _refuse_comment(request: DeskRequest, message: Message, problem: str, *, status: int) -> HttpResponse:
+def _refuse_comment(request: DeskRequest, message: Message, error: str, *, status: int) -> HttpResponse:
     typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
     if request.htmx:
-        return _fragment(request, message, "_comments", status=status, problem=problem, typed=typed)
-    return answer_with_message(request, message.public_id, status=status, error=problem, typed=typed)
+        return _fragment(request, message, "_comments", status=status, error=error, typed=typed)
+    return answer_with_message(request, message.public_id, status=status, error=error, typed=typed)
 
 
 def _comment_notice(asked: Sequence[Known]) -> str:

@@ -148,7 +148,7 @@ def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
     form = HighRiskForm(request.POST, findings=findings, asked=asked)
     if not form.is_valid():
-        return _page(request, message, findings, form, problem=form.first_error(), status=422)
+        return _page(request, message, findings, form, error=form.first_error(), status=422)
     posted = {
         "outcome": Outcome.APPROVE,
         "fingerprint": form.cleaned_data["fingerprint"],
@@ -172,7 +172,7 @@ def _page(
     findings: tuple[Finding, ...],
     form: HighRiskForm,
     *,
-    problem: str = "",
+    error: str = "",
     status: int = 200,
 ) -> HttpResponse:
     assert message.revision is not None, "only what was fetched has findings"
@@ -190,7 +190,7 @@ def _page(
         "ticked": request.POST.getlist("risk_read"),
         "typed": request.POST.get("typed", ""),
         "wrong": next(iter(form.errors), ""),
-        "problem": problem,
+        "error": error,
         "approve_label": approve_label(content, message),
         "ruling": ruling,
         "conversation": conversation_of(message),

@@ -103,7 +103,7 @@ def answer_with_message(
     context |= sheet_context(
         *(message, content, rendered), way=way_asked(request), sent_back=context["sent_back"], query=filters.suffix
     )
-    context |= {"problem": error, "notice": notice, "typed": typed or {}}
+    context |= {"error": error, "notice": notice, "typed": typed or {}}
     context |= {"changed": changes_since(message, seen_fingerprint)}
     context |= just_decided(actor, decided)
     context |= panel_context(request, message, facts)

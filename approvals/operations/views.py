@@ -42,7 +42,7 @@ def attention(request: DeskRequest) -> HttpResponse:
     return _answer(request)
 
 
-def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     actor: Actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
@@ -55,7 +55,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
         "total": total,
         "more": total - len(found),
         "paces": paces_for(actor),
-        "problem": problem,
+        "error": error,
         "now": now,
     }
     return page_or_fragment(
@@ -68,7 +68,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
 
 
 def _refused(request: DeskRequest, error: DeskError) -> HttpResponse:
-    return _answer(request, status=http_status(error), problem=error.sentence)
+    return _answer(request, status=http_status(error), error=error.sentence)
 
 
 def _done(request: DeskRequest, sentence: str) -> HttpResponse:

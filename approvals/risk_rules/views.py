@@ -146,13 +146,13 @@ def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
     published = _published(rule)
     form = RuleForm(request.POST)
     if not may_weigh(actor):
-        return _answer(request, published, status=403, problem="Only an admin of all mailboxes can weigh the rules.")
+        return _answer(request, published, status=403, error="Only an admin of all mailboxes can weigh the rules.")
     if not form.is_valid():
-        return _answer(request, published, status=422, problem=form.first_error(), typed=request.POST.get("points", ""))
+        return _answer(request, published, status=422, error=form.first_error(), typed=request.POST.get("points", ""))
     try:
         weight = weigh(rule=rule, points=form.wanted(), actor=actor, now=timezone.now())
     except ActNotAllowed as error:
-        return _answer(request, published, status=403, problem=error.sentence)
+        return _answer(request, published, status=403, error=error.sentence)
     counts = published.points if weight.points is None else weight.points
     notice = f"“{published.words.capitalize()}” counts {counts} now. Held messages are weighed again in the background."
     messages.info(request, notice, extra_tags="desk")
@@ -167,7 +167,7 @@ def _published(name: str) -> Rule:
 
 
 def _answer(
-    request: DeskRequest, published: Rule, *, status: int = 200, problem: str = "", typed: str | None = None
+    request: DeskRequest, published: Rule, *, status: int = 200, error: str = "", typed: str | None = None
 ) -> HttpResponse:
     actor: Actor = request.actor
     weight = RuleWeight.objects.filter(rule=published.name).select_related("changed_by").first()
@@ -181,7 +181,7 @@ def _answer(
         "is_first_page": after is None,
         "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
         "may_weigh": may_weigh(actor),
-        "problem": problem,
+        "error": error,
         "typed": weighed.points if typed is None else typed,
     }
     return render(request, "approvals/risk_rules/rule.html", context, status=status)

@@ -48,9 +48,7 @@ def message_trail(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _page(request, public_id, after=PageForm(request.GET).position())
 
 
-def _page(
-    request: DeskRequest, public_id: UUID, *, after: int = 0, problem: str = "", status: int = 200
-) -> HttpResponse:
+def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str = "", status: int = 200) -> HttpResponse:
     entries = _readable(request, public_id)
     found = lines(entries.after(after).oldest_first()[: PAGE + 1])
     if not found:
@@ -68,7 +66,7 @@ def _page(
         "started": message_origin(shown) if not after else None,
         "is_first_page": not after,
         "next_after": next_after,
-        "problem": problem,
+        "error": error,
         "now": timezone.now(),
     }
     return page_or_fragment(
@@ -86,7 +84,7 @@ def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
     try:
         made = prove(public_id, actor=request.actor, form=form, with_details=with_details)
     except NothingSealed as nothing:
-        return _page(request, public_id, problem=str(nothing), status=409)
+        return _page(request, public_id, error=str(nothing), status=409)
     text = proof_page(made) if form == "html" else made.as_json() if form == "json" else made.as_text()
     headers = {"Content-Disposition": f'attachment; filename="countersign-{public_id}.{form}"'}
     return HttpResponse(text, content_type=_TYPES[form], headers=headers)

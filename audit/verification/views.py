@@ -79,7 +79,7 @@ def check_ledger(request: DeskRequest) -> HttpResponse:
     try:
         ask_for_check(request.actor)
     except CheckRefused as refused:
-        return _page(request, problem=str(refused), status=403 if refused.is_denied else 409)
+        return _page(request, error=str(refused), status=403 if refused.is_denied else 409)
     return redirect_with_notice(request, "The whole ledger is being looked through.", "ledger-state")
 
 
@@ -105,7 +105,7 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     """Hand out the newest head, to be saved where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
-        return _page(request, problem="Nothing is sealed yet, so there is no head.", status=409)
+        return _page(request, error="Nothing is sealed yet, so there is no head.", status=409)
     return _as_file(head_json(last), f"countersign-head-{last.number}.json")
 
 

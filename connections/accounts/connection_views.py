@@ -65,7 +65,7 @@ def _connection_page(
         "typed": request.POST,
         # Only a gateway has the section of its address; elsewhere the error stands at the top of the page.
         "section": section if found.is_our_gateway or section != "address" else "",
-        "problem": failed.sentence if failed else "",
+        "error": failed.sentence if failed else "",
         **more,
     }
     status = 422 if section else 200
@@ -180,7 +180,7 @@ def resume(request: DeskRequest, found: Connection) -> str:
 def remove(request: DeskRequest, found: Connection) -> HttpResponse:
     """Say what removing a connection means, and remove it once its name was typed."""
     commands.check_may_add(request.actor)
-    problem = ""
+    error = ""
     if request.method == "POST":
         try:
             name = cleaned(RemoveForm(request.POST))["name"]
@@ -188,11 +188,11 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
             left = own_webhook.unregister(found)
             notice = f"{found} was removed. Its history stays. {left}".strip()
             return redirect_with_notice(request, notice, "connections")
-        except (FormInvalid, ConnectionNotChanged) as error:
-            problem = error.sentence
+        except (FormInvalid, ConnectionNotChanged) as refused:
+            error = refused.sentence
     typed = request.POST.get("name", "")
-    context = {"one": found, "remains": commands.what_remains(found), "problem": problem, "typed": typed}
-    return render(request, "connections/connection_remove.html", context, status=422 if problem else 200)
+    context = {"one": found, "remains": commands.what_remains(found), "error": error, "typed": typed}
+    return render(request, "connections/connection_remove.html", context, status=422 if error else 200)
 
 
 @login_required

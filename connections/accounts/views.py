@@ -45,12 +45,12 @@ def connections(request: DeskRequest) -> HttpResponse:
     return connections_page(request)
 
 
-def connections_page(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+def connections_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     """Render the list of connections, with what went wrong where anything did."""
     actor: Actor = request.actor
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
-        "problem": problem,
+        "error": error,
         "may_add": actor.is_admin_of_all,
         "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
     }
@@ -66,7 +66,7 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     try:
         connection = read_again(connection_id=found.pk, actor=request.actor)
     except ActNotAllowed as error:
-        return connections_page(request, status=403, problem=error.sentence)
+        return connections_page(request, status=403, error=error.sentence)
     notice, back = f"{connection} is being read; what comes of it stands here in a moment.", request.POST.get("back")
     if back == "connection":
         return redirect_with_notice(request, notice, "connection", connection_id=connection.pk)
@@ -135,7 +135,7 @@ def _old_secret_until(connection: Connection, now: datetime) -> datetime | None:
 def add(request: DeskRequest) -> HttpResponse:
     """Add a connection. Nothing is saved before MultiMail has accepted its keys."""
     if not request.actor.is_admin_of_all:
-        return connections_page(request, status=403, problem="Only an admin of everything can add connections.")
+        return connections_page(request, status=403, error="Only an admin of everything can add connections.")
     if request.method != "POST":
         return _add_page(request, typed={"place": OURS})
     form = AddConnectionForm(request.POST)
@@ -160,7 +160,7 @@ def add(request: DeskRequest) -> HttpResponse:
         field = "oversight_key" if isinstance(error, AccountConnected) else "name"
         return _add_page(request, typed=form.kept(), errors={field: error.sentence})
     except ActNotAllowed as error:
-        return connections_page(request, status=403, problem=error.sentence)
+        return connections_page(request, status=403, error=error.sentence)
     enqueue("approvals.tasks.read_connection", added.pk)
     enqueue("approvals.tasks.read_mailboxes", added.pk)
     notice = f"{added} is connected, and is being read. Register its webhook next."
@@ -183,7 +183,7 @@ def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, 
         "places": places,
         "slots": [(slot, errors.get(slot.field, "")) for slot in SLOTS.values()],
         "problems": errors,
-        "problem": errors.get(NON_FIELD_ERRORS, ""),
+        "error": errors.get(NON_FIELD_ERRORS, ""),
         "typed": typed,
     }
     return render(request, "connections/connection_add.html", context, status=422 if errors else 200)

@@ -82,7 +82,7 @@ def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
     if not form.is_valid() or not owner_form.is_valid():
         return _add_page(request, connection, status=422, wrong=form.errors_by_field() | owner_form.errors_by_field())
     if not take_ticket(request):
-        return _add_page(request, connection, status=409, problem=SENT_TWICE)
+        return _add_page(request, connection, status=409, error=SENT_TWICE)
     owner = owner_form.cleaned_data["owner"]
     code = form.cleaned_data["approval_code"]
     try:

@@ -69,12 +69,12 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
     scopes = _scopes(actor)
     form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
     if not form.is_valid():
-        return _answer(request, status=422, problem=form.first_error(), typed=request.POST)
+        return _answer(request, status=422, error=form.first_error(), typed=request.POST)
     chosen = next(scope for value, _, scope in scopes if value == form.cleaned_data["scope"])
     try:
         switch = pull(actor=actor, reason=form.cleaned_data["reason"], **chosen)
     except KillSwitchNotAllowed as error:
-        return _answer(request, status=403, problem=error.sentence, typed=request.POST)
+        return _answer(request, status=403, error=error.sentence, typed=request.POST)
     notice = f"Stopped: the {switch} is pulled. Nothing of it leaves by a decision."
     return redirect_with_notice(request, notice, "stop")
 
@@ -93,7 +93,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     try:
         switch = release(switch_id=switch_id, actor=actor)
     except KillSwitchNotAllowed as error:
-        return _answer(request, status=403, problem=error.sentence)
+        return _answer(request, status=403, error=error.sentence)
     return redirect_with_notice(request, f"Released: the {switch}. What is due leaves now.", "stop")
 
 
@@ -105,21 +105,21 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     connection = get_visible_connection_or_404(request, connection_id)
     form = HoldAllForm(request.POST)
     if not form.is_valid():
-        return _answer(request, status=422, problem="Say whether the gateway shall hold all mail or let it go.")
+        return _answer(request, status=422, error="Say whether the gateway shall hold all mail or let it go.")
     on = form.cleaned_data["hold"] == "on"
     if is_admin(actor, connection) and not on and not has_just_proved(request):
         return ask_first(request)
     try:
         now = holding.hold_all(connection=connection, on=on, actor=actor)
     except ActNotAllowed as error:
-        return _answer(request, status=403, problem=error.sentence)
+        return _answer(request, status=403, error=error.sentence)
     if now.is_on is not on:
-        return _answer(request, status=502, problem=f"That is not certain: {now.problem or 'it is as it was before.'}")
+        return _answer(request, status=502, error=f"That is not certain: {now.problem or 'it is as it was before.'}")
     did = "holds all mail" if on else "lets mail leave again"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
 
-def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed: Any = None) -> HttpResponse:
+def _answer(request: DeskRequest, *, status: int = 200, error: str = "", typed: Any = None) -> HttpResponse:
     actor: Actor = request.actor
     switches = list(KillSwitch.objects.visible_to(actor))
     stopped = [(switch.connection, switch.mailbox) for switch in switches]
@@ -131,7 +131,7 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed
             if (scope.get("connection"), scope.get("mailbox")) not in stopped
         ],
         "gateways": _gateways(actor),
-        "problem": problem,
+        "error": error,
         "typed": typed or {},
         "now": timezone.now(),
     }

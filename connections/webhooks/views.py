@@ -77,7 +77,7 @@ def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
     try:
         code = cleaned(form)["approval_code"]
         if not take_ticket(request):
-            return _add_page(request, connection, status=409, problem=SENT_TWICE)
+            return _add_page(request, connection, status=409, error=SENT_TWICE)
         created = register_webhook(connection=connection, actor=request.actor, wanted=form.wanted(), code=code)
     except CHANGE_ERRORS as error:
         return _add_page(request, connection, failed=error)
@@ -90,7 +90,7 @@ def _add_page(
     *,
     failed: DeskError | None = None,
     status: int = 200,
-    problem: str = "",
+    error: str = "",
 ) -> HttpResponse:
     ticked = (request.POST or request.GET).getlist("events")
     context = {
@@ -101,7 +101,7 @@ def _add_page(
         "ticked": ticked,
         "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
-        "problem": problem,
+        "error": error,
     }
     return answer(request, "connections/webhook_add.html", context, failed=failed, status=status)
 
@@ -123,14 +123,14 @@ def _webhook_page(
     *,
     failed: DeskError | None = None,
     status: int = 200,
-    problem: str = "",
+    error: str = "",
 ) -> HttpResponse:
     cursor = request.GET.get("before", "")[:200]
     try:
         deliveries, following = read_deliveries(connection, actor=request.actor, webhook=found, cursor=cursor)
-        log_problem = ""
-    except CHANGE_ERRORS as error:
-        deliveries, following, log_problem = [], "", error.sentence
+        log_error = ""
+    except CHANGE_ERRORS as unread:
+        deliveries, following, log_error = [], "", unread.sentence
     context = {
         "connection": connection,
         "hook": found,
@@ -138,10 +138,10 @@ def _webhook_page(
         "sent": deliveries,
         "following": following,
         "is_first_page": not cursor,
-        "log_problem": log_problem,
+        "log_error": log_error,
         "overlaps": OVERLAPS,
         "ticket": new_ticket(),
-        "problem": problem,
+        "error": error,
     }
     return answer(request, "connections/webhook.html", context, failed=failed, status=status)
 
@@ -176,7 +176,7 @@ def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> Http
     """Have another secret made, and show it this one time."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
     if not take_ticket(request):
-        return _webhook_page(request, connection, found, status=409, problem=SENT_TWICE)
+        return _webhook_page(request, connection, found, status=409, error=SENT_TWICE)
     rotated = rotate_webhook(connection=connection, webhook=found, actor=request.actor, overlap_s=overlap)
     context = {"connection": connection, "made": rotated, "overlap": dict(OVERLAPS)[overlap] if overlap else ""}
     return render(request, "connections/webhook_made.html", context)

@@ -46,11 +46,11 @@ def app(request: DeskRequest) -> HttpResponse:
         return _app(request, secret)
     form = AppForm(request.POST)
     if not form.is_valid():
-        return _app(request, secret, problem=first_error(form)[1])
+        return _app(request, secret, error=first_error(form)[1])
     try:
         factors.add_app(actor=request.actor, secret=secret, code=form.cleaned_data["code"])
     except (CodeNotRight, FactorNotAllowed) as error:
-        return _app(request, secret, problem=error.sentence)
+        return _app(request, secret, error=error.sentence)
     request.session.pop(_SECRET, None)
     return _added(request, factors.APP.value, "Your authenticator app counts from now on.")
 
@@ -64,11 +64,11 @@ def passkey(request: DeskRequest) -> HttpResponse:
         return _passkey(request)
     form = PasskeyForm(request.POST)
     if not form.is_valid():
-        return _passkey(request, problem=first_error(form)[1])
+        return _passkey(request, error=first_error(form)[1])
     try:
         factors.add_passkey(actor=request.actor, **form.cleaned_data)
     except FactorNotAllowed as error:
-        return _passkey(request, problem=error.sentence)
+        return _passkey(request, error=error.sentence)
     return _added(request, factors.PASSKEY.value, "Your passkey is kept. It signs you in by itself.")
 
 
@@ -81,7 +81,7 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
         raise Http404("You have no such passkey.")
     form = PasskeyNameForm(request.POST)
     if not form.is_valid():
-        return _list(request, problem="Type a name of up to 60 letters.", status=422)
+        return _list(request, error="Type a name of up to 60 letters.", status=422)
     factors.rename_passkey(actor=request.actor, factor_id=factor_id, name=form.cleaned_data["name"])
     return redirect("factors")
 
@@ -96,7 +96,7 @@ def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
     except StopIteration:
         raise Http404("You have no such factor.") from None
     except FactorNotAllowed as error:
-        return _list(request, problem=error.sentence, status=409)
+        return _list(request, error=error.sentence, status=409)
     return redirect_with_notice(request, f"{removed.name} counts no more.", "factors")
 
 
@@ -108,7 +108,7 @@ def make_codes(request: DeskRequest) -> HttpResponse:
     try:
         codes = make_recovery_codes(actor=request.actor)
     except FactorNotAllowed as error:
-        return _list(request, problem=error.sentence, status=409)
+        return _list(request, error=error.sentence, status=409)
     return _render(request, "recovery_codes", {"codes": codes})
 
 
@@ -120,7 +120,7 @@ def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
     return redirect_with_notice(request, notice, "factors")
 
 
-def _list(request: DeskRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
+def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
     person: Any = request.user
     found = factors.factors_of(person.pk)
     context = {
@@ -132,12 +132,12 @@ def _list(request: DeskRequest, *, problem: str = "", status: int = 200) -> Http
         "is_stopped": factors.lacks_second_factor(request),
         "hindrance": passkey_hindrance(request),
         "next": own_address(request, request.GET.get("next", "")),
-        "problem": problem,
+        "error": error,
     }
     return _render(request, "factors", context, status=status)
 
 
-def _app(request: DeskRequest, secret: str, *, problem: str = "") -> HttpResponse:
+def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
     uri, drawn = totp.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
     # As a data: URI it needs no file, script or style. Black on white in every colour scheme, or no camera reads it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)
@@ -145,19 +145,19 @@ def _app(request: DeskRequest, secret: str, *, problem: str = "") -> HttpRespons
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
         "picture": f"data:image/svg+xml;base64,{b64encode(drawn.getvalue()).decode()}",
         "address": uri,
-        "problem": problem,
+        "error": error,
     }
-    return _render(request, "factor_app", context, status=422 if problem else 200)
+    return _render(request, "factor_app", context, status=422 if error else 200)
 
 
-def _passkey(request: DeskRequest, *, problem: str = "") -> HttpResponse:
+def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
     context = {
         "options": registration_options(request.user),  # type: ignore[arg-type]
         "hindrance": passkey_hindrance(request),
         "name": request.POST.get("name", "")[:60],
-        "problem": problem,
+        "error": error,
     }
-    return _render(request, "factor_passkey", context, status=422 if problem else 200)
+    return _render(request, "factor_passkey", context, status=422 if error else 200)
 
 
 def _render(request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:

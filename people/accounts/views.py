@@ -62,7 +62,7 @@ def own_password(request: DeskRequest) -> HttpResponse:
     """Take another password. The old one is asked for each time, so no other confirmation is."""
     person = _person(request)
     form = PasswordForm(request.POST or None, person=person) if person.has_usable_password() else None
-    wrong, problem = "", ""
+    wrong, error = "", ""
     if request.method == "POST" and form is not None:
         if form.is_valid():
             this_key = str(request.session.session_key)
@@ -70,10 +70,10 @@ def own_password(request: DeskRequest) -> HttpResponse:
             renew_session(request, with_password_of=changed)
             notice = "Your password is changed. You are signed out everywhere else."
             return redirect_with_notice(request, notice, "account")
-        wrong, problem = first_error(form)
+        wrong, error = first_error(form)
     advice = password_validators_help_texts()[-1]
-    context = {"has_password": form is not None, "wrong": wrong, "problem": problem, "advice": advice}
-    return render(request, "people/account_password.html", context, status=422 if problem else 200)
+    context = {"has_password": form is not None, "wrong": wrong, "error": error, "advice": advice}
+    return render(request, "people/account_password.html", context, status=422 if error else 200)
 
 
 def _person(request: DeskRequest) -> Person:
@@ -83,7 +83,7 @@ def _person(request: DeskRequest) -> Person:
 
 def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpResponse:
     person = _person(request)
-    wrong, problem = first_error(form) if form else ("", "")
+    wrong, error = first_error(form) if form else ("", "")
     typed: Any = form.data if form else {}
     context = {
         "person": person,
@@ -94,10 +94,10 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
         "sessions": len(sessions_of(person, this_key=request.session.session_key)),
         "discord": [str(one) for one in accounts_of(person)],
         "wrong": wrong,
-        "problem": problem,
+        "error": error,
         "now": timezone.now(),
     }
-    return render(request, "people/account.html", context, status=422 if problem else 200)
+    return render(request, "people/account.html", context, status=422 if error else 200)
 
 
 @login_required
@@ -135,7 +135,7 @@ def end_others(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 def shortcuts(request: DeskRequest) -> HttpResponse:
     """Show the person's shortcuts, change them, reset them, or switch them off."""
-    keys, wrong, problem = keys_of(request.user.key_map), "", ""  # type: ignore[union-attr]
+    keys, wrong, error = keys_of(request.user.key_map), "", ""  # type: ignore[union-attr]
     if request.method == "POST":
         wanted, form = request.POST.get("do"), KeysForm(request.POST)
         if wanted in ("off", "on"):
@@ -149,15 +149,15 @@ def shortcuts(request: DeskRequest) -> HttpResponse:
             notice = "Your keys are saved."
         else:
             keys = {one.name: request.POST.get(one.name, "")[:10] for one in SHORTCUTS}
-            wrong, problem = first_error(form)
-        if not problem:
+            wrong, error = first_error(form)
+        if not error:
             return HttpResponse(status=204) if request.htmx else redirect_with_notice(request, notice, "keys")
     lines: list[dict[str, Any]] = [
         {"key": one, "place": keys[one.name], "is_wrong": one.name == wrong} for one in SHORTCUTS
     ]
     groups = [(group, [line for line in lines if line["key"].group == group]) for group in GROUPS]
-    context = {"groups": groups, "problem": problem}
-    return render(request, "people/keys.html", context, status=422 if problem else 200)
+    context = {"groups": groups, "error": error}
+    return render(request, "people/keys.html", context, status=422 if error else 200)
 
 
 @login_required
@@ -192,15 +192,15 @@ def _link_discord(request: DeskRequest, token: str) -> HttpResponse:
     try:
         account = link_account(actor=request.actor, token=token)
     except LinkedElsewhere as error:
-        return _link_page(request, token, problem=error.sentence, status=409)
+        return _link_page(request, token, error=error.sentence, status=409)
     except LinkNotGood as error:
         raise Http404(error.sentence) from None
     return redirect_with_notice(request, f"Linked: what {account} does on Discord, you do.", "own-discord")
 
 
-def _link_page(request: DeskRequest, token: str, *, problem: str = "", status: int = 200) -> HttpResponse:
+def _link_page(request: DeskRequest, token: str, *, error: str = "", status: int = 200) -> HttpResponse:
     try:
         offer = read_offer(token)
-    except LinkNotGood as error:
-        raise Http404(error.sentence) from None
-    return render(request, "people/link_discord.html", {"offer": offer, "problem": problem}, status=status)
+    except LinkNotGood as unusable:
+        raise Http404(unusable.sentence) from None
+    return render(request, "people/link_discord.html", {"offer": offer, "error": error}, status=status)

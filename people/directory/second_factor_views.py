@@ -37,12 +37,12 @@ def set_rule(request: DeskRequest) -> HttpResponse:
 def _set_rule(request: DeskRequest) -> HttpResponse:
     form = RoleRuleForm(request.POST)
     if not form.is_valid():
-        return _rules_page(request, status=422, problem="Choose a role, and whether it needs a second factor.")
+        return _rules_page(request, status=422, error="Choose a role, and whether it needs a second factor.")
     role, needed = Role(form.cleaned_data["role"]), form.cleaned_data["needed"] == "yes"
     try:
         set_role_rule(actor=request.actor, role=role, needed=needed)
     except FactorNotAllowed as error:
-        return _rules_page(request, status=409, problem=error.sentence)
+        return _rules_page(request, status=409, error=error.sentence)
     rule = "needs a second factor from now on" if needed else "needs no second factor any more"
     return redirect_with_notice(request, f"Every {role} {rule}.", "second-factor")
 
@@ -63,7 +63,7 @@ def _remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
     try:
         number = remove_factors_of(actor=request.actor, person=person)
     except FactorNotAllowed as error:
-        return _rules_page(request, status=409, problem=error.sentence)
+        return _rules_page(request, status=409, error=error.sentence)
     notice = f"{person} signs in by password alone now, and was signed out." if number else f"{person} had none."
     return redirect_with_notice(request, notice, "second-factor")
 
@@ -73,7 +73,7 @@ def _check_admin_of_all(request: DeskRequest) -> None:
         raise PermissionDenied
 
 
-def _rules_page(request: DeskRequest, *, problem: str = "", status: int = 200) -> HttpResponse:
+def _rules_page(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpResponse:
     rules: dict[str, Any] = RoleRule.objects.select_related("changed_by").in_bulk()
     people = people_by_factor()
     roles = [
@@ -84,5 +84,5 @@ def _rules_page(request: DeskRequest, *, problem: str = "", status: int = 200) -
         }
         for role in Role
     ]
-    context = {"roles": roles, "people": people, "problem": problem}
+    context = {"roles": roles, "people": people, "error": error}
     return render(request, "people/second_factor.html", context, status=status)

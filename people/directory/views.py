@@ -40,7 +40,7 @@ def people(request: DeskRequest) -> HttpResponse:
     return _list_page(request)
 
 
-def _list_page(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     """Answer with the list, and a sentence where something was refused."""
     actor: Actor = request.actor
     if not actor.looks_after_people:
@@ -55,7 +55,7 @@ def _list_page(request: DeskRequest, *, status: int = 200, problem: str = "") ->
         "may_invite": actor.has(Role.ADMIN),
         "may_set_rules": actor.is_admin_of_all,
         "q": q,
-        "problem": problem,
+        "error": error,
     }
     return render(request, "people/people.html", context, status=status)
 
@@ -76,9 +76,9 @@ def _find(request: DeskRequest, person_id: int) -> PersonRow:
 
 
 def _person_page(
-    request: DeskRequest, person_id: int, *, status: int = 200, problem: str = "", at: str = ""
+    request: DeskRequest, person_id: int, *, status: int = 200, error: str = "", at: str = ""
 ) -> HttpResponse:
-    """Answer with a person's page; `problem` is shown at the form named `at`."""
+    """Answer with a person's page; `error` is shown at the form named `at`."""
     actor: Actor = request.actor
     found = _find(request, person_id)
     grants = widest_first(found.person.grants.all())
@@ -96,7 +96,7 @@ def _person_page(
         "password_link": open_password_link(actor, found.person),
         "discord": accounts_of(found.person),
         "lines": with_subjects(lines(did.newest_first()[:MAX_LINES])),
-        "problem": problem,
+        "error": error,
         "at": at,
         "typed": request.POST,
     }
@@ -120,7 +120,7 @@ def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[
                 answered = view(request, person)
             except PeopleError as error:
                 status = 409 if isinstance(error, LastAdmin) else 403
-                return _person_page(request, person_id, status=status, problem=error.sentence, at=at)
+                return _person_page(request, person_id, status=status, error=error.sentence, at=at)
             return answered if isinstance(answered, HttpResponse) else _done(request, person_id, answered)
 
         return changed
@@ -136,7 +136,7 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
     """Give a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
-        return _person_page(request, person.pk, status=422, problem=first_error(form)[1], at="role")
+        return _person_page(request, person.pk, status=422, error=first_error(form)[1], at="role")
     role, target = form.cleaned_data["role"], form.cleaned_data["place"]
     is_new = give_role(actor=request.actor, person_id=person.pk, role=role, target=target)
     return f"{person} is {role} of {target.name} {'now' if is_new else 'already'}."
@@ -217,7 +217,7 @@ def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
     try:
         made = renew_invitation(actor=request.actor, invitation_id=invitation_id)
     except PeopleError as error:
-        return _list_page(request, status=403, problem=error.sentence)
+        return _list_page(request, status=403, error=error.sentence)
     return show_link(request, made, roles=roles_of(made.invitation))
 
 
@@ -230,7 +230,7 @@ def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
     try:
         withdraw(actor=request.actor, invitation_id=invitation_id)
     except PeopleError as error:
-        return _list_page(request, status=403, problem=error.sentence)
+        return _list_page(request, status=403, error=error.sentence)
     notice = f"The link for {found.email} does not work any more."
     if found.kind == Invitation.Kind.PASSWORD and found.person_id:
         return redirect_with_notice(request, notice, "person", person_id=found.person_id)

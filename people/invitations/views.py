@@ -52,12 +52,12 @@ def _make(request: DeskRequest) -> HttpResponse:
     form = InviteForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
         wrong, sentence = first_error(form)
-        return _form(request, status=422, wrong=wrong, problem=sentence)
+        return _form(request, status=422, wrong=wrong, error=sentence)
     email, name = form.cleaned_data["email"], form.cleaned_data["name"]
     try:
         made = invite(actor=request.actor, email=email, name=name, roles=form.wanted(), lasts=form.lasts())
     except PeopleError as error:
-        return _form(request, status=403, wrong="email", problem=error.sentence)
+        return _form(request, status=403, wrong="email", error=error.sentence)
     return show_link(request, made, roles=roles_of(made.invitation))
 
 
@@ -66,7 +66,7 @@ def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpRespon
     return render(request, "people/link_made.html", {"made": made, **context})
 
 
-def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", problem: str = "") -> HttpResponse:
+def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", error: str = "") -> HttpResponse:
     typed: Any = request.POST
     context = {
         "places": list(targets_to_give(request.actor).values()),
@@ -76,7 +76,7 @@ def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", problem: 
         "days": typed.get("days") or DAYS,
         "most_days": MAX_DAYS,
         "wrong": wrong,
-        "problem": problem,
+        "error": error,
     }
     return render(request, "people/invite.html", context, status=status)
 
@@ -107,7 +107,7 @@ def _join(request: DeskRequest, link: Link, token: str) -> HttpResponse:
     try:
         person = join(token=token, name=cleaned["name"], password=cleaned["password"], actor=request.actor)
     except WrongPerson as error:
-        return _page(request, link, problem=error.sentence, status=409)
+        return _page(request, link, error=error.sentence, status=409)
     login(request, person, backend="people.sign_in.backend.PersonBackend")
     record_authentication(request, person, method="password", email=person.email)
     return redirect(_first_page(person))
@@ -140,7 +140,7 @@ def _page(
     link: Link,
     *,
     form: NewPasswordForm | None = None,
-    problem: str = "",
+    error: str = "",
     status: int = 200,
 ) -> HttpResponse:
     errors = {str(name): [str(one) for one in found] for name, found in form.errors.items()} if form else {}
@@ -151,7 +151,7 @@ def _page(
         "is_somebody_else": _is_somebody_else(request, link),
         "name": request.POST.get("name", link.invitation.name)[:80],
         "errors": errors,
-        "problem": problem,
+        "error": error,
         "here": request.path,
     }
     return render(request, "people/join.html", context, status=status)

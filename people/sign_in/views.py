@@ -86,7 +86,7 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
             "options": json.dumps(context["js_data"]["request_options"]),
             "hindrance": passkey_hindrance(self.request),
         }
-        return context | asked | ({"problem": _NOT_ACCEPTED} if self.request.method == "POST" else {})
+        return context | asked | ({"error": _NOT_ACCEPTED} if self.request.method == "POST" else {})
 
 
 @require_POST

@@ -159,7 +159,7 @@ def answer_list(
         "shows": SHOWN,
         "gates": [gate_status(gate) for gate in mine[:20]],
         "wrong_field": wrong[0],
-        "problem": wrong[1],
+        "error": wrong[1],
         "typed": typed or {"owner": getattr(request.user, "email", ""), "lines": request.GET.get("add", "")[:320]},
     }
     return render(request, "policy/allowlist.html", context, status=status)
@@ -324,7 +324,7 @@ def _import_form(
     context: dict[str, Any] = {
         **head_of(at, request.actor),
         "wrong_field": wrong[0],
-        "problem": wrong[1],
+        "error": wrong[1],
         "problems": problems[:PREVIEWED],
         "problems_more": max(0, len(problems) - PREVIEWED),
         "how": request.POST.get("how", "add"),
@@ -350,11 +350,11 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
         raise Http404("There is no such refusal, or it is of a mailbox that you do not see.")
     address = request.POST.get("address", "")
     if address not in refusal.refused or refusal.mailbox_id is None:
-        return _answer(request, status=422, problem="Choose one of the addresses that were refused there.")
+        return _answer(request, status=422, error="Choose one of the addresses that were refused there.")
     try:
         changed = allow_for_days(address=address, mailbox=refusal.mailbox_id, days=DAYS, actor=request.actor)
     except AllowlistNotAllowed as error:
-        return _answer(request, status=403, problem=error.sentence)
+        return _answer(request, status=403, error=error.sentence)
     entry = changed.entries.not_removed().filter(pattern=compared(address)).first()
     notice = f"{address} may be written to from {refusal.mailbox} for {DAYS} days. The gate gets it by itself."
     if entry is None:
@@ -381,14 +381,14 @@ def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
     return redirect_with_notice(request, notice, "allowlist", scope=f"mailbox-{gate.mailbox_id}", kind=gate.kind)
 
 
-def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
     number = _page_before(request)
     found = list(GateRefusal.objects.visible_to(request.actor).for_page(number)[: REFUSALS_PAGE + 1])
     context = {
         "rows": _rows(request, found[:REFUSALS_PAGE]),
         "next_before": found[REFUSALS_PAGE - 1].pk if len(found) > REFUSALS_PAGE else None,
         "is_first_page": number is None,
-        "problem": problem,
+        "error": error,
         "days": DAYS,
     }
     return render(request, "policy/refusals.html", context, status=status)

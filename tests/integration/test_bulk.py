@@ -300,5 +300,6 @@ def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(
     Message.objects.update(thread_id="")
     few, first = asked(post, desk, signed_for(reviewer, *several[:2]), several[:2])
     many, second = asked(post, desk, signed_for(reviewer, *several[2:]), several[2:])
-    assert (many - few) / 4 <= 17
+    # A statement that may fail alone has a savepoint around it, sent in the same batch.
+    assert (many - few) / 4 <= 22
     assert asked(desk.get, first["Location"])[0] == asked(desk.get, second["Location"])[0] <= 12
