@@ -204,7 +204,7 @@ def _items(
         size = len(content.html or "") + len(content.markdown or "")
         is_short = size <= min(MAX_MESSAGE, left) and len(content.subject) <= MAX_SUBJECT
         left -= size if is_short else 0
-        findings, score = findings_of(message, weights=weights)
+        findings, score = findings_of(message, weights)
         previews = files.get(revision.pk, [])
         item = Item(
             message=message,

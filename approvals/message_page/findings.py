@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.urls import reverse
 
-from approvals.models import RuleWeight
 from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
@@ -39,16 +38,12 @@ class FoundLine:
     evidence: tuple[str, ...] = ()
 
 
-def findings_of(
-    message: Message, *, query: str = "", weights: Mapping[str, int] | None = None
-) -> tuple[list[FoundLine], Score]:
+def findings_of(message: Message, weights: Mapping[str, int], *, query: str = "") -> tuple[list[FoundLine], Score]:
     """Return the findings of a message's current version, those that count most first, and what they add up to.
 
-    Jumps keep `query`, the queue's part of the address; `weights` are read where they are not given.
+    Jumps keep `query`, the queue's part of the address.
     """
     findings = [restored(one) for one in message.revision.findings] if message.revision else []
-    if weights is None:
-        weights = RuleWeight.objects.points_by_rule() if findings else {}
     page = reverse("message", args=[message.public_id])
     order = {name: number for number, name in enumerate(RULES)}
     lines = [_line(one, points_of(one, weights), page, query) for one in findings]

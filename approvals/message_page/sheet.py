@@ -99,7 +99,8 @@ def reading_context(
     `known` is what `message_context` found, and `facts` are the values of `page_parts`.
     """
     lines = address_lines(message, content, actor=actor, own_addresses=facts["own_addresses"] or ())
-    context = {"fields": with_lists(lines, known["judged"]), "start": origin_of(message, others=facts["others"])}
+    origin = origin_of(message, others=facts["others"], is_verified=facts["is_verified"])
+    context = {"fields": with_lists(lines, known["judged"]), "start": origin}
     if content is None or rendered is None:
         return context
     thread = [one.text for one in known["conversation"].messages if one.text]

@@ -63,6 +63,7 @@ def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
     asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
     return {
         "is_claimed": any_of(Claim.objects.filter(message=ANY).live()),
+        "is_commented": any_of(Comment.objects.filter(message=ANY)),
         "snoozed_until": list_of(Snooze.objects.filter(**mine).in_force().values_list("until")),
         "asked_by": list_of(Question.objects.filter(**mine).values_list(asker)),
         "people": list_of(seeing.values_list(JSONObject(id="pk", name="name", email="email"))[: OFFERED + 1]),
@@ -86,7 +87,7 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
         "may_comment": may_comment(actor, message),
         "snoozed_until": next(iter(facts["snoozed_until"] or ()), None) if waits else None,
         "snooze_choices": _snooze_choices(request, message) if waits else None,
-        "history": _history(message),
+        "history": _history(message, is_commented=facts["is_commented"]),
         "asked_by": next(iter(facts["asked_by"] or ()), ""),
         "max_comment": MAX_COMMENT,
         "people": [one for one in people if str(one.id) != actor.id],
@@ -103,11 +104,12 @@ def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
     return {"zone": str(zone_of(own)), "is_own_zone": own != "UTC", "latest": latest, "why_not": why_not}
 
 
-def _history(message: Message) -> list[HistoryLine]:
+def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
     entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
     recorded = [HistoryLine(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
-    comments = [HistoryLine(one.created_at, comment=one) for one in message.comments.newest_first()[:MOST_COMMENTS]]
-    return sorted([*recorded, *comments], key=lambda one: one.at, reverse=True)
+    comments = message.comments.newest_first()[:MOST_COMMENTS] if is_commented else []
+    posted = [HistoryLine(one.created_at, comment=one) for one in comments]
+    return sorted([*recorded, *posted], key=lambda one: one.at, reverse=True)
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from approvals.decisions.shown import attached_files, note_opened, note_page, un
 from approvals.decisions.status import available_actions, how_lost, left_after_all, shown_status, still_withdrawn
 from approvals.message_page.content.addresses import to_allow
 from approvals.message_page.content.differences import changes_since, changes_since_sent_back
-from approvals.message_page.content.origin import others_part
+from approvals.message_page.content.origin import others_part, verified_part
 from approvals.message_page.content.rendered import rendered_message_of
 from approvals.message_page.findings import findings_of
 from approvals.message_page.sheet import (
@@ -38,6 +38,7 @@ from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.decision_notice import delay_of, just_decided
 from approvals.queue.filters import Filters, MessageForm
+from approvals.queue.querysets import weights_from, weights_part
 from approvals.queue.rows import expiry_of
 from approvals.queue.views import filters_of, mailboxes_of, position_of, position_parts, queue_context
 from approvals.reconcile.ask_again import may_look
@@ -172,6 +173,8 @@ def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Pa
         "others": others_part(message, actor=actor),
         "own_addresses": addresses_of_any().naming({ANY: message.connection_id}),
         "views": views_part(message, actor=actor),
+        "weights": weights_part(),
+        "is_verified": verified_part(message),
     }
 
 
@@ -184,7 +187,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
     revision, files, opened = message.revision, attached_files(message), facts["opened_parts"] or ()
     content = stored_content(revision) if revision else None
     ruling, judged = ruled(message, actor=actor, now=now, facts=facts, files=files)
-    findings, score = findings_of(message, query=filters.query())
+    findings, score = findings_of(message, weights_from(facts["weights"]), query=filters.query())
     conversation = conversation_of(message)
     unread = unread_parts(message, person=int(actor.id), conversation=conversation, files=files, opened=opened)
     return {

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
-from typing import Any
 
-from django.db import connection as database
 from django.urls import reverse
 
 from approvals.decisions.ruling import switch_stops
@@ -22,7 +20,7 @@ from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
-from common.postgres.statements import COUNTED
+from common.postgres.statements import Part, count_of, told_together
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
@@ -52,15 +50,16 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 def attention_count(actor: Actor) -> int:
     """Return how many things are stuck within the actor's reach, up to a thousand and one, by one query."""
-    if not actor.scopes:
-        return 0
-    with database.cursor() as cursor:
-        cursor.execute(*_found(actor.scopes, bool(signing.public_keys())))
-        return len(cursor.fetchall())
+    return int(told_together({"stuck": attention_part(actor)})["stuck"])
+
+
+def attention_part(actor: Actor) -> Part:
+    """Return how `attention_count` is asked for together with other values."""
+    return _count(actor.scopes, bool(signing.public_keys())) if actor.scopes else Part("0")
 
 
 @lru_cache(maxsize=256)
-def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, ...]]:
+def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> Part:
     """The query of what is to be counted, on every page: composing it takes longer than asking it.
 
     It may be kept because its times are PostgreSQL's now(), and what the actor sees is told by its scopes alone.
@@ -81,7 +80,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
         *([Check.objects.latest_finished().broken()] if actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
-    return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
+    return count_of(first.union(*others, all=True))
 
 
 def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:

@@ -1,7 +1,8 @@
 """Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -22,12 +23,11 @@ from django.db.models import (
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Concat
 from django.db.models.lookups import IsNull
-from django.db.models.query import QuerySet
 
 from approvals.models import RuleWeight
 from approvals.querysets.messages import Among, DeskMessageQuerySet
 from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
-from common.postgres.statements import ANY, COUNTED, NAMED_LATER
+from common.postgres.statements import ANY, COUNTED, NAMED_LATER, Part, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
 from mirror.querysets.terms import CALM, ENDS
@@ -203,10 +203,17 @@ def named_at(order: str, position: Position) -> dict[Any, Any]:
     return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
 
 
-def weights_spelled() -> QuerySet[Any]:
-    """Return each rule that an admin weighed, with its points behind a colon, to be told together with the rest."""
+@cache
+def weights_part() -> Part:
+    """Return how to ask for each rule that an admin weighed, with its points behind a colon."""
     weights = RuleWeight.objects.exclude(points=None)
-    return weights.values_list(Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField()))
+    spelled = Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField())
+    return list_of(weights.values_list(spelled))
+
+
+def weights_from(spelled: Iterable[str] | None) -> dict[str, int]:
+    """Return the points by rule from the value of `weights_part`."""
+    return {rule: int(points) for rule, _, points in (one.rpartition(":") for one in spelled or ())}
 
 
 def _as_row(order: str, position: Position) -> list[Combinable]:

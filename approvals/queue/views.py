@@ -25,7 +25,8 @@ from approvals.queue.querysets import (
     order_of,
     position_at,
     queue_messages,
-    weights_spelled,
+    weights_from,
+    weights_part,
 )
 from approvals.queue.rows import Row, as_json, chips_of, rows_of, with_people
 from common.pages import DeskRequest, page_or_fragment
@@ -89,7 +90,7 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
     if figures.get("flood"):
         found = _page_of(asked.gathered(filters), filters)
     read_decisions(found)
-    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in figures["weights"] or ())}
+    weights = weights_from(figures["weights"])
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=figures["clock"], weights=weights)
     rows = with_people(rows, actor=actor, tab=filters.tab)
     return {
@@ -177,7 +178,7 @@ def _standing_parts(actor: Actor) -> Mapping[str, Part]:
         "asked": count_of(desk_messages().asked_of(actor)),
         "oldest": list_of(oldest),
         "newest": newest_of(actor),
-        "weights": list_of(weights_spelled()),
+        "weights": weights_part(),
         "views": list_of(SavedView.objects.usable_by(actor).spelled(actor)),
     }
 

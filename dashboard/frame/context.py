@@ -11,7 +11,7 @@ from django.utils.functional import SimpleLazyObject
 from alerts.destinations.commands import may_manage
 from alerts.models import Destination
 from approvals.collaboration.presence import asked_of
-from approvals.operations.attention import attention_count
+from approvals.operations.attention import attention_part
 from approvals.querysets.messages import desk_messages
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
@@ -30,14 +30,20 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
     counts = SimpleLazyObject(lambda: told_together(_counts(anybody_like(actor)), asked_by(actor)))
+    state = SimpleLazyObject(
+        lambda: told_together(
+            {"stuck": attention_part(actor), "stops": _any_switch(anybody_like(actor))}, asked_by(actor)
+        )
+    )
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         "desk_waiting": SimpleLazyObject(lambda: _counted(counts["waiting"])),
         "desk_asked": SimpleLazyObject(lambda: counts["asked"]),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
-        "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
-        "desk_switches": SimpleLazyObject(lambda: _switches(actor)),
+        "desk_stuck": SimpleLazyObject(lambda: state["stuck"]),
+        # Nearly always none is pulled, which costs little to ask.
+        "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor)) if state["stops"] else []),
         "desk_is_full": is_full(settings.DATA_DIR),
         "desk_silence": SimpleLazyObject(silent_jobs),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
@@ -50,12 +56,6 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 @lru_cache(maxsize=256)
 def _counts(anybody: Actor) -> dict[str, Part]:
     return {"waiting": count_of(desk_messages().waiting_for(anybody)), "asked": asked_of(anybody)}
-
-
-def _switches(actor: Actor) -> list[KillSwitch]:
-    """Return what stops something; nearly always nothing does, which costs little to ask."""
-    is_any = told_together({"any": _any_switch(anybody_like(actor))})["any"]
-    return list(KillSwitch.objects.visible_to(actor)) if is_any else []
 
 
 @lru_cache(maxsize=256)

@@ -226,7 +226,7 @@ class Migration(migrations.Migration):
                 ('at', models.DateTimeField()),
                 ('is_fact', models.BooleanField(default=False)),
                 ('found_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
-                ('thread', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='letters', to='mirror.thread')),
+                ('thread', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='messages', to='mirror.thread')),
             ],
         ),
         migrations.CreateModel(

@@ -45,7 +45,7 @@ class Thread(models.Model):
 class ThreadMessage(models.Model):
     """One message of a conversation. Its key grows in the order in which messages became facts of the thread."""
 
-    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="letters")
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
     upstream_id = models.CharField(max_length=200)
     direction = models.CharField(max_length=10)
     status = models.CharField(max_length=64, blank=True)

@@ -86,14 +86,14 @@ class Conversation:
 
 
 def conversation_of(message: Message) -> Conversation:
-    """Return the thread as the desk knows it, in three queries; none for a message without a thread.
+    """Return the thread as the desk knows it, in two queries; none for a message without a thread.
 
     Messages of the desk's mirror that no read of the thread has brought yet are among its messages, unsaved.
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
-    thread = Thread.objects.of_message(message).first()
-    stored = list(thread.letters.all()) if thread else []
+    stored = list(ThreadMessage.objects.filter(thread__in=Thread.objects.of_message(message)).select_related("thread"))
+    thread = stored[0].thread if stored else Thread.objects.of_message(message).first()
     siblings = messages_in(message.mailbox_id, message.thread_id)
     return _conversation(message, thread, stored, siblings, with_text=True)
 
@@ -106,7 +106,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
     drafts = [one for one in messages if one.thread_id and one.mailbox_id and one.direction != "inbound"]
     if not drafts:
         return {}
-    prefetch = Prefetch("letters", queryset=ThreadMessage.objects.defer("text"))
+    prefetch = Prefetch("messages", queryset=ThreadMessage.objects.defer("text"))
     threads: dict[tuple[int | None, str], Thread] = {
         (one.mailbox_id, one.upstream_id): one for one in Thread.objects.of_messages(drafts).prefetch_related(prefetch)
     }
@@ -117,7 +117,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
     for draft in drafts:
         key = (draft.mailbox_id, draft.thread_id)
         thread = threads.get(key)
-        stored = list(thread.letters.all()) if thread else []
+        stored = list(thread.messages.all()) if thread else []
         late = _conversation(draft, thread, stored, siblings.get(key, []), with_text=False).late
         if late:
             found[draft.pk] = late[0]

@@ -116,7 +116,7 @@ def _rows_in(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _opened(thread: Thread, client: Client, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows, the newest of them with what they say where that can be had without opening unread mail."""
-    known = set(thread.letters.filter(is_read=True).values_list("upstream_id", flat=True))
+    known = set(thread.messages.filter(is_read=True).values_list("upstream_id", flat=True))
     closed = [
         row
         for row in rows

@@ -111,7 +111,7 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
     whoever says up to which message they read names its key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
-    known = {message.upstream_id: message for message in thread.letters.all()}
+    known = {message.upstream_id: message for message in thread.messages.all()}
     news = []
     for message in messages:
         message.thread, old = thread, known.get(message.upstream_id)

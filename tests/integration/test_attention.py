@@ -93,9 +93,9 @@ def make_event(connection, result="poison", body=b"{", **fields):
 
 def test_question_of_the_count_is_kept_without_a_time_or_a_row_in_it(connection, django_assert_num_queries):
     scopes = (Scope(Role.ADMIN, connection=connection.pk), Scope(Role.REVIEWER, connection=connection.pk, mailbox=1))
-    attention._found.cache_clear()
+    attention._count.cache_clear()
     with django_assert_num_queries(0):
-        _, parameters = attention._found(scopes, True)
+        parameters = attention._count(scopes, True).values
     assert not [one for one in parameters if isinstance(one, datetime)]
 
 

@@ -357,7 +357,7 @@ def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_lett
     def answered():
         Message.objects.filter(pk=message.pk).update(thread_id="T1")
         thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False)
-        thread.letters.create(
+        thread.messages.create(
             upstream_id="L1", direction="inbound", sender="dana@northwind.example", text="Cancel it.",
             is_read=True, is_fact=True, at=timezone.now() + timedelta(minutes=5),
         )  # fmt: skip

@@ -18,7 +18,7 @@ from approvals.queue.filters import Filters
 from audit.models import Entry
 from common.postgres.statements import told_together
 from mirror import store
-from mirror.models import Connection, Message
+from mirror.models import Connection, Message, Thread
 from people.actors import worker
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
@@ -55,15 +55,30 @@ def decided(message, person, outcome="approve", reason="", **fields):
     return given.decision
 
 
-@pytest.mark.parametrize(("headers", "most"), [({}, 15), (HTMX, 10)], ids=["page", "fragment"])
-def test_page_of_an_ordinary_message_takes_few_statements(
-    desk, connection, message, headers, most, django_assert_max_num_queries
+FULL = {
+    "thread_id": "01THREAD",
+    "in_reply_to": "<1@northwind.example>",
+    "html_body": '<p>See <a href="https://northwind.example/offer">the offer</a>.</p>',
+    "attachments": [{"name": "offer.pdf", "content_type": "application/pdf", "size": 10}],
+    "metadata": {"discord_user": "ana#1", "discord_interaction_id": "99"},
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "page", "fragment"), [({}, 13, 9), (FULL, 16, 12)], ids=["ordinary", "with thread, file and link"]
+)
+def test_page_of_a_message_takes_few_statements(
+    desk, connection, fields, page, fragment, django_assert_max_num_queries
 ):
-    make_message(connection)
+    make_message(connection, **fields)
+    message = make_message(connection, **fields)
+    for thread in Thread.objects.all():
+        thread.messages.create(upstream_id="01OLD", direction="inbound", text="An offer, please.", at=NOW)
     # The first look is noted in the ledger.
     desk.get(f"/queue/{message.public_id}/")
-    with django_assert_max_num_queries(most):
-        assert desk.get(f"/queue/{message.public_id}/", headers=headers).status_code == 200
+    for headers, most in (({}, page), (HTMX, fragment)):
+        with django_assert_max_num_queries(most):
+            assert desk.get(f"/queue/{message.public_id}/", headers=headers).status_code == 200
 
 
 def pane(message, person):

@@ -12,7 +12,7 @@ from typing import Any
 from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
-from common.postgres.statements import ANY, NAMED_LATER, Part, count_of
+from common.postgres.statements import ANY, NAMED_LATER, Part, any_of, count_of
 from mirror.models import Message
 from mirror.querysets.messages import anybody_like
 from people.actors import Actor
@@ -41,12 +41,10 @@ class Origin:
         return f"{COUNTED}+" if self.others > COUNTED else str(self.others)
 
 
-def origin_of(message: Message, *, others: int = 0) -> Origin:
+def origin_of(message: Message, *, others: int, is_verified: bool) -> Origin:
     """Return where a message says that it came from; `others` wait from the same trigger."""
     query = _started(message.started_by).query() if message.started_by else ""
-    return Origin(
-        discord_address(message.trigger), stated_reason(message.trigger), others, query, _is_verified(message)
-    )
+    return Origin(discord_address(message.trigger), stated_reason(message.trigger), others, query, is_verified)
 
 
 def others_part(message: Message, *, actor: Actor) -> Part:
@@ -66,11 +64,11 @@ def _started(trigger: str) -> Filters:
     return Filters(started=trigger, group="none")
 
 
-def _is_verified(message: Message) -> bool:
-    """Whether the interaction that the sender names is a signed command of this desk, and made this very message."""
+def verified_part(message: Message) -> Part:
+    """Return how to ask whether the interaction that the sender names is a signed command that made this message."""
     named = str(message.trigger.get("discord_interaction_id") or "")
     made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
-    return bool(named) and made.filter(interaction_id=named).exists()
+    return any_of(made.filter(interaction_id=named)) if named else Part("false")
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:
