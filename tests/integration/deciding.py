@@ -34,9 +34,9 @@ def make_due() -> None:
 
 def carry_out(message: Message, person: Person, outcome: str = "approve") -> str:
     """Decide, and carry it out at once; return what came of it."""
-    given = decide(message, person, outcome)
+    result = decide(message, person, outcome)
     make_due()
-    return run_decision(decision_id=given.decision.pk)
+    return run_decision(decision_id=result.decision.pk)
 
 
 def waiting_for_a_lock(database: Any) -> None:
@@ -71,10 +71,10 @@ def at_once(*works: Callable[[], Any]) -> list[Any]:
     """Run each in a session of its own, all at the same moment; return their results, or what they raised."""
     start = threading.Barrier(len(works))
 
-    def together(work: Callable[[], Any]) -> Callable[[], Any]:
+    def after_barrier(work: Callable[[], Any]) -> Callable[[], Any]:
         return lambda: (start.wait(60), work())[1]
 
-    running = [in_thread(together(work)) for work in works]
+    running = [in_thread(after_barrier(work)) for work in works]
     for thread, _ in running:
         thread.join(60)
     return [result for _, results in running for result in results]

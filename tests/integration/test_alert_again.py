@@ -26,9 +26,9 @@ make_message = partial(factories.make_message, hydrated=False)
 @pytest.fixture
 def delivered(discord, connection):
     """A delivery whose card was posted."""
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     make_message(connection)
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     return Delivery.objects.get()
 
 
@@ -48,16 +48,16 @@ def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_del
 
 
 def test_channel_that_discord_tells_is_known_by_its_id_until_the_address_is_another(delivered, admin):
-    place = Destination.objects.get()
-    assert place.posts_in == "91"
-    wanted = Settings(name=place.name, privacy=place.privacy, answers_channel="outreach")
-    other = place.url.replace("/1/", "/2/")
-    change_destination(destination_id=place.pk, settings=wanted, url=other, actor=admin.actor(surface="web"))
-    place.refresh_from_db()
-    assert place.posts_in == ""
-    assert try_destination(destination_id=place.pk, actor=admin.actor(surface="web")).accepted
-    place.refresh_from_db()
-    assert place.posts_in == "92"
+    destination = Destination.objects.get()
+    assert destination.posts_in == "91"
+    wanted = Settings(name=destination.name, privacy=destination.privacy, answers_channel="outreach")
+    other = destination.url.replace("/1/", "/2/")
+    change_destination(destination_id=destination.pk, settings=wanted, url=other, actor=admin.actor(surface="web"))
+    destination.refresh_from_db()
+    assert destination.posts_in == ""
+    assert try_destination(destination_id=destination.pk, actor=admin.actor(surface="web")).accepted
+    destination.refresh_from_db()
+    assert destination.posts_in == "92"
 
 
 def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, admin, reviewer):
@@ -75,15 +75,15 @@ def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, ad
 
 def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, connection, admin, settings, caplog):
     settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = "a-bot's-token", f"{upstream.url}/api/v10"
-    place = Destination.objects.create(name="#desk", kind="discord_bot", channel="42")
-    place.routes.create(actions=list(HELD))
+    destination = Destination.objects.create(name="#desk", kind="discord_bot", channel="42")
+    destination.routes.create(actions=list(HELD))
     path = "/api/v10/channels/42/messages"
     upstream.answers[path] = (200, {"id": "7", "channel_id": "42"})
     upstream.answers[f"{path}/7"] = (500, {"said": "a-bot's-token"})
     make_message(connection)
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     resend(Delivery.objects.get().pk, admin.actor(surface="web"))
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     assert [(method, asked) for method, asked, _ in upstream.calls] == [("POST", path), ("PATCH", f"{path}/7")]
     assert set(upstream.keys) == {"Bot a-bot's-token"}
     last = Delivery.objects.latest("pk")
@@ -92,36 +92,36 @@ def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, 
 
 
 def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connection):
-    place = Destination.objects.create(name="program", kind="signed_webhook", url="https://program.example/hook")
+    destination = Destination.objects.create(name="program", kind="signed_webhook", url="https://program.example/hook")
     message, other = make_message(connection), make_message(connection)
     first, second, others = (
-        Delivery.objects.create(kind="event", destination=place, message=one, entry=number, action="message.held")
+        Delivery.objects.create(kind="event", destination=destination, message=one, entry=number, action="message.held")
         for number, one in enumerate((message, message, other), start=1)
     )
     Delivery.objects.filter(pk=first.pk).update(next_attempt_at=Now() + timedelta(hours=1))
-    assert list(Delivery.objects.next_at(place.pk)) == [others]
+    assert list(Delivery.objects.next_at(destination.pk)) == [others]
     assert deliver(delivery_id=second.pk) == "not its turn"
     Delivery.objects.filter(pk=first.pk).update(state="failed")
-    assert list(Delivery.objects.next_at(place.pk)) == [second, others]
+    assert list(Delivery.objects.next_at(destination.pk)) == [second, others]
 
 
 @pytest.mark.slow
 def test_destination_that_fails_twice_rests_and_the_others_wait_there_untried(discord, connection):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9
     free = discord.destination(2, actions=HELD)
     for _ in range(3):
         make_message(connection)
-    assert drain(destination_id=place.pk) == "2 tried, then not due"
+    assert drain(destination_id=destination.pk) == "2 tried, then not due"
     # One that waits is left alone, and a shorter wait does not end it.
     for seconds in (3600, 0.001):
-        hold_back(place.pk, seconds)
+        hold_back(destination.pk, seconds)
         assert with_something_due() == [free.pk]
-    assert not Delivery.objects.filter(destination=place).overdue().exists()
-    place.refresh_from_db()
-    assert (place.failures, len(discord.calls)) == (2, 2)
+    assert not Delivery.objects.filter(destination=destination).overdue().exists()
+    destination.refresh_from_db()
+    assert (destination.failures, len(discord.calls)) == (2, 2)
     Destination.objects.update(waits_until=None)
     discord.next["1"] = []
-    drain(destination_id=place.pk)
-    place.refresh_from_db()
-    assert (place.failures, len(discord.posts_in(1))) == (0, 1)
+    drain(destination_id=destination.pk)
+    destination.refresh_from_db()
+    assert (destination.failures, len(discord.posts_in(1))) == (0, 1)

@@ -57,7 +57,7 @@ def kill(worker):
 def test_burst_loses_and_doubles_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
-    places = {number: standin.destination(number, actions=TOLD) for number in (WELL, DEAD, SLOW, LIMITED)}
+    destinations = {number: standin.destination(number, actions=TOLD) for number in (WELL, DEAD, SLOW, LIMITED)}
     standin.gone, standin.slow = {str(DEAD)}, {str(SLOW): 0.15}
     standin.next[str(LIMITED)] = [(429, {}, {"retry_after": 0.3}) for _ in range(3)]
     workers = [start_worker(standin) for _ in range(2)]
@@ -73,8 +73,8 @@ def test_burst_loses_and_doubles_nothing(client, standin, monkeypatch):
             kill(worker)
     check_events(standin)
     for number in (WELL, SLOW, LIMITED):
-        check_cards(standin, number, places[number])
-    assert Destination.objects.get(pk=places[DEAD].pk).switched_off_at
+        check_cards(standin, number, destinations[number])
+    assert Destination.objects.get(pk=destinations[DEAD].pk).switched_off_at
     # One try, and one more for a kill that came before the answer was written down.
     assert len(standin.of(DEAD)) <= 1 + KILLS
 
@@ -101,21 +101,21 @@ def is_over():
 
 
 def check_events(standin):
-    told = defaultdict(list)
+    events_by_message = defaultdict(list)
     for call in standin.of(int(PROGRAM), 200):
-        told[call.body["data"]["message_id"]].append(call.body["type"])
-    assert len(told) == MESSAGES
+        events_by_message[call.body["data"]["message_id"]].append(call.body["type"])
+    assert len(events_by_message) == MESSAGES
     # An event that went out twice went out twice in a row, before the next.
-    assert all(list(dict.fromkeys(types)) == EVENTS for types in told.values())
+    assert all(list(dict.fromkeys(types)) == EVENTS for types in events_by_message.values())
     assert not Delivery.objects.filter(kind="event").exclude(state="delivered").exists()
 
 
-def check_cards(standin, number, place):
-    cards = Card.objects.filter(destination=place)
+def check_cards(standin, number, destination):
+    cards = Card.objects.filter(destination=destination)
     posted = Counter(call.title for call in standin.of(number, 200) if call.method == "POST")
     assert cards.count() == MESSAGES
     assert not cards.filter(discord_message_id="", digest=None).exists()
-    assert not Delivery.objects.filter(destination=place).exclude(state="delivered").exists()
+    assert not Delivery.objects.filter(destination=destination).exclude(state="delivered").exists()
     assert set(cards.filter(digest=None).values_list("status_shown", flat=True)) <= {"Delivered"}
     on_digests = cards.exclude(digest=None)
     wanted = cards.exclude(discord_message_id="").count() + on_digests.values("digest").distinct().count()

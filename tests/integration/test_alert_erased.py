@@ -21,13 +21,13 @@ HELD = ("message.held",)
 # The command seals first, and only what is committed can be sealed.
 @pytest.mark.django_db(transaction=True)
 def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord, connection, admin, signed_in):
-    place = discord.destination(1, actions=HELD, privacy="full")
+    destination = discord.destination(1, actions=HELD, privacy="full")
     message, other = make_message(connection), make_message(connection)
-    drain(destination_id=place.pk)
-    digest = Digest.objects.create(destination=place, discord_message_id="7")
+    drain(destination_id=destination.pk)
+    digest = Digest.objects.create(destination=destination, discord_message_id="7")
     Card.objects.filter(message=message).update(digest=digest, discord_message_id="")
     Delivery.objects.create(
-        kind="digest", destination=place, digest=digest, action="x", state="delivered", request="Your refund"
+        kind="digest", destination=destination, digest=digest, action="x", state="delivered", request="Your refund"
     )
     program = Destination.objects.create(kind="inngest", name="Functions", url="https://inn.gs/e/key")
     event = {"kind": "event", "destination": program, "message": message, "action": "message.sent"}
@@ -36,8 +36,8 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
     Message.objects.update(state="rejected")
 
     assert "what 4 deliveries of alerts told" in erase(message)
-    kept = Delivery.objects.exclude(request="", answer="")
-    assert [one.message for one in kept] == [other]
+    remaining = Delivery.objects.exclude(request="", answer="")
+    assert [one.message for one in remaining] == [other]
     waits.refresh_from_db()
     assert (waits.state, waits.last_error) == ("failed", "The message was erased before this was sent.")
     with pytest.raises(NotResent, match="erased with its message"):
@@ -49,19 +49,19 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
 
 @pytest.mark.parametrize("kind", ["card", pytest.param("event", marks=pytest.mark.slow)])
 def test_worker_that_is_sending_at_that_moment_brings_nothing_back(discord, connection, monkeypatch, kind):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     delivery = Delivery.objects.get()
     if kind == "card":
         made = delivering.card_content
-        monkeypatch.setattr(delivering, "card_content", lambda *given: (erase_bodies(message), made(*given))[1])
+        monkeypatch.setattr(delivering, "card_content", lambda *arguments: (erase_bodies(message), made(*arguments))[1])
         deliver(delivery_id=delivery.pk)
     else:
         Delivery.objects.update(kind="event", card=None)
         delivery.refresh_from_db()
         erase_bodies(message)
-        place.url = place.url.replace("/api/webhooks/1/token", "/hook")
-        place.kind, place.secret = "signed_webhook", "whsec_AAAA"
-        send_event(delivery, place)
+        destination.url = destination.url.replace("/api/webhooks/1/token", "/hook")
+        destination.kind, destination.secret = "signed_webhook", "whsec_AAAA"
+        send_event(delivery, destination)
     delivery.refresh_from_db()
     assert (delivery.request, delivery.answer, delivery.state) == ("", "", "failed")

@@ -52,9 +52,9 @@ def reject(client, message):
     assert post_event(client, message.connection, body).status_code == 200
 
 
-def seconds_left(place):
+def seconds_left(destination):
     """How long a destination still waits."""
-    [left] = Destination.objects.filter(pk=place.pk).values_list(F("waits_until") - Now(), flat=True)
+    [left] = Destination.objects.filter(pk=destination.pk).values_list(F("waits_until") - Now(), flat=True)
     return left.total_seconds()
 
 
@@ -76,19 +76,19 @@ def end_waits():
     held="No channel is posted to until it is over.",
 )
 def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
-    place, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
+    destination, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
     discord.next["1"] = [asked_to_wait(600), asked_to_wait(600, **{"X-RateLimit-Global": "true"})]
     make_message(connection, subject="First")
-    assert drain(destination_id=place.pk) == "0 tried, then asked to wait"
+    assert drain(destination_id=destination.pk) == "0 tried, then asked to wait"
     make_message(connection, subject="Second")
-    assert drain(destination_id=place.pk) == "0 tried, then not due"
-    assert seconds_left(place) == pytest.approx(600, abs=100)
+    assert drain(destination_id=destination.pk) == "0 tried, then not due"
+    assert seconds_left(destination) == pytest.approx(600, abs=100)
     assert drain(destination_id=other.pk) == "2 tried, then nothing left"
 
     # The next answer is for all of Discord.
     make_message(connection, subject="Third")
     end_waits()
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     assert drain(destination_id=other.pk) == "0 tried, then not due"
     end_waits()
     work_to_the_end()
@@ -154,15 +154,15 @@ def test_destination_that_is_gone_is_asked_once_and_costs_the_others_nothing(con
     for _ in range(2):
         make_message(connection)
     work_to_the_end()
-    for status, place in gone.items():
-        place.refresh_from_db()
-        assert f"Discord answered {status}" in place.switched_off_because
+    for status, destination in gone.items():
+        destination.refresh_from_db()
+        assert f"Discord answered {status}" in destination.switched_off_because
         assert len(discord.of(status)) == 1
     assert len(discord.of(2, 200)) == 2
     assert Entry.objects.filter(action="destination.switched_off").count() == 3
 
 
-def die_after_the_post(monkeypatch, place):
+def die_after_the_post(monkeypatch, destination):
     """Let the worker be killed between a post and its record, and its lease end."""
 
     def kill(*_):
@@ -171,7 +171,7 @@ def die_after_the_post(monkeypatch, place):
     with monkeypatch.context() as patched:
         patched.setattr("alerts.deliveries.deliver._delivered", kill)
         with pytest.raises(KeyboardInterrupt):
-            drain(destination_id=place.pk)
+            drain(destination_id=destination.pk)
     Delivery.objects.filter(state="sending").update(lease_until=Now() - timedelta(seconds=1))
 
 
@@ -194,7 +194,7 @@ def die_after_the_post(monkeypatch, place):
     ],
 )
 def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
-    place = discord.destination(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
+    destination = discord.destination(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
     if kind == "notice":
         record("connection.failing", actor=worker("test"), connection=connection.pk)
     else:
@@ -206,10 +206,10 @@ def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, conne
         discord.next["1"] = [(400, {}, {"code": 50035})]
     if kind == "answer is lost":
         discord.lost["1"] = 1
-        drain(destination_id=place.pk)
+        drain(destination_id=destination.pk)
         end_waits()
     else:
-        die_after_the_post(monkeypatch, place)
+        die_after_the_post(monkeypatch, destination)
     work_to_the_end()
     posts = discord.of(1, 200)
     assert [call.method for call in posts] == ["POST", "POST"]
@@ -228,17 +228,17 @@ def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, conne
     held="A shortened form of it is posted at once; the next change is told in full again.",
 )
 def test_card_that_is_refused_is_told_in_a_shortened_form(client, connection, discord):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     discord.next["1"] = [(400, {}, {"code": 50035})]
-    assert drain(destination_id=place.pk) == "1 tried, then nothing left"
+    assert drain(destination_id=destination.pk) == "1 tried, then nothing left"
     refused, shortened = discord.calls
     assert (refused.status, shortened.status) == (400, 200)
     assert len(json.dumps(shortened.body)) < len(json.dumps(refused.body))
     assert shortened.body["allowed_mentions"] == {"parse": []}
     assert Delivery.objects.get().state == "delivered"
     reject(client, message)
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     assert discord.calls[2].body["embeds"][0].keys() == refused.body["embeds"][0].keys()
 
 
@@ -249,11 +249,11 @@ def test_card_that_is_refused_is_told_in_a_shortened_form(client, connection, di
     held="One post stands for all of them and is edited in place; each is on its own post or on that one, never both.",
 )
 def test_burst_becomes_one_digest_that_is_edited_in_place(client, connection, discord):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     # Its post may have left, so it stays on its own.
     discord.lost["1"] = 1
     before = make_message(connection, subject="Before the burst")
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     burst = [make_message(connection, subject=f"Number {number}") for number in range(3)]
     end_waits()
     work_to_the_end()
@@ -274,13 +274,13 @@ def test_burst_becomes_one_digest_that_is_edited_in_place(client, connection, di
 @pytest.mark.slow
 @pytest.mark.usefixtures("_small_bursts")
 def test_digest_that_somebody_deletes_is_not_posted_again(client, connection, discord):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     burst = [make_message(connection) for _ in range(3)]
     work_to_the_end()
     discord.posts.clear()
     for message in burst[:2]:
         reject(client, message)
-        drain(destination_id=place.pk)
+        drain(destination_id=destination.pk)
     assert [call.method for call in discord.calls] == ["POST", "PATCH"]
     assert Digest.objects.get().removed
     assert not Delivery.objects.unfinished().exists()
@@ -288,26 +288,26 @@ def test_digest_that_somebody_deletes_is_not_posted_again(client, connection, di
 
 @pytest.mark.proves("case 15")
 def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connection, discord):
-    place = discord.destination(1, actions=HELD)
+    destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
-    drain(destination_id=place.pk)
+    drain(destination_id=destination.pk)
     discord.posts.clear()
     for _ in range(2):
         reject(client, message)
-        drain(destination_id=place.pk)
+        drain(destination_id=destination.pk)
     assert [(call.method, call.status) for call in discord.calls] == [("POST", 200), ("PATCH", 404)]
     assert Card.objects.get().removed
     assert Delivery.objects.get(state="failed").last_error == "Somebody deleted the card in Discord."
-    place.refresh_from_db()
-    assert place.switched_off_at is None
+    destination.refresh_from_db()
+    assert destination.switched_off_at is None
 
 
 @pytest.mark.slow
 def test_connection_is_told_of_again_where_somebody_deleted_its_card(connection, discord):
-    place = discord.destination(1, actions=("connection.failing",))
+    destination = discord.destination(1, actions=("connection.failing",))
     for action in ("connection.failing", "connection.recovered"):
         record(action, actor=worker("test"), connection=connection.pk)
-        drain(destination_id=place.pk)
+        drain(destination_id=destination.pk)
         discord.posts.clear()
     assert [(call.method, call.status) for call in discord.calls] == [("POST", 200), ("PATCH", 404), ("POST", 200)]
     assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
@@ -317,28 +317,28 @@ def test_connection_is_told_of_again_where_somebody_deleted_its_card(connection,
 def test_post_that_fails_is_logged_without_the_address_and_a_mistake_of_ours_blocks_nothing(
     connection, discord, monkeypatch
 ):
-    place = discord.destination(1, actions=HELD)
-    discord.next["1"] = [(500, {"Via": "1.1 somewhere"}, f"broken at {place.url}")]
+    destination = discord.destination(1, actions=HELD)
+    discord.next["1"] = [(500, {"Via": "1.1 somewhere"}, f"broken at {destination.url}")]
     make_message(connection)
-    drain(destination_id=place.pk)
-    kept = Delivery.objects.get()
-    assert json.loads(kept.request) == discord.calls[0].body
-    assert kept.answer.startswith("Via: 1.1 somewhere")
-    assert "broken at" in kept.answer
-    assert "/token" not in kept.answer + kept.request
+    drain(destination_id=destination.pk)
+    delivery = Delivery.objects.get()
+    assert json.loads(delivery.request) == discord.calls[0].body
+    assert delivery.answer.startswith("Via: 1.1 somewhere")
+    assert "broken at" in delivery.answer
+    assert "/token" not in delivery.answer + delivery.request
 
     end_waits()
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.deliver.card_content", None)
-        assert deliver(delivery_id=kept.pk) == "postponed"
+        assert deliver(delivery_id=delivery.pk) == "postponed"
     # Without Redis a destination rests after each post.
     monkeypatch.setattr(rates, "ALONE_SECONDS", 600)
     monkeypatch.setattr("alerts.channels.discord.rates.is_resting", lambda: True)
     for _ in range(2):
         make_message(connection)
-    assert drain(destination_id=place.pk) == "1 tried, then not due"
-    assert seconds_left(place) == pytest.approx(600, abs=100)
-    assert Delivery.objects.get(pk=kept.pk).state == "due"
+    assert drain(destination_id=destination.pk) == "1 tried, then not due"
+    assert seconds_left(destination) == pytest.approx(600, abs=100)
+    assert Delivery.objects.get(pk=delivery.pk).state == "due"
 
 
 def test_limit_counts_towards_a_ban_where_it_is_ours_and_not_by_a_clock_of_redis_that_is_set_back(scope, monkeypatch):

@@ -49,13 +49,13 @@ def problems(kind, **fields):
     return DestinationForm(form(kind, **fields), connections=[], kind="").errors_by_field()
 
 
-def make_place(**fields):
+def make_destination(**fields):
     return Destination.objects.create(**{"name": "Ours", "kind": "signed_webhook", "url": ENDPOINT, **fields})
 
 
-def given_up(place, message=None, **fields):
+def make_failed_delivery(destination, message=None, **fields):
     of = {"kind": "event", "action": "message.held", "state": "failed", **fields}
-    return Delivery.objects.create(destination=place, message=message, **of)
+    return Delivery.objects.create(destination=destination, message=message, **of)
 
 
 def test_channel_of_the_bot_is_added_by_its_id_or_its_address_and_the_form_refuses_what_a_kind_cannot_do(
@@ -80,22 +80,22 @@ def test_channel_of_the_bot_is_added_by_its_id_or_its_address_and_the_form_refus
 
 def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(signed_in, admin):
     client = signed_in(admin)
-    make_place(kind="inngest", url="https://inn.gs/e/an-event-key")
+    make_destination(kind="inngest", url="https://inn.gs/e/an-event-key")
     answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT))
     first = re.search(r"whsec_[\w+/=]+", answer.content.decode())[0]
     assert answer["Cache-Control"] == "no-store"
-    place = Destination.objects.get(kind="signed_webhook")
-    assert place.secret == first
-    answer = client.post(f"/alerts/{place.pk}/secret/")
-    place.refresh_from_db()
-    assert place.secret in answer.content.decode()
-    assert place.secret_before == first
+    destination = Destination.objects.get(kind="signed_webhook")
+    assert destination.secret == first
+    answer = client.post(f"/alerts/{destination.pk}/secret/")
+    destination.refresh_from_db()
+    assert destination.secret in answer.content.decode()
+    assert destination.secret_before == first
     # A third would put one out that the receiver may still go by; one that leaked goes at once.
-    answer = client.post(f"/alerts/{place.pk}/secret/")
+    answer = client.post(f"/alerts/{destination.pk}/secret/")
     assert answer.status_code == 422
-    client.post(f"/alerts/{place.pk}/secret/", {"leaked": "yes"})
-    place.refresh_from_db()
-    assert place.secret_before == ""
+    client.post(f"/alerts/{destination.pk}/secret/", {"leaked": "yes"})
+    destination.refresh_from_db()
+    assert destination.secret_before == ""
     seen = answer.content + client.get("/alerts/").content + str(list(EntryDetail.objects.values("fields"))).encode()
     assert [hidden for hidden in (b"whsec_", b"a-secret-path", b"an-event-key") if hidden in seen] == []
 
@@ -109,7 +109,7 @@ def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in,
     assert (answer.status_code, b'id="answers-problem"' in answer.content) == (422, True)
     assert "#ops answers what began in support already" in answer.content.decode()
 
-    second = make_place(kind="discord_bot", channel="12345")
+    second = make_destination(kind="discord_bot", channel="12345")
     for other in ("support", " ##SUPPORT "):
         wanted = Settings(name="Second", privacy="headers", kind="discord_bot", channel="12345", answers_channel=other)
         with pytest.raises(ChannelTaken):
@@ -124,7 +124,7 @@ def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in,
 def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
     wanted = Settings(name="Second", privacy="headers", answers_channel="#Support")
     with transaction.atomic():
-        make_place(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
+        make_destination(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
         thread, results = in_thread(
             lambda: add_destination(settings=wanted, url=HOOK, actor=admin.actor(surface="web"))
         )
@@ -141,7 +141,7 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 def test_place_says_how_it_is_and_why():
     soon = NOW + timedelta(seconds=1)
-    for fields, word, said in (
+    for fields, word, reason in (
         ({}, "On", ""),
         ({"waits_until": NOW}, "On", ""),
         ({"waits_until": soon}, "Waiting", "asked us to wait"),
@@ -150,30 +150,30 @@ def test_place_says_how_it_is_and_why():
         ({"switched_off_at": NOW, "switched_off_because": "Gone", "failures": 1}, "Switched off", "Gone"),
     ):
         found = destination_status(Destination(**{"failures": 0, **fields}), NOW)
-        assert (found.word, said in found.reason, bool(found.until)) == (word, True, word == "Waiting"), fields
+        assert (found.word, reason in found.reason, bool(found.until)) == (word, True, word == "Waiting"), fields
 
 
 def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection, monkeypatch):
-    place = make_place(failures=2, waits_until=timezone.now() + timedelta(hours=2))
-    Route.objects.create(destination=place, actions=["message.held"])
+    destination = make_destination(failures=2, waits_until=timezone.now() + timedelta(hours=2))
+    Route.objects.create(destination=destination, actions=["message.held"])
     make_message(connection)
     client = signed_in(admin)
-    assert client.get(f"/alerts/{place.pk}/off/").status_code == 405
+    assert client.get(f"/alerts/{destination.pk}/off/").status_code == 405
     for _ in range(2):
-        client.post(f"/alerts/{place.pk}/off/")
-    place.refresh_from_db()
-    assert place.switched_off_at
+        client.post(f"/alerts/{destination.pk}/off/")
+    destination.refresh_from_db()
+    assert destination.switched_off_at
     # What comes due is given up and kept; nothing is planned while it is off.
     Delivery.objects.update(next_attempt_at=timezone.now())
     assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
-    assert place.switched_off_because == f"{admin.name} switched it off."
+    assert destination.switched_off_because == f"{admin.name} switched it off."
     for _ in range(2):
-        client.post(f"/alerts/{place.pk}/on/")
-    place.refresh_from_db()
-    assert (place.switched_off_at, place.switched_off_because) == (None, "")
-    assert (place.failures, place.waits_until) == (0, None)
+        client.post(f"/alerts/{destination.pk}/on/")
+    destination.refresh_from_db()
+    assert (destination.switched_off_at, destination.switched_off_because) == (None, "")
+    assert (destination.failures, destination.waits_until) == (0, None)
     monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
     assert (plan_missed(), Delivery.objects.count()) == (0, 1)
     acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
@@ -192,7 +192,7 @@ def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(con
     box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
     other = make_connection("other")
     wanted = RouteSettings([event.name for event in EVENTS], mailbox=box.pk)
-    Route.objects.create(destination=make_place(), mailbox=box, actions=wanted.actions)
+    Route.objects.create(destination=make_destination(), mailbox=box, actions=wanted.actions)
     for of in (connection, other):
         record("connection.failing", actor=worker("test"), connection=of.pk)
         for address in (box.address, "else@yourteam.example"):
@@ -200,16 +200,16 @@ def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(con
     make_message(connection)
     found = would_go(newest_acts(), wanted, around=connection.pk)
     planned = Entry.objects.filter(pk__in=Delivery.objects.values("entry"))
-    told = sorted(planned.values_list("action", "connection"))
-    assert sorted((act.action, act.connection) for act in found) == told
-    assert [action for action, _ in told] == ["connection.failing", REFUSED]
+    expected = sorted(planned.values_list("action", "connection"))
+    assert sorted((act.action, act.connection) for act in found) == expected
+    assert [action for action, _ in expected] == ["connection.failing", REFUSED]
 
 
 def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
-    place = make_place(name="#reviews", kind="discord_webhook", url=HOOK)
+    destination = make_destination(name="#reviews", kind="discord_webhook", url=HOOK)
     make_message(connection, subject="A first message")
     make_message(make_connection("other"), subject="Of others")
-    client, path = signed_in(admin), f"/alerts/{place.pk}/routes/add/"
+    client, path = signed_in(admin), f"/alerts/{destination.pk}/routes/add/"
     fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
     page = client.post(path, {**fields, "do": "preview"}).content.decode()
     assert "A first message" in page
@@ -224,22 +224,22 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert (route.actions, route.connection) == (["message.held"], connection)
     again = client.post(path, {**fields, "do": "add"})
     assert (again.status_code, b"It is told of this already" in again.content) == (422, True)
-    client.post(f"/alerts/{place.pk}/routes/{route.pk}/remove/")
+    client.post(f"/alerts/{destination.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
     assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
 
 
-def previewed(client, place):
+def previewed(client, destination):
     """The page on which a route of all events is previewed."""
     fields = {"events": [event.name for event in EVENTS], "do": "preview"}
-    return html.unescape(client.post(f"/alerts/{place.pk}/routes/add/", fields).content.decode())
+    return html.unescape(client.post(f"/alerts/{destination.pk}/routes/add/", fields).content.decode())
 
 
 @pytest.mark.slow
 def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
     names = [event.name for event in EVENTS]
-    page = previewed(signed_in(admin), make_place(secret=SECRET))
+    page = previewed(signed_in(admin), make_destination(secret=SECRET))
     bodies = [json.loads(one) for one in re.findall(r"<pre[^>]*>(\{.*?\n\})</pre>", page, re.DOTALL)]
     assert [one["data"]["event"] for one in bodies] == names
     assert [one["data"]["connection"] for one in bodies] == [connection.slug] * len(EVENTS)
@@ -250,26 +250,26 @@ def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
 
     for kind in ("inngest", "signed_webhook"):
         for privacy in ("minimal", "headers", "full"):
-            place = Destination(kind=kind, url=ENDPOINT, privacy=privacy, secret=SECRET)
-            body = json.loads(event_samples(EVENTS, place, connection.pk)[names.index("email.decided")].body)
-            told = body["data"]
-            assert (told["message_id"], told["decision"], "name" in body) == (
+            destination = Destination(kind=kind, url=ENDPOINT, privacy=privacy, secret=SECRET)
+            body = json.loads(event_samples(EVENTS, destination, connection.pk)[names.index("email.decided")].body)
+            data = body["data"]
+            assert (data["message_id"], data["decision"], "name" in body) == (
                 "01JSAMPLE",
                 "approved",
                 kind == "inngest",
             )
-            assert ("subject" in told, "text" in told) == (privacy != "minimal", privacy == "full"), privacy
+            assert ("subject" in data, "text" in data) == (privacy != "minimal", privacy == "full"), privacy
 
 
 @pytest.mark.slow
 def test_log_is_filtered_and_paged(signed_in, admin):
-    one, other = make_place(name="One"), make_place(name="Other")
+    one, other = make_destination(name="One"), make_destination(name="Other")
     Delivery.objects.bulk_create(Delivery(destination=one, kind="event", state="failed") for _ in range(51))
-    given_up(other, state="delivered")
+    make_failed_delivery(other, state="delivered")
     client = signed_in(admin)
-    told = client.get(f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json").json()
-    assert len(told["deliveries"]) == 50
-    following = client.get(told["next"]).json()
+    listed = client.get(f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json").json()
+    assert len(listed["deliveries"]) == 50
+    following = client.get(listed["next"]).json()
     assert (len(following["deliveries"]), following["next"]) == (1, "")
     [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()["deliveries"]
     assert last["state"] == "delivered"
@@ -278,11 +278,11 @@ def test_log_is_filtered_and_paged(signed_in, admin):
 
 
 def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_sent(signed_in, connection):
-    place = make_place()
+    destination = make_destination()
     sent = {"request": "the request", "answer": "the answer"}
-    theirs = given_up(place, make_message(connection, subject="Of theirs"), **sent)
-    others = given_up(place, make_message(make_connection("other"), subject="Of others"), **sent)
-    none = given_up(place, **sent)
+    theirs = make_failed_delivery(destination, make_message(connection, subject="Of theirs"), **sent)
+    others = make_failed_delivery(destination, make_message(make_connection("other"), subject="Of others"), **sent)
+    none = make_failed_delivery(destination, **sent)
     client = signed_in(make_person("r@yourteam.example", "Rita", "reviewer", connection=connection))
     for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
         page = client.get(path).content.decode()
@@ -294,32 +294,35 @@ def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_se
 
 @pytest.mark.slow
 def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, connection):
-    place, other = make_place(), make_connection("other")
+    destination, other = make_destination(), make_connection("other")
     mine, theirs = (
         Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
         for one in (connection, other)
     )
     for where in ({"connection": connection}, {"connection": other}, {"mailbox": mine}, {"mailbox": theirs}, {}):
-        Route.objects.create(destination=place, actions=["message.held"], **where)
+        Route.objects.create(destination=destination, actions=["message.held"], **where)
     reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
     page = signed_in(reviewer).get("/alerts/").content.decode()
-    for told in (f"in {connection}", f"in the mailbox {mine}", "in all connections"):
-        assert told in page
+    for scope_name in (f"in {connection}", f"in the mailbox {mine}", "in all connections"):
+        assert scope_name in page
     assert page.count("in a place that you do not look after") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
 
 
 def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
-    place = make_place()
-    first, second = given_up(place, request='{"a": 1}', answer="<the answer"), given_up(place)
+    destination = make_destination()
+    first, second = (
+        make_failed_delivery(destination, request='{"a": 1}', answer="<the answer"),
+        make_failed_delivery(destination),
+    )
     client = signed_in(admin)
     answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
     assert answer["Location"] == "/alerts/log/?state=failed"
     again = Delivery.objects.get(state="due")
     assert again.again_of == first
     page = client.get(f"/alerts/log/{first.pk}/").content.decode()
-    for told in ("{\n  &quot;a&quot;: 1\n}", "&lt;the answer", f"/alerts/log/{again.pk}/"):
-        assert told in page
+    for text in ("{\n  &quot;a&quot;: 1\n}", "&lt;the answer", f"/alerts/log/{again.pk}/"):
+        assert text in page
     for _ in range(2):
         client.post("/alerts/log/again/")
     assert [one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")] == [first, second]
@@ -331,20 +334,25 @@ def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
 @pytest.mark.slow
 def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
     monkeypatch.setattr("alerts.views.log.MAX_AGAIN", 1)
-    removed = make_place(removed_at=timezone.now(), switched_off_at=timezone.now())
-    off, on = make_place(switched_off_at=timezone.now()), make_place()
-    given_up(removed), given_up(off), given_up(on, erased_at=timezone.now()), given_up(on)
+    removed = make_destination(removed_at=timezone.now(), switched_off_at=timezone.now())
+    off, on = make_destination(switched_off_at=timezone.now()), make_destination()
+    (
+        make_failed_delivery(removed),
+        make_failed_delivery(off),
+        make_failed_delivery(on, erased_at=timezone.now()),
+        make_failed_delivery(on),
+    )
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
-    for said in ("1 sent again.", "It is switched off, where this went."):
-        assert said in client.post("/alerts/log/again/", follow=True).content.decode()
+    for reason in ("1 sent again.", "It is switched off, where this went."):
+        assert reason in client.post("/alerts/log/again/", follow=True).content.decode()
     assert Delivery.objects.get(state="due").destination == on
 
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
-    lost, actor = given_up(make_place()), admin.actor(surface="web")
+    lost, actor = make_failed_delivery(make_destination()), admin.actor(surface="web")
     with transaction.atomic():
         resend(lost.pk, actor, unless_done=True)
         thread, results = in_thread(lambda: resend(lost.pk, actor, unless_done=True))
@@ -361,14 +369,14 @@ def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_as
     client, asked = signed_in(admin), []
     for number in (1, 5):
         for _ in range(number):
-            place = make_place()
-            Route.objects.create(destination=place, connection=connection, actions=["message.held"])
-            given_up(place, make_message(connection))
+            destination = make_destination()
+            Route.objects.create(destination=destination, connection=connection, actions=["message.held"])
+            make_failed_delivery(destination, make_message(connection))
         for path in ("/alerts/", "/alerts/log/"):
             with django_assert_max_num_queries(60) as queries:
                 client.get(path)
             asked.append(len(queries))
-    places, log, more_places, more_log = asked
+    destinations, log, more_destinations, more_log = asked
     # What the first request of a process asks besides may be less the second time.
-    assert more_places <= places
+    assert more_destinations <= destinations
     assert more_log <= log

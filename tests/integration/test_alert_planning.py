@@ -46,7 +46,7 @@ def _no_patience(monkeypatch):
     monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
 
 
-def place(kind="discord_webhook", actions=(), **fields):
+def make_destination(kind="discord_webhook", actions=(), **fields):
     route = {name: fields.pop(name) for name in ("connection", "mailbox") if name in fields}
     made = Destination.objects.create(kind=kind, name=f"To {kind}", url=WEBHOOK, **fields)
     if actions:
@@ -75,12 +75,12 @@ def forget():
 
 def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
     connection, other = message.connection, make_connection(slug="other")
-    asked = {place(kind, ["asked"]) for kind in KINDS}
-    place("discord_webhook", ["others"])
-    place("inngest", ["others"])
-    place("discord_bot")
-    place("signed_webhook", ["asked"], switched_off_at=Now())
-    place("discord_webhook", ["asked"], connection=other)
+    asked = {make_destination(kind, ["asked"]) for kind in KINDS}
+    make_destination("discord_webhook", ["others"])
+    make_destination("inngest", ["others"])
+    make_destination("discord_bot")
+    make_destination("signed_webhook", ["asked"], switched_off_at=Now())
+    make_destination("discord_webhook", ["asked"], connection=other)
     asking = list(Route.objects.filter(actions=["asked"]).values_list("pk", flat=True))
     for event in EVENTS:
         Route.objects.filter(pk__in=asking).update(actions=list(event.actions))
@@ -104,15 +104,15 @@ def test_what_alerts_do_is_not_planned_whatever_a_route_says(message):
     assert set(ACTIONS) >= PLANNED_ACTIONS
     own = [one for one in ACTIONS if one.startswith(("alert.", "destination."))]
     assert not PLANNED_ACTIONS & set(own)
-    place(actions=own)
-    place("inngest", own)
+    make_destination(actions=own)
+    make_destination("inngest", own)
     for action in own:
         act(action, message)
     assert planned() == []
 
 
 def test_card_of_a_connection_turns_when_it_recovers(connection):
-    place(actions=["connection.failing"])
+    make_destination(actions=["connection.failing"])
     act("connection.recovered", connection=connection)
     assert planned() == []
     act("connection.failing", connection=connection)
@@ -126,13 +126,13 @@ def test_card_of_a_connection_turns_when_it_recovers(connection):
 
 def test_content_that_comes_late_turns_a_card_that_has_none_of_it_and_nothing_else(connection):
     """Point 4: whatever the load, a card gets its buttons as soon as the content is there."""
-    place(actions=["message.held"])
-    place("inngest", ["message.held"])
-    soon, late, told = (make_message(connection) for _ in range(3))
+    make_destination(actions=["message.held"])
+    make_destination("inngest", ["message.held"])
+    soon, late, shown = (make_message(connection) for _ in range(3))
     Delivery.objects.exclude(message=soon).update(state="delivered")
-    Card.objects.filter(message=told).update(revision_shown=1)
+    Card.objects.filter(message=shown).update(revision_shown=1)
     before = len(planned())
-    for message in (soon, late, told):
+    for message in (soon, late, shown):
         factories.show_row(message)
     assert planned()[before:] == [("card", "message.fetched", late.pk)]
     # Content makes no card where none is asked for.
@@ -145,7 +145,7 @@ def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(
     connection, mine = message.connection, message.mailbox
     other = Mailbox.objects.create(connection=connection, upstream_id="mb2", address="other@yourteam.example")
     acts = ["message.sent", "message.refused_at_gate", "connection.failing"]
-    by_mine, by_other = (place("inngest", acts, mailbox=one) for one in (mine, other))
+    by_mine, by_other = (make_destination("inngest", acts, mailbox=one) for one in (mine, other))
     act("message.sent", message)
     act("message.refused_at_gate", connection=connection, mailbox=mine.address)
     act("message.refused_at_gate", connection=connection, mailbox=other.address)
@@ -156,8 +156,8 @@ def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(
 
 
 def test_only_the_channel_that_an_admin_mapped_is_answered(message):
-    answering = place(posts_in="4711")
-    place("inngest", answers_channel="another")
+    answering = make_destination(posts_in="4711")
+    make_destination("inngest", answers_channel="another")
     number = "118000000000000555"
     for mapped, trigger, answers in (
         ("outreach", {"discord_channel": "#outreach"}, True),
@@ -186,7 +186,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
 
 
 def test_channel_named_by_its_id_is_answered_once_by_who_is_mapped_to_it(message):
-    first, second = (place(posts_in="4711", answers_channel=name) for name in ("support", "sales"))
+    first, second = (make_destination(posts_in="4711", answers_channel=name) for name in ("support", "sales"))
     for trigger, answering in (
         ({"discord_channel": "4711"}, first),
         ({"discord_channel": "sales", "discord_channel_id": "4711"}, second),
@@ -198,8 +198,8 @@ def test_channel_named_by_its_id_is_answered_once_by_who_is_mapped_to_it(message
 
 
 def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
-    place("inngest", ["message.approved", "message.sent", "message.delivered"])
-    place(answers_channel="outreach")
+    make_destination("inngest", ["message.approved", "message.sent", "message.delivered"])
+    make_destination(answers_channel="outreach")
     Message.objects.update(trigger={"discord_channel": "outreach"})
     entries = [act(action, message) for action in ("message.approved", "message.sent", "message.delivered")]
     before = planned()
@@ -212,8 +212,8 @@ def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
-    place(actions=["connection.failing", "connection.stale"])
-    place("inngest", ["connection.failing", "connection.stale"])
+    make_destination(actions=["connection.failing", "connection.stale"])
+    make_destination("inngest", ["connection.failing", "connection.stale"])
 
     @transaction.atomic
     def at_the_same_moment():
@@ -225,9 +225,9 @@ def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
         waiting_for_a_lock(database)
     thread.join(60)
     assert (results, Card.objects.count()) == (["connection.stale"], 1)
-    told = sorted((one.kind, one.action) for one in Delivery.objects.all())
-    assert [action for kind, action in told if kind == "event"] == ["connection.failing", "connection.stale"]
-    assert [kind for kind, _ in told] == ["card", "event", "event"]
+    planned = sorted((one.kind, one.action) for one in Delivery.objects.all())
+    assert [action for kind, action in planned if kind == "event"] == ["connection.failing", "connection.stale"]
+    assert [kind for kind, _ in planned] == ["card", "event", "event"]
 
 
 @pytest.mark.usefixtures("_no_patience")
@@ -235,10 +235,10 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
     Message.objects.update(trigger={"discord_channel": "4711"})
-    place(actions=acts, answers_channel="outreach", posts_in="4711")
-    place("signed_webhook", acts)
+    make_destination(actions=acts, answers_channel="outreach", posts_in="4711")
+    make_destination("signed_webhook", acts)
     box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
-    place("inngest", acts, mailbox=box)
+    make_destination("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.planning.Planned", None)
         act("message.approved", message)
@@ -248,7 +248,7 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     assert [plan_missed(), plan_missed()] == [3, 0]
     found = planned()
     # Of what was before it a program is not told.
-    late = place("inngest", acts)
+    late = make_destination("inngest", acts)
     Destination.objects.filter(pk=late.pk).update(told_since=Now() + timedelta(hours=1))
     assert plan_missed() == 0
     assert sorted(kind for kind, action, _ in found if action == "message.approved") == ["answer", "card", "event"]
@@ -261,15 +261,20 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
 def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_for(message, monkeypatch, admin):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
-    cards, program, off, answers = place(), place("inngest"), place("signed_webhook", ["message.approved"]), place()
-    kept = place("discord_bot", ["message.held"])
-    Card.objects.create(destination=kept, message=message, discord_message_id="7")
-    for one in (off, kept):
+    cards, program, off, answers = (
+        make_destination(),
+        make_destination("inngest"),
+        make_destination("signed_webhook", ["message.approved"]),
+        make_destination(),
+    )
+    bot = make_destination("discord_bot", ["message.held"])
+    Card.objects.create(destination=bot, message=message, discord_message_id="7")
+    for one in (off, bot):
         switch_off(destination_id=one.pk, actor=actor)
     act("message.approved", message)
     for one in (cards, program):
         add_route(destination_id=one.pk, settings=RouteSettings(["email.decided"]), actor=actor)
-    for one in (off, kept):
+    for one in (off, bot):
         switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
@@ -282,15 +287,15 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
 
 
 def test_message_that_nearly_expires_is_told_of_once_unless_it_is_decided(message, reviewer):
-    told = Entry.objects.filter(action="message.expiring", message=message.public_id)
-    for minutes, of, tells in ((59, 24, 1), (61, 24, 0), (7, 1, 0), (-1, 1, 0)):
+    entries = Entry.objects.filter(action="message.expiring", message=message.public_id)
+    for minutes, of, expected in ((59, 24, 1), (61, 24, 0), (7, 1, 0), (-1, 1, 0)):
         left = timedelta(minutes=minutes)
         with rolled_back():
             Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
-            assert [announce_expiring(), announce_expiring()] == [tells, 0], (minutes, of)
-            assert told.count() == tells
+            assert [announce_expiring(), announce_expiring()] == [expected, 0], (minutes, of)
+            assert entries.count() == expected
     # The sweep tells of the one that is not decided.
-    place(actions=["message.expiring"])
+    make_destination(actions=["message.expiring"])
     decided = factories.make_message(message.connection)
     Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))
     decide(decided, reviewer)
@@ -306,8 +311,8 @@ def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell_unless_a_p
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
         Connection.objects.update(complete_as_of=Now() + timedelta(seconds=1))
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
-        told = Entry.objects.filter(connection=connection.pk, action__startswith="connection.").order_by("id")
-        assert [one.action for one in told] == ["connection.stale", "connection.fresh_again"] * spell
+        entries = Entry.objects.filter(connection=connection.pk, action__startswith="connection.").order_by("id")
+        assert [one.action for one in entries] == ["connection.stale", "connection.fresh_again"] * spell
     for fields in ({"paused_by_hand": True, "removed_at": None}, {"paused_by_hand": False, "removed_at": Now()}):
         Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
         assert tell_of_staleness() == 0, fields

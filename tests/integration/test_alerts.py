@@ -25,7 +25,7 @@ NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata
 
 
 @pytest.fixture
-def place(discord):
+def destination(discord):
     """A destination that is told of everything that makes or turns a card."""
     return discord.destination(1, actions=CARD_ACTIONS)
 
@@ -39,7 +39,7 @@ def cards(discord):
 
 
 @pytest.mark.proves("case 4")
-def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord, place):
+def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord, destination):
     for subject in ("The first", "The second"):
         make_message(connection, subject=subject)
         assert deliver_due() == "delivered"
@@ -49,7 +49,9 @@ def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connecti
 
 
 @pytest.mark.proves("case 5")
-def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, reviewer, connection, discord, place):
+def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
+    signed_in, reviewer, connection, discord, destination
+):
     make_message(connection)
     discord.next["1"] = [(500, {}, {})]
     due = Delivery.objects.get()
@@ -69,7 +71,7 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, 
 
 @pytest.mark.slow
 def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_names_it(
-    client, connection, discord, place, monkeypatch
+    client, connection, discord, destination, monkeypatch
 ):
     post_event(client, connection, event_body("message.delivered", **NAMELESS))
     # Of one without a card, a late event that names it makes none.
@@ -108,7 +110,7 @@ def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(cli
 
 
 @pytest.mark.django_db(transaction=True)
-def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, discord, place):
+def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, discord, destination):
     message = make_message(connection)
     waiting = Delivery.objects.get()
     with transaction.atomic():
@@ -122,12 +124,12 @@ def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, d
 
 
 @pytest.mark.django_db(transaction=True)
-def test_destination_is_in_the_hands_of_one_worker(connection, discord, place):
+def test_destination_is_in_the_hands_of_one_worker(connection, discord, destination):
     make_message(connection)
     first = Delivery.objects.get()
-    second = Delivery.objects.create(destination=place, message=first.message, card=first.card, action="x")
+    second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
     with transaction.atomic():
-        Destination.objects.select_for_update(no_key=True).get(pk=place.pk)
+        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
         worker, results = in_thread(lambda: deliver(delivery_id=second.pk))
         waiting_for_a_lock(database)
         Delivery.objects.claim(first.pk)
@@ -137,32 +139,32 @@ def test_destination_is_in_the_hands_of_one_worker(connection, discord, place):
 
 
 def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other_and_one_of_too_many_is_given_up(
-    connection, discord, place
+    connection, discord, destination
 ):
-    Destination.objects.update(url=f"{place.url}?thread_id=42")
+    Destination.objects.update(url=f"{destination.url}?thread_id=42")
     make_message(connection)
     first = Delivery.objects.get()
     with rolled_back():
         Delivery.objects.update(attempts=MAX_ATTEMPTS)
         assert (deliver_due(), discord.calls) == ("failed", [])
-    second = Delivery.objects.create(destination=place, message=first.message, card=first.card, action="x")
+    second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
     Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
     assert [deliver(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
     # The thread of a channel stays named in the address.
     assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 
 
-def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, place):
+def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, destination):
     make_message(connection)
-    for told in ({"retry_after": float("nan")}, {}):
-        discord.next["1"] = [(429, {}, told)]
-        assert deliver_due() == "asked to wait", told
-        assert Delivery.objects.filter(state="due", next_attempt_at__gt=Now()).count() == 1, told
+    for body in ({"retry_after": float("nan")}, {}):
+        discord.next["1"] = [(429, {}, body)]
+        assert deliver_due() == "asked to wait", body
+        assert Delivery.objects.filter(state="due", next_attempt_at__gt=Now()).count() == 1, body
         Delivery.objects.update(next_attempt_at=Now())
         Destination.objects.update(waits_until=None)
 
 
-def test_answer_with_an_id_that_is_none_is_not_built_into_an_address(connection, discord, place):
+def test_answer_with_an_id_that_is_none_is_not_built_into_an_address(connection, discord, destination):
     make_message(connection)
     for one in ("1" * 100, "../../../users/1", {"a": 1}):
         discord.next["1"] = [(200, {}, {"id": one})]
@@ -171,7 +173,7 @@ def test_answer_with_an_id_that_is_none_is_not_built_into_an_address(connection,
         Delivery.objects.update(state="due", next_attempt_at=Now())
 
 
-def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, discord, place):
+def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, discord, destination):
     post_event(client, connection, event_body(email_id="x) [free money](https://evil.example"))
     deliver_due()
     [(_, card)] = cards(discord)

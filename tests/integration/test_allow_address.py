@@ -26,11 +26,11 @@ def page_of(client, message):
     return client.get(f"/queue/{message.public_id}/").content.decode()
 
 
-def beside(page, address):
+def recipient_status(page, address):
     """Return what stands beside an address, without tags."""
     people = page.partition('id="addresses"')[2].partition("</dl>")[0].split('<span class="person"')
-    told = [" ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<wbr>", "", one)).split()) for one in people]
-    return next(one.partition(address)[2] for one in told if address in one)
+    texts = [" ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<wbr>", "", one)).split()) for one in people]
+    return next(one.partition(address)[2] for one in texts if address in one)
 
 
 @pytest.mark.slow
@@ -38,8 +38,8 @@ def test_page_says_which_entry_allows_a_recipient_and_who_is_off_the_list(signed
     make_list("acme.com", connection=connection)
     message = make_message(connection, to_addresses=["Bo <bo@ACME.com>"], cc=["Dana <Dana@Northwind.example>"])
     page = page_of(signed_in(reviewer), message)
-    assert "allowed by acme.com on the list for Gateway main" in beside(page, "bo@acme.com")
-    assert "Off the allowlist" in beside(page, "Dana@northwind.example")
+    assert "allowed by acme.com on the list for Gateway main" in recipient_status(page, "bo@acme.com")
+    assert "Off the allowlist" in recipient_status(page, "Dana@northwind.example")
     assert "is on no allowlist for support@yourteam.example, so this cannot be approved." in page
     assert "An admin can allow the address." in page
     assert "/allow/" not in page
@@ -54,7 +54,7 @@ def test_page_says_that_a_list_only_watches_and_nothing_where_there_is_none(sign
     assert "allowlist" not in page.partition('id="message"')[2]
     make_list(mode="monitor")
     page = page_of(client, message)
-    assert "Off the allowlist, which only watches" in beside(page, DANA)
+    assert "Off the allowlist, which only watches" in recipient_status(page, DANA)
     assert "The list only watches so far, so this refuses nothing." in page
     assert 'value="approve"' in page
 
@@ -78,7 +78,7 @@ def test_refused_approve_offers_an_admin_to_allow_the_address_who_decides_then(s
     assert answer.redirect_chain == [(f"/queue/{message.public_id}/", 302)]
     page = answer.content.decode()
     assert f"{DANA} may be written to from support@yourteam.example for 7 days. Nothing is decided yet." in page
-    assert f"allowed by {DANA} on the list for support@yourteam.example" in beside(page, DANA)
+    assert f"allowed by {DANA} on the list for support@yourteam.example" in recipient_status(page, DANA)
     assert 'value="approve"' in page
     assert not Decision.objects.exists()
     assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(keeper.pk)).count() == 1

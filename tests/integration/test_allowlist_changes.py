@@ -32,7 +32,7 @@ def change(person, *put, scope=None, version=0, mode=None, remove=(), kind="rest
     )  # fmt: skip
 
 
-def in_place(made):
+def patterns(made):
     return sorted(made.entries.not_removed().values_list("pattern", flat=True))
 
 
@@ -40,22 +40,22 @@ def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
     ends = timezone.now() + timedelta(days=3)
     made = change(root, "*@ACME.com", WantedEntry("ana@x.example", note="Fair", owner=root.pk), mode="enforce")
     assert (made.version, made.mode, made.changed_by) == (1, "enforce", root)
-    assert in_place(made) == ["acme.com", "ana@x.example"]
+    assert patterns(made) == ["acme.com", "ana@x.example"]
     made = change(root, WantedEntry("acme.com", expires_at=ends), "bo@x.example", version=1, remove=["ANA@x.example"])
-    assert (made.version, in_place(made)) == (2, ["acme.com", "bo@x.example"])
-    told = {
+    assert (made.version, patterns(made)) == (2, ["acme.com", "bo@x.example"])
+    recorded = {
         (line.version, line.what, (line.after or line.before).get("pattern", "")): (line.before, line.after)
         for line in AllowChange.objects.all()
     }
-    assert set(told) == {
+    assert set(recorded) == {
         (1, "mode", ""), (1, "added", "acme.com"), (1, "added", "ana@x.example"),
         (2, "changed", "acme.com"), (2, "added", "bo@x.example"), (2, "removed", "ana@x.example"),
     }  # fmt: skip
-    assert told[1, "mode", ""] == ({"mode": "off"}, {"mode": "enforce"})
-    before, after = told[2, "changed", "acme.com"]
+    assert recorded[1, "mode", ""] == ({"mode": "off"}, {"mode": "enforce"})
+    before, after = recorded[2, "changed", "acme.com"]
     assert (before["expires_at"], after["expires_at"]) == (None, ends.isoformat())
     fair = {"pattern": "ana@x.example", "note": "Fair", "owner": root.pk, "expires_at": None}
-    assert told[2, "removed", "ana@x.example"][0] == fair
+    assert recorded[2, "removed", "ana@x.example"][0] == fair
     assert AllowEntry.objects.get(pattern="ana@x.example").removed_at is not None
 
 
@@ -70,8 +70,8 @@ def test_each_change_is_in_the_ledger_once_in_its_own_words(root, connection):
         "allowlist.changed", "allowlist.mode_set", "allowlist.imported",
     ]  # fmt: skip
     fields = first.detail.fields
-    told = (fields["scope"], fields["list"], fields["added"], fields["version"])
-    assert told == ("Gateway main", "restriction", "acme.com", "1")
+    recorded = (fields["scope"], fields["list"], fields["added"], fields["version"])
+    assert recorded == ("Gateway main", "restriction", "acme.com", "1")
     assert first.connection == connection.pk
     assert third.detail.fields["added"].endswith("c49.example and 10 more")
 
@@ -85,13 +85,13 @@ def test_who_changes_nothing_makes_no_version_and_who_was_overtaken_is_told(root
     with pytest.raises(StaleAllowlist, match="you saw version 1, now it is version 2") as error:
         change(root, "c.example", version=1, remove=["acme.com"])
     assert error.value.current.version == 2
-    assert in_place(error.value.current) == ["acme.com", "b.example"]
+    assert patterns(error.value.current) == ["acme.com", "b.example"]
 
 
 def test_entry_that_nobody_could_write_today_is_taken_out(root):
     made = change(root, "acme.com")
     AllowEntry.objects.create(allowlist=made, pattern="eve%evil.example@acme.com", added_by=root)
-    assert in_place(change(root, version=1, remove=["eve%evil.example@acme.com"])) == ["acme.com"]
+    assert patterns(change(root, version=1, remove=["eve%evil.example@acme.com"])) == ["acme.com"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -107,13 +107,13 @@ def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, conn
     monkeypatch.setattr("policy.allowlists.changes.enqueue", lambda task, key: enqueued.append(task))
     other = make_connection("other")
     one = connection.mailboxes.get()
-    beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
     change(root, "a.example", scope=ListScope(mailbox=one.pk))
     change(root, "a.example", scope=ListScope(connection=connection.pk))
     change(root, "a.example", kind="bypass")
     assert {(gate.mailbox_id, gate.kind): gate.wanted for gate in GateList.objects.all()} == {
-        (one.pk, "restriction"): 2, (beside.pk, "restriction"): 1,
-        **{(key, "bypass"): 1 for key in (one.pk, beside.pk, other.mailboxes.get().pk)},
+        (one.pk, "restriction"): 2, (second.pk, "restriction"): 1,
+        **{(key, "bypass"): 1 for key in (one.pk, second.pk, other.mailboxes.get().pk)},
     }  # fmt: skip
     assert enqueued == ["approvals.tasks.push_lists"] * 3
 
@@ -133,23 +133,23 @@ def test_change_that_cannot_be_made_says_so_and_leaves_nothing(root):
 
 def test_only_an_admin_of_all_that_a_list_is_for_changes_it(connection):
     mailbox = connection.mailboxes.get()
-    places = {
+    scopes = {
         "everything": ListScope(),
         "connection": ListScope(connection=connection.pk),
         "mailbox": ListScope(mailbox=mailbox.pk),
         "elsewhere": ListScope(mailbox=make_connection("other").mailboxes.get().pk),
     }  # fmt: skip
     reached = {
-        "everything": {*places}, "connection": {"connection", "mailbox"}, "mailbox": {"mailbox"},
+        "everything": {*scopes}, "connection": {"connection", "mailbox"}, "mailbox": {"mailbox"},
     }  # fmt: skip
     where = {"everything": {}, "connection": {"connection": connection}, "mailbox": {"mailbox": mailbox}}
     for scope, expected in reached.items():
         for role in Role:
             person = make_person(f"{role}.{scope}@yourteam.example", "Pat", role, **where[scope])
-            may = {name for name, place in places.items() if may_change(person.actor(surface="web"), place)}
+            may = {name for name, scope in scopes.items() if may_change(person.actor(surface="web"), scope)}
             assert may == (expected if role == Role.ADMIN else set()), (role, scope)
     with pytest.raises(AllowlistNotAllowed, match="Only an admin of all"):
-        change(person, "acme.com", scope=places["everything"])
+        change(person, "acme.com", scope=scopes["everything"])
     assert not Allowlist.objects.exists()
 
 

@@ -79,12 +79,12 @@ def test_rows_that_are_wrong_are_told_by_their_line_and_the_others_count():
         ("a.example", "two lines", 7, datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
         ("e.example", "", None, datetime(2026, 12, 31, 16, tzinfo=UTC)),
     ]
-    told = {problem.line: problem.sentence for problem in found.problems}
+    sentences = {error.line: error.sentence for error in found.problems}
     wanted = {
         4: "none of name@domain", 5: "on line 2 already", 6: "nobody@x.example", 7: "'soon'", 8: "5 columns",
         10: "longer than 300",
     }  # fmt: skip
-    assert {line for line, words in wanted.items() if words in told[line]} == set(told) == set(wanted)
+    assert {line for line, words in wanted.items() if words in sentences[line]} == set(sentences) == set(wanted)
 
 
 @pytest.mark.slow
@@ -130,8 +130,8 @@ def test_twenty_thousand_rows_are_previewed_and_saved(signed_in, admin, connecti
     assert "20000 added" in text_of(shown)
     assert save(client, shown).status_code == 302
     assert AllowEntry.objects.not_removed().count() == 20_000
-    watching = client.post(f"{ALL}preview/", {"mode": "monitor"})
-    assert "20000 live entries are more than our gateway takes in one list." in text_of(watching)
+    monitored = client.post(f"{ALL}preview/", {"mode": "monitor"})
+    assert "20000 live entries are more than our gateway takes in one list." in text_of(monitored)
     assert "more than our gateway takes" not in text_of(shown)
 
 
@@ -169,8 +169,8 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.text(max_size=40), st.booleans()), max_size=5))
 def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
-    kept = [" ".join(note.replace("\0", "").split()) for note, _ in notes]
-    rows = [(f"d{place}.example", note, "", None) for place, note in enumerate(kept)]
+    expected = [" ".join(note.replace("\0", "").split()) for note, _ in notes]
+    rows = [(f"d{number}.example", note, "", None) for number, note in enumerate(expected)]
     text = "".join(written(rows))
     found = [cell for row in csv.reader(io.StringIO(text, newline="")) for cell in row]
     assert not [cell for cell in found if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
@@ -178,7 +178,7 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
         raw = text.encode()
     except UnicodeEncodeError:
         return
-    assert [one.note for one in read(raw).put] == kept
+    assert [one.note for one in read(raw).put] == expected
 
 
 def test_reading_is_bounded_by_what_a_form_may_be(signed_in, admin, monkeypatch):

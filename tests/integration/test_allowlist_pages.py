@@ -246,20 +246,28 @@ def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in,
 def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection):
     changed(admin, "a.example")
 
-    def told(**fields):
+    def status(**fields):
         GateList.objects.update(**fields)
         found = gate_status(GateList.objects.select_related("mailbox__connection").get())
         return found.word, found.sentence
 
-    assert told() == ("Only here", "This connection has no admin key. The list is enforced here when somebody decides, "
-                      "and again when it goes out.")  # fmt: skip
+    assert status() == (
+        "Only here",
+        "This connection has no admin key. The list is enforced here when somebody decides, and again when it goes out.",
+    )
     connection.admin_key = "mm_live_admin"
     connection.save(update_fields=["admin_key"])
-    assert told() == ("On its way", "It is being brought there.")
+    assert status() == ("On its way", "It is being brought there.")
     later = timezone.now() + timedelta(minutes=5)
-    assert told(last_error="MultiMail answered 500.", next_attempt_at=later) == ("Not yet", "MultiMail answered 500.")
+    assert status(last_error="MultiMail answered 500.", next_attempt_at=later) == (
+        "Not yet",
+        "MultiMail answered 500.",
+    )
     assert "MultiMail answered 500. Next try" in text_of(signed_in(admin).get(ALL))
-    assert told(pushed=1, gate_version=7, pushed_at=timezone.now(), last_error="") == ("At the gate", "version 7")
+    assert status(pushed=1, gate_version=7, pushed_at=timezone.now(), last_error="") == (
+        "At the gate",
+        "version 7",
+    )
 
 
 @pytest.mark.slow

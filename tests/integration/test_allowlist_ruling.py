@@ -59,8 +59,8 @@ def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, r
 
 def test_entries_of_all_lists_that_apply_count_together_and_those_of_other_places_not(connection, reviewer):
     message, other = make_message(connection), make_connection("other")
-    beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
-    for elsewhere in ({"connection": other}, {"mailbox": other.mailboxes.get()}, {"mailbox": beside}):
+    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    for elsewhere in ({"connection": other}, {"mailbox": other.mailboxes.get()}, {"mailbox": second}):
         make_list(**elsewhere)
     assert of(message, reviewer).may_approve
 
@@ -248,14 +248,14 @@ def test_whose_program_or_command_started_it_may_not_approve_it_and_everybody_el
     for message, interaction in ((by_command, "5"), (by_interaction, "1" * 40)):
         Message.objects.filter(pk=message.pk).update(trigger={"discord_interaction_id": interaction})
     KeyOwner.objects.create(connection=connection, upstream_key_id="key_7", person=reviewer)
-    given = {"connection": connection, "person": reviewer}
-    CommandedMail.objects.create(**given, upstream_id=by_command.upstream_id, interaction_id="7")
-    CommandedMail.objects.create(**given, interaction_id="1" * 32)
+    author = {"connection": connection, "person": reviewer}
+    CommandedMail.objects.create(**author, upstream_id=by_command.upstream_id, interaction_id="7")
+    CommandedMail.objects.create(**author, interaction_id="1" * 32)
     for message in (by_program, by_command, by_interaction):
         own = of(message, reviewer)
         assert (own.may_approve, own.may_reject, own.rule) == (False, True, "author")
         assert of(message, second_reviewer).may_approve
-    assert {one.rule for one in told_alike([by_program, by_command, by_interaction], reviewer)} == {"author"}
+    assert {one.rule for one in consistent_rulings([by_program, by_command, by_interaction], reviewer)} == {"author"}
     with pytest.raises(VerdictNotAllowed, match="You started this message"):
         decide(by_program, reviewer)
 
@@ -272,7 +272,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
     assert {one.rule for one in rulings_for(messages, actor=actor, now=at).values()} == {""}
 
 
-def told_alike(messages, person):
+def consistent_rulings(messages, person):
     """The rulings of many at once, which are those of each asked about alone."""
     for one in messages:
         one.refresh_from_db()
@@ -298,26 +298,26 @@ def test_rulings_of_many_are_those_of_each(connection, reviewer, auditor):
     Message.objects.filter(pk=messages["expired"].pk).update(expires_at=Now())
     Message.objects.filter(pk=messages["ended"].pk).update(state="rejected")
     AttachedFile.objects.update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
-    rulings = dict(zip(messages, told_alike(list(messages.values()), reviewer), strict=True))
+    rulings = dict(zip(messages, consistent_rulings(list(messages.values()), reviewer), strict=True))
     assert [one.rule for one in rulings.values()] == ["allowlist", "", "expired", "files", ""]
     assert f"({'a' * 80}, b.pdf, c.pdf)." in rulings["files"].reasons[0]
     assert rulings["ended"].reasons == ("This message is not held any more, so there is nothing to decide.",)
-    [seen] = told_alike([messages["fine"]], auditor)
+    [seen] = consistent_rulings([messages["fine"]], auditor)
     assert seen.reasons == (
         "You can read this, but only a reviewer of support@yourteam.example can decide it. Ask whoever runs this desk.",
     )
     # What the lists say is not asked again where the caller knows it.
     off_list = messages["allowlist"]
     known = {off_list.pk: Judgement()}
-    given = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)
-    assert given[off_list.pk].may_approve
+    with_known = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)
+    assert with_known[off_list.pk].may_approve
 
 
 def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer, admin):
     other = make_connection("other")
-    beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
     here, there, unknown, elsewhere = messages = [make_message(one) for one in (*[connection] * 3, other)]
-    Message.objects.filter(pk=there.pk).update(mailbox=beside)
+    Message.objects.filter(pk=there.pk).update(mailbox=second)
     Message.objects.filter(pk=unknown.pk).update(mailbox=None)
     for scope, stopped in (
         ({"mailbox": here.mailbox}, [here, unknown]),
@@ -327,7 +327,7 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer
     ):
         with rolled_back():
             switch = KillSwitch.objects.create(reason="Wait", pulled_by=admin, **scope)
-            rulings = told_alike(messages, reviewer)
+            rulings = consistent_rulings(messages, reviewer)
             assert [one.rule for one in rulings] == ["stopped" if one in stopped else "" for one in messages], scope
             assert [stop_of(one) for one in messages] == [switch if one in stopped else None for one in messages]
             assert rulings[messages.index(stopped[0])].reasons == (
@@ -337,10 +337,10 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer
 
 @pytest.mark.django_db(transaction=True)
 def test_message_under_a_verdicts_lock_still_takes_rows_about_it(connection, reviewer):
-    message, place = make_message(connection), Destination.objects.create()
+    message, destination = make_message(connection), Destination.objects.create()
     with transaction.atomic():
         lock_visible(message.public_id, actor=reviewer.actor(surface="web"))
-        thread, results = in_thread(lambda: Card.objects.create(destination=place, message=message))
+        thread, results = in_thread(lambda: Card.objects.create(destination=destination, message=message))
         thread.join(60)
         assert [type(one) for one in results] == [Card]
 

@@ -36,12 +36,12 @@ def message(connection, reviewer):
     return make_message(connection)
 
 
-def put_off(message, act="approve", **fields):
+def defer(message, act="approve", **fields):
     """Return a press that had to wait for somebody else's lock, as the endpoint stores it."""
-    given = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": ""}
+    options = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": ""}
     return Interaction.objects.create(
         discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
-        token=TOKEN, options=json.dumps(given), **fields,
+        token=TOKEN, options=json.dumps(options), **fields,
     )  # fmt: skip
 
 
@@ -61,7 +61,7 @@ def is_forgotten(row):
 
 
 def test_answer_of_a_press_that_was_put_off_is_patched_to_discord_once(discord, message):
-    row = put_off(message)
+    row = defer(message)
     assert judged(row) == "approve"
     [(method, path, body, authorization)] = discord.calls
     assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
@@ -77,7 +77,7 @@ def test_answer_of_a_press_that_was_put_off_is_patched_to_discord_once(discord, 
 
 
 def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_judged_twice(discord, message):
-    row = put_off(message)
+    row = defer(message)
     limited = {"message": "You are being rate limited.", "retry_after": 100.2, "global": False}
     discord.next.append((429, {"Retry-After": "101"}, limited))
     assert judged(row) == "postponed"
@@ -97,12 +97,12 @@ def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_jud
 def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord_never_takes_ends(
     discord, message, caplog
 ):
-    judged(put_off(message, "reject"))
+    judged(defer(message, "reject"))
     assert "press again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
     # The decision stands although its answer is not taken.
     for status, code in ((404, 10015), (400, 50035)):
-        row = put_off(message)
+        row = defer(message)
         discord.next.append((status, {}, {"code": code, "message": "no"}))
         assert judged(row) == "not answered", status
         assert (row.state, str(status) in row.last_error) == ("failed", True)
@@ -113,7 +113,7 @@ def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord
 
 @pytest.mark.parametrize("is_judged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, message, is_judged):
-    row = put_off(message)
+    row = defer(message)
     if is_judged:
         discord.status = 503
         assert judged(row) == "postponed"
@@ -126,7 +126,7 @@ def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, 
 
 def test_fault_of_the_desk_is_told_once_and_logged(discord, message, caplog):
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
-    assert judged(put_off(message)) == "fault"
+    assert judged(defer(message)) == "fault"
     assert "went wrong in the desk itself" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
     assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "press not judged"] == [True]

@@ -46,9 +46,9 @@ def test_hash_made_by_the_database_is_that_of_the_columns(text, details, has_mes
 
 
 def test_entry_of_a_reserved_place_is_the_same():
-    (place,) = reserve(1)
-    entry = record("message.opened", actor=ACTOR, place=place)
-    assert _check(entry).pk == place.number
+    (position,) = reserve(1)
+    entry = record("message.opened", actor=ACTOR, place=position)
+    assert _check(entry).pk == position.number
 
 
 def test_entry_is_one_statement(django_assert_num_queries):

@@ -114,7 +114,7 @@ DOUBTS = {
 def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_not(
     signed_in, reviewer, connection, press, django_assert_max_num_queries
 ):
-    given = [
+    decisions = [
         decide(make_message(connection, subject=name), reviewer, **fields) for name, (fields, *_) in DOUBTS.items()
     ]
     wanted = {name: (fields["state"], label, posts) for name, (fields, label, posts) in DOUBTS.items() if label}
@@ -123,7 +123,7 @@ def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_no
     with django_assert_max_num_queries(30):
         page = client.get("/attention/").content.decode()
     assert [text for name, (_, label, _) in wanted.items() for text in (name, label) if text not in page] == []
-    unknown = given[0]
+    unknown = decisions[0]
     assert ("resolve_decision", unknown.pk) in press(reviewer, f"/attention/{unknown.message.public_id}/look/")
     assert Entry.objects.filter(action="message.asked_about", message=unknown.message.public_id).count() == 1
 
@@ -141,7 +141,7 @@ def test_what_ends_by_itself_needs_nobody_until_it_should_have_ended(reviewer, c
     assert found(make_person("ada@yourteam.example", "Ada", "admin")) == []
 
 
-def tell(connection, message, name, **fields):
+def receive_event(connection, message, name, **fields):
     """Let one more webhook about a message come in."""
     body = event_body(name, email_id=message.upstream_id, **fields)
     return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
@@ -152,18 +152,18 @@ def test_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nob
     reviewer, admin, connection, approvals
 ):
     """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
-    told = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
+    complete = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
     shuffled = random.Random(18)
     for number in range(approvals):
         message = make_message(connection)
         decide(message, reviewer, "applied")
-        read = shuffled.choice([None, UpstreamStatus(reported="approved"), told])
+        read = shuffled.choice([None, UpstreamStatus(reported="approved"), complete])
         if read:
             assert closing.close(message, read, NOW) == "closed"
         for name in shuffled.sample(webhooks, 4):
             long_ago = {"timestamp": "2026-11-20T04:00:00Z"} if number % 5 == 0 else {}
-            assert tell(connection, message, name, **long_ago).result in ("applied", "late")
+            assert receive_event(connection, message, name, **long_ago).result in ("applied", "late")
         message.refresh_from_db()
         assert message.state == "delivered"
     WebhookEvent.objects.update(received_at=LATE)
@@ -176,9 +176,9 @@ def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_t
     Connection.objects.update(complete_as_of=Now())
     message = make_message(connection)
     upstream.holds(status="rejected", decision="rejected")
-    assert tell(connection, message, "oversight.rejected").result == "applied"
-    said = tell(connection, message, "message.sent")
-    assert (said.result, said.ask) == ("late", message)
+    assert receive_event(connection, message, "oversight.rejected").result == "applied"
+    event = receive_event(connection, message, "message.sent")
+    assert (event.result, event.ask) == ("late", message)
     WebhookEvent.objects.update(received_at=LATE)
     [one] = found(admin)
     assert (one.kind, one.act.label) == ("late", "Compare with MultiMail")
@@ -195,7 +195,7 @@ def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_t
     assert found(admin) == []
     # One that came after the question is not answered by it.
     Message.objects.update(asked_at=Now() - timedelta(minutes=9))
-    tell(connection, message, "message.delivered")
+    receive_event(connection, message, "message.delivered")
     WebhookEvent.objects.update(received_at=LATE)
     message.refresh_from_db()
     closing.catch_up(message, UpstreamStatus(reported="rejected"), NOW)
@@ -301,7 +301,7 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
     for _ in range(3):
         decide(make_message(connection), reviewer, "recorded", due_at=LATE)
     page = f"/connections/#connection-{connection.pk}"
-    for cause, place, words in (
+    for cause, url, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, page, "The key was refused."),
         ({"wait_until": NOW + timedelta(hours=1)}, page, "asked Gateway main to wait until 11:00:00 UTC"),
         ({}, "/stop/", "A flood of refunds"),
@@ -313,7 +313,7 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
                 pull(actor=admin.actor(surface="web"), reason=words, connection=connection)
             [group] = [one for one in grouped(found(reviewer)) if one.first.kind == "stalled"]
             assert (group.what, len(group.items)) == ("3 decisions were not carried out", 3), cause
-            assert (words in group.first.why, group.act.url) == (True, place), cause
+            assert (words in group.first.why, group.act.url) == (True, url), cause
 
 
 @pytest.mark.slow
@@ -409,8 +409,8 @@ def test_group_of_messages_is_asked_about_at_once_and_the_page_says_how_many_mor
     assert (group.number, group.act.label) == (3, "Try all 3 again")
     page = " ".join(signed_in(admin).get("/attention/").content.decode().split())
     assert 'Of each kind the 3 oldest are listed; <strong class="nums">2</strong> more follow' in page
-    told = press(admin, group.act.url)
-    assert told == [("hydrate", message.pk) for message in messages[:3]]
+    enqueued = press(admin, group.act.url)
+    assert enqueued == [("hydrate", message.pk) for message in messages[:3]]
 
 
 def give(message, person, seconds):
@@ -431,8 +431,8 @@ def test_page_shows_admins_poison_silent_workers_and_approvals_too_fast_to_read(
         give(message, person, seconds)
     give(short, second_reviewer, 4)
     page = signed_in(admin).get("/attention/").content.decode()
-    told = ("The body is no JSON.", "&lt;script&gt;alert(1)", "more bytes", "Alerts are not sent since", "2 of 3")
-    assert [one for one in told if one not in page] == []
+    expected = ("The body is no JSON.", "&lt;script&gt;alert(1)", "more bytes", "Alerts are not sent since", "2 of 3")
+    assert [one for one in expected if one not in page] == []
     hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing needs you")
     assert [one for one in hidden if one in page] == []
     assert "Ben Okafor" not in page.partition('id="paces"')[2]

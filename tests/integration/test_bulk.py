@@ -96,8 +96,8 @@ def test_sheet_shows_each_message_whole_ticks_it_and_notes_once_that_it_was_on_s
     open_sheet(desk, one, long)
     page = open_sheet(desk, one, long)
     text = page.content.decode()
-    for told in ("kim@northwind.example", "hidden@elsewhere.example", "https://offer.example/42", "offer.pdf"):
-        assert told in text
+    for expected in ("kim@northwind.example", "hidden@elsewhere.example", "https://offer.example/42", "offer.pdf"):
+        assert expected in text
     assert "Dear Dana, see" in text
     assert one.revision.short_fingerprint in text
     # The rest of a long one is a press away.
@@ -126,13 +126,13 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
 
     done = [one for one in messages if one != messages[2]]
     assert {one.message_id for one in Decision.objects.all()} == {one.pk for one in done}
-    given = lines(Entry.objects.filter(action="verdict.given"))
-    assert {(line.entry.message, line.entry.fingerprint) for line in given} == {
+    verdict_lines = lines(Entry.objects.filter(action="verdict.given"))
+    assert {(line.entry.message, line.entry.fingerprint) for line in verdict_lines} == {
         (one.public_id, one.revision.fingerprint) for one in done
     }
-    (together,) = lines(Entry.objects.filter(action="bulk.decided"))
-    assert {line.details["sheet"] for line in given} == {together.details["sheet"]}
-    assert (together.details["decided"], together.details["on_sheet"]) == ("4", "5")
+    (batch_line,) = lines(Entry.objects.filter(action="bulk.decided"))
+    assert {line.details["sheet"] for line in verdict_lines} == {batch_line.details["sheet"]}
+    assert (batch_line.details["decided"], batch_line.details["on_sheet"]) == ("4", "5")
     assert {one.person for one in Verdict.objects.all()} == {reviewer}
 
 
@@ -182,8 +182,8 @@ def test_what_must_be_read_by_itself_stands_apart_and_what_cannot_be_decided_is_
         "risky": "It is of high risk", "long": "too long to be judged",
         "draft": "wrote in this thread after the draft",
     }  # fmt: skip
-    told = (*whys.values(), f"Rejected by {second_reviewer}", "still being fetched", "you may not see it")
-    assert [words for words in told if words not in text] == []
+    expected = (*whys.values(), f"Rejected by {second_reviewer}", "still being fetched", "you may not see it")
+    assert [words for words in expected if words not in text] == []
     assert "secret" not in text
 
     failed = sentences(reviewer, sheet_of(reviewer, risky, long, draft, plain))
@@ -283,10 +283,10 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
 
 
-def asked(ask, *given):
+def asked(ask, *arguments):
     """How many statements it takes to ask this, and its answer."""
     with CaptureQueriesContext(database) as queries:
-        answer = ask(*given)
+        answer = ask(*arguments)
     return len(queries), answer
 
 

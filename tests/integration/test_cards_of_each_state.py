@@ -39,13 +39,13 @@ def fresh(message):
     return desk_messages().for_list().get(pk=message.pk)
 
 
-def card_of(message, destination, **kept):
-    if kept:
-        Message.objects.filter(pk=message.pk).update(**kept)
+def card_of(message, destination, **fields):
+    if fields:
+        Message.objects.filter(pk=message.pk).update(**fields)
     return embed_of(fresh(message), destination)
 
 
-def told(card):
+def card_fields(card):
     return {one["name"]: one["value"] for one in card["fields"]}
 
 
@@ -58,13 +58,13 @@ def act(message, action, **details):
 def test_held_card_tells_since_when_until_when_and_who_has_it(connection, reviewer, destination):
     message, now = make_message(connection, subject="Refund", metadata=METADATA), timezone.now()
     ends = now + timedelta(hours=5)
-    fields = told(card_of(message, destination, expires_at=ends))
+    fields = card_fields(card_of(message, destination, expires_at=ends))
     assert fields["Held"] == f"<t:{int(message.held_at.timestamp())}:R>"
     assert fields["Expires"] == f"<t:{int(ends.timestamp())}:R>"
     assert fields["Claimed by"] == "nobody"
     assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
     Claim.objects.create(message=message, person=reviewer)
-    assert told(card_of(message, destination))["Claimed by"] == str(reviewer)
+    assert card_fields(card_of(message, destination))["Claimed by"] == str(reviewer)
     # In the last tenth of its time it says so in words and colour, as the desk does.
     ends = now + timedelta(minutes=20)
     assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
@@ -73,7 +73,7 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
     assert soon["description"].startswith("**Held, expires soon.**")
     assert "Read it and decide" in soon["description"]
     Revision.objects.update(coverage=["to", "subject", "markdown"])
-    fields = told(card_of(message, destination))
+    fields = card_fields(card_of(message, destination))
     assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
@@ -84,7 +84,7 @@ def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connect
         card = card_of(message, destination, state=state)
         assert card["color"] == COLOURS[tone], state
         assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
-        asks = ("Read it and decide" in card["description"], "Claimed by" in told(card))
+        asks = ("Read it and decide" in card["description"], "Claimed by" in card_fields(card))
         assert asks == (state == "held",) * 2, state
         assert find_errors({"embeds": [card]}) == {}
 
@@ -97,9 +97,9 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
     Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
     for mode, word in (("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")):
         connection.mailboxes.update(oversight_mode=mode)
-        said = card_of(message, destination)["description"]
-        assert said.startswith(f"**Sent · {word}.**")
-        assert "nobody was asked" in said
+        description = card_of(message, destination)["description"]
+        assert description.startswith(f"**Sent · {word}.**")
+        assert "nobody was asked" in description
 
 
 @pytest.mark.slow
@@ -126,7 +126,7 @@ def test_digest_of_a_storm_reads_few_and_counts_all(
     Message.objects.filter(pk=messages[4].pk).update(state="rejected")
     with django_assert_max_num_queries(12):
         body, word = cards.posted(destination, digest=digest, pk=7)
-    fields = told(body["embeds"][0])
+    fields = card_fields(body["embeds"][0])
     assert word == "5 messages, 4 waiting"
     assert fields["By state"] == "4 · Held\n1 · Rejected"
     lines = fields["Newest that wait"].splitlines()
@@ -162,7 +162,7 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
     about = f"refusal/{Entry.objects.latest('pk').pk}"
     body = notice_body(about, newest_entry(about, None), destination)
     assert notice_word(about, newest_entry(about, None)) == "Refused at the gate"
-    assert told(body["embeds"][0])["Refused"] == r"dana\@acme.example"
+    assert card_fields(body["embeds"][0])["Refused"] == r"dana\@acme.example"
     assert find_errors(body) == {}
     assert read_by_discord_py(body)[0].to_dict()["fields"] == body["embeds"][0]["fields"]
     destination.privacy = "minimal"
@@ -177,8 +177,8 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
         card = body["embeds"][0]
         assert answer_card(fresh(message), entry, destination, MARKDOWN).word == word
         assert card["description"].startswith(f"**{word}**")
-        assert told(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
-        assert told(card)["Asked for by"].startswith("\\@everyone")
+        assert card_fields(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
+        assert card_fields(card)["Asked for by"].startswith("\\@everyone")
         assert body["allowed_mentions"] == {"parse": []}
         assert find_errors(body) == {}
         assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
@@ -190,7 +190,7 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
 def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(connection, reviewer, destination):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
-    for outcome, action, repeated, said in (
+    for outcome, action, repeated, template in (
         ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("send_back", "rejected", "", "**Changes requested** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is on its way."),
@@ -202,16 +202,16 @@ def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(con
         mark = f"[countersign:{decision.reference}]"
         Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
         answer = answer_body(fresh(message), act(message, f"message.{action}"), destination)["embeds"][0]["description"]
-        begins, _, ends = said.partition("{}")
+        begins, _, ends = template.partition("{}")
         assert (answer.startswith(begins), answer.endswith(ends or begins)) == (True, True), answer
 
 
 def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination):
     message = make_message(connection)
     decide(message, reviewer, "send_back", reason="Please add the amount.")
-    said = card_of(message, destination)["description"]
-    assert said.startswith("**Requesting changes.**")
-    assert str(reviewer) in said
+    description = card_of(message, destination)["description"]
+    assert description.startswith("**Requesting changes.**")
+    assert str(reviewer) in description
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
         ("send_back", "rejected", "**Changes requested** by Ana Ferreira."),
@@ -228,12 +228,12 @@ def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destin
     copies = [f"c{number}@fabrikam.example" for number in range(7)]
     additions = {"auto_bcc": "archive@yourteam.example"}
     message = make_message(connection, cc=copies, bcc=["b@fabrikam.example"], attachments=FILES, additions=additions)
-    fields = told(card_of(message, destination))
+    fields = card_fields(card_of(message, destination))
     assert fields["Cc"].startswith("c0\\@fabrikam.example, c1")
     assert fields["Cc"].endswith(" and 2 more")
     assert fields["Bcc"] == "b\\@fabrikam.example, archive\\@yourteam.example"
     assert fields["Files"] == "file 0.pdf, file 1.pdf, file 2.pdf, file 3.pdf, file 4.pdf and 2 more"
     destination.privacy = "minimal"
     card = card_of(message, destination)
-    assert told(card)["Files"] == "7"
-    assert "c0" not in told(card)["Cc"]
+    assert card_fields(card)["Files"] == "7"
+    assert "c0" not in card_fields(card)["Cc"]

@@ -75,9 +75,9 @@ def test_claim_is_taken_once_by_who_may_decide_and_given_back_by_its_holder_or_e
     take_on(message, reviewer)
     decide(message, second_reviewer)
     assert not Claim.objects.exists()
-    action, told = acts(message)[-1]
-    assert (action, told["holder"], told["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
-    assert told["explanation"] == "The message was decided."
+    action, details = acts(message)[-1]
+    assert (action, details["holder"], details["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
+    assert details["explanation"] == "The message was decided."
     with pytest.raises(AlreadyDecided, match="nothing left to take on"):
         take_on(message, reviewer)
 
@@ -97,9 +97,9 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     answer = claim(client, message, headers=headers, take_over=holder)
     assert answer.status_code == (200 if headers else 302)
     assert Claim.objects.get().person == second_reviewer
-    (_, released), (_, taken) = acts(message)[1:]
+    (_, released), (_, new_claim) = acts(message)[1:]
     assert released["holder"] == "Ana Ferreira"
-    assert (taken["from"], taken["actor"]) == ("Ana Ferreira", "Ben Okafor")
+    assert (new_claim["from"], new_claim["actor"]) == ("Ana Ferreira", "Ben Okafor")
 
 
 def test_taking_over_from_who_has_lost_it_asks_again_and_nonsense_is_a_plain_claim(reviewer, second_reviewer, message):
@@ -139,8 +139,8 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     assert claim(client, message).status_code == 302
     assert Claim.objects.get().person == second_reviewer
     assert mine(client) == "1"
-    action, told = acts(message)[1]
-    assert (action, told["explanation"]) == ("claim.released", "It was not on the holder's screen for ten minutes.")
+    action, details = acts(message)[1]
+    assert (action, details["explanation"]) == ("claim.released", "It was not on the holder's screen for ten minutes.")
 
 
 def test_sweep_ends_the_claim_of_who_is_idle_or_left_the_desk_and_records_it(reviewer, second_reviewer, message):
@@ -152,8 +152,8 @@ def test_sweep_ends_the_claim_of_who_is_idle_or_left_the_desk_and_records_it(rev
     assert not is_held(message), "what is over stays over"
     sweep()
     assert not Claim.objects.exists()
-    action, told = acts(message)[-1]
-    assert (action, told["actor"]) == ("claim.released", "the desk worker")
+    action, details = acts(message)[-1]
+    assert (action, details["actor"]) == ("claim.released", "the desk worker")
 
     take_on(message, reviewer)
     reviewer.is_active = False

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 NEW = "a gannet counts slow wagons"
 
 
-def told(action):
+def only_entry(action):
     (line,) = lines(Entry.objects.of_action(action))
     return line
 
@@ -42,7 +42,7 @@ def test_new_password_by_a_command_is_told_and_ends_the_sessions(monkeypatch, ad
     browser = Client()
     browser.post("/accounts/login/", {"login": admin.email, "password": "correct horse battery"})
     change_password(monkeypatch, admin.email.upper(), NEW, NEW)
-    line = told("person.password_changed")
+    line = only_entry("person.password_changed")
     assert by(line) == ("command", "changepassword", "command")
     assert (line.details["email"], line.details["sessions ended"]) == (admin.email, "1")
     admin.refresh_from_db()
@@ -65,7 +65,7 @@ def test_command_line_gives_what_it_does_a_number(monkeypatch):
     # This process has set Django up already.
     monkeypatch.setattr("django.setup", lambda: None)
     runpy.run_path(str(ROOT / "manage.py"), run_name="__main__")
-    line = told("person.invited")
+    line = only_entry("person.invited")
     assert by(line) == ("command", "first_admin", "command")
     assert re.fullmatch("[0-9a-f]{16}", line.entry.trace)
 
@@ -76,6 +76,6 @@ def test_worker_gives_each_run_a_number(connection):
     make_message(connection)
     Message.objects.update(expires_at=Now() - timedelta(minutes=1))
     done = sweep.apply()
-    line = told("decision.recorded")
+    line = only_entry("decision.recorded")
     assert by(line) == ("rule", "expiry", "worker")
     assert line.entry.trace == done.id.replace("-", "")[:16]

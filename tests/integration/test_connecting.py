@@ -43,7 +43,7 @@ def actions():
     return list(Entry.objects.order_by("pk").values_list("action", flat=True))
 
 
-def told():
+def all_details():
     return " ".join(str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True))
 
 
@@ -66,8 +66,8 @@ def test_key_is_told_its_place_by_its_scopes():
         ("agent", ["read", "send"], ""),
         ("agent", ["read"], "scopes read and send"),
     ):
-        problem = problem_in(SLOTS[slot], scopes)
-        assert (words in problem, bool(problem)) == (True, bool(words)), (slot, scopes)
+        error = problem_in(SLOTS[slot], scopes)
+        assert (words in error, bool(error)) == (True, bool(words)), (slot, scopes)
     # Of a key nothing but its public beginning is shown.
     keys = ("mm_live_abcdef", "mm_test_abcdef", "secret", "")
     assert [shown_start(key) for key in keys] == ["mm_live", "mm_test", "", ""]
@@ -108,8 +108,8 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     with pytest.raises(ConnectionNotChanged, match="already"):
         commands.add_connection(name="acme SUPPORT", scopes={}, **common)
     assert actions() == ["connection.added"]
-    assert "hidden" not in told()
-    assert first.webhook_secret not in told()
+    assert "hidden" not in all_details()
+    assert first.webhook_secret not in all_details()
 
 
 def test_only_an_admin_of_everything_adds_and_removes_and_one_of_it_changes(connection, ida):
@@ -135,7 +135,7 @@ def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(conne
     with pytest.raises(ConnectionNotChanged, match="Without an oversight key"):
         commands.remove_key(connection=connection, slot="oversight", actor=ida)
     assert actions() == ["connection.key_set", "connection.key_removed"]
-    assert "hidden" not in told()
+    assert "hidden" not in all_details()
 
 
 # --- pauses

@@ -165,8 +165,8 @@ def test_secret_of_the_desks_making_is_shown_once_and_its_webhook_registered_by_
     assert now.webhook_secret not in page.content.decode()
     assert "By hand: make a webhook at MultiMail" in sentences(page)
     assert client.post(to("end-old-secret", connection)).status_code == 302
-    given = client.post(to("take-secret", connection), {"overlap": "none", "secret": "whsec_pasted_here"})
-    assert (given.status_code, Connection.objects.get().webhook_secret) == (302, "whsec_pasted_here")
+    response = client.post(to("take-secret", connection), {"overlap": "none", "secret": "whsec_pasted_here"})
+    assert (response.status_code, Connection.objects.get().webhook_secret) == (302, "whsec_pasted_here")
 
 
 # --- removal

@@ -41,10 +41,10 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, s
         fields = {"kind": "relay", "name": "Ours", "privacy": "headers", "events": ["email.held"]}
         assert b"Put in its address." in client.post("/alerts/add/", fields).content
         assert client.post("/alerts/add/", {**fields, "url": f"{receiver.url}/a-secret"}).status_code == 302
-        place = Destination.objects.get()
-        assert client.post(f"/alerts/{place.pk}/test/").status_code == 302
+        destination = Destination.objects.get()
+        assert client.post(f"/alerts/{destination.pk}/test/").status_code == 302
         assert b"a-secret" not in client.get("/alerts/").content
-        path = f"/alerts/{place.pk}/routes/add/"
+        path = f"/alerts/{destination.pk}/routes/add/"
         preview = client.post(path, {"events": ["email.sent"], "do": "preview"}).content
         assert b"&quot;type&quot;: &quot;email.sent&quot;" in preview
         make_message(connection)
@@ -54,8 +54,8 @@ def test_folder_of_the_example_is_offered_added_tested_and_delivered_to(relay, s
         receiver.status = 410
         make_message(connection)
         assert deliver(delivery_id=Delivery.objects.get(state="due").pk) == "switched off"
-    place.refresh_from_db()
-    assert place.switched_off_because == "The relay wants no more events."
+    destination.refresh_from_db()
+    assert destination.switched_off_because == "The relay wants no more events."
 
 
 def test_every_folder_is_a_kind_with_what_the_form_needs():
@@ -71,19 +71,19 @@ def test_every_folder_is_a_kind_with_what_the_form_needs():
 def test_destination_whose_folder_was_removed_says_so_and_is_switched_off_by_what_is_due(
     kind, signed_in, admin, connection
 ):
-    place = Destination.objects.create(kind="relay", name="Ours", privacy="headers")
-    Route.objects.create(destination=place, actions=["message.held"])
+    destination = Destination.objects.create(kind="relay", name="Ours", privacy="headers")
+    Route.objects.create(destination=destination, actions=["message.held"])
     message = make_message(connection)
     if kind == "card":
-        card = Card.objects.create(destination=place, message=message)
+        card = Card.objects.create(destination=destination, message=message)
         Delivery.objects.update(kind="card", card=card)
     Delivery.objects.update(next_attempt_at="2026-01-01T00:00Z")
     client = signed_in(admin)
-    for page in ("/alerts/", f"/alerts/{place.pk}/", f"/alerts/{place.pk}/routes/add/"):
+    for page in ("/alerts/", f"/alerts/{destination.pk}/", f"/alerts/{destination.pk}/routes/add/"):
         answer = client.get(page)
         assert answer.status_code == 200
         assert b"Not installed" in answer.content or "routes" in page
-    assert b"This kind is not installed." in client.post(f"/alerts/{place.pk}/test/").content
+    assert b"This kind is not installed." in client.post(f"/alerts/{destination.pk}/test/").content
     assert deliver(delivery_id=Delivery.objects.get().pk) == "switched off"
-    place.refresh_from_db()
-    assert place.switched_off_because == "This kind is not installed."
+    destination.refresh_from_db()
+    assert destination.switched_off_because == "This kind is not installed."

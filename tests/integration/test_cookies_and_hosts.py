@@ -172,6 +172,6 @@ def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, head
 )
 def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(stranger, message, acts):
     for act in acts:
-        told = [stranger.post(f"/queue/{public_id}/{act}/") for public_id in (message.public_id, uuid7())]
-        assert [answer.status_code for answer in told] == [404, 404], act
-        assert told[0].content == told[1].content, act
+        responses = [stranger.post(f"/queue/{public_id}/{act}/") for public_id in (message.public_id, uuid7())]
+        assert [answer.status_code for answer in responses] == [404, 404], act
+        assert responses[0].content == responses[1].content, act

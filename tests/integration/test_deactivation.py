@@ -33,7 +33,7 @@ def actor(person):
     return Person.objects.get(pk=person.pk).actor(surface="web")
 
 
-def told(action):
+def latest_details(action):
     return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
 
 
@@ -51,14 +51,14 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
     assert session.get("/queue/?format=json").status_code == 302
     assert session.get("/live/reach/").status_code == 401
     assert sign_in(Client(), reviewer).status_code != 302
-    fields = told("person.deactivated")
+    fields = latest_details("person.deactivated")
     assert (fields["person"], fields["before"], fields["after"]) == ("Ana Ferreira", "active", "deactivated")
     # Let in again: the sessions from before do not come back.
     assert client.post(f"/people/{reviewer.pk}/reactivate/").status_code == 302
     assert session.get("/queue/").status_code == 302
     assert sign_in(Client(), reviewer).status_code == 302
     assert [one.role for one in reviewer.grants.all()] == ["reviewer"]
-    assert told("person.reactivated")["after"] == "active"
+    assert latest_details("person.reactivated")["after"] == "active"
     # Twice is once.
     for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
         for _ in range(2):
@@ -86,7 +86,7 @@ def test_what_they_took_on_is_free_at_once_and_what_they_were_is_kept(admin, rev
         take(message=make_message(connection).public_id, actor=actor(person))
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     assert [claim.person for claim in Claim.objects.all()] == [second_reviewer]
-    assert told("claim.released")["explanation"] == "Its holder left the desk."
+    assert latest_details("claim.released")["explanation"] == "Its holder left the desk."
     assert (reviewer.grants.count(), reviewer.discord_accounts.count()) == (1, 1)
     assert Person.objects.get(pk=reviewer.pk).actor(surface="discord").scopes == ()
 

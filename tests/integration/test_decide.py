@@ -58,20 +58,20 @@ def details(action, **which):
 
 
 def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_in_the_ledger(message, reviewer):
-    given = decide(message, reviewer, "reject", "Not to them")
-    verdict, decision = given.verdict, given.decision
+    result = decide(message, reviewer, "reject", "Not to them")
+    verdict, decision = result.verdict, result.decision
     assert (decision.state, decision.revision, decision.given_by) == ("recorded", message.revision, reviewer)
     assert (decision.outcome, decision.reason, decision.rule) == ("reject", "Not to them", "")
     assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", decision.reference)
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
     assert (verdict.live, verdict.surface, verdict.person) == (True, "web", reviewer)
     # What is empty is left out of the ledger.
-    told = details("verdict.given", fingerprint=message.revision.fingerprint, message=message.public_id)
-    assert (told["outcome"], told["reason"], told["verdict"]) == ("reject", "Not to them", str(verdict.pk))
-    assert not {"sheet", "seconds_shown"} & set(told)
-    told = details("decision.recorded", fingerprint=message.revision.fingerprint, connection=message.connection_id)
-    assert (told["outcome"], told["reason"], told["subject"]) == ("reject", "Not to them", message.subject)
-    assert (told["reference"], "rule" in told) == (decision.reference, False)
+    recorded = details("verdict.given", fingerprint=message.revision.fingerprint, message=message.public_id)
+    assert (recorded["outcome"], recorded["reason"], recorded["verdict"]) == ("reject", "Not to them", str(verdict.pk))
+    assert not {"sheet", "seconds_shown"} & set(recorded)
+    recorded = details("decision.recorded", fingerprint=message.revision.fingerprint, connection=message.connection_id)
+    assert (recorded["outcome"], recorded["reason"], recorded["subject"]) == ("reject", "Not to them", message.subject)
+    assert (recorded["reference"], "rule" in recorded) == (decision.reference, False)
 
 
 def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(connection, message, reviewer):
@@ -147,18 +147,18 @@ def test_message_that_is_listed_again_after_its_decision_ended_takes_a_verdict_b
 ):
     decide(message, reviewer)
     about = {"connection": message.connection_id, "message": message.public_id}
-    for state, acts, taken, refused in (
+    for state, acts, accepted, refused in (
         ("applied", ("decision.applied", "message.held"), ("reject", "send_back"), ("approve",)),
         ("superseded", ("decision.superseded", "message.held"), ("approve", "reject"), ()),
         ("applied", ("message.held", "decision.applied"), (), ("approve", "reject")),
         ("calling", ("message.held",), (), ("reject",)),
     ):
-        for outcome in (*taken, *refused):
+        for outcome in (*accepted, *refused):
             with rolled_back():
                 Decision.objects.update(state=state)
                 for act in acts:
                     record(act, actor=worker("sync"), **about)
-                if outcome in taken:
+                if outcome in accepted:
                     assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
                     assert [one.outcome for one in Verdict.objects.filter(live=True)] == [outcome]
                 else:
@@ -322,9 +322,9 @@ def test_decision_elsewhere_supersedes_one_that_still_waits_and_the_next_is_told
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once_one_decides_and_the_other_is_told(message, reviewer, second_reviewer):
     found = at_once(*(lambda person=person: decide(message, person) for person in (reviewer, second_reviewer)))
-    [told] = [one for one in found if isinstance(one, AlreadyDecided)]
+    [refused] = [one for one in found if isinstance(one, AlreadyDecided)]
     [decision] = Decision.objects.all()
-    assert f"{decision.given_by} approved this message first" in told.sentence
+    assert f"{decision.given_by} approved this message first" in refused.sentence
 
 
 @pytest.mark.django_db(transaction=True)

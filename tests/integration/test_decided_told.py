@@ -17,18 +17,18 @@ DECIDED = ("message.approved", "message.released", "message.rejected")
 def message(db, upstream):
     connection = make_connection(api_url=upstream.url)
     for kind in ("inngest", "discord_webhook"):
-        place = Destination.objects.create(kind=kind, name=kind, url="https://discord.com/api/webhooks/1/token")
-        Route.objects.create(destination=place, actions=[*DECIDED, "message.sent", "message.bounced"])
+        destination = Destination.objects.create(kind=kind, name=kind, url="https://discord.com/api/webhooks/1/token")
+        Route.objects.create(destination=destination, actions=[*DECIDED, "message.sent", "message.bounced"])
     return make_message(connection)
 
 
-def told():
+def delivered_events():
     """What the program is told, in its order; to people a card shows it."""
     assert Delivery.objects.filter(kind="card").count() <= 1
     return list(Delivery.objects.filter(kind="event").order_by("pk").values_list("action", flat=True))
 
 
-def hear(client, message, *names):
+def receive_events(client, message, *names):
     for name in names:
         response = post_event(client, message.connection, event_body(name, email_id=message.upstream_id))
         assert response.status_code == 200
@@ -44,26 +44,26 @@ def test_decision_of_this_desk_is_told_where_its_webhook_is_lost(client, message
     hold(upstream, message)
     upstream.decides(200, status="approved", decision="approved")
     assert carry_out(message, reviewer) == "applied"
-    hear(client, message, last)
-    assert told() == ["message.approved", last]
+    receive_events(client, message, last)
+    assert delivered_events() == ["message.approved", last]
     # It comes after all, and the desk asks besides.
-    hear(client, message, "oversight.approved", last)
+    receive_events(client, message, "oversight.approved", last)
     upstream.holds(status="sent", decision="approved")
     ask_about(message_id=message.pk, now=NOW)
-    assert told() == ["message.approved", last]
+    assert delivered_events() == ["message.approved", last]
 
 
 def test_decision_elsewhere_that_is_learnt_only_as_sent_is_told_before_it(client, message):
     with rolled_back():
         Message.objects.update(state="gone")
-        hear(client, message, "message.bounced")
-        assert told() == ["message.approved", "message.bounced"]
-    hear(client, message, "message.sent")
-    assert told() == ["message.approved", "message.sent"]
+        receive_events(client, message, "message.bounced")
+        assert delivered_events() == ["message.approved", "message.bounced"]
+    receive_events(client, message, "message.sent")
+    assert delivered_events() == ["message.approved", "message.sent"]
     entry = Entry.objects.select_related("detail").get(action="message.approved")
     assert entry.detail.fields["found"] == "it is sent, and nothing had told of that"
-    hear(client, message, "message.delivered", "oversight.approved")
-    assert told() == ["message.approved", "message.sent"]
+    receive_events(client, message, "message.delivered", "oversight.approved")
+    assert delivered_events() == ["message.approved", "message.sent"]
 
 
 @pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
@@ -74,9 +74,9 @@ def test_decision_elsewhere_that_is_learnt_by_reading_is_told_once(client, messa
     upstream.holds(status="rejected" if decision == "rejected" else "sent", decision=decision)
     ask_about(message_id=message.pk, now=NOW)
     acts = [f"message.{decision}", *(["message.sent"] if decision == "approved" else [])]
-    assert told() == acts
-    hear(client, message, f"oversight.{decision}")
-    assert told() == acts
+    assert delivered_events() == acts
+    receive_events(client, message, f"oversight.{decision}")
+    assert delivered_events() == acts
 
 
 @pytest.mark.slow
@@ -88,12 +88,12 @@ def test_decision_of_this_desk_is_told_when_the_next_read_lacks_the_message(mess
     for _ in range(3):
         Connection.objects.update(read_at=None)
         read_everything(connection_id=message.connection_id, now=NOW)
-    assert told() == ["message.rejected"]
+    assert delivered_events() == ["message.rejected"]
 
 
 def test_mail_that_nobody_held_or_that_was_told_of_is_not_told_as_approved(client, message):
     for state in ("approved", "sent"):
         with rolled_back():
             Message.objects.update(state=state)
-            hear(client, message, "message.bounced")
-            assert told() == ["message.bounced"], state
+            receive_events(client, message, "message.bounced")
+            assert delivered_events() == ["message.bounced"], state

@@ -165,8 +165,8 @@ def deliver_all():
 
 @pytest.mark.proves("security 60")
 def test_post_of_a_seal_holds_numbers_and_hashes_alone():
-    told = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
-    head = head_lines(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **told))
+    fields = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
+    head = head_lines(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **fields))
     body = channel_of("discord_webhook").lines_body(head)
     assert body["allowed_mentions"] == {"parse": []}
     assert find_errors(body) == {}

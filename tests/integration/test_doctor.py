@@ -63,15 +63,15 @@ def decided(message, person, **fields):
 
 
 def test_doctor_finds_nothing_on_a_desk_that_is_well_and_misses_workers_that_are_silent(ask, well):
-    status, said = ask()
-    assert (status, said.splitlines()[-1]) == (0, "Nothing needs a person.")
+    status, output = ask()
+    assert (status, output.splitlines()[-1]) == (0, "Nothing needs a person.")
     for words in ("PostgreSQL 1", "tasks that wait: decisions", "Triggers alone guard the ledger"):
-        assert words in said
+        assert words in output
     Tick.objects.update(at=Now() - timedelta(minutes=3))
-    status, said = ask()
+    status, output = ask()
     assert status == 2
-    assert "Decisions are not carried out, and MultiMail is not read: no worker has been seen since" in said
-    assert "Alerts are not sent: no worker has been seen since" in said
+    assert "Decisions are not carried out, and MultiMail is not read: no worker has been seen since" in output
+    assert "Alerts are not sent: no worker has been seen since" in output
 
 
 def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, admin):
@@ -85,27 +85,27 @@ def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, adm
     Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret-token",
                                switched_off_at=Now(), switched_off_because="Discord says it is gone.")  # fmt: skip
     entries = Entry.objects.count()
-    status, said = ask()
+    status, output = ask()
     assert Entry.objects.count() == entries, "it changes nothing"
-    assert (status, said.splitlines()[-1]) == (2, "5 things need a person.")
+    assert (status, output.splitlines()[-1]) == (2, "5 things need a person.")
     for words in (
         "not known whether “Invoice 2207” was approved", "MultiMail did not answer in time.", "[2J",
         "Ida Lindqvist pulled the kill switch for everything", "A flood of refunds",
         "Gateway main is paused", "The key was refused.",
         "Alerts to Ops are switched off", "Discord says it is gone.", f"{settings.PUBLIC_URL}/attention/",
     ):  # fmt: skip
-        assert words in said, words
+        assert words in output, words
     for hidden in ("secret-token", "mm_live_oversight", "whsec_of_the_tests", settings.SECRET_KEY, "\x1b"):
-        assert hidden not in said
+        assert hidden not in output
 
 
 def test_doctor_tells_items_of_one_cause_once(ask, well, reviewer):
     for number in range(3):
         made = make_message(well)
         decided(made, reviewer, reference=f"R{number}", state="unknown", explanation="MultiMail did not answer.")
-    status, said = ask()
-    assert (status, said.splitlines()[-1]) == (2, "1 thing needs a person.")
-    assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in said
+    status, output = ask()
+    assert (status, output.splitlines()[-1]) == (2, "1 thing needs a person.")
+    assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in output
 
 
 def test_doctor_gives_a_desk_that_has_just_begun_a_minute(ask, well, reviewer, settings, tmp_path):
@@ -121,8 +121,8 @@ def test_doctor_gives_a_desk_that_has_just_begun_a_minute(ask, well, reviewer, s
     # Its workers were first seen less than a minute ago, one of them not yet.
     Tick.objects.all().delete()
     Tick.objects.create(job="approvals.tasks.sweep", period=3)
-    status, said = ask()
-    assert (status, "The desk began less than a minute ago" in said) == (0, True)
+    status, output = ask()
+    assert (status, "The desk began less than a minute ago" in output) == (0, True)
     # What only a person can end is told at once.
     with rolled_back():
         Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
@@ -169,12 +169,12 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(ask, 
     Tick.objects.update(at=Now() - timedelta(hours=1))
     with data_folder.held(tmp_path):
         data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
-        status, said = ask()
-    assert (status, said.splitlines()[-1]) == (2, "2 things need a person.")
+        status, output = ask()
+    assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
     for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
-        assert words in said
+        assert words in output
     for words in (settings.PUBLIC_URL, "no worker", "not well read", "not carried out"):
-        assert words not in said
+        assert words not in output
 
 
 @pytest.mark.django_db(transaction=True)
@@ -193,12 +193,12 @@ def test_doctor_says_how_redis_is(settings):
     try:
         broker.rpush("sync", *["{}"] * 1001)
         broker.config_set("maxmemory-policy", "allkeys-lru")
-        said = " ".join(finding.sentence for finding in checks.examine_redis()[0])
+        sentences = " ".join(finding.sentence for finding in checks.examine_redis()[0])
     finally:
         broker.config_set("maxmemory-policy", policy)
         broker.delete("sync")
-    assert "1001 tasks wait in the queue sync." in said
-    assert "maxmemory-policy allkeys-lru" in said
+    assert "1001 tasks wait in the queue sync." in sentences
+    assert "maxmemory-policy allkeys-lru" in sentences
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
     [down] = checks.examine_redis()[0]
@@ -207,10 +207,10 @@ def test_doctor_says_how_redis_is(settings):
 
 def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
     monkeypatch.setattr(checks, "database_problem", lambda: "connection refused")
-    status, said = ask()
-    assert (status, said.splitlines()[-1]) == (3, "The desk could not be examined.")
-    assert "PostgreSQL does not answer: connection refused" in said
-    assert "what is stuck beyond that cannot be told" in said
+    status, output = ask()
+    assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
+    assert "PostgreSQL does not answer: connection refused" in output
+    assert "what is stuck beyond that cannot be told" in output
 
 
 @pytest.mark.slow
@@ -218,9 +218,9 @@ def test_doctor_starts_without_postgresql_and_tells_no_password():
     away = {"DATABASE_URL": "postgresql://desk:hunter2@127.0.0.1:1/desk"}
     command = [sys.executable, str(ROOT / "manage.py"), "doctor"]
     done = subprocess.run(command, env=os.environ | away, cwd=ROOT, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
-    assert (done.returncode, "PostgreSQL does not answer:" in said) == (3, True)
-    assert ("hunter2" in said, "Traceback" in said) == (False, False)
+    output = done.stdout + done.stderr
+    assert (done.returncode, "PostgreSQL does not answer:" in output) == (3, True)
+    assert ("hunter2" in output, "Traceback" in output) == (False, False)
 
 
 def test_no_driver_can_make_the_doctor_tell_a_password():
@@ -234,15 +234,15 @@ def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, we
     make_connection("never")
     Connection.objects.filter(slug="main").update(complete_as_of=Now() - timedelta(seconds=30))
     page = client.get("/metrics").content.decode().splitlines()
-    told = dict(line.rsplit(" ", 1) for line in page if not line.startswith("# "))
-    assert all(name.startswith("countersign_") and float(value) >= 0 for name, value in told.items())
-    assert float(told["countersign_messages_waiting"]) == 1
-    assert float(told["countersign_oldest_waiting_seconds"]) > 89
-    assert float(told['countersign_complete_age_seconds{connection="main"}']) > 29
-    assert told['countersign_complete_age_seconds{connection="never"}'] == "+Inf"
-    assert float(told['countersign_webhooks_to_look_at{connection="main",result="poison"}']) == 0
-    assert float(told['countersign_last_tick_age_seconds{job="approvals.tasks.sweep"}']) < 3600
-    assert float(told["countersign_oldest_in_doubt_seconds"]) == 0
+    metrics = dict(line.rsplit(" ", 1) for line in page if not line.startswith("# "))
+    assert all(name.startswith("countersign_") and float(value) >= 0 for name, value in metrics.items())
+    assert float(metrics["countersign_messages_waiting"]) == 1
+    assert float(metrics["countersign_oldest_waiting_seconds"]) > 89
+    assert float(metrics['countersign_complete_age_seconds{connection="main"}']) > 29
+    assert metrics['countersign_complete_age_seconds{connection="never"}'] == "+Inf"
+    assert float(metrics['countersign_webhooks_to_look_at{connection="main",result="poison"}']) == 0
+    assert float(metrics['countersign_last_tick_age_seconds{job="approvals.tasks.sweep"}']) < 3600
+    assert float(metrics["countersign_oldest_in_doubt_seconds"]) == 0
 
 
 def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkeypatch):
@@ -251,5 +251,5 @@ def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkey
     answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
     assert answer.status_code == 401
     assert f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").content.decode()
-    status, said = ask()
-    assert (status, "1 webhook to Gateway main had no valid signature" in said) == (0, True)
+    status, output = ask()
+    assert (status, "1 webhook to Gateway main had no valid signature" in output) == (0, True)

@@ -71,8 +71,8 @@ def fetch_all(message):
     return [fetch_file(pk) for pk in message.files.order_by("pk").values_list("pk", flat=True)]
 
 
-def view(client, message, place=1, rest="", **headers):
-    return client.get(f"/queue/{message.public_id}/files/{place}/{rest}", headers=headers)
+def view(client, message, number=1, rest="", **headers):
+    return client.get(f"/queue/{message.public_id}/files/{number}/{rest}", headers=headers)
 
 
 def panel(client, message):
@@ -120,8 +120,8 @@ def test_file_is_fetched_once_shown_with_claim_kind_and_hash_and_recorded_when_o
         assert words in page, words
 
     assert decide(message, reviewer).verdict.parts_unread == 1
-    given = Entry.objects.of_message(message.public_id).select_related("detail").get(action="verdict.given")
-    assert given.detail.fields["parts_unread"] == "b.txt"
+    verdict_entry = Entry.objects.of_message(message.public_id).select_related("detail").get(action="verdict.given")
+    assert verdict_entry.detail.fields["parts_unread"] == "b.txt"
 
 
 ANSWERS = [
@@ -143,8 +143,8 @@ def test_file_that_does_not_come_says_why_is_asked_for_again_and_holds_up_no_oth
     # The whole connection waits after 429.
     gateway.refresh_from_db()
     assert gateway.wait_until is not None
-    told = panel(desk, message).split('id="file-')[1:]
-    assert [name for (name, _, _, words), part in zip(ANSWERS, told, strict=True) if words not in part] == []
+    sections = panel(desk, message).split('id="file-')[1:]
+    assert [name for (name, _, _, words), part in zip(ANSWERS, sections, strict=True) if words not in part] == []
 
     assert set(fetch_all(message)) == {"not due"}
     pauses = [pause_after(tries, first=5, factor=4).total_seconds() for tries in (1, 2, 3, 20)]
@@ -206,10 +206,10 @@ def test_other_bytes_than_the_fingerprint_names_are_shown_and_cannot_be_approved
     upstream.answers[path_of(message, "a.txt")] = (200, b"other!!")
     with rolled_back():
         # Approved before they came: refused when it is carried out.
-        given = decide(message, reviewer)
+        result = decide(message, reviewer)
         fetch_all(message)
         make_due()
-        assert run_decision(decision_id=given.decision.pk) == "refused"
+        assert run_decision(decision_id=result.decision.pk) == "refused"
         assert upstream.decisions == []
     fetch_all(message)
     page = panel(desk, message)
@@ -266,8 +266,8 @@ def test_file_is_downloaded_as_a_file_and_never_as_a_page_and_a_name_that_hides_
     ]
     flagged = ("report.pdf.exe", "invoice_\u202efdp.exe", "in\u200bvoice.pdf")
     message = enclose(*files, *((name, b"MZ a program", "application/pdf") for name in flagged))
-    for place, (name, content, _) in enumerate(files, start=1):
-        answer = view(desk, message, place, "download/")
+    for number, (name, content, _) in enumerate(files, start=1):
+        answer = view(desk, message, number, "download/")
         plain = name.replace("\u202e", "").replace("\u200b", "")
         assert (answer.status_code, answer.content) == (200, content), plain
         assert answer["Content-Type"] == "application/octet-stream"

@@ -115,7 +115,7 @@ def test_decision_is_told_to_inngest_as_its_own_package_reads_events(connection,
             assert (posted.status, bool(posted.message_id)) == (200, True)
             assert (event.name, event.id) == ("multimail/email.decided", again(delivery).event_id)
             assert event.ts == int(entry.at.timestamp() * 1000)
-            told = {
+            expected = {
                 "message_id": message.upstream_id,
                 "decision": decision,
                 "decided_by": "Ana Ferreira",
@@ -126,7 +126,7 @@ def test_decision_is_told_to_inngest_as_its_own_package_reads_events(connection,
                 "to": ["dana@northwind.example"],
                 "reason": reason or None,
             }
-            assert {name: event.data[name] for name in told} == told
+            assert {name: event.data[name] for name in expected} == expected
             assert event.data["metadata"]["run_id"] == "refund-7"
             assert "text" not in event.data
 
@@ -178,11 +178,11 @@ def test_webhook_is_as_standard_webhooks_reads_it_and_one_act_has_one_id_everywh
     delivery = tell(to_webhook(receiver.url), message, "message.bounced")
     assert send_event(delivery, delivery.destination).status == 200
     (post,) = receiver.posts
-    said = Webhook(delivery.destination.secret).verify(post.body, post.headers)
-    assert set(said) == {"type", "timestamp", "data"}
-    assert (said["type"], said["data"]["message_id"]) == ("email.bounced", message.upstream_id)
-    assert said["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
-    assert post.headers["webhook-id"] == said["data"]["event_id"]
+    event = Webhook(delivery.destination.secret).verify(post.body, post.headers)
+    assert set(event) == {"type", "timestamp", "data"}
+    assert (event["type"], event["data"]["message_id"]) == ("email.bounced", message.upstream_id)
+    assert event["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
+    assert post.headers["webhook-id"] == event["data"]["event_id"]
     for secret, body in (
         (channel_of("signed_webhook").new_secret(), post.body),
         (delivery.destination.secret, post.body + b" "),
@@ -292,8 +292,8 @@ def test_inngest_is_tried_again_then_switched_off_and_its_key_stands_nowhere(mes
     assert "404" in because
     assert row.answer == '{"error": "key … not found"}'
     recorded = json.dumps([one.fields for one in EntryDetail.objects.all()])
-    for place in (row.request, row.answer, row.last_error, because, recorded, caplog.text):
-        assert KEY not in place
+    for text in (row.request, row.answer, row.last_error, because, recorded, caplog.text):
+        assert KEY not in text
 
 
 def test_program_has_so_long_to_answer_and_no_answer_is_tried_again(message, receiver, monkeypatch):

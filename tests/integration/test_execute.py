@@ -107,9 +107,9 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
     for outcome in ("reject", "send_back"):
         with rolled_back():
             Message.objects.update(expires_at=Now() - timedelta(minutes=1))
-            given = decide(message, reviewer, outcome, "Too early.")
+            result = decide(message, reviewer, outcome, "Too early.")
             make_due()
-            assert run(given.decision) == "applied"
+            assert run(result.decision) == "applied"
             assert upstream.decisions[-1]["action"] == "reject"
             assert upstream.decisions[-1]["reason"].startswith("Too early. (Ana Ferreira via Countersign, reference ")
 
@@ -125,8 +125,8 @@ def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstr
             upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
             with pytest.raises(errors.UpstreamError) as raised:
                 execute._read_pending(client, held)
-            error, told = raised.value, raised.value.__cause__ or raised.value
-            assert (type(error), error.status, error.sentence) == (end, status, told.sentence), (is_ours, status)
+            error, cause = raised.value, raised.value.__cause__ or raised.value
+            assert (type(error), error.status, error.sentence) == (end, status, cause.sentence), (is_ours, status)
     for status, paused in ((401, 1), (500, 0)):
         upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
         with rolled_back():
@@ -245,7 +245,7 @@ def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstr
 
 
 def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(decision, upstream):
-    for is_ours, said, left, state, mirrored in (
+    for is_ours, upstream_fields, left, state, mirrored in (
         (True, SENT | {"reason": OURS}, False, "applied", "held"),
         (True, {"status": "rejected", "decision": "rejected"}, False, "superseded", "held"),
         # Nothing says why.
@@ -254,10 +254,10 @@ def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours
         (False, {}, True, "unknown", "held"),
     ):
         is_our_gateway(is_ours)
-        upstream.holds(**said)
+        upstream.holds(**upstream_fields)
         with rolled_back():
-            assert run(decision, may_have_left=left) == state, (is_ours, said, left)
-            assert Message.objects.get().state == mirrored, (is_ours, said, left)
+            assert run(decision, may_have_left=left) == state, (is_ours, upstream_fields, left)
+            assert Message.objects.get().state == mirrored, (is_ours, upstream_fields, left)
     assert upstream.decisions == []
 
 
@@ -518,14 +518,14 @@ def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_l
         return _refusal(decision) if len(_asked) == 1 else fail()
 
     silent = "The desk's database did not answer"
-    for place, name, wrong, words in (
+    for target, name, wrong, words in (
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
         (DecisionQuerySet, "update", fail_to_mark, f"{silent} just before the call."),
         (execute, "FRESH_FOR", -1.0, "This worker was stopped for a while before its call."),
         (DecisionQuerySet, "held_by", lambda self, _: self.none(), "This attempt was given up before its call."),
     ):
         with rolled_back(), monkeypatch.context() as patched:
-            patched.setattr(place, name, wrong)
+            patched.setattr(target, name, wrong)
             assert run(decision) == "recorded", words
             row = Decision.objects.get()
             assert (row.explanation, row.may_have_left) == (words, False)

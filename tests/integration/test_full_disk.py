@@ -153,9 +153,9 @@ def test_launcher_goes_on_where_nothing_can_be_written_and_makes_up_for_it(tmp_p
             supervisor.watch()
     finally:
         child.end_now()
-    told = capsys.readouterr().out
-    assert "one cannot be started: No such file or directory." in told
-    assert told.count("What runs cannot be written down: No space left on device.") == 1
+    output = capsys.readouterr().out
+    assert "one cannot be started: No such file or directory." in output
+    assert output.count("What runs cannot be written down: No space left on device.") == 1
 
 
 def test_start_on_a_full_disk_waits_for_room(tmp_path, monkeypatch, capsys):

@@ -50,7 +50,7 @@ def refusal_row(number, *refused, **fields):
     }
 
 
-def tell(upstream, *rows, cursor=None, status=200):
+def serve_refusals(upstream, *rows, cursor=None, status=200):
     upstream.answers[PATH] = (status, {"refusals": list(rows), "cursor": cursor})
 
 
@@ -67,37 +67,37 @@ def make_refusal(connection, *refused, **fields):
     return GateRefusal.objects.create(connection=connection, **values)
 
 
-def told_in_ledger():
+def refusal_entries():
     return Entry.objects.filter(action="message.refused_at_gate")
 
 
 def test_what_the_gate_refused_is_kept_once_with_one_line_in_the_ledger(gateway, upstream):
-    tell(upstream, refusal_row(2, "b@x.example"), refusal_row(1, DANA))
+    serve_refusals(upstream, refusal_row(2, "b@x.example"), refusal_row(1, DANA))
     assert read_refusals(connection_id=gateway.pk) == "2 read"
     assert read_refusals(connection_id=gateway.pk) == "0 read"
     first, second = GateRefusal.objects.order_by("pk")
     assert (first.refused, first.recipients, first.sent_by_key) == ([DANA], ["lee@y.example", DANA], "01KEY")
     assert (second.refused, second.mailbox) == (["b@x.example"], gateway.mailboxes.get())
-    assert [one.detail.fields["refused"] for one in told_in_ledger().order_by("pk")] == [DANA, "b@x.example"]
+    assert [one.detail.fields["refused"] for one in refusal_entries().order_by("pk")] == [DANA, "b@x.example"]
     assert upstream.keys == ["mm_live_oversight"] * 2
     # Rows of odd form are kept as far as they say something.
     odd = {"id": 7, "refused_recipients": "x", "recipients": None, "metadata": [1], "created_at": "soon"}
-    tell(upstream, odd, {"no": "id"}, "nonsense")
+    serve_refusals(upstream, odd, {"no": "id"}, "nonsense")
     assert read_refusals(connection_id=gateway.pk) == "1 read"
     one = GateRefusal.objects.get(upstream_id="7")
     assert (one.refused, one.mailbox, one.trigger) == ([], None, {})
 
 
 def test_all_pages_are_read_up_to_what_is_known(gateway, upstream):
-    tell(upstream, refusal_row(1, DANA))
+    serve_refusals(upstream, refusal_row(1, DANA))
     read_refusals(connection_id=gateway.pk)
     following = iter([([2], "p3"), ([1], "p4"), ([0], None)])
 
     def turn_the_page():
         numbers, cursor = next(following)
-        tell(upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor)
+        serve_refusals(upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor)
 
-    tell(upstream, refusal_row(3, DANA), cursor="p2")
+    serve_refusals(upstream, refusal_row(3, DANA), cursor="p2")
     upstream.meanwhile["GET"] = turn_the_page
     assert read_refusals(connection_id=gateway.pk) == "2 read"
     assert [path.partition("cursor=")[2] for path in upstream.paths[1:]] == ["", "p2", "p3"]
@@ -171,7 +171,7 @@ def test_one_press_allows_what_was_refused_for_a_week_where_a_list_is_in_force(s
 def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_in, admin, gateway):
     client, seen, costs, url = signed_in(admin), [], [], "/allowlists/refusals/"
     at, box = timezone.now(), gateway.mailboxes.model
-    boxes = box.objects.bulk_create(
+    mailboxes = box.objects.bulk_create(
         box(connection=gateway, upstream_id=f"m{number}", address=f"m{number}@x.example") for number in range(60)
     )
     GateRefusal.objects.bulk_create(
@@ -179,7 +179,7 @@ def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_
             connection=gateway, mailbox=one, upstream_id=f"r{number}", recipients=[f"d{number}@x.example"],
             refused=[f"d{number}@x.example"], rule="restriction", refused_at=at - timedelta(seconds=number // 3),
         )
-        for number, one in enumerate(boxes)
+        for number, one in enumerate(mailboxes)
     )  # fmt: skip
     while url:
         with CaptureQueriesContext(database) as queries:

@@ -105,12 +105,12 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
 @pytest.mark.slow
 def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(admin, reviewer, connection):
     other = make_connection("other")
-    kept, lost = make_message(connection), make_message(other)
+    visible, lost = make_message(connection), make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
-    for message in (kept, lost):
+    for message in (visible, lost):
         take(message=message.public_id, actor=actor(reviewer))
     take_from(admin, reviewer, reviewer.grants.get(connection=None))
-    assert [claim.message for claim in Claim.objects.all()] == [kept]
+    assert [claim.message for claim in Claim.objects.all()] == [visible]
 
 
 def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin, keeper):

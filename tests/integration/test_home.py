@@ -104,7 +104,7 @@ def test_reviewers_and_what_they_caught_are_told_without_what_was_taken_back(rev
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No rule saw anything", "1", "0"),
     ]  # fmt: skip
     # Beyond the bars they are counted together.
-    Message.objects.filter(pk=first.pk).update(rules=[f"rule_{letter}" for letter in "abcdefghi"])
+    Message.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
     caught = rows(reviewer)["caught"]
     assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
     Verdict.objects.update(live=False)

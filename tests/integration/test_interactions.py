@@ -93,7 +93,7 @@ def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=
     }
 
 
-def said(answer):
+def answer_text(answer):
     """Return what whoever pressed reads; nobody else does, and nobody is pinged."""
     assert answer.status_code == 200
     body = answer.json()
@@ -128,14 +128,14 @@ def test_ping_is_answered_also_where_the_application_is_another_whose_press_does
         settings.DISCORD_APP_ID = known
         assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
     # Whoever presses and the operator are told of it.
-    assert "DISCORD_APP_ID" in said(sent(press(message)))
+    assert "DISCORD_APP_ID" in answer_text(sent(press(message)))
     assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
     assert nothing_happened()
     # So are they whose button is of another program.
     settings.DISCORD_APP_ID = "119000000000000001"
     body = press(message)
     body["data"]["custom_id"] = "other:button"
-    assert "not one of this desk" in said(sent(body))
+    assert "not one of this desk" in answer_text(sent(body))
     assert not Verdict.objects.exists()
 
 
@@ -201,10 +201,10 @@ def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, messag
     before = Entry.objects.count()
     with rolled_back():
         before_insert("alerts_interaction", AWAY)
-        assert "database does not answer" in said(sent(press(message)))
+        assert "database does not answer" in answer_text(sent(press(message)))
         assert nothing_happened()
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
-    assert "went wrong in the desk itself" in said(sent(press(message)))
+    assert "went wrong in the desk itself" in answer_text(sent(press(message)))
     assert nothing_happened()
     assert Entry.objects.count() == before
     assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
@@ -215,14 +215,14 @@ def test_what_discord_has_told_to_have_failed_does_not_happen_after_all(ana, mes
     before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
     for body in (press(message), with_options(press(message), "[]")):
-        assert "nothing was done" in said(sent(body))
+        assert "nothing was done" in answer_text(sent(body))
     assert nothing_happened()
     assert Entry.objects.count() == before
 
 
 def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(signed_in, ana, auditor, message):
     body = press(message)
-    text = said(sent(body))
+    text = answer_text(sent(body))
     verdict, decision = Verdict.objects.get(), Decision.objects.get()
     assert (verdict.person, verdict.outcome, verdict.surface) == (ana, "approve", "discord")
     assert (decision.due_at - decision.changed_at).total_seconds() == 5
@@ -252,19 +252,19 @@ def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, mess
     field = asked["data"]["components"][0]["component"]
     assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
     assert asked["data"]["custom_id"] == custom_id("reject", message.public_id, message.revision_id)
-    assert "Say why" in said(sent(press(message, "reject", reason="   ")))
+    assert "Say why" in answer_text(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()
     older = press(message, "reject", reason="  The price is wrong.  ")
     older["data"]["components"] = [{"type": 1, "components": [older["data"]["components"][0]["component"]]}]
-    assert said(sent(older)).startswith("Rejected.")
+    assert answer_text(sent(older)).startswith("Rejected.")
     assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
 
 
 def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, message):
-    assert said(sent(press(message, "claim"))).startswith("You have this message")
+    assert answer_text(sent(press(message, "claim"))).startswith("You have this message")
     assert Claim.objects.get().person == ana
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
-    assert "Ana Ferreira has this message" in said(sent(press(message, "claim", by=MALLORY)))
+    assert "Ana Ferreira has this message" in answer_text(sent(press(message, "claim", by=MALLORY)))
     assert recorded("claim.taken").fields["discord_id"] == ANA
 
 
@@ -290,7 +290,7 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana
 @pytest.mark.proves("case 13")
 def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(signed_in, reviewer, message):
     body = press(message, by=MALLORY)
-    text = said(sent(body))
+    text = answer_text(sent(body))
     assert not Verdict.objects.exists()
     assert message.subject not in text
     assert message.sender not in text
@@ -303,13 +303,13 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     words, of_command = (one.partition("(<")[0] for one in (text, link_instructions(row)))
     assert words == of_command
     assert "Your account, Discord" in text
-    text = said(sent(press(message, by=MALLORY)))
+    text = answer_text(sent(press(message, by=MALLORY)))
     path = text[text.index("/people/me/discord/") :].split(">")[0]
     # Each answer has a link of its own, and all of them lead to the page.
     assert DiscordLink.objects.count() == 3
     signed_in(reviewer).post(path)
     assert DiscordAccount.objects.get().person == reviewer
-    said(sent(press(message, by=MALLORY)))
+    answer_text(sent(press(message, by=MALLORY)))
     assert Verdict.objects.get().person == reviewer
 
 
@@ -318,16 +318,16 @@ def test_hammered_button_of_whoever_may_not_is_always_answered_and_does_not_fill
 ):
     monkeypatch.setattr(replies, "MAX_REFUSALS", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    kept = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
+    refusals = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
     for act in ("approve", "reject", "claim"):
-        assert "Your account, Discord" in said(sent(press(message, act, by=MALLORY)))
-    assert [LAST_REFUSAL in one.fields["explanation"] for one in kept] == [False, True]
+        assert "Your account, Discord" in answer_text(sent(press(message, act, by=MALLORY)))
+    assert [LAST_REFUSAL in one.fields["explanation"] for one in refusals] == [False, True]
     # Others are recorded all the same, and it again a minute later.
-    assert "Open it on the desk" in said(sent(press(message)))
+    assert "Open it on the desk" in answer_text(sent(press(message)))
     assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
     Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
-    said(sent(press(message, by=MALLORY)))
-    assert kept.all().count() == 3
+    answer_text(sent(press(message, by=MALLORY)))
+    assert refusals.all().count() == 3
     assert not Verdict.objects.exists()
 
 
@@ -343,7 +343,7 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
     ):
         with rolled_back():
             lose()
-            assert said(sent(body)) == NOT_YOURS
+            assert answer_text(sent(body)) == NOT_YOURS
             assert not Verdict.objects.exists()
             assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
 
@@ -370,7 +370,7 @@ def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_lett
     ):  # fmt: skip
         with rolled_back():
             happen()
-            text = said(sent(press(message)))
+            text = answer_text(sent(press(message)))
             assert words in text
             assert f"/queue/{message.public_id}/" in text, words
             assert [hidden for hidden in ("secret-bank", "dana", "Cancel") if hidden in text] == []
@@ -383,10 +383,10 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     show_row(message, subject="Another subject")
     message.refresh_from_db()
     for revision in (old, elsewhere.revision_id):
-        assert "out of date" in said(sent(press(message, revision=revision))), revision
-    kept = said(sent(press(message, "reject", revision=old, reason="Too long.")))
-    assert "out of date" in kept
-    assert "You wrote: Too long." in kept
+        assert "out of date" in answer_text(sent(press(message, revision=revision))), revision
+    text = answer_text(sent(press(message, "reject", revision=old, reason="Too long.")))
+    assert "out of date" in text
+    assert "You wrote: Too long." in text
     assert not Verdict.objects.exists()
 
 
@@ -396,21 +396,21 @@ def channel(name, privacy="headers"):
 
 def test_answer_names_no_address_where_the_card_names_none(ana, message):
     decide(message, ana)
-    told_upstream = "lee@fabrikam.example approved it at MultiMail."
-    Decision.objects.update(state="superseded", explanation=told_upstream)
+    upstream_sentence = "lee@fabrikam.example approved it at MultiMail."
+    Decision.objects.update(state="superseded", explanation=upstream_sentence)
     Message.objects.update(state="approved")
     for privacy, is_named in (("headers", True), ("minimal", False), ("", False)):
         with rolled_back():
             if privacy:
                 Card.objects.create(destination=channel("a", privacy), message=message, discord_message_id=CARD)
-            text = said(sent(press(message, "reject"))).replace("\\", "")
-        assert (told_upstream in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
+            text = answer_text(sent(press(message, "reject"))).replace("\\", "")
+        assert (upstream_sentence in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
 
 
 @pytest.mark.proves("case 15")
 def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message):
     cards = {Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"}
-    for decided in (lambda: decide(message, ana), lambda: said(sent(press(message)))):
+    for decided in (lambda: decide(message, ana), lambda: answer_text(sent(press(message)))):
         with rolled_back():
             Delivery.objects.all().delete()
             decided()
@@ -478,9 +478,9 @@ def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second
         lambda: browser.post(f"/queue/{message.public_id}/verdict/", form),
     )
     assert Decision.objects.count() == Verdict.objects.count() == 1
-    won = [said(one).startswith("Approved.") for one in answers[:2]] + [answers[2].status_code == 302]
+    won = [answer_text(one).startswith("Approved.") for one in answers[:2]] + [answers[2].status_code == 302]
     assert won.count(True) == 1
-    assert all("first" in said(one) for one in answers[:2] if not said(one).startswith("Approved."))
+    assert all("first" in answer_text(one) for one in answers[:2] if not answer_text(one).startswith("Approved."))
 
 
 @pytest.mark.slow
@@ -489,7 +489,7 @@ def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answ
     body = press(message)
     first, second = at_once(lambda: sent(body), lambda: sent(body))
     assert first.json() == second.json()
-    assert said(first).startswith("Approved.")
+    assert answer_text(first).startswith("Approved.")
     assert Verdict.objects.count() == Interaction.objects.count() == 1
 
 

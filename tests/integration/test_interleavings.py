@@ -86,44 +86,44 @@ def history(draw: st.DrawFn, number: int) -> History:
     kinds = draw(st.sampled_from(INBOUND if is_inbound else OUTBOUND))
     decided = not is_inbound and len(kinds) > 1 and kinds[1] in ("approved", "rejected")
     ours = draw(st.sampled_from(["", "approve", "reject"])) if decided else ""
-    told = History(f"01E{number}", kinds, is_inbound, ours)
+    history = History(f"01E{number}", kinds, is_inbound, ours)
     # Of a day ago, some: kept as late, and the same in the end.
     age = timedelta(minutes=10) if ours or draw(st.integers(0, 3)) else timedelta(days=1)
-    told.is_old = age > timedelta(hours=1)
+    history.is_old = age > timedelta(hours=1)
     by_us = bool(draw(st.booleans()))
-    for place, kind in enumerate(kinds):
-        at = datetime.now(UTC) - age + timedelta(seconds=place)
+    for index, kind in enumerate(kinds):
+        at = datetime.now(UTC) - age + timedelta(seconds=index)
         dialect = draw(st.sampled_from(DIALECTS))
-        told.has_all_times = told.has_all_times and dialect not in "BC"
-        told.begins_with_time = told.begins_with_time and (place > 0 or dialect not in "BC")
+        history.has_all_times = history.has_all_times and dialect not in "BC"
+        history.begins_with_time = history.begins_with_time and (index > 0 or dialect not in "BC")
         # Where the last event is not the one that the message ends with, its status is anybody's.
-        is_end = not is_inbound and "bounced" not in kinds[:place]
-        told.last_status = f"status_{kind}" if dialect == "hybrid" and is_end else ""
+        is_end = not is_inbound and "bounced" not in kinds[:index]
+        history.last_status = f"status_{kind}" if dialect == "hybrid" and is_end else ""
         reason = f"fine countersign:{number}" if by_us else "somebody else's"
-        facts = facts_of(told, kind, place, at=told_time(draw, at), reason=reason)
-        told.bodies.append(json.dumps(envelope(dialect, draw(st.sampled_from(SPELLINGS[kind])), facts)).encode())
-    return told
+        facts = facts_of(history, kind, index, at=draw_time(draw, at), reason=reason)
+        history.bodies.append(json.dumps(envelope(dialect, draw(st.sampled_from(SPELLINGS[kind])), facts)).encode())
+    return history
 
 
-def told_time(draw: st.DrawFn, at: datetime) -> Any:
+def draw_time(draw: st.DrawFn, at: datetime) -> Any:
     return draw(st.sampled_from([at.isoformat(), int(at.timestamp() * 1000), at.timestamp()]))
 
 
-def facts_of(told: History, kind: str, place: int, *, at: Any, reason: str) -> dict[str, Any]:
-    decided = next((kind for kind in told.kinds[: place + 1] if kind in ("approved", "rejected")), "")
+def facts_of(history: History, kind: str, index: int, *, at: Any, reason: str) -> dict[str, Any]:
+    decided = next((kind for kind in history.kinds[: index + 1] if kind in ("approved", "rejected")), "")
     return {
-        "event_id": f"{told.upstream_id}-{place}",
+        "event_id": f"{history.upstream_id}-{index}",
         "timestamp": at,
-        "id": told.upstream_id,
-        "email_id": told.upstream_id,
-        "message_id": told.upstream_id,
+        "id": history.upstream_id,
+        "email_id": history.upstream_id,
+        "message_id": history.upstream_id,
         "thread_id": "01THREAD",
         "mailbox": MAILBOX["address"],
         "mailbox_id": MAILBOX["upstream_id"],
         "from": MAILBOX["address"],
         "to": ["dana@northwind.example", "kim@northwind.example"],
         "subject": "Your refund for order 4471",
-        "direction": "inbound" if told.is_inbound else "outbound",
+        "direction": "inbound" if history.is_inbound else "outbound",
         "status": f"status_{kind}",
         "metadata": {"discord_user": "ana#1", "run_id": 7},
         **({"decision": decided, "reason": reason, "decided_by": "operator"} if decided else {}),
@@ -157,18 +157,18 @@ def receive(connection: Connection, body: bytes) -> str:
     return stored.result
 
 
-def begin_ours(connection: Connection, told: History) -> None:
+def begin_ours(connection: Connection, history: History) -> None:
     """Let the desk have read the message and have called MultiMail, without knowing what came of it."""
-    receive(connection, told.bodies[0])
-    message = Message.objects.get(connection=connection, upstream_id=told.upstream_id)
-    row = pending_row(told.upstream_id, to_addresses=["dana@northwind.example", "kim@northwind.example"])
+    receive(connection, history.bodies[0])
+    message = Message.objects.get(connection=connection, upstream_id=history.upstream_id)
+    row = pending_row(history.upstream_id, to_addresses=["dana@northwind.example", "kim@northwind.example"])
     show_row(message, **row)
     message.refresh_from_db()
-    number = told.upstream_id.removeprefix("01E")
+    number = history.upstream_id.removeprefix("01E")
     Decision.objects.create(
         message=message,
         revision=message.revision,
-        outcome=told.ours,
+        outcome=history.ours,
         # Each is the only one of its name, and both stand in the reason that tells of it.
         reference=("" if connection.slug == "ordered" else "fine ") + f"countersign:{number}",
         state="unknown",
@@ -178,12 +178,12 @@ def begin_ours(connection: Connection, told: History) -> None:
     )
 
 
-def mirror_of(connection: Connection, all_told: list[History]) -> dict[str, Any]:
+def mirror_of(connection: Connection, histories: list[History]) -> dict[str, Any]:
     """Return everything that must be the same in the end."""
     found = {}
-    for told in all_told:
-        message = Message.objects.get(connection=connection, upstream_id=told.upstream_id)
-        found[told.upstream_id] = {
+    for history in histories:
+        message = Message.objects.get(connection=connection, upstream_id=history.upstream_id)
+        found[history.upstream_id] = {
             "state": message.state,
             "subject": message.subject,
             "sender": message.sender,
@@ -193,8 +193,8 @@ def mirror_of(connection: Connection, all_told: list[History]) -> dict[str, Any]
             "thread": message.thread_id,
             "mailbox": message.mailbox and message.mailbox.upstream_id,
             "decided by": message.upstream_decided_by,
-            "held at": message.held_at if told.has_all_times else None,
-            "status": message.upstream_status if told.last_status else None,
+            "held at": message.held_at if history.has_all_times else None,
+            "status": message.upstream_status if history.last_status else None,
             "decisions": list(message.decisions.values_list("outcome", "state")),
         }
     return found
@@ -204,53 +204,53 @@ def held_announcements(connection: Connection) -> int:
     return Entry.objects.filter(connection=connection.pk, action="message.held").count()
 
 
-def check(all_told: list[History], draw: Callable[..., Any]) -> None:
+def check(histories: list[History], draw: Callable[..., Any]) -> None:
     ordered, shuffled = make_connection("ordered"), make_connection("shuffled")
     for connection in (ordered, shuffled):
-        for told in all_told:
-            if told.ours:
-                begin_ours(connection, told)
-    bodies = [body for told in all_told for body in told.bodies]
+        for history in histories:
+            if history.ours:
+                begin_ours(connection, history)
+    bodies = [body for history in histories for body in history.bodies]
     for body in bodies:
         receive(ordered, body)
     repeated = bodies + draw(st.lists(st.sampled_from(bodies), max_size=4), label="repeated")
     order = draw(st.permutations(repeated), label="order")
     for body in order:
         receive(shuffled, body)
-    assert mirror_of(shuffled, all_told) == mirror_of(ordered, all_told)
+    assert mirror_of(shuffled, histories) == mirror_of(ordered, histories)
     assert WebhookEvent.objects.filter(connection=shuffled).count() == len(bodies)
     # Held mail is announced where that was the first news of it, and else never. What tells no time tells of now.
     assert held_announcements(shuffled) == sum(
-        told.kinds[0] == "pending"
-        and not (told.is_old and told.begins_with_time)
-        and (bool(told.ours) or order.index(told.bodies[0]) == min(map(order.index, told.bodies)))
-        for told in all_told
+        history.kinds[0] == "pending"
+        and not (history.is_old and history.begins_with_time)
+        and (bool(history.ours) or order.index(history.bodies[0]) == min(map(order.index, history.bodies)))
+        for history in histories
     )
 
 
 @given(histories(), st.data())
-def test_webhooks_in_any_order_end_in_the_same_mirror(all_told, data):
+def test_webhooks_in_any_order_end_in_the_same_mirror(histories, data):
     with rolled_back():
-        check(all_told, data.draw)
+        check(histories, data.draw)
 
 
 @pytest.mark.django_db(transaction=True)
 def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
     kinds = ("pending", "approved", "sent", "delivered")
-    all_told = [History(f"01E{number}", kinds, is_inbound=False, ours="") for number in range(2)]
-    for told in all_told:
-        for place, kind in enumerate(kinds):
-            at = (datetime.now(UTC) - timedelta(minutes=5) + timedelta(seconds=place)).isoformat()
-            facts = facts_of(told, kind, place, at=at, reason="")
-            told.bodies.append(json.dumps(envelope("hybrid", SPELLINGS[kind][0], facts)).encode())
+    histories = [History(f"01E{number}", kinds, is_inbound=False, ours="") for number in range(2)]
+    for history in histories:
+        for index, kind in enumerate(kinds):
+            at = (datetime.now(UTC) - timedelta(minutes=5) + timedelta(seconds=index)).isoformat()
+            facts = facts_of(history, kind, index, at=at, reason="")
+            history.bodies.append(json.dumps(envelope("hybrid", SPELLINGS[kind][0], facts)).encode())
     ordered, hurried = make_connection("ordered"), make_connection("hurried")
-    bodies = [body for told in all_told for body in told.bodies]
+    bodies = [body for history in histories for body in history.bodies]
     for body in bodies:
         receive(ordered, body)
     orders = [random.Random(seed).sample(bodies, len(bodies)) for seed in range(4)]
     delivered = at_once(*(partial(deliver, hurried, order) for order in orders))
     results = [result for found in delivered for result in found]
-    assert mirror_of(hurried, all_told) == mirror_of(ordered, all_told)
+    assert mirror_of(hurried, histories) == mirror_of(ordered, histories)
     assert results.count("duplicate") == 24
     assert held_announcements(hurried) <= 2
 

@@ -304,9 +304,9 @@ def test_first_admin_is_made_without_a_terminal_by_a_password_that_no_output_rep
     with rolled_back():
         by_password("", monkeypatch, file=str(tmp_path / "password"))
         assert Person.objects.get(email="eva@example.com").check_password(secret)
-    said = by_password(f"{secret}\n", monkeypatch)
+    output = by_password(f"{secret}\n", monkeypatch)
     eva = Person.objects.get(email="eva@example.com")
-    assert (secret in said, eva.check_password(secret), eva.name) == (False, True, "eva")
+    assert (secret in output, eva.check_password(secret), eva.name) == (False, True, "eva")
     assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
     assert recorded("person.joined")["invited_by"] == "an operator"
     with pytest.raises(CommandError, match="is admin already"):
@@ -328,14 +328,14 @@ def test_start_is_told_whether_there_is_an_admin(settings, tmp_path):
 def test_first_admin_documents_each_of_its_arguments(capsys):
     with pytest.raises(SystemExit):
         call_command("first_admin", "--help")
-    said = " ".join(capsys.readouterr().out.split())
+    output = " ".join(capsys.readouterr().out.split())
     for words in (
         "required without one",
         "what colleagues see",
         "- reads standard input",
         "good once and for 24 hours",
     ):
-        assert words in said, words
+        assert words in output, words
 
 
 def test_first_admin_comes_by_the_newest_link_alone_and_only_while_there_is_no_other(admin):

@@ -24,13 +24,13 @@ def test_statement_that_is_kept_tells_each_person_what_is_theirs(connection, rev
     Snooze.objects.create(message=message, person=reviewer, until=Now() + timedelta(hours=1))
     actors = [person.actor(surface="web") for person in (reviewer, second_reviewer)]
     assert anybody_like(actors[0]) == anybody_like(actors[1])
-    told = [told_together(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
-    assert [one["waiting"] for one in told] == [0, 1]
+    counts = [told_together(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
+    assert [one["waiting"] for one in counts] == [0, 1]
 
 
 def test_kept_statement_holds_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
-    kept = [
+    statements = [
         *listing._standing_parts(anybody).values(),
         *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
@@ -38,7 +38,7 @@ def test_kept_statement_holds_no_time(reviewer):
         *ruling._ruling_parts(True, True, True, True).values(),
         origin._others_part(anybody),
     ]
-    assert [part.sql for part in kept if any(isinstance(value, datetime) for value in part.values)] == []
+    assert [part.sql for part in statements if any(isinstance(value, datetime) for value in part.values)] == []
 
 
 def test_every_value_that_stands_in_is_named(reviewer):

@@ -152,10 +152,10 @@ def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account,
     same = client.post(path, {"name": "Key agent", "scopes": ["read", "send"]})
     assert (same.status_code, account.asked("PATCH", "")) == (422, 0)
     fields = {"name": "Key agent", "scopes": ["read"], "mailboxes": [account.world.mailbox.pk]}
-    for boxes in (fields["mailboxes"], []):
-        assert client.post(path, fields | {"mailboxes": boxes}).status_code == 302
+    for mailboxes in (fields["mailboxes"], []):
+        assert client.post(path, fields | {"mailboxes": mailboxes}).status_code == 302
         agent.refresh_from_db()
-        assert (agent.name, agent.scopes, agent.mailbox_ids) == ("Key agent", ["read"], boxes)
+        assert (agent.name, agent.scopes, agent.mailbox_ids) == ("Key agent", ["read"], mailboxes)
     details = Entry.objects.filter(action="api_key.changed").oldest_first()[0].detail.fields
     assert ("scopes: read, send" in details["before"], "scopes: read" in details["after"]) == (True, True)
 

@@ -122,8 +122,8 @@ def test_gateway_that_does_not_do_it_or_wants_a_code_first_is_told_as_such(signe
         ((403, {"error": "This key may not."}), "MultiMail answered 403: This key may not."),
     ):
         gateway.answers["/v1/account"] = answer
-        said = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"})
-        assert (said.status_code, words in said.content.decode()) == (502, True)
+        response = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"})
+        assert (response.status_code, words in response.content.decode()) == (502, True)
     assert asked_of_the_gateway() == ["connection.hold_all_on", "connection.hold_all_failed"] * 2
 
 

@@ -31,13 +31,13 @@ LETTER = (
 
 
 @pytest.fixture(autouse=True)
-def _contacts_looked_up_anew():
+def _clear_contacts():
     examination._contacts_by_connection.clear()
     yield
     examination._contacts_by_connection.clear()
 
 
-def letter(name="Dana", number=4471, amount="120.00", day=3):
+def message_text(name="Dana", number=4471, amount="120.00", day=3):
     return LETTER.format(name=name, number=number, amount=amount, day=day)
 
 
@@ -49,9 +49,9 @@ def written(connection, *, state="delivered", **fields):
 
 def rejected(connection, person, *, outcome="reject", reason="Wrong bank account", rule="", **fields):
     """A letter that somebody rejected, as it is once MultiMail has said so."""
-    message = make_message(connection, **{"markdown": letter(), **fields})
-    given = decide(message, person, outcome, reason)
-    Decision.objects.filter(pk=given.decision.pk).update(state="applied", rule=rule)
+    message = make_message(connection, **{"markdown": message_text(), **fields})
+    result = decide(message, person, outcome, reason)
+    Decision.objects.filter(pk=result.decision.pk).update(state="applied", rule=rule)
     Message.objects.filter(pk=message.pk).update(state="rejected")
     return message
 
@@ -86,8 +86,8 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
     assert Message.objects.get().addresses == []
     post_event(client, connection, event_body("message.sent", email_id="01LATER", status="sent"))
     assert Message.objects.get().addresses == ["dana@northwind.example"]
-    told = {"email_id": "01AUTO", "to": ["Billing <Billing@Northwind.example>"], "status": "sent"}
-    assert post_event(client, connection, event_body("message.sent", **told)).status_code == 200
+    fields = {"email_id": "01AUTO", "to": ["Billing <Billing@Northwind.example>"], "status": "sent"}
+    assert post_event(client, connection, event_body("message.sent", **fields)).status_code == 200
     message = make_message(connection, to_addresses=["billing@northwlnd.example", "billing@northwind.example"])
     [found] = findings(message, "lookalike_recipient")
     assert found["detail"] == "billing@northwlnd.example is not northwind.example, 2 messages so far."
@@ -109,7 +109,7 @@ def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
     def statements():
         message = make_message(connection)
         with CaptureQueriesContext(database) as asked:
-            show_row(message, markdown=letter(amount="1.00"), to_addresses=["new@contoso.example"])
+            show_row(message, markdown=message_text(amount="1.00"), to_addresses=["new@contoso.example"])
         return len([one for one in asked.captured_queries if "SAVEPOINT" not in one["sql"]])
 
     written(connection)
@@ -125,14 +125,14 @@ def rejections_found(connection, text):
 
 def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_know(connection, reviewer):
     before = rejected(connection, reviewer)
-    [found] = rejections_found(connection, letter("Bob", 99, "99,000.00", 30))
+    [found] = rejections_found(connection, message_text("Bob", 99, "99,000.00", 30))
     assert found["level"] == "high"
     assert found["sentence"].startswith(f"A message that says the same was rejected by {reviewer} on ")
     assert found["sentence"].endswith(" UTC.")
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]
     # It is milder where a few words differ, and another letter is none.
-    [found] = rejections_found(connection, letter().replace("Please transfer", "Kindly transfer"))
+    [found] = rejections_found(connection, message_text().replace("Please transfer", "Kindly transfer"))
     assert (found["level"], "differs in a few words" in found["sentence"]) == ("notice", True)
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
     assert rejections_found(connection, other) == []
@@ -140,7 +140,7 @@ def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_kno
     sales = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="sales@yourteam.example")
     with rolled_back():
         Message.objects.filter(pk=before.pk).update(mailbox=sales)
-        [found] = rejections_found(connection, letter())
+        [found] = rejections_found(connection, message_text())
         assert "in another mailbox" in found["sentence"]
         assert (found["detail"], found["evidence"]) == ("", [])
         assert "Wrong bank account" not in str(found)
@@ -149,7 +149,7 @@ def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_kno
     Decision.objects.all().delete()
     reason = "No. [countersign:ABC123]"
     Message.objects.filter(pk=before.pk).update(upstream_decided_by="ops@acme.example", upstream_reason=reason)
-    [found] = rejections_found(connection, letter())
+    [found] = rejections_found(connection, message_text())
     assert "was rejected by ops@acme.example on" in found["sentence"]
     assert found["detail"] == "“No.”"
 
@@ -163,19 +163,19 @@ def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection
     ):  # fmt: skip
         with rolled_back():
             model.objects.update(**fields)
-            again = make_message(connection, markdown=letter(), thread_id="two")
+            again = make_message(connection, markdown=message_text(), thread_id="two")
             assert findings(again, "rejected_before") == [], fields
-    assert findings(make_message(make_connection("other"), markdown=letter()), "rejected_before") == []
+    assert findings(make_message(make_connection("other"), markdown=message_text()), "rejected_before") == []
     # Test messages are compared with each other.
     Message.objects.filter(pk=before.pk).update(sandbox=True)
-    assert findings(make_message(connection, markdown=letter(), sandbox=True), "rejected_before")
+    assert findings(make_message(connection, markdown=message_text(), sandbox=True), "rejected_before")
 
 
 @pytest.mark.slow
 def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewer):
     rejected(connection, reviewer, thread_id="one")
     rejected(connection, reviewer, outcome="send_back", thread_id="two")
-    again = make_message(connection, markdown=letter(), thread_id="two")
+    again = make_message(connection, markdown=message_text(), thread_id="two")
     assert again.answers is not None
     assert findings(again, "rejected_before") == []
 
@@ -186,5 +186,5 @@ def test_flood_of_expired_letters_hides_no_rejection_of_the_same_mailbox(connect
     eve = make_person("eve@yourteam.example", "Eve", "reviewer")
     for _ in range(2):
         rejected(connection, eve, rule="expiry")
-    [found] = rejections_found(connection, letter())
+    [found] = rejections_found(connection, message_text())
     assert f"by {reviewer} on" in found["sentence"]

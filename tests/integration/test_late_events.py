@@ -35,14 +35,14 @@ def set_state(message, state, **ago):
     Message.objects.filter(pk=message.pk).update(state=state, **fields)
 
 
-def told(upstream, **said):
-    upstream.holds(**{"status": "sent", "decision": "approved", **said})
+def report_status(upstream, **fields):
+    upstream.holds(**{"status": "sent", "decision": "approved", **fields})
 
 
 def ask(message):
-    said = ask_about(message_id=message.pk, now=NOW)
+    result = ask_about(message_id=message.pk, now=NOW)
     message.refresh_from_db()
-    return said, message.state
+    return result, message.state
 
 
 AT = "2026-11-20T10:00:00Z"
@@ -68,16 +68,16 @@ SAID = [
 
 
 def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream):
-    for state, said, end in SAID:
-        told(upstream, **said)
+    for state, upstream_fields, end in SAID:
+        report_status(upstream, **upstream_fields)
         with rolled_back():
             set_state(message, state, changed=90)
-            assert ask(message)[1] == end, (state, said)
+            assert ask(message)[1] == end, (state, upstream_fields)
     set_state(message, end, changed=90)
     assert ask(message) == ("nothing new", end)
     # Received mail is released.
     Message.objects.update(direction="inbound", state="gone")
-    told(upstream, status="unread", decision=None)
+    report_status(upstream, status="unread", decision=None)
     assert ask(message) == ("released", "released")
 
 
@@ -85,7 +85,7 @@ def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewe
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
     set_state(message, "gone", changed=90)
-    told(upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk")
+    report_status(upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk")
     assert ask(message)[1] == "sent"
     decision.refresh_from_db()
     assert (decision.state, message.upstream_decided_by) == ("applied", "the desk")
@@ -98,7 +98,7 @@ def test_message_taken_for_gone_comes_back_where_it_is_held_and_one_not_known_th
         upstream.holds(pending_row(message.upstream_id))
         assert ask(message) == ("held again", "held")
     set_state(message, "approved", changed=90)
-    told(upstream)
+    report_status(upstream)
     upstream.unknown = {message.upstream_id}
     assert ask(message) == ("nothing new", "approved")
     # No answer moves nothing, and is asked for again later.
@@ -173,20 +173,20 @@ def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
         ("approvals.tasks.ask_about", message.pk),
         ("approvals.tasks.read_connection", message.connection_id),
     ]
-    told(upstream)
+    report_status(upstream)
     assert tasks.ask_about(message.pk) == "sent"
 
 
 def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monkeypatch):
     monkeypatch.setattr("mirror.sync.retention.BATCH", 2)
-    kept = WebhookEvent.objects.get()
+    event = WebhookEvent.objects.get()
     for number in range(5):
         old = WebhookEvent.objects.create(
-            connection=kept.connection, digest=f"{number}", body=b"{}", secret_used="current", result="applied"
+            connection=event.connection, digest=f"{number}", body=b"{}", secret_used="current", result="applied"
         )
         WebhookEvent.objects.filter(pk=old.pk).update(received_at=Now() - timedelta(days=91))
     assert forget_webhooks() == 5
-    assert WebhookEvent.objects.get() == kept
+    assert WebhookEvent.objects.get() == event
 
 
 def test_content_that_was_left_alone_is_fetched_again_by_a_command(message, upstream, capsys):

@@ -52,12 +52,12 @@ def _verify(target, *options):
 def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path, capsys):
     target = tmp_path / "bundle"
     call_command("audit_export", to=str(target), because="the auditor asked")
-    told = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
-    assert told.detail.fields["reason"] == "the auditor asked"
+    entry = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
+    assert entry.detail.fields["reason"] == "the auditor asked"
     assert "holds 10 entries and 3 seals; 0 entries are not sealed yet" in capsys.readouterr().out
     assert {one.name for one in target.iterdir()} == FILES
     # Its own entry is in it.
-    assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == told.pk
+    assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == entry.pk
     ran = _verify(target, "--head", str(settings.SEAL_FILE))
     assert ran.returncode == 0, ran.stdout
     assert "It holds: 10 entries, 10 of them under 3 seals." in ran.stdout
@@ -92,10 +92,10 @@ def test_bundle_over_another_key_names_both_and_details_hold_every_sign(settings
             record("message.opened", actor=ACTOR, fingerprint="ü", details={"reason": odd, "Ärger": odd})
         seal_all()
     made = write_bundle(tmp_path / "bundle")
-    said = json.loads((tmp_path / "bundle" / "keys.json").read_text())["keys"]
-    assert [one["first_seal"] for one in said] == [1, 3]
-    assert made.fingerprint == said[1]["fingerprint"]
-    for one in said:
+    listed_keys = json.loads((tmp_path / "bundle" / "keys.json").read_text())["keys"]
+    assert [one["first_seal"] for one in listed_keys] == [1, 3]
+    assert made.fingerprint == listed_keys[1]["fingerprint"]
+    for one in listed_keys:
         assert verifier.check_bundle(str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])).findings == []
 
 
@@ -110,7 +110,7 @@ def test_bundle_is_of_one_moment_and_holds_nobody_up(ledger, tmp_path):
 
 
 @contextlib.contextmanager
-def _room_for(size):
+def _limit_disk_space(size):
     """Let no file of this process grow beyond that."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
@@ -121,12 +121,15 @@ def _room_for(size):
 
 
 def test_bundle_that_finds_no_room_leaves_nothing_and_none_is_written_over(ledger, tmp_path):
-    place = tmp_path / "place"
-    place.mkdir()
+    folder = tmp_path / "place"
+    folder.mkdir()
     for name in ("bundle", "bundle.zip"):
-        with _room_for(2000), pytest.raises(BundleFailed, match="could not be written, and nothing of it was left"):
-            write_bundle(place / name)
-        assert list(place.iterdir()) == []
+        with (
+            _limit_disk_space(2000),
+            pytest.raises(BundleFailed, match="could not be written, and nothing of it was left"),
+        ):
+            write_bundle(folder / name)
+        assert list(folder.iterdir()) == []
         with pytest.raises(BundleFailed, match="There is no folder"):
             write_bundle(tmp_path / "nowhere" / name)
         write_bundle(tmp_path / name)

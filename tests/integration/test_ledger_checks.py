@@ -27,9 +27,9 @@ committed = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def enqueued(monkeypatch):
     """What workers were told of: task and row, in order."""
-    told = []
-    monkeypatch.setattr(checks, "enqueue", lambda task, row: told.append((task, row)))
-    return told
+    tasks = []
+    monkeypatch.setattr(checks, "enqueue", lambda task, row: tasks.append((task, row)))
+    return tasks
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def begin_check_of_two_seals():
     return Check.objects.get()
 
 
-def told(action):
+def details_of(action):
     entries = Entry.objects.of_action(action).select_related("detail").oldest_first()
     return [entry.detail.fields for entry in entries]
 
@@ -91,8 +91,8 @@ def test_check_of_a_whole_ledger_holds_and_is_recorded():
     check.refresh_from_db()
     assert (check.state, check.entries, check.seals, check.up_to, check.findings) == ("holds", 40, 2, 2, [])
     assert check.ended_at >= check.started_at
-    (said,) = told("ledger.checked")
-    assert (said["entries"], said["seals"]) == ("40", "2")
+    (details,) = details_of("ledger.checked")
+    assert (details["entries"], details["seals"]) == ("40", "2")
 
 
 @committed
@@ -101,8 +101,8 @@ def test_broken_ledger_is_told_everywhere(admin, auditor, capsys):
     as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
     assert run_check(check.pk) == "broken"
     check.refresh_from_db()
-    (said,) = told("ledger.broken")
-    assert said["reason"] == check.findings[0]
+    (details,) = details_of("ledger.broken")
+    assert details["reason"] == check.findings[0]
     for person in (admin, auditor):
         actor = person.actor(surface="web")
         (found,) = [one for one in attention_for(actor, timezone.now()) if one.kind == "ledger_broken"]
@@ -135,7 +135,7 @@ def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, enqu
     assert enqueued[0] == ("audit.tasks.check", check.pk)
     assert "Waits for a worker" in answer.content.decode()
     assert re.search("Asked for by.*?Max Weber", answer.content.decode())
-    assert [said["actor"] for said in told("ledger.check_asked")] == ["Max Weber"] * 2
+    assert [details["actor"] for details in details_of("ledger.check_asked")] == ["Max Weber"] * 2
     with pytest.raises(IntegrityError), transaction.atomic():
         Check.objects.create()
     run_check(check.pk)
@@ -159,7 +159,7 @@ def test_check_that_another_worker_took_or_that_is_not_there_is_not_run(sealed):
     Check.objects.update(up_to=2)
     assert run_check(check.pk) == "not to be done"
     assert run_check(4_000_000) == "not to be done"
-    assert told("ledger.checked") == []
+    assert details_of("ledger.checked") == []
 
 
 def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, enqueued, looks):
@@ -192,7 +192,7 @@ def test_worker_that_wakes_up_late_writes_nothing_and_one_that_breaks_down_ends_
     check = Check.objects.get()
     looks.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
     assert run_check(check.pk) == "given up meanwhile"
-    assert (Check.objects.get().state, told("ledger.checked")) == ("ended", [])
+    assert (Check.objects.get().state, details_of("ledger.checked")) == ("ended", [])
     looks[0] = broken
     Check.objects.update(state="running", ended_at=None, up_to=None)
     with pytest.raises(OSError, match="no room"):

@@ -79,11 +79,11 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
             page = client.get(reverse("webhook" if name == "rotate-webhook" else name, kwargs=kwargs)).content.decode()
             form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
         answer = client.post(reverse(name, kwargs=kwargs), form)
-        told = told_since(last)
+        lines = told_since(last)
         # Asked for stands before the call, and what came of it after.
-        if [line.entry.action for line in told if line.entry.actor_kind == "person"][-1:] != [action]:
-            wrong[name] = (answer.status_code, [line.entry.action for line in told])
-        elif found := list(what_told_lacks(told)):
+        if [line.entry.action for line in lines if line.entry.actor_kind == "person"][-1:] != [action]:
+            wrong[name] = (answer.status_code, [line.entry.action for line in lines])
+        elif found := list(what_told_lacks(lines)):
             wrong[name] = found
     assert wrong == {}
 
@@ -173,9 +173,9 @@ def test_tasks_leave_entries(connection, upstream, reviewer):
             row, action = work(connection, upstream, reviewer)
             last = last_entry()
             tasks()[name].run(*([row] if row is not None else []))
-            told = told_since(last)
-            assert action in [line.entry.action for line in told], name
-            for line in told:
+            lines = told_since(last)
+            assert action in [line.entry.action for line in lines], name
+            for line in lines:
                 assert line.entry.surface == "worker", name
                 assert line.entry.actor_kind in ("worker", "rule", "webhook"), name
                 assert not SETTINGS & {line.entry.action} or {"before", "after"} <= set(line.details), name
@@ -186,8 +186,8 @@ def test_tasks_leave_entries(connection, upstream, reviewer):
 
 def test_what_the_lists_name_is_there():
     assert {*NO_ACTS, *PROVED, *READS, *AT_MULTIMAIL} <= set(DOORS)
-    for place in (*PROVED.values(), *PROVED_TASKS.values()):
-        file, _, test = place.partition("::")
+    for reference in (*PROVED.values(), *PROVED_TASKS.values()):
+        file, _, test = reference.partition("::")
         text = (HERE / file).read_text()
-        assert not test or f"def {test}(" in text, place
-        assert "Entry" in text or "told(" in text or "actions(" in text, place
+        assert not test or f"def {test}(" in text, reference
+        assert "Entry" in text or "told(" in text or "actions(" in text, reference

@@ -40,7 +40,7 @@ HERE = "192.0.2.7"
 PASSWORD = "correct horse battery"
 
 
-def told(action):
+def lines_of(action):
     return lines(Entry.objects.of_action(action).oldest_first())
 
 
@@ -72,7 +72,11 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
     enter(client, reviewer.email, "wrong")
     enter(client, reviewer.email)
     client.post("/accounts/logout/", REMOTE_ADDR=HERE)
-    (failed,), (came,), (left,) = told("person.sign_in_failed"), told("person.signed_in"), told("person.signed_out")
+    (failed,), (came,), (left,) = (
+        lines_of("person.sign_in_failed"),
+        lines_of("person.signed_in"),
+        lines_of("person.signed_out"),
+    )
     assert is_complete(came, reviewer)
     assert is_complete(left, reviewer)
     assert (failed.entry.actor_kind, failed.entry.actor_id, failed.entry.surface) == ("anonymous", "", "web")
@@ -100,17 +104,17 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed
     fields = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
     client.post(f"/queue/{message.public_id}/verdict/", fields, **here)
     client.get("/people/second-factor/", **here)
-    (opened,), (given,), (denied,) = told("message.opened"), told("verdict.given"), told("access.denied")
-    (decided,) = told("decision.recorded")
-    assert all(is_complete(line, reviewer) for line in (opened, given, decided, denied))
-    for line in (opened, given, decided):
+    (opened,), (verdict,), (denied,) = lines_of("message.opened"), lines_of("verdict.given"), lines_of("access.denied")
+    (decided,) = lines_of("decision.recorded")
+    assert all(is_complete(line, reviewer) for line in (opened, verdict, decided, denied))
+    for line in (opened, verdict, decided):
         assert (line.entry.message, line.entry.fingerprint) == (message.public_id, message.revision.fingerprint)
-    assert given.entry.trace == decided.entry.trace, "of one request"
+    assert verdict.entry.trace == decided.entry.trace, "of one request"
     assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.entry.trace]
     signed_in(admin).post("/rules/findings/first_contact/weigh/", {"points": "3"}, **here)
-    assert is_complete(*told("rule.weighed"), admin)
+    assert is_complete(*lines_of("rule.weighed"), admin)
     signed_in(auditor).post("/audit/reports/rights/file/", {}, **here)
-    assert is_complete(*told("ledger.report_taken"), auditor)
+    assert is_complete(*lines_of("ledger.report_taken"), auditor)
 
 
 def test_every_way_in_is_told_by_the_same_signal():
@@ -123,7 +127,7 @@ def test_every_way_in_is_told_by_the_same_signal():
 
 def test_passkey_is_told_when_it_is_added(reviewer):
     add_passkey(actor=reviewer.actor(surface="web", address=HERE), name="Phone", credential={})
-    (line,) = told("person.factor_added")
+    (line,) = lines_of("person.factor_added")
     assert (line.details["before"], line.details["after"], line.details["address"]) == (
         "nothing",
         "passkey Phone",
@@ -138,7 +142,7 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admi
         settings.MULTIMAIL_API_URL = there.url
         client, keys = signed_in(admin), {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes}
         client.post(reverse("add-connection"), {"place": "ours", "name": "Acme", **keys}, REMOTE_ADDR=HERE)
-        (added,) = told("connection.added")
+        (added,) = lines_of("connection.added")
         of = {"connection_id": added.entry.connection}
         for name in ("register-own-webhook", "test-own-webhook", "rotate-own-webhook"):
             last = Entry.objects.newest_first().first().pk
@@ -149,8 +153,8 @@ def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admi
     assert is_complete(added, admin)
     assert added.details["before"] == "nothing"
     assert "mm_live" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
-    assert [line.details["after"] for line in told("hook.registered")] == ["hook1"]
-    assert len(told("connection.secret_rotated")) == 2
+    assert [line.details["after"] for line in lines_of("hook.registered")] == ["hook1"]
+    assert len(lines_of("connection.secret_rotated")) == 2
 
 
 # --- who started it, and where nobody was asked
@@ -170,7 +174,7 @@ def test_mail_that_was_never_held_is_told_whole(client):
     ):
         body = event_body(name, metadata=TRIGGER, sent_by_key="01KEY", sent_by_key_name="Invoices", **fields)
         assert post_event(client, connection, body).status_code == 200
-        (line,) = told(action)
+        (line,) = lines_of(action)
         entry, details = line.entry, line.details
         assert (entry.actor_kind, entry.actor_id, entry.surface) == ("webhook", "main", "webhook"), name
         assert (entry.connection, entry.message) == (connection.pk, Message.objects.latest("pk").public_id), name
@@ -189,7 +193,7 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
     }  # fmt: skip
     upstream.answers["/v1/refusals"] = (200, {"refusals": [row], "cursor": None})
     read_refusals(connection.pk)
-    (line,) = told("message.refused_at_gate")
+    (line,) = lines_of("message.refused_at_gate")
     assert (line.entry.actor_kind, line.entry.surface) == ("webhook", "worker")
     assert line.entry.connection == connection.pk
     assert {name: line.details[name] for name in ("recipients", "refused", "rule", "key", "at the gate")} == {
@@ -268,7 +272,7 @@ def test_name_that_the_sender_made_up_stands_in_no_entry(client):
     """The name of a detail is not salted, and stays when the detail goes."""
     metadata = {"run_id": "run-7", "dana@northwind.example": "refund", "Ticket": 81}
     post_event(client, make_connection(), event_body(metadata=metadata))
-    (line,) = told("message.held")
+    (line,) = lines_of("message.held")
     assert line.trigger == {"run_id": "run-7", "other": "dana@northwind.example: refund; Ticket: 81"}
     assert not [name for name in line.entry.detail_hashes if "dana" in name or "icket" in name]
 
@@ -304,17 +308,17 @@ def test_entry_of_no_known_action_or_outside_a_transaction_is_refused(monkeypatc
 def test_listeners_get_the_entry_its_details_and_the_row_that_it_is_about(connection):
     heard = []
 
-    def listen(sender, **told):
-        heard.append((sender, told))
+    def listen(sender, **received):
+        heard.append((sender, received))
 
     recorded.connect(listen)
     try:
         entry = record("comment.added", actor=worker("test"), details={"text": "Fine"}, about=connection)
     finally:
         recorded.disconnect(listen)
-    ((sender, told),) = heard
-    assert (sender, told["entry"], told["about"]) == (Entry, entry, connection)
-    assert told["details"] == {"actor": worker("test").label, "text": "Fine"}
+    ((sender, received),) = heard
+    assert (sender, received["entry"], received["about"]) == (Entry, entry, connection)
+    assert received["details"] == {"actor": worker("test").label, "text": "Fine"}
 
 
 @pytest.mark.proves("security 59")

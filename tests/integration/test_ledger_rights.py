@@ -119,9 +119,9 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
         ("ledger.details_removed", {"numbers": text}, "0" * 64, "does not name"),
         ("message.held", {"numbers": text}, detail_hash(salt, "numbers", text), "removes no details"),
     ):
-        given = [[number], action, Jsonb({"numbers": digest}), salt, Jsonb(fields)]
+        parameters = [[number], action, Jsonb({"numbers": digest}), salt, Jsonb(fields)]
         with pytest.raises(errors.RaiseException, match=why):
-            application.execute(remove, given)
+            application.execute(remove, parameters)
     hashes, fields = {"numbers": detail_hash(salt, "numbers", text)}, {"numbers": text}
     application.execute(remove, [[number], "ledger.details_erased", Jsonb(hashes), salt, Jsonb(fields)])
     assert (Entry.objects.count(), EntryDetail.objects.filter(pk=number).count()) == (4, 0)

@@ -35,8 +35,8 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
     """An entry, which was written at this time where one is given."""
     if not at:
         return record(action, actor=by, **fields)
-    (place,) = reserve(1)
-    return record(action, actor=by, place=replace(place, at=at), **fields)
+    (position,) = reserve(1)
+    return record(action, actor=by, place=replace(position, at=at), **fields)
 
 
 def found(query, zone=UTC, entries=None):
@@ -322,8 +322,8 @@ def test_search_is_saved_leads_back_and_is_an_entry(desk):
     for fields in ({"name": ""}, {"name": "n" * 61}, {"query": "q=" + "é" * 300 + "&to=" + "é" * 200}):
         save(desk, **fields)
     page = desk.get("/audit/").content.decode()
-    for said in ("Give the search a name.", "the name under 60 characters.", "asks for more than can be kept"):
-        assert said in page
+    for words in ("Give the search a name.", "the name under 60 characters.", "asks for more than can be kept"):
+        assert words in page
     assert Entry.objects.filter(action="ledger.search_saved").count() == 2
 
 

@@ -73,7 +73,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(
     client = signed_in(reviewer)
     with django_assert_max_num_queries(24):
         page = words(client.get(PATH))
-    for told in (
+    for expected in (
         seals[-1].root,
         signing.key_fingerprint(bytes.fromhex(seals[-1].key)),
         "is sealed.",
@@ -85,7 +85,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(
         "7 new",
         "?before=3#",
     ):
-        assert told in page, told
+        assert expected in page, expected
     assert "Check now" not in page
     assert "seals.jsonl" not in page.replace("a line of a seals", "")
     assert [f'id="seal-{number}"' in page for number in (5, 4, 3, 2)] == [True, True, True, False]
@@ -130,15 +130,15 @@ def test_page_and_the_line_on_audit_pages_follow_a_check(signed_in, reviewer, se
 def test_saved_head_is_found_with_everything_under_it(signed_in, reviewer, sealed):
     for number in (1, 3, 5):
         text = head_line(sealed[number - 1]).decode() if number == 3 else saved(sealed[number - 1])
-        said, verdict = compared(reviewer, text)
+        page_text, verdict = compared(reviewer, text)
         assert verdict == "same"
-        assert f"Seal {number} is in the database as it was kept." in said
+        assert f"Seal {number} is in the database as it was kept." in page_text
     # So is what a channel was told, by its numbers.
     post = f"Ledger: seal 2\n{sealed[1].size} entries\nroot {sealed[1].root}\nkey AAAA-BBBB-CCCC"
-    said, verdict = compared(reviewer, post)
-    assert ("A post holds no signature" in said, verdict) == (True, "same")
-    said, verdict = compared(reviewer, post.replace(sealed[1].root, "0" * 64))
-    assert "The database has another seal 2: root is not the same." in said
+    page_text, verdict = compared(reviewer, post)
+    assert ("A post holds no signature" in page_text, verdict) == (True, "same")
+    page_text, verdict = compared(reviewer, post.replace(sealed[1].root, "0" * 64))
+    assert "The database has another seal 2: root is not the same." in page_text
     assert verdict == "differs"
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(sealed[4])}))
     assert "Everything under this head is still there." in page
@@ -177,22 +177,22 @@ def test_ledger_that_is_not_the_one_of_the_head_is_named(reviewer, sealed):
     ):
         with transaction.atomic():
             alter()
-            said, verdict = compared(reviewer, saved(sealed[number - 1]))
-            assert (words in said, verdict) == (True, "differs"), said
+            page_text, verdict = compared(reviewer, saved(sealed[number - 1]))
+            assert (words in page_text, verdict) == (True, "differs"), page_text
             transaction.set_rollback(True)
 
 
 def test_head_of_another_desk_and_one_that_was_altered_are_told_apart(signed_in, reviewer, sealed, settings):
     altered = {**head_json(sealed[2]), "size": 20}
-    said, verdict = compared(reviewer, json.dumps(altered))
-    assert "Its signature does not fit what it says" in said
+    page_text, verdict = compared(reviewer, json.dumps(altered))
+    assert "Its signature does not fit what it says" in page_text
     assert verdict == "unsigned"
     settings.SEAL_KEYS = [new_key()]
     foreign = Seal.objects.get(number=3)
     foreign.key = signing.public_key().hex()
     foreign.signature = signing.sign(signed_bytes(foreign), key=signing.public_key()).hex()
-    said, verdict = compared(reviewer, saved(foreign))
-    assert "which signed no seal here" in said
+    page_text, verdict = compared(reviewer, saved(foreign))
+    assert "which signed no seal here" in page_text
     assert verdict == "differs"
     page = words(signed_in(reviewer).post(f"{PATH}compare/", {"head": saved(foreign)}))
     assert "This ledger is not the one of this head." in page

@@ -23,14 +23,14 @@ def test_opening_messages_are_written_once_after_trouble_and_not_again_after_a_r
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     moods: list[int] = [503]
-    taken: list[tuple[str, str, dict[str, Any]]] = []
+    received: list[tuple[str, str, dict[str, Any]]] = []
 
     class Gateway(Handler):
         def do_POST(self) -> None:  # noqa: N802
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             mood = moods.pop() if moods else 202
             if mood == 202:
-                taken.append((self.path, self.headers["Authorization"], body))
+                received.append((self.path, self.headers["Authorization"], body))
             self.answer(mood, b'{"id": "x", "status": "queued"}')
 
         def do_GET(self) -> None:  # noqa: N802
@@ -53,8 +53,8 @@ def test_opening_messages_are_written_once_after_trouble_and_not_again_after_a_r
         )
         wait_for(lambda: writer._progress()["sent"] == len(OPENING), SECONDS, "the opening messages")
         writer._stop.set()
-    assert len({body["idempotency_key"] for _, _, body in taken}) == len(taken) == len(OPENING)
-    assert {authorization for _, authorization, _ in taken} == {"Bearer a key"}
+    assert len({body["idempotency_key"] for _, _, body in received}) == len(received) == len(OPENING)
+    assert {authorization for _, authorization, _ in received} == {"Bearer a key"}
     paths = {"/v1/send_email", "/v1/mailboxes/one/send", "/v1/mailboxes/two/send"}
-    assert {path for path, _, _ in taken} == paths
+    assert {path for path, _, _ in received} == paths
     assert agent.Agent(read_environment(Demo(tmp_path).variables))._progress() == writer._progress()

@@ -18,8 +18,8 @@ def row(*buttons: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"type": 1, "components": list(buttons)}]
 
 
-def node_at(tree: Any, place: str) -> Any:
-    for step in place.split("."):
+def node_at(tree: Any, path: str) -> Any:
+    for step in path.split("."):
         tree = tree.get(step, {})
     return tree
 
@@ -60,7 +60,7 @@ def test_wrong_token_channel_message_and_application_are_refused(demo: Demo) -> 
 
 def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
     within = "components.0.components.0"
-    for components, place in (
+    for components, path in (
         *(({}, "components"), (row() * 6, "components"), ([{"type": 2}], "components.0.type")),
         *((row(), "components.0.components"), (row(*[LINK] * 6), "components.0.components")),
         (row({**BUTTON, "style": 9}), f"{within}.style"),
@@ -71,7 +71,7 @@ def test_components_discord_would_refuse_are_named_in_the_tree() -> None:
         (row({**LINK, "url": f"https://{'x' * 512}"}), f"{within}.url"),
         (row({**LINK, "custom_id": "x"}), f"{within}.custom_id"),
     ):
-        assert node_at(find_component_errors(components), f"{place}._errors"), (components, place)
+        assert node_at(find_component_errors(components), f"{path}._errors"), (components, path)
     assert find_component_errors(row(BUTTON, LINK)) == {}
 
 
@@ -82,20 +82,20 @@ OPTION = {"type": 3, "name": "to", "description": "Whom", "required": True}
 def test_commands_replace_each_other_and_survive_a_restart(own_demo: Demo) -> None:
     path = f"/applications/{APP_ID}/guilds/{GUILD_ID}/commands"
     assert own_demo.bot("PUT", path, [COMMAND, {**COMMAND, "name": "reply"}]).status_code == 200
-    (kept,) = own_demo.bot("PUT", path, [{**COMMAND, "options": [OPTION]}]).json()
-    assert (kept["name"], kept["id"].isdigit()) == ("pending", True)
+    (stored,) = own_demo.bot("PUT", path, [{**COMMAND, "options": [OPTION]}]).json()
+    assert (stored["name"], stored["id"].isdigit()) == ("pending", True)
     answer = own_demo.bot("PUT", path, [{**COMMAND, "name": "Pending"}])
     assert (answer.status_code, answer.json()["code"]) == (400, 50035)
     assert node_at(answer.json()["errors"], "0.name._errors")
     own_demo.stop()
-    assert own_demo.start().bot("GET", path).json() == [kept]
+    assert own_demo.start().bot("GET", path).json() == [stored]
 
 
 def test_commands_discord_would_refuse_are_named_in_the_tree() -> None:
-    for commands, place in (
+    for commands, path in (
         *(({"name": "x"}, "_errors"), ([{**COMMAND, "name": "Pending"}], "0.name"), ([COMMAND, COMMAND], "1.name")),
         *(([{**COMMAND, "name": "two words"}], "0.name"), ([{**COMMAND, "description": ""}], "0.description")),
         ([{**COMMAND, "options": [{**OPTION, "required": False}, OPTION]}], "0.options"),
         ([{**COMMAND, "options": [{**OPTION, "type": 1}]}], "0.options.0.type"),
     ):
-        assert node_at(find_command_errors(commands), place), (commands, place)
+        assert node_at(find_command_errors(commands), path), (commands, path)

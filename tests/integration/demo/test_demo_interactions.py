@@ -84,9 +84,9 @@ def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin
 def test_form_is_asked_for_filled_in_and_sent_with_what_was_typed(standin: Demo, application: Program) -> None:
     message = card(standin)
     will_answer(application, {"type": 9, "data": FORM})
-    told = press(standin, message).json()
-    assert 'data-form="why"' in told["form"]
-    assert 'maxlength="500"' in told["form"]
+    response = press(standin, message).json()
+    assert 'data-form="why"' in response["form"]
+    assert 'maxlength="500"' in response["form"]
     will_answer(application, DEFERRED)
     asked = {"as": ANA.username, "message": message, "custom_id": "why", "values": {"reason": "<b>Wrong</b> amount"}}
     assert standin.play("submit", **asked).json()["type"] == 5

@@ -17,8 +17,8 @@ from tests.stack import wait_for
 
 def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_kept(own_demo: Demo) -> None:
     webhook, deleted = own_demo.new_webhook(), own_demo.new_webhook()
-    place = requests.post(webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS).json()["id"]
-    requests.patch(f"{webhook}/messages/{place}", json={"content": "two"}, timeout=SECONDS)
+    message_id = requests.post(webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS).json()["id"]
+    requests.patch(f"{webhook}/messages/{message_id}", json={"content": "two"}, timeout=SECONDS)
     requests.delete(deleted, timeout=SECONDS)
     own_demo.stop()
     journal = own_demo.data_dir / "discord.jsonl"
@@ -28,7 +28,10 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_kept(own_demo
     (message,) = own_demo.get("/messages.json").json()["messages"]
     assert (message["content"], message["edits"]) == ("two", 1)
     webhook, deleted = (own_demo.url + address[address.index("/api") :] for address in (webhook, deleted))
-    assert requests.patch(f"{webhook}/messages/{place}", json={"content": "three"}, timeout=SECONDS).status_code == 200
+    assert (
+        requests.patch(f"{webhook}/messages/{message_id}", json={"content": "three"}, timeout=SECONDS).status_code
+        == 200
+    )
     assert requests.get(deleted, timeout=SECONDS).json()["code"] == 10015
     # Another token is not the webhook's, also after a restart.
     refused = requests.post(webhook[:-1], json={"content": "y"}, timeout=SECONDS)
@@ -57,10 +60,10 @@ def ended(**variables: str) -> tuple[int, dict[str, str], str]:
 
 @pytest.mark.slow
 def test_start_that_is_impossible_ends_with_the_reason(demo: Demo, tmp_path: Path) -> None:
-    status, said, errors = ended(DATA_DIR="/nowhere", DISCORD_PORT="0", SMTP_PORT="")
-    assert (status, "SMTP_PORT is not set" in said["reason"], errors) == (2, True, "")
-    status, said, _ = ended(DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0")
-    assert (status, said["event"]) == (1, "demo.cannot_start")
+    status, output, errors = ended(DATA_DIR="/nowhere", DISCORD_PORT="0", SMTP_PORT="")
+    assert (status, "SMTP_PORT is not set" in output["reason"], errors) == (2, True, "")
+    status, output, _ = ended(DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0")
+    assert (status, output["event"]) == (1, "demo.cannot_start")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ def post(demo: Demo, payload: Any) -> requests.Response:
     return requests.post(f"{demo.url}/e/{EVENT_KEY}", json=payload, timeout=SECONDS)
 
 
-def told(demo: Demo) -> list[dict[str, Any]]:
+def received_events(demo: Demo) -> list[dict[str, Any]]:
     return demo.get("/programs.json").json()["events"]  # type: ignore[no-any-return]
 
 
@@ -41,11 +41,11 @@ def test_events_are_taken_once_each_and_survive_a_restart(own_demo: Demo) -> Non
     for event in (7, {}, {**EVENT, "name": ""}, {**EVENT, "data": []}, {**EVENT, "ts": "now"}):
         answer = post(own_demo, event)
         assert (answer.status_code, answer.json()["status"]) == (400, 400), event
-    assert [(one["id"], one["times"]) for one in told(own_demo)] == [("evt_3", 1), ("evt_1", 2)]
+    assert [(one["id"], one["times"]) for one in received_events(own_demo)] == [("evt_3", 1), ("evt_1", 2)]
     own_demo.stop()
     with (own_demo.data_dir / "programs.jsonl").open("a") as journal:
         journal.write('\n{"torn')
-    assert [one["id"] for one in told(own_demo.start())] == ["evt_3", "evt_1"]
+    assert [one["id"] for one in received_events(own_demo.start())] == ["evt_3", "evt_1"]
     assert "multimail/email.decided" in own_demo.get("/programs/").text
 
 
@@ -55,7 +55,7 @@ def test_only_what_is_signed_with_the_secret_and_new_is_taken(own_demo: Demo) ->
     assert hook(own_demo, body, ANOTHER) == 400
     assert hook(own_demo, body, moment=time.time() - 600) == 400
     assert requests.post(own_demo.url + HOOK_PATH, data=body, timeout=SECONDS).status_code == 400
-    assert told(own_demo) == []
+    assert received_events(own_demo) == []
     assert hook(own_demo, body) == 204
-    assert [one["name"] for one in told(own_demo)] == ["email.held"]
+    assert [one["name"] for one in received_events(own_demo)] == ["email.held"]
     assert "<script>alert" not in own_demo.get("/programs/").text

@@ -29,11 +29,11 @@ def test_message_without_wait_is_204_and_with_wait_the_message_and_an_edit_keeps
     message = answer.json()
     assert (answer.status_code, message["id"].isdigit(), message["webhook_id"]) == (200, True, webhook.split("/")[-2])
     assert (message["channel_id"] != "", message["edited_timestamp"]) == (True, None)
-    place = f"{webhook}/messages/{message['id']}"
-    edited = requests.patch(place, json={"embeds": [{**EMBED, "title": "Sent"}]}, timeout=SECONDS).json()
+    message_url = f"{webhook}/messages/{message['id']}"
+    edited = requests.patch(message_url, json={"embeds": [{**EMBED, "title": "Sent"}]}, timeout=SECONDS).json()
     assert (edited["content"], edited["embeds"][0]["title"]) == ("text", "Sent")
     assert edited["edited_timestamp"]
-    assert get(place) == edited
+    assert get(message_url) == edited
     assert listed(demo)[message["id"]]["edits"] == 1
 
 
@@ -74,8 +74,8 @@ def test_components_are_kept_only_when_the_address_asks_for_them_and_only_links(
     row = {"type": 1, "components": [link, {"type": 2, "style": 3, "label": "Approve", "custom_id": "x"}]}
     payload = {"content": "x", "components": [row]}
     assert post(webhook, payload, wait="true").json()["components"] == []
-    kept = post(webhook, payload, wait="true", with_components="true").json()["components"]
-    assert kept == [{"type": 1, "components": [link]}]
+    stored = post(webhook, payload, wait="true", with_components="true").json()["components"]
+    assert stored == [{"type": 1, "components": [link]}]
 
 
 def test_too_many_requests_are_429_and_told_how_long_to_wait(demo: Demo) -> None:

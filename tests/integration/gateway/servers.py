@@ -31,10 +31,10 @@ class MailServer:
     options: list[str] = field(default_factory=list)
 
     async def handle_EHLO(  # noqa: N802
-        self, server: Any, session: Any, envelope: Any, name: str, said: list[str]
+        self, server: Any, session: Any, envelope: Any, name: str, responses: list[str]
     ) -> list[str]:
         session.host_name = name
-        return [*said[:-1], "250-DSN", said[-1]] if self.dsn else said
+        return [*responses[:-1], "250-DSN", responses[-1]] if self.dsn else responses
 
     async def handle_RCPT(  # noqa: N802
         self, server: Any, session: Any, envelope: Any, address: str, options: Any

@@ -27,26 +27,26 @@ def test_account_is_told_in_its_own_real_numbers(world: World, other: World, mai
     sent = world.approved(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": text}])
     leave(sent)
     world.decide(world.held(), "reject")
-    told = world.call("GET", "/v1/account").json()
-    assert told["emails_sent_this_month"] == 1
-    assert (told["storage_used_bytes"], told["max_storage_bytes"]) == (300, None)
-    assert (told["monthly_email_quota"], told["max_mailboxes"], told["is_active"]) == (200, 2, True)
-    assert (told["username"], told["scopes"]) == ("acme", ["read", "send"])
-    assert all(told["account"][name] == told[name] for name in told["account"])
-    told = other.call("GET", "/v1/account").json()
-    assert (told["emails_sent_this_month"], told["storage_used_bytes"]) == (0, 0)
+    body = world.call("GET", "/v1/account").json()
+    assert body["emails_sent_this_month"] == 1
+    assert (body["storage_used_bytes"], body["max_storage_bytes"]) == (300, None)
+    assert (body["monthly_email_quota"], body["max_mailboxes"], body["is_active"]) == (200, 2, True)
+    assert (body["username"], body["scopes"]) == ("acme", ["read", "send"])
+    assert all(body["account"][name] == body[name] for name in body["account"])
+    body = other.call("GET", "/v1/account").json()
+    assert (body["emails_sent_this_month"], body["storage_used_bytes"]) == (0, 0)
 
 
 def test_account_changes_and_null_clears_and_a_bad_change_changes_nothing(world: World):
     bad = [{"name": ""}, {"name": "a\nb"}, {"oversight_email": "nobody"}, {"hold_all": "perhaps"}, {"name": 5}]
     assert [fields for fields in bad if patch(world, physical_address="x", **fields).status_code != 422] == []
     assert Account.objects.get().physical_address == ""
-    told = patch(world, name="Acme Ltd", oversight_email="Boss@ACME.example", physical_address="1 Road\nTown").json()
-    assert (told["status"], told["name"], told["oversight_email"]) == ("updated", "Acme Ltd", "Boss@acme.example")
-    assert told["physical_address"] == "1 Road\nTown"
-    told = patch(world, oversight_email=None, physical_address=None, name=None, plan="scale").json()
-    assert (told["oversight_email"], told["physical_address"], told["name"]) == (None, None, "Acme Ltd")
-    assert told["plan"] == "self-hosted"
+    body = patch(world, name="Acme Ltd", oversight_email="Boss@ACME.example", physical_address="1 Road\nTown").json()
+    assert (body["status"], body["name"], body["oversight_email"]) == ("updated", "Acme Ltd", "Boss@acme.example")
+    assert body["physical_address"] == "1 Road\nTown"
+    body = patch(world, oversight_email=None, physical_address=None, name=None, plan="scale").json()
+    assert (body["oversight_email"], body["physical_address"], body["name"]) == (None, None, "Acme Ltd")
+    assert body["plan"] == "self-hosted"
     fields = [entry.metadata["fields"] for entry in AuditLogEntry.objects.filter(action="account.updated")]
     assert sorted(map(len, fields)) == [2, 3]
 

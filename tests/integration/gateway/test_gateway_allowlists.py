@@ -45,8 +45,8 @@ def read(world: World, kind: str = "restriction") -> Any:
     return world.call("GET", f"{world.base}/allowlist?kind={kind}", key="admin").json()
 
 
-def shown(told: Any) -> list[tuple[str, str | None, str | None]]:
-    return [(one["pattern"], one["expires_at"], one["note"]) for one in told["entries"]]
+def shown(body: Any) -> list[tuple[str, str | None, str | None]]:
+    return [(one["pattern"], one["expires_at"], one["note"]) for one in body["entries"]]
 
 
 def sent(world: World, **fields: Any) -> str:
@@ -84,8 +84,8 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
 
 
 def test_put_replaces_the_whole_list_and_tells_it_normalised_and_without_duplicates(world: World):
-    told = read(world)
-    assert (told["kind"], told["mode"], told["version"], told["entries"]) == ("restriction", "off", 0, [])
+    body = read(world)
+    assert (body["kind"], body["mode"], body["version"], body["entries"]) == ("restriction", "off", 0, [])
     assert world.allow("old.example").status_code == 200
     later = iso(timezone.now() + timedelta(days=1))
     answer = world.allow(
@@ -94,26 +94,26 @@ def test_put_replaces_the_whole_list_and_tells_it_normalised_and_without_duplica
         {"pattern": "*.Sub.Example", "expires_at": "2020-01-01T00:00:00Z"},
         mode="Monitor",
     )
-    told = answer.json()
-    assert (answer.status_code, told["version"], told["mode"]) == (200, 2, "monitor")
-    assert shown(told) == [
+    body = answer.json()
+    assert (answer.status_code, body["version"], body["mode"]) == (200, 2, "monitor")
+    assert shown(body) == [
         ("*.sub.example", "2020-01-01T00:00:00.000Z", None),
         ("jane@x.example", None, None),
         ("xn--bcher-kva.example", later, "until the fair"),
     ]
-    assert [one["live"] for one in told["entries"]] == [False, True, True]
-    assert (told["live_count"], told["expired_count"]) == (2, 1)
-    assert read(world) == told
+    assert [one["live"] for one in body["entries"]] == [False, True, True]
+    assert (body["live_count"], body["expired_count"]) == (2, 1)
+    assert read(world) == body
     # The other kind is another list. Of what is named twice the longest lasting stands, with the note that there is.
     assert read(world, "bypass")["version"] == 0
     soon, late = "2030-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
-    told = world.allow(
+    body = world.allow(
         {"pattern": "x.example", "expires_at": late},
         {"pattern": "*@X.example", "expires_at": soon, "note": "second"},
         {"pattern": "y.example", "expires_at": soon, "note": "first"},
         {"pattern": "Y.EXAMPLE.", "note": "never ends"},
     ).json()
-    assert shown(told) == [("x.example", "2099-01-01T00:00:00.000Z", "second"), ("y.example", None, "first")]
+    assert shown(body) == [("x.example", "2099-01-01T00:00:00.000Z", "second"), ("y.example", None, "first")]
 
 
 def test_put_is_audited_with_what_it_added_and_removed(world: World):
@@ -187,13 +187,13 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world: World, ot
     world.allow("northwind.example")
     for field in FIELDS:
         answer = world.send(**{field: [DANA, EVE]})
-        told = answer.json()
-        assert (answer.status_code, told["code"], told["field"]) == (403, "recipient_not_allowed", field)
-        assert told["error"] == (
+        body = answer.json()
+        assert (answer.status_code, body["code"], body["field"]) == (403, "recipient_not_allowed", field)
+        assert body["error"] == (
             f"This mailbox may not write to {EVE}: not on its list of allowed recipients. Nothing was queued."
         )
-        assert told["hint"] == "Leave the recipient out, or ask an operator to allow it."
-        assert (told["recipients"], told["refusal_id"]) == ([EVE], Refusal.objects.latest("pk").pk)
+        assert body["hint"] == "Leave the recipient out, or ask an operator to allow it."
+        assert (body["recipients"], body["refusal_id"]) == ([EVE], Refusal.objects.latest("pk").pk)
     assert not Email.objects.exists()
     assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
     assert world.send(to=[DANA], cc=["ben@northwind.example"], bcc=["carl@northwind.example"]).status_code == 202
@@ -208,11 +208,11 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
         with undone():
             Mailbox.objects.update(**{field: f"{ARCHIVE}, {EVE}"})
             world.allow("northwind.example", ARCHIVE)
-            told = world.send().json()
-            assert (told["code"], told["field"], told["recipients"]) == ("recipient_not_allowed", field, [EVE])
+            body = world.send().json()
+            assert (body["code"], body["field"], body["recipients"]) == ("recipient_not_allowed", field, [EVE])
             assert (
                 f"write to {EVE}: not on its list of allowed recipients. The mailbox adds it by itself."
-                in (told["error"])
+                in (body["error"])
             )
             world.allow("northwind.example", ARCHIVE, EVE)
             assert sent(world) == FREE
@@ -345,10 +345,10 @@ def test_approval_of_what_is_off_the_list_by_now_is_409_and_decides_nothing(worl
         with undone():
             change(world)
             answer = world.decide(email_id)
-            told = answer.json()
-            assert (answer.status_code, told["code"]) == (409, "recipient_not_allowed"), name
-            assert told["status"] == status_of(email_id) == HELD
-            assert (EVE if name == "addition" else DANA) in told["error"]
+            body = answer.json()
+            assert (answer.status_code, body["code"]) == (409, "recipient_not_allowed"), name
+            assert body["status"] == status_of(email_id) == HELD
+            assert (EVE if name == "addition" else DANA) in body["error"]
     CHANGES["list"](world)
     assert world.decide(email_id, "reject").status_code == 200
 
@@ -362,8 +362,8 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world:
         with undone():
             CHANGES[name](world)
             assert (leave(email), status_of(email)) == ("failed", Status.SEND_FAILED), name
-            told = world.call("GET", f"{world.base}/emails/{email.pk}").json()["last_error"]
-            assert told == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
+            body = world.call("GET", f"{world.base}/emails/{email.pk}").json()["last_error"]
+            assert body == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
     # What the mailbox adds by now is not part of what was approved.

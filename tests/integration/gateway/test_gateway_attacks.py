@@ -81,10 +81,10 @@ def test_mail_accepted_before_its_mailbox_was_tightened_is_asked_about(db: None,
 
 def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: World, mail_server: MailServer):
     Mailbox.objects.update(allow_looser_per_call=True)
-    kept, sent = world.held(oversight_mode="autonomous"), world.held(oversight_mode="monitored")
+    asked, sent = world.held(oversight_mode="autonomous"), world.held(oversight_mode="monitored")
     assert leave(sent) == "sent"
     Mailbox.objects.update(allow_looser_per_call=False)
-    assert leave(kept) == "asked"
+    assert leave(asked) == "asked"
     assert mail_server.mails == 1
 
 
@@ -116,11 +116,11 @@ def test_sandbox_key_hears_of_sandbox_mail_only(trial: World):
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
     made = trial.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
     live, tried = trial.held(), trial.held(key="tester")
-    told = {
+    heard = {
         key: {row["email_id"] for row in trial.call("GET", "/v1/webhook-deliveries", key=key).json()["deliveries"]}
         for key in ("test admin", "admin")
     }
-    assert told == {"test admin": {tried}, "admin": {live, tried}}
+    assert heard == {"test admin": {tried}, "admin": {live, tried}}
     seen = trial.call("GET", "/v1/webhooks", key="test admin").json()["webhooks"]
     assert [one["id"] for one in seen] == [made["id"]]
 
@@ -183,5 +183,5 @@ def test_names_that_are_slow_to_look_up_hold_one_thread_only(world: World):
     made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
     # Whoever waited here for the other look-up would wait for ever.
     with dns_records.asking:
-        told = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
-    assert (told["status"], "at this moment" in told["message"]) == ("pending", True)
+        body = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
+    assert (body["status"], "at this moment" in body["message"]) == ("pending", True)

@@ -20,20 +20,20 @@ def found(world: World, query: str = "", key: str = "agent") -> list[str]:
 
 def test_contact_is_added_with_all_its_fields(world: World):
     answer = add(world, "Dana <Dana.B+x@BÜCHER.example.>", name="Dana B", tags=["vip", "vip", "eu"])
-    told = answer.json()
+    body = answer.json()
     assert answer.status_code == 201
-    assert (told["name"], told["email"]) == ("Dana B", "dana.b+x@xn--bcher-kva.example")
-    assert (told["tags"], told["mailbox"]) == (["vip", "eu"], None)
-    assert world.call("GET", "/v1/contacts").json()["contacts"] == [told]
-    assert AuditLogEntry.objects.filter(action="contact.created", resource_id=told["id"]).exists()
+    assert (body["name"], body["email"]) == ("Dana B", "dana.b+x@xn--bcher-kva.example")
+    assert (body["tags"], body["mailbox"]) == (["vip", "eu"], None)
+    assert world.call("GET", "/v1/contacts").json()["contacts"] == [body]
+    assert AuditLogEntry.objects.filter(action="contact.created", resource_id=body["id"]).exists()
 
 
 def test_contact_without_a_name_is_called_by_its_address_and_takes_tags_in_every_shape(world: World):
     names = [add(world, f"n{n}@x.example", name=name).json()["name"] for n, name in enumerate((None, "", "  "))]
     assert names == ["n0@x.example", "n1@x.example", "n2@x.example"]
     shapes: list[Any] = ["a, b,,", None, {"vip": "true"}, []]
-    kept = [add(world, f"t{n}@x.example", tags=tags).json()["tags"] for n, tags in enumerate(shapes)]
-    assert kept == [["a", "b"], [], ["vip"], []]
+    stored_tags = [add(world, f"t{n}@x.example", tags=tags).json()["tags"] for n, tags in enumerate(shapes)]
+    assert stored_tags == [["a", "b"], [], ["vip"], []]
 
 
 def test_contact_is_made_once_for_an_address_and_deleted_once_by_its_own_tenant(world: World, other: World):
@@ -84,9 +84,9 @@ def test_list_by_mailbox_has_its_own_and_those_of_none_and_limited_keys_see_no_o
     add_sandbox_keys(world)
     add(world)
     add(world, "ben@x.example", key="tester", mailbox=world.mailbox.address)
-    told = world.call("GET", f"/v1/contacts?mailbox={world.mailbox.address}").json()["contacts"]
+    contacts = world.call("GET", f"/v1/contacts?mailbox={world.mailbox.address}").json()["contacts"]
     own = ("ben@x.example", world.mailbox.address)
-    assert [(row["email"], row["mailbox"]) for row in told] == [own, (DANA, None)]
+    assert [(row["email"], row["mailbox"]) for row in contacts] == [own, (DANA, None)]
     for key in ("agent", "tester"):
         assert found(world, f"mailbox={world.mailbox.pk}", key) == ["ben@x.example", DANA]
     assert world.call("GET", f"/v1/contacts?mailbox={other.mailbox.pk}").status_code == 404

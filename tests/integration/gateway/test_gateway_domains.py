@@ -33,13 +33,13 @@ def claim(world: World, domain: str = NORTHWIND) -> Any:
     return world.call("POST", "/v1/domains", key="admin", json={"domain": domain})
 
 
-def verify(world: World, told: dict[str, Any]) -> Any:
-    return world.call("POST", f"/v1/domains/{told['id']}/verify", key="admin")
+def verify(world: World, domain: dict[str, Any]) -> Any:
+    return world.call("POST", f"/v1/domains/{domain['id']}/verify", key="admin")
 
 
-def prove(dns: DnsServer, told: dict[str, Any], *more: str) -> None:
-    (proof,) = [one["value"] for one in told["dns_records"] if one["value"].startswith("countersign-domain=")]
-    dns.records[told["domain"], "TXT"] = [f'"{proof}"', *more]
+def prove(dns: DnsServer, domain: dict[str, Any], *more: str) -> None:
+    (proof,) = [one["value"] for one in domain["dns_records"] if one["value"].startswith("countersign-domain=")]
+    dns.records[domain["domain"], "TXT"] = [f'"{proof}"', *more]
 
 
 def give(domain: str, account: str) -> str:
@@ -50,27 +50,27 @@ def give(domain: str, account: str) -> str:
 
 def test_domain_is_pending_until_dns_proves_it(world: World, other: World, dns: DnsServer):
     made = claim(world)
-    told = made.json()
-    assert (made.status_code, told["status"], told["verified_at"]) == (201, "pending", None)
+    domain = made.json()
+    assert (made.status_code, domain["status"], domain["verified_at"]) == (201, "pending", None)
     for wrong in (lambda: None, lambda: prove(dns, claim(other).json())):
         wrong()
-        seen = verify(world, told)
+        seen = verify(world, domain)
         assert (seen.status_code, seen.json()["status"]) == (200, "pending")
     assert "No TXT record" in seen.json()["message"]
 
-    prove(dns, told)
-    seen = verify(world, told).json()
+    prove(dns, domain)
+    seen = verify(world, domain).json()
     assert (seen["status"], seen["message"].startswith("The domain is active. ")) == ("active", True)
-    assert world.call("GET", f"/v1/domains/{told['id']}", key="admin").json()["verified_at"]
+    assert world.call("GET", f"/v1/domains/{domain['id']}", key="admin").json()["verified_at"]
     assert [one["verified"] for one in seen["dns_records"]] == [True, False, False, False]
     actions = AuditLogEntry.objects.filter(account=world.account, resource_type="domain").order_by("id")
     assert [entry.action for entry in actions] == ["domain.added", "domain.verified"]
 
 
-def publish(dns: DnsServer, told: dict[str, Any]) -> None:
+def publish(dns: DnsServer, domain: dict[str, Any]) -> None:
     """Put every record into DNS that the answer names, long texts in several strings as zone files have them."""
     dns.records.clear()
-    for one in told["dns_records"]:
+    for one in domain["dns_records"]:
         value = f"10 {one['value']}." if one["type"] == "MX" else quoted(one["value"])
         dns.records.setdefault((one["name"], one["type"]), []).append(value)
 
@@ -86,16 +86,16 @@ def public(settings: Any) -> None:
 
 @pytest.mark.usefixtures("public")
 def test_each_record_is_named_exactly_and_judged_by_itself(world: World, dns: DnsServer):
-    told = claim(world).json()
-    names = [(one["type"], one["name"]) for one in told["dns_records"]]
+    domain = claim(world).json()
+    names = [(one["type"], one["name"]) for one in domain["dns_records"]]
     selector = DkimKey.objects.get().selector
     assert names == [
         *(("TXT", NORTHWIND), ("TXT", f"{selector}._domainkey.{NORTHWIND}"), ("TXT", NORTHWIND)),
         *(("TXT", f"_dmarc.{NORTHWIND}"), ("MX", NORTHWIND)),
     ]
-    assert told["dns_records"][2]["value"] == "v=spf1 a:mail.acme.example ~all"
-    publish(dns, told)
-    seen = verify(world, told).json()
+    assert domain["dns_records"][2]["value"] == "v=spf1 a:mail.acme.example ~all"
+    publish(dns, domain)
+    seen = verify(world, domain).json()
     assert [one["problem"] for one in seen["dns_records"]] == [None] * 5
     flags = ("dkim_verified", "spf_verified", "dmarc_verified", "mx_verified", "return_path_verified")
     assert [seen[flag] for flag in flags] == [True] * 5
@@ -106,19 +106,21 @@ def test_each_record_is_named_exactly_and_judged_by_itself(world: World, dns: Dn
         4: (".", "takes no mail"),
     }
     for number, (value, says) in wrong.items():
-        publish(dns, {"dns_records": [*told["dns_records"]]})
+        publish(dns, {"dns_records": [*domain["dns_records"]]})
         kind, name = names[number]
         others = [
-            one for one in dns.records[name, kind] if told["dns_records"][number]["value"] not in one.replace('" "', "")
+            one
+            for one in dns.records[name, kind]
+            if domain["dns_records"][number]["value"] not in one.replace('" "', "")
         ]
         dns.records[name, kind] = [*others, f"0 {value}" if kind == "MX" else f'"{value}"']
-        problems = [one["problem"] for one in verify(world, told).json()["dns_records"]]
-        assert [place for place, one in enumerate(problems) if one] == [number], problems
+        problems = [one["problem"] for one in verify(world, domain).json()["dns_records"]]
+        assert [position for position, one in enumerate(problems) if one] == [number], problems
         assert says in problems[number]
     # A policy that refers to others may name the mail server there: nobody looks.
-    publish(dns, told)
+    publish(dns, domain)
     dns.records[NORTHWIND, "TXT"] = [dns.records[NORTHWIND, "TXT"][0], '"v=spf1 include:_spf.example ~all"']
-    assert "refers to was not looked into" in verify(world, told).json()["dns_records"][2]["problem"]
+    assert "refers to was not looked into" in verify(world, domain).json()["dns_records"][2]["problem"]
 
 
 def test_records_never_name_an_address_that_others_cannot_reach(world: World, settings: Any):
@@ -128,11 +130,10 @@ def test_records_never_name_an_address_that_others_cannot_reach(world: World, se
         ("http://desk", ""),
     ):
         settings.PUBLIC_URL, settings.EMAIL_URL = public, mail
-        told = world.call("GET", f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin").json()
-        values = " ".join(one["value"] for one in told["dns_records"])
-        assert ("v=spf1 mx ~all" in values, "127.0" in values, "10.0" in values, "MX" in str(told["dns_records"])) == (
-            True, False, False, False,
-        )  # fmt: skip
+        domain = world.call("GET", f"/v1/domains/{Domain.objects.get(account=world.account).pk}", key="admin").json()
+        values = " ".join(one["value"] for one in domain["dns_records"])
+        has_mx = "MX" in str(domain["dns_records"])
+        assert ("v=spf1 mx ~all" in values, "127.0" in values, "10.0" in values, has_mx) == (True, False, False, False)
 
 
 @pytest.mark.usefixtures("public")
@@ -146,12 +147,12 @@ def test_mail_of_a_verified_domain_is_signed_and_keys_take_over_from_one_another
     def holds(message: bytes) -> bool:
         return bool(dkim.verify(message, dnsfunc=lambda name, **_: published(dns, name)))
 
-    told = world.call(
+    domain = world.call(
         "POST", f"/v1/domains/{Domain.objects.get(account=world.account).pk}/rotate-dkim", key="admin"
     ).json()
     assert b"DKIM-Signature" not in leaves()
-    publish(dns, told)
-    assert verify(world, told).json()["dkim_verified"] is True
+    publish(dns, domain)
+    assert verify(world, domain).json()["dkim_verified"] is True
     first = leaves()
     signature = message_from_bytes(first)["DKIM-Signature"]
     old = DkimKey.objects.get().selector
@@ -160,12 +161,12 @@ def test_mail_of_a_verified_domain_is_signed_and_keys_take_over_from_one_another
     changed = (first.replace(b"Hello", b"Hullo"), b"Subject: another\r\n" + first)
     assert [holds(one) for one in changed] == [False, False]
 
-    told = world.call("POST", f"/v1/domains/{told['id']}/rotate-dkim", key="admin").json()
-    again = world.call("POST", f"/v1/domains/{told['id']}/rotate-dkim", key="admin")
+    domain = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin").json()
+    again = world.call("POST", f"/v1/domains/{domain['id']}/rotate-dkim", key="admin")
     assert (again.status_code, again.json()["code"]) == (409, "dkim_key_waits")
     assert f"s={old};" in message_from_bytes(leaves())["DKIM-Signature"]
-    publish(dns, told)
-    verify(world, told)
+    publish(dns, domain)
+    verify(world, domain)
     second = leaves()
     assert f"s={old};" not in message_from_bytes(second)["DKIM-Signature"]
     assert [holds(first), holds(second)] == [True, True]
@@ -181,17 +182,17 @@ def published(dns: DnsServer, name: bytes | str) -> bytes:
 def test_dns_that_fails_is_said_and_changes_nothing(
     world: World, dns: DnsServer, monkeypatch: pytest.MonkeyPatch, mood: str
 ):
-    told = claim(world).json()
-    prove(dns, told, '"v=spf1 mx -all"')
+    domain = claim(world).json()
+    prove(dns, domain, '"v=spf1 mx -all"')
     for status, spf in (("pending", False), ("active", True)):
         dns.mood = mood
         with monkeypatch.context() as patched:
             patched.setattr(dns_records, "LIMIT", 0.1)
-            seen = verify(world, told)
+            seen = verify(world, domain)
         assert (seen.status_code, seen.json()["status"], seen.json()["spf_verified"]) == (200, status, spf)
         assert "DNS could not be asked" in seen.json()["message"]
         dns.mood = "ok"
-        assert verify(world, told).json()["spf_verified"] is True
+        assert verify(world, domain).json()["spf_verified"] is True
 
 
 def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: World, dns: DnsServer):
@@ -208,15 +209,15 @@ def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: W
 
 
 def test_domain_is_kept_in_its_wire_form_and_one_that_nobody_can_own_is_422(world: World):
-    kept = {" Acme.COM. ": "acme.com", "bücher.example": "xn--bcher-kva.example", "ＸＣＭＥ.com": "xcme.com"}
-    assert {given: claim(world, given).json()["domain"] for given in kept} == kept
+    wire_forms = {" Acme.COM. ": "acme.com", "bücher.example": "xn--bcher-kva.example", "ＸＣＭＥ.com": "xcme.com"}
+    assert {name: claim(world, name).json()["domain"] for name in wire_forms} == wire_forms
     nobodys = (
         *("com", "co.uk", "com.au", "github.io", "localhost", "desk.local", "1.168.192.in-addr.arpa", "10.0.0.1"),
         *("", "a b.com"),
         *("https://acme.com", "ana@acme.com", "*.acme.com", "-a.com", "a..com", "xn--zz.com", "x" * 64 + ".com"),
     )
-    answers = {given: claim(world, given) for given in nobodys}
-    assert [given for given, answer in answers.items() if answer.status_code != 422] == []
+    answers = {name: claim(world, name) for name in nobodys}
+    assert [name for name, answer in answers.items() if answer.status_code != 422] == []
     assert {answer.json()["field"] for answer in answers.values()} == {"domain"}
 
 
@@ -231,15 +232,15 @@ def test_domain_with_live_mailboxes_cannot_be_given_back(world: World):
 
 
 def test_domains_are_the_account_s_own_and_not_for_limited_keys(world: World, other: World, dns: DnsServer):
-    told = claim(world).json()
-    assert verify(other, told).status_code == 404
+    domain = claim(world).json()
+    assert verify(other, domain).status_code == 404
     assert dns.asked == 0
     names = [row["domain"] for row in other.call("GET", "/v1/domains", key="admin").json()["domains"]]
     assert names == ["globex.example"]
     add_key(world, "limited", ["admin"], mailbox_ids=[world.mailbox.pk])
     for method, path in (
-        *(("GET", ""), ("POST", ""), ("GET", f"/{told['id']}"), ("DELETE", f"/{told['id']}")),
-        ("POST", f"/{told['id']}/verify"),
+        *(("GET", ""), ("POST", ""), ("GET", f"/{domain['id']}"), ("DELETE", f"/{domain['id']}")),
+        ("POST", f"/{domain['id']}/verify"),
     ):
         json = {"domain": "more.example"} if (method, path) == ("POST", "") else None
         answer = world.call(method, f"/v1/domains{path}", key="limited", json=json)
@@ -248,8 +249,8 @@ def test_domains_are_the_account_s_own_and_not_for_limited_keys(world: World, ot
 
 def test_operator_gives_a_domain_at_once(world: World, other: World):
     assert "shop.example  active" in give("Shop.example", "acme")
-    given = Domain.objects.get(domain="shop.example")
-    assert (given.account_id, given.status, given.verified_at is not None) == (world.account.pk, "active", True)
+    shop = Domain.objects.get(domain="shop.example")
+    assert (shop.account_id, shop.status, shop.verified_at is not None) == (world.account.pk, "active", True)
     give("shop.example", "acme")
     entry = AuditLogEntry.objects.get(action="domain.verified")
     assert (entry.actor_key, entry.metadata["by"]) == (None, "operator")

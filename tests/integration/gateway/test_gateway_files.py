@@ -32,12 +32,12 @@ def attached(email: Email) -> Email:
 
 def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(world: World, other: World):
     email_id = world.held(attachments=[FILE])
-    told = link(world, email_id).json()
-    assert told["url"].startswith("http://testserver/v1/files/")
-    assert (told["filename"], told["size_bytes"]) == (NAME, 9)
-    assert (told["content_type"], told["expires_in"]) == ("text/html", 3600)
+    body = link(world, email_id).json()
+    assert body["url"].startswith("http://testserver/v1/files/")
+    assert (body["filename"], body["size_bytes"]) == (NAME, 9)
+    assert (body["content_type"], body["expires_in"]) == ("text/html", 3600)
     path = f"{world.base}/emails/{email_id}/attachments/{quote(NAME)}"
-    for answer in (fetch(told["url"]), world.call("GET", path)):
+    for answer in (fetch(body["url"]), world.call("GET", path)):
         assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"<b>hi</b>", "text/html")
         assert answer["Content-Disposition"].startswith("attachment")
         assert answer["X-Content-Type-Options"] == "nosniff"

@@ -100,8 +100,8 @@ def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
     # As after a crash between two of them: the next attempt must neither double nor lose any.
     assert deliver(client, mail(), "sales@acme.example") == 250
     assert deliver(client, mail(), "support@acme.example", "sales@acme.example", "support@globex.example") == 250
-    boxes = {world.mailbox.pk, sales.pk, other.mailbox.pk}
-    assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(boxes)
+    mailbox_ids = {world.mailbox.pk, sales.pk, other.mailbox.pk}
+    assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(mailbox_ids)
     # A tagged address goes to its own mailbox where there is one.
     own = make_mailbox(account=world.account, address="support+vip@acme.example", display_name="")
     assert deliver(client, mail("tagged"), "support+vip@acme.example", "support+other@acme.example") == 250
@@ -222,12 +222,12 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
 
 
 def test_message_for_which_there_is_no_room_is_put_off(world: World, listener: Listener, client: smtplib.SMTP):
-    room = listener._reception
-    free, room.bytes = room.bytes, 100
+    reception = listener._reception
+    free, reception.bytes = reception.bytes, 100
     assert deliver(client, mail("x" * 200)) == 452
-    room.bytes = free
+    reception.bytes = free
     assert deliver(client, mail("x" * 200)) == 250
-    wait_for(lambda: room.bytes == free, 60, "the room is given back")
+    wait_for(lambda: reception.bytes == free, 60, "the room is given back")
 
 
 def test_one_connection_too_many_is_told_to_come_later(
@@ -252,15 +252,15 @@ def test_dots_and_bare_line_ends_are_text(world: World, listener: Listener):
 
 
 def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Listener):
-    room = listener._reception
-    free = room.bytes
+    reception = listener._reception
+    free = reception.bytes
     with connected(listener) as client:
         client.mail(SENDER)
         client.rcpt("support@acme.example")
         client.docmd("DATA")
         client.send(mail().replace(b"\n", b"\r\n"))
-        wait_for(lambda: room.bytes < free, 60, "the beginning is there")
-    wait_for(lambda: not room.connections and room.bytes == free, 60, "it is forgotten")
+        wait_for(lambda: reception.bytes < free, 60, "the beginning is there")
+    wait_for(lambda: not reception.connections and reception.bytes == free, 60, "it is forgotten")
     assert not Email.objects.exists()
 
 
@@ -305,14 +305,14 @@ def test_mail_is_put_off_while_the_database_is_away_and_two_listeners_store_it_o
 
 
 def test_death_of_the_thread_is_told_an_orderly_end_is_not_and_a_taken_port_is_known_at_once():
-    told: list[str] = []
-    orderly = Listener(host="127.0.0.1", port=0, died=lambda: told.append("orderly"))
+    deaths: list[str] = []
+    orderly = Listener(host="127.0.0.1", port=0, died=lambda: deaths.append("orderly"))
     with pytest.raises(OSError, match="in use"):
         Listener(host="127.0.0.1", port=orderly.port)
     orderly.start()
     orderly.stop()
-    broken = Listener(host="127.0.0.1", port=0, died=lambda: told.append("broken"))
+    broken = Listener(host="127.0.0.1", port=0, died=lambda: deaths.append("broken"))
     broken.start()
     broken._loop.call_soon_threadsafe(broken._loop.stop)
-    wait_for(lambda: told, 60, "the death is told")
-    assert told == ["broken"]
+    wait_for(lambda: deaths, 60, "the death is told")
+    assert deaths == ["broken"]

@@ -38,17 +38,17 @@ def held_in_the_second(world: World) -> Any:
 
 def test_key_is_shown_once_and_works(world: World):
     made = create(world, scopes=["read", "send"])
-    told = made.json()
-    assert (made.status_code, told["api_key"], told["prefix"]) == (201, told["key"], f"{told['key'][:11]}...")
-    assert told["key"].startswith("mm_live_")
-    assert (told["scopes"], told["mailboxes"], told["sandbox"]) == (["read", "send"], None, False)
-    world.keys["new"] = told["key"]
+    body = made.json()
+    assert (made.status_code, body["api_key"], body["prefix"]) == (201, body["key"], f"{body['key'][:11]}...")
+    assert body["key"].startswith("mm_live_")
+    assert (body["scopes"], body["mailboxes"], body["sandbox"]) == (["read", "send"], None, False)
+    world.keys["new"] = body["key"]
     assert world.send(key="new").status_code == 202
     listed = world.call("GET", "/v1/api-keys", key="admin")
-    row = next(row for row in listed.json()["api_keys"] if row["id"] == told["id"])
+    row = next(row for row in listed.json()["api_keys"] if row["id"] == body["id"])
     assert (row["is_active"], row["last_used_at"] is not None) == (True, True)
-    kept = str([*ApiKey.objects.values(), *AuditLogEntry.objects.values()])
-    assert told["key"] not in listed.content.decode() + kept
+    stored = str([*ApiKey.objects.values(), *AuditLogEntry.objects.values()])
+    assert body["key"] not in listed.content.decode() + stored
     assert create(world).json()["scopes"] == ["read"]
 
 
@@ -102,9 +102,9 @@ def test_two_admins_that_revoke_each_other_leave_one():
 
 def test_change_of_a_key_holds_from_the_next_call(world: World):
     key_id = world.key_id("agent")
-    told = patch(world, key_id, name="Renamed", scopes=["read"], mailboxes=[world.mailbox.address]).json()
-    assert (told["status"], told["name"], told["scopes"]) == ("updated", "Renamed", ["read"])
-    assert told["mailboxes"] == [world.mailbox.pk]
+    body = patch(world, key_id, name="Renamed", scopes=["read"], mailboxes=[world.mailbox.address]).json()
+    assert (body["status"], body["name"], body["scopes"]) == ("updated", "Renamed", ["read"])
+    assert body["mailboxes"] == [world.mailbox.pk]
     assert world.send().status_code == 403
     assert patch(world, key_id, mailboxes=None).json()["mailboxes"] is None
 
@@ -182,8 +182,8 @@ def test_limited_key_knows_of_its_mailboxes_only(two: World):
 
 def test_limited_desk_sees_and_decides_its_mailboxes_only(two: World):
     mine, theirs = two.held(), held_in_the_second(two)["id"]
-    told = two.call("GET", "/v1/oversight/pending", key="one desk").json()
-    assert [row["id"] for row in told["pending"]] == [mine]
+    body = two.call("GET", "/v1/oversight/pending", key="one desk").json()
+    assert [row["id"] for row in body["pending"]] == [mine]
     for path in (f"/v1/oversight/pending?email_id={theirs}", "/list_pending?mailbox=second@acme.example"):
         assert two.call("GET", path, key="one desk").status_code == 404
     assert two.decide(theirs, key="one desk").status_code == 404

@@ -82,8 +82,8 @@ def test_worker_killed_at_any_statement_sends_once_or_says_that_it_cannot_know(w
         outbox.settle_lost(now=timezone.now())
         leave(email)
         email.refresh_from_db()
-        copies, told = len(mail_server.taken) - before, events_of(email.pk).count("message.sent")
-        assert (email.status, copies <= 1, told) == (Status.SENT, True, 0 if email.fate_unknown else 1), number
+        copies, sent_events = len(mail_server.taken) - before, events_of(email.pk).count("message.sent")
+        assert (email.status, copies <= 1, sent_events) == (Status.SENT, True, 0 if email.fate_unknown else 1), number
         assert copies == 1 or email.fate_unknown, number
         unknown += email.fate_unknown
         if not came[0]:

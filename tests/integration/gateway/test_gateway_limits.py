@@ -54,12 +54,12 @@ def test_calls_over_the_limit_are_429_with_seconds_to_wait_and_are_not_counted(w
     body = answer.json()
     assert (body["code"], "quota" in body["error"]) == ("rate_limited", False)
     assert 1 <= int(answer["Retry-After"]) <= 60
-    taken = sum(limits.calls_not_moved(world.account.pk).values())
-    assert taken in range(3, 7), "a minute may have ended meanwhile"
+    counted = sum(limits.calls_not_moved(world.account.pk).values())
+    assert counted in range(3, 7), "a minute may have ended meanwhile"
     assert world.call("GET", "/v1/mailboxes", key="reader").status_code == 200
     set_limits(world, requests_per_minute=1)
     refused = [world.call("GET", "/v1/mailboxes").status_code for _ in range(3)].count(429)
-    assert sum(limits.calls_not_moved(world.account.pk).values()) == taken + 1 + 3 - refused
+    assert sum(limits.calls_not_moved(world.account.pk).values()) == counted + 1 + 3 - refused
 
 
 def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world: World, settings: Any):
@@ -253,12 +253,12 @@ def put_mail_into_october(world: World) -> None:
 def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: World, other: World):
     put_mail_into_october(world)
     put_mail_into_october(other)
-    told = october(world)
-    assert (told["emails_sent"], told["emails_received"], told["oversight_actions"]) == (1, 2, 1)
-    assert "data" not in told
-    told = october(world, more="&breakdown=daily")
-    days = {row["date"]: row for row in told["data"]}
-    assert (told["breakdown"], len(days), min(days), max(days)) == ("daily", 9, "2026-10-01", "2026-10-09")
+    usage = october(world)
+    assert (usage["emails_sent"], usage["emails_received"], usage["oversight_actions"]) == (1, 2, 1)
+    assert "data" not in usage
+    usage = october(world, more="&breakdown=daily")
+    days = {row["date"]: row for row in usage["data"]}
+    assert (usage["breakdown"], len(days), min(days), max(days)) == ("daily", 9, "2026-10-01", "2026-10-09")
     assert [days["2026-10-05"][name] for name in ("emails_sent", "emails_received", "oversight_actions")] == [1, 1, 0]
     assert (days["2026-10-04"]["emails_received"], days["2026-10-06"]["oversight_actions"]) == (1, 1)
     elsewhere = Mailbox.objects.create(account=world.account, address="other@acme.example")

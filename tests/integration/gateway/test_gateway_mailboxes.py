@@ -75,17 +75,17 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
     expected = {one: one for one in ("read_only", "gated_all", "gated_send")}
     expected |= dict.fromkeys(("monitored", "Autonomous", None), "gated_send")
     for number, (asked, got) in enumerate(expected.items()):
-        told = create(world, f"n{number}@acme.example", oversight_mode=asked).json()
-        assert told["oversight_mode"] == Mailbox.objects.get(pk=told["id"]).oversight_mode == got, asked
+        body = create(world, f"n{number}@acme.example", oversight_mode=asked).json()
+        assert body["oversight_mode"] == Mailbox.objects.get(pk=body["id"]).oversight_mode == got, asked
 
 
 @pytest.mark.proves("contract 32")
 def test_patch_tightens_and_never_loosens(world: World):
-    for place, start in enumerate(MODES):
+    for index, start in enumerate(MODES):
         # The next ones on either side, and the two ends.
-        for wanted in {MODES[0], *MODES[max(place - 1, 0) : place + 2], MODES[-1]}:
+        for wanted in {MODES[0], *MODES[max(index - 1, 0) : index + 2], MODES[-1]}:
             Mailbox.objects.update(oversight_mode=start, display_name="Support")
-            path = world.base + ("/configure" if place % 2 else "")
+            path = world.base + ("/configure" if index % 2 else "")
             fields = {"oversight_mode": wanted, "display_name": "Changed"}
             answer = world.call("PATCH", path, key="admin", json=fields)
             world.mailbox.refresh_from_db()
@@ -101,15 +101,15 @@ def test_patch_sets_and_null_clears(world: World):
     switches: dict[str, Any] = {"forward_inbound": 0, "ai_disclosure": 1, "scheduling_enabled": 0}
     switches |= {"allow_looser_per_call": True, "default_gate_timing": "schedule_first", "display_name": "Team"}
     texts = {"auto_cc": "A@x.example, b@x.example", "auto_bcc": "c@x.example", "signature_block": "The team"}
-    given = texts | switches | {"auto_cc": "A@x.example, b@X.example", "auto_bcc": ["c@x.example"]}
-    told = patch(world, **given).json()
-    assert {name: told[name] for name in texts | switches} == texts | switches
+    fields = texts | switches | {"auto_cc": "A@x.example, b@X.example", "auto_bcc": ["c@x.example"]}
+    updated = patch(world, **fields).json()
+    assert {name: updated[name] for name in texts | switches} == texts | switches
     cleared = dict.fromkeys((*texts, "display_name", "ai_disclosure"))
-    told = patch(world, **cleared).json()
-    assert {name: told[name] for name in cleared} == cleared | {"display_name": "", "ai_disclosure": 1}
+    updated = patch(world, **cleared).json()
+    assert {name: updated[name] for name in cleared} == cleared | {"display_name": "", "ai_disclosure": 1}
     body = {"mcp_configured": 0, "forward_inbound": 0, "oversight_mode": "gated_send"}
-    told = world.call("PATCH", f"{world.base}/configure", key="admin", json=body).json()
-    assert (told["mcp_configured"], told["forward_inbound"], told["id"]) == (0, 0, world.mailbox.pk)
+    updated = world.call("PATCH", f"{world.base}/configure", key="admin", json=body).json()
+    assert (updated["mcp_configured"], updated["forward_inbound"], updated["id"]) == (0, 0, world.mailbox.pk)
     assert world.call("GET", world.base).json()["mcp_configured"] == 0
 
 
@@ -121,17 +121,17 @@ def test_key_that_sends_frees_its_calls_with_an_operators_code_only(world: World
     assert post(world, key="both", **body).status_code == 202
     assert not Mailbox.objects.filter(allow_looser_per_call=True).exists()
     code = ApprovalRequest.objects.get(action="update_mailbox").code
-    told = patch(world, key="both", allow_looser_per_call=True, approval_code=code).json()
-    assert told["allow_looser_per_call"] is True
+    updated = patch(world, key="both", allow_looser_per_call=True, approval_code=code).json()
+    assert updated["allow_looser_per_call"] is True
     assert patch(world, key="both", allow_looser_per_call=False).status_code == 200
 
 
 def test_change_of_additions_reaches_held_mail_until_it_is_approved(world: World, mail_server: MailServer):
-    email_id, said = world.held(), "This message was written by an AI agent."
+    email_id, disclosure = world.held(), "This message was written by an AI agent."
     before = world.pending()["pending"][0]["fingerprint"]
     patch(world, auto_bcc="archive@acme.example", signature_block="The team", ai_disclosure=True)
     row = world.pending()["pending"][0]
-    additions = {"auto_bcc": "archive@acme.example", "signature": "The team", "ai_disclosure": said}
+    additions = {"auto_bcc": "archive@acme.example", "signature": "The team", "ai_disclosure": disclosure}
     assert row["additions"] == additions
     assert world.decide(email_id, expected_fingerprint=before).json()["code"] == "content_changed"
     assert world.decide(email_id, expected_fingerprint=row["fingerprint"]).status_code == 200

@@ -45,9 +45,9 @@ def tried(email: Email, attempts: int) -> None:
 
 
 def claimed(email: Email) -> Email:
-    taken = Email.objects.claim(email.pk)
-    assert taken is not None
-    return taken
+    claimed_email = Email.objects.claim(email.pk)
+    assert claimed_email is not None
+    return claimed_email
 
 
 def event_of(name: str) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     # The mail server has it, and promised no further word.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
-    told = logged(caplog, "email sent")
-    assert (told["email"], told["attempt"], told["refused"]) == (email.pk, 1, 0)
+    log_record = logged(caplog, "email sent")
+    assert (log_record["email"], log_record["attempt"], log_record["refused"]) == (email.pk, 1, 0)
 
     (envelope,) = mail_server.taken
     message = cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
@@ -135,9 +135,13 @@ def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: Worl
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
     assert mail_server.taken[0].rcpt_tos == [DANA]
     assert events_of(email.pk) == ["message.sent", "message.delivered", "message.bounced"]
-    told = event_of("message.bounced")
-    assert (told["bounce_type"], told["bounce_code"], told["diagnostic"]) == ("recipient_refused", 550, "no such user")
-    assert (told["bounced_recipients"], told["timestamp"]) == (["gone@x.example"], iso(email.bounced_at))
+    event = event_of("message.bounced")
+    assert (event["bounce_type"], event["bounce_code"], event["diagnostic"]) == (
+        "recipient_refused",
+        550,
+        "no such user",
+    )
+    assert (event["bounced_recipients"], event["timestamp"]) == (["gone@x.example"], iso(email.bounced_at))
     assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
 
 
@@ -151,9 +155,9 @@ def test_mail_that_is_refused_fails_bounces_and_is_not_tried_again(
         assert leave(email) == "failed"
         email.refresh_from_db()
         assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "message_refused")
-        told = event_of("message.bounced")
-        assert (told["bounce_type"], told["bounce_code"], email.refused_recipients) == ("message_refused", None, {})
-        assert (told["diagnostic"], told["bounced_recipients"]) == ("554 not with this content", [DANA, "b@x.example"])
+        data = event_of("message.bounced")
+        assert (data["bounce_type"], data["bounce_code"], email.refused_recipients) == ("message_refused", None, {})
+        assert (data["diagnostic"], data["bounced_recipients"]) == ("554 not with this content", [DANA, "b@x.example"])
     mail_server.mood = "ok"
     for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
         with undone():
@@ -167,10 +171,10 @@ def test_mail_that_is_refused_fails_bounces_and_is_not_tried_again(
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
     assert event_of("message.failed")["diagnostic"] == email.last_error == f"550 no such user {DANA}"
     assert AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"] is True
-    told = logged(caplog, "email failed")
-    assert (told["email"], told["attempt"], told["reason"]) == (email.pk, 1, "550 no such user (address)")
-    told = listening.call("GET", f"{listening.base}/emails/{email.pk}").json()
-    assert (told["bounced_at"], told["bounce_type"]) == (iso(email.bounced_at), "recipient_refused")
+    data = logged(caplog, "email failed")
+    assert (data["email"], data["attempt"], data["reason"]) == (email.pk, 1, "550 no such user (address)")
+    data = listening.call("GET", f"{listening.base}/emails/{email.pk}").json()
+    assert (data["bounced_at"], data["bounce_type"]) == (iso(email.bounced_at), "recipient_refused")
 
 
 def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, caplog: Any):
@@ -192,8 +196,12 @@ def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: M
             assert len(mail_server.taken) == before
     mail_server.mood, mail_server.refuse = "ok", {}
     assert (leave(email), len(mail_server.taken)) == ("sent", 1)
-    told = logged(caplog, "email put off")
-    assert (told["email"], told["attempt"], told["reason"]) == (email.pk, 1, "550 relay not permitted")
+    log_record = logged(caplog, "email put off")
+    assert (log_record["email"], log_record["attempt"], log_record["reason"]) == (
+        email.pk,
+        1,
+        "550 relay not permitted",
+    )
     assert "554 5.7.1 <(address)>: Relay access denied" in [vars(one).get("reason") for one in caplog.records]
 
 
@@ -273,8 +281,8 @@ def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
     outbox._record_sent(asleep, smtp.HandoverResult("250 OK"), timezone.now())
     outbox._fail(asleep, smtp.HandoverFailed("too late"), timezone.now())
     assert not outbox._write_off(asleep, "too late", timezone.now())
-    told = ["message.sent", "message.delivered"]
-    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, told, 1)
+    expected = ["message.sent", "message.delivered"]
+    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, expected, 1)
 
 
 def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server: MailServer):

@@ -69,9 +69,9 @@ def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World)
     world.listen("oversight.pending", "oversight.approved")
     email_id = world.held()
     answer = world.decide(email_id, reason="fine D-7F3A")
-    told = answer.json()
-    assert (answer.status_code, told["status"], told["decision"]) == (200, "approved_and_sent", "approved")
-    assert (told["action"], told["reason"], told["decided_by"]) == ("approve", "fine D-7F3A", "Key desk")
+    body = answer.json()
+    assert (answer.status_code, body["status"], body["decision"]) == (200, "approved_and_sent", "approved")
+    assert (body["action"], body["reason"], body["decided_by"]) == ("approve", "fine D-7F3A", "Key desk")
     email = Email.objects.get(pk=email_id)
     assert (email.status, email.decision, email.due_at is not None) == (Status.SCHEDULED, "approved", True)
     assert events_of(email_id) == ["oversight.pending", "oversight.approved"]
@@ -79,10 +79,10 @@ def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World)
 
 
 def test_cancel_of_what_is_approved_is_possible_only_once_it_is_stuck(world: World):
-    fresh, taken = world.approved(), world.approved()
+    fresh, leased = world.approved(), world.approved()
     path = f"{world.base}/emails/{{}}/cancel"
-    assert Email.objects.claim(taken.pk)
-    for email in (fresh, taken):
+    assert Email.objects.claim(leased.pk)
+    for email in (fresh, leased):
         answer = world.call("POST", path.format(email.pk))
         assert (answer.status_code, answer.json()["code"]) == (409, "not_cancellable")
     assert Email.objects.claim(fresh.pk)

@@ -95,8 +95,8 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
     assert statuses(answers) == [200, 409]
     won, lost = sorted(answers, key=lambda answer: answer.status_code)
     assert lost.json()["version"] == won.json()["version"] == 1
-    told = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
-    assert told["entries"] == won.json()["entries"]
+    allowlist = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
+    assert allowlist["entries"] == won.json()["entries"]
 
 
 @pytest.mark.slow

@@ -77,13 +77,13 @@ def test_thread_lists_oldest_first_and_marks_nothing_read(world: World, django_a
     first = make_inbound(world, cc=["carl@northwind.example"])
     answer = world.call("POST", f"{world.base}/reply/{first.pk}", json={"markdown": "secret words"})
     with django_assert_num_queries(3):
-        told = read(world)
-    assert ids(told) == [first.pk, answer.json()["id"]]
-    assert (told["thread_id"], told["message_count"], told["truncated"]) == ("t", 2, False)
-    assert told["participants"] == ["dana@northwind.example", world.mailbox.address, "carl@northwind.example"]
-    assert told["last_activity"] == told["emails"][-1]["received_at"]
-    assert {"direction", "status", "has_attachments", "delivered_at", "bounced_at"} <= told["emails"][0].keys()
-    assert "markdown" not in told["emails"][1]
+        thread = read(world)
+    assert ids(thread) == [first.pk, answer.json()["id"]]
+    assert (thread["thread_id"], thread["message_count"], thread["truncated"]) == ("t", 2, False)
+    assert thread["participants"] == ["dana@northwind.example", world.mailbox.address, "carl@northwind.example"]
+    assert thread["last_activity"] == thread["emails"][-1]["received_at"]
+    assert {"direction", "status", "has_attachments", "delivered_at", "bounced_at"} <= thread["emails"][0].keys()
+    assert "markdown" not in thread["emails"][1]
     assert status_of(first) == Status.UNREAD
 
 
@@ -94,14 +94,14 @@ def test_thread_hides_what_nobody_let_in_and_gives_bodies_where_asked(world: Wor
     add_key(world, "watching reader", ["read", "oversight_read"])
     for key, seen in (("reader", [first]), ("watching reader", [first, *hidden])):
         assert ids(read(world, key=key)) == [one.pk for one in seen]
-        told = read(world, "?bodies=true", key)
-        assert ids(told) == [one.pk for one in seen]
-        assert told["emails"][0]["markdown"] == "Where is it?"
-        assert told["emails"][0]["html_body"] == "<p>Where is it?</p>"
+        thread = read(world, "?bodies=true", key)
+        assert ids(thread) == [one.pk for one in seen]
+        assert thread["emails"][0]["markdown"] == "Where is it?"
+        assert thread["emails"][0]["html_body"] == "<p>Where is it?</p>"
     assert [status_of(one) for one in (first, *hidden)] == [one.status for one in (first, *hidden)]
     # The flat path gives `to` as text; what nobody may see is not there.
-    told = world.call("GET", "/get_thread?thread_id=t").json()
-    assert (told["message_count"], told["emails"][0]["to"]) == (1, world.mailbox.address)
+    thread = world.call("GET", "/get_thread?thread_id=t").json()
+    assert (thread["message_count"], thread["emails"][0]["to"]) == (1, world.mailbox.address)
     assert world.call("GET", "/get_thread").status_code == 422
     assert world.call("GET", "/get_thread?thread_id=t&mailbox=no@acme.example").status_code == 404
     first.delete()
@@ -126,8 +126,8 @@ def test_thread_too_long_shows_the_newest_and_counts_all(world: World, monkeypat
     monkeypatch.setattr(messages, "MAX_MESSAGES_WITH_BODIES", 2)
     made = [make_inbound(world).pk for _ in range(4)]
     for query, shown in (("", made[1:]), ("?bodies=true", made[2:])):
-        told = read(world, query)
-        assert (ids(told), told["message_count"], told["truncated"]) == (shown, 4, True)
+        thread = read(world, query)
+        assert (ids(thread), thread["message_count"], thread["truncated"]) == (shown, 4, True)
 
 
 def tags_of(world: World, email: Email, name: str = "") -> str:
@@ -143,8 +143,8 @@ def test_tags_are_taken_in_every_shape(world: World):
     words = {"urgent": "true", "paid": "true"}
     numbers = {"n": "3", "x": "1.5", "y": "true"}
     shapes: list[tuple[Any, dict[str, str]]] = [(["urgent", " paid "], words), ("urgent, paid", words), ({}, {})]
-    for given, kept in [*shapes, ({"n": 3, "x": 1.5, "y": True}, numbers)]:
-        assert put(world, make_inbound(world), given).json()["tags"] == kept
+    for value, expected in [*shapes, ({"n": 3, "x": 1.5, "y": True}, numbers)]:
+        assert put(world, make_inbound(world), value).json()["tags"] == expected
 
 
 def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):

@@ -49,9 +49,9 @@ def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World
 
 def test_refusal_names_three_of_many_and_lists_all(strict: World):
     crowd = [f"eve{n}@evil.example" for n in range(50)]
-    told = strict.send(bcc=crowd).json()
-    assert "write to eve0@evil.example, eve1@evil.example, eve2@evil.example and 47 more: not on" in told["error"]
-    assert told["recipients"] == crowd
+    body = strict.send(bcc=crowd).json()
+    assert "write to eve0@evil.example, eve1@evil.example, eve2@evil.example and 47 more: not on" in body["error"]
+    assert body["recipients"] == crowd
     assert "eve2@evil.example: not on" in strict.send(bcc=crowd[:3]).json()["error"]
     assert "eve2@evil.example and 1 more: not on" in strict.send(bcc=crowd[:4]).json()["error"]
 

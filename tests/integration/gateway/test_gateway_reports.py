@@ -30,7 +30,7 @@ def listening(world: World) -> World:
 
 
 @pytest.fixture
-def told(mail_server: MailServer, settings):
+def dsn_server(mail_server: MailServer, settings):
     """A mail server that reports what becomes of mail, and is asked to."""
     mail_server.dsn = True
     settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
@@ -92,15 +92,15 @@ def test_mail_is_delivered_when_its_mail_server_takes_it_and_promises_no_word(
     assert listening.call("GET", f"{listening.base}/emails/{email.pk}").json()["delivered_at"]
 
 
-def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, told: MailServer, client: smtplib.SMTP):
+def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
     email = sent(listening, to=[DANA, "a+b=c@x.example"])
     assert (email.delivered_at, events_of(email.pk)) == (None, ["message.sent"])
-    assert told.options == [
+    assert dsn_server.options == [
         *("RET=HDRS", f"ENVID={verp.envelope_id(email)}"),
         *("NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{DANA}"),
         *("NOTIFY=SUCCESS,FAILURE,DELAY", "ORCPT=rfc822;a+2Bb+3Dc@x.example"),
     ]
-    back = told.taken[0].mail_from
+    back = dsn_server.taken[0].mail_from
     assert (back, verp.email_id_in(back)) == (verp.return_address(email), email.pk)
     assert deliver(client, report(email, (DANA, *DELIVERED)), back, sender="") == 250
     assert events_of(email.pk) == ["message.sent"]
@@ -115,7 +115,7 @@ def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, told: Ma
 
 
 def test_notice_that_it_came_back_is_a_bounce_and_suppresses_who_is_gone(
-    listening: World, told: MailServer, client: smtplib.SMTP
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     kinds = {
         "hard_bounce": (*GONE, 550, [DANA]),
@@ -147,7 +147,7 @@ def test_notice_that_it_came_back_is_a_bounce_and_suppresses_who_is_gone(
 
 
 def test_report_that_a_recipient_could_have_written_is_told_and_suppresses_none_of_the_others(
-    listening: World, told: MailServer, client: smtplib.SMTP
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening, to=[DANA, EVE])
     back = verp.return_address(email)
@@ -160,7 +160,7 @@ def test_report_that_a_recipient_could_have_written_is_told_and_suppresses_none_
 
 
 def test_report_of_forwarded_mail_and_complaint_that_names_nobody_are_of_its_one_recipient(
-    listening: World, told: MailServer, client: smtplib.SMTP
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     for content, event in (
         (lambda email: report(email, ("dana@elsewhere.example", *GONE)), "message.bounced"),
@@ -173,7 +173,7 @@ def test_report_of_forwarded_mail_and_complaint_that_names_nobody_are_of_its_one
 
 
 def test_feedback_that_is_no_complaint_changes_nothing_and_an_automatic_reply_comes_to_the_mailbox(
-    listening: World, told: MailServer, client: smtplib.SMTP
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening)
     back = verp.return_address(email)
@@ -187,7 +187,9 @@ def test_feedback_that_is_no_complaint_changes_nothing_and_an_automatic_reply_co
     assert Email.objects.received().get().mailbox == email.mailbox
 
 
-def test_report_of_many_recipients_is_read_in_little_time(listening: World, told: MailServer, client: smtplib.SMTP):
+def test_report_of_many_recipients_is_read_in_little_time(
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+):
     email = sent(listening)
 
     def naming(count: int) -> Message:
@@ -206,7 +208,9 @@ def test_copy_that_arrives_is_no_delivery_to_whom_the_author_wrote(listening: Wo
     assert events_of(email.pk) == ["message.sent", "message.bounced"]
 
 
-def test_complaint_is_told_and_suppresses_whoever_complained(listening: World, told: MailServer, client: smtplib.SMTP):
+def test_complaint_is_told_and_suppresses_whoever_complained(
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+):
     email = sent(listening)
     arf = complaint(email, DANA, verp.return_address(email))
     assert deliver(client, arf, sender="fbl@mx.example") == 250
@@ -228,7 +232,7 @@ def test_report_without_return_address_is_believed_by_its_message_id_from_a_mail
     assert Email.objects.received().count() == 1
 
 
-def test_forged_report_is_refused_and_changes_nothing(listening: World, told: MailServer, client: smtplib.SMTP):
+def test_forged_report_is_refused_and_changes_nothing(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
     email, waiting = sent(listening, to=[DANA, "ann@northwind.example"]), listening.approved()
     back = verp.return_address(email)
     local, _, domain = back.partition("@")
@@ -246,7 +250,7 @@ def test_forged_report_is_refused_and_changes_nothing(listening: World, told: Ma
 
 
 def test_report_about_mail_that_is_just_being_handed_over_is_asked_for_again(
-    listening: World, told: MailServer, client: smtplib.SMTP
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = listening.approved()
     Email.objects.filter(pk=email.pk).update(
@@ -266,10 +270,10 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     """Point 1: what the desk previews for each name, in its keys and their types, is what a webhook gets."""
     for name in KNOWN:
         world.listen(name)
-    given = {"reason": "Checked.", "decided_by": "Ana Ferreira"}
+    fields = {"reason": "Checked.", "decided_by": "Ana Ferreira"}
     left, failing, rejected = world.held(to=[DANA, EVE]), world.held(), world.held()
-    assert [world.decide(one, **given).status_code for one in (left, failing)] == [200, 200]
-    assert world.decide(rejected, "reject", **given).status_code == 200
+    assert [world.decide(one, **fields).status_code for one in (left, failing)] == [200, 200]
+    assert world.decide(rejected, "reject", **fields).status_code == 200
     assert world.call("POST", f"{world.base}/emails/{world.held()}/cancel").status_code == 200
     mail_server.refuse = {EVE: "550 5.1.1 No such mailbox"}
     assert leave(left) == "sent"
@@ -284,9 +288,9 @@ def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     world.allow("*@northwind.example")
     assert world.send(to=["mallory@evil.example"]).status_code == 403
 
-    told = {one.event: json.loads(bytes(one.body)) for one in WebhookDelivery.objects.order_by("-pk")}
-    assert told.keys() == KNOWN - SPELLINGS[OPENED], "what nothing sends"
-    for name, real in told.items():
+    sent_bodies = {one.event: json.loads(bytes(one.body)) for one in WebhookDelivery.objects.order_by("-pk")}
+    assert sent_bodies.keys() == KNOWN - SPELLINGS[OPENED], "what nothing sends"
+    for name, real in sent_bodies.items():
         [(_, body, _)] = sample_bodies([name])
         shown = json.loads(body)
         assert types_of(shown) == types_of(real), name

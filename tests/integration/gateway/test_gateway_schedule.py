@@ -45,8 +45,12 @@ def test_time_of_scheduled_mail_moves_with_its_due_time(free: World):
 
 def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
     email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
-    told = edit(free, email, to=["new@x.example"], cc=[], bcc="b@x.example", subject="New", markdown="new words")
-    assert (told.status_code, told.json()["status"], told.json()["markdown"]) == (200, "scheduled", "new words")
+    response = edit(free, email, to=["new@x.example"], cc=[], bcc="b@x.example", subject="New", markdown="new words")
+    assert (response.status_code, response.json()["status"], response.json()["markdown"]) == (
+        200,
+        "scheduled",
+        "new words",
+    )
     email.refresh_from_db()
     assert (email.to, email.cc, email.bcc, email.subject) == (["new@x.example"], [], ["b@x.example"], "New")
     # What recipients would see must be what was asked for, not the HTML of the old text.
@@ -65,11 +69,11 @@ def test_mail_of_every_other_status_is_409(free: World):
 
 def test_mail_on_its_way_is_409(free: World):
     at_once = free.held()
-    late, taken, offered = scheduled(free), scheduled(free), scheduled(free)
+    late, leased, offered = scheduled(free), scheduled(free), scheduled(free)
     Email.objects.filter(pk=late.pk).update(send_at=timezone.now() - timedelta(seconds=1))
-    Email.objects.filter(pk=taken.pk).update(lease_until=Now() + timedelta(minutes=1))
+    Email.objects.filter(pk=leased.pk).update(lease_until=Now() + timedelta(minutes=1))
     Email.objects.filter(pk=offered.pk).update(data_attempted_at=Now())
-    for email in (at_once, late, taken, offered):
+    for email in (at_once, late, leased, offered):
         for fields in ({"send_at": LATER}, {"subject": "Other"}):
             assert edit(free, email, **fields).status_code == 409
     assert not AuditLogEntry.objects.filter(action__in=["email.edited", "email.rescheduled"]).exists()
@@ -95,15 +99,15 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
 
 
 def test_content_is_admitted_by_the_mode_of_now(free: World):
-    email, kept = scheduled(free), scheduled(free)
+    email, unchanged = scheduled(free), scheduled(free)
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
     assert edit(free, email, markdown="new words").json()["status"] == "pending_send_approval"
     email.refresh_from_db()
     assert (email.gated, email.oversight_mode, email.due_at) == (True, "gated_send", None)
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
-    assert edit(free, kept, markdown="new words").status_code == 403
-    kept.refresh_from_db()
-    assert (kept.status, kept.markdown) == (Status.SCHEDULED, "Hello")
+    assert edit(free, unchanged, markdown="new words").status_code == 403
+    unchanged.refresh_from_db()
+    assert (unchanged.status, unchanged.markdown) == (Status.SCHEDULED, "Hello")
 
 
 def test_new_recipients_must_be_on_the_restriction_list(free: World):
@@ -157,9 +161,9 @@ def test_edits_are_audited_by_the_names_of_their_fields(free: World):
 def test_edit_of_what_somebody_else_changed_meanwhile_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
     email, admit = scheduled(free), submission.admit
 
-    def overtaken(**given: Any) -> Any:
+    def overtaken(**arguments: Any) -> Any:
         Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
-        return admit(**given)
+        return admit(**arguments)
 
     monkeypatch.setattr(submission, "admit", overtaken)
     answer = edit(free, email, to=["new@x.example"])

@@ -39,8 +39,8 @@ def test_send_takes_recipients_in_every_shape(world: World):
         *("a@x.example", "a@x.example, b@x.example", "a@x.example,\n b@x.example", ["a@x.example"]),
         *(["Jane Doe <a@x.example>"], ["a@X.EXAMPLE."]),
     ):
-        kept = Email.objects.get(pk=world.held(to=to)).to
-        assert kept == ["a@x.example", "b@x.example"][: 2 if "," in to else 1], to
+        recipients = Email.objects.get(pk=world.held(to=to)).to
+        assert recipients == ["a@x.example", "b@x.example"][: 2 if "," in to else 1], to
 
 
 def test_send_html_only_keeps_html_and_makes_text_and_the_sweep_moves_on_what_a_crash_left(world: World):
@@ -100,11 +100,11 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
 
 def test_mode_that_was_overruled_is_told(world: World):
     """Point 7."""
-    for asked, told in (("autonomous", True), ("gated_send", False), (None, False)):
+    for asked, is_overruled in (("autonomous", True), ("gated_send", False), (None, False)):
         answer = world.send(**({"oversight_mode": asked} if asked else {}))
-        said = answer.json()
-        assert (answer.status_code, said["oversight_mode"]) == (202, "gated_send"), asked
-        assert (f"{world.mailbox.address}/request-upgrade" in said["message"]) is told, asked
+        body = answer.json()
+        assert (answer.status_code, body["oversight_mode"]) == (202, "gated_send"), asked
+        assert (f"{world.mailbox.address}/request-upgrade" in body["message"]) is is_overruled, asked
 
 
 @pytest.mark.proves("contract 16")
@@ -117,8 +117,8 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: Worl
         ("monitored", False, "autonomous", False),
     ):
         Mailbox.objects.update(oversight_mode=mailbox, allow_looser_per_call=looser)
-        told = world.send(oversight_mode=asked).json()
-        got = status_of(told["id"]), told["oversight_status"]
+        body = world.send(oversight_mode=asked).json()
+        got = status_of(body["id"]), body["oversight_status"]
         expected = (Status.PENDING_SEND_APPROVAL, "pending_approval") if held else (Status.SCHEDULED, "not_required")
         wrong += [(mailbox, looser, asked)] if got != expected else []
     assert wrong == []

@@ -45,13 +45,13 @@ def post(path, caller, **body):
 
 def solved(caller):
     """Solve a challenge by trying, as the clients do."""
-    given = post("account/challenge", caller).json()
+    challenge = post("account/challenge", caller).json()
     work = (
         number
-        for number in range(given["maxnumber"] + 1)
-        if hashlib.sha256(f"{given['salt']}{number}".encode()).hexdigest() == given["challenge"]
+        for number in range(challenge["maxnumber"] + 1)
+        if hashlib.sha256(f"{challenge['salt']}{number}".encode()).hexdigest() == challenge["challenge"]
     )
-    return {name: given[name] for name in ("algorithm", "challenge", "salt", "signature")} | {"number": next(work)}
+    return {name: challenge[name] for name in ("algorithm", "challenge", "salt", "signature")} | {"number": next(work)}
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ def test_account_is_made_by_the_code_that_was_mailed_once(mail_server: MailServe
     assert AuditLogEntry.objects.filter(action="account.signed_up").exists()
     assert post("confirm", caller, code=code).status_code == 404
     assert Client().get("/v1/slug-check/acme-shop", REMOTE_ADDR=caller).json()["available"] is False
-    taken = wish(caller)
-    assert (taken.status_code, taken.json()["suggestions"][0]) == (409, "acme-shop-2")
+    conflict = wish(caller)
+    assert (conflict.status_code, conflict.json()["suggestions"][0]) == (409, "acme-shop-2")
 
 
 def test_code_can_be_mailed_again_and_is_good_for_a_day(mail_server: MailServer, caller):

@@ -79,14 +79,14 @@ def test_message_to_a_suppressed_address_is_422_and_names_it(world: World, other
     suppress(world, "also@x.example")
     for field in ("to", "cc", "bcc"):
         answer = world.send(**{field: [DANA, "GONE+1@X.example", "also@x.example"]})
-        told = answer.json()
-        assert (answer.status_code, told["code"], told["field"]) == (422, "recipient_suppressed", field)
-        assert told["error"] == (
+        body = answer.json()
+        assert (answer.status_code, body["code"], body["field"]) == (422, "recipient_suppressed", field)
+        assert body["error"] == (
             f"{field}: GONE+1@x.example gets nothing from this account any more,"
             " because mail to it bounced or was called spam."
         )
-        assert told["hint"] == "Leave the recipient out, or have an admin key take it off the suppression list."
-        assert told["recipients"] == ["GONE+1@x.example", "also@x.example"]
+        assert body["hint"] == "Leave the recipient out, or have an admin key take it off the suppression list."
+        assert body["recipients"] == ["GONE+1@x.example", "also@x.example"]
     assert not Email.objects.exists()
     assert other.send(to=[GONE]).status_code == 202
     # A restriction is asked first.

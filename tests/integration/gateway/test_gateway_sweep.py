@@ -110,9 +110,9 @@ def test_two_backlogs_are_worked_off_in_turn_after_one_sweep(
     for one in (webhook, other):
         pile_up(one, TURNS + 2)
     work_off(monkeypatch)
-    told = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
+    served = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
     assert states() == {"delivered": 2 * TURNS + 4}
-    assert told[2 * TURNS :] in ([webhook.pk, other.pk] * 2, [other.pk, webhook.pk] * 2)
+    assert served[2 * TURNS :] in ([webhook.pk, other.pk] * 2, [other.pk, webhook.pk] * 2)
 
 
 def another_of(email: Email) -> Email:
@@ -177,10 +177,10 @@ def test_mail_without_a_mail_server_stands_before_nothing(world: World, settings
 
 
 def test_finished_deliveries_are_kept_for_thirty_days(world: World):
-    kept = {("delivered", 31): False, ("failed", 31): False, ("due", 31): True, ("delivered", 29): True}
-    rows = dict(zip(kept, pile_up(world.listen("oversight.pending"), len(kept)), strict=True))
+    remains = {("delivered", 31): False, ("failed", 31): False, ("due", 31): True, ("delivered", 29): True}
+    rows = dict(zip(remains, pile_up(world.listen("oversight.pending"), len(remains)), strict=True))
     for (state, days), pk in rows.items():
         ended = timezone.now() - timedelta(days=days)
         WebhookDelivery.objects.filter(pk=pk).update(state=Delivery.State(state), created_at=ended)
     sweeping.sweep(now=timezone.now())
-    assert {one: WebhookDelivery.objects.filter(pk=pk).exists() for one, pk in rows.items()} == kept
+    assert {one: WebhookDelivery.objects.filter(pk=pk).exists() for one, pk in rows.items()} == remains

@@ -71,9 +71,9 @@ def test_webhook_with_a_bad_field_is_neither_made_nor_moved(world: World):
     webhook = world.listen("oversight.pending")
     bad: list[dict[str, Any]] = [{"url": url} for url in NO_TARGETS]
     bad += [{"events": []}, {"events": ["message.exploded"]}]
-    taken = [fields for fields in bad if admin(world, "POST", "webhooks", **HOOK | fields).status_code != 422]
-    taken += [one for one in bad if admin(world, "PATCH", f"webhooks/{webhook.pk}", **one).status_code != 422]
-    assert taken == []
+    accepted = [fields for fields in bad if admin(world, "POST", "webhooks", **HOOK | fields).status_code != 422]
+    accepted += [one for one in bad if admin(world, "PATCH", f"webhooks/{webhook.pk}", **one).status_code != 422]
+    assert accepted == []
     assert admin(world, "POST", "webhooks", **HOOK, secret="short").status_code == 422
     assert admin(world, "PATCH", f"webhooks/{webhook.pk}", url=None).status_code == 422
     assert list(Webhook.objects.values_list("url", "events")) == [(webhook.url, webhook.events)]
@@ -100,9 +100,9 @@ def test_webhook_changes_its_address_events_and_mailbox_and_wakes(world: World):
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     body = {"url": "https://new.example.org/", "events": ["email.decided"], "mailbox_id": world.mailbox.address}
     path = f"webhooks/{webhook.pk}"
-    told = admin(world, "PATCH", path, **body).json()
-    assert (told["url"], told["events"], told["mailbox_id"]) == (body["url"], body["events"], world.mailbox.pk)
-    assert (told["is_active"], told["failures"], "secret" in told) == (True, 0, False)
+    updated = admin(world, "PATCH", path, **body).json()
+    assert (updated["url"], updated["events"], updated["mailbox_id"]) == (body["url"], body["events"], world.mailbox.pk)
+    assert (updated["is_active"], updated["failures"], "secret" in updated) == (True, 0, False)
     assert admin(world, "PATCH", path, mailbox_id=None).json()["mailbox_id"] is None
     assert AuditLogEntry.objects.filter(action="webhook.updated").count() == 2
 
@@ -152,13 +152,13 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
         assert rotate(world, webhook, **fields).status_code == 422, fields
     assert Webhook.objects.get().secret == "whsec_geheim"
 
-    told = rotate(world, webhook).json()
-    assert told["secret"] == told["signing_secret"] != "whsec_geheim"
+    rotated = rotate(world, webhook).json()
+    assert rotated["secret"] == rotated["signing_secret"] != "whsec_geheim"
     until = Webhook.objects.get().previous_until
     assert until is not None
     assert timedelta(hours=23) < until - timezone.now() <= timedelta(hours=24)
     now, following, body = signatures(world, hook_server)
-    assert (now, following) == (signed("whsec_geheim", body), signed(told["secret"], body))
+    assert (now, following) == (signed("whsec_geheim", body), signed(rotated["secret"], body))
     assert AuditLogEntry.objects.get(action="webhook.rotated").metadata == {"overlap_s": 86400}
     # Another one within the overlap keeps the secret that receivers know.
     newest_secret = rotate(world, webhook, overlap_s=60, secret="a secret of mine").json()["secret"]
@@ -184,8 +184,8 @@ def test_replay_sends_the_same_bytes_and_keeps_how_it_ended(
     hook_server.status = 200
     assert replay(other, delivery).status_code == 404
     assert admin(world, "POST", "webhook-deliveries/no-number/replay").status_code == 404
-    told = replay(world, delivery).json()
-    assert (told["status"], told["attempts"], told["event_id"]) == ("pending", 0, delivery.event_id)
+    replayed = replay(world, delivery).json()
+    assert (replayed["status"], replayed["attempts"], replayed["event_id"]) == ("pending", 0, delivery.event_id)
     assert replay(world, delivery).json()["code"] == "not_finished"
     deliveries.deliver(delivery_id=delivery.pk)
     assert hook_server.got[0][1] == hook_server.got[1][1]
