@@ -32,7 +32,7 @@ def delivered(discord, connection):
     return Delivery.objects.get()
 
 
-def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_deleted(discord, delivered, admin):
+def test_resent_card_is_edited_or_posted_again_if_it_was_deleted(discord, delivered, admin):
     again = resend(delivered.pk, admin.actor(surface="web"))
     assert (again.again_of, again.kind, again.card_id, again.state) == (delivered, "card", delivered.card_id, "due")
     drain(destination_id=delivered.destination_id)
@@ -47,7 +47,7 @@ def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_del
     assert len(discord.posts_in(1)) == 1
 
 
-def test_channel_that_discord_tells_is_known_by_its_id_until_the_address_is_another(delivered, admin):
+def test_channel_id_reported_by_discord_is_stored_until_the_address_changes(delivered, admin):
     destination = Destination.objects.get()
     assert destination.posts_in == "91"
     wanted = Settings(name=destination.name, privacy=destination.privacy, answers_channel="outreach")
@@ -60,7 +60,7 @@ def test_channel_that_discord_tells_is_known_by_its_id_until_the_address_is_anot
     assert destination.posts_in == "92"
 
 
-def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, admin, reviewer):
+def test_resending_is_refused_for_reviewers_and_for_disabled_destinations(delivered, admin, reviewer):
     with pytest.raises(NotResent, match="Only an admin"):
         resend(delivered.pk, reviewer.actor(surface="web"))
     Destination.objects.update(switched_off_at=Now())
@@ -73,7 +73,9 @@ def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, ad
     assert Delivery.objects.count() == 1
 
 
-def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, connection, admin, settings, caplog):
+def test_bot_posts_and_edits_with_its_token_which_is_never_logged(
+    upstream, discord, connection, admin, settings, caplog
+):
     settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = "a-bot's-token", f"{upstream.url}/api/v10"
     destination = Destination.objects.create(name="#desk", kind="discord_bot", channel="42")
     destination.routes.create(actions=list(HELD))
@@ -91,7 +93,7 @@ def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, 
     assert "token" not in last.answer + last.request + last.last_error + caplog.text
 
 
-def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connection):
+def test_event_waits_for_earlier_events_of_the_same_message(connection):
     destination = Destination.objects.create(name="program", kind="signed_webhook", url="https://program.example/hook")
     message, other = make_message(connection), make_message(connection)
     first, second, others = (
@@ -106,7 +108,7 @@ def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connec
 
 
 @pytest.mark.slow
-def test_destination_that_fails_twice_rests_and_the_others_wait_there_untried(discord, connection):
+def test_destination_that_fails_twice_pauses_and_its_other_deliveries_wait(discord, connection):
     destination = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9
     free = discord.destination(2, actions=HELD)

@@ -54,7 +54,7 @@ def kill(worker):
     held="Nothing is lost, a message's events come in their order, and a kill makes one post stand twice at most.",
 )
 @pytest.mark.django_db(transaction=True)
-def test_burst_loses_and_doubles_nothing(client, standin, monkeypatch):
+def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
     destinations = {number: standin.destination(number, actions=TOLD) for number in (WELL, DEAD, SLOW, LIMITED)}

@@ -105,7 +105,7 @@ WRONG = {
 }
 
 
-def test_only_addresses_of_webhooks_at_discord_or_an_allowed_origin_are_taken(settings):
+def test_only_webhook_addresses_at_discord_or_an_allowed_origin_are_accepted(settings):
     settings.OUTGOING_ALLOW = ["http://10.0.0.5:8080"]
     assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
     for host in ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com"):
@@ -183,7 +183,7 @@ def test_change_without_an_address_keeps_it_and_its_test_and_leads_to_a_page_of_
         assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
 
 
-def test_another_address_has_to_be_tested_anew_and_old_posts_are_left_alone(
+def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     signed_in, admin, connection, discord, destination
 ):
     changed(destination, tested_at="2026-11-20T10:00Z", failures=3, waits_until="2099-01-01T00:00Z")
@@ -206,7 +206,7 @@ def test_another_address_has_to_be_tested_anew_and_old_posts_are_left_alone(
     assert (call.method, call.path) == ("POST", f"{PATH}x?wait=true")
 
 
-def test_removed_destination_is_told_nothing_and_its_address_is_forgotten(
+def test_removed_destination_gets_no_deliveries_and_its_address_is_deleted(
     signed_in, admin, connection, discord, destination
 ):
     make_message(connection)
@@ -225,9 +225,7 @@ def test_removed_destination_is_told_nothing_and_its_address_is_forgotten(
 
 
 @pytest.mark.slow
-def test_every_act_turns_a_card_that_is_there_whatever_its_route_says_while_its_place_is_on(
-    connection, destination, monkeypatch
-):
+def test_every_action_updates_an_existing_card_while_its_destination_is_on(connection, destination, monkeypatch):
     message = make_message(connection)
     for action in CARD_ACTIONS:
         Delivery.objects.update(state="delivered")

@@ -20,7 +20,7 @@ HELD = ("message.held",)
 
 # The command seals first, and only what is committed can be sealed.
 @pytest.mark.django_db(transaction=True)
-def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord, connection, admin, signed_in):
+def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, connection, admin, signed_in):
     destination = discord.destination(1, actions=HELD, privacy="full")
     message, other = make_message(connection), make_message(connection)
     drain(destination_id=destination.pk)
@@ -48,7 +48,7 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
 
 
 @pytest.mark.parametrize("kind", ["card", pytest.param("event", marks=pytest.mark.slow)])
-def test_worker_that_is_sending_at_that_moment_brings_nothing_back(discord, connection, monkeypatch, kind):
+def test_worker_that_is_sending_during_an_erasure_restores_nothing(discord, connection, monkeypatch, kind):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     delivery = Delivery.objects.get()

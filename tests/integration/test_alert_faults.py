@@ -105,7 +105,7 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
     injected="Cards come faster than a bucket that headers tell of, and than a limit that nothing tells.",
     held="All are posted in order, as fast as both allow, and no answer is a 429.",
 )
-def test_limits_are_learnt_and_kept(connection, discord, monkeypatch):
+def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
     discord.bucket_limit, discord.channel_limit = (2, 0.2), (3, 0.2)
     monkeypatch.setattr(rates, "CHANNEL", 3)
     # Much longer than Discord's own window here: a post may arrive late.
@@ -123,7 +123,7 @@ def test_limits_are_learnt_and_kept(connection, discord, monkeypatch):
     injected="Answer after answer is one that Discord counts before it bans an address: here 429.",
     held="Far below Discord's number nothing goes there any more, by whatever webhook, until the ten minutes are over.",
 )
-def test_answers_that_lead_to_a_ban_stop_everything_early(connection, discord, monkeypatch):
+def test_responses_that_risk_a_ban_stop_all_sending_early(connection, discord, monkeypatch):
     monkeypatch.setattr(rates, "INVALID", 2)
     first, other = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
     discord.next["1"] = [asked_to_wait(0.1) for _ in range(2)]
@@ -146,7 +146,7 @@ def test_answers_that_lead_to_a_ban_stop_everything_early(connection, discord, m
     injected="A webhook was deleted (404), its token is refused (401), or it may not post (403).",
     held="It is asked once and switched off; admins see it in the app and the ledger; other channels have their card.",
 )
-def test_destination_that_is_gone_is_asked_once_and_costs_the_others_nothing(connection, discord):
+def test_destination_that_is_gone_is_called_once_and_delays_no_other(connection, discord):
     gone = {status: discord.destination(status, actions=HELD) for status in (401, 403, 404)}
     for status in gone:
         discord.next[str(status)] = [(status, {}, {"code": 10015})]
@@ -193,7 +193,7 @@ def die_after_the_post(monkeypatch, destination):
         *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("digest", "card", "answer", "notice", "shortened")),
     ],
 )
-def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
+def test_post_whose_worker_dies_appears_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
     destination = discord.destination(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
     if kind == "notice":
         record("connection.failing", actor=worker("test"), connection=connection.pk)
@@ -227,7 +227,7 @@ def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, conne
     injected="Discord refuses a card as it is (400).",
     held="A shortened form of it is posted at once; the next change is told in full again.",
 )
-def test_card_that_is_refused_is_told_in_a_shortened_form(client, connection, discord):
+def test_refused_card_is_posted_in_a_shortened_form(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     message = make_message(connection)
     discord.next["1"] = [(400, {}, {"code": 50035})]
@@ -248,7 +248,7 @@ def test_card_that_is_refused_is_told_in_a_shortened_form(client, connection, di
     injected="Many more messages are held at once than a channel takes cards.",
     held="One post stands for all of them and is edited in place; each is on its own post or on that one, never both.",
 )
-def test_burst_becomes_one_digest_that_is_edited_in_place(client, connection, discord):
+def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     # Its post may have left, so it stays on its own.
     discord.lost["1"] = 1
@@ -273,7 +273,7 @@ def test_burst_becomes_one_digest_that_is_edited_in_place(client, connection, di
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_small_bursts")
-def test_digest_that_somebody_deletes_is_not_posted_again(client, connection, discord):
+def test_deleted_digest_is_not_posted_again(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
     burst = [make_message(connection) for _ in range(3)]
     work_to_the_end()
@@ -303,7 +303,7 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connec
 
 
 @pytest.mark.slow
-def test_connection_is_told_of_again_where_somebody_deleted_its_card(connection, discord):
+def test_connection_card_is_posted_again_after_somebody_deleted_it(connection, discord):
     destination = discord.destination(1, actions=("connection.failing",))
     for action in ("connection.failing", "connection.recovered"):
         record(action, actor=worker("test"), connection=connection.pk)
@@ -314,7 +314,7 @@ def test_connection_is_told_of_again_where_somebody_deleted_its_card(connection,
     assert not Card.objects.get().removed
 
 
-def test_post_that_fails_is_logged_without_the_address_and_a_mistake_of_ours_blocks_nothing(
+def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_nothing(
     connection, discord, monkeypatch
 ):
     destination = discord.destination(1, actions=HELD)
@@ -341,7 +341,7 @@ def test_post_that_fails_is_logged_without_the_address_and_a_mistake_of_ours_blo
     assert Delivery.objects.get(pk=delivery.pk).state == "due"
 
 
-def test_limit_counts_towards_a_ban_where_it_is_ours_and_not_by_a_clock_of_redis_that_is_set_back(scope, monkeypatch):
+def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back_does_not(scope, monkeypatch):
     later = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "900", "X-RateLimit-Bucket": "b"}
     rates.learn(scope, status=200, headers=later)
     assert 800 < rates.take(scope) <= 900

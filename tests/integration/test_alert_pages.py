@@ -100,7 +100,7 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     assert [hidden for hidden in (b"whsec_", b"a-secret-path", b"an-event-key") if hidden in seen] == []
 
 
-def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in, admin):
+def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(signed_in, admin):
     client, actor = signed_in(admin), admin.actor(surface="web")
     client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]))
     first = Destination.objects.get()
@@ -121,7 +121,7 @@ def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
+def test_of_two_destinations_claiming_a_channel_at_once_one_is_refused(admin):
     wanted = Settings(name="Second", privacy="headers", answers_channel="#Support")
     with transaction.atomic():
         make_destination(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
@@ -139,7 +139,7 @@ def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
-def test_place_says_how_it_is_and_why():
+def test_destination_status_has_a_word_and_a_reason():
     soon = NOW + timedelta(seconds=1)
     for fields, word, reason in (
         ({}, "On", ""),
@@ -153,7 +153,7 @@ def test_place_says_how_it_is_and_why():
         assert (found.word, reason in found.reason, bool(found.until)) == (word, True, word == "Waiting"), fields
 
 
-def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection, monkeypatch):
+def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connection, monkeypatch):
     destination = make_destination(failures=2, waits_until=timezone.now() + timedelta(hours=2))
     Route.objects.create(destination=destination, actions=["message.held"])
     make_message(connection)
@@ -180,7 +180,7 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
 
 
-def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(connection):
+def test_preview_counts_the_same_actions_as_planning(connection):
     acts = held, elsewhere, sent = [
         SimpleNamespace(action=action, connection=key, mailbox=mailbox)
         for action, key, mailbox in (("message.held", 1, 7), ("message.held", 2, 9), ("message.sent", 1, 7))
@@ -277,7 +277,7 @@ def test_log_is_filtered_and_paged(signed_in, admin):
     assert (page.status_code, b"51 were given up" in page.content) == (200, True)
 
 
-def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_sent(signed_in, connection):
+def test_reviewer_sees_only_deliveries_of_visible_messages_and_no_request_bodies(signed_in, connection):
     destination = make_destination()
     sent = {"request": "the request", "answer": "the answer"}
     theirs = make_failed_delivery(destination, make_message(connection, subject="Of theirs"), **sent)
@@ -293,7 +293,7 @@ def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_se
 
 
 @pytest.mark.slow
-def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, connection):
+def test_scope_names_are_shown_only_to_people_who_can_see_them(signed_in, connection):
     destination, other = make_destination(), make_connection("other")
     mine, theirs = (
         Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
@@ -309,7 +309,7 @@ def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, connection)
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
 
 
-def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
+def test_admin_resends_one_or_all_failed_deliveries_once(signed_in, admin):
     destination = make_destination()
     first, second = (
         make_failed_delivery(destination, request='{"a": 1}', answer="<the answer"),
@@ -332,7 +332,7 @@ def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
 
 
 @pytest.mark.slow
-def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
+def test_delivery_that_cannot_be_resent_does_not_block_the_others(signed_in, admin, monkeypatch):
     monkeypatch.setattr("alerts.views.log.MAX_AGAIN", 1)
     removed = make_destination(removed_at=timezone.now(), switched_off_at=timezone.now())
     off, on = make_destination(switched_off_at=timezone.now()), make_destination()
@@ -351,7 +351,7 @@ def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monke
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
+def test_two_admins_resending_all_at_once_resend_each_delivery_once(admin):
     lost, actor = make_failed_delivery(make_destination()), admin.actor(surface="web")
     with transaction.atomic():
         resend(lost.pk, actor, unless_done=True)
@@ -365,7 +365,9 @@ def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
 
 
 @pytest.mark.slow
-def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_assert_max_num_queries):
+def test_lists_use_the_same_number_of_queries_for_more_rows(
+    signed_in, admin, connection, django_assert_max_num_queries
+):
     client, asked = signed_in(admin), []
     for number in (1, 5):
         for _ in range(number):

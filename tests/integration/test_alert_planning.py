@@ -100,7 +100,7 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
             assert on_cards == {about_of(action, entry=entry.pk, connection=connection.pk)}
 
 
-def test_what_alerts_do_is_not_planned_whatever_a_route_says(message):
+def test_actions_of_alerts_themselves_are_never_planned(message):
     assert set(ACTIONS) >= PLANNED_ACTIONS
     own = [one for one in ACTIONS if one.startswith(("alert.", "destination."))]
     assert not PLANNED_ACTIONS & set(own)
@@ -111,7 +111,7 @@ def test_what_alerts_do_is_not_planned_whatever_a_route_says(message):
     assert planned() == []
 
 
-def test_card_of_a_connection_turns_when_it_recovers(connection):
+def test_connection_card_is_updated_when_it_recovers(connection):
     make_destination(actions=["connection.failing"])
     act("connection.recovered", connection=connection)
     assert planned() == []
@@ -124,7 +124,7 @@ def test_card_of_a_connection_turns_when_it_recovers(connection):
     assert Delivery.objects.filter(state="due").count() == 1, "what waits shows what is true by then"
 
 
-def test_content_that_comes_late_turns_a_card_that_has_none_of_it_and_nothing_else(connection):
+def test_late_content_updates_only_cards_that_lack_it(connection):
     """Point 4: whatever the load, a card gets its buttons as soon as the content is there."""
     make_destination(actions=["message.held"])
     make_destination("inngest", ["message.held"])
@@ -141,7 +141,7 @@ def test_content_that_comes_late_turns_a_card_that_has_none_of_it_and_nothing_el
     assert {action for _, action, _ in planned()} == {"message.held"}
 
 
-def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(message):
+def test_mailbox_route_gets_its_messages_its_refusals_and_its_connection(message):
     connection, mine = message.connection, message.mailbox
     other = Mailbox.objects.create(connection=connection, upstream_id="mb2", address="other@yourteam.example")
     acts = ["message.sent", "message.refused_at_gate", "connection.failing"]
@@ -185,7 +185,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
     assert [action for _, action, _ in planned()] == list(ANSWERED)
 
 
-def test_channel_named_by_its_id_is_answered_once_by_who_is_mapped_to_it(message):
+def test_channel_named_by_its_id_is_answered_once_by_the_mapped_destination(message):
     first, second = (make_destination(posts_in="4711", answers_channel=name) for name in ("support", "sales"))
     for trigger, answering in (
         ({"discord_channel": "4711"}, first),
@@ -197,7 +197,7 @@ def test_channel_named_by_its_id_is_answered_once_by_who_is_mapped_to_it(message
         assert [one.destination for one in Delivery.objects.all()] == [answering], trigger
 
 
-def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
+def test_ids_follow_the_order_of_actions_and_each_action_is_planned_once(message):
     make_destination("inngest", ["message.approved", "message.sent", "message.delivered"])
     make_destination(answers_channel="outreach")
     Message.objects.update(trigger={"discord_channel": "outreach"})
@@ -211,7 +211,7 @@ def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
+def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
     make_destination(actions=["connection.failing", "connection.stale"])
     make_destination("inngest", ["connection.failing", "connection.stale"])
 
@@ -231,7 +231,7 @@ def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
 
 
 @pytest.mark.usefixtures("_no_patience")
-def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message, monkeypatch):
+def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(message, monkeypatch):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
     Message.objects.update(trigger={"discord_channel": "4711"})
@@ -258,7 +258,7 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
 
 
 @pytest.mark.usefixtures("_no_patience")
-def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_for(message, monkeypatch, admin):
+def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(message, monkeypatch, admin):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
     cards, program, off, answers = (
@@ -286,7 +286,7 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
 
 
-def test_message_that_nearly_expires_is_told_of_once_unless_it_is_decided(message, reviewer):
+def test_expiring_message_is_announced_once_unless_it_is_decided(message, reviewer):
     entries = Entry.objects.filter(action="message.expiring", message=message.public_id)
     for minutes, of, expected in ((59, 24, 1), (61, 24, 0), (7, 1, 0), (-1, 1, 0)):
         left = timedelta(minutes=minutes)
@@ -303,7 +303,7 @@ def test_message_that_nearly_expires_is_told_of_once_unless_it_is_decided(messag
     assert [(action, about) for _, action, about in planned()] == [("message.expiring", message.pk)]
 
 
-def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell_unless_a_person_put_it_away(connection):
+def test_stale_connection_is_announced_once_per_outage_unless_it_is_paused(connection):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=9))
     assert tell_of_staleness() == 0
     for spell in (1, 2):

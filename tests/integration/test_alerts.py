@@ -95,7 +95,9 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
 
 
 @pytest.mark.slow
-def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):
+def test_card_of_a_message_that_was_sent_anyway_says_so_whatever_was_decided_since(
+    client, connection, discord, reviewer
+):
     message = factories.make_message(connection)
     approve = decide(message, reviewer).decision
     Decision.objects.update(state="withdrawn", attempt=1, may_have_left=True)
@@ -110,7 +112,7 @@ def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(cli
 
 
 @pytest.mark.django_db(transaction=True)
-def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, discord, destination):
+def test_action_that_commits_while_its_card_is_being_sent_is_shown(client, connection, discord, destination):
     message = make_message(connection)
     waiting = Delivery.objects.get()
     with transaction.atomic():
@@ -124,7 +126,7 @@ def test_act_that_commits_while_its_card_is_taken_is_shown(client, connection, d
 
 
 @pytest.mark.django_db(transaction=True)
-def test_destination_is_in_the_hands_of_one_worker(connection, discord, destination):
+def test_destination_is_served_by_one_worker_at_a_time(connection, discord, destination):
     make_message(connection)
     first = Delivery.objects.get()
     second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
@@ -138,9 +140,7 @@ def test_destination_is_in_the_hands_of_one_worker(connection, discord, destinat
     assert discord.calls == []
 
 
-def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other_and_one_of_too_many_is_given_up(
-    connection, discord, destination
-):
+def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_many(connection, discord, destination):
     Destination.objects.update(url=f"{destination.url}?thread_id=42")
     make_message(connection)
     first = Delivery.objects.get()
@@ -154,7 +154,7 @@ def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other_and_one_of_to
     assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 
 
-def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, destination):
+def test_unreadable_retry_after_is_a_short_wait(connection, discord, destination):
     make_message(connection)
     for body in ({"retry_after": float("nan")}, {}):
         discord.next["1"] = [(429, {}, body)]
@@ -164,7 +164,7 @@ def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, destinatio
         Destination.objects.update(waits_until=None)
 
 
-def test_answer_with_an_id_that_is_none_is_not_built_into_an_address(connection, discord, destination):
+def test_invalid_id_in_a_response_is_not_used_in_an_address(connection, discord, destination):
     make_message(connection)
     for one in ("1" * 100, "../../../users/1", {"a": 1}):
         discord.next["1"] = [(200, {}, {"id": one})]

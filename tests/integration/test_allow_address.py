@@ -47,7 +47,7 @@ def test_page_says_which_entry_allows_a_recipient_and_who_is_off_the_list(signed
 
 
 @pytest.mark.slow
-def test_page_says_that_a_list_only_watches_and_nothing_where_there_is_none(signed_in, reviewer, connection):
+def test_page_says_that_a_list_only_monitors_and_nothing_without_a_list(signed_in, reviewer, connection):
     client, message = signed_in(reviewer), make_message(connection)
     page = page_of(client, message)
     assert "allowed by" not in page
@@ -59,7 +59,7 @@ def test_page_says_that_a_list_only_watches_and_nothing_where_there_is_none(sign
     assert 'value="approve"' in page
 
 
-def test_refused_approve_offers_an_admin_to_allow_the_address_who_decides_then(signed_in, keeper, connection):
+def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, keeper, connection):
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com", connection=connection)
     client = signed_in(keeper)
@@ -95,7 +95,7 @@ def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, conn
 
 
 @pytest.mark.slow
-def test_what_no_entry_can_name_by_itself_is_not_offered(signed_in, keeper, connection):
+def test_address_that_no_entry_can_name_is_not_offered(signed_in, keeper, connection):
     message = make_message(connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"])
     make_list()
     page = page_of(signed_in(keeper), message)
@@ -106,7 +106,7 @@ def test_what_no_entry_can_name_by_itself_is_not_offered(signed_in, keeper, conn
 
 
 @pytest.mark.slow
-def test_sheet_says_it_too_and_approves_nothing_that_is_off_the_list(signed_in, reviewer, connection):
+def test_sheet_shows_it_too_and_approves_nothing_that_is_off_the_list(signed_in, reviewer, connection):
     message = make_message(connection)
     fine = make_message(connection, to_addresses=["bo@acme.com"], subject="fine")
     make_list("acme.com")

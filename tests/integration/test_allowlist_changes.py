@@ -59,7 +59,7 @@ def test_change_makes_one_version_with_before_and_after_of_each_entry(root):
     assert AllowEntry.objects.get(pattern="ana@x.example").removed_at is not None
 
 
-def test_each_change_is_in_the_ledger_once_in_its_own_words(root, connection):
+def test_each_change_is_in_the_ledger_once(root, connection):
     here = ListScope(connection=connection.pk)
     change(root, "acme.com", scope=here, mode="enforce")
     change(root, scope=here, version=1, mode="monitor")
@@ -76,7 +76,7 @@ def test_each_change_is_in_the_ledger_once_in_its_own_words(root, connection):
     assert third.detail.fields["added"].endswith("c49.example and 10 more")
 
 
-def test_who_changes_nothing_makes_no_version_and_who_was_overtaken_is_told(root, admin):
+def test_change_without_effect_makes_no_version_and_a_stale_change_is_refused(root, admin):
     change(root, WantedEntry("acme.com", note="x"))
     made = change(root, WantedEntry("ACME.com.", note="x"), version=1, mode="off", remove=["nobody.example"])
     assert (made.version, AllowChange.objects.count(), GateList.objects.count()) == (1, 1, 0)
@@ -88,21 +88,21 @@ def test_who_changes_nothing_makes_no_version_and_who_was_overtaken_is_told(root
     assert patterns(error.value.current) == ["acme.com", "b.example"]
 
 
-def test_entry_that_nobody_could_write_today_is_taken_out(root):
+def test_entry_that_would_be_invalid_today_can_be_removed(root):
     made = change(root, "acme.com")
     AllowEntry.objects.create(allowlist=made, pattern="eve%evil.example@acme.com", added_by=root)
     assert patterns(change(root, version=1, remove=["eve%evil.example@acme.com"])) == ["acme.com"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_change_one_version_at_once_one_does(root, connection):
+def test_of_many_concurrent_changes_to_one_version_one_succeeds(root, connection):
     found = at_once(*(lambda number=number: change(root, f"c{number}.example") for number in range(4)))
     assert sorted(type(one).__name__ for one in found) == ["Allowlist", *["StaleAllowlist"] * 3]
     assert (Allowlist.objects.get().version, AllowEntry.objects.count()) == (1, 1)
     assert GateList.objects.get().wanted == 1
 
 
-def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, connection, monkeypatch):
+def test_change_is_queued_for_the_gate_of_every_affected_mailbox_and_no_other(root, connection, monkeypatch):
     enqueued = []
     monkeypatch.setattr("policy.allowlists.changes.enqueue", lambda task, key: enqueued.append(task))
     other = make_connection("other")
@@ -118,7 +118,7 @@ def test_gates_of_every_mailbox_concerned_are_to_get_it_and_no_others(root, conn
     assert enqueued == ["approvals.tasks.push_lists"] * 3
 
 
-def test_change_that_cannot_be_made_says_so_and_leaves_nothing(root):
+def test_invalid_change_is_refused_and_changes_nothing(root):
     for put, fields, sentence in (
         (["*.com"], {}, "is none of name@domain"),
         (["a@acme.com@evil.io"], {}, "is none of name@domain"),
@@ -131,7 +131,7 @@ def test_change_that_cannot_be_made_says_so_and_leaves_nothing(root):
     assert not Allowlist.objects.exists()
 
 
-def test_only_an_admin_of_all_that_a_list_is_for_changes_it(connection):
+def test_only_an_admin_of_the_whole_scope_of_a_list_changes_it(connection):
     mailbox = connection.mailboxes.get()
     scopes = {
         "everything": ListScope(),
@@ -157,7 +157,7 @@ def allow(person, mailbox, address="Dana@Northwind.example", **more):
     return allow_for_days(address=address, mailbox=mailbox.pk, actor=person.actor(surface="web"), **more)
 
 
-def test_allowing_for_days_ends_by_itself_and_has_an_owner(root, connection):
+def test_temporary_entry_expires_and_has_an_owner(root, connection):
     make_list()
     made = allow(root, connection.mailboxes.get(), days=2)
     entry = AllowEntry.objects.get()
@@ -175,7 +175,7 @@ def test_allowing_for_days_ends_by_itself_and_has_an_owner(root, connection):
     assert AllowEntry.objects.get().expires_at > timezone.now()
 
 
-def test_allowing_says_why_it_cannot_be_done_and_changes_nothing(root, connection):
+def test_refused_temporary_entry_says_why_and_changes_nothing(root, connection):
     mailbox = connection.mailboxes.get()
     with pytest.raises(AllowlistNotAllowed, match="No allowlist is in force"):
         allow(root, mailbox)

@@ -31,7 +31,7 @@ def bring(client, text, how="add"):
     return client.post(f"{ALL}import/check/", {"file": upload, "how": how})
 
 
-def test_file_as_a_program_writes_it_is_read():
+def test_files_in_common_csv_dialects_are_read():
     for name, text in {
         "crlf": "pattern,note\r\nx.example,The fair\r\n",
         "semicolons": "pattern;note\nx.example;The fair\n",
@@ -62,7 +62,7 @@ def test_file_that_cannot_be_read_says_why(monkeypatch):
             read(text)
 
 
-def test_rows_that_are_wrong_are_told_by_their_line_and_the_others_count():
+def test_invalid_rows_are_reported_by_line_and_the_others_count():
     text = (
         "pattern,note,owner,expires_at\n"
         'a.example,"two\nlines",ana@x.example,2026-12-31\n'
@@ -88,7 +88,7 @@ def test_rows_that_are_wrong_are_told_by_their_line_and_the_others_count():
 
 
 @pytest.mark.slow
-def test_import_is_previewed_then_saved_and_tells_what_was_left_out(signed_in, admin, connection):
+def test_import_is_previewed_then_saved_and_lists_what_was_left_out(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example", note="Before")
     client = signed_in(admin)
     shown = bring(client, "pattern,note\nnew.example,The fair\nkept.example,After\n*.com,\n")
@@ -101,7 +101,7 @@ def test_import_is_previewed_then_saved_and_tells_what_was_left_out(signed_in, a
 
 
 @pytest.mark.slow
-def test_import_that_replaces_takes_out_what_it_does_not_name_also_what_came_meanwhile(signed_in, admin, connection):
+def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example")
     client = signed_in(admin)
     shown = bring(client, "pattern\nkept.example\nnew.example\n", how="replace")
@@ -113,7 +113,7 @@ def test_import_that_replaces_takes_out_what_it_does_not_name_also_what_came_mea
     assert patterns() == ["kept.example", "new.example"]
 
 
-def test_file_that_is_missing_or_replaces_without_being_understood_whole_is_refused(signed_in, admin):
+def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, admin):
     assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
     answer = bring(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
     assert answer.status_code == 422
@@ -181,7 +181,7 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
     assert [one.note for one in read(raw).put] == expected
 
 
-def test_reading_is_bounded_by_what_a_form_may_be(signed_in, admin, monkeypatch):
+def test_reading_is_limited_to_the_maximum_size_of_a_form(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
     answer = bring(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
     assert (answer.status_code, "several parts" in text_of(answer)) == (422, True)

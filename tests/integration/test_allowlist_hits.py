@@ -22,7 +22,7 @@ def hits():
     return dict(AllowEntry.objects.values_list("pattern", "hits"))
 
 
-def test_entry_is_counted_once_a_message_and_only_the_one_that_let_it_through(connection):
+def test_hit_is_counted_once_per_message_and_only_for_the_matching_entry(connection):
     make_list("acme.com", "ana@acme.com", "evil.io", "*.acme.com")
     make_message(connection, to_addresses=["bo@acme.com", "cy@acme.com"], cc=["ana@acme.com"])
     make_message(connection, to_addresses=["dee@acme.com"], subject="second")
@@ -33,7 +33,7 @@ def test_entry_is_counted_once_a_message_and_only_the_one_that_let_it_through(co
     assert hits()["acme.com"] == 2
 
 
-def test_nothing_is_counted_for_tests_received_mail_and_what_is_not_fetched(connection):
+def test_no_hits_are_counted_for_tests_received_mail_and_unfetched_messages(connection):
     make_list("acme.com")
     to = {"to_addresses": ["bo@acme.com"]}
     make_message(connection, sandbox=True, subject="test", **to)
@@ -44,7 +44,7 @@ def test_nothing_is_counted_for_tests_received_mail_and_what_is_not_fetched(conn
     assert Message.objects.get(hits_counted_at=None) == waiting
 
 
-def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(connection):
+def test_hits_of_expired_or_removed_entries_and_of_disabled_lists_are_not_counted(connection):
     make_list("acme.com", mode="off")
     make_list("bo@acme.com", "*.acme.com", connection=connection)
     AllowEntry.objects.filter(pattern="bo@acme.com").update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -56,7 +56,7 @@ def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(co
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_two_that_count_at_once_count_each_message_once(connection):
+def test_two_concurrent_counts_count_each_message_once(connection):
     make_list("acme.com")
     for number in range(3):
         make_message(connection, to_addresses=["bo@acme.com"], subject=f"letter {number}")
@@ -87,7 +87,7 @@ def known(connection):
     return contacts_among([connection.pk], addresses).get(connection.pk)
 
 
-def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_compare(connection, upstream, read):
+def test_contacts_are_stored_as_the_read_key_lists_them_in_normalized_form(connection, upstream, read):
     assert known(connection) is None
     assert read("Ana@ACME.com", "x@bücher.example", "no address") == "read"
     assert upstream.keys[-1] == "mm_live_read"
@@ -96,7 +96,7 @@ def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_com
     assert known(connection) == {"eve@evil.io"}
 
 
-def test_contacts_that_cannot_be_read_stay_as_they_were_for_a_day_and_are_none_then(connection, upstream, read):
+def test_unreadable_contacts_stay_for_a_day_and_are_then_deleted(connection, upstream, read):
     read("ana@acme.com")
     for answer in ((500, {}), (403, {"error": "scope"}), (200, {"contacts": "x"}), (200, b"no json")):
         upstream.answers[CONTACTS] = answer
@@ -106,7 +106,7 @@ def test_contacts_that_cannot_be_read_stay_as_they_were_for_a_day_and_are_none_t
     assert known(connection) is None
 
 
-def test_contacts_of_an_account_without_its_read_key_are_not_known_any_more(connection, read, monkeypatch):
+def test_contacts_of_an_account_are_dropped_with_its_read_key(connection, read, monkeypatch):
     read("ana@acme.com")
     Connection.objects.update(read_key="")
     make_connection("never")

@@ -63,9 +63,7 @@ def list_for(person, scope="all", kind="restriction"):
     return find_list(scope, kind, person.actor(surface="web"))
 
 
-def test_preview_says_what_would_change_and_saving_it_does_that_and_tells_the_gates_and_the_ledger(
-    signed_in, admin, connection
-):
+def test_preview_shows_the_change_and_saving_applies_it_and_notifies_gates_and_ledger(signed_in, admin, connection):
     changed(admin, "northwind.example", note="Customers")
     GateList.objects.update(pushed=1)
     client = signed_in(admin)
@@ -90,7 +88,7 @@ def test_preview_says_what_would_change_and_saving_it_does_that_and_tells_the_ga
 
 
 @pytest.mark.slow
-def test_mode_is_set_the_same_way_and_an_empty_list_in_force_is_warned_of(signed_in, admin, connection):
+def test_mode_is_set_the_same_way_and_an_enforced_empty_list_shows_a_warning(signed_in, admin, connection):
     client = signed_in(admin)
     shown = preview(client, mode="enforce")
     assert missing(shown, "No entry would be live: everybody is refused", "Off → Enforce") == []
@@ -99,7 +97,7 @@ def test_mode_is_set_the_same_way_and_an_empty_list_in_force_is_warned_of(signed
     assert Entry.objects.filter(action="allowlist.mode_set").count() == 1
 
 
-def test_somebody_who_was_faster_is_shown_and_the_change_is_kept(signed_in, admin, connection):
+def test_concurrent_change_is_shown_and_the_own_edit_is_preserved(signed_in, admin, connection):
     client = signed_in(admin)
     shown = preview(client, lines="dana@x.example")
     rival = make_person("eve@yourteam.example", "Eve Rival", "admin")
@@ -115,7 +113,7 @@ def test_somebody_who_was_faster_is_shown_and_the_change_is_kept(signed_in, admi
     assert patterns() == ["dana@x.example", "rival.example"]
 
 
-def test_packet_is_good_for_its_list_and_its_person_alone(signed_in, admin, connection):
+def test_signed_preview_is_valid_only_for_its_list_and_its_person(signed_in, admin, connection):
     other = make_person("eve@yourteam.example", "Eve", "admin")
     at, actor = list_for(admin), admin.actor(surface="web")
     packet = pack(Draft(put=(WantedEntry("dana@x.example"),)), at, actor)
@@ -127,7 +125,7 @@ def test_packet_is_good_for_its_list_and_its_person_alone(signed_in, admin, conn
     assert patterns() == []
 
 
-def test_what_is_wrong_stands_at_its_field_and_what_was_typed_is_kept(signed_in, admin):
+def test_errors_are_shown_at_their_fields_and_the_input_is_preserved(signed_in, admin):
     at = list_for(admin)
     for fields, field, words in (
         ({"lines": ""}, "lines", "Name at least one"),
@@ -149,7 +147,7 @@ def test_what_is_wrong_stands_at_its_field_and_what_was_typed_is_kept(signed_in,
 
 
 @pytest.mark.slow
-def test_taking_out_is_shown_first_and_kept_with_its_hits(signed_in, admin, connection):
+def test_removal_is_previewed_and_recorded_with_its_hits(signed_in, admin, connection):
     changed(admin, "a.example", "b.example")
     AllowEntry.objects.filter(pattern="a.example").update(hits=3, last_hit_at=timezone.now())
     client = signed_in(admin)
@@ -202,7 +200,7 @@ def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
 
 
 @pytest.mark.slow
-def test_more_lists_and_entries_ask_no_more_questions(signed_in, admin, connection):
+def test_more_lists_and_entries_use_the_same_number_of_queries(signed_in, admin, connection):
     changed(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
     client = signed_in(admin)
 
@@ -220,7 +218,7 @@ def test_more_lists_and_entries_ask_no_more_questions(signed_in, admin, connecti
     assert (many[0] <= few[0], many[1] <= few[1], max(few) <= 30) == (True, True, True)
 
 
-def test_whoever_is_no_admin_of_a_list_reads_it_and_changes_nothing(signed_in, admin, connection):
+def test_only_admins_of_a_list_change_it_and_others_read_it(signed_in, admin, connection):
     changed(admin, "a.example")
     client = signed_in(make_person("x@yourteam.example", "X", "admin", mailbox=connection.mailboxes.get()))
     page = client.get(ALL).content.decode()
@@ -231,7 +229,7 @@ def test_whoever_is_no_admin_of_a_list_reads_it_and_changes_nothing(signed_in, a
     assert patterns() == ["a.example"]
 
 
-def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in, connection):
+def test_url_of_an_invalid_or_invisible_list_is_404(signed_in, connection):
     mailbox = connection.mailboxes.get()
     person = make_person("m@yourteam.example", "M", "admin", connection=connection, mailbox=mailbox)
     assert may_change(person.actor(surface="web"), ListScope(mailbox=mailbox.pk))
@@ -243,7 +241,7 @@ def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in,
 
 
 @pytest.mark.slow
-def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection):
+def test_status_at_the_gate_is_described_in_words(signed_in, admin, connection):
     changed(admin, "a.example")
 
     def status(**fields):
@@ -253,7 +251,8 @@ def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection
 
     assert status() == (
         "Only here",
-        "This connection has no admin key. The list is enforced here when somebody decides, and again when it goes out.",
+        "This connection has no admin key. "
+        "The list is enforced here when somebody decides, and again when it goes out.",
     )
     connection.admin_key = "mm_live_admin"
     connection.save(update_fields=["admin_key"])
@@ -271,7 +270,7 @@ def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection
 
 
 @pytest.mark.slow
-def test_history_tells_who_changed_what_from_what(signed_in, admin):
+def test_history_shows_who_changed_what_from_which_value(signed_in, admin):
     changed(admin, "a.example", note="First")
     changed(admin, "a.example", note="Second", mode="enforce")
     assert missing(

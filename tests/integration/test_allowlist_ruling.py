@@ -57,7 +57,7 @@ def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, r
     assert decide(message, reviewer, "reject", "not to them").decision.outcome == "reject"
 
 
-def test_entries_of_all_lists_that_apply_count_together_and_those_of_other_places_not(connection, reviewer):
+def test_entries_of_all_applicable_lists_are_combined_and_others_are_ignored(connection, reviewer):
     message, other = make_message(connection), make_connection("other")
     second = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
     for elsewhere in ({"connection": other}, {"mailbox": other.mailboxes.get()}, {"mailbox": second}):
@@ -151,7 +151,7 @@ def test_mode_contacts_lets_known_contacts_through_and_says_when_nobody_could_re
     assert of(message, reviewer).may_approve
 
 
-def test_entry_and_message_end_at_that_instant(connection, reviewer):
+def test_entry_and_message_expire_exactly_at_their_time(connection, reviewer):
     message, at = make_message(connection), clock()
     make_list("northwind.example")
     actor, before = reviewer.actor(surface="web"), at - timedelta(microseconds=1)
@@ -240,7 +240,7 @@ def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(approved, r
     assert "is on no allowlist" in decision.explanation
 
 
-def test_whose_program_or_command_started_it_may_not_approve_it_and_everybody_else_may(
+def test_author_of_a_message_by_program_or_command_may_not_approve_it_but_others_may(
     connection, reviewer, second_reviewer
 ):
     by_program = make_message(connection, sent_by_key="key_7")
@@ -283,7 +283,7 @@ def consistent_rulings(messages, person):
     return found
 
 
-def test_rulings_of_many_are_those_of_each(connection, reviewer, auditor):
+def test_rulings_of_many_messages_equal_those_of_each_message(connection, reviewer, auditor):
     names = ["a" * 100, "b.pdf", "c.pdf", "d.pdf"]
     files = [{"filename": name, "content_type": "application/pdf", "size": 1} for name in names]
     messages = {
@@ -336,7 +336,7 @@ def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer
 
 
 @pytest.mark.django_db(transaction=True)
-def test_message_under_a_verdicts_lock_still_takes_rows_about_it(connection, reviewer):
+def test_message_locked_by_a_verdict_still_accepts_related_rows(connection, reviewer):
     message, destination = make_message(connection), Destination.objects.create()
     with transaction.atomic():
         lock_visible(message.public_id, actor=reviewer.actor(surface="web"))
@@ -345,7 +345,7 @@ def test_message_under_a_verdicts_lock_still_takes_rows_about_it(connection, rev
         assert [type(one) for one in results] == [Card]
 
 
-def test_finding_tells_who_was_off_the_list_when_the_message_was_read(connection, reviewer):
+def test_finding_names_recipients_off_the_list_when_the_message_was_read(connection, reviewer):
     make_list("acme.com")
     message = make_message(connection, to_addresses=["bo@acme.com"], cc=["Dana <dana@northwind.example>"])
     assert (message.rules, message.risk_level) == (["off_allowlist"], "high")
@@ -358,7 +358,7 @@ def test_finding_tells_who_was_off_the_list_when_the_message_was_read(connection
     assert make_message(connection, to_addresses=["bo@acme.com"], subject="fine").rules == []
 
 
-def test_list_keeps_nobody_from_undoing_and_sends_no_approval_of_unknown_outcome_again(connection, reviewer):
+def test_list_does_not_block_undo_and_unconfirmed_approvals_are_not_repeated(connection, reviewer):
     message, actor = make_message(connection), reviewer.actor(surface="web")
     decide(message, reviewer)
     make_list()

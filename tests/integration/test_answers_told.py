@@ -60,7 +60,7 @@ def is_forgotten(row):
     return (row.token, row.options, row.answer) == ("", "", "")
 
 
-def test_answer_of_a_press_that_was_put_off_is_patched_to_discord_once(discord, message):
+def test_response_to_a_deferred_press_is_patched_to_discord_once(discord, message):
     row = defer(message)
     assert judged(row) == "approve"
     [(method, path, body, authorization)] = discord.calls
@@ -76,7 +76,7 @@ def test_answer_of_a_press_that_was_put_off_is_patched_to_discord_once(discord, 
     assert len(discord.calls) == 1
 
 
-def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_judged_twice(discord, message):
+def test_failed_patch_is_retried_with_the_same_text_and_nothing_is_decided_twice(discord, message):
     row = defer(message)
     limited = {"message": "You are being rate limited.", "retry_after": 100.2, "global": False}
     discord.next.append((429, {"Retry-After": "101"}, limited))
@@ -94,9 +94,7 @@ def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_jud
     assert Entry.objects.count() == entries
 
 
-def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord_never_takes_ends(
-    discord, message, caplog
-):
+def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dropped(discord, message, caplog):
     judged(defer(message, "reject"))
     assert "press again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
@@ -112,7 +110,7 @@ def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord
 
 
 @pytest.mark.parametrize("is_judged", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, message, is_judged):
+def test_nothing_is_decided_or_answered_after_fifteen_minutes(discord, message, is_judged):
     row = defer(message)
     if is_judged:
         discord.status = 503
@@ -124,7 +122,7 @@ def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, 
     assert is_forgotten(row)
 
 
-def test_fault_of_the_desk_is_told_once_and_logged(discord, message, caplog):
+def test_internal_error_is_reported_once_and_logged(discord, message, caplog):
     Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
     assert judged(defer(message)) == "fault"
     assert "went wrong in the desk itself" in discord.shown[TOKEN]

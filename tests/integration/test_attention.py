@@ -91,7 +91,7 @@ def make_event(connection, result="poison", body=b"{", **fields):
     )  # fmt: skip
 
 
-def test_question_of_the_count_is_kept_without_a_time_or_a_row_in_it(connection, django_assert_num_queries):
+def test_cached_count_statement_contains_no_time_and_no_row(connection, django_assert_num_queries):
     scopes = (Scope(Role.ADMIN, connection=connection.pk), Scope(Role.REVIEWER, connection=connection.pk, mailbox=1))
     attention._count.cache_clear()
     with django_assert_num_queries(0):
@@ -111,7 +111,7 @@ DOUBTS = {
 }
 
 
-def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_not(
+def test_unconfirmed_decision_is_listed_with_its_action_and_a_healthy_one_is_not(
     signed_in, reviewer, connection, press, django_assert_max_num_queries
 ):
     decisions = [
@@ -128,7 +128,7 @@ def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_no
     assert Entry.objects.filter(action="message.asked_about", message=unknown.message.public_id).count() == 1
 
 
-def test_what_ends_by_itself_needs_nobody_until_it_should_have_ended(reviewer, connection):
+def test_item_that_resolves_itself_is_listed_only_once_it_is_overdue(reviewer, connection):
     message = make_message(connection)
     for fields in DOUBTS.values():
         with rolled_back():
@@ -148,9 +148,7 @@ def receive_event(connection, message, name, **fields):
 
 
 @pytest.mark.parametrize("approvals", [10, pytest.param(50, marks=pytest.mark.slow)])
-def test_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nobody(
-    reviewer, admin, connection, approvals
-):
+def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(reviewer, admin, connection, approvals):
     """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
     complete = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
@@ -171,7 +169,7 @@ def test_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nob
     assert (found(admin), WebhookEvent.objects.to_look_at().count()) == ([], 0)
 
 
-def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_that_does_not_settle_it(admin, upstream):
+def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_settle_it(admin, upstream):
     connection = make_connection("asked", api_url=upstream.url, complete_as_of=NOW)
     Connection.objects.update(complete_as_of=Now())
     message = make_message(connection)
@@ -203,9 +201,7 @@ def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_t
 
 
 @pytest.mark.slow
-def test_message_that_multimail_does_not_hold_is_asked_about_although_its_decision_waits_for_a_person(
-    reviewer, connection, press
-):
+def test_message_missing_upstream_is_checked_although_its_decision_waits_for_a_person(reviewer, connection, press):
     messages = {state: make_message(connection) for state in ("unattributed", "withdrawn")}
     for state, message in messages.items():
         decide(message, reviewer, state)
@@ -215,7 +211,7 @@ def test_message_that_multimail_does_not_hold_is_asked_about_although_its_decisi
         assert press(reviewer, f"/attention/{message.public_id}/look/") == [("ask_about", message.pk)]
 
 
-def test_refusal_and_overdue_message_are_listed_until_they_are_decided_anew(reviewer, connection):
+def test_refused_and_overdue_messages_are_listed_until_they_are_decided_again(reviewer, connection):
     message = make_message(connection)
     with rolled_back():
         decide(message, reviewer, "refused")
@@ -229,7 +225,7 @@ def test_refusal_and_overdue_message_are_listed_until_they_are_decided_anew(revi
 
 
 @pytest.mark.slow
-def test_auditor_sees_what_is_stuck_and_is_offered_nothing(signed_in, auditor, reviewer, connection):
+def test_auditor_sees_stuck_items_without_actions(signed_in, auditor, reviewer, connection):
     decide(make_message(connection), reviewer, "unknown")
     make_event(connection)
     assert [one.act for one in found(auditor)] == [None, None]
@@ -239,7 +235,7 @@ def test_auditor_sees_what_is_stuck_and_is_offered_nothing(signed_in, auditor, r
     assert "<form" not in page.partition('id="attention"')[2].partition("</section>")[0]
 
 
-def test_what_is_out_of_reach_is_neither_counted_nor_listed(admin, reviewer, connection):
+def test_items_outside_the_visible_scope_are_neither_counted_nor_listed(admin, reviewer, connection):
     decide(make_message(connection), reviewer, "unknown")
     make_event(connection)
     make_event(connection, result="late")
@@ -251,7 +247,7 @@ def test_what_is_out_of_reach_is_neither_counted_nor_listed(admin, reviewer, con
     assert kinds(stranger) == []
 
 
-def test_content_that_does_not_come_is_listed_with_why_and_gets_new_tries(admin, connection, press):
+def test_missing_content_is_listed_with_its_reason_and_can_be_retried(admin, connection, press):
     message = make_message(connection, hydrated=False)
     Message.objects.update(held_at=Now() - timedelta(minutes=5))
     Connection.objects.update(last_error="MultiMail did not answer in time.")
@@ -266,7 +262,7 @@ def test_content_that_does_not_come_is_listed_with_why_and_gets_new_tries(admin,
 
 
 @pytest.mark.slow
-def test_newer_content_that_was_left_alone_is_told_too(reviewer, connection, press):
+def test_ignored_newer_content_is_listed_too(reviewer, connection, press):
     make_message(connection)
     Message.objects.update(fetch_tries=4)
     [one] = found(reviewer)
@@ -276,7 +272,7 @@ def test_newer_content_that_was_left_alone_is_told_too(reviewer, connection, pre
 
 
 @pytest.mark.slow
-def test_approved_mail_without_word_is_compared_also_what_nothing_has_named(reviewer, connection, press):
+def test_approved_messages_without_news_are_compared_even_without_webhooks(reviewer, connection, press):
     message = make_message(connection)
     Message.objects.update(state="approved", changed_at=Now() - timedelta(hours=2))
     for fields in ({}, {"subject": "", "hydrated_at": None, "revision": None}):
@@ -287,7 +283,7 @@ def test_approved_mail_without_word_is_compared_also_what_nothing_has_named(revi
         Message.objects.update(changed_at=Now() - timedelta(hours=2))
 
 
-def test_decision_that_no_worker_took_up_is_tried(reviewer, admin, connection, press):
+def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection, press):
     decision = decide(make_message(connection), reviewer, "recorded", due_at=LATE)
     # A switch of another connection is not blamed.
     pull(actor=admin.actor(surface="web"), reason="Elsewhere", connection=make_connection("other"))
@@ -297,7 +293,7 @@ def test_decision_that_no_worker_took_up_is_tried(reviewer, admin, connection, p
 
 
 @pytest.mark.slow
-def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, connection):
+def test_decisions_with_one_cause_are_grouped_and_link_to_it(reviewer, admin, connection):
     for _ in range(3):
         decide(make_message(connection), reviewer, "recorded", due_at=LATE)
     page = f"/connections/#connection-{connection.pk}"
@@ -317,7 +313,7 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
 
 
 @pytest.mark.slow
-def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, reviewer, admin, connection, capsys):
+def test_decisions_stopped_by_a_kill_switch_are_listed_at_once(signed_in, reviewer, admin, connection, capsys):
     message = make_message(connection, subject="Invoice 2207")
     decision = decide(message, reviewer, "recorded")
     assert found(reviewer) == []
@@ -341,7 +337,7 @@ def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, review
 
 
 @pytest.mark.slow
-def test_late_webhook_is_compared_and_put_away(admin, connection, press):
+def test_late_webhook_is_compared_and_closed(admin, connection, press):
     message = make_message(connection)
     known = make_event(connection, result="late", email_id=message.upstream_id)
     unknown = make_event(connection, result="late", email_id="nobody knows")
@@ -350,7 +346,7 @@ def test_late_webhook_is_compared_and_put_away(admin, connection, press):
     assert kinds(admin) == []
 
 
-def test_connection_that_is_not_well_is_read_now(admin, connection, press):
+def test_unhealthy_connection_can_be_read_now(admin, connection, press):
     actor, long_ago = admin.actor(surface="web"), Now() - timedelta(hours=1)
     for fields, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
@@ -367,9 +363,7 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
     assert press(admin, one.act.url, back="attention") == [("read_connection", connection.pk)]
 
 
-def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(
-    signed_in, admin, reviewer, connection, press, monkeypatch
-):
+def test_items_with_one_cause_are_one_group_with_one_action(signed_in, admin, reviewer, connection, press, monkeypatch):
     monkeypatch.setattr("approvals.operations.items.SHOWN", 5)
     for number in range(7):
         make_event(connection, body=b'{"n": %d}' % number)
@@ -397,7 +391,7 @@ def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(
     assert (grouped(found(admin)), Entry.objects.filter(action="webhook.dismissed").count()) == ([alone], 2)
 
 
-def test_group_of_messages_is_asked_about_at_once_and_the_page_says_how_many_more_there_are(
+def test_group_of_messages_is_checked_in_one_go_and_the_page_counts_the_rest(
     signed_in, admin, connection, press, monkeypatch
 ):
     monkeypatch.setattr(attention, "READ", 3)
@@ -439,9 +433,7 @@ def test_page_shows_admins_poison_silent_workers_and_approvals_too_fast_to_read(
 
 
 @pytest.mark.slow
-def test_page_tells_reviewers_of_a_destination_that_is_switched_off_and_not_of_their_pace(
-    signed_in, reviewer, connection
-):
+def test_page_shows_reviewers_disabled_destinations_but_not_their_pace(signed_in, reviewer, connection):
     give(make_message(connection), reviewer, 1)
     Destination.objects.create(
         name="Ops", url="https://discord.com/api/webhooks/1/secret-token", switched_off_at=Now(),

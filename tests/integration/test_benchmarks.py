@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", names())
-def test_benchmark_at_a_tiny_size_gives_figures_and_a_ratio(name, folder):
+def test_benchmark_at_a_tiny_size_reports_figures_and_a_ratio(name, folder):
     if name == "desk_keys" and find_chromium() is None:
         pytest.skip("no Chromium: install chromium-headless-shell")
     database = {"DATABASE_URL": os.environ["DATABASE_URL"].replace(OWNER, APPLICATION), "BENCH_TEMPLATE": DATABASE}

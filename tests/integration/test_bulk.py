@@ -136,9 +136,7 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     assert {one.person for one in Verdict.objects.all()} == {reviewer}
 
 
-def test_sheet_decides_what_is_on_it_in_this_version_for_its_own_person_and_for_a_while(
-    desk, connection, reviewer, monkeypatch
-):
+def test_sheet_decides_only_its_own_versions_for_its_person_until_it_expires(desk, connection, reviewer, monkeypatch):
     shown, other = make(connection, "plum"), make(connection, "kiwi")
     sheet = sheet_of(reviewer, shown)
     for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
@@ -158,7 +156,7 @@ def test_sheet_decides_what_is_on_it_in_this_version_for_its_own_person_and_for_
     assert not Decision.objects.exists()
 
 
-def test_what_must_be_read_by_itself_stands_apart_and_what_cannot_be_decided_is_left_out(
+def test_messages_to_read_individually_are_listed_apart_and_undecidable_ones_left_out(
     desk, connection, reviewer, second_reviewer
 ):
     risky, long, draft = (
@@ -193,7 +191,7 @@ def test_what_must_be_read_by_itself_stands_apart_and_what_cannot_be_decided_is_
     assert Decision.objects.get(message=risky).reason == "A lie"
 
 
-def test_sheet_holds_fifty_and_the_preset_and_words_are_the_reason_together():
+def test_sheet_holds_fifty_messages_and_the_reason_joins_preset_and_text():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     query = QueryDict(mutable=True)
     query.setlist("id", [*ids, "nonsense", ids[0]])
@@ -205,7 +203,7 @@ def test_sheet_holds_fifty_and_the_preset_and_words_are_the_reason_together():
 
 
 @pytest.mark.slow
-def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewer):
+def test_reject_without_a_reason_preserves_selection_and_text(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     answer = post(desk, signed_for(reviewer, *messages), messages[:1], "reject", send_back_reason="Half a sentence")
     assert answer.status_code == 422
@@ -216,9 +214,7 @@ def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewe
 
 
 @pytest.mark.slow
-def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
-    desk, signed_in, connection, reviewer, second_reviewer
-):
+def test_owner_of_a_batch_undoes_one_or_all_that_were_not_sent(desk, signed_in, connection, reviewer, second_reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig")]
     answer = post(desk, signed_for(reviewer, *messages), messages)
     batch = answer["Location"].partition("of=")[2]
@@ -236,9 +232,7 @@ def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
     assert states()["lime"] == "recorded"
 
 
-def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_others_are_undone(
-    connection, reviewer, monkeypatch
-):
+def test_batch_has_a_longer_undo_window_and_none_is_sent_while_others_are_undone(connection, reviewer, monkeypatch):
     quick, slow = make(connection, "plum"), make(connection, "kiwi")
     never = Mailbox.objects.create(connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0))
     Message.objects.filter(pk=quick.pk).update(mailbox=never)
@@ -261,7 +255,7 @@ def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_othe
     assert set(states().values()) == {"undone"}
 
 
-def test_second_press_decides_nothing_twice_and_shows_the_same_outcome(desk, connection, reviewer):
+def test_second_submit_decides_nothing_and_shows_the_same_outcome(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     signed = signed_for(reviewer, *messages)
     first, second = post(desk, signed, messages), post(desk, signed, messages)
@@ -291,7 +285,7 @@ def asked(ask, *arguments):
 
 
 @pytest.mark.slow
-def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(desk, connection, reviewer):
+def test_number_of_statements_does_not_grow_with_the_sheet(desk, connection, reviewer):
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
     Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
     open_sheet(desk, *several)

@@ -55,7 +55,7 @@ def act(message, action, **details):
     return Entry.objects.select_related("detail").latest("pk")
 
 
-def test_held_card_tells_since_when_until_when_and_who_has_it(connection, reviewer, destination):
+def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(connection, reviewer, destination):
     message, now = make_message(connection, subject="Refund", metadata=METADATA), timezone.now()
     ends = now + timedelta(hours=5)
     fields = card_fields(card_of(message, destination, expires_at=ends))
@@ -77,7 +77,7 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
     assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
-def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination):
+def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_decision(connection, destination):
     message = make_message(connection)
     states = {"held": "amber", "sent": "green", "cancelled": "plain", "bounced": "rose", "gone": "violet"}
     for state, tone in states.items():
@@ -115,7 +115,7 @@ def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connec
     assert [one["label"] for one in row["components"]] == ["Open"]
 
 
-def test_digest_of_a_storm_reads_few_and_counts_all(
+def test_digest_of_a_burst_reads_few_rows_and_counts_all(
     connection, destination, monkeypatch, django_assert_max_num_queries
 ):
     monkeypatch.setattr("alerts.cards.digest.MAX_READ", 2)
@@ -154,7 +154,7 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]
 
 
-def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
+def test_refusal_at_the_gate_has_its_own_notice(connection, destination):
     dana = "dana@acme.example"
     details = {"recipients": dana, "refused": dana, "rule": "off-list", "mailbox": "a@b.c"}
     actor = webhook(connection.slug, surface="worker")
@@ -169,7 +169,7 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
     assert "dana" not in json.dumps(notice_body(about, newest_entry(about, None), destination))
 
 
-def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination):
+def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(connection, destination):
     message = make_message(connection, subject="Refund", metadata=METADATA)
     for word in ("Approved", "Bounced"):
         entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
@@ -187,7 +187,7 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
 
 
 @pytest.mark.slow
-def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(connection, reviewer, destination):
+def test_answer_to_a_decision_names_who_and_why_without_its_reference(connection, reviewer, destination):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
     for outcome, action, repeated, template in (

@@ -57,7 +57,7 @@ def last_why(message):
     return acts(message)[-1][1]["explanation"]
 
 
-def test_claim_is_taken_once_by_who_may_decide_and_given_back_by_its_holder_or_ended_by_the_decision(
+def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
     reviewer, second_reviewer, auditor, admin, message
 ):
     for person in (auditor, admin):
@@ -102,7 +102,7 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     assert (new_claim["from"], new_claim["actor"]) == ("Ana Ferreira", "Ben Okafor")
 
 
-def test_taking_over_from_who_has_lost_it_asks_again_and_nonsense_is_a_plain_claim(reviewer, second_reviewer, message):
+def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(reviewer, second_reviewer, message):
     cleo = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     take_on(message, cleo)
     with pytest.raises(ClaimedByOther, match="Cleo has this message"):
@@ -143,7 +143,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     assert (action, details["explanation"]) == ("claim.released", "It was not on the holder's screen for ten minutes.")
 
 
-def test_sweep_ends_the_claim_of_who_is_idle_or_left_the_desk_and_records_it(reviewer, second_reviewer, message):
+def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewer, second_reviewer, message):
     take_on(message, reviewer)
     let_idle(minutes=9)
     assert end_idle() == 0
@@ -181,7 +181,7 @@ def test_sweep_ends_the_claim_of_who_is_idle_or_left_the_desk_and_records_it(rev
     ],
     ids=["beat", "head", "page", "opened", "prefetch", "fragment"],
 )
-def test_only_what_is_on_the_holders_screen_keeps_a_claim(
+def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     signed_in, reviewer, second_reviewer, message, method, path, headers, keeps
 ):
     take_on(message, reviewer)
@@ -193,7 +193,7 @@ def test_only_what_is_on_the_holders_screen_keeps_a_claim(
     assert lately.exists() is keeps
 
 
-def test_signing_out_gives_everything_free(signed_in, reviewer, message):
+def test_signing_out_releases_all_claims(signed_in, reviewer, message):
     take_on(message, reviewer)
     signed_in(reviewer).post("/accounts/logout/")
     assert not Claim.objects.exists()

@@ -38,7 +38,7 @@ def change_password(monkeypatch, email, *typed):
     call_command("changepassword", email, stdout=io.StringIO(), stderr=io.StringIO())
 
 
-def test_new_password_by_a_command_is_told_and_ends_the_sessions(monkeypatch, admin):
+def test_password_changed_by_a_command_is_recorded_and_ends_the_sessions(monkeypatch, admin):
     browser = Client()
     browser.post("/accounts/login/", {"login": admin.email, "password": "correct horse battery"})
     change_password(monkeypatch, admin.email.upper(), NEW, NEW)
@@ -50,7 +50,7 @@ def test_new_password_by_a_command_is_told_and_ends_the_sessions(monkeypatch, ad
     assert browser.get("/queue/").status_code == 302
 
 
-def test_password_that_was_not_set_is_not_told(monkeypatch, admin):
+def test_password_that_was_not_set_is_not_recorded(monkeypatch, admin):
     with pytest.raises(CommandError):
         change_password(monkeypatch, admin.email, *("short",) * 6)
     with pytest.raises(CommandError):
@@ -60,7 +60,7 @@ def test_password_that_was_not_set_is_not_told(monkeypatch, admin):
 
 # A command closes its connections to the database when it ends.
 @pytest.mark.django_db(transaction=True)
-def test_command_line_gives_what_it_does_a_number(monkeypatch):
+def test_command_line_gives_its_actions_a_trace_number(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["manage.py", "first_admin", "--email", "eva@example.com"])
     # This process has set Django up already.
     monkeypatch.setattr("django.setup", lambda: None)
@@ -72,7 +72,7 @@ def test_command_line_gives_what_it_does_a_number(monkeypatch):
 
 # A task takes its number where it begins and ends: outside of a test's transaction.
 @pytest.mark.django_db(transaction=True)
-def test_worker_gives_each_run_a_number(connection):
+def test_worker_gives_each_run_a_trace_number(connection):
     make_message(connection)
     Message.objects.update(expires_at=Now() - timedelta(minutes=1))
     done = sweep.apply()

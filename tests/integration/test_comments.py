@@ -43,9 +43,7 @@ def page(client, message):
     return client.get(f"/queue/{message.public_id}/").content.decode()
 
 
-def test_comment_stands_at_the_message_with_its_invisible_characters_named_and_in_the_ledger(
-    signed_in, reviewer, auditor, message
-):
+def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(signed_in, reviewer, auditor, message):
     answer = comment(signed_in(reviewer), message, "Right-to-left: \u202e here\r\nand <b>this</b>")
     assert answer["Location"] == f"/queue/{message.public_id}/#comments"
     # Who only looks things up reads it, and says nothing.
@@ -60,7 +58,7 @@ def test_comment_stands_at_the_message_with_its_invisible_characters_named_and_i
     assert "Right-to-left" not in json.dumps(columns, default=str)
 
 
-def test_comment_that_cannot_be_kept_is_said_with_what_was_typed(signed_in, reviewer, message):
+def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, reviewer, message):
     client = signed_in(reviewer)
     for text, words in (("", "Write something first."), ("x" * 2001, "Keep a comment under 2,000 characters.")):
         answer = comment(client, message, text, headers=HTMX, tell="Ben")
@@ -74,7 +72,7 @@ def test_comment_that_cannot_be_kept_is_said_with_what_was_typed(signed_in, revi
     assert len(Comment.objects.get().text) == 2000
 
 
-def test_mention_stands_in_mine_and_counts_in_tab_and_rail(signed_in, reviewer, second_reviewer, message):
+def test_mention_is_listed_under_mine_and_counted_in_tab_and_rail(signed_in, reviewer, second_reviewer, message):
     client = signed_in(reviewer)
     shown = comment(client, message, "Is it?", headers=HTMX, tell="Ben Okafor").content.decode()
     assert '<option value="Ben Okafor">ben@yourteam.example</option>' in shown
@@ -89,9 +87,7 @@ def test_mention_stands_in_mine_and_counts_in_tab_and_rail(signed_in, reviewer, 
     assert client.get("/queue/pulse/").json()["asked"] == 1
 
 
-def test_people_are_asked_by_name_or_address_until_they_answer_by_comment_or_by_verdict(
-    reviewer, second_reviewer, admin, message
-):
+def test_people_are_asked_by_name_or_address_until_they_comment_or_decide(reviewer, second_reviewer, admin, message):
     for text in ("@Ben Okafor, is it?", "ask @ben@yourteam.example", "@ben"):
         say(message, reviewer, text)
         assert asked() == [second_reviewer], text
@@ -109,7 +105,7 @@ def test_people_are_asked_by_name_or_address_until_they_answer_by_comment_or_by_
 
 
 @pytest.mark.slow
-def test_question_hides_while_somebody_elses_decision_leaves_and_ends_with_it(
+def test_question_is_hidden_while_another_decision_is_sending_and_ends_with_it(
     signed_in, reviewer, second_reviewer, message
 ):
     say(message, reviewer, "@Ben Okafor")

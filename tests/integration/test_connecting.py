@@ -50,7 +50,7 @@ def all_details():
 # --- keys
 
 
-def test_key_is_told_its_place_by_its_scopes():
+def test_scopes_of_a_key_decide_which_slot_it_fits():
     for slot, scopes, words in (
         ("oversight", ["oversight"], ""),
         ("oversight", ["oversight", "send"], "may also send"),
@@ -73,7 +73,7 @@ def test_key_is_told_its_place_by_its_scopes():
     assert [shown_start(key) for key in keys] == ["mm_live", "mm_test", "", ""]
 
 
-def test_check_says_what_to_do_about_each_way_a_key_can_fail(there, settings):
+def test_check_explains_each_way_a_key_can_fail(there, settings):
     oversight, key = SLOTS["oversight"], "mm_live_oversight_key"
     assert check_key(api_url=there.url, key=key, slot=oversight).scopes == ["oversight"]
     unknown = check_key(api_url=there.url, key="mm_live_unknown", slot=oversight)
@@ -126,7 +126,7 @@ def test_only_an_admin_of_everything_adds_and_removes_and_one_of_it_changes(conn
         commands.rename(connection=other, name="Mine", actor=limited)
 
 
-def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(connection, ida):
+def test_keys_are_added_and_removed_and_the_oversight_key_only_replaced(connection, ida):
     commands.set_key(connection=connection, slot="read", key="mm_live_hidden", scopes=["read"], actor=ida, now=NOW)
     assert Connection.objects.get().read_key == "mm_live_hidden"
     assert Connection.objects.get().key_scopes == {"read": ["read"]}
@@ -141,7 +141,7 @@ def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(conne
 # --- pauses
 
 
-def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection, ida):
+def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, ida):
     commands.pause_by_hand(connection=connection, reason="The account is being moved", actor=ida)
     health.note_failure(connection, "It was away.")
     health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
@@ -168,7 +168,7 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
 # --- removal
 
 
-def test_removed_connection_has_no_secret_is_never_asked_and_takes_nothing_in(connection, reviewer, ida, client):
+def test_removed_connection_has_no_secrets_is_never_called_and_accepts_nothing(connection, reviewer, ida, client):
     message = make_message(connection, subject="Kept in the history")
     commands.remove_connection(connection=connection, typed_name=connection.name, actor=ida, now=timezone.now())
     removed = Connection.objects.get()
@@ -185,7 +185,7 @@ def test_removed_connection_has_no_secret_is_never_asked_and_takes_nothing_in(co
     assert actions()[-2:] == ["message.left_behind", "connection.removed"]
 
 
-def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connection, ida, client):
+def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connection, ida, client):
     message = make_message(connection)
     Connection.objects.update(reading_until=timezone.now() + timedelta(seconds=30))
     remove = {"connection": connection, "typed_name": connection.name, "actor": ida, "now": timezone.now()}

@@ -27,7 +27,7 @@ def moved_to(account):
         yield elsewhere
 
 
-def test_gateway_that_moved_is_read_and_decided_at_its_new_address(signed_in, admin, reviewer, account, moved_to):
+def test_moved_gateway_is_read_and_decided_at_its_new_address(signed_in, admin, reviewer, account, moved_to):
     connection, old = account.connection, account.gateway
     wanted = [{"to": ["dana@northwind.example"], "subject": one, "markdown": "Hello"} for one in ("First", "Second")]
     sent = [account.ask("POST", f"{account.world.base}/send", key="agent", json=one).json() for one in wanted]
@@ -84,9 +84,7 @@ def test_address_at_which_the_account_does_not_answer_is_not_saved(signed_in, ad
     assert not Entry.objects.filter(action="connection.moved").exists()
 
 
-def test_who_proved_a_while_ago_who_they_are_is_asked_first_and_reviewers_may_not(
-    signed_in, admin, reviewer, account, moved_to
-):
+def test_moving_a_connection_needs_recent_authentication_and_an_admin(signed_in, admin, reviewer, account, moved_to):
     later = move(signed_in(admin, minutes=11), account.connection, moved_to.url)
     assert (later.status_code, later["Location"].startswith("/accounts/reauthenticate/")) == (302, True)
     assert move(signed_in(reviewer), account.connection, moved_to.url).status_code == 403

@@ -54,7 +54,7 @@ def to(name, connection, **more):
 # --- adding
 
 
-def test_connection_that_multimail_takes_is_added_once_and_its_page_shows_what_each_key_may(signed_in, admin, there):
+def test_accepted_connection_is_added_once_and_its_page_lists_the_rights_of_each_key(signed_in, admin, there):
     client = signed_in(admin)
     answer = add(client)
     made = Connection.objects.get()
@@ -72,7 +72,7 @@ def test_connection_that_multimail_takes_is_added_once_and_its_page_shows_what_e
     assert Connection.objects.count() == 1
 
 
-def test_connection_that_cannot_work_is_told_why_at_its_field(there):
+def test_invalid_connection_shows_the_reason_at_its_field(there):
     elsewhere = {"place": "other", "address": ""}
     wrong = []
     for fields, field, words in (
@@ -97,7 +97,7 @@ def test_connection_that_cannot_work_is_told_why_at_its_field(there):
     assert wrong == []
 
 
-def test_connection_that_cannot_work_is_not_saved_and_the_form_keeps_all_but_the_keys(signed_in, admin, there):
+def test_invalid_connection_is_not_saved_and_the_form_preserves_all_but_the_keys(signed_in, admin, there):
     client = signed_in(admin)
     answer = add(client, oversight_key="mm_live_of_nobody", place="other", address=there.url)
     page = answer.content.decode()
@@ -114,7 +114,7 @@ def test_connection_that_cannot_work_is_not_saved_and_the_form_keeps_all_but_the
 
 
 @pytest.mark.slow
-def test_key_of_another_account_is_put_in_nowhere(signed_in, admin, there):
+def test_key_of_another_account_is_refused(signed_in, admin, there):
     there.foreign = {"mm_live_admin_key"}
     assert "of another account" in problems_of()["admin_key"]
     client = signed_in(admin)
@@ -132,7 +132,7 @@ def test_reviewer_sees_the_page_without_anything_to_press(signed_in, reviewer, c
 # --- keys
 
 
-def test_key_is_put_in_once_multimail_says_it_belongs_there_and_checked_again(signed_in, admin, there):
+def test_key_is_stored_once_multimail_confirms_it_and_can_be_checked_again(signed_in, admin, there):
     found = make_connection(api_url=there.url)
     client, path = signed_in(admin), to("connection-key", found, slot="read")
     wrong = client.post(path, {"key": "mm_live_oversight_key"})
@@ -155,7 +155,7 @@ def test_key_is_put_in_once_multimail_says_it_belongs_there_and_checked_again(si
 # --- webhook
 
 
-def test_secret_of_the_desks_making_is_shown_once_and_its_webhook_registered_by_hand(signed_in, admin, connection):
+def test_generated_secret_is_shown_once_and_its_webhook_can_be_registered_by_hand(signed_in, admin, connection):
     client = signed_in(admin)
     answer = client.post(to("take-secret", connection), {"overlap": "day", "secret": ""})
     now = Connection.objects.get()
@@ -173,7 +173,7 @@ def test_secret_of_the_desks_making_is_shown_once_and_its_webhook_registered_by_
 
 
 @pytest.mark.slow
-def test_removal_says_what_it_means_needs_the_name_and_leaves_the_history(signed_in, admin, there):
+def test_removal_explains_itself_needs_the_name_and_leaves_the_history(signed_in, admin, there):
     found = make_connection(api_url=there.url, admin_key=KEYS["admin_key"], upstream_webhook_id="hook1")
     there.hooks["hook1"] = {"id": "hook1", "url": "u", "secret": "s"}
     make_message(found, subject="Remember me")

@@ -85,7 +85,7 @@ def pool(monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_connection_that_never_answers_leaves_the_other_its_threads(pool, reviewer):
+def test_connection_that_never_answers_does_not_use_up_the_threads_of_others(pool, reviewer):
     silent = Silent()
     with multimail() as upstream, named(silent.url):
         try:

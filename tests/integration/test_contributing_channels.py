@@ -68,7 +68,7 @@ def test_every_folder_is_a_kind_with_what_the_form_needs():
 
 
 @pytest.mark.parametrize("kind", ["event", "card"])
-def test_destination_whose_folder_was_removed_says_so_and_is_switched_off_by_what_is_due(
+def test_destination_without_its_folder_says_so_and_is_switched_off_by_its_next_delivery(
     kind, signed_in, admin, connection
 ):
     destination = Destination.objects.create(kind="relay", name="Ours", privacy="headers")

@@ -66,7 +66,7 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
         assert Entry.objects.filter(action=action).count() == 2
 
 
-def test_open_streams_of_the_person_are_asked_anew_and_nobody_elses(admin, reviewer):
+def test_open_streams_of_the_deactivated_person_reauthenticate_and_no_others(admin, reviewer):
     heard = []
 
     def listen(person, **_):
@@ -80,7 +80,7 @@ def test_open_streams_of_the_person_are_asked_anew_and_nobody_elses(admin, revie
     assert set(heard) == {reviewer.pk}
 
 
-def test_what_they_took_on_is_free_at_once_and_what_they_were_is_kept(admin, reviewer, second_reviewer, connection):
+def test_claims_are_released_at_once_and_roles_and_history_remain(admin, reviewer, second_reviewer, connection):
     DiscordAccount.objects.create(person=reviewer, discord_id="1180000000000000427", name="ana")
     for person in (reviewer, second_reviewer):
         take(message=make_message(connection).public_id, actor=actor(person))
@@ -91,7 +91,7 @@ def test_what_they_took_on_is_free_at_once_and_what_they_were_is_kept(admin, rev
     assert Person.objects.get(pk=reviewer.pk).actor(surface="discord").scopes == ()
 
 
-def test_links_that_they_made_and_links_for_them_are_void(admin, otto):
+def test_links_made_by_and_for_a_deactivated_person_are_void(admin, otto):
     roles, week = [(Role.REVIEWER, GrantTarget())], timedelta(days=7)
     invite(actor=actor(otto), email="a@x.example", name="", roles=roles, lasts=week)
     invite(actor=actor(admin), email="b@x.example", name="", roles=roles, lasts=week)

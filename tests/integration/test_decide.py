@@ -102,7 +102,7 @@ def test_second_person_learns_who_what_and_when_in_the_same_answer(signed_in, me
     assert (caught.value.decision, Decision.objects.count()) == (decision, 1)
 
 
-def test_decision_that_has_not_ended_or_had_its_effect_is_not_followed_by_another(message, reviewer, second_reviewer):
+def test_unfinished_or_effective_decision_allows_no_other_decision(message, reviewer, second_reviewer):
     decide(message, reviewer)
     for state, fields, sentence in (
         *((state, {}, "Ana Ferreira approved this message first, at") for state in (
@@ -120,9 +120,7 @@ def test_decision_that_has_not_ended_or_had_its_effect_is_not_followed_by_anothe
             assert caught.value.sentence.startswith(sentence), state
 
 
-def test_decision_that_came_to_nothing_is_followed_by_another_but_a_withdrawn_approval_by_no_approval(
-    message, reviewer
-):
+def test_failed_decision_allows_another_but_a_withdrawn_approval_allows_no_approval(message, reviewer):
     decide(message, reviewer)
     Verdict.objects.update(live=False)
     for state, outcome in (
@@ -142,9 +140,7 @@ def test_decision_that_came_to_nothing_is_followed_by_another_but_a_withdrawn_ap
     assert caught.value.decision == Decision.objects.get()
 
 
-def test_message_that_is_listed_again_after_its_decision_ended_takes_a_verdict_but_is_not_approved_twice(
-    message, reviewer
-):
+def test_relisted_message_accepts_a_verdict_but_no_second_approval(message, reviewer):
     decide(message, reviewer)
     about = {"connection": message.connection_id, "message": message.public_id}
     for state, acts, accepted, refused in (
@@ -166,7 +162,7 @@ def test_message_that_is_listed_again_after_its_decision_ended_takes_a_verdict_b
                         decide(message, reviewer, outcome, "no")
 
 
-def test_verdict_keeps_how_long_the_version_was_on_the_persons_screen(message, reviewer, second_reviewer):
+def test_verdict_stores_how_long_the_version_was_on_screen(message, reviewer, second_reviewer):
     note_opened(message, actor=second_reviewer.actor(surface="web"))
     note_opened_ago(message, reviewer, hours=2)
     with rolled_back():
@@ -229,7 +225,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
             assert decide(message, reviewer, outcome, "no").decision.outcome == outcome
 
 
-def test_undo_gives_the_message_back(message, reviewer):
+def test_undo_returns_the_message_to_the_queue(message, reviewer):
     decide(message, reviewer)
     # Also one that a worker has taken up, before its call.
     for state in ("recorded", "calling"):
@@ -306,7 +302,7 @@ def test_report_settles_a_running_call(message, reviewer):
             assert Decision.objects.get().state == state, (is_our_gateway, reported, reason, who)
 
 
-def test_decision_elsewhere_supersedes_one_that_still_waits_and_the_next_is_told_who_it_was(
+def test_decision_made_elsewhere_supersedes_a_waiting_one_and_names_its_author(
     client, connection, message, reviewer, second_reviewer
 ):
     decide(message, reviewer)
@@ -345,7 +341,7 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(connection, 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_verdict_that_waits_while_another_content_is_stored_is_refused_with_what_is_there_now(message, reviewer):
+def test_verdict_that_waits_while_new_content_is_stored_is_refused_with_the_new_content(message, reviewer):
     with transaction.atomic():
         show_row(message, subject="Another one")
         thread, results = in_thread(lambda: decide(message, reviewer))

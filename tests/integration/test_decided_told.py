@@ -40,7 +40,7 @@ def hold(upstream, message):
 
 
 @pytest.mark.parametrize("last", ["message.sent", pytest.param("message.bounced", marks=pytest.mark.slow)])
-def test_decision_of_this_desk_is_told_where_its_webhook_is_lost(client, message, reviewer, upstream, last):
+def test_decision_of_this_desk_is_announced_even_if_its_webhook_is_lost(client, message, reviewer, upstream, last):
     hold(upstream, message)
     upstream.decides(200, status="approved", decision="approved")
     assert carry_out(message, reviewer) == "applied"
@@ -53,7 +53,7 @@ def test_decision_of_this_desk_is_told_where_its_webhook_is_lost(client, message
     assert delivered_events() == ["message.approved", last]
 
 
-def test_decision_elsewhere_that_is_learnt_only_as_sent_is_told_before_it(client, message):
+def test_decision_made_elsewhere_is_announced_before_its_sent_event(client, message):
     with rolled_back():
         Message.objects.update(state="gone")
         receive_events(client, message, "message.bounced")
@@ -67,7 +67,7 @@ def test_decision_elsewhere_that_is_learnt_only_as_sent_is_told_before_it(client
 
 
 @pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
-def test_decision_elsewhere_that_is_learnt_by_reading_is_told_once(client, message, upstream, decision):
+def test_decision_made_elsewhere_and_found_by_reading_is_announced_once(client, message, upstream, decision):
     Connection.objects.update(read_at=None)
     upstream.holds(pending_row("01OTHER"))
     Message.objects.update(state="gone")
@@ -80,7 +80,7 @@ def test_decision_elsewhere_that_is_learnt_by_reading_is_told_once(client, messa
 
 
 @pytest.mark.slow
-def test_decision_of_this_desk_is_told_when_the_next_read_lacks_the_message(message, reviewer, upstream):
+def test_decision_of_this_desk_is_announced_when_the_next_read_lacks_the_message(message, reviewer, upstream):
     hold(upstream, message)
     upstream.decides(200, status="rejected", decision="rejected")
     assert carry_out(message, reviewer, "reject") == "applied"
@@ -91,7 +91,7 @@ def test_decision_of_this_desk_is_told_when_the_next_read_lacks_the_message(mess
     assert delivered_events() == ["message.rejected"]
 
 
-def test_mail_that_nobody_held_or_that_was_told_of_is_not_told_as_approved(client, message):
+def test_unheld_or_already_announced_messages_are_not_announced_as_approved(client, message):
     for state in ("approved", "sent"):
         with rolled_back():
             Message.objects.update(state=state)

@@ -36,7 +36,7 @@ def prepare(credentials):
 
 
 @pytest.mark.slow
-def test_preparing_twice_makes_everything_once_also_after_the_file_was_lost(credentials):
+def test_preparing_twice_creates_everything_once_even_after_the_file_was_lost(credentials):
     first, second = prepare(credentials), prepare(credentials)
     assert first == second
     made = [model.objects.count() for model in (Person, Grant, Connection, Mailbox)]
@@ -51,7 +51,7 @@ def test_preparing_twice_makes_everything_once_also_after_the_file_was_lost(cred
 
 
 @pytest.mark.slow
-def test_connection_that_a_refused_key_has_paused_is_read_again_and_a_removed_one_gets_no_keys(credentials, admin):
+def test_connection_paused_by_a_refused_key_is_resumed_and_a_removed_one_gets_no_keys(credentials, admin):
     prepare(credentials)
     Connection.objects.update(paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now())
     assert not Connection.objects.to_probe().exists()
@@ -68,7 +68,7 @@ def kinds():
 
 
 @pytest.mark.slow
-def test_places_for_alerts_are_made_once_and_follow_the_ports_of_each_run(credentials, settings, admin):
+def test_alert_destinations_are_created_once_and_follow_the_ports_of_each_run(credentials, settings, admin):
     settings.DISCORD_APP_ID, settings.DISCORD_PORT = APP_ID, 7001
     prepare(credentials)
     first = kinds()
@@ -90,7 +90,7 @@ def test_places_for_alerts_are_made_once_and_follow_the_ports_of_each_run(creden
     assert not Destination.objects.filter(name="Inngest (demo)").exclude(url="").exists()
 
 
-def test_application_of_ones_own_leaves_the_demo_its_webhooks(credentials, settings):
+def test_own_discord_application_leaves_the_demo_webhooks_in_use(credentials, settings):
     settings.DISCORD_APP_ID = "4711"
     prepare(credentials)
     assert "discord_bot" not in kinds().values()
@@ -98,7 +98,7 @@ def test_application_of_ones_own_leaves_the_demo_its_webhooks(credentials, setti
 
 
 @pytest.mark.slow
-def test_reviewers_are_linked_on_the_stand_in_once_and_its_commands_are_such_as_discord_takes(credentials):
+def test_reviewers_are_linked_once_and_the_commands_are_valid_for_discord(credentials):
     prepare(credentials)
     linked = dict(DiscordAccount.objects.values_list("discord_id", "person__email"))
     assert linked == {ANA.id: ANA.email, BEN.id: BEN.email}

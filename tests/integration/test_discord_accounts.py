@@ -63,14 +63,14 @@ def test_person_who_signed_in_a_while_ago_confirms_first(signed_in, reviewer):
     assert not DiscordAccount.objects.exists()
 
 
-def test_link_that_is_over_says_what_to_do(signed_in, reviewer):
+def test_expired_link_says_what_to_do(signed_in, reviewer):
     client, path = signed_in(reviewer), f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
         assert answer.status_code == 404
         assert "Ask for another one on Discord" in answer.content.decode()
 
 
-def test_link_is_over_once_it_or_another_was_used_or_its_time_ended_or_too_many_were_asked_for(reviewer):
+def test_link_expires_by_use_time_or_too_many_requests(reviewer):
     ends = {
         "used": lambda path: link(reviewer, path),
         "another one used": lambda _: link(reviewer, offered()),
@@ -100,7 +100,7 @@ def test_link_of_a_discord_id_lasts_a_quarter_of_an_hour_and_only_its_hash_is_st
             offer_link(discord_id=wrong, name="x")
 
 
-def test_account_of_another_person_stays_theirs_and_the_link_stays_good(signed_in, reviewer, second_reviewer):
+def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(signed_in, reviewer, second_reviewer):
     link(second_reviewer, offered())
     client, path = signed_in(reviewer), offered()
     answer = client.post(path)
@@ -131,7 +131,7 @@ def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, r
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_two_people_who_use_one_link_at_once_leave_it_with_one(reviewer, second_reviewer):
+def test_of_two_people_using_one_link_at_once_one_gets_it(reviewer, second_reviewer):
     path, people = offered(), [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
     ends = at_once(*(partial(link, person, path) for person in people))
     assert [isinstance(end, PeopleError) for end in ends].count(True) == 1

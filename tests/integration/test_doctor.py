@@ -62,7 +62,7 @@ def decided(message, person, **fields):
     )  # fmt: skip
 
 
-def test_doctor_finds_nothing_on_a_desk_that_is_well_and_misses_workers_that_are_silent(ask, well):
+def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(ask, well):
     status, output = ask()
     assert (status, output.splitlines()[-1]) == (0, "Nothing needs a person.")
     for words in ("PostgreSQL 1", "tasks that wait: decisions", "Triggers alone guard the ledger"):
@@ -74,7 +74,7 @@ def test_doctor_finds_nothing_on_a_desk_that_is_well_and_misses_workers_that_are
     assert "Alerts are not sent: no worker has been seen since" in output
 
 
-def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, admin):
+def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(ask, well, reviewer, admin):
     message = make_message(well, subject="Invoice 2207")
     decided(message, reviewer, state="unknown", explanation="MultiMail did not answer in time.")
     # A subject is nothing that a terminal obeys.
@@ -99,7 +99,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, adm
         assert hidden not in output
 
 
-def test_doctor_tells_items_of_one_cause_once(ask, well, reviewer):
+def test_doctor_reports_items_with_one_cause_once(ask, well, reviewer):
     for number in range(3):
         made = make_message(well)
         decided(made, reviewer, reference=f"R{number}", state="unknown", explanation="MultiMail did not answer.")
@@ -108,7 +108,7 @@ def test_doctor_tells_items_of_one_cause_once(ask, well, reviewer):
     assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in output
 
 
-def test_doctor_gives_a_desk_that_has_just_begun_a_minute(ask, well, reviewer, settings, tmp_path):
+def test_doctor_gives_a_new_desk_one_minute_before_it_complains(ask, well, reviewer, settings, tmp_path):
     """All that was late when it began: it had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
     decided(make_message(well), reviewer, state="recorded", due_at=long_ago)
@@ -149,7 +149,7 @@ FOUNDATIONS = [
 ]  # fmt: skip
 
 
-def test_what_is_wrong_with_what_the_desk_stands_on_is_found(db, monkeypatch):
+def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
     for sql, patch, is_stuck, words in FOUNDATIONS:
         with rolled_back(), monkeypatch.context() as patched, database.cursor() as cursor:
             cursor.execute(sql)
@@ -205,7 +205,7 @@ def test_doctor_says_how_redis_is(settings):
     assert (down.is_stuck, "Redis does not answer:" in down.sentence, "hunter2" in down.sentence) == (True, True, False)
 
 
-def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
+def test_doctor_reports_that_postgresql_is_down(ask, monkeypatch):
     monkeypatch.setattr(checks, "database_problem", lambda: "connection refused")
     status, output = ask()
     assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
@@ -214,7 +214,7 @@ def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
 
 
 @pytest.mark.slow
-def test_doctor_starts_without_postgresql_and_tells_no_password():
+def test_doctor_starts_without_postgresql_and_prints_no_password():
     away = {"DATABASE_URL": "postgresql://desk:hunter2@127.0.0.1:1/desk"}
     command = [sys.executable, str(ROOT / "manage.py"), "doctor"]
     done = subprocess.run(command, env=os.environ | away, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -223,12 +223,12 @@ def test_doctor_starts_without_postgresql_and_tells_no_password():
     assert ("hunter2" in output, "Traceback" in output) == (False, False)
 
 
-def test_no_driver_can_make_the_doctor_tell_a_password():
+def test_no_driver_error_makes_the_doctor_print_a_password():
     error = OSError('cannot connect with "postgresql://desk:hunter2@db/desk"\nhunter2 again')
     assert checks._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
 
 
-def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, well, reviewer):
+def test_metrics_report_ages_and_counts_in_prometheus_format(client, well, reviewer):
     message = make_message(well)
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(seconds=90))
     make_connection("never")
@@ -245,7 +245,7 @@ def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, we
     assert float(metrics["countersign_oldest_in_doubt_seconds"]) == 0
 
 
-def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkeypatch):
+def test_forged_webhooks_are_counted_in_doctor_and_metrics(client, ask, well, monkeypatch):
     monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     before = unsigned.unsigned_total()
     answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
