@@ -91,7 +91,7 @@ def of_bytes(content, *, name="file", content_type=""):
     )
 
 
-def test_file_is_fetched_once_shown_with_claim_kind_and_hash_and_recorded_when_opened(
+def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_opening_recorded(
     desk, upstream, enclose, reviewer
 ):
     message = enclose(("pixel.png", PIXEL, "image/gif"), ("b.txt", b"b"))
@@ -134,7 +134,7 @@ ANSWERS = [
 ]
 
 
-def test_file_that_does_not_come_says_why_is_asked_for_again_and_holds_up_no_other(desk, gateway, upstream, enclose):
+def test_missing_file_says_why_can_be_retried_and_does_not_block_others(desk, gateway, upstream, enclose):
     message = enclose(*((name, name.encode()) for name, *_ in ANSWERS), fetched=False)
     for name, answer, *_ in ANSWERS:
         upstream.answers[path_of(message, name)] = answer
@@ -156,7 +156,7 @@ def test_file_that_does_not_come_says_why_is_asked_for_again_and_holds_up_no_oth
     assert fetch_all(message) == ["not due" if name == "well" else "fetched" for name, *_ in ANSWERS]
 
 
-def test_hosted_account_is_asked_with_the_read_key_and_without_one_not_at_all(desk, gateway, upstream, enclose):
+def test_files_of_hosted_accounts_are_fetched_only_with_a_read_key(desk, gateway, upstream, enclose):
     gateway.is_our_gateway = False
     gateway.save()
     name = "a b/ü%.txt"
@@ -173,7 +173,7 @@ def test_hosted_account_is_asked_with_the_read_key_and_without_one_not_at_all(de
 
 
 @pytest.mark.slow
-def test_next_version_with_the_same_bytes_takes_them_over_and_they_stay_opened(desk, upstream, enclose):
+def test_next_version_with_the_same_bytes_reuses_them_and_they_stay_opened(desk, upstream, enclose):
     message = enclose(("a.txt", b"same"))
     view(desk, message)
     calls = len(upstream.calls)
@@ -190,7 +190,7 @@ def test_next_version_with_the_same_bytes_takes_them_over_and_they_stay_opened(d
 
 
 @pytest.mark.slow
-def test_sweep_fetches_what_no_wake_up_reached_unless_the_message_is_past_the_desk(enclose, monkeypatch):
+def test_sweep_fetches_missing_files_unless_the_message_was_decided_and_sent(enclose, monkeypatch):
     message = enclose(("a.txt", b"a"), fetched=False)
     enqueued = []
     monkeypatch.setattr("approvals.tasks.enqueue", lambda name, key, **_: enqueued.append((name, key)))
@@ -201,7 +201,7 @@ def test_sweep_fetches_what_no_wake_up_reached_unless_the_message_is_past_the_de
         assert fetch_all(message) == ["not due"], state
 
 
-def test_other_bytes_than_the_fingerprint_names_are_shown_and_cannot_be_approved(desk, upstream, enclose, reviewer):
+def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved(desk, upstream, enclose, reviewer):
     message = enclose(("a.txt", b"as said"), fetched=False)
     upstream.answers[path_of(message, "a.txt")] = (200, b"other!!")
     with rolled_back():
@@ -222,9 +222,7 @@ def test_other_bytes_than_the_fingerprint_names_are_shown_and_cannot_be_approved
     assert decide(message, reviewer, "reject", "Not what it says").decision.outcome == "reject"
 
 
-def test_bytes_beyond_the_limit_are_not_stored_and_others_that_are_odd_are_named(
-    desk, upstream, enclose, reviewer, monkeypatch
-):
+def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstream, enclose, reviewer, monkeypatch):
     monkeypatch.setattr(fetch, "MAX_BYTES", 1000)
     sizes = {"announced": 2000, "hidden": 2000, "at-limit": 1000, "size": 3, "odd": 1}
     message = enclose(*((name, bytes(size)) for name, size in sizes.items()), fetched=False)
@@ -318,7 +316,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
 
 
 @pytest.mark.slow
-def test_refused_file_has_no_frame_and_can_be_downloaded_and_one_that_is_not_here_cannot(desk, enclose, upstream):
+def test_refused_file_has_no_preview_but_can_be_downloaded_and_a_missing_one_cannot(desk, enclose, upstream):
     message = enclose(("a.pdf", b"%PDF-1.4", "application/pdf"), ("b.txt", b"b"), fetched=False)
     fetch_file(message.files.order_by("pk")[0].pk)
     page = panel(desk, message)
@@ -331,7 +329,7 @@ def test_refused_file_has_no_frame_and_can_be_downloaded_and_one_that_is_not_her
 
 
 @pytest.mark.slow
-def test_links_count_as_read_once_the_page_had_them_on_screen(desk, connection, reviewer):
+def test_links_count_as_read_once_they_were_on_screen(desk, connection, reviewer):
     message = make_message(connection, markdown="See https://example.com/ for more.")
     address = f"/queue/{message.public_id}/"
     assert 'title="Not opened yet: the links"' in unread(desk, message)
@@ -342,7 +340,7 @@ def test_links_count_as_read_once_the_page_had_them_on_screen(desk, connection, 
     assert decide(message, reviewer).verdict.parts_unread == 0
 
 
-def test_bytes_are_deleted_a_month_after_the_message_is_past_the_desk_and_kept_while_it_waits(desk, enclose):
+def test_bytes_are_deleted_a_month_after_the_message_ended_and_not_while_it_waits(desk, enclose):
     message = enclose(("a.txt", b"secret words"))
     AttachedFile.objects.update(fetched_at=Now() - timedelta(days=400))
     Message.objects.update(changed_at=Now() - timedelta(days=400))

@@ -104,7 +104,7 @@ def again(delivery):
     return Delivery.objects.get(pk=delivery.pk)
 
 
-def test_decision_is_told_to_inngest_as_its_own_package_reads_events(connection, message, reviewer, upstream, inngest):
+def test_decision_is_sent_to_inngest_as_its_own_package_reads_events(connection, message, reviewer, upstream, inngest):
     for outcome, decision, reason in (("approve", "approved", ""), ("reject", "rejected", "Too early.")):
         inngest.events.clear()
         with rolled_back():
@@ -131,7 +131,7 @@ def test_decision_is_told_to_inngest_as_its_own_package_reads_events(connection,
             assert "text" not in event.data
 
 
-def test_event_sent_twice_is_one_with_the_very_same_body(message, inngest, receiver):
+def test_event_sent_twice_has_the_same_id_and_body(message, inngest, receiver):
     delivery = tell(to_inngest(inngest.url), message, "message.sent")
     send_event(delivery, delivery.destination)
     request = again(delivery).request
@@ -150,9 +150,7 @@ def test_event_sent_twice_is_one_with_the_very_same_body(message, inngest, recei
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
 
 
-def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_than_allowed_now(
-    message, receiver, monkeypatch, admin
-):
+def test_resent_event_has_the_same_id_a_new_signature_and_only_data_allowed_now(message, receiver, monkeypatch, admin):
     destination = to_webhook(receiver.url, privacy="full")
     delivery, actor = tell(destination, message, "message.sent"), admin.actor(surface="web")
     with monkeypatch.context() as patched:
@@ -174,7 +172,7 @@ def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_
     assert (third.said["data"]["privacy"], "subject" in third.said["data"]) == ("minimal", False)
 
 
-def test_webhook_is_as_standard_webhooks_reads_it_and_one_act_has_one_id_everywhere(message, receiver):
+def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everywhere(message, receiver):
     delivery = tell(to_webhook(receiver.url), message, "message.bounced")
     assert send_event(delivery, delivery.destination).status == 200
     (post,) = receiver.posts
@@ -202,7 +200,7 @@ def test_webhook_is_as_standard_webhooks_reads_it_and_one_act_has_one_id_everywh
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 
 
-def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstream, receiver):
+def test_privacy_level_applies_to_every_field_of_an_event(connection, reviewer, upstream, receiver):
     metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the message"}
     message = make_message(connection, metadata=metadata, subject="Secret subject")
     decided(message, reviewer, upstream, "reject", HOSTILE)
@@ -222,7 +220,7 @@ def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstr
 
 
 @pytest.mark.slow
-def test_largest_letter_stays_under_what_inngest_takes(message, inngest):
+def test_event_of_the_largest_message_stays_under_the_limit_of_inngest(message, inngest):
     metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
     everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
     Message.objects.update(subject="\U0001f600" * 998, recipients=everybody, trigger=metadata)
@@ -235,7 +233,7 @@ def test_largest_letter_stays_under_what_inngest_takes(message, inngest):
     assert data["text"].startswith("\x01\U0001f600")
 
 
-def test_act_about_no_message_is_told_by_what_the_ledger_keeps(connection, receiver):
+def test_event_about_no_message_holds_what_the_ledger_stores(connection, receiver):
     destination = to_webhook(receiver.url, privacy="minimal")
     for action, details in (
         ("connection.failing", {"explanation": "No answer."}),
@@ -256,7 +254,7 @@ INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys((401, 403, 4
 ENDS = {"inngest": INNGEST_ENDS, "signed_webhook": {410: DestinationGone}}
 
 
-def test_each_answer_of_a_program_has_its_end(message, receiver):
+def test_each_response_of_a_program_has_its_outcome(message, receiver):
     receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
     for kind, destination in to_each(receiver.url).items():
         delivery = tell(destination, message, "message.sent")
@@ -273,7 +271,7 @@ def test_each_answer_of_a_program_has_its_end(message, receiver):
             assert (tried.accepted, tried.sentence[-1], KEY in tried.sentence) == (False, ".", False), kind
 
 
-def test_inngest_is_tried_again_then_switched_off_and_its_key_stands_nowhere(message, receiver, caplog):
+def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_nowhere(message, receiver, caplog):
     caplog.set_level(logging.INFO)
     destination = to_inngest(receiver.url)
     receiver.status = 503
@@ -296,7 +294,7 @@ def test_inngest_is_tried_again_then_switched_off_and_its_key_stands_nowhere(mes
         assert KEY not in text
 
 
-def test_program_has_so_long_to_answer_and_no_answer_is_tried_again(message, receiver, monkeypatch):
+def test_program_that_does_not_answer_in_time_is_retried(message, receiver, monkeypatch):
     limits = []
 
     def request_in_vain(*_, limit, **__):
@@ -311,7 +309,7 @@ def test_program_has_so_long_to_answer_and_no_answer_is_tried_again(message, rec
     assert limits == [20.0, 3.0] * 2
 
 
-def test_huge_answer_is_cut_and_address_that_is_not_allowed_any_more_is_not_called(message, receiver):
+def test_huge_response_is_cut_and_an_address_no_longer_allowed_is_not_called(message, receiver):
     receiver.body = b"x" * 1_000_000
     wrong = {"inngest": "not an address of Inngest", "signed_webhook": "https://"}
     for kind, destination in to_each(receiver.url).items():
@@ -324,7 +322,7 @@ def test_huge_answer_is_cut_and_address_that_is_not_allowed_any_more_is_not_call
         assert receiver.posts == []
 
 
-def test_test_is_taken_or_told_in_words(inngest, receiver):
+def test_test_event_is_accepted_or_its_failure_explained(inngest, receiver):
     assert try_out(to_inngest(inngest.url), within=60.0).accepted
     assert [event["name"] for event in inngest.events] == ["multimail/desk.test"]
     assert try_out(to_webhook(receiver.url), within=60.0).accepted
@@ -352,7 +350,7 @@ def takes(secret, post):
         return False
 
 
-def test_old_and_new_secret_verify_until_the_overlap_is_over_or_the_secret_leaked(
+def test_old_and_new_secret_verify_until_the_overlap_ends_or_the_secret_leaked(
     message, receiver, rotated, admin, reviewer
 ):
     destination, before, new = rotated

@@ -70,7 +70,7 @@ def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(client,
         assert {client.get("/" + one.format(path)).status_code for one in BY_ID} <= {302, 400, 404}, nonsense
 
 
-def test_static_files_carry_the_browsers_rules_too(client):
+def test_static_files_have_security_headers_too(client):
     for path in ("/static/css/nothing.css", "/%00/"):
         answer = client.get(path)
         assert answer.status_code in (400, 404), path
@@ -90,7 +90,7 @@ WRONG = {
 }
 
 
-def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer):
+def test_error_page_says_what_is_wrong_and_links_onward(connection, reviewer):
     message = make_message(connection)
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
     client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
@@ -131,7 +131,7 @@ def test_signing_out_by_its_button_clears_the_browser_and_ends_the_session(signe
     assert client.get("/queue/").status_code == 302
 
 
-def test_policy_report_is_taken_and_holds_no_query(client, caplog):
+def test_policy_report_is_accepted_and_logged_without_its_query(client, caplog):
     body = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif?who=dana"}}'
     assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
     assert "dana" not in str([vars(record) for record in caplog.records])

@@ -114,7 +114,7 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
             assert upstream.decisions[-1]["reason"].startswith("Too early. (Ana Ferreira via Countersign, reference ")
 
 
-def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstream):
+def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstream):
     # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
     client = Client(base_url=upstream.url, key="mm_live_oversight")
     unread = dict.fromkeys((409, 422, 500, 503), errors.NotSent) | dict.fromkeys((401, 403), errors.KeyRefused)
@@ -192,7 +192,7 @@ def call(url):
     return answer, len(asked)
 
 
-def test_answer_that_tells_no_decision_refuses_postpones_or_leaves_it_in_doubt(upstream):
+def test_response_without_a_decision_refuses_postpones_or_leaves_it_unconfirmed(upstream):
     # The last word is asked after the connection is there: where none is made, nothing may have left.
     answer, asked = call("http://127.0.0.1:1")
     assert (type(answer), asked, event_for(answer, had_left=False)) == (errors.NotSent, 0, "postpone")
@@ -206,7 +206,7 @@ def test_answer_that_tells_no_decision_refuses_postpones_or_leaves_it_in_doubt(u
     assert wrong == []
 
 
-def test_answer_that_tells_a_decision_ends_this_one_as_applied_or_superseded(decision, upstream):
+def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(decision, upstream):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     wrong = []
     for status, body, *states in ANSWERS:
@@ -244,7 +244,7 @@ def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstr
     assert not Decision.objects.due().exists()
 
 
-def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(decision, upstream):
+def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_have_done_it(decision, upstream):
     for is_ours, upstream_fields, left, state, mirrored in (
         (True, SENT | {"reason": OURS}, False, "applied", "held"),
         (True, {"status": "rejected", "decision": "rejected"}, False, "superseded", "held"),
@@ -261,7 +261,7 @@ def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours
     assert upstream.decisions == []
 
 
-def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message, decision, upstream, connection):
+def test_message_assumed_gone_is_held_again_when_a_read_lists_it(client, message, decision, upstream, connection):
     upstream.decides(404, error="There is no such message.")
     run(decision)
     assert Message.objects.get().state == "gone"
@@ -466,7 +466,7 @@ def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, d
     assert Connection.objects.get().wait_until - clock() > timedelta(minutes=59)
 
 
-def test_only_the_attempt_that_holds_the_lease_may_call_and_what_a_dead_worker_left_is_taken_up(message, decision):
+def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(message, decision):
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
     attempt = Decision.objects.get()
     over = Now() - timedelta(seconds=1)
@@ -506,7 +506,7 @@ def test_only_the_attempt_that_holds_the_lease_may_call_and_what_a_dead_worker_l
     assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
 
 
-def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_late(decision, upstream, monkeypatch):
+def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream, monkeypatch):
     def fail(*_):
         raise OperationalError("away")
 
@@ -534,7 +534,7 @@ def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_l
 
 
 @pytest.mark.django_db(transaction=True)
-def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(decision, upstream):
+def test_outcome_is_stored_although_postgresql_closed_the_connection_during_the_call(decision, upstream):
     def cut_every_link():
         with connections["default"].cursor() as cursor:
             cursor.execute(
@@ -548,9 +548,7 @@ def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(decision
     assert len(upstream.decisions) == 1
 
 
-def test_decision_on_a_message_that_is_past_the_desk_makes_no_call_and_is_not_told_as_left_after_all(
-    decision, upstream
-):
+def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_as_sent_anyway(decision, upstream):
     is_our_gateway(False)
     upstream.holds()
     Message.objects.update(state="cancelled")

@@ -68,7 +68,7 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
     assert (recorded.actor_kind, recorded.detail.fields["rule"]) == ("rule", "expiry")
 
 
-def test_message_that_came_back_is_rejected_too(message, reviewer):
+def test_relisted_overdue_message_is_rejected_too(message, reviewer):
     approved(message, reviewer)
     for state in ("applied", "superseded"):
         with rolled_back():
@@ -79,9 +79,7 @@ def test_message_that_came_back_is_rejected_too(message, reviewer):
             assert states()[1] == "reject by expiry: recorded", state
 
 
-def test_approval_that_may_have_left_is_withdrawn_one_that_has_not_is_refused_and_one_that_ends_left_alone(
-    message, reviewer
-):
+def test_expiry_withdraws_refuses_or_leaves_an_approval_depending_on_its_state(message, reviewer):
     approved(message, reviewer)
     left = {"attempt": 1, "may_have_left": True}
     for fields, after in (
@@ -102,7 +100,7 @@ def test_approval_that_may_have_left_is_withdrawn_one_that_has_not_is_refused_an
     assert states() == ["approve by a person: withdrawn", "reject by expiry: recorded"]
 
 
-def test_rule_that_was_refused_rests_then_tries_again_and_rejects_whatever_the_content_became(message, upstream):
+def test_refused_rule_waits_retries_and_rejects_even_changed_content(message, upstream):
     upstream.decides(403, error="This key may not decide.")
     expire_due()
     assert (run(), expire_due()) == ("refused", 0)
@@ -116,9 +114,7 @@ def test_rule_that_was_refused_rests_then_tries_again_and_rejects_whatever_the_c
     assert "expected_fingerprint" not in upstream.decisions[-1]
 
 
-def test_rule_leaves_alone_what_is_in_time_or_rejected_and_waits_for_the_kill_switch_and_a_paused_connection(
-    message, reviewer, upstream
-):
+def test_rule_ignores_rejected_and_timely_messages_and_waits_for_kill_switch_and_pause(message, reviewer, upstream):
     actor = reviewer.actor(surface="web")
     for stop in (
         lambda: kill_switch.pull(actor=actor, reason="Stop"), lambda: Connection.objects.update(paused_at=Now())
@@ -168,7 +164,7 @@ def test_decision_of_a_message_that_has_time_left_is_carried_out_and_nothing_exp
     assert expire_due() == 0
 
 
-def test_expiry_counts_from_when_it_was_held_and_not_by_this_hosts_clock(connection):
+def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     Mailbox.objects.update(expire_after=timedelta(hours=1))
     at, unread, minutes = clock(), make_message(connection, hydrated=False), timedelta(minutes=1)
     for received, sent_at, held, expected in (

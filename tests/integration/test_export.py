@@ -101,7 +101,7 @@ def test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_o
         assert method(reverse(name, args=[export.pk])).status_code == 404, name
 
 
-def test_filter_and_reach_decide_what_is_taken(connection):
+def test_filter_and_visible_scope_decide_what_is_exported(connection):
     held = make_message(connection)
     make_message(make_connection("other"), subject="Not for Ida")
     admin = make_person("ida@yourteam.example", "Ida", "admin", connection=connection)
@@ -113,7 +113,7 @@ def test_filter_and_reach_decide_what_is_taken(connection):
 
 
 @pytest.mark.slow
-def test_what_cannot_be_exported_is_said(signed_in, auditor):
+def test_export_that_is_not_possible_says_why(signed_in, auditor):
     client = signed_in(auditor)
     answer = client.post(PATH, {"format": "xls"})
     assert (answer.status_code, b"Choose CSV or JSON Lines" in answer.content) == (422, True)
@@ -159,7 +159,7 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     assert {harmless(text) for text in ("Dana", "a=b", "")} == {"Dana", "a=b", ""}
 
 
-def test_csv_row_tells_subject_fingerprint_and_seal_and_without_details_nobody_is_named(auditor, connection):
+def test_csv_row_holds_subject_fingerprint_and_seal_and_no_names_without_details(auditor, connection):
     message, actor = make_message(connection), auditor.actor(surface="web")
     about = {"message": message.public_id, "fingerprint": message.revision.fingerprint}
     opened = record("message.opened", actor=actor, details={"reason": "Dana asked"}, **about)
@@ -178,7 +178,7 @@ def test_csv_row_tells_subject_fingerprint_and_seal_and_without_details_nobody_i
         assert [one for one in ("Dana", "Max", "northwind", "refund", "ana#1") if one in text] == []
 
 
-def test_entries_that_come_meanwhile_are_not_in_it(auditor, monkeypatch):
+def test_entries_added_during_an_export_are_not_in_it(auditor, monkeypatch):
     monkeypatch.setattr(download, "AT_ONCE", 3)
     made = [entry.pk for entry in append(8)]
     export = begin(auditor)
@@ -191,7 +191,7 @@ def test_entries_that_come_meanwhile_are_not_in_it(auditor, monkeypatch):
     assert ids((first + b"".join(parts)).decode()) == made
 
 
-def test_entries_of_before_a_restore_are_in_it(auditor):
+def test_entries_from_before_a_restore_are_exported(auditor):
     # Another cluster counted its transactions further than this one has come.
     old = append(2)
     as_superuser("UPDATE audit_entry SET xid = (900000000 + id)::text::xid8")
@@ -202,7 +202,7 @@ def test_entries_of_before_a_restore_are_in_it(auditor):
     assert ids(whole(auditor)) == [one.pk for one in old]
 
 
-def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
+def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeypatch):
     monkeypatch.setattr(download, "AT_ONCE", 2)
     append(6)
     for end in (
@@ -225,7 +225,7 @@ def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
 
 
 @pytest.mark.parametrize("parts_read", [2, pytest.param(0, marks=pytest.mark.slow)])
-def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor, monkeypatch, parts_read):
+def test_closed_download_cancels_the_export_and_can_be_restarted(signed_in, auditor, monkeypatch, parts_read):
     monkeypatch.setattr(download, "AT_ONCE", 2)
     made = [entry.pk for entry in append(6)]
     client, export = signed_in(auditor), begin(auditor)
@@ -244,7 +244,7 @@ def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor,
     assert [details.get("again", "") for _, details in recorded("ledger.exported")] == ["", "yes"]
 
 
-def test_error_or_a_slow_reader_breaks_it_off_in_the_file_too(auditor, monkeypatch):
+def test_error_or_slow_reader_cancels_the_export_and_the_file_says_so(auditor, monkeypatch):
     monkeypatch.setattr(download, "AT_ONCE", 2)
     append(4)
     with monkeypatch.context() as patched:
@@ -258,7 +258,7 @@ def test_error_or_a_slow_reader_breaks_it_off_in_the_file_too(auditor, monkeypat
     assert last[0].startswith("BROKEN OFF, this file is not whole")
 
 
-def test_one_of_a_person_and_two_in_all_run_at_once(signed_in, auditor, admin):
+def test_one_export_per_person_and_two_in_total_run_at_once(signed_in, auditor, admin):
     client, mine = signed_in(auditor), begin(auditor)
     running = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": "running", "rows_done": 0}
     own = Export.objects.create(person=auditor.pk, **running)
@@ -276,7 +276,7 @@ def test_one_of_a_person_and_two_in_all_run_at_once(signed_in, auditor, admin):
     assert (who, lost["export"]) == ("exporter", str(other.pk))
 
 
-def test_list_shows_ones_own_and_an_auditor_of_everything_those_of_all(signed_in, auditor, admin, connection):
+def test_list_shows_own_exports_and_to_global_auditors_all(signed_in, auditor, admin, connection):
     part = make_person("part@yourteam.example", "Paula", "auditor", connection=connection)
     for person in (admin, auditor):
         begin(person)
@@ -322,7 +322,7 @@ def shown(client, query):
 
 
 @pytest.mark.slow
-def test_file_is_what_the_pages_show_on_random_filters(signed_in, auditor, monkeypatch):
+def test_file_equals_the_pages_for_random_filters(signed_in, auditor, monkeypatch):
     # Many pages and many batches of little.
     monkeypatch.setattr("audit.search.results.PAGE", 15)
     monkeypatch.setattr(download, "AT_ONCE", 5)
@@ -357,7 +357,7 @@ def test_file_is_what_the_pages_show_on_random_filters(signed_in, auditor, monke
 
 
 @pytest.mark.django_db(transaction=True)
-def test_act_that_was_not_over_when_it_was_asked_for_is_not_in_it(auditor):
+def test_action_that_commits_after_the_request_is_not_exported(auditor):
     """Its number is smaller than others' that are in the file, and its row there before the file is read."""
     began, may_end = threading.Event(), threading.Event()
 

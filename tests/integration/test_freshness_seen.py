@@ -16,7 +16,7 @@ def line_of(page):
     return page.partition('id="fresh"')[2].partition("</div>")[0]
 
 
-def test_queue_says_how_old_it_is_and_why():
+def test_queue_shows_its_age_and_why_it_is_stale():
     for age, level, reason in (
         (timedelta(seconds=120), "green", ""),
         (timedelta(seconds=121), "amber", "Gateway main was last read 2 minutes ago."),
@@ -35,7 +35,7 @@ OTHER_PAGES = ("/queue/{message}/", "/", "/stop/", "/history/", "/audit/", "/ale
 @pytest.mark.parametrize(
     "paths", [("/queue/",), pytest.param(OTHER_PAGES, marks=pytest.mark.slow)], ids=["queue", "others"]
 )
-def test_every_page_says_so(signed_in, reviewer, connection, paths):
+def test_every_page_shows_freshness(signed_in, reviewer, connection, paths):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     client, message = signed_in(reviewer), make_message(connection).public_id
     for path in paths:
@@ -45,7 +45,7 @@ def test_every_page_says_so(signed_in, reviewer, connection, paths):
         assert "was last read 11 minutes ago." in page.partition('id="behind"')[2].partition("</p>")[0], path
 
 
-def test_worst_connection_counts_and_each_is_told_by_itself(signed_in, admin, connection):
+def test_worst_connection_sets_the_status_and_each_is_listed(signed_in, admin, connection):
     Connection.objects.update(complete_as_of=Now())
     make_connection("never")
     paused = make_connection("paused")
@@ -71,7 +71,7 @@ def test_worst_connection_counts_and_each_is_told_by_itself(signed_in, admin, co
 
 
 @pytest.mark.slow
-def test_home_shows_an_open_page_how_the_connections_are_by_now(
+def test_home_updates_an_open_page_with_the_connection_status(
     signed_in, reviewer, connection, django_assert_max_num_queries
 ):
     client = signed_in(reviewer)

@@ -56,7 +56,7 @@ def full(monkeypatch):
 
 
 @pytest.mark.django_db
-def test_pages_that_store_nothing_work_on_a_full_disk_and_others_say_why_not(connection, reviewer, full):
+def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_failure(connection, reviewer, full):
     seen, other = make_message(connection), make_message(connection)
     client = Client(raise_request_exception=False)
     client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
@@ -98,7 +98,7 @@ def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):
     assert "The disk of DATA_DIR is full, and nothing can be stored" in capsys.readouterr().out
 
 
-def test_full_disk_is_known_by_its_room_and_by_errors(tmp_path):
+def test_full_disk_is_detected_by_free_space_and_by_errors(tmp_path):
     assert disk.is_full(NO_ROOM)
     assert not disk.is_full(tmp_path)
     assert not disk.is_full(tmp_path / "missing")
@@ -134,7 +134,7 @@ def supervisor_of(data, *steps):
     return Supervisor(asked, signals=Steps(*steps), verb="start")
 
 
-def test_launcher_goes_on_where_nothing_can_be_written_and_makes_up_for_it(tmp_path, capsys):
+def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path, capsys):
     (tmp_path / "run.json").write_text("{}")
     partial, logs = tmp_path / "run.json.part", tmp_path / "logs"
     partial.symlink_to(FULL)
@@ -158,7 +158,7 @@ def test_launcher_goes_on_where_nothing_can_be_written_and_makes_up_for_it(tmp_p
     assert output.count("What runs cannot be written down: No space left on device.") == 1
 
 
-def test_start_on_a_full_disk_waits_for_room(tmp_path, monkeypatch, capsys):
+def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(disk, "LEAST_FREE", 2**63)
     # What a run before this one left; of the process that it names somebody else's may have come.
     (tmp_path / "run.json").write_text('{"pid": 1}')
@@ -170,7 +170,7 @@ def test_start_on_a_full_disk_waits_for_room(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "postgres").exists()
 
 
-def test_redis_keeps_its_data_on_a_full_disk_and_else_starts_without_what_it_cannot_read(tmp_path, monkeypatch):
+def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_drops_unreadable_files(tmp_path, monkeypatch):
     # It was once before that its data could not be read.
     (tmp_path / "redis.damaged").mkdir()
     data = tmp_path / "redis"

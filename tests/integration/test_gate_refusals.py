@@ -71,7 +71,7 @@ def refusal_entries():
     return Entry.objects.filter(action="message.refused_at_gate")
 
 
-def test_what_the_gate_refused_is_kept_once_with_one_line_in_the_ledger(gateway, upstream):
+def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstream):
     serve_refusals(upstream, refusal_row(2, "b@x.example"), refusal_row(1, DANA))
     assert read_refusals(connection_id=gateway.pk) == "2 read"
     assert read_refusals(connection_id=gateway.pk) == "0 read"
@@ -88,7 +88,7 @@ def test_what_the_gate_refused_is_kept_once_with_one_line_in_the_ledger(gateway,
     assert (one.refused, one.mailbox, one.trigger) == ([], None, {})
 
 
-def test_all_pages_are_read_up_to_what_is_known(gateway, upstream):
+def test_all_pages_are_read_up_to_the_first_known_refusal(gateway, upstream):
     serve_refusals(upstream, refusal_row(1, DANA))
     read_refusals(connection_id=gateway.pk)
     following = iter([([2], "p3"), ([1], "p4"), ([0], None)])
@@ -104,7 +104,7 @@ def test_all_pages_are_read_up_to_what_is_known(gateway, upstream):
     assert GateRefusal.objects.count() == 3
 
 
-def test_list_that_cannot_be_read_costs_nothing(gateway, upstream):
+def test_unreadable_list_of_refusals_changes_nothing(gateway, upstream):
     for status, body in (
         (500, {}), (403, {"error": "scope"}), (404, {"error": "no"}), (200, {"refusals": "x"}), (200, b"no json"),
         (429, {"error": "slow down"}),
@@ -120,7 +120,7 @@ def test_list_that_cannot_be_read_costs_nothing(gateway, upstream):
     assert (read_refusals(connection_id=gateway.pk), len(upstream.calls)) == ("cannot be asked", asked)
 
 
-def test_webhook_has_refusals_read_at_once_and_the_beat_asks_every_gateway_that_is_well(client, gateway, monkeypatch):
+def test_webhook_triggers_a_read_of_refusals_and_the_periodic_task_reads_healthy_gateways(client, gateway, monkeypatch):
     enqueued = []
     for module in ("approvals.intake.webhooks", "approvals.tasks"):
         monkeypatch.setattr(f"{module}.enqueue", lambda name, key, **_: enqueued.append((name, key)))
@@ -136,7 +136,7 @@ def test_webhook_has_refusals_read_at_once_and_the_beat_asks_every_gateway_that_
     assert enqueued == [("approvals.tasks.read_refusals", gateway.pk)] * 2
 
 
-def test_page_tells_who_tried_to_whom_by_which_rule_and_leads_to_allowing_it_for_good(signed_in, admin, gateway):
+def test_page_shows_sender_recipient_and_rule_and_links_to_allowing_it_permanently(signed_in, admin, gateway):
     make_refusal(
         gateway, "a+b@x.example", recipients=["a+b@x.example", "lee@y.example"], trigger={"discord_user": "<b>ana</b>"}
     )
@@ -150,7 +150,7 @@ def test_page_tells_who_tried_to_whom_by_which_rule_and_leads_to_allowing_it_for
     assert "a+b@x.example" not in text_of(signed_in(stranger).get("/allowlists/refusals/"))
 
 
-def test_one_press_allows_what_was_refused_for_a_week_where_a_list_is_in_force(signed_in, admin, gateway):
+def test_one_click_allows_a_refused_address_for_a_week_on_an_enforced_list(signed_in, admin, gateway):
     one = make_refusal(gateway, DANA)
     client, path = signed_in(admin), f"/allowlists/refusals/{one.pk}/allow/"
     answer = client.post(path, {"address": DANA})
@@ -168,7 +168,7 @@ def test_one_press_allows_what_was_refused_for_a_week_where_a_list_is_in_force(s
 
 
 @pytest.mark.slow
-def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_in, admin, gateway):
+def test_pages_list_each_refusal_once_with_the_same_number_of_queries(signed_in, admin, gateway):
     client, seen, costs, url = signed_in(admin), [], [], "/allowlists/refusals/"
     at, box = timezone.now(), gateway.mailboxes.model
     mailboxes = box.objects.bulk_create(
@@ -221,7 +221,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
 
 
 @pytest.mark.slow
-def test_list_of_one_mailbox_counts_its_own_refusals_beside_the_wider_lists(admin, gateway):
+def test_list_of_one_mailbox_counts_its_own_refusals_next_to_the_wider_lists(admin, gateway):
     changed(admin, "y.example", mode="enforce")
     other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     make_refusal(gateway, DANA)

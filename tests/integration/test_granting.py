@@ -103,7 +103,7 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
 
 
 @pytest.mark.slow
-def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(admin, reviewer, connection):
+def test_claims_are_released_where_the_person_may_no_longer_decide(admin, reviewer, connection):
     other = make_connection("other")
     visible, lost = make_message(connection), make_message(other)
     Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
@@ -113,7 +113,7 @@ def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(a
     assert [claim.message for claim in Claim.objects.all()] == [visible]
 
 
-def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin, keeper):
+def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keeper):
     with pytest.raises(NotYours):
         give(admin, admin)
     client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
@@ -131,9 +131,7 @@ def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin, 
     assert not admin.grants.exists()
 
 
-def test_admin_of_a_mailbox_gives_there_and_nowhere_else_and_not_to_whoever_looks_after_more(
-    keeper, mailbox, connection, admin
-):
+def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(keeper, mailbox, connection, admin):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
     targets = all_targets()
@@ -155,7 +153,7 @@ def test_admin_of_a_mailbox_gives_there_and_nowhere_else_and_not_to_whoever_look
 
 
 @pytest.mark.slow
-def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
+def test_mailbox_admin_revokes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     far = Grant.objects.create(person=nia, role="reviewer", connection=make_connection("other"))
     client = signed_in(keeper)
@@ -167,9 +165,7 @@ def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_else
     assert list(nia.grants.all()) == [far]
 
 
-def test_reviewer_and_auditor_give_nothing_nor_whoever_lost_the_role_a_moment_ago(
-    reviewer, auditor, second_reviewer, admin
-):
+def test_reviewers_auditors_and_former_admins_grant_nothing(reviewer, auditor, second_reviewer, admin):
     for person in (reviewer, auditor):
         with pytest.raises(NotYours):
             give(person, second_reviewer, Role.AUDITOR)
@@ -183,7 +179,7 @@ def test_reviewer_and_auditor_give_nothing_nor_whoever_lost_the_role_a_moment_ag
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_admins_who_take_each_others_role_at_once_leave_one(admin):
+def test_two_admins_revoking_each_other_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     pairs = [(actor(admin), otto, otto.grants.get()), (actor(otto), admin, admin.grants.get())]
     takes = [partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk) for by, whom, grant in pairs]

@@ -58,7 +58,7 @@ def held_for(message, **age):
 
 
 @pytest.mark.slow
-def test_what_waits_is_told_by_its_age_and_a_count_that_was_cut_says_so(reviewer, connection, monkeypatch):
+def test_waiting_messages_are_grouped_by_age_and_a_capped_count_says_so(reviewer, connection, monkeypatch):
     for age in ({"minutes": 2}, {"minutes": -2}, {"minutes": 30}, {"minutes": 31}, {"minutes": 32}, {"hours": 3},
                 {"hours": 20}, {"days": 3}):  # fmt: skip
         held_for(make_message(connection, hydrated=False), **age)
@@ -75,7 +75,7 @@ def test_what_waits_is_told_by_its_age_and_a_count_that_was_cut_says_so(reviewer
 
 
 @pytest.mark.slow
-def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(reviewer, decided, monkeypatch):
+def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(reviewer, decided, monkeypatch):
     for seconds in (10, 20, 30, 40, 4050):
         held_for(decided(reviewer), days=1, seconds=seconds)
     Decision.objects.update(recorded_at=Now() - timedelta(days=1))
@@ -93,7 +93,7 @@ def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(revi
     assert (cards["times"].rows[0][1], cards["people"].rows[0][1]) == ("2", "2")
 
 
-def test_reviewers_and_what_they_caught_are_told_without_what_was_taken_back(reviewer, second_reviewer, decided):
+def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(reviewer, second_reviewer, decided):
     decided(second_reviewer, "approve", seconds_shown=8, rules=["first_contact"])
     first = decided(reviewer, "reject", seconds_shown=30, rules=["lookalike_recipient", "first_contact"])
     decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
@@ -114,7 +114,7 @@ def test_reviewers_and_what_they_caught_are_told_without_what_was_taken_back(rev
 
 
 @pytest.mark.slow
-def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connection):
+def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connection):
     shown, late, first, changed, stopped = (make_message(connection) for _ in range(5))
     show_row(shown, markdown="Pay to another account")
     Message.objects.filter(pk=late.pk).update(expires_at=Now() - timedelta(minutes=1))
@@ -141,7 +141,7 @@ def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connect
     assert [row for row in rows(reviewer)["caught"] if row[1] != "0"] == []
 
 
-def test_nothing_older_than_a_week_and_of_nothing_that_others_see_is_told(reviewer, connection, decided):
+def test_only_the_last_week_and_visible_messages_are_counted(reviewer, connection, decided):
     other = make_connection("other")
     decided(reviewer, "reject")
     Message.objects.filter(pk=decided(reviewer, "reject").pk).update(connection=other, mailbox=other.mailboxes.get())

@@ -72,7 +72,7 @@ def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, accou
     assert all(made.secret not in str(one.fields) for one in EntryDetail.objects.all())
 
 
-def test_webhook_that_cannot_be_is_refused_with_a_sentence_and_without_its_secret(signed_in, admin, account):
+def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signed_in, admin, account):
     for fields, words in (
         ({"url": "ftp://x.example"}, "begins with https"),
         ({"url": "https://[x"}, "begins with https"),
@@ -114,7 +114,7 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(signed_in, ad
 
 
 @pytest.mark.slow
-def test_registered_but_the_answer_was_lost_says_how_to_find_out(signed_in, admin, account):
+def test_lost_response_to_a_registration_says_how_to_check(signed_in, admin, account):
     account.gateway.lost.add(("POST", "/webhooks"))
     answer = register(signed_in(admin), account)
     assert (answer.status_code, account.asked("POST", "/webhooks"), Webhook.objects.count()) == (502, 1, 1)
@@ -123,7 +123,7 @@ def test_registered_but_the_answer_was_lost_says_how_to_find_out(signed_in, admi
 
 
 @pytest.mark.slow
-def test_log_tells_status_attempts_and_answer_and_a_finished_one_is_sent_again(signed_in, admin, account, hook):
+def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_resent(signed_in, admin, account, hook):
     failed = sent_to(hook, attempts=4, response_status=503, last_error="It answered 503.")
     on_its_way = sent_to(hook, WebhookDelivery.State.DUE, event_id="01OTHER", event="message.sent")
     client = signed_in(admin)
@@ -141,7 +141,7 @@ def test_log_tells_status_attempts_and_answer_and_a_finished_one_is_sent_again(s
     assert recorded()[-2:] == ["account.change_asked", "hook.replayed"]
 
 
-def test_another_secret_is_shown_once_and_the_old_one_goes_on(signed_in, admin, account, hook, own_hook):
+def test_new_secret_is_shown_once_and_the_old_one_stays_valid(signed_in, admin, account, hook, own_hook):
     client = signed_in(admin)
     fields = {"overlap": "3600", "ticket": uuid4().hex}
     answer = client.post(path_of(account, hook, "rotate/"), fields)
@@ -158,7 +158,7 @@ def test_another_secret_is_shown_once_and_the_old_one_goes_on(signed_in, admin, 
     assert "rotate/" not in answer.content.decode()
 
 
-def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_when_that_was_read(
+def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
     signed_in, admin, account, hook, own_hook
 ):
     make_connection("other")
@@ -179,9 +179,7 @@ def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_when_that_was_re
 
 
 @pytest.mark.slow
-def test_multimail_that_does_not_offer_an_act_or_lists_nothing_says_so_and_the_page_stands(
-    signed_in, admin, account, hook
-):
+def test_unsupported_action_or_empty_list_is_explained_and_the_page_still_renders(signed_in, admin, account, hook):
     client, spoiled = signed_in(admin), account.gateway.spoiled
     for act in ("test", "rotate"):
         spoiled[("POST", f"/{act}")] = (404, b'{"error": "There is nothing at this path."}')

@@ -67,7 +67,7 @@ def connection(db, upstream):
 
 
 @pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")])
-def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
+def test_waiting_function_resumes_with_the_decision_about_its_own_message(
     app, server, connection, reviewer, upstream, outcome, decision
 ):
     other, ours = (make_message(connection, metadata={"run_id": run}) for run in ("another", "refund-7"))

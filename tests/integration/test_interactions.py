@@ -121,9 +121,7 @@ def words_of(page):
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.content.decode()))
 
 
-def test_ping_is_answered_also_where_the_application_is_another_whose_press_does_nothing(
-    ana, message, settings, caplog
-):
+def test_ping_of_another_application_is_answered_but_its_press_does_nothing(ana, message, settings, caplog):
     for known in ("119000000000000001", "", "118"):
         settings.DISCORD_APP_ID = known
         assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
@@ -197,7 +195,7 @@ def with_options(body, options):
     return whole.replace('"HERE"', options).encode()
 
 
-def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, message, caplog):
+def test_internal_error_is_reported_and_logged_and_nothing_is_decided(ana, message, caplog):
     before = Entry.objects.count()
     with rolled_back():
         before_insert("alerts_interaction", AWAY)
@@ -210,7 +208,7 @@ def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, messag
     assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
 
 
-def test_what_discord_has_told_to_have_failed_does_not_happen_after_all(ana, message, monkeypatch):
+def test_interaction_that_discord_reported_as_failed_does_nothing_later(ana, message, monkeypatch):
     monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.1)
     before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
@@ -247,7 +245,7 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
         assert words not in trace
 
 
-def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, message):
+def test_reject_opens_a_form_for_the_reason_that_decides_in_either_layout(ana, message):
     asked = sent(press(message, "reject")).json()
     field = asked["data"]["components"][0]["component"]
     assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
@@ -260,7 +258,7 @@ def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, mess
     assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
 
 
-def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, message):
+def test_claim_button_claims_the_message_and_names_its_holder(ana, second_reviewer, message):
     assert answer_text(sent(press(message, "claim"))).startswith("You have this message")
     assert Claim.objects.get().person == ana
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
@@ -313,9 +311,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert Verdict.objects.get().person == reviewer
 
 
-def test_hammered_button_of_whoever_may_not_is_always_answered_and_does_not_fill_the_ledger(
-    auditor, message, monkeypatch
-):
+def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(auditor, message, monkeypatch):
     monkeypatch.setattr(replies, "MAX_REFUSALS", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
     refusals = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
@@ -348,7 +344,7 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
             assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
 
 
-def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
+def test_message_that_must_be_read_first_is_approved_on_the_desk_and_not_quoted(ana, message):
     def risky():
         lie = {"rule": "link_text_lies", "level": "high", "sentence": "The link shows secret-bank.example."}
         more = {"points": 60, "detail": "", "evidence": [], "version": 1}
@@ -418,7 +414,7 @@ def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, messag
             assert {one.card for one in due} == cards
 
 
-def test_command_is_put_off_once_with_what_was_typed_and_without_what_none_of_ours_has(ana, message):
+def test_command_is_deferred_once_with_its_known_options(ana, message):
     body = {**press(message), "type": 2}
     body["data"] = {"name": "pending", "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}]}
     for _ in range(2):
@@ -514,7 +510,7 @@ def held_by_another(message):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_press_that_would_have_to_wait_is_put_off_and_decided_once(ana, message, monkeypatch):
+def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(ana, message, monkeypatch):
     monkeypatch.setattr(receiving, "LOCK_MS", 100)
     body = press(message)
     with held_by_another(message):

@@ -155,7 +155,7 @@ def test_of_two_who_use_a_link_at_once_one_joins(admin):
     assert Entry.objects.filter(action="person.joined").count() == 1
 
 
-def test_what_is_wrong_is_said_at_its_field_and_the_link_stays_good(admin, client):
+def test_errors_are_shown_at_their_fields_and_the_link_stays_valid(admin, client):
     token = link_of(admin)
     for wrong, words in (
         ({"password": "short", "password_again": "short"}, "too short"),
@@ -217,7 +217,7 @@ def test_nobody_invites_themselves_or_a_deactivated_account(signed_in, admin, re
         link_of(admin, email=reviewer.email)
 
 
-def test_link_carries_nothing_that_its_maker_may_not_give_any_more(admin):
+def test_link_grants_nothing_that_its_creator_may_no_longer_grant(admin):
     other = make_person("otto@yourteam.example", "Otto", "admin")
     of_other, first, second = link_of(other), link_of(admin), link_of(admin)
     # An earlier link of the same maker is void, one of another is not.
@@ -259,7 +259,7 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, 
     assert (answer.status_code, answer["Location"].split("?")[0]) == (302, reverse("mfa_authenticate"))
 
 
-def test_password_link_is_for_people_whom_its_maker_covers_and_void_once_they_do_not(admin, connection):
+def test_password_link_works_only_while_its_creator_administers_the_person(admin, connection):
     kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
     ben = make_person("ben@yourteam.example", "Ben", "reviewer", connection=connection)
     with pytest.raises(NotYours):
@@ -287,7 +287,7 @@ def by_password(typed, monkeypatch, *, email="eva@example.com", file="-"):
     return out.getvalue()
 
 
-def test_first_admin_is_made_without_a_terminal_by_a_password_that_no_output_repeats(tmp_path, monkeypatch):
+def test_first_admin_is_created_from_a_piped_password_that_is_not_printed(tmp_path, monkeypatch):
     make_person("max@yourteam.example", "Max", "auditor")
     secret, missing = "a gannet counts slow wagons", str(tmp_path / "none")
     for wanted, typed, more in (
@@ -313,7 +313,7 @@ def test_first_admin_is_made_without_a_terminal_by_a_password_that_no_output_rep
         by_password(secret, monkeypatch)
 
 
-def test_start_is_told_whether_there_is_an_admin(settings, tmp_path):
+def test_start_learns_whether_there_is_an_admin(settings, tmp_path):
     settings.DATA_DIR, note = tmp_path, tmp_path / FIRST_RUN
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     for _ in range(2):
@@ -338,7 +338,7 @@ def test_first_admin_documents_each_of_its_arguments(capsys):
         assert words in output, words
 
 
-def test_first_admin_comes_by_the_newest_link_alone_and_only_while_there_is_no_other(admin):
+def test_first_admin_joins_only_by_the_newest_link_and_only_while_there_is_none(admin):
     with pytest.raises(CommandError, match=r"Ida Lindqvist is admin already.*People.*changepassword ida@"):
         first_admin()
     assert not Invitation.objects.exists()

@@ -19,7 +19,7 @@ from tests.factories import make_message
 pytestmark = pytest.mark.django_db
 
 
-def test_statement_that_is_kept_tells_each_person_what_is_theirs(connection, reviewer, second_reviewer):
+def test_cached_statement_returns_each_person_their_own_rows(connection, reviewer, second_reviewer):
     message = make_message(connection)
     Snooze.objects.create(message=message, person=reviewer, until=Now() + timedelta(hours=1))
     actors = [person.actor(surface="web") for person in (reviewer, second_reviewer)]
@@ -28,7 +28,7 @@ def test_statement_that_is_kept_tells_each_person_what_is_theirs(connection, rev
     assert [one["waiting"] for one in counts] == [0, 1]
 
 
-def test_kept_statement_holds_no_time(reviewer):
+def test_cached_statement_contains_no_time(reviewer):
     anybody = anybody_like(reviewer.actor(surface="web"))
     statements = [
         *listing._standing_parts(anybody).values(),
@@ -41,7 +41,7 @@ def test_kept_statement_holds_no_time(reviewer):
     assert [part.sql for part in statements if any(isinstance(value, datetime) for value in part.values)] == []
 
 
-def test_every_value_that_stands_in_is_named(reviewer):
+def test_every_placeholder_of_a_cached_statement_is_named(reviewer):
     actor = reviewer.actor(surface="web")
     part = origin._others_part(anybody_like(actor)).naming({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
     assert {"discord:ana", 7} <= set(part.values)

@@ -67,7 +67,7 @@ def test_keys_are_listed_with_what_they_may_and_whose_they_are(signed_in, admin,
     assert "Key agent" not in client.get("/keys/").content.decode()
 
 
-def test_key_is_shown_once_stored_nowhere_and_works_as_far_as_it_may(signed_in, admin, account, caplog):
+def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(signed_in, admin, account, caplog):
     caplog.set_level("DEBUG")
     client = signed_in(admin)
     opened = client.get(f"/keys/{account.connection.pk}/add/").content.decode()
@@ -94,7 +94,7 @@ def test_key_is_shown_once_stored_nowhere_and_works_as_far_as_it_may(signed_in, 
     assert account.ask("GET", "/v1/api-keys", key="new").status_code == 403
 
 
-def test_key_that_cannot_be_is_refused_at_its_field_and_nothing_is_asked(signed_in, admin, account):
+def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, account):
     for fields, words in (
         ({"scopes": []}, "Tick at least one"),
         ({"scopes": ["root"]}, "no such scope"),
@@ -114,7 +114,7 @@ def test_key_that_cannot_be_is_refused_at_its_field_and_nothing_is_asked(signed_
     assert account.asked("POST", "/api-keys") == 0
 
 
-def test_key_whose_answer_was_lost_is_named_and_not_made_twice(signed_in, admin, account, here):
+def test_key_whose_response_was_lost_is_named_and_not_created_twice(signed_in, admin, account, here):
     account.gateway.lost.add(("POST", "/api-keys"))
     answer = make(signed_in(admin), account)
     page = text_of(answer)
@@ -128,7 +128,7 @@ def test_key_whose_answer_was_lost_is_named_and_not_made_twice(signed_in, admin,
         create_key(**here, wanted=WANTED)
 
 
-def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, here, settings):
+def test_operator_code_is_requested_and_completes_the_change(signed_in, admin, account, here, settings):
     settings.GATEWAY_APPROVAL_CODES = True
     client = signed_in(admin)
     answer = make(client, account)
@@ -160,7 +160,7 @@ def test_key_is_limited_and_only_what_differs_is_sent(signed_in, admin, account,
     assert ("scopes: read, send" in details["before"], "scopes: read" in details["after"]) == (True, True)
 
 
-def test_revoking_says_what_stops_and_does_it_also_where_the_answer_was_lost(signed_in, admin, account, agent, here):
+def test_revoking_names_the_effects_and_works_even_if_the_response_was_lost(signed_in, admin, account, agent, here):
     client, key = signed_in(admin), ApiKey.objects.get(name="Key desk")
     assert "no decision is carried out" in text_of(client.get(path_of(account, key, "revoke/")))
     assert client.post(path_of(account, key, "revoke/")).status_code == 302
@@ -175,7 +175,7 @@ def test_revoking_says_what_stops_and_does_it_also_where_the_answer_was_lost(sig
 
 
 @pytest.mark.slow
-def test_keys_that_cannot_be_listed_are_told_of_and_the_page_stands(signed_in, admin, account, here):
+def test_unlistable_keys_show_an_error_and_the_page_still_renders(signed_in, admin, account, here):
     for status, words in ((401, "put in another"), (403, "403"), (404, "offer that"), (500, "500")):
         account.gateway.spoiled[("GET", "/api-keys")] = (status, b'{"error": "Not today."}')
         with pytest.raises((ChangeRefused, ChangeUnknown), match=words):

@@ -128,7 +128,7 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(review
 
 
 @pytest.mark.django_db(transaction=True)
-def test_pull_while_a_worker_reads_is_met_before_its_call(message, reviewer, upstream):
+def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, upstream):
     """The switch is pulled after the decision was taken: the last word before the first byte stops it."""
     # The stand-in answers in a thread, with a session of its own.
     upstream.meanwhile["GET"] = lambda: in_thread(lambda: pull(reviewer))[0].join()
@@ -139,7 +139,7 @@ def test_pull_while_a_worker_reads_is_met_before_its_call(message, reviewer, ups
 
 
 @pytest.mark.django_db(transaction=True)
-def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it(message, reviewer):
+def test_undo_that_holds_the_row_makes_the_worker_wait_and_stop(message, reviewer):
     """The mark asks again what the row says: with its conditions in a joined subquery it would call all the same."""
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))
@@ -154,7 +154,7 @@ def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it(message, r
     assert (marked, decision.state, decision.may_have_left) == ([0], "undone", False)
 
 
-def test_what_a_switch_stops_is_not_deleted_with_it(message, admin):
+def test_stopped_decisions_are_not_deleted_with_their_switch(message, admin):
     Message.objects.update(revision=None)
     for scope, rows in (("connection", (message.connection,)), ("mailbox", (message.mailbox, message.connection))):
         with rolled_back():

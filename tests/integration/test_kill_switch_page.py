@@ -65,7 +65,7 @@ def test_while_pulled_every_page_says_who_when_what_why_and_what_still_goes(sign
 
 
 @pytest.mark.slow
-def test_open_pages_learn_of_it_by_the_pulse(signed_in, admin, connection):
+def test_open_pages_learn_of_it_by_polling(signed_in, admin, connection):
     client = signed_in(admin)
     before = client.get("/queue/pulse/")
     assert before.json()["stopped"] == []
@@ -115,7 +115,7 @@ def test_gateway_holds_all_for_an_admin_who_asks_and_that_is_audited(signed_in, 
 
 
 @pytest.mark.slow
-def test_gateway_that_does_not_do_it_or_wants_a_code_first_is_told_as_such(signed_in, admin, connection, gateway):
+def test_gateway_that_fails_or_asks_for_a_code_is_reported(signed_in, admin, connection, gateway):
     client = signed_in(admin)
     for answer, words in (
         ((202, {"status": "pending_approval", "message": "Ask for the code."}), "Ask for the code."),

@@ -67,7 +67,7 @@ def first_contacts(connection, *people):
     return found[0]["evidence"] if found else []
 
 
-def test_address_is_known_once_a_letter_to_it_left_and_not_before(connection):
+def test_address_is_known_once_a_message_to_it_was_sent(connection):
     written(connection, to_addresses=["ben@contoso.example"])
     both = ["dana@northwind.example", "eve@northwind.example"]
     written(make_connection("other"), to_addresses=both)
@@ -81,7 +81,7 @@ def test_address_is_known_once_a_letter_to_it_left_and_not_before(connection):
         assert first_contacts(connection, *both) == ([] if is_known else both), fields
 
 
-def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_told_later(client, connection):
+def test_unheld_message_makes_its_recipients_known_even_if_they_arrive_later(client, connection):
     post_event(client, connection, event_body("message.delivered", email_id="01LATER", to=[], status="delivered"))
     assert Message.objects.get().addresses == []
     post_event(client, connection, event_body("message.sent", email_id="01LATER", status="sent"))
@@ -95,7 +95,7 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
 
 
 @pytest.mark.slow
-def test_many_unknown_recipients_are_asked_about_at_once(connection):
+def test_many_unknown_recipients_are_looked_up_in_one_query(connection):
     people = [f"p{number}@contoso.example" for number in range(300)]
     written(connection, to_addresses=people[:250])
     examination._contacts_by_connection.clear()
@@ -105,7 +105,7 @@ def test_many_unknown_recipients_are_asked_about_at_once(connection):
 
 
 @pytest.mark.slow
-def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
+def test_examining_a_message_costs_the_same_at_any_history_length(connection):
     def statements():
         message = make_message(connection)
         with CaptureQueriesContext(database) as asked:
@@ -123,7 +123,7 @@ def rejections_found(connection, text):
     return findings(make_message(connection, markdown=text), "rejected_before")
 
 
-def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_know(connection, reviewer):
+def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visible_scope(connection, reviewer):
     before = rejected(connection, reviewer)
     [found] = rejections_found(connection, message_text("Bob", 99, "99,000.00", 30))
     assert found["level"] == "high"
@@ -154,7 +154,7 @@ def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_kno
     assert found["detail"] == "“No.”"
 
 
-def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection, reviewer):
+def test_rejections_by_rules_or_of_another_kind_do_not_count(connection, reviewer):
     before = rejected(connection, reviewer, thread_id="one")
     old = {"changed_at": F("changed_at") - timedelta(days=91)}
     for model, fields in (
@@ -172,7 +172,7 @@ def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection
 
 
 @pytest.mark.slow
-def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewer):
+def test_next_version_after_requested_changes_is_not_a_repetition(connection, reviewer):
     rejected(connection, reviewer, thread_id="one")
     rejected(connection, reviewer, outcome="send_back", thread_id="two")
     again = make_message(connection, markdown=message_text(), thread_id="two")
@@ -181,7 +181,7 @@ def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewe
 
 
 @pytest.mark.slow
-def test_flood_of_expired_letters_hides_no_rejection_of_the_same_mailbox(connection, reviewer):
+def test_many_expired_messages_do_not_hide_a_rejection_in_the_same_mailbox(connection, reviewer):
     rejected(connection, reviewer)
     eve = make_person("eve@yourteam.example", "Eve", "reviewer")
     for _ in range(2):

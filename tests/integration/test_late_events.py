@@ -67,7 +67,7 @@ SAID = [
 ]
 
 
-def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream):
+def test_upstream_status_moves_the_mirror_forward_only(message, upstream):
     for state, upstream_fields, end in SAID:
         report_status(upstream, **upstream_fields)
         with rolled_back():
@@ -81,7 +81,7 @@ def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream):
     assert ask(message) == ("released", "released")
 
 
-def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewer):
+def test_end_of_our_own_message_is_announced_with_its_decision(message, upstream, reviewer):
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
     set_state(message, "gone", changed=90)
@@ -92,7 +92,7 @@ def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewe
     assert Entry.objects.filter(action="message.sent").count() == 1
 
 
-def test_message_taken_for_gone_comes_back_where_it_is_held_and_one_not_known_there_stays_as_it_is(message, upstream):
+def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unknown(message, upstream):
     with rolled_back():
         set_state(message, "gone", changed=90)
         upstream.holds(pending_row(message.upstream_id))
@@ -110,7 +110,7 @@ def test_message_taken_for_gone_comes_back_where_it_is_held_and_one_not_known_th
     assert Message.objects.to_ask_about().count() == 0
 
 
-def test_held_message_that_only_the_read_key_does_not_know_stays_held(upstream):
+def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
     upstream.headers = {}
     connection = make_connection("hosted", api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
     message = make_message(connection)
@@ -129,14 +129,14 @@ SCHEDULE = [
 ]  # fmt: skip
 
 
-def test_late_messages_are_asked_about_rarer_and_rarer(message):
+def test_late_messages_are_checked_at_growing_intervals(message):
     for changed, asked, due in SCHEDULE:
         with rolled_back():
             set_state(message, "approved", changed=changed, **({"asked": asked} if asked else {}))
             assert Message.objects.to_ask_about().exists() is due, (changed, asked)
 
 
-def test_mail_that_left_is_asked_about_a_few_times_only_and_last(message):
+def test_sent_messages_are_checked_a_few_times_only_and_last(message):
     for ago, due in (({"changed": 400, "asked": 310}, True), ({"changed": 3000, "asked": 1000}, False),
                      ({"changed": 4000}, False)):  # fmt: skip
         set_state(message, "sent", **ago)
@@ -148,7 +148,7 @@ def test_mail_that_left_is_asked_about_a_few_times_only_and_last(message):
     assert list(Message.objects.to_ask_about()) == [waiting, message]
 
 
-def test_only_who_can_answer_is_asked(message):
+def test_only_connections_that_can_answer_are_asked(message):
     set_state(message, "approved", changed=90)
     for fields, due in (
         ({"is_our_gateway": False}, False), ({"is_our_gateway": False, "read_key": "mm_live_read"}, True),
@@ -189,7 +189,7 @@ def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monk
     assert WebhookEvent.objects.get() == event
 
 
-def test_content_that_was_left_alone_is_fetched_again_by_a_command(message, upstream, capsys):
+def test_ignored_content_is_fetched_again_by_a_command(message, upstream, capsys):
     Message.objects.update(hydrated_at=None, fetch_tries=4)
     with pytest.raises(CommandError, match="No content"):
         call_command("retry_fetch", "00000000-0000-7000-8000-000000000000")

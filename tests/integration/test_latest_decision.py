@@ -16,7 +16,7 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 
-def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approve_may_leave(connection, reviewer):
+def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approval_may_be_sent(connection, reviewer):
     message = make_message(connection)
     for number, (outcome, state) in enumerate([("approve", "withdrawn"), ("reject", "undone")]):
         Decision.objects.create(
@@ -29,7 +29,7 @@ def test_status_after_an_undone_reject_still_says_that_the_withdrawn_approve_may
         assert status_of(shown, shown.latest_decision).word == "May still leave", ended
 
 
-def test_hint_says_that_a_withdrawn_approval_may_leave_although_a_reject_was_given_since(
+def test_hint_says_that_a_withdrawn_approval_may_be_sent_despite_a_later_reject(
     connection, reviewer, monkeypatch, django_capture_on_commit_callbacks
 ):
     message = make_message(connection)

@@ -82,7 +82,7 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
         assert (b"tested" in (tmp_path / name / "details.jsonl").read_bytes()) == details
 
 
-def test_bundle_over_another_key_names_both_and_details_hold_every_sign(settings, tmp_path):
+def test_bundle_across_a_key_change_names_both_keys_and_preserves_every_character(settings, tmp_path):
     old, new = new_key(), new_key()
     odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
     for keys in ([old], [new, old]):
@@ -99,7 +99,7 @@ def test_bundle_over_another_key_names_both_and_details_hold_every_sign(settings
         assert verifier.check_bundle(str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])).findings == []
 
 
-def test_bundle_is_of_one_moment_and_holds_nobody_up(ledger, tmp_path):
+def test_bundle_is_a_snapshot_and_blocks_nobody(ledger, tmp_path):
     with another_session() as session:
         session.execute("SELECT pg_current_xact_id()")
         append(2)
@@ -120,7 +120,7 @@ def _limit_disk_space(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_bundle_that_finds_no_room_leaves_nothing_and_none_is_written_over(ledger, tmp_path):
+def test_bundle_without_disk_space_leaves_nothing_and_none_is_overwritten(ledger, tmp_path):
     folder = tmp_path / "place"
     folder.mkdir()
     for name in ("bundle", "bundle.zip"):
@@ -140,7 +140,7 @@ def test_bundle_that_finds_no_room_leaves_nothing_and_none_is_written_over(ledge
         write_bundle(tmp_path / "dangling")
 
 
-def test_entry_that_is_gone_stays_listed_by_its_leaf(ledger, tmp_path):
+def test_deleted_entry_stays_listed_by_its_leaf_hash(ledger, tmp_path):
     gone = Entry.objects.oldest_first()[1].pk
     as_superuser("DELETE FROM audit_entry WHERE id = %s", [gone])
     write_bundle(tmp_path / "bundle")

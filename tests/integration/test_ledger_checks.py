@@ -67,7 +67,7 @@ def age(check, **by):
     Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
 
 
-def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(enqueued, looks):
+def test_daily_check_starts_once_a_day_by_the_database_clock(enqueued, looks):
     append()
     assert begin_daily_check() == "not yet", "nothing is sealed"
     assert enqueued == []
@@ -96,7 +96,7 @@ def test_check_of_a_whole_ledger_holds_and_is_recorded():
 
 
 @committed
-def test_broken_ledger_is_told_everywhere(admin, auditor, capsys):
+def test_broken_ledger_is_reported_everywhere(admin, auditor, capsys):
     check = begin_check_of_two_seals()
     as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
     assert run_check(check.pk) == "broken"
@@ -114,7 +114,7 @@ def test_broken_ledger_is_told_everywhere(admin, auditor, capsys):
     assert "The ledger does not hold" in capsys.readouterr().out
 
 
-def test_ledger_that_holds_again_is_no_finding_any_more(admin):
+def test_ledger_that_verifies_again_clears_the_finding(admin):
     Check.objects.create(state="broken", findings=["It did not hold."], ended_at=timezone.now())
     actor = admin.actor(surface="web")
     assert [one.kind for one in attention_for(actor, timezone.now())] == ["ledger_broken"]
@@ -125,7 +125,7 @@ def test_ledger_that_holds_again_is_no_finding_any_more(admin):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
-def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, enqueued, looks):
+def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, enqueued, looks):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
     client.post("/audit/verify/check/")
@@ -144,7 +144,7 @@ def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, enqu
     assert "Max Weber" in page
 
 
-def test_check_is_not_begun_for_a_reviewer_nor_before_anything_is_sealed(signed_in, reviewer, auditor):
+def test_check_is_refused_to_reviewers_and_before_the_first_seal(signed_in, reviewer, auditor):
     answer = signed_in(auditor).post("/audit/verify/check/")
     assert (answer.status_code, b"Nothing is sealed yet" in answer.content) == (409, True)
     answer = signed_in(reviewer).post("/audit/verify/check/")
@@ -153,7 +153,7 @@ def test_check_is_not_begun_for_a_reviewer_nor_before_anything_is_sealed(signed_
     assert not Check.objects.exists()
 
 
-def test_check_that_another_worker_took_or_that_is_not_there_is_not_run(sealed):
+def test_claimed_or_missing_check_is_not_run(sealed):
     begin_daily_check()
     check = Check.objects.get()
     Check.objects.update(up_to=2)
@@ -162,7 +162,7 @@ def test_check_that_another_worker_took_or_that_is_not_there_is_not_run(sealed):
     assert details_of("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, enqueued, looks):
+def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, enqueued, looks):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
@@ -176,7 +176,7 @@ def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, enqueued, loo
     assert run_check(again.pk) == "holds"
 
 
-def test_check_that_nobody_began_is_enqueued_again(sealed, enqueued):
+def test_check_that_was_never_started_is_enqueued_again(sealed, enqueued):
     waits = Check.objects.create()
     age(waits.pk, moved_at=timedelta(hours=1))
     begin_daily_check()
@@ -184,7 +184,7 @@ def test_check_that_nobody_began_is_enqueued_again(sealed, enqueued):
     assert Check.objects.get().state == "running"
 
 
-def test_worker_that_wakes_up_late_writes_nothing_and_one_that_breaks_down_ends_its_check(sealed, looks):
+def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, looks):
     def broken(progress):
         raise OSError("no room")
 

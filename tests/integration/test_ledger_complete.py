@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db
 HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
-def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account, settings):
+def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account, settings):
     client, box, world = signed_in(admin), account.mailbox, account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
     sent = WebhookDelivery.objects.create(
@@ -160,7 +160,7 @@ WORK = {
 }
 
 
-def test_every_task_stands_in_one_list():
+def test_every_task_is_in_one_of_the_lists():
     for name in TASKS:
         assert [name in known for known in (WORK, QUIET_TASKS, PROVED_TASKS)].count(True) == 1, name
     assert {*WORK, *QUIET_TASKS, *PROVED_TASKS} <= set(TASKS)
@@ -184,7 +184,7 @@ def test_tasks_leave_entries(connection, upstream, reviewer):
 # --- the lists themselves
 
 
-def test_what_the_lists_name_is_there():
+def test_tests_named_in_the_lists_exist():
     assert {*NO_ACTS, *PROVED, *READS, *AT_MULTIMAIL} <= set(DOORS)
     for reference in (*PROVED.values(), *PROVED_TASKS.values()):
         file, _, test = reference.partition("::")

@@ -209,7 +209,7 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
 # --- served, and opened
 
 
-def test_page_that_is_fetched_ahead_is_served_and_opened_only_once_it_is_shown(signed_in, reviewer):
+def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, reviewer):
     message, other = make_message(make_connection()), make_message(make_connection("other"))
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     client.head(f"{path}body/")

@@ -140,7 +140,7 @@ def test_triggers_refuse_even_the_owner(application):
                 owner.execute(statement(table, act))
 
 
-def test_one_role_for_everything_is_told_apart_and_so_are_missing_triggers():
+def test_single_database_role_and_missing_triggers_are_detected():
     """The tests' own role owns the tables, as with one DATABASE_URL."""
     assert set(examine_guards().changeable) == {*APPEND_ONLY}
     assert examine_guards().without_triggers == ()

@@ -130,7 +130,7 @@ def test_days_begin_at_midnight_of_the_persons_zone_also_where_clocks_change(des
     assert "those of Europe/Lisbon" in page.content.decode()
 
 
-def test_entry_that_stands_elsewhere_than_its_time_says_is_found_by_its_time():
+def test_entry_out_of_time_order_is_found_by_its_time():
     """By a clock that was set back, or by somebody's hand: numbers then say nothing about time."""
     long_ago = datetime(2026, 3, 1, 12, tzinfo=UTC)
     old = [write(at=long_ago + timedelta(days=day)).pk for day in range(10)]
@@ -168,7 +168,7 @@ def mixed():
 
 
 @given(fields=asked, rare=st.sampled_from([0, 5, 20_000]))
-def test_what_is_found_quickly_is_what_matches(mixed, monkeypatch, fields, rare):
+def test_fast_search_finds_exactly_what_matches(mixed, monkeypatch, fields, rare):
     monkeypatch.setattr(results, "RARE", rare)
     fitting = [one.pk for one in Entry.objects.newest_first().select_related("detail") if _fits(one, fields)]
     assert found(fields) == fitting
@@ -268,7 +268,7 @@ def test_page_costs_the_same_statements_at_any_length(desk, connection, django_a
             desk.get(f"/audit/?{query}")
 
 
-def test_search_or_count_that_takes_too_long_is_told(desk, monkeypatch):
+def test_slow_search_or_count_is_reported(desk, monkeypatch):
     write()
     monkeypatch.setattr(results, "LONGEST", "2s")
     monkeypatch.setattr(results, "_COUNTED", "SELECT pg_sleep(600), 1, 1, '' FROM ({newest}) AS n LIMIT {counted}")
@@ -285,7 +285,7 @@ def test_search_or_count_that_takes_too_long_is_told(desk, monkeypatch):
     assert (answer.status_code, answer.json()["error"][:29]) == (422, "This search takes too long. N")
 
 
-def test_page_tells_who_through_what_from_where_and_what_a_setting_was(desk):
+def test_page_shows_actor_source_address_and_previous_setting(desk):
     write("mailbox.changed", details={"before": "undo: 5 s; name: Support", "after": "undo: 9 s; name: Support"})
     write("comment.added", by=BEN, details={"text": "Fine"})
     answer = desk.get("/audit/?surface=&to=&since=", headers={"HX-Request": "true"})
@@ -307,7 +307,7 @@ def save(client, name="Refusals", query="action=verdict.refused&since=last+7+day
     return client.post("/audit/searches/", {"name": name, "query": query, **fields})
 
 
-def test_search_is_saved_leads_back_and_is_an_entry(desk):
+def test_search_is_saved_links_back_and_is_recorded(desk):
     answer = save(desk)
     # Words such as these stay words, and a saved search begins at the newest.
     assert answer["Location"] == "/audit/?action=verdict.refused&since=last+7+days"

@@ -64,7 +64,7 @@ def test_page_without_seals_says_so_and_without_a_key_what_that_means(signed_in,
 
 
 @committed
-def test_page_says_how_far_it_is_sealed_with_key_root_and_places(
+def test_page_shows_the_newest_seal_with_key_root_and_anchors(
     signed_in, reviewer, monkeypatch, django_assert_max_num_queries
 ):
     seals = seal_five_times(seal_all)
@@ -107,7 +107,7 @@ def test_page_says_why_sealing_stopped(signed_in, reviewer):
     assert "The signature of seal 1 does not fit what the seal says." in page
 
 
-def test_page_and_the_line_on_audit_pages_follow_a_check(signed_in, reviewer, sealed):
+def test_status_page_and_audit_pages_follow_a_check(signed_in, reviewer, sealed):
     client = signed_in(reviewer)
     assert "not checked yet" in compact(render_to_string("audit/_seal_line.html"))
     Check.objects.create(up_to=5, entries=12)
@@ -127,7 +127,7 @@ def test_page_and_the_line_on_audit_pages_follow_a_check(signed_in, reviewer, se
     assert "The ledger does not hold" in compact(render_to_string("audit/_seal_line.html"))
 
 
-def test_saved_head_is_found_with_everything_under_it(signed_in, reviewer, sealed):
+def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer, sealed):
     for number in (1, 3, 5):
         text = head_line(sealed[number - 1]).decode() if number == 3 else saved(sealed[number - 1])
         page_text, verdict = compared(reviewer, text)
@@ -153,7 +153,7 @@ def test_saved_head_is_found_with_everything_under_it(signed_in, reviewer, seale
     assert [(one.detail.fields["seal"], one.detail.fields["result"]) for one in noted] == results
 
 
-def test_ledger_that_is_not_the_one_of_the_head_is_named(reviewer, sealed):
+def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
     def cut_the_end():
         as_superuser("DELETE FROM audit_seal WHERE number = 5")
         as_superuser("DELETE FROM audit_leaf WHERE seal = 5")
@@ -182,7 +182,7 @@ def test_ledger_that_is_not_the_one_of_the_head_is_named(reviewer, sealed):
             transaction.set_rollback(True)
 
 
-def test_head_of_another_desk_and_one_that_was_altered_are_told_apart(signed_in, reviewer, sealed, settings):
+def test_checkpoint_of_another_desk_and_an_altered_one_are_distinguished(signed_in, reviewer, sealed, settings):
     altered = {**head_json(sealed[2]), "size": 20}
     page_text, verdict = compared(reviewer, json.dumps(altered))
     assert "Its signature does not fit what it says" in page_text
@@ -198,7 +198,7 @@ def test_head_of_another_desk_and_one_that_was_altered_are_told_apart(signed_in,
     assert "This ledger is not the one of this head." in page
 
 
-def test_what_is_no_head_is_refused_in_words(signed_in, reviewer):
+def test_invalid_checkpoint_is_refused_with_a_sentence(signed_in, reviewer):
     append()
     seal_here()
     head = head_json(Seal.objects.get())
@@ -214,7 +214,7 @@ def test_what_is_no_head_is_refused_in_words(signed_in, reviewer):
     assert not Entry.objects.of_action("ledger.consistency_asked").exists()
 
 
-def test_handed_out_head_proof_and_verifier_hold_on_another_machine(signed_in, reviewer, sealed, tmp_path):
+def test_downloaded_checkpoint_proof_and_verifier_work_on_another_machine(signed_in, reviewer, sealed, tmp_path):
     client = signed_in(reviewer)
     assert client.get(f"{PATH}head.json").json() == head_json(sealed[-1])
     answer = client.post(f"{PATH}compare/", {"head": saved(sealed[1]), "wanted": "file"})
