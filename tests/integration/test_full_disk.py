@@ -170,7 +170,7 @@ def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "postgres").exists()
 
 
-def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_drops_unreadable_files(tmp_path, monkeypatch):
+def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_moves_unreadable_data_aside(tmp_path, monkeypatch):
     # It was once before that its data could not be read.
     (tmp_path / "redis.damaged").mkdir()
     data = tmp_path / "redis"

@@ -139,7 +139,7 @@ def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, up
 
 
 @pytest.mark.django_db(transaction=True)
-def test_undo_that_holds_the_row_makes_the_worker_wait_and_stop(message, reviewer):
+def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message, reviewer):
     """The mark asks again what the row says: with its conditions in a joined subquery it would call all the same."""
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))

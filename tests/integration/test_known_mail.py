@@ -95,7 +95,7 @@ def test_unheld_message_makes_its_recipients_known_even_if_they_arrive_later(cli
 
 
 @pytest.mark.slow
-def test_many_unknown_recipients_are_looked_up_in_one_query(connection):
+def test_many_unknown_recipients_are_looked_up_at_once(connection):
     people = [f"p{number}@contoso.example" for number in range(300)]
     written(connection, to_addresses=people[:250])
     examination._contacts_by_connection.clear()

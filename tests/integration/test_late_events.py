@@ -81,7 +81,7 @@ def test_upstream_status_moves_the_mirror_forward_only(message, upstream):
     assert ask(message) == ("released", "released")
 
 
-def test_end_of_our_own_message_is_announced_with_its_decision(message, upstream, reviewer):
+def test_end_of_our_own_message_is_recorded_with_its_decision(message, upstream, reviewer):
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
     set_state(message, "gone", changed=90)

@@ -19,7 +19,7 @@ from tests.serving import Handler, serving
 from tests.stack import wait_for
 
 
-def test_opening_messages_are_written_once_after_trouble_and_not_again_after_a_restart(
+def test_opening_messages_are_sent_once_despite_errors_and_restarts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     moods: list[int] = [503]

@@ -63,7 +63,7 @@ def shown(demo: Demo, who: Any = ANA, channel: str = "approvals") -> str:
     return demo.get("/messages/", params={"as": who.username, "channel": channel}).text
 
 
-def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin: Demo, application: Program) -> None:
+def test_press_is_signed_and_only_the_presser_sees_the_response(standin: Demo, application: Program) -> None:
     message = card(standin)
     assert press(standin, message).json() == {"type": 4, "failed": ""}
     came = application.posts[0].said
@@ -81,7 +81,7 @@ def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin
     assert len(application.posts) == 1
 
 
-def test_form_is_asked_for_filled_in_and_sent_with_what_was_typed(standin: Demo, application: Program) -> None:
+def test_form_is_requested_and_submitted_with_the_typed_text(standin: Demo, application: Program) -> None:
     message = card(standin)
     will_answer(application, {"type": 9, "data": FORM})
     response = press(standin, message).json()
@@ -99,7 +99,7 @@ def test_form_is_asked_for_filled_in_and_sent_with_what_was_typed(standin: Demo,
     assert standin.play("submit", **asked).json()["failed"]
 
 
-def test_what_was_put_off_is_answered_by_its_token_once_it_was_put_off(standin: Demo, application: Program) -> None:
+def test_deferred_interaction_is_answered_by_its_token(standin: Demo, application: Program) -> None:
     def original(token: str, content: str) -> Any:
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
         return requests.patch(path, json={"content": content}, timeout=SECONDS)
@@ -125,9 +125,7 @@ def test_what_was_put_off_is_answered_by_its_token_once_it_was_put_off(standin: 
     assert standin.application["DISCORD_BOT_TOKEN"] not in journal
 
 
-def test_answer_that_discord_does_not_take_or_that_is_late_fails(
-    standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_or_invalid_response_fails(standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     message = card(standin)
     old_form = {**FORM, "components": [{"type": 1, "components": [FIELD]}]}
     for status, answer in (
@@ -153,7 +151,7 @@ def test_answer_that_discord_does_not_take_or_that_is_late_fails(
     assert (entry["status"], entry["user_id"]) == (0, ANA.id)
 
 
-def test_page_elsewhere_cannot_press_and_nonsense_is_400(standin: Demo, application: Program) -> None:
+def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(standin: Demo, application: Program) -> None:
     address = f"{standin.url}/play/press"
     body = json.dumps({"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):

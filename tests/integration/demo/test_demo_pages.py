@@ -40,7 +40,7 @@ def test_hostile_cards_are_escaped_everywhere(demo: Demo) -> None:
     assert_harmless(demo.get("/messages/").text)
 
 
-def test_channel_shows_title_colour_and_edits_and_its_fragment_is_204_while_nothing_changed(demo: Demo) -> None:
+def test_channel_shows_titles_colours_and_edits_and_its_unchanged_fragment_is_204(demo: Demo) -> None:
     webhook, embed = demo.new_webhook(), {"title": "Invoice 1", "url": "https://desk.test/q", "color": 0xF59E0B}
     version = demo.get("/messages/").headers["X-Version"]
     assert demo.get("/messages/", params={"version": version}).status_code == 204
@@ -55,7 +55,7 @@ def test_channel_shows_title_colour_and_edits_and_its_fragment_is_204_while_noth
     assert 'href="http://desk.test/"' in page
 
 
-def test_every_answer_carries_the_policy_and_no_address_leads_out_of_the_folder(demo: Demo) -> None:
+def test_every_response_has_the_policy_and_no_path_leaves_the_folder(demo: Demo) -> None:
     for path in ("/", "/inbox/", "/messages/", "/messages.json", "/assets/discord.css", "/assets/refresh.js", "/no"):
         headers = demo.get(path).headers
         assert headers["Content-Security-Policy"] == POLICY, path
@@ -67,7 +67,7 @@ def test_every_answer_carries_the_policy_and_no_address_leads_out_of_the_folder(
     assert demo.get("/inbox/", headers={"Host": "rebound.attacker.example"}).status_code == 400
 
 
-def test_delivered_mail_is_kept_once_listed_and_shown_as_source(demo: Demo) -> None:
+def test_delivered_mail_is_stored_once_listed_and_shown_as_source(demo: Demo) -> None:
     subject, recipients = f"Mail {HOSTILE}", ["to@a.example", "hidden@b.example"]
     assert demo.mail(recipients, subject, text=HOSTILE, html=HOSTILE, file="in\u202efdp.exe") == {}
     (message,) = delivered(demo, subject)
@@ -93,7 +93,7 @@ def test_recipients_that_begin_with_bounce_are_refused_and_the_others_served(dem
     assert delivered(demo, "None") == []
 
 
-def test_header_that_the_mail_brought_along_does_not_pass_for_the_envelope(demo: Demo) -> None:
+def test_forged_envelope_header_in_a_message_is_not_believed(demo: Demo) -> None:
     with smtplib.SMTP("127.0.0.1", demo.smtp_port) as client:
         client.sendmail("a@a.example", ["b@b.example"], b"Subject: Forged\r\nX-Envelope-To: c@c.example\r\n\r\nx")
     (message,) = delivered(demo, "Forged")

@@ -15,7 +15,7 @@ from tests.integration.demo.running import ROOT, SECONDS, Demo, Process
 from tests.stack import wait_for
 
 
-def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_kept(own_demo: Demo) -> None:
+def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_demo: Demo) -> None:
     webhook, deleted = own_demo.new_webhook(), own_demo.new_webhook()
     message_id = requests.post(webhook, json={"content": "one"}, params={"wait": "true"}, timeout=SECONDS).json()["id"]
     requests.patch(f"{webhook}/messages/{message_id}", json={"content": "two"}, timeout=SECONDS)
@@ -40,7 +40,7 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_kept(own_demo
     assert [json.loads(line)["status"] for line in lines] == [200, 200, 204, 200, 404, 401]
 
 
-def test_sigterm_ends_it_although_an_answer_hangs_and_its_log_names_nobody(tmp_path: Path) -> None:
+def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(tmp_path: Path) -> None:
     process = Process(tmp_path).start()
     process.mail(["private.person@a.example"], "Private matter")
     wait_for(lambda: process.event("smtp.kept"), SECONDS, "the mail in the log")
@@ -59,7 +59,7 @@ def ended(**variables: str) -> tuple[int, dict[str, str], str]:
 
 
 @pytest.mark.slow
-def test_start_that_is_impossible_ends_with_the_reason(demo: Demo, tmp_path: Path) -> None:
+def test_impossible_start_exits_with_the_reason(demo: Demo, tmp_path: Path) -> None:
     status, output, errors = ended(DATA_DIR="/nowhere", DISCORD_PORT="0", SMTP_PORT="")
     assert (status, "SMTP_PORT is not set" in output["reason"], errors) == (2, True, "")
     status, output, _ = ended(DATA_DIR=str(tmp_path), DISCORD_PORT=demo.url.rpartition(":")[2], SMTP_PORT="0")
@@ -67,7 +67,7 @@ def test_start_that_is_impossible_ends_with_the_reason(demo: Demo, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_killed_process_starts_again_with_what_it_held(tmp_path: Path) -> None:
+def test_killed_process_restarts_with_its_data(tmp_path: Path) -> None:
     process = Process(tmp_path).start()
     requests.post(process.new_webhook(), json={"content": "kept"}, timeout=SECONDS)
     assert process.end(signal.SIGKILL) == -signal.SIGKILL

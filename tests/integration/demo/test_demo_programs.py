@@ -35,7 +35,7 @@ def hook(demo: Demo, body: bytes, secret: str = SECRET, *, moment: float | None 
     return requests.post(demo.url + HOOK_PATH, data=body, headers=headers, timeout=SECONDS).status_code
 
 
-def test_events_are_taken_once_each_and_survive_a_restart(own_demo: Demo) -> None:
+def test_events_are_stored_once_each_and_survive_a_restart(own_demo: Demo) -> None:
     assert post(own_demo, EVENT).json() == {"ids": ["evt_1"], "status": 200}
     assert post(own_demo, [EVENT, {**EVENT, "id": "evt_3"}]).json()["ids"] == ["evt_1", "evt_3"]
     for event in (7, {}, {**EVENT, "name": ""}, {**EVENT, "data": []}, {**EVENT, "ts": "now"}):
@@ -49,7 +49,7 @@ def test_events_are_taken_once_each_and_survive_a_restart(own_demo: Demo) -> Non
     assert "multimail/email.decided" in own_demo.get("/programs/").text
 
 
-def test_only_what_is_signed_with_the_secret_and_new_is_taken(own_demo: Demo) -> None:
+def test_only_recent_events_with_a_valid_signature_are_accepted(own_demo: Demo) -> None:
     (own_demo.data_dir / "credentials.env").write_text(f"HOOK_SECRET={SECRET}\n")
     body = json.dumps({"type": "email.held", "data": {"subject": "<script>alert(1)</script>"}}).encode()
     assert hook(own_demo, body, ANOTHER) == 400

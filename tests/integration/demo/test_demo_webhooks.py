@@ -22,7 +22,7 @@ def listed(demo: Demo) -> dict[str, Any]:
     return {entry["id"]: entry for entry in demo.get("/messages.json").json()["messages"]}
 
 
-def test_message_without_wait_is_204_and_with_wait_the_message_and_an_edit_keeps_the_rest(demo: Demo) -> None:
+def test_post_without_wait_is_204_with_wait_returns_the_message_and_an_edit_preserves_the_rest(demo: Demo) -> None:
     webhook = demo.new_webhook()
     assert post(webhook, {"embeds": [EMBED]}).status_code == 204
     answer = post(webhook, {"content": "text", "embeds": [EMBED]}, wait="true")
@@ -53,7 +53,7 @@ def test_deleted_message_and_webhook_and_a_strangers_message_are_unknown(demo: D
         assert demo.get(path).json() == {"message": "404: Not Found", "code": 0}, path
 
 
-def test_body_discord_would_refuse_is_refused_with_its_code_and_place(demo: Demo) -> None:
+def test_body_discord_would_refuse_is_refused_with_its_code_and_path(demo: Demo) -> None:
     headers = {"Content-Type": "application/json"}
     too_long = b'{"embeds": [{"title": "%s"}]}' % (b"x" * 257)
     for body, code in (
@@ -68,7 +68,7 @@ def test_body_discord_would_refuse_is_refused_with_its_code_and_place(demo: Demo
     assert title["_errors"][0]["code"] == "BASE_TYPE_MAX_LENGTH"
 
 
-def test_components_are_kept_only_when_the_address_asks_for_them_and_only_links(demo: Demo) -> None:
+def test_components_are_stored_only_if_requested_and_only_links(demo: Demo) -> None:
     webhook = demo.new_webhook()
     link = {"type": 2, "style": 5, "label": "Review", "url": "http://desk.test/"}
     row = {"type": 1, "components": [link, {"type": 2, "style": 3, "label": "Approve", "custom_id": "x"}]}
@@ -78,7 +78,7 @@ def test_components_are_kept_only_when_the_address_asks_for_them_and_only_links(
     assert stored == [{"type": 1, "components": [link]}]
 
 
-def test_too_many_requests_are_429_and_told_how_long_to_wait(demo: Demo) -> None:
+def test_too_many_requests_are_429_with_retry_after(demo: Demo) -> None:
     webhook = demo.new_webhook()
     # Five in two seconds; on a machine that is too slow for that, thirty in a minute.
     answers = [post(webhook, {"content": "x"})]
@@ -90,7 +90,7 @@ def test_too_many_requests_are_429_and_told_how_long_to_wait(demo: Demo) -> None
     assert int(refused.headers["Retry-After"]) >= refused.json()["retry_after"] > 0
 
 
-def test_scripted_answers_come_once_each_and_in_order(demo: Demo) -> None:
+def test_scripted_responses_are_used_once_each_and_in_order(demo: Demo) -> None:
     webhook = demo.new_webhook()
     demo.control({"status": 429, "retry_after": 7.5, "global": True}, {"status": 500}, {"status": 404})
     limited, broken, gone = (post(webhook, {"content": "x"}) for _ in range(3))
@@ -102,7 +102,7 @@ def test_scripted_answers_come_once_each_and_in_order(demo: Demo) -> None:
     assert answer.status_code == 415, "posted by a form of another site"
 
 
-def test_answer_that_is_lost_took_effect_all_the_same(demo: Demo) -> None:
+def test_lost_response_still_took_effect(demo: Demo) -> None:
     webhook = demo.new_webhook()
     demo.control({"drop": True})
     with pytest.raises(requests.ConnectionError):

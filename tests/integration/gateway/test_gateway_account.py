@@ -21,7 +21,7 @@ def delete(world: World, key: str = "admin") -> Any:
     return world.call("DELETE", "/v1/account", key=key)
 
 
-def test_account_is_told_in_its_own_real_numbers(world: World, other: World, mail_server: MailServer):
+def test_account_reports_its_real_usage(world: World, other: World, mail_server: MailServer):
     Account.objects.update(monthly_email_quota=200, max_mailboxes=2)
     text = base64.b64encode(b"x" * 300).decode()
     sent = world.approved(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": text}])
@@ -37,7 +37,7 @@ def test_account_is_told_in_its_own_real_numbers(world: World, other: World, mai
     assert (body["emails_sent_this_month"], body["storage_used_bytes"]) == (0, 0)
 
 
-def test_account_changes_and_null_clears_and_a_bad_change_changes_nothing(world: World):
+def test_account_can_be_changed_null_clears_and_an_invalid_change_changes_nothing(world: World):
     bad = [{"name": ""}, {"name": "a\nb"}, {"oversight_email": "nobody"}, {"hold_all": "perhaps"}, {"name": 5}]
     assert [fields for fields in bad if patch(world, physical_address="x", **fields).status_code != 422] == []
     assert Account.objects.get().physical_address == ""

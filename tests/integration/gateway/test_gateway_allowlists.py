@@ -83,7 +83,7 @@ def test_table_that_the_desk_is_held_to_holds_here_too(world: World):
     assert wrong == {}
 
 
-def test_put_replaces_the_whole_list_and_tells_it_normalised_and_without_duplicates(world: World):
+def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(world: World):
     body = read(world)
     assert (body["kind"], body["mode"], body["version"], body["entries"]) == ("restriction", "off", 0, [])
     assert world.allow("old.example").status_code == 200
@@ -218,7 +218,7 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             assert sent(world) == FREE
 
 
-def test_copy_to_somebody_off_the_list_is_told_of_when_it_is_set_and_when_the_list_is(world: World):
+def test_copy_to_somebody_off_the_list_is_warned_about_when_either_is_set(world: World):
     """Point 13."""
 
     def copy_to(address: str) -> Any:
@@ -338,7 +338,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
-def test_approval_of_what_is_off_the_list_by_now_is_409_and_decides_nothing(world: World):
+def test_approval_of_a_message_off_the_list_by_now_is_409_and_decides_nothing(world: World):
     world.allow("northwind.example")
     email_id = world.held()
     for name, change in CHANGES.items():
@@ -372,7 +372,7 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world:
     assert mail_server.taken[0].rcpt_tos == [DANA]
 
 
-def test_addition_made_after_acceptance_keeps_ungated_mail_in(db: None, mail_server: MailServer):
+def test_addition_made_after_acceptance_stops_ungated_mail(db: None, mail_server: MailServer):
     world = make_world(mode=Mode.AUTONOMOUS)
     world.allow("northwind.example")
     email_id = world.held()
@@ -383,7 +383,7 @@ def test_addition_made_after_acceptance_keeps_ungated_mail_in(db: None, mail_ser
     assert (leave(email_id), mail_server.mails) == ("sent", 1)
 
 
-def test_skipped_mail_whose_bypass_ended_is_asked_about(world: World, mail_server: MailServer):
+def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world: World, mail_server: MailServer):
     world.listen("oversight.pending")
     world.allow("northwind.example", kind="bypass")
     email_id = world.held()
@@ -424,7 +424,7 @@ def test_reply_edit_and_flat_path_are_judged_by_their_recipients(db: None):
     assert (Email.objects.get(pk=email_id).bcc, Refusal.objects.count()) == ([], 3)
 
 
-def test_lists_cost_few_statements(world: World, django_assert_max_num_queries: Any):
+def test_lists_use_few_statements(world: World, django_assert_max_num_queries: Any):
     world.allow(*[f"a{n}@x.example" for n in range(500)], "northwind.example")
     world.allow("northwind.example", kind="bypass")
     world.send()

@@ -45,14 +45,14 @@ def waits(answer: Any) -> bool:
 
 
 @pytest.mark.slow
-def test_subject_built_to_cost_time_costs_none(world: World):
+def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world: World):
     began = time.thread_time()
     assert world.send(subject="=?a" * 300).status_code == 202
     # Of processor time: what is exponential takes for ever.
     assert time.thread_time() - began < 20
 
 
-def test_key_that_sends_makes_no_mightier_key_and_chooses_not_who_gets_copies(mighty: World):
+def test_sending_key_creates_no_more_powerful_key_and_does_not_choose_copies(mighty: World):
     def make(*scopes: str) -> Any:
         return mighty.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
 
@@ -69,7 +69,7 @@ def test_key_that_sends_makes_no_mightier_key_and_chooses_not_who_gets_copies(mi
     assert mighty.account.oversight_email == ""
 
 
-def test_mail_accepted_before_its_mailbox_was_tightened_is_asked_about(db: None, mail_server: MailServer):
+def test_mail_accepted_before_its_mailbox_was_tightened_is_held(db: None, mail_server: MailServer):
     world = make_world(mode=Mode.AUTONOMOUS)
     email_id = world.held()
     for mode in (Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY):
@@ -79,7 +79,7 @@ def test_mail_accepted_before_its_mailbox_was_tightened_is_asked_about(db: None,
     assert mail_server.mails == 0
 
 
-def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: World, mail_server: MailServer):
+def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world: World, mail_server: MailServer):
     Mailbox.objects.update(allow_looser_per_call=True)
     asked, sent = world.held(oversight_mode="autonomous"), world.held(oversight_mode="monitored")
     assert leave(sent) == "sent"
@@ -88,7 +88,7 @@ def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: Worl
     assert mail_server.mails == 1
 
 
-def test_sandbox_key_loosens_nothing_that_live_mail_is_held_by(trial: World):
+def test_sandbox_key_does_not_loosen_rules_for_live_mail(trial: World):
     bypass = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": ["evil.example"]}
     assert waits(trial.call("PUT", f"{trial.base}/allowlist", key="test admin", json=bypass))
     for change in ({"allow_looser_per_call": True}, {"auto_cc": "eve@evil.example"}, {"auto_bcc": "eve@evil.example"}):
@@ -100,7 +100,7 @@ def test_sandbox_key_loosens_nothing_that_live_mail_is_held_by(trial: World):
     assert trial.send().json()["oversight_status"] == "pending_approval"
 
 
-def test_sandbox_key_knows_nothing_of_what_live_keys_did(trial: World):
+def test_sandbox_key_sees_nothing_of_live_keys(trial: World):
     trial.decide(trial.held(), "reject", reason="Ana is on leave")
     Suppression.objects.create(account=trial.account, email_address="gone@x.example", reason="bounce")
     for path, rows in (("/v1/audit-log", "entries"), ("/v1/suppression", "suppressions")):
@@ -111,7 +111,7 @@ def test_sandbox_key_knows_nothing_of_what_live_keys_did(trial: World):
     assert shown["code"] is None
 
 
-def test_sandbox_key_hears_of_sandbox_mail_only(trial: World):
+def test_sandbox_key_gets_events_of_sandbox_mail_only(trial: World):
     trial.listen("oversight.pending")
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
     made = trial.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
@@ -125,7 +125,7 @@ def test_sandbox_key_hears_of_sandbox_mail_only(trial: World):
     assert [one["id"] for one in seen] == [made["id"]]
 
 
-def test_link_to_a_file_ends_when_its_key_may_not_read_it_any_more(world: World):
+def test_link_to_a_file_expires_when_its_key_may_no_longer_read_it(world: World):
     make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     email_id = world.held(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": "YQ=="}])
     path = f"{world.base}/emails/{email_id}/attachments/a.txt/url"
@@ -138,7 +138,7 @@ def test_link_to_a_file_ends_when_its_key_may_not_read_it_any_more(world: World)
             assert (answer.status_code, answer.json()["code"]) == (403, "link_ended"), change
 
 
-def test_webhook_that_is_given_to_a_mailbox_takes_no_older_events_of_others_along(world: World):
+def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world: World):
     second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     add_key(world, "one", ["admin"], mailbox_ids=[second.pk])
     hook = world.listen("oversight.pending")
@@ -154,7 +154,7 @@ def headers(key: str = "", path: str = "/send_email") -> dict[str, Any]:
     return {"PATH_INFO": path} | ({"HTTP_AUTHORIZATION": f"Bearer {key}"} if key else {})
 
 
-def test_body_is_waited_for_only_with_a_key_and_a_large_one_with_a_valid_one(
+def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
     # Between requests; the test's transaction needs its connection.
@@ -167,7 +167,7 @@ def test_body_is_waited_for_only_with_a_key_and_a_large_one_with_a_valid_one(
     assert body_rules.most_of_sender(headers(own)) == 0
 
 
-def test_body_without_a_key_is_waited_for_wherever_none_is_needed():
+def test_body_without_a_key_is_read_on_public_paths():
     paths = Client().get("/openapi.json").json()["paths"]
     without_key = {
         path
@@ -179,7 +179,7 @@ def test_body_without_a_key_is_waited_for_wherever_none_is_needed():
 
 
 @pytest.mark.slow
-def test_names_that_are_slow_to_look_up_hold_one_thread_only(world: World):
+def test_slow_dns_lookups_hold_one_thread_only(world: World):
     made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
     # Whoever waited here for the other look-up would wait for ever.
     with dns_records.asking:

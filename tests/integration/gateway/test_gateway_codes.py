@@ -53,7 +53,7 @@ def state(world: World) -> tuple[object, ...]:
     return Mailbox.objects.count(), live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
 
-def test_each_act_waits_for_its_code_and_is_then_done_once(asking: World):
+def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
     every = acts(asking)
     before = state(asking)
     for act in every:
@@ -69,13 +69,13 @@ def test_each_act_waits_for_its_code_and_is_then_done_once(asking: World):
             assert call(asking, act, code).status_code == (403 if act[1] == "/v1/account" else 404), act
 
 
-def test_code_in_the_query_of_a_delete_is_taken(asking: World):
+def test_code_in_the_query_of_a_delete_is_accepted(asking: World):
     path = f"/v1/api-keys/{asking.key_id('agent')}"
     asking.call("DELETE", path, key="admin")
     assert asking.call("DELETE", f"{path}?approval_code={the_code()}", key="admin").status_code == 200
 
 
-def test_code_is_good_for_exactly_what_was_asked(asking: World, other: World):
+def test_code_is_valid_only_for_the_requested_change(asking: World, other: World):
     assert call(asking, MAILBOX, "A7X-29K").status_code == 404
     call(asking, MAILBOX)
     code = the_code()
@@ -88,7 +88,7 @@ def test_code_is_good_for_exactly_what_was_asked(asking: World, other: World):
     assert call(asking, MAILBOX, code).status_code == 201
 
 
-def test_act_that_fails_asks_for_no_code_and_uses_none_up(asking: World):
+def test_failing_action_asks_for_no_code_and_uses_none(asking: World):
     assert call(asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})).status_code == 422
     assert call(asking, ("POST", "/v1/mailboxes", {"address_local": "support"})).status_code == 409
     assert not ApprovalRequest.objects.exists()
@@ -117,7 +117,7 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_code_used_twice_at_once_does_the_act_once(settings: Any):
+def test_code_used_twice_at_once_works_once(settings: Any):
     settings.GATEWAY_APPROVAL_CODES = True
     world = make_world()
     call(world, KEY)
@@ -127,7 +127,7 @@ def test_code_used_twice_at_once_does_the_act_once(settings: Any):
 
 
 @pytest.mark.slow
-def test_asking_for_very_much_is_too_many(asking: World, monkeypatch: pytest.MonkeyPatch):
+def test_too_many_code_requests_are_refused(asking: World, monkeypatch: pytest.MonkeyPatch):
     assert confirmations.MAX_AN_HOUR == 20
     monkeypatch.setattr(confirmations, "MAX_AN_HOUR", 3)
     answers = [call(asking, ("POST", "/v1/mailboxes", {"address_local": f"n{n}"})) for n in range(4)]
@@ -176,7 +176,7 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     assert (use(world, code).status_code, mode_of(world), wishes(world)) == (404, "gated_send", [])
 
 
-def test_code_is_of_one_mailbox_and_a_stricter_mode_needs_none(world: World, other: World):
+def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world: World, other: World):
     ask(world)
     assert (use(other, code_of(world)).status_code, wishes(other)) == (404, [])
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
@@ -212,7 +212,7 @@ def test_key_that_sends_does_not_see_codes_although_it_administers(world: World)
     assert noted[1].metadata["was"] == "gated_send"
 
 
-def test_codes_are_neither_told_to_who_asks_nor_logged_nor_audited(asking: World, caplog: pytest.LogCaptureFixture):
+def test_codes_are_neither_returned_nor_logged_nor_audited(asking: World, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.DEBUG):
         waiting, wish = call(asking, MAILBOX), ask(asking)
         codes = the_code(), UpgradeRequest.objects.get().code

@@ -70,7 +70,7 @@ def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscriptio
 
 
 @pytest.mark.slow
-def test_gateway_account_tells_its_short_name_and_whose_the_domain_is_and_takes_each_name_once(db: None):
+def test_gateway_account_prints_its_short_name_and_domain_owner_and_accepts_each_name_once(db: None):
     first = printed("gateway_account", name="Globex Ltd", address="info@globex.example")
     assert ("(--account globex-ltd)" in first, "note" in first) == (True, False)
     second = printed("gateway_account", name="Sales", address="sales@globex.example")

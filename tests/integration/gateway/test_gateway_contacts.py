@@ -28,7 +28,7 @@ def test_contact_is_added_with_all_its_fields(world: World):
     assert AuditLogEntry.objects.filter(action="contact.created", resource_id=body["id"]).exists()
 
 
-def test_contact_without_a_name_is_called_by_its_address_and_takes_tags_in_every_shape(world: World):
+def test_contact_without_a_name_is_named_by_its_address_and_accepts_tags_in_every_shape(world: World):
     names = [add(world, f"n{n}@x.example", name=name).json()["name"] for n, name in enumerate((None, "", "  "))]
     assert names == ["n0@x.example", "n1@x.example", "n2@x.example"]
     shapes: list[Any] = ["a, b,,", None, {"vip": "true"}, []]
@@ -36,7 +36,7 @@ def test_contact_without_a_name_is_called_by_its_address_and_takes_tags_in_every
     assert stored_tags == [["a", "b"], [], ["vip"], []]
 
 
-def test_contact_is_made_once_for_an_address_and_deleted_once_by_its_own_tenant(world: World, other: World):
+def test_contact_is_created_once_per_address_and_deleted_only_by_its_tenant(world: World, other: World):
     first = add(world).json()
     again = add(world, "DANA@Northwind.example", name="Other")
     assert (again.status_code, again.json()["code"]) == (409, "contact_exists")
@@ -80,7 +80,7 @@ def test_search_finds_by_name_address_and_tag(world: World):
     assert {query: found(world, query) for query in expected} == expected
 
 
-def test_list_by_mailbox_has_its_own_and_those_of_none_and_limited_keys_see_no_others(world: World, other: World):
+def test_list_by_mailbox_has_its_own_and_shared_contacts_and_limited_keys_see_no_others(world: World, other: World):
     add_sandbox_keys(world)
     add(world)
     add(world, "ben@x.example", key="tester", mailbox=world.mailbox.address)

@@ -48,7 +48,7 @@ def give(domain: str, account: str) -> str:
     return out.getvalue()
 
 
-def test_domain_is_pending_until_dns_proves_it(world: World, other: World, dns: DnsServer):
+def test_domain_is_pending_until_dns_verifies_it(world: World, other: World, dns: DnsServer):
     made = claim(world)
     domain = made.json()
     assert (made.status_code, domain["status"], domain["verified_at"]) == (201, "pending", None)
@@ -85,7 +85,7 @@ def public(settings: Any) -> None:
 
 
 @pytest.mark.usefixtures("public")
-def test_each_record_is_named_exactly_and_judged_by_itself(world: World, dns: DnsServer):
+def test_each_dns_record_is_listed_exactly_and_checked_separately(world: World, dns: DnsServer):
     domain = claim(world).json()
     names = [(one["type"], one["name"]) for one in domain["dns_records"]]
     selector = DkimKey.objects.get().selector
@@ -137,7 +137,7 @@ def test_records_never_name_an_address_that_others_cannot_reach(world: World, se
 
 
 @pytest.mark.usefixtures("public")
-def test_mail_of_a_verified_domain_is_signed_and_keys_take_over_from_one_another(
+def test_mail_of_a_verified_domain_is_signed_and_dkim_keys_rotate(
     world: World, dns: DnsServer, mail_server: MailServer
 ):
     def leaves() -> bytes:
@@ -179,7 +179,7 @@ def published(dns: DnsServer, name: bytes | str) -> bytes:
 
 
 @pytest.mark.parametrize("mood", ["fail", pytest.param("silent", marks=pytest.mark.slow)])
-def test_dns_that_fails_is_said_and_changes_nothing(
+def test_dns_failure_is_reported_and_changes_nothing(
     world: World, dns: DnsServer, monkeypatch: pytest.MonkeyPatch, mood: str
 ):
     domain = claim(world).json()
@@ -208,7 +208,7 @@ def test_domain_of_another_account_or_twice_in_one_is_409(world: World, other: W
     assert (again.status_code, again.json()["code"]) == (409, "domain_taken")
 
 
-def test_domain_is_kept_in_its_wire_form_and_one_that_nobody_can_own_is_422(world: World):
+def test_domain_is_stored_in_its_wire_form_and_one_that_nobody_can_own_is_422(world: World):
     wire_forms = {" Acme.COM. ": "acme.com", "bücher.example": "xn--bcher-kva.example", "ＸＣＭＥ.com": "xcme.com"}
     assert {name: claim(world, name).json()["domain"] for name in wire_forms} == wire_forms
     nobodys = (
@@ -221,7 +221,7 @@ def test_domain_is_kept_in_its_wire_form_and_one_that_nobody_can_own_is_422(worl
     assert {answer.json()["field"] for answer in answers.values()} == {"domain"}
 
 
-def test_domain_with_live_mailboxes_cannot_be_given_back(world: World):
+def test_domain_with_live_mailboxes_cannot_be_deleted(world: World):
     domain = Domain.objects.get(domain="acme.example")
     path = f"/v1/domains/{domain.pk}"
     answer = world.call("DELETE", path, key="admin")
@@ -231,7 +231,7 @@ def test_domain_with_live_mailboxes_cannot_be_given_back(world: World):
     assert world.call("GET", path, key="admin").status_code == 404
 
 
-def test_domains_are_the_account_s_own_and_not_for_limited_keys(world: World, other: World, dns: DnsServer):
+def test_domains_belong_to_one_account_and_are_closed_to_limited_keys(world: World, other: World, dns: DnsServer):
     domain = claim(world).json()
     assert verify(other, domain).status_code == 404
     assert dns.asked == 0
@@ -247,7 +247,7 @@ def test_domains_are_the_account_s_own_and_not_for_limited_keys(world: World, ot
         assert (answer.status_code, answer.json()["code"]) == (403, "limited_key"), (method, path)
 
 
-def test_operator_gives_a_domain_at_once(world: World, other: World):
+def test_operator_assigns_a_verified_domain(world: World, other: World):
     assert "shop.example  active" in give("Shop.example", "acme")
     shop = Domain.objects.get(domain="shop.example")
     assert (shop.account_id, shop.status, shop.verified_at is not None) == (world.account.pk, "active", True)
@@ -263,7 +263,7 @@ def test_operator_gives_a_domain_at_once(world: World, other: World):
             give(domain, account)
 
 
-def test_domain_of_a_deleted_account_can_be_had_again_but_not_its_addresses(world: World):
+def test_domain_of_a_deleted_account_can_be_reused_but_not_its_addresses(world: World):
     def make(whose: World, name: str) -> Any:
         return whose.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@{NORTHWIND}"})
 

@@ -15,7 +15,7 @@ from tests.integration.gateway.world import World, add_key
 LEFT_OUT = ("POST /v1/billing/portal", "POST /v1/billing/cancel", "GET /v1/export", "GET /v1/approve/token")
 
 
-def test_route_left_out_says_so_and_names_another(world: World, caplog: pytest.LogCaptureFixture):
+def test_unsupported_route_says_so_and_names_an_alternative(world: World, caplog: pytest.LogCaptureFixture):
     answers = {call: world.call(*call.split()) for call in (*LEFT_OUT, "GET /v1/approve/dana@northwind.example")}
     for call, answer in answers.items():
         assert (answer.status_code, answer.json()["code"]) == (501, "not_implemented"), call
@@ -30,7 +30,7 @@ def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     assert Client().get("/health").json() == {"status": "ok", "software": "countersign-gateway"}
 
 
-def test_body_that_is_not_json_is_told_where_it_breaks(world: World):
+def test_body_that_is_not_json_gets_the_position_of_the_error(world: World):
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for body, where in {
         b'{"to": "a@x.example"': "line 1, column 21",
@@ -47,7 +47,7 @@ def test_body_that_is_not_json_is_told_where_it_breaks(world: World):
     assert "application/json" in answer.json()["hint"]
 
 
-def test_refusals_say_what_would_be_right(world: World):
+def test_refusals_say_what_would_be_valid(world: World):
     make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     answer = world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
     assert answer.json()["error"] == "This key lacks the scope send: it has read. Use another key of the account."
@@ -66,7 +66,7 @@ def test_database_refuses_a_key_that_sends_and_decides(world: World):
         add_key(world, "both", ["send", "oversight"])
 
 
-def test_trouble_of_ours_is_503_or_500_without_details(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_internal_errors_are_503_or_500_without_details(world: World, monkeypatch: pytest.MonkeyPatch):
     trouble: list[Exception] = [OperationalError("secret detail"), RuntimeError("secret detail")]
 
     def fail(*_: object) -> None:
@@ -79,7 +79,7 @@ def test_trouble_of_ours_is_503_or_500_without_details(world: World, monkeypatch
     assert bug.json()["error"]
 
 
-def test_log_tells_why_a_request_was_refused_and_names_routes_never_keys_or_bodies(
+def test_log_says_why_a_request_was_refused_and_holds_routes_but_no_keys_or_bodies(
     world: World, caplog: pytest.LogCaptureFixture
 ):
     with caplog.at_level(logging.INFO, "gateway"):
@@ -101,7 +101,7 @@ def test_operation_ids_stay_as_clients_generated_code_from_them():
     assert ids == set(Path(__file__).with_name("operation_ids.txt").read_text().splitlines())
 
 
-def test_document_names_each_call_once_with_its_scope_and_a_known_group(db: None):
+def test_openapi_document_lists_each_call_once_with_its_scope_and_a_known_group(db: None):
     document = Client().get("/openapi.json").json()
     calls = {(path, method): call for path, methods in document["paths"].items() for method, call in methods.items()}
     assert not [path for path, _ in calls if path.startswith("/v1/billing")]

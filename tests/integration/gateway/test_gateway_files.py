@@ -45,7 +45,7 @@ def test_link_gives_the_same_bytes_without_a_key_and_never_as_a_page(world: Worl
     assert [link(world, email_id, "none").status_code, link(other, email_id).status_code] == [404, 404]
 
 
-def test_link_made_up_or_of_another_message_gives_nothing(world: World):
+def test_forged_link_or_link_of_another_message_is_refused(world: World):
     for token in ("x", "a:b:c", "ImZvbyI:1:x", "%00", signing.dumps(["a", "b", 1], salt="other")):
         answer = fetch(f"/v1/files/{token}")
         assert answer.status_code in (403, 404), token
@@ -57,7 +57,7 @@ def test_link_made_up_or_of_another_message_gives_nothing(world: World):
     assert fetch(f"/v1/files/{token}").status_code == 404
 
 
-def test_link_ends_with_its_hour_key_account_and_mailbox(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_link_expires_with_its_hour_key_account_and_mailbox(world: World, monkeypatch: pytest.MonkeyPatch):
     url = link(world, world.held(attachments=[FILE])).json()["url"]
     with monkeypatch.context() as patched:
         patched.setattr(lookups, "LASTS", -1)
@@ -74,7 +74,7 @@ def test_link_ends_with_its_hour_key_account_and_mailbox(world: World, monkeypat
     assert fetch(url).status_code == 403
 
 
-def test_files_of_mail_that_nobody_let_in_are_kept_from_agents(world: World):
+def test_files_of_unapproved_inbound_mail_are_hidden_from_agents(world: World):
     add_key(world, "watching reader", ["read", "oversight_read"])
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
         email = attached(make_inbound(world, status=status, has_attachments=True))
@@ -89,7 +89,7 @@ def held_file(world: World, email_id: str, name: str = NAME, key: str = "desk") 
     return world.call("GET", f"/v1/oversight/pending/{email_id}/attachments/{quote(name)}", key=key)
 
 
-def test_whoever_decides_reads_the_files_of_what_is_held_and_of_nothing_else(world: World, other: World):
+def test_oversight_key_reads_files_of_held_mail_only(world: World, other: World):
     email_id = world.held(attachments=[FILE])
     for key in ("desk", "watcher"):
         answer = held_file(world, email_id, key=key)

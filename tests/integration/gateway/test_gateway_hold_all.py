@@ -46,7 +46,7 @@ def free(db: None) -> World:
 
 
 @pytest.mark.slow
-def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, mail_server: MailServer):
+def test_hold_all_holds_due_mail_that_nobody_decided(free: World, mail_server: MailServer):
     free.listen("oversight.pending")
     email_id = free.held(send_at="2099-01-01T00:00:00Z")
     hold(free)
@@ -62,7 +62,7 @@ def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, m
     assert (leave(email_id), len(mail_server.taken)) == ("sent", 1)
 
 
-def test_hold_all_keeps_back_what_was_approved_before_it_until_it_ends(
+def test_hold_all_holds_back_earlier_approvals_until_it_is_lifted(
     world: World, other: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
     add_sandbox_keys(world)
@@ -87,7 +87,7 @@ def test_hold_all_keeps_back_what_was_approved_before_it_until_it_ends(
     assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
 
 
-def test_hold_all_lets_go_what_is_approved_after_it_until_it_is_set_again(world: World, mail_server: MailServer):
+def test_hold_all_sends_later_approvals_until_it_is_set_again(world: World, mail_server: MailServer):
     hold(world)
     email, later = world.approved(), world.approved()
     assert (leave(email), mail_server.seen) == ("sent", 1)
@@ -111,7 +111,7 @@ def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, ma
     assert Email.objects.held_by(claimed).may_leave().exists()
 
 
-def test_hold_all_between_claim_and_mail_server_holds_also_what_nobody_decided(
+def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
     world: World, free: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
     email, undecided = world.approved(), free.held()
@@ -126,7 +126,7 @@ def test_hold_all_between_claim_and_mail_server_holds_also_what_nobody_decided(
     assert leave(email) == "sent"
 
 
-def test_key_that_sends_lifts_it_with_an_operators_code_only(world: World):
+def test_sending_key_lifts_hold_all_only_with_an_operator_code(world: World):
     add_key(world, "both", ["send", "admin"])
     hold(world)
     lift = {"hold_all": False}

@@ -53,7 +53,7 @@ def received(**fields: Any) -> Email:
     return Email.objects.get(direction=Direction.INBOUND, **fields)
 
 
-def test_mail_is_stored_told_and_read(world: World, client: smtplib.SMTP):
+def test_inbound_mail_is_stored_announced_and_readable(world: World, client: smtplib.SMTP):
     content = mail(file="a b.png", From=f"Dana <{SENDER}>", Subject="Wo? Ä")
     assert deliver(client, content) == 250
     (row,) = world.call("GET", f"/v1/check_inbox?mailbox={world.mailbox.address}").json()["emails"]
@@ -86,7 +86,7 @@ def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
     assert Email.objects.count() == 2
 
 
-def test_same_bytes_without_a_mark_are_new_mail_a_minute_later():
+def test_same_bytes_without_a_message_id_are_new_mail_a_minute_later():
     at = datetime(2026, 11, 20, 8, 0, 1, tzinfo=UTC)
     for header in (b"Message-ID: <1@x.example>\r\n", b"DATE: " + DATE.encode() + b"\r\n", b"Received: by x\r\n", b""):
         content = header + b"Subject: The disk is full\r\n\r\nDate: today\r\n"
@@ -130,7 +130,7 @@ def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
     assert client.data(mail())[0] == 550
 
 
-def test_nothing_else_can_be_had_here(world: World, client: smtplib.SMTP):
+def test_other_smtp_commands_are_refused(world: World, client: smtplib.SMTP):
     assert not {"auth", "starttls", "smtputf8", "expn"} & set(client.esmtp_features)
     assert client.verify("support@acme.example") == client.verify("nobody@acme.example")
     assert client.docmd("AUTH", "PLAIN AGEAYg==")[0] in (500, 502, 538)
@@ -138,7 +138,7 @@ def test_nothing_else_can_be_had_here(world: World, client: smtplib.SMTP):
     assert client.docmd("DATA")[0] == 503
 
 
-def test_who_names_too_many_recipients_is_put_off_and_who_guesses_them_sent_away(
+def test_too_many_recipients_are_deferred_and_guessing_addresses_ends_the_session(
     world: World, client: smtplib.SMTP, monkeypatch: pytest.MonkeyPatch
 ):
     assert (smtp_server.MAX_RECIPIENTS, smtp_server.MAX_UNKNOWN) == (100, 20)
@@ -150,7 +150,7 @@ def test_who_names_too_many_recipients_is_put_off_and_who_guesses_them_sent_away
         assert [client.rcpt(f"{name}{number}@acme.example")[0] for number in range(len(codes))] == codes
 
 
-def test_headers_that_are_missing_are_taken_from_the_envelope(world: World, client: smtplib.SMTP):
+def test_missing_headers_are_filled_from_the_envelope(world: World, client: smtplib.SMTP):
     assert deliver(client, b"\r\njust text\r\n", "support+x@acme.example") == 250
     email = received()
     assert (email.from_address, email.to, email.subject) == (SENDER, ["support+x@acme.example"], "")
@@ -169,7 +169,7 @@ def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Emai
     return email
 
 
-def test_answer_joins_the_thread_of_what_it_answers_and_no_other(world: World, client: smtplib.SMTP):
+def test_reply_joins_the_thread_of_its_parent_and_no_other(world: World, client: smtplib.SMTP):
     ours, second = outgoing(world, subject="Question"), "<second@acme.example>"
     outgoing(world, second)
     for headers in (
@@ -221,7 +221,7 @@ def test_message_that_is_too_large_is_refused_and_the_session_goes_on(
     assert received().markdown == "few words"
 
 
-def test_message_for_which_there_is_no_room_is_put_off(world: World, listener: Listener, client: smtplib.SMTP):
+def test_message_without_free_memory_is_deferred(world: World, listener: Listener, client: smtplib.SMTP):
     reception = listener._reception
     free, reception.bytes = reception.bytes, 100
     assert deliver(client, mail("x" * 200)) == 452
@@ -230,7 +230,7 @@ def test_message_for_which_there_is_no_room_is_put_off(world: World, listener: L
     wait_for(lambda: reception.bytes == free, 60, "the room is given back")
 
 
-def test_one_connection_too_many_is_told_to_come_later(
+def test_one_connection_too_many_gets_a_temporary_error(
     world: World, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(listening, "MAX_SESSIONS", 1)
@@ -283,7 +283,7 @@ def database_away() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_mail_is_put_off_while_the_database_is_away_and_two_listeners_store_it_once():
+def test_mail_is_deferred_while_the_database_is_down_and_two_listeners_store_it_once():
     listen(make_world())
     with running() as first, running() as second, connected(first) as one, connected(second) as two:
         one.mail(SENDER)
@@ -304,7 +304,7 @@ def test_mail_is_put_off_while_the_database_is_away_and_two_listeners_store_it_o
     assert events_of(Email.objects.get().pk) == ["message.received"]
 
 
-def test_death_of_the_thread_is_told_an_orderly_end_is_not_and_a_taken_port_is_known_at_once():
+def test_died_is_called_for_a_crash_but_not_a_stop_and_a_used_port_fails_at_once():
     deaths: list[str] = []
     orderly = Listener(host="127.0.0.1", port=0, died=lambda: deaths.append("orderly"))
     with pytest.raises(OSError, match="in use"):

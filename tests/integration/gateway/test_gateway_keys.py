@@ -100,7 +100,7 @@ def test_two_admins_that_revoke_each_other_leave_one():
     assert ApiKey.objects.administering().count() == 1
 
 
-def test_change_of_a_key_holds_from_the_next_call(world: World):
+def test_change_of_a_key_applies_from_the_next_call(world: World):
     key_id = world.key_id("agent")
     body = patch(world, key_id, name="Renamed", scopes=["read"], mailboxes=[world.mailbox.address]).json()
     assert (body["status"], body["name"], body["scopes"]) == ("updated", "Renamed", ["read"])
@@ -126,7 +126,7 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
-def test_key_that_decides_is_made_by_a_code_unless_the_operator_switched_that_off(world: World, settings: Any):
+def test_oversight_key_needs_a_code_unless_the_operator_disabled_that(world: World, settings: Any):
     """Point 12."""
     for codes in (False, True):
         settings.GATEWAY_APPROVAL_CODES = codes
@@ -140,7 +140,7 @@ def test_key_that_decides_is_made_by_a_code_unless_the_operator_switched_that_of
     assert patch(world, world.key_id("reader"), scopes=["read", "oversight"]).status_code == 200
 
 
-def test_sandbox_key_makes_sandbox_keys_only(world: World):
+def test_sandbox_key_creates_sandbox_keys_only(world: World):
     add_sandbox_keys(world)
     assert create(world, sandbox=True).json()["key"].startswith("mm_test_")
     made = create(world, key="test admin").json()
@@ -149,7 +149,7 @@ def test_sandbox_key_makes_sandbox_keys_only(world: World):
     assert revoke(world, world.key_id("agent"), key="test admin").status_code == 404
 
 
-def test_limited_key_knows_of_its_mailboxes_only(two: World):
+def test_limited_key_sees_its_mailboxes_only(two: World):
     listed = two.call("GET", "/v1/mailboxes", key="one agent").json()["mailboxes"]
     assert [row["id"] for row in listed] == [two.mailbox.pk]
     assert two.call("GET", "/v1/account", key="one agent").json()["mailboxes"][0]["id"] == two.mailbox.pk
@@ -210,7 +210,7 @@ def test_limited_admin_reaches_nothing_beyond_its_mailboxes(two: World):
     assert two.call("GET", "/v1/upgrade-requests", key="one admin").json() == {"requests": []}
 
 
-def test_limited_admin_makes_and_keeps_only_keys_within_its_limits(two: World):
+def test_limited_admin_creates_and_edits_only_keys_within_its_limits(two: World):
     assert create(two, key="one admin").status_code == 422
     assert create(two, key="one admin", mailboxes=["second@acme.example"]).status_code == 404
     made = create(two, key="one admin", mailboxes=[two.mailbox.address]).json()

@@ -71,7 +71,7 @@ def recorded(email_id: str, action: str) -> int:
     return AuditLogEntry.objects.filter(resource_id=email_id, action=action).count()
 
 
-def test_worker_killed_at_any_statement_sends_once_or_says_that_it_cannot_know(world: World, mail_server: MailServer):
+def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(world: World, mail_server: MailServer):
     unknown, email = 0, world.approved()
     for number in itertools.count(1):
         # Another message with the same content, as it waits in the outbox.
@@ -110,7 +110,7 @@ def test_send_killed_at_any_statement_and_repeated_makes_one_message(world: Worl
 
 
 @pytest.mark.slow
-def test_decision_killed_at_any_statement_and_repeated_is_taken_once(world: World):
+def test_decision_killed_at_any_statement_and_repeated_is_stored_once(world: World):
     for number in itertools.count(1):
         email_id = world.held()
         with killed_at(number) as came:

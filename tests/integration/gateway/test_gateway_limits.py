@@ -73,7 +73,7 @@ def test_calls_are_counted_by_key_and_minute_up_to_the_account_s_own_limit(world
         assert [call_as_agent(world, later), call_as_agent(world, later)] == [None, refused], (setting, own)
 
 
-def test_redis_that_never_answers_is_asked_once_a_moment(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
+def test_unresponsive_redis_is_asked_rarely(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(limits, "TIMEOUT", 0.05)
     monkeypatch.setattr(limits, "REST", 600)
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -86,7 +86,7 @@ def test_redis_that_never_answers_is_asked_once_a_moment(world: World, settings:
     assert not limits._Health.away
 
 
-def test_redis_back_is_counted_again_also_without_its_scripts(world: World, settings: Any):
+def test_counting_resumes_when_redis_returns_even_without_its_scripts(world: World, settings: Any):
     limits._Health.away = True
     settings.GATEWAY_RATE_LIMIT = 1
     assert until_refused(world, 1).status_code == 429
@@ -118,7 +118,7 @@ def test_quota_used_up_is_429_until_the_month_ends(world: World):
 
 
 @pytest.mark.slow
-def test_quota_does_not_count_what_did_not_leave_nor_sandbox_nor_received_mail(world: World):
+def test_quota_ignores_unsent_sandbox_and_received_mail(world: World):
     add_sandbox_keys(world)
     set_limits(world, monthly_email_quota=1)
     make_inbound(world)
@@ -163,7 +163,7 @@ def test_command_sets_limits_and_shows_them(world: World):
     assert (account.monthly_email_quota, account.warmup_stage, account.max_mailboxes) == (None, 0, 2)
 
 
-def test_command_refuses_what_is_no_limit_and_tells_the_form_of_a_warm_up(world: World):
+def test_command_refuses_an_invalid_limit_and_explains_the_warm_up_format(world: World):
     wrongs = {"--monthly-quota=-1": None, "--warmup=50": "STAGE:N", "--warmup=2:none": None, "--account=nobody": None}
     for wrong, says in wrongs.items():
         with pytest.raises(CommandError, match=says):
@@ -203,7 +203,9 @@ AS_MUCH: list[dict[str, Any]] = [
 ]
 
 
-def test_too_much_is_refused_with_how_much_and_the_most_is_taken(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_oversized_input_is_refused_with_its_size_and_the_maximum_is_accepted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
     assert (attachments.MAX_FILE_BYTES, attachments.MAX_ALL_FILES_BYTES) == (10_485_760, 20_971_520)
     monkeypatch.setattr(attachments, "MAX_FILE_BYTES", 7)
     monkeypatch.setattr(attachments, "MAX_ALL_FILES_BYTES", 20)
@@ -216,7 +218,7 @@ def test_too_much_is_refused_with_how_much_and_the_most_is_taken(world: World, m
     assert [world.send(**fields).status_code for fields in AS_MUCH] == [202] * len(AS_MUCH)
 
 
-def test_whole_body_too_large_or_nested_without_end_is_refused(world: World, settings: Any):
+def test_oversized_or_deeply_nested_body_is_refused(world: World, settings: Any):
     headers = {"Authorization": f"Bearer {world.keys['agent']}"}
     for depth in (900, 100_000):
         raw = '{"to": ["a@x.example"], "subject": "s", "markdown": "m", "x": ' + "[" * depth + "]" * depth + "}"
@@ -250,7 +252,7 @@ def put_mail_into_october(world: World) -> None:
     make_inbound(world, created_at=DAY - timedelta(milliseconds=1))
 
 
-def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: World, other: World):
+def test_usage_counts_visible_mail_of_the_period_by_day(world: World, other: World):
     put_mail_into_october(world)
     put_mail_into_october(other)
     usage = october(world)
@@ -268,7 +270,7 @@ def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: 
 
 
 @pytest.mark.slow
-def test_usage_of_what_is_no_period_is_422_and_of_any_other_told(world: World):
+def test_usage_of_an_invalid_period_is_422_and_of_any_other_reported(world: World):
     for query in ("period=weekly", "from=x", "to=-1", "from=2&to=1", "from=0&to=99999999999", "to=1e99"):
         answer = world.call("GET", f"/v1/usage?{query}")
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field"), query
@@ -276,7 +278,7 @@ def test_usage_of_what_is_no_period_is_422_and_of_any_other_told(world: World):
         assert report(world, f"?{query}&breakdown=daily")["data"], query
 
 
-def test_sweep_moves_calls_into_rows_once_and_drops_those_of_an_account_that_is_gone(world: World, other: World):
+def test_sweep_stores_call_counts_once_and_drops_those_of_deleted_accounts(world: World, other: World):
     for _ in range(3):
         world.call("GET", "/v1/mailboxes")
     other.call("GET", "/v1/mailboxes")
@@ -291,7 +293,7 @@ def test_sweep_moves_calls_into_rows_once_and_drops_those_of_an_account_that_is_
     assert row.api_calls == 4
 
 
-def test_calls_that_cannot_be_written_are_kept(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_call_counts_that_cannot_be_stored_stay_in_redis(world: World, monkeypatch: pytest.MonkeyPatch):
     def fail(*_: object) -> None:
         raise DatabaseError("the server is gone")
 
@@ -302,7 +304,7 @@ def test_calls_that_cannot_be_written_are_kept(world: World, monkeypatch: pytest
     assert limits.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
 
 
-def test_usage_without_redis_is_told_from_rows(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_usage_without_redis_is_read_from_the_database(world: World, monkeypatch: pytest.MonkeyPatch):
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
     monkeypatch.setattr(limits._Health, "asked_again_at", float("inf"))
     assert october(world)["api_calls"] == 7

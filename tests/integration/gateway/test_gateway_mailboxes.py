@@ -31,7 +31,7 @@ def delete(world: World, mailbox_id: str) -> Any:
     return world.call("DELETE", f"/v1/mailboxes/{mailbox_id}", key="admin")
 
 
-def test_mailbox_is_made_and_sends(world: World):
+def test_mailbox_is_created_and_sends(world: World):
     for number, path in enumerate(("/v1/mailboxes", "/create_mailbox")):
         body = {"address": f"New+Box{number}@ACME.example", "display_name": "New", "oversight_mode": "gated_send"}
         answer = post(world, path, **body, color="red")
@@ -45,7 +45,7 @@ def test_mailbox_is_made_and_sends(world: World):
         assert AuditLogEntry.objects.filter(action="mailbox.created", resource_id=made["id"]).count() == 1
 
 
-def test_local_part_goes_under_the_oldest_active_domain(world: World):
+def test_local_part_alone_uses_the_oldest_active_domain(world: World):
     Domain.objects.create(account=world.account, domain="later.example", status="active", token="t")
     for field in ("address", "address_local"):
         assert post(world, **{field: field}).json()["address"] == f"{field}@acme.example"
@@ -54,7 +54,7 @@ def test_local_part_goes_under_the_oldest_active_domain(world: World):
     assert (answer.status_code, answer.json()["field"]) == (422, "address_local")
 
 
-def test_mailbox_under_a_domain_that_is_not_active_here_or_with_a_bad_field_is_refused(world: World, other: World):
+def test_mailbox_with_an_inactive_domain_or_an_invalid_field_is_refused(world: World, other: World):
     Domain.objects.create(account=world.account, domain="pending.example", token="t")
     for domain in ("elsewhere.example", "pending.example", "globex.example"):
         answer = create(world, f"a@{domain}")
@@ -113,7 +113,7 @@ def test_patch_sets_and_null_clears(world: World):
     assert world.call("GET", world.base).json()["mcp_configured"] == 0
 
 
-def test_key_that_sends_frees_its_calls_with_an_operators_code_only(world: World):
+def test_sending_key_allows_looser_calls_only_with_an_operator_code(world: World):
     add_key(world, "both", ["send", "admin"])
     assert patch(world, key="both", allow_looser_per_call=True).status_code == 202
     assert create(world).status_code == 201
@@ -141,7 +141,7 @@ def test_change_of_additions_reaches_held_mail_until_it_is_approved(world: World
     assert "X-AI-Generated: " in mail_server.taken[0].content.decode()
 
 
-def test_deleted_mailbox_cancels_what_waits_and_keeps_the_rest(world: World):
+def test_deleted_mailbox_cancels_waiting_mail_and_leaves_the_rest(world: World):
     world.listen("message.cancelled")
     held, scheduled = world.held(), world.approved(send_at="2099-01-01T00:00:00Z")
     inbound = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL)
@@ -158,7 +158,7 @@ def test_deleted_mailbox_cancels_what_waits_and_keeps_the_rest(world: World):
     assert Mailbox.objects.get().is_active is False
 
 
-def test_what_a_worker_holds_while_the_mailbox_goes_does_not_leave(world: World, mail_server: MailServer):
+def test_claimed_mail_is_not_sent_after_its_mailbox_is_deleted(world: World, mail_server: MailServer):
     email = world.approved()
     claimed = Email.objects.claim(email.pk)
     assert claimed is not None

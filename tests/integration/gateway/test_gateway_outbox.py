@@ -114,7 +114,7 @@ def test_held_rejected_and_cancelled_mail_never_leaves(world: World, mail_server
         Email.objects.filter(pk=held).update(status=Status.SENT)
 
 
-def test_additions_to_undecided_mail_are_fixed_by_its_first_attempt(db: None, mail_server: MailServer):
+def test_additions_to_undecided_mail_are_fixed_at_its_first_attempt(db: None, mail_server: MailServer):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
     email, mail_server.mood = Email.objects.get(pk=world.held()), "busy"
     assert leave(email) == "put off"
@@ -125,7 +125,7 @@ def test_additions_to_undecided_mail_are_fixed_by_its_first_attempt(db: None, ma
     assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
 
 
-def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: World, mail_server: MailServer):
+def test_one_refused_recipient_bounces_and_the_others_get_it(listening: World, mail_server: MailServer):
     mail_server.refuse = {"gone@x.example": "550 no such user"}
     email = listening.approved(to=[DANA, "gone@x.example"])
     assert leave(email) == "sent"
@@ -145,9 +145,7 @@ def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: Worl
     assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
 
 
-def test_mail_that_is_refused_fails_bounces_and_is_not_tried_again(
-    listening: World, mail_server: MailServer, caplog: Any
-):
+def test_refused_mail_fails_bounces_and_is_not_retried(listening: World, mail_server: MailServer, caplog: Any):
     email = listening.approved(to=[DANA, "b@x.example"])
     with undone():
         # The message itself is refused: it reaches nobody.
@@ -177,7 +175,7 @@ def test_mail_that_is_refused_fails_bounces_and_is_not_tried_again(
     assert (data["bounced_at"], data["bounce_type"]) == (iso(email.bounced_at), "recipient_refused")
 
 
-def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, caplog: Any):
+def test_mail_is_retried_if_the_server_accepted_nothing(listening: World, mail_server: MailServer, caplog: Any):
     email, relay = listening.approved(), "554 5.7.1 <dana@northwind.example>: Relay access denied"
     for mood, refuse in (
         *(("busy", ""), ("sign in", ""), ("hang up", ""), ("defer message", "")),
@@ -205,7 +203,7 @@ def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: M
     assert "554 5.7.1 <(address)>: Relay access denied" in [vars(one).get("reason") for one in caplog.records]
 
 
-def test_server_that_is_away_is_given_up_after_two_days(listening: World, settings: Any):
+def test_mail_fails_after_two_days_of_an_unreachable_server(listening: World, settings: Any):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     assert timedelta(days=1.8) < timedelta(seconds=sum(outbox.RETRIES)) < timedelta(days=2.2)
     email = listening.approved()
@@ -218,7 +216,7 @@ def test_server_that_is_away_is_given_up_after_two_days(listening: World, settin
     assert (audited(email)[1]["attempts"], audited(email)[1]["permanent"]) == (20, False)
 
 
-def test_recipient_refused_for_now_holds_the_others_up_only_so_long(listening: World, mail_server: MailServer):
+def test_temporarily_refused_recipient_delays_the_others_for_a_limited_time(listening: World, mail_server: MailServer):
     mail_server.refuse = {"grey@x.example": "451 greylisted"}
     email = listening.approved(to=[DANA, "grey@x.example"])
     for attempts, outcome, seen in ((0, "put off", 0), (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0), (8, "sent", 1)):
@@ -228,7 +226,7 @@ def test_recipient_refused_for_now_holds_the_others_up_only_so_long(listening: W
 
 
 @pytest.mark.parametrize("mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)])
-def test_no_answer_after_the_message_is_fate_unknown_and_never_repeated(
+def test_lost_response_after_the_data_is_fate_unknown_and_never_retried(
     listening: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, caplog: Any, mood: str
 ):
     monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
@@ -267,9 +265,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
-def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
-    listening: World, mail_server: MailServer, caplog: Any
-):
+def test_late_worker_loses_its_claim_and_sends_no_events(listening: World, mail_server: MailServer, caplog: Any):
     email = listening.approved()
     asleep = claimed(email)
     assert leave(email) == "not due"
@@ -285,7 +281,7 @@ def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
     assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, expected, 1)
 
 
-def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server: MailServer):
+def test_email_that_kills_its_workers_fails(listening: World, mail_server: MailServer):
     email = listening.approved()
     with undone():
         tried(email, outbox.MAX_ATTEMPTS - 1)
@@ -330,7 +326,7 @@ def test_without_a_mail_server_live_mail_waits(world: World, settings: Any, capl
     assert logged(caplog, "email waits, EMAIL_URL is not set")["email"] == email.pk
 
 
-def test_only_the_second_mail_to_a_slow_server_is_put_off_without_an_attempt(
+def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
     first, second = world.approved(), world.approved()

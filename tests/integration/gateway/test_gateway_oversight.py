@@ -31,7 +31,7 @@ def content_of_row(row: dict[str, Any]) -> Content:
     )
 
 
-def test_pending_row_carries_all_that_its_fingerprint_covers(db: None):
+def test_pending_row_contains_everything_its_fingerprint_covers(db: None):
     world = make_world(auto_bcc="archive@acme.example", signature_block="Acme Ltd")
     world.held(
         to=["b@x.example", "a@x.example"],
@@ -49,7 +49,7 @@ def test_pending_row_carries_all_that_its_fingerprint_covers(db: None):
     assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
 
 
-def test_pending_list_takes_few_statements(world: World, django_assert_max_num_queries: Any):
+def test_pending_list_uses_few_statements(world: World, django_assert_max_num_queries: Any):
     for _ in range(3):
         world.held()
     with django_assert_max_num_queries(4):
@@ -57,7 +57,7 @@ def test_pending_list_takes_few_statements(world: World, django_assert_max_num_q
     assert world.call("GET", "/v1/oversight/pending?cursor=%27--", key="desk").status_code == 422
 
 
-def test_pending_list_is_given_once_to_who_asks_for_one_name(world: World):
+def test_pending_list_has_one_key_if_the_caller_asks_for_one(world: World):
     world.held()
     whole = world.pending()
     assert whole["pending"] == whole["emails"] == whole["messages"]
@@ -78,7 +78,7 @@ def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World)
     assert AuditLogEntry.objects.filter(action="email.approved", resource_id=email_id).count() == 1
 
 
-def test_cancel_of_what_is_approved_is_possible_only_once_it_is_stuck(world: World):
+def test_approved_mail_can_be_cancelled_only_once_it_is_stuck(world: World):
     fresh, leased = world.approved(), world.approved()
     path = f"{world.base}/emails/{{}}/cancel"
     assert Email.objects.claim(leased.pk)

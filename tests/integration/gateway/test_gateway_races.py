@@ -61,7 +61,7 @@ def test_one_key_from_twenty_threads_makes_one_message(world: World):
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_same_content_at_once_makes_one_message_and_no_two_share_the_last_place_of_a_quota(world: World):
+def test_same_content_at_once_makes_one_message_and_the_last_of_a_quota_is_used_once(world: World):
     assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [202, 409, 409]
     Account.objects.update(monthly_email_quota=3)
     assert statuses(at_once(*[world.send] * 4)) == [202] * 2 + [429] * 2
@@ -81,7 +81,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
 
 
 @pytest.mark.slow
-def test_tags_added_at_once_are_all_kept(world: World):
+def test_tags_added_at_once_are_all_stored(world: World):
     email_id = world.held()
     names = [f"t{number}" for number in range(3)]
     path = f"{world.base}/emails/{email_id}/tags"
@@ -100,7 +100,7 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
 
 
 @pytest.mark.slow
-def test_two_mailboxes_at_once_have_one_last_place_and_one_address(world: World):
+def test_two_mailboxes_created_at_once_respect_the_limit_and_unique_addresses(world: World):
     def create(name: str) -> Any:
         return world.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@acme.example"})
 
@@ -110,7 +110,7 @@ def test_two_mailboxes_at_once_have_one_last_place_and_one_address(world: World)
     assert Mailbox.objects.count() == 3
 
 
-def test_upgrade_is_asked_for_three_times_at_most_and_its_code_used_once(world: World):
+def test_upgrade_is_requested_three_times_at_most_and_its_code_used_once(world: World):
     wish = {"target_mode": "autonomous"}
     asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
     assert statuses(at_once(*asks)) == [200, 200, 200, 429]

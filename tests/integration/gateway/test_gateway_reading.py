@@ -51,7 +51,7 @@ def test_check_inbox_lists_received_mail_by_its_filters(world: World):
     assert world.call("GET", "/check_inbox").json()["emails"][0]["to"] == world.mailbox.address
 
 
-def test_list_withholds_the_texts_of_mail_that_nobody_let_in(world: World):
+def test_list_withholds_the_text_of_unapproved_inbound_mail(world: World):
     texts: dict[str, Any] = {"subject": "evil words", "from_name": "evil words", "message_id_header": "<evil words>"}
     texts |= {"to": ["send.evil@x.example"], "cc": ["evil@x.example"], "reply_to": "evil@x.example"}
     add_key(world, "watching reader", ["read", "oversight_read"])
@@ -87,7 +87,7 @@ def test_thread_lists_oldest_first_and_marks_nothing_read(world: World, django_a
     assert status_of(first) == Status.UNREAD
 
 
-def test_thread_hides_what_nobody_let_in_and_gives_bodies_where_asked(world: World, other: World):
+def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(world: World, other: World):
     first = make_inbound(world, html="<p>Where is it?</p>")
     hidden = [make_inbound(world, status=one) for one in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED)]
     make_inbound(world, status=Status.SPAM_QUARANTINED)
@@ -111,7 +111,7 @@ def test_thread_hides_what_nobody_let_in_and_gives_bodies_where_asked(world: Wor
 
 
 @pytest.mark.slow
-def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
+def test_thread_awaits_a_reply_unless_one_is_being_sent(world: World):
     parent = make_inbound(world)
     assert read(world)["has_unanswered_inbound"] is True
     answer = world.call("POST", f"{world.base}/reply/{parent.pk}", json={"markdown": "x"}).json()
@@ -121,7 +121,7 @@ def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
         assert read(world)["has_unanswered_inbound"] is (status not in on_its_way), status
 
 
-def test_thread_too_long_shows_the_newest_and_counts_all(world: World, monkeypatch: pytest.MonkeyPatch):
+def test_long_thread_shows_the_newest_messages_and_counts_all(world: World, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(messages, "MAX_MESSAGES", 3)
     monkeypatch.setattr(messages, "MAX_MESSAGES_WITH_BODIES", 2)
     made = [make_inbound(world).pk for _ in range(4)]
@@ -139,7 +139,7 @@ def put(world: World, email: Email, tags: Any) -> Any:
 
 
 @pytest.mark.slow
-def test_tags_are_taken_in_every_shape(world: World):
+def test_tags_are_accepted_in_every_shape(world: World):
     words = {"urgent": "true", "paid": "true"}
     numbers = {"n": "3", "x": "1.5", "y": "true"}
     shapes: list[tuple[Any, dict[str, str]]] = [(["urgent", " paid "], words), ("urgent, paid", words), ({}, {})]

@@ -31,7 +31,7 @@ def listed(world: World, key: str = "admin") -> list[str]:
     return [row["id"] for row in world.call("GET", "/v1/refusals", key=key).json()["refusals"]]
 
 
-def test_refusal_stores_who_and_why_and_no_word_of_the_message(strict: World):
+def test_refusal_stores_who_and_why_and_no_content(strict: World):
     refusal_id = refused(strict, subject="Geheim", markdown="Sehr geheim", metadata={"discord_user": "ana"})
     row = Refusal.objects.values().get(pk=refusal_id)
     assert (row["recipients"], row["refused"]) == (["dana@northwind.example", EVE], [EVE])
@@ -41,7 +41,7 @@ def test_refusal_stores_who_and_why_and_no_word_of_the_message(strict: World):
     assert not Email.objects.exists()
 
 
-def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World):
+def test_refusal_inside_another_transaction_is_a_programming_error(strict: World):
     key, draft = ApiKey.objects.get(name="Key agent"), Draft(to=[EVE], subject="x", markdown="y")
     with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
         admit(key=key, mailbox=strict.mailbox, draft=draft, now=timezone.now())
@@ -56,7 +56,7 @@ def test_refusal_names_three_of_many_and_lists_all(strict: World):
     assert "eve2@evil.example and 1 more: not on" in strict.send(bcc=crowd[:4]).json()["error"]
 
 
-def test_refusal_is_told_only_to_who_names_it(strict: World, other: World):
+def test_refusal_is_returned_only_by_its_id(strict: World, other: World):
     quiet = strict.listen("oversight.pending", "message.failed")
     asked = strict.listen("message.refused")
     other.listen("message.refused")

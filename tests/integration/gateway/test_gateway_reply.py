@@ -36,7 +36,7 @@ def test_reply_subject_has_one_re_and_is_safe(world: World):
     assert {one: made(answer).subject for one, answer in answers.items()} == subjects
 
 
-def test_reply_goes_to_reply_to_before_the_sender_and_after_own_mail_to_its_recipients(world: World):
+def test_reply_goes_to_reply_to_or_sender_and_for_own_mail_to_its_recipients(world: World):
     parent = make_inbound(world, reply_to="desk@northwind.example")
     email = made(reply(world, parent, cc=["c@x.example"], bcc="b@x.example"))
     assert (email.to, email.cc, email.bcc) == (["desk@northwind.example"], ["c@x.example"], ["b@x.example"])
@@ -62,7 +62,7 @@ def test_reply_references_stay_bounded_and_leave_out_an_unusable_id(world: World
     assert (len(ids), ids[0], ids[-2:]) == (20, "<0@x.example>", ["<199@x.example>", "<last@x.example>"])
 
 
-def test_reply_leaves_with_its_headers_and_files(world: World, mail_server: MailServer):
+def test_reply_is_sent_with_its_headers_and_files(world: World, mail_server: MailServer):
     parent = make_inbound(world, references="<root@x.example>", message_id_header=f"<{'q' * 150}@x.example>")
     email = made(reply(world, parent, attachments=[{"name": "a b.txt", "content_base64": "eA=="}]))
     world.decide(email.pk)
@@ -74,7 +74,7 @@ def test_reply_leaves_with_its_headers_and_files(world: World, mail_server: Mail
     assert [part.get_filename() for part in message.iter_attachments()] == ["a b.txt"]
 
 
-def test_reply_flat_refuses_what_it_cannot_place(world: World):
+def test_flat_reply_without_a_known_parent_is_refused(world: World):
     parent = make_inbound(world)
     for body, status in (
         *(({}, 422), ({"thread_id": "none"}, 404), ({"email_id": "none"}, 404), ({"thread_id": "t", "body": ""}, 422)),
@@ -88,7 +88,7 @@ def test_reply_flat_refuses_what_it_cannot_place(world: World):
     assert Email.objects.count() == 1
 
 
-def test_reply_to_mail_that_nobody_let_in_or_of_the_other_kind_is_refused(world: World):
+def test_reply_to_unapproved_inbound_mail_or_the_other_kind_is_refused(world: World):
     add_sandbox_keys(world)
     assert reply(world, make_inbound(world, thread_id="live"), key="tester").status_code == 404
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):

@@ -83,16 +83,16 @@ DELIVERED = ("delivered", "2.0.0", "250 OK")
 GONE = ("failed", "5.1.1", "550 5.1.1 No such mailbox")
 
 
-def test_mail_is_delivered_when_its_mail_server_takes_it_and_promises_no_word(
-    listening: World, mail_server: MailServer
-):
+def test_mail_is_delivered_once_accepted_by_a_server_without_dsn(listening: World, mail_server: MailServer):
     email = sent(listening)
     assert (email.delivered_at is not None, events_of(email.pk)) == (True, ["message.sent", "message.delivered"])
     assert mail_server.taken[0].mail_from == email.from_address
     assert listening.call("GET", f"{listening.base}/emails/{email.pk}").json()["delivered_at"]
 
 
-def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
+def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
+    listening: World, dsn_server: MailServer, client: smtplib.SMTP
+):
     email = sent(listening, to=[DANA, "a+b=c@x.example"])
     assert (email.delivered_at, events_of(email.pk)) == (None, ["message.sent"])
     assert dsn_server.options == [
@@ -114,7 +114,7 @@ def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, dsn_serv
     assert not Email.objects.received().exists()
 
 
-def test_notice_that_it_came_back_is_a_bounce_and_suppresses_who_is_gone(
+def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     kinds = {
@@ -146,7 +146,7 @@ def test_notice_that_it_came_back_is_a_bounce_and_suppresses_who_is_gone(
     assert events_of(email.pk) == ["message.sent"]
 
 
-def test_report_that_a_recipient_could_have_written_is_told_and_suppresses_none_of_the_others(
+def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening, to=[DANA, EVE])
@@ -159,7 +159,7 @@ def test_report_that_a_recipient_could_have_written_is_told_and_suppresses_none_
     assert "message.delivered" in events_of(email.pk)
 
 
-def test_report_of_forwarded_mail_and_complaint_that_names_nobody_are_of_its_one_recipient(
+def test_report_of_forwarded_mail_and_anonymous_complaint_count_for_the_only_recipient(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     for content, event in (
@@ -172,7 +172,7 @@ def test_report_of_forwarded_mail_and_complaint_that_names_nobody_are_of_its_one
             assert (event in events_of(email.pk), Suppression.objects.get().email_address) == (True, DANA)
 
 
-def test_feedback_that_is_no_complaint_changes_nothing_and_an_automatic_reply_comes_to_the_mailbox(
+def test_other_feedback_changes_nothing_and_an_automatic_reply_reaches_the_mailbox(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening)
@@ -199,7 +199,7 @@ def test_report_of_many_recipients_is_read_in_little_time(
     assert is_linear(read_report, naming(2_500), naming(20_000))
 
 
-def test_copy_that_arrives_is_no_delivery_to_whom_the_author_wrote(listening: World, mail_server: MailServer):
+def test_delivered_copy_does_not_count_as_delivery_to_the_recipients(listening: World, mail_server: MailServer):
     Mailbox.objects.filter(pk=listening.mailbox.pk).update(auto_bcc="archive@acme.example", oversight_mode="monitored")
     mail_server.refuse = {DANA: "550 5.1.1 No such mailbox"}
     email = Email.objects.get(pk=listening.send().json()["id"])
@@ -208,7 +208,7 @@ def test_copy_that_arrives_is_no_delivery_to_whom_the_author_wrote(listening: Wo
     assert events_of(email.pk) == ["message.sent", "message.bounced"]
 
 
-def test_complaint_is_told_and_suppresses_whoever_complained(
+def test_complaint_is_announced_and_suppresses_the_complainant(
     listening: World, dsn_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening)
@@ -219,7 +219,7 @@ def test_complaint_is_told_and_suppresses_whoever_complained(
     assert listening.send().status_code == 422
 
 
-def test_report_without_return_address_is_believed_by_its_message_id_from_a_mail_server_alone(
+def test_report_without_return_address_is_matched_by_message_id_only_from_the_mail_server(
     listening: World, mail_server: MailServer, client: smtplib.SMTP
 ):
     email = sent(listening)
@@ -249,9 +249,7 @@ def test_forged_report_is_refused_and_changes_nothing(listening: World, dsn_serv
     assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
 
 
-def test_report_about_mail_that_is_just_being_handed_over_is_asked_for_again(
-    listening: World, dsn_server: MailServer, client: smtplib.SMTP
-):
+def test_report_about_mail_being_sent_is_deferred(listening: World, dsn_server: MailServer, client: smtplib.SMTP):
     email = listening.approved()
     Email.objects.filter(pk=email.pk).update(
         data_attempted_at=timezone.now(), lease_until=timezone.now() + timedelta(minutes=2)

@@ -33,7 +33,7 @@ def scheduled(world: World, **fields: Any) -> Email:
     return email
 
 
-def test_time_of_scheduled_mail_moves_with_its_due_time(free: World):
+def test_rescheduling_moves_the_due_time(free: World):
     email = scheduled(free)
     for name, moment in (("send_at", LATER), ("scheduled_at", AT), ("send_at", LATER)):
         answer = edit(free, email, **{name: moment})
@@ -98,7 +98,7 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
     assert (held.markdown, held.gated) == ("new words", True)
 
 
-def test_content_is_admitted_by_the_mode_of_now(free: World):
+def test_changed_content_is_subject_to_the_current_mode(free: World):
     email, unchanged = scheduled(free), scheduled(free)
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
     assert edit(free, email, markdown="new words").json()["status"] == "pending_send_approval"
@@ -148,7 +148,7 @@ def test_bad_edit_is_422_and_names_the_field(free: World, other: World):
     assert edit(free, email, send_at=LATER).status_code == 403
 
 
-def test_edits_are_audited_by_the_names_of_their_fields(free: World):
+def test_edits_are_audited_by_field_name(free: World):
     email = scheduled(free)
     edit(free, email, send_at=LATER)
     edit(free, email, subject="New", markdown="new words", send_at=AT)
@@ -158,7 +158,7 @@ def test_edits_are_audited_by_the_names_of_their_fields(free: World):
     assert entries[1].metadata["fields"] == ["markdown", "send_at", "subject"]
 
 
-def test_edit_of_what_somebody_else_changed_meanwhile_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
+def test_edit_of_concurrently_changed_mail_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
     email, admit = scheduled(free), submission.admit
 
     def overtaken(**arguments: Any) -> Any:

@@ -43,7 +43,7 @@ def test_send_takes_recipients_in_every_shape(world: World):
         assert recipients == ["a@x.example", "b@x.example"][: 2 if "," in to else 1], to
 
 
-def test_send_html_only_keeps_html_and_makes_text_and_the_sweep_moves_on_what_a_crash_left(world: World):
+def test_send_html_only_stores_html_and_generated_text_and_the_sweep_finishes_crashed_sends(world: World):
     email = Email.objects.get(pk=world.held(markdown=None, html="<h1>Hi</h1><p>there <b>you</b></p>"))
     assert email.html == "<h1>Hi</h1><p>there <b>you</b></p>"
     assert email.markdown == "Hi\n\nthere you"
@@ -98,7 +98,7 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
     assert not Email.objects.exists()
 
 
-def test_mode_that_was_overruled_is_told(world: World):
+def test_response_explains_an_overruled_mode(world: World):
     """Point 7."""
     for asked, is_overruled in (("autonomous", True), ("gated_send", False), (None, False)):
         answer = world.send(**({"oversight_mode": asked} if asked else {}))
@@ -124,7 +124,7 @@ def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: Worl
     assert wrong == []
 
 
-def test_key_of_another_message_or_of_the_sandbox_says_what_was_not_taken(world: World):
+def test_reused_or_sandbox_idempotency_key_says_what_was_ignored(world: World):
     add_sandbox_keys(world)
     first = world.send(idempotency_key="k", subject="One").json()
     same, other = world.send(idempotency_key="k", subject="One"), world.send(idempotency_key="k", subject="Two")
@@ -134,7 +134,7 @@ def test_key_of_another_message_or_of_the_sandbox_says_what_was_not_taken(world:
     assert world.held(key="tester", idempotency_key="k") != first["id"]
 
 
-def test_send_at_a_time_needs_the_mailbox_to_allow_it_and_a_moment_to_come(world: World):
+def test_scheduled_send_needs_an_allowing_mailbox_and_a_future_time(world: World):
     now = timezone.now()
     check_time(mailbox=world.mailbox, send_at=now + timedelta(microseconds=1), now=now)
     with pytest.raises(Invalid, match=r"^send_at: lies in the past\.$") as refused:
@@ -147,7 +147,7 @@ def test_send_at_a_time_needs_the_mailbox_to_allow_it_and_a_moment_to_come(world
     assert world.send().status_code == 202
 
 
-def test_send_statements_are_few(world: World, django_assert_max_num_queries: Any):
+def test_send_uses_few_statements(world: World, django_assert_max_num_queries: Any):
     world.send()
     # Key, mailbox, lists, suppressed; record, email, log entry; change, subscribers; and two transactions.
     with django_assert_max_num_queries(13):

@@ -77,7 +77,7 @@ def mailed(mail_server: MailServer):
     return re.search(r"[0-9A-Z]{3}-[0-9A-Z]{3}-[0-9A-Z]{3}", text)[0]
 
 
-def test_account_is_made_by_the_code_that_was_mailed_once(mail_server: MailServer, caller):
+def test_account_is_created_once_by_the_mailed_code(mail_server: MailServer, caller):
     answer = wish(caller)
     assert (answer.status_code, answer.json()) == (202, {"status": "confirmation_sent"})
     assert not Account.objects.exists()
@@ -97,7 +97,7 @@ def test_account_is_made_by_the_code_that_was_mailed_once(mail_server: MailServe
     assert (conflict.status_code, conflict.json()["suggestions"][0]) == (409, "acme-shop-2")
 
 
-def test_code_can_be_mailed_again_and_is_good_for_a_day(mail_server: MailServer, caller):
+def test_code_can_be_mailed_again_and_is_valid_for_a_day(mail_server: MailServer, caller):
     wish(caller)
     first = mailed(mail_server)
     for address in (ANA, "nobody@else.example"):
@@ -112,7 +112,7 @@ def test_code_can_be_mailed_again_and_is_good_for_a_day(mail_server: MailServer,
     assert not Account.objects.exists()
 
 
-def test_mail_that_does_not_get_through_is_mailed_by_the_sweep(mail_server: MailServer, caller):
+def test_undelivered_code_is_mailed_again_by_the_sweep(mail_server: MailServer, caller):
     mail_server.mood = "busy"
     wish(caller)
     waiting = Signup.objects.get()
@@ -125,9 +125,7 @@ def test_mail_that_does_not_get_through_is_mailed_by_the_sweep(mail_server: Mail
     assert signup.enqueue_unmailed(timezone.now()) == 0
 
 
-def test_address_that_does_not_exist_ends_the_wish_and_one_that_waits_gets_no_second_mail(
-    mail_server: MailServer, caller
-):
+def test_unknown_address_ends_the_sign_up_and_a_waiting_one_gets_no_second_mail(mail_server: MailServer, caller):
     for _ in range(2):
         assert wish(caller).status_code == 202
     assert Signup.objects.count() == 1
@@ -136,12 +134,12 @@ def test_address_that_does_not_exist_ends_the_wish_and_one_that_waits_gets_no_se
     assert not Signup.objects.exists()
 
 
-def test_monitored_is_a_mode_that_an_operator_gives(mail_server: MailServer, caller):
+def test_monitored_mode_is_granted_only_by_an_operator(mail_server: MailServer, caller):
     wish(caller, oversight_mode="monitored", operator_name="Eager")
     assert post("confirm", caller, code=mailed(mail_server)).json()["oversight_mode"] == "gated_send"
 
 
-def test_what_is_no_sign_up_is_refused_with_a_sentence(mail_server: MailServer, caller, settings):
+def test_invalid_sign_up_is_refused_with_a_sentence(mail_server: MailServer, caller, settings):
     solution = solved(caller)
     wrong = (
         {"accepted_tos": False},

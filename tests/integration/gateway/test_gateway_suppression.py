@@ -129,7 +129,7 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(listening: Wor
     assert mixed.refused_recipients.keys() == {GONE, DANA}
 
 
-def test_what_the_mailbox_adds_is_left_out_and_no_reason_to_send_to_nobody(db: None, mail_server: MailServer):
+def test_suppressed_addition_of_the_mailbox_is_left_out(db: None, mail_server: MailServer):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example, also@x.example")
     alone = world.held(to=[GONE])
     suppress(world)

@@ -85,7 +85,7 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     assert states() == {"delivered": 4, "due": 2}
 
 
-def test_draining_ends_at_an_endpoint_that_fails_at_once_or_on_the_way(webhook: Webhook, hook_server: HookServer):
+def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webhook, hook_server: HookServer):
     hook_server.status = 500
     assert [deliveries.drain(delivery_id=one) for one in pile_up(webhook, 3)[:2]] == [None, None]
     assert len(hook_server.got) == 2
@@ -95,14 +95,14 @@ def test_draining_ends_at_an_endpoint_that_fails_at_once_or_on_the_way(webhook: 
     assert (states(), len(hook_server.got)) == ({"delivered": 2, "due": 2}, 3)
 
 
-def test_draining_leaves_where_another_has_its_first_delivery(webhook: Webhook, hook_server: HookServer):
+def test_draining_stops_if_another_worker_has_the_first_delivery(webhook: Webhook, hook_server: HookServer):
     first, *_ = pile_up(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
     assert deliveries.drain(delivery_id=first) is None
     assert hook_server.got == []
 
 
-def test_two_backlogs_are_worked_off_in_turn_after_one_sweep(
+def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(deliveries, "MOMENT", 0)
@@ -130,7 +130,7 @@ def rows_met(plan: dict[str, Any]) -> float:
 
 
 @pytest.mark.slow
-def test_asking_what_is_due_meets_each_row_of_a_backlog_a_few_times_only(world: World, webhook: Webhook):
+def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world: World, webhook: Webhook):
     email = Email.objects.get(pk=world.held())
     WebhookDelivery.objects.filter(pk__in=pile_up(webhook, 5000)).update(state="delivered")
     with connection.cursor() as cursor:
@@ -154,7 +154,7 @@ def stuck_before_scan(world: World) -> str:
     return email_id
 
 
-def test_email_that_cannot_be_moved_on_keeps_no_other_from_it(world: World, other: World):
+def test_email_that_cannot_be_processed_does_not_block_others(world: World, other: World):
     stuck, fine = stuck_before_scan(world), stuck_before_scan(other)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -166,7 +166,7 @@ def test_email_that_cannot_be_moved_on_keeps_no_other_from_it(world: World, othe
     assert (status_of(stuck), status_of(fine)) == (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL)
 
 
-def test_mail_without_a_mail_server_stands_before_nothing(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
+def test_mail_without_a_mail_server_blocks_nothing(world: World, settings: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sweeping, "BATCH", 1)
     add_sandbox_keys(world)
     world.approved()
@@ -176,7 +176,7 @@ def test_mail_without_a_mail_server_stands_before_nothing(world: World, settings
     assert ("gateway.tasks.send_email", tried) in sweep_and_catch_wake_ups(monkeypatch)
 
 
-def test_finished_deliveries_are_kept_for_thirty_days(world: World):
+def test_finished_deliveries_are_deleted_after_thirty_days(world: World):
     remains = {("delivered", 31): False, ("failed", 31): False, ("due", 31): True, ("delivered", 29): True}
     rows = dict(zip(remains, pile_up(world.listen("oversight.pending"), len(remains)), strict=True))
     for (state, days), pk in rows.items():

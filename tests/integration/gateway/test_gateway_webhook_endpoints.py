@@ -89,7 +89,7 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
 
 
-def test_endpoint_that_says_gone_is_paused_loses_nothing_and_wakes_when_it_is_probed(
+def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
     world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
 ):
     world.held()
@@ -112,7 +112,7 @@ def test_endpoint_that_says_gone_is_paused_loses_nothing_and_wakes_when_it_is_pr
     assert swept() == [newest().pk]
 
 
-def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
+def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
     webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
 ):
     hook_server.status = 500
@@ -136,7 +136,7 @@ def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
 
 
 @pytest.mark.slow
-def test_test_event_and_replay_wake_a_paused_endpoint(
+def test_test_event_and_replay_resume_a_paused_endpoint(
     world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
 ):
     world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
@@ -152,7 +152,7 @@ def test_test_event_and_replay_wake_a_paused_endpoint(
     assert done.state == "delivered"
 
 
-def test_event_that_waited_three_days_for_its_endpoint_is_given_up_with_a_sentence(
+def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
     world: World, webhook: Webhook, paused: WebhookDelivery, swept: Sweep
 ):
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
@@ -169,7 +169,7 @@ def test_event_that_waited_three_days_for_its_endpoint_is_given_up_with_a_senten
     assert (newest().state, newest().last_error) == ("failed", "The subscription was deleted.")
 
 
-def test_endpoint_without_an_answer_rests_longer_each_time_and_is_paused_and_others_go_on(
+def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
     world: World, webhook: Webhook, swept: Sweep
 ):
     other = world.listen("oversight.pending")
@@ -187,7 +187,7 @@ def test_endpoint_without_an_answer_rests_longer_each_time_and_is_paused_and_oth
     assert swept() == [delivery.pk for delivery in deliveries(other)]
 
 
-def test_attempt_is_bounded_and_how_long_it_took_is_judged(
+def test_attempt_has_a_time_limit_and_its_duration_is_rated(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
     times, limits = iter([100.0, 110.5]), []
@@ -204,7 +204,7 @@ def test_attempt_is_bounded_and_how_long_it_took_is_judged(
     assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == ([10.0], 1, 10_500)
 
 
-def test_slow_endpoint_that_answers_rests_only_while_others_wait(world: World, webhook: Webhook):
+def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: Webhook):
     world.held()
     world.held()
     first, second = deliveries(webhook)
@@ -238,7 +238,7 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World,
     assert WebhookDelivery.objects.in_turn(2) == [(fresh, False), (backlog[0], True)]
 
 
-def test_endpoint_that_moved_during_an_attempt_is_not_judged_by_it(
+def test_endpoint_that_moved_during_an_attempt_is_not_rated_by_it(
     world: World, webhook: Webhook, hook_server: HookServer
 ):
     world.held()

@@ -67,7 +67,7 @@ def finished(world: World, hook_server: HookServer, status: int = 200) -> Webhoo
     return newest()
 
 
-def test_webhook_with_a_bad_field_is_neither_made_nor_moved(world: World):
+def test_webhook_with_an_invalid_field_is_neither_created_nor_changed(world: World):
     webhook = world.listen("oversight.pending")
     bad: list[dict[str, Any]] = [{"url": url} for url in NO_TARGETS]
     bad += [{"events": []}, {"events": ["message.exploded"]}]
@@ -79,7 +79,7 @@ def test_webhook_with_a_bad_field_is_neither_made_nor_moved(world: World):
     assert list(Webhook.objects.values_list("url", "events")) == [(webhook.url, webhook.events)]
 
 
-def test_webhook_is_made_with_an_encrypted_secret_and_nothing_is_told_after_its_end(world: World, other: World):
+def test_webhook_has_an_encrypted_secret_and_gets_nothing_after_its_deletion(world: World, other: World):
     made = admin(world, "POST", "webhooks", **HOOK, secret="a secret of mine")
     assert (made.status_code, made.json()["signing_secret"]) == (201, "a secret of mine")
     with connection.cursor() as cursor:
@@ -95,7 +95,7 @@ def test_webhook_is_made_with_an_encrypted_secret_and_nothing_is_told_after_its_
     assert next(iter(actions)) == "webhook.created"
 
 
-def test_webhook_changes_its_address_events_and_mailbox_and_wakes(world: World):
+def test_webhook_can_change_address_events_and_mailbox_and_resumes(world: World):
     webhook = world.listen("oversight.pending")
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     body = {"url": "https://new.example.org/", "events": ["email.decided"], "mailbox_id": world.mailbox.address}
@@ -116,7 +116,7 @@ def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_se
     assert "OUTGOING_ALLOW" in newest().last_error
 
 
-def test_delivery_of_a_dead_worker_is_taken_over_and_one_of_a_deleted_subscription_given_up(
+def test_delivery_of_a_dead_worker_is_claimed_again_and_one_of_a_deleted_webhook_fails(
     world: World, webhook: Webhook, hook_server: HookServer
 ):
     world.held()
@@ -176,7 +176,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
     assert (now, following) == (signed(secret, body), None)
 
 
-def test_replay_sends_the_same_bytes_and_keeps_how_it_ended(
+def test_replay_sends_the_same_bytes_and_preserves_the_first_outcome(
     world: World, other: World, webhook: Webhook, hook_server: HookServer
 ):
     delivery = finished(world, hook_server, status=500)
@@ -197,7 +197,7 @@ def test_replay_sends_the_same_bytes_and_keeps_how_it_ended(
     assert replay(world, delivery).json()["code"] == "webhook_deleted"
 
 
-def test_replay_does_not_run_beside_a_later_event_of_its_message(world: World, hook_server: HookServer):
+def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook_server: HookServer):
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     world.decide(world.held())
     first, second = WebhookDelivery.objects.order_by("pk")
@@ -227,7 +227,7 @@ def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_
     assert attempt["milliseconds"] >= 0
 
 
-def test_limited_key_sees_and_makes_only_what_is_about_its_mailboxes(
+def test_limited_key_sees_and_creates_only_webhooks_of_its_mailboxes(
     world: World, webhook: Webhook, hook_server: HookServer
 ):
     second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
