@@ -12,7 +12,7 @@ from tests.standin import multimail
 
 @pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
-    """Let one whole read follow the other at once: MultiMail is a stand-in here, which asks for no rest."""
+    """Allow full reads without a pause between them, because MultiMail is a stand-in here."""
     monkeypatch.setattr(reads, "READ_PAUSE", timedelta(0))
 
 
@@ -24,14 +24,14 @@ def _multimail():
 
 @pytest.fixture
 def upstream(_multimail):
-    """A stand-in for MultiMail that holds and knows nothing yet."""
+    """An empty stand-in for MultiMail."""
     _multimail.forget()
     return _multimail
 
 
 @pytest.fixture
 def desk(signed_in, reviewer):
-    """The desk in the browser of a reviewer of everything."""
+    """A signed-in client of a reviewer of everything."""
     return signed_in(reviewer)
 
 
@@ -44,9 +44,9 @@ def account(db) -> ServedAccount:
 
 @pytest.fixture
 def discord(monkeypatch):
-    """A stand-in for Discord's webhooks. The content of mail is there at once, so its card need not wait for it."""
+    """A stand-in for Discord's webhooks. Message content is available at once, so cards do not wait for it."""
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
-    # A test before this one may have met a Redis that was away, which is then left alone for a while.
+    # An earlier test may have found Redis down, which pauses enqueueing for a while.
     monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     with alerting.discord() as standin:
         yield standin

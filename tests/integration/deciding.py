@@ -1,4 +1,4 @@
-"""What tests of decisions share: a verdict, a decision carried out, and two sessions that meet."""
+"""Helpers for tests of decisions: give a verdict, carry out a decision, and run concurrent sessions."""
 
 import threading
 import time
@@ -28,19 +28,19 @@ def decide(
 
 
 def make_due() -> None:
-    """Let the undo windows be over."""
+    """End all undo windows."""
     Decision.objects.filter(state="recorded").update(due_at=Now())
 
 
 def carry_out(message: Message, person: Person, outcome: str = "approve") -> str:
-    """Decide, and carry it out at once; return what came of it."""
+    """Decide, and carry it out at once; return the result of the run."""
     result = decide(message, person, outcome)
     make_due()
     return run_decision(decision_id=result.decision.pk)
 
 
 def waiting_for_a_lock(database: Any) -> None:
-    """Return once some session waits for a lock."""
+    """Wait until some session waits for a lock."""
     deadline = time.monotonic() + 60
     with database.cursor() as cursor:
         while time.monotonic() < deadline:
@@ -51,7 +51,7 @@ def waiting_for_a_lock(database: Any) -> None:
 
 
 def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
-    """Run `work` in a session of its own; return its thread and where its result goes, or what it raised."""
+    """Run `work` in its own session; return its thread and a list that will hold its result or its exception."""
     results: list[Any] = []
 
     def run() -> None:
@@ -68,7 +68,7 @@ def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
 
 
 def at_once(*works: Callable[[], Any]) -> list[Any]:
-    """Run each in a session of its own, all at the same moment; return their results, or what they raised."""
+    """Run each in its own session, all at the same time; return their results or exceptions."""
     start = threading.Barrier(len(works))
 
     def after_barrier(work: Callable[[], Any]) -> Callable[[], Any]:

@@ -25,23 +25,23 @@ from tests.serving import named
 
 @dataclass
 class ServedGateway:
-    """Where it is, and what happens to its answers: by method and the end of a path."""
+    """Its address, and the faults of its responses by method and end of a path."""
 
     url: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
     lost: set[tuple[str, str]] = field(default_factory=set)
     spoiled: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
-    # What spoiled answers tell to wait.
+    # The Retry-After of faulty responses.
     retry_after: str = ""
 
     def fault(self, among: Any, method: str, path: str) -> Any:
-        """Return the first fault that is meant for this call."""
+        """Return the first fault for this call."""
         return next((one for one in among if one[0] == method and path.endswith(one[1])), None)
 
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, *_: Any) -> None:
-        """Stay silent."""
+        """Log nothing."""
 
 
 class _OfTheGateway(WSGIHandler):
@@ -76,7 +76,7 @@ def served_gateway() -> Iterator[ServedGateway]:
             return [body]
         answer = handler(environ, start_response)
         if served.fault(served.lost, method, path):
-            # What it did is done; nobody hears of it.
+            # The change is stored, but the response is lost.
             raise ConnectionAbortedError("the answer is lost")
         return answer
 
@@ -111,7 +111,7 @@ class ServedAccount:
         return requests.request(method, self.gateway.url + path, headers=headers, json=json, timeout=10)
 
     def asked(self, method: str, path: str) -> int:
-        """How often the gateway was called so, by the end of the path."""
+        """How often the gateway was called with this method and end of a path."""
         return sum(1 for one in self.gateway.calls if one[0] == method and one[1].endswith(path))
 
     @property

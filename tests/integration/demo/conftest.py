@@ -10,7 +10,7 @@ from tests.integration.demo.running import Demo
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One demo for the tests that do not mind company; each uses a webhook of its own."""
+    """One demo shared by tests; each test uses its own webhook."""
     running = Demo(tmp_path_factory.mktemp("demo")).start(mail=True)
     yield running
     running.stop()
@@ -18,7 +18,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def own_demo(tmp_path: Path) -> Iterator[Demo]:
-    """A demo whose limits and journals no other test uses."""
+    """A demo that no other test uses."""
     running = Demo(tmp_path).start()
     yield running
     running.stop()

@@ -26,7 +26,7 @@ _webhook_ids = count(118_000_000_000_001)
 
 
 class _Ports(logging.Handler):
-    """Hears where the demo listens."""
+    """Receives the addresses that the demo listens on."""
 
     def emit(self, record: logging.LogRecord) -> None:
         self.said: dict[str, Any] = vars(record)
@@ -34,7 +34,7 @@ class _Ports(logging.Handler):
 
 @dataclass
 class Demo:
-    """All but the agent, in threads. Started again on the same folder it remembers what it held."""
+    """Everything except the agent, in threads. Started again on the same folder, it still has its data."""
 
     data_dir: Path
     public_url: str = "http://desk.test"
@@ -65,7 +65,7 @@ class Demo:
         return requests.get(self.url + path, timeout=SECONDS, **options)
 
     def play(self, act: str, **asked: Any) -> requests.Response:
-        """Act as somebody who looks at the page."""
+        """Press as a visitor of the page would."""
         return requests.post(f"{self.url}/play/{act}", json=asked, timeout=SECONDS)
 
     def control(self, *steps: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ def application() -> Iterator[Program]:
 def standin(tmp_path: Path, application: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
     """A demo that posts interactions there; in the end all of them must have been signed."""
     assert interactions.ANSWER_SECONDS == 3
-    # However busy the machine: what answers at once is not late.
+    # An immediate response must not count as late on a busy machine.
     monkeypatch.setattr(interactions, "ANSWER_SECONDS", SECONDS)
     demo = Demo(tmp_path, application.url).start()
     yield demo
@@ -74,7 +74,7 @@ def test_press_is_signed_and_only_the_presser_sees_the_response(standin: Demo, a
     for who, is_still_shown in ((BEN, True), (ANA, False)):
         standin.play("dismiss", **{"as": who.username, "reply": reply})
         assert ("Done." in shown(standin)) is is_still_shown
-    # A button that is not there any more is not pressed.
+    # A removed button cannot be pressed.
     standin.bot("PATCH", f"/channels/{APPROVALS.id}/messages/{message}", {"components": []})
     answer = press(standin, message)
     assert (answer.status_code, "not there any more" in answer.json()["message"]) == (400, True)
@@ -94,7 +94,7 @@ def test_form_is_requested_and_submitted_with_the_typed_text(standin: Demo, appl
     assert (sent["type"], sent["data"]["custom_id"]) == (5, "why")
     assert sent["data"]["components"][0]["component"]["value"] == "<b>Wrong</b> amount"
     assert "is thinking" in shown(standin)
-    # A form answers no form.
+    # A form cannot be the response to a form.
     will_answer(application, {"type": 9, "data": FORM})
     assert standin.play("submit", **asked).json()["failed"]
 
@@ -157,7 +157,7 @@ def test_page_of_another_origin_cannot_press_and_invalid_input_is_400(standin: D
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         answer = requests.post(address, data=body, headers={"Content-Type": kind}, timeout=SECONDS)
         assert answer.status_code == 415
-    # What a browser asks first, before it sends JSON to another origin, is not answered with leave.
+    # The CORS preflight of a browser is not allowed.
     asked = requests.options(address, headers={"Origin": "https://evil.example"}, timeout=SECONDS)
     assert "Access-Control-Allow-Origin" not in asked.headers
     nonsense: tuple[dict[str, Any], ...] = ({}, {"as": ANA.username}, {"as": 7, "message": [], "custom_id": {}})

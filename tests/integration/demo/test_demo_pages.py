@@ -1,4 +1,4 @@
-"""The pages of the stand-ins: hostile content stays text, the policy lets nothing else in, and mail is kept once."""
+"""The pages of the stand-ins: hostile content stays text, the CSP is strict, and mail is stored once."""
 
 import mailbox
 import smtplib

@@ -1,4 +1,4 @@
-"""The demo as a process: it ends when told, says why it cannot start, and remembers what it held."""
+"""The demo as a process: it stops on a signal, says why it cannot start, and restarts with its data."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ def test_cards_and_deleted_webhooks_survive_a_kill_and_no_token_is_stored(own_de
         == 200
     )
     assert requests.get(deleted, timeout=SECONDS).json()["code"] == 10015
-    # Another token is not the webhook's, also after a restart.
+    # A wrong token is refused, also after a restart.
     refused = requests.post(webhook[:-1], json={"content": "y"}, timeout=SECONDS)
     assert (refused.status_code, refused.json()["code"]) == (401, 50027)
     lines = [line for line in journal.read_text().splitlines() if not line.endswith("torn")]
@@ -52,7 +52,7 @@ def test_sigterm_stops_it_despite_a_hanging_response_and_its_log_names_nobody(tm
 
 
 def ended(**variables: str) -> tuple[int, dict[str, str], str]:
-    """Start a demo that cannot; return its status, the last line of its log, and what else it wrote."""
+    """Start a demo that cannot start; return its status, the last line of its log, and its other output."""
     environment = {name: value for name, value in (os.environ | variables).items() if value}
     done = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, text=True)
     return done.returncode, json.loads(done.stdout), done.stderr

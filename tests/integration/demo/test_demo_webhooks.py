@@ -80,7 +80,7 @@ def test_components_are_stored_only_if_requested_and_only_links(demo: Demo) -> N
 
 def test_too_many_requests_are_429_with_retry_after(demo: Demo) -> None:
     webhook = demo.new_webhook()
-    # Five in two seconds; on a machine that is too slow for that, thirty in a minute.
+    # Five in two seconds, or, on a slow machine, thirty in a minute.
     answers = [post(webhook, {"content": "x"})]
     while answers[-1].status_code == 204:
         answers.append(post(webhook, {"content": "x"}))

@@ -1,4 +1,4 @@
-"""The gateway as it is served: its own URLs and middleware, whatever else the test process has installed."""
+"""The gateway with its own URLs and middleware, whatever else the test process has installed."""
 
 import smtplib
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ def _serve_the_gateway(settings: Any) -> None:
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = "smtp://127.0.0.1:9"
     settings.OUTGOING_ALLOW = []
-    # Nobody: what is about DNS brings its own server.
+    # No server: tests of DNS start their own.
     settings.DNS_SERVER = ("127.0.0.1", 9)
     mail_server_memory.State.asked_again_at = 0.0
 
@@ -41,7 +41,7 @@ def other(db: None) -> World:
 
 @pytest.fixture
 def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
-    # However busy the machine: no attempt makes the server rest, unless a test says so.
+    # No attempt counts as slow on a busy machine, unless a test says so.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
     with servers.mail_server() as server:
         settings.EMAIL_URL = server.url
@@ -50,7 +50,7 @@ def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
 
 @pytest.fixture
 def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.HookServer]:
-    # However busy the machine: no endpoint rests, unless a test tells that it took longer than this.
+    # No endpoint backs off on a busy machine, unless a test sets a longer duration.
     monkeypatch.setattr(endpoints, "SLOW", 9)
     monkeypatch.setattr(endpoints, "SLOW_FAILURE", 9)
     with servers.hook_server() as server:
@@ -60,7 +60,7 @@ def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
 
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """However busy the machine: Redis is waited for, and what a test made of it is forgotten."""
+    """Wait for Redis on a busy machine, and reset what a test changed about it."""
     monkeypatch.setattr(limits, "TIMEOUT", 60)
     limits._redis.cache_clear()
     limits._hit.cache_clear()
@@ -73,7 +73,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """A listener whose thread works in the test's own transaction; the test waits for its answers meanwhile."""
+    """A listener whose thread works in the test's own transaction while the test waits for its responses."""
     ours = connections["default"]
 
     def work_in_it(work: Callable[[], Any]) -> Any:

@@ -1,4 +1,4 @@
-"""A small DNS server on UDP, for the gateway to ask: it answers what its table holds, or nothing at all."""
+"""A small DNS server on UDP for the gateway: it answers from a table, or not at all."""
 
 import contextlib
 import socketserver

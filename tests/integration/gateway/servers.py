@@ -1,4 +1,4 @@
-"""Real servers for the gateway to talk to, one for mail, one for webhooks; and its own, for mail that comes in."""
+"""Real servers for the gateway: one for outgoing mail, one for webhooks, and its own for incoming mail."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class MailServer:
     seen: int = 0
     mails: int = 0
     url: str = ""
-    # Offers delivery notices (RFC 3461), and keeps what was asked for.
+    # Offers delivery status notifications (RFC 3461), and records the requested options.
     dsn: bool = False
     options: list[str] = field(default_factory=list)
 
@@ -77,7 +77,7 @@ class MailServer:
 
 
 class WithNotices(SMTP):  # type: ignore[misc]
-    """The library's server knows nothing of delivery notices, and would refuse their options."""
+    """The library's server does not support delivery status notifications and would refuse their options."""
 
     async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
         await super().smtp_MAIL(self._without_notices(arg))
@@ -92,7 +92,7 @@ class WithNotices(SMTP):  # type: ignore[misc]
 
 
 class AnyPort(Controller):
-    """Listens on a free port, and looks for itself there."""
+    """Listens on a free port."""
 
     def factory(self) -> SMTP:
         """Return the server for one session."""
@@ -178,7 +178,7 @@ def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
 
 
 def deliver(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER) -> int:
-    """Send a message as a mail server would; return the status of the answer to it."""
+    """Send a message as a mail server would; return the status of the reply."""
     client.rset()
     assert client.mail(sender)[0] == 250
     for recipient in recipients or ("support@acme.example",):

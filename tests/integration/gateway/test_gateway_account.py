@@ -1,4 +1,4 @@
-"""The account: its own facts in real numbers, its changes, and its end, after which nothing leaves."""
+"""The account: its usage, its changes, and its deletion, after which nothing is sent."""
 
 import base64
 from typing import Any
@@ -75,7 +75,7 @@ def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, 
     assert status_of(theirs) == Status.PENDING_SEND_APPROVAL
     assert AuditLogEntry.objects.filter(action="account.deleted", account=world.account).count() == 1
 
-    # Nothing leaves, not even from a worker's hands.
+    # Nothing is sent, not even an email that a worker has claimed.
     assert outbox._attempt(claimed) == "lease lost"
     assert leave(scheduled) == "not due"
     tasks.sweep()

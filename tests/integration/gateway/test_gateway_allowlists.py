@@ -1,4 +1,4 @@
-"""Allowlists over HTTP: how a list is read and replaced, whom it keeps out, and who skips the queue."""
+"""Allowlists over HTTP: reading and replacing a list, whom it refuses, and who bypasses the gate."""
 
 from datetime import timedelta
 from typing import Any
@@ -50,7 +50,7 @@ def shown(body: Any) -> list[tuple[str, str | None, str | None]]:
 
 
 def sent(world: World, **fields: Any) -> str:
-    """Send a message, and return the status that it has got."""
+    """Send a message and return its status."""
     return status_of(world.held(**fields))
 
 
@@ -104,7 +104,7 @@ def test_put_replaces_the_whole_list_and_returns_it_normalised_and_deduplicated(
     assert [one["live"] for one in body["entries"]] == [False, True, True]
     assert (body["live_count"], body["expired_count"]) == (2, 1)
     assert read(world) == body
-    # The other kind is another list. Of what is named twice the longest lasting stands, with the note that there is.
+    # The other kind is a separate list. Of duplicates the one that lasts longest remains, with any note.
     assert read(world, "bypass")["version"] == 0
     soon, late = "2030-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
     body = world.allow(
@@ -132,7 +132,7 @@ def test_put_is_audited_with_what_it_added_and_removed(world: World):
 
 
 def test_put_on_another_version_is_409_with_the_current_one(world: World):
-    # Without a version only the first one is made.
+    # Without a version, only the first list can be created.
     assert [world.allow("a.example", version=None).status_code for _ in range(2)] == [200, 409]
     world.allow("b.example")
     for version in (None, 0, 1, 3):
@@ -197,7 +197,7 @@ def test_restriction_keeps_an_outsider_out_wherever_it_is_named(world: World, ot
     assert not Email.objects.exists()
     assert [one.refused for one in Refusal.objects.all()] == [[EVE]] * 3
     assert world.send(to=[DANA], cc=["ben@northwind.example"], bcc=["carl@northwind.example"]).status_code == 202
-    # A restriction of one mailbox is not one of another.
+    # A restriction applies to one mailbox only.
     assert other.send(to=[EVE]).status_code == 202
 
 
@@ -289,7 +289,7 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: Wor
     assert (answer["oversight_status"], status_of(answer["id"])) == ("not_required", FREE)
     assert [facts["rule"] for facts in facts_of("email.bypassed")] == ["bypass, mode enforce, version 1"]
     assert [sent(world, **{field: [DANA, EVE]}) for field in FIELDS] == [HELD] * 3
-    # The listed domain may send this on to somebody else.
+    # The listed domain may forward this to somebody else.
     assert sent(world, to=["eve%evil.example@northwind.example"]) == HELD
     Mailbox.objects.update(auto_bcc=ARCHIVE)
     assert sent(world) == HELD
@@ -366,7 +366,7 @@ def test_approved_mail_that_is_off_the_list_by_now_fails_and_never_leaves(world:
             assert body == f"This mailbox may not write to {DANA}: not on its list of allowed recipients."
             assert events_of(email.pk) == ["message.failed"]
     assert mail_server.mails == 0
-    # What the mailbox adds by now is not part of what was approved.
+    # What the mailbox adds now was not part of what was approved.
     CHANGES["addition"](world)
     assert leave(email) == "sent"
     assert mail_server.taken[0].rcpt_tos == [DANA]
@@ -400,7 +400,7 @@ def test_mail_that_skipped_the_gate_is_held_once_its_bypass_ended(world: World, 
             assert (leave(email_id), status_of(email_id)) == ("asked", HELD), name
             assert events_of(email_id) == ["oversight.pending"], name
             assert mail_server.mails == 0
-    # It leaves unasked while its bypass holds, and else once somebody has approved it.
+    # It is sent without review while its bypass is live, and otherwise once somebody has approved it.
     with undone():
         assert (leave(email_id), len(mail_server.taken)) == ("sent", 1)
     CHANGES["expiry"](world)

@@ -1,4 +1,4 @@
-"""What a sceptical reader tried against the gateway: each of these once led further than it should have."""
+"""Attacks on the gateway that once succeeded, at least in part, and must not any more."""
 
 import time
 from typing import Any
@@ -48,7 +48,7 @@ def waits(answer: Any) -> bool:
 def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world: World):
     began = time.thread_time()
     assert world.send(subject="=?a" * 300).status_code == 202
-    # Of processor time: what is exponential takes for ever.
+    # Processor time: an exponential algorithm would never finish.
     assert time.thread_time() - began < 20
 
 
@@ -150,14 +150,14 @@ def test_webhook_moved_to_a_mailbox_drops_older_events_of_other_mailboxes(world:
 
 
 def headers(key: str = "", path: str = "/send_email") -> dict[str, Any]:
-    """What is known of a request before its body is read."""
+    """A request whose body has not been read yet."""
     return {"PATH_INFO": path} | ({"HTTP_AUTHORIZATION": f"Bearer {key}"} if key else {})
 
 
 def test_body_is_read_only_with_a_key_and_a_large_one_only_with_a_valid_key(
     world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    # Between requests; the test's transaction needs its connection.
+    # Connections are closed between requests, but the test's transaction needs its own.
     monkeypatch.setattr(body_rules, "close_old_connections", lambda: None)
     most, own = 30 * 1024 * 1024, world.keys["agent"]
     assert [body_rules.most_body(headers(key)) for key in ("", "nobody", own)] == [0, most, most]
@@ -181,7 +181,7 @@ def test_body_without_a_key_is_read_on_public_paths():
 @pytest.mark.slow
 def test_slow_dns_lookups_hold_one_thread_only(world: World):
     made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
-    # Whoever waited here for the other look-up would wait for ever.
+    # Waiting for the other look-up here would never end.
     with dns_records.asking:
         body = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
     assert (body["status"], "at this moment" in body["message"]) == ("pending", True)

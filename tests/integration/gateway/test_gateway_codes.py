@@ -1,4 +1,4 @@
-"""Codes that a person passes on: where the operator asks for them, for what an admin key changes; for looser modes."""
+"""Confirmation codes: for changes by an admin key, where the operator requires them, and for looser modes."""
 
 import logging
 from datetime import timedelta
@@ -48,7 +48,7 @@ def acts(world: World) -> list[Act]:
 
 
 def state(world: World) -> tuple[object, ...]:
-    """What each of the acts changes something of."""
+    """The rows that the actions change."""
     live, hooks = ApiKey.objects.filter(revoked_at=None).count(), sorted(Webhook.objects.values_list("url", flat=True))
     return Mailbox.objects.count(), live, hooks, Account.objects.get(pk=world.account.pk).is_active
 
@@ -65,7 +65,7 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
             code = the_code()
             assert call(asking, act, code.lower().replace("-", "")).status_code in (200, 201), act
             assert state(asking) != before, act
-            # A deleted account takes no key any more; everywhere else the code is used up.
+            # A deleted account accepts no key any more; everywhere else the code is used up.
             assert call(asking, act, code).status_code == (403 if act[1] == "/v1/account" else 404), act
 
 

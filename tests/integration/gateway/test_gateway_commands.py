@@ -27,7 +27,7 @@ def file(db: None, tmp_path: Path) -> Path:
 
 
 def changed(file: Path) -> set[str]:
-    """Fill the file again; return the names whose values are others now."""
+    """Fill the file again; return the names whose values changed."""
     before = read_credentials(file)
     call_command("demo_gateway", credentials=file)
     after = read_credentials(file)

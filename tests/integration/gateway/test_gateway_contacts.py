@@ -1,4 +1,4 @@
-"""Contacts over HTTP: who may add and remove them, how they are found, and what is no contact."""
+"""Contacts over HTTP: who may add and remove them, how they are found, and what is invalid."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Domains: claimed by accounts, proved by DNS or the operator, and never had by two."""
+"""Domains: claimed by accounts, verified by DNS or the operator, and never shared by two accounts."""
 
 import io
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ NORTHWIND = "northwind.example"
 
 @pytest.fixture
 def dns(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[DnsServer]:
-    # However busy the machine: this server answers in time, unless a test says that it does not.
+    # The server's responses count as in time on a busy machine, unless a test says otherwise.
     monkeypatch.setattr(dns_records, "LIMIT", 60)
     monkeypatch.setattr(dns_records, "LIMIT_OF_ALL", 300)
     monkeypatch.setattr(dns_records, "_TRY", 60)
@@ -117,7 +117,7 @@ def test_each_dns_record_is_listed_exactly_and_checked_separately(world: World, 
         problems = [one["problem"] for one in verify(world, domain).json()["dns_records"]]
         assert [position for position, one in enumerate(problems) if one] == [number], problems
         assert says in problems[number]
-    # A policy that refers to others may name the mail server there: nobody looks.
+    # A policy that refers to others may name the mail server there, but references are not followed.
     publish(dns, domain)
     dns.records[NORTHWIND, "TXT"] = [dns.records[NORTHWIND, "TXT"][0], '"v=spf1 include:_spf.example ~all"']
     assert "refers to was not looked into" in verify(world, domain).json()["dns_records"][2]["problem"]

@@ -1,4 +1,4 @@
-"""What a stranger reads who gets something wrong: a sentence that says what to do about it; and what the log keeps."""
+"""Error responses say in a sentence what to do; and what the log records about them."""
 
 import logging
 from pathlib import Path

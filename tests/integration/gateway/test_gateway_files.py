@@ -1,4 +1,4 @@
-"""Attached files by link: the same bytes without a key, for an hour, and for nobody who made a link up."""
+"""Attachment links: the same bytes without a key for an hour, and nothing for a forged link."""
 
 from typing import Any
 from urllib.parse import quote, urlsplit

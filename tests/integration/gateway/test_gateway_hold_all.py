@@ -1,4 +1,4 @@
-"""`hold_all`: while it is on, only what was approved after it leaves, and lifting it releases the rest."""
+"""`hold_all`: while it is on, only mail approved after it is sent, and lifting it releases the rest."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def hold(world: World, on: bool = True) -> Any:
 
 
 def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the switch come after the worker has claimed an email, and before it has talked to the mail server."""
+    """Set the switch after the worker has claimed an email and before it has contacted the mail server."""
     connect = smtp.hand_over
 
     def hold_first(**arguments: Any) -> Any:
@@ -41,7 +41,7 @@ def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def free(db: None) -> World:
-    """An account whose mail leaves without anybody being asked."""
+    """An account whose mail is sent without review."""
     return make_world("free", mode=Mode.AUTONOMOUS)
 
 
@@ -54,7 +54,7 @@ def test_hold_all_holds_due_mail_that_nobody_decided(free: World, mail_server: M
     assert leave(email_id) == "asked"
     assert (status_of(email_id), events_of(email_id)) == (Status.PENDING_SEND_APPROVAL, ["oversight.pending"])
     assert Email.objects.get(pk=email_id).gated
-    # It stays at the gate when the hold ends, and leaves once somebody has approved it.
+    # It stays held when `hold_all` ends, and is sent once somebody has approved it.
     hold(free, False)
     assert leave(email_id) == "not due"
     assert free.decide(email_id).status_code == 200
@@ -104,7 +104,7 @@ def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, ma
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
     claimed = Email.objects.claim(email.pk)
     assert claimed is not None
-    # It became so between the claim and the mail server.
+    # The mode changed between the claim and the contact with the mail server.
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
     assert not Email.objects.held_by(claimed).may_leave().exists()
     Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
@@ -122,7 +122,7 @@ def test_hold_all_set_after_the_claim_still_holds_undecided_mail(
     assert [leave(undecided), leave(undecided)] == ["lease lost", "asked"]
     assert mail_server.seen == 0
     hold(world, False)
-    # Without waiting for the lease of the attempt that was stopped.
+    # It does not wait for the lease of the stopped attempt.
     assert leave(email) == "sent"
 
 

@@ -1,4 +1,4 @@
-"""Mail that comes in, over real SMTP: who gets it, that it is stored once, and that nothing else can be had here."""
+"""Incoming mail over real SMTP: who gets it, that it is stored once, and that nothing else is offered."""
 
 import contextlib
 import smtplib
@@ -38,7 +38,7 @@ def world(db: None) -> World:
 
 
 def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes:
-    """Return a message of its own content, dated as every mail program does."""
+    """Return a message with unique content and a Date header."""
     message = EmailMessage()
     usual = {"From": SENDER, "To": "support@acme.example", "Subject": "Question", "Date": DATE}
     for name, value in {**usual, **headers}.items():
@@ -86,7 +86,7 @@ def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
     assert Email.objects.count() == 2
 
 
-def test_same_bytes_without_a_message_id_are_new_mail_a_minute_later():
+def test_same_bytes_without_identifying_headers_are_new_mail_a_minute_later():
     at = datetime(2026, 11, 20, 8, 0, 1, tzinfo=UTC)
     for header in (b"Message-ID: <1@x.example>\r\n", b"DATE: " + DATE.encode() + b"\r\n", b"Received: by x\r\n", b""):
         content = header + b"Subject: The disk is full\r\n\r\nDate: today\r\n"
@@ -97,12 +97,12 @@ def test_same_bytes_without_a_message_id_are_new_mail_a_minute_later():
 def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
     other = make_world("globex")
     sales = make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
-    # As after a crash between two of them: the next attempt must neither double nor lose any.
+    # As after a crash between two of them: the next attempt must neither duplicate nor lose any.
     assert deliver(client, mail(), "sales@acme.example") == 250
     assert deliver(client, mail(), "support@acme.example", "sales@acme.example", "support@globex.example") == 250
     mailbox_ids = {world.mailbox.pk, sales.pk, other.mailbox.pk}
     assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(mailbox_ids)
-    # A tagged address goes to its own mailbox where there is one.
+    # A tagged address goes to its own mailbox if there is one.
     own = make_mailbox(account=world.account, address="support+vip@acme.example", display_name="")
     assert deliver(client, mail("tagged"), "support+vip@acme.example", "support+other@acme.example") == 250
     found = dict(Email.objects.filter(markdown="tagged").values_list("mailbox_id", "metadata__envelope_to"))
@@ -125,12 +125,12 @@ def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
     Account.objects.filter(slug="closed").update(is_active=False)
     client.mail(SENDER)
     assert {recipient: client.rcpt(recipient)[0] for recipient in RECIPIENTS} == RECIPIENTS
-    # Closed meanwhile, it refuses what it had said yes to.
+    # A mailbox that is closed meanwhile refuses a recipient it had accepted.
     Mailbox.objects.update(is_active=False)
     assert client.data(mail())[0] == 550
 
 
-def test_other_smtp_commands_are_refused(world: World, client: smtplib.SMTP):
+def test_unsupported_smtp_commands_are_refused(world: World, client: smtplib.SMTP):
     assert not {"auth", "starttls", "smtputf8", "expn"} & set(client.esmtp_features)
     assert client.verify("support@acme.example") == client.verify("nobody@acme.example")
     assert client.docmd("AUTH", "PLAIN AGEAYg==")[0] in (500, 502, 538)
@@ -181,13 +181,13 @@ def test_reply_joins_the_thread_of_its_parent_and_no_other(world: World, client:
         assert deliver(client, mail(str(headers), **headers)) == 250
         email = received(markdown=str(headers))
         assert (email.thread_id, email.in_reply_to) == (ours.thread_id, headers.get("In_Reply_To", "")), headers
-    # A forged id takes no thread over.
+    # A forged id does not hijack a thread.
     deliver(client, mail("first", Message_ID="<theirs@x.example>", In_Reply_To=OURS))
     deliver(client, mail("forged", Message_ID="<theirs@x.example>"))
     deliver(client, mail("answer", In_Reply_To="<theirs@x.example>"))
     assert received(markdown="answer").thread_id == ours.thread_id
 
-    # Neither by its subject, nor that of another mailbox or of the sandbox.
+    # It joins no thread by subject, and none of another mailbox or of the sandbox.
     tried = outgoing(world, "<tried@acme.example>", sandbox=True)
     make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
     deliver(client, mail("other", Subject="Re: Question"))
@@ -203,7 +203,7 @@ def test_loops_are_refused(world: World, client: smtplib.SMTP):
     assert deliver(client, mail(Message_ID=OURS)) == 554
     assert deliver(client, b"Received: from a\r\n" * 30 + mail()) == 554
     assert not Email.objects.filter(direction=Direction.INBOUND).exists()
-    # To a colleague it is mail like any other.
+    # For a colleague it is ordinary mail.
     assert deliver(client, mail(Message_ID=OURS), "support@acme.example", "sales@acme.example") == 250
     assert received().mailbox.address == "sales@acme.example"
 
@@ -227,7 +227,7 @@ def test_message_without_free_memory_is_deferred(world: World, listener: Listene
     assert deliver(client, mail("x" * 200)) == 452
     reception.bytes = free
     assert deliver(client, mail("x" * 200)) == 250
-    wait_for(lambda: reception.bytes == free, 60, "the room is given back")
+    wait_for(lambda: reception.bytes == free, 60, "the reserved memory is released")
 
 
 def test_one_connection_too_many_gets_a_temporary_error(
@@ -266,7 +266,7 @@ def test_connection_lost_in_the_middle_stores_nothing(world: World, listener: Li
 
 @contextlib.contextmanager
 def database_away() -> Iterator[None]:
-    """End every other connection to the database, and let nobody in again."""
+    """End every other connection to the database, and refuse new ones."""
     options = database.settings_dict
     name = database.ops.quote_name(options["NAME"])
     database.ensure_connection()

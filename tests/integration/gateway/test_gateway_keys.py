@@ -1,4 +1,4 @@
-"""API keys: shown once, never both writer and judge, and never wider than the key that made them."""
+"""API keys: shown once, never with both send and oversight, and never wider than the key that created them."""
 
 from typing import Any
 
@@ -116,13 +116,13 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
     assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval")
     assert ApiKey.objects.get(pk=key_id).scopes == ["read"]
     code = ApprovalRequest.objects.get().code
-    # It was given for this key and these scopes.
+    # The code is valid only for this key and these scopes.
     watcher = world.key_id("watcher")
     assert patch(world, watcher, scopes=["read", "oversight"], approval_code=code).status_code == 404
     assert patch(world, key_id, scopes=["admin", "oversight"], approval_code=code).status_code == 404
     assert patch(world, key_id, scopes=["read", "oversight"], approval_code=code).status_code == 200
     assert world.call("GET", "/v1/oversight/pending", key="reader").status_code == 200
-    # Keeping it needs none.
+    # Leaving the scope as it is needs no code.
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
 
 
@@ -174,7 +174,7 @@ def test_limited_key_sees_its_mailboxes_only(two: World):
     found = {path: two.call(verb, path, key="one agent", json=body).status_code for verb, path, body in calls}
     assert {path: status for path, status in found.items() if status != 404} == {}
     assert two.call("GET", "/check_inbox", key="one agent").json()["emails"] == []
-    # The end of its mailbox frees it of no limits.
+    # Deleting its mailbox does not lift its limits.
     two.call("DELETE", two.base, key="admin")
     assert two.call("GET", "/v1/mailboxes", key="one agent").json() == {"mailboxes": []}
     assert two.call("GET", SECOND, key="one agent").status_code == 404

@@ -1,4 +1,4 @@
-"""Killed at each statement in turn, or as a process: what is done again neither loses a message nor makes two of it."""
+"""Killed at each statement in turn, or as a process: a retry neither loses nor duplicates a message."""
 
 import itertools
 import os
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Killed(BaseException):
-    """Nothing in the product catches this, as nothing catches SIGKILL."""
+    """An exception that nothing in the product catches, like SIGKILL."""
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def world(transactional_db: None) -> World:
 
 @contextmanager
 def killed_at(number: int) -> Iterator[list[bool]]:
-    """Kill what runs inside before its statement of this number; the list says whether it came so far."""
+    """Kill the code inside before this statement number; the list says whether it got that far."""
     numbers, came = itertools.count(1), [False]
 
     def run(execute: Callable[..., Any], *statement: Any) -> Any:
@@ -60,7 +60,7 @@ def end_lease(email: Email) -> None:
 
 
 def replace_by_another(email: Email) -> Email:
-    """Put another message into the outbox instead, as it was approved."""
+    """Replace the outbox with another approved message."""
     values = {one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields}
     fresh = {"status": Status.SCHEDULED, "attempts": 0, "sent_at": None, "data_attempted_at": None, "lease_until": None}
     fresh |= {"due_at": timezone.now(), "fate_unknown": False, "last_error": ""}
@@ -89,7 +89,7 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
         if not came[0]:
             break
     assert number > 5
-    # Only once the message was offered; before that every attempt can be repeated.
+    # Only after DATA was attempted; before that every attempt can be repeated.
     assert 1 <= unknown < number - 3
 
 

@@ -1,4 +1,4 @@
-"""Limits of calls, emails and sizes, each with how much and how long to wait; and what usage is reported of them."""
+"""Limits on calls, emails and sizes, how long to wait, and the reported usage."""
 
 import io
 import socket
@@ -32,7 +32,7 @@ def set_limits(world: World, **fields: Any) -> None:
 
 
 def call_as_agent(world: World, now: datetime = MOMENT) -> int | None:
-    """Count one call; return how long to wait when it is one too many."""
+    """Count one call; return how long to wait if it exceeds the limit."""
     key = ApiKey.objects.select_related("account").get(account=world.account, name="Key agent")
     try:
         limits.check_rate(key=key, now=now)
@@ -42,7 +42,7 @@ def call_as_agent(world: World, now: datetime = MOMENT) -> int | None:
 
 
 def until_refused(world: World, limit: int) -> Any:
-    """Call until the limit is met; at most one minute ends meanwhile."""
+    """Call until the limit is reached; at most one minute boundary passes."""
     answers = (world.call("GET", "/v1/mailboxes") for _ in range(2 * limit + 1))
     return next(answer for answer in answers if answer.status_code == 429)
 
@@ -80,7 +80,7 @@ def test_unresponsive_redis_is_asked_rarely(world: World, settings: Any, monkeyp
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
         limits._redis.cache_clear()
         assert call_as_agent(world) is None
-        # From here on nobody listens: whoever asked would be told so, and count from nothing.
+        # Nothing listens any more: a new connection would be refused and start counting from zero.
     limits._Health.away = False
     assert [limits.hit(key_id="k", account_id="a", limit=1, now=MOMENT) for _ in range(20)] == [0] * 20
     assert not limits._Health.away
@@ -181,7 +181,7 @@ def files(number: int, content: str = "eA==") -> list[dict[str, str]]:
     return [{"name": f"{one}", "content": content} for one in range(number)]
 
 
-# Fields, the status, the field that is named, and what the sentence says of how much.
+# Fields, the status, the named field, and the size in the sentence.
 TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"to": [f"a{n}@x.example" for n in range(51)]}, 422, "to", "50 51"),
     ({"bcc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "bcc", "50 51"),

@@ -1,4 +1,4 @@
-"""Mailboxes: made under the account's own domains, tightened freely, never loosened by a change, gone for good."""
+"""Mailboxes: created under the account's own domains, tightened freely, never loosened, and deleted for good."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The outbox against a real mail server in all its moods: nothing is lost, nothing is sent twice."""
+"""The outbox against a real mail server with all its failures: nothing is lost, nothing is sent twice."""
 
 import json
 from datetime import timedelta
@@ -40,7 +40,7 @@ def end_lease(email: Email) -> None:
 
 
 def tried(email: Email, attempts: int) -> None:
-    """Let the next attempt be the one after so many, and due."""
+    """Set the number of earlier attempts, and make the next one due."""
     Email.objects.filter(pk=email.pk).update(attempts=attempts, due_at=timezone.now() + PAST)
 
 
@@ -51,7 +51,7 @@ def claimed(email: Email) -> Email:
 
 
 def event_of(name: str) -> dict[str, Any]:
-    """The facts of the only event of this name."""
+    """The data of the only event with this name."""
     return cast(dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body)))
 
 
@@ -62,7 +62,7 @@ def audited(email: Email) -> tuple[str, dict[str, Any]]:
 
 
 def logged(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
-    """What was logged under these words, the last time."""
+    """The last log record with this message."""
     return vars([record for record in caplog.records if record.getMessage() == message][-1])
 
 
@@ -84,7 +84,7 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (None, None, True)
     assert status_of(other) == Status.SCHEDULED
-    # The mail server has it, and promised no further word.
+    # The mail server accepted it and offered no delivery notifications.
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
     log_record = logged(caplog, "email sent")
@@ -247,7 +247,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     email, free = listening.approved(), listening.approved()
     worker = claimed(email)
     assert outbox._checkpoint(worker)
-    # Nobody offers a message twice, and whoever lost the row offers none.
+    # No message is sent twice, and a worker that lost its claim sends none.
     assert not outbox._checkpoint(worker)
     assert outbox.settle_lost(now=timezone.now()) == 0
     end_lease(email)
@@ -258,7 +258,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
     assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
-    # Its answer comes after all.
+    # The response arrives late.
     outbox._record_sent(worker, smtp.HandoverResult("250 OK"), timezone.now())
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
@@ -298,7 +298,7 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_serve
     Webhook.objects.update(include_sandbox=True)
     email = Email.objects.get(pk=listening.held(key="tester"))
     assert listening.decide(email.pk, key="test desk").status_code == 200
-    # Neither a server that is missing nor one that rests keeps it back.
+    # Neither a missing server nor one that is backing off delays it.
     settings.EMAIL_URL = ""
     memory.State.asked_again_at = 1e9
     asleep = claimed(email)
@@ -332,10 +332,10 @@ def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     first, second = world.approved(), world.approved()
     mail_server.mood = "busy"
     with undone():
-        # One that fails at once is asked for each mail.
+        # A server that fails at once is tried for each mail.
         assert [leave(first), leave(second)] == ["put off", "put off"]
         assert mail_server.mails == 2
-    # However short its attempts: from here on they count as slow ones.
+    # From here on even short attempts count as slow.
     monkeypatch.setattr(memory, "SLOW", -1)
     assert [leave(first), leave(second)] == ["put off", "mail server rests"]
     assert mail_server.mails == 3
@@ -344,7 +344,7 @@ def test_second_mail_to_a_slow_server_is_deferred_without_an_attempt(
     assert second.due_at is not None
     assert 0 < (second.due_at - timezone.now()).total_seconds() <= memory.REST
     assert not Email.objects.in_outbox().filter(pk=second.pk).exists()
-    # It is asked again, and answers.
+    # It is tried again, and answers.
     mail_server.mood = "ok"
     memory.State.asked_again_at = 0.0
     make_due(second)

@@ -1,4 +1,4 @@
-"""What waits, as the desk reads it; what a decision changes; and what can still be taken back."""
+"""The pending list as the desk reads it, what a decision changes, and what can still be cancelled."""
 
 from datetime import timedelta
 from typing import Any

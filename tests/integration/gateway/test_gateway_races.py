@@ -1,4 +1,4 @@
-"""Two at once: one decision, one message a key, and never both a cancel and an approval."""
+"""Concurrent calls: one decision, one message per key, and never both a cancellation and an approval."""
 
 from datetime import timedelta
 from functools import partial
@@ -72,7 +72,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
     webhook = world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
     assert len([one for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 3) if one]) == 1
-    # And never two deliveries of one message.
+    # Two deliveries of one message never run at once.
     first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
     claims = [lambda: WebhookDelivery.objects.claim(first), lambda: WebhookDelivery.objects.claim(second)]
     assert [one.pk for one in at_once(*claims * 2) if one] == [first]

@@ -1,4 +1,4 @@
-"""Reading: lists and what they keep from readers, threads and whether they wait for an answer, and tags."""
+"""Reading: lists and what they withhold, threads and whether they await a reply, and tags."""
 
 from typing import Any
 
@@ -99,7 +99,7 @@ def test_thread_hides_unapproved_inbound_mail_and_returns_bodies_on_request(worl
         assert thread["emails"][0]["markdown"] == "Where is it?"
         assert thread["emails"][0]["html_body"] == "<p>Where is it?</p>"
     assert [status_of(one) for one in (first, *hidden)] == [one.status for one in (first, *hidden)]
-    # The flat path gives `to` as text; what nobody may see is not there.
+    # The flat path returns `to` as text, and omits what the key may not see.
     thread = world.call("GET", "/get_thread?thread_id=t").json()
     assert (thread["message_count"], thread["emails"][0]["to"]) == (1, world.mailbox.address)
     assert world.call("GET", "/get_thread").status_code == 422

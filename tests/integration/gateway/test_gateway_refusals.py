@@ -1,4 +1,4 @@
-"""What a restriction kept out: stored without a word of the message, told to who asked, and listed."""
+"""Refusals by a restriction: stored without content, sent to subscribers, and listed."""
 
 import json
 from typing import Any
@@ -56,7 +56,7 @@ def test_refusal_names_three_of_many_and_lists_all(strict: World):
     assert "eve2@evil.example and 1 more: not on" in strict.send(bcc=crowd[:4]).json()["error"]
 
 
-def test_refusal_is_returned_only_by_its_id(strict: World, other: World):
+def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict: World, other: World):
     quiet = strict.listen("oversight.pending", "message.failed")
     asked = strict.listen("message.refused")
     other.listen("message.refused")
@@ -73,7 +73,7 @@ def test_refusal_is_returned_only_by_its_id(strict: World, other: World):
     assert event["refused_recipients"] == [EVE]
     assert event["metadata"] == event["data"]["metadata"] == {"discord_user": "ana"}
     assert "Geheim" not in str(event)
-    # A receiver takes any of these for the id of a message, and there is none.
+    # Receivers read any of these as a message id, and there is no message.
     assert not {"id", "email_id", "message_id"} & (event.keys() | event["data"].keys())
 
 

@@ -1,4 +1,4 @@
-"""Answering: whom it goes to, where it stands in its thread, and that it is taken and refused as a new message is."""
+"""Replies: their recipients, their thread, and that they are accepted and refused like new messages."""
 
 from email import message_from_bytes
 from email.policy import default as modern
@@ -13,7 +13,7 @@ from tests.integration.gateway.world import World, add_sandbox_keys, leave, make
 
 
 def reply(world: World, email: Email, key: str = "agent", **fields: Any) -> Any:
-    """Answer by the path, as the SDK does."""
+    """Reply by the path that the SDK uses."""
     return world.call("POST", f"{world.base}/reply/{email.pk}", key=key, json={"markdown": "It left.", **fields})
 
 

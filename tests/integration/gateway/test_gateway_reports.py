@@ -1,4 +1,4 @@
-"""What mail servers report of mail that left, over real SMTP: delivered, come back, called spam, forged (point 2)."""
+"""Reports about sent mail over real SMTP: delivered, bounced, complained about, forged (point 2)."""
 
 import json
 import smtplib
@@ -31,7 +31,7 @@ def listening(world: World) -> World:
 
 @pytest.fixture
 def dsn_server(mail_server: MailServer, settings):
-    """A mail server that reports what becomes of mail, and is asked to."""
+    """A mail server with delivery status notifications, which the gateway requests."""
     mail_server.dsn = True
     settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
     return mail_server
@@ -45,7 +45,7 @@ def sent(world: World, **fields) -> Email:
 
 
 def report(email: Email, *recipients: tuple[str, str, str, str], message_id: str = "", envelope: bool = True) -> bytes:
-    """A delivery notice of RFC 3464 about these recipients: address, action, status and diagnostic code."""
+    """A delivery status notification (RFC 3464) for these recipients: address, action, status, diagnostic code."""
     named = f"Original-Envelope-Id: {verp.envelope_id(email)}\r\n" if envelope else ""
     blocks = "\r\n".join(
         f"Original-Recipient: rfc822; {address}\r\nFinal-Recipient: rfc822; {address}\r\nAction: {action}\r\n"
@@ -64,7 +64,7 @@ def report(email: Email, *recipients: tuple[str, str, str, str], message_id: str
 
 
 def complaint(email: Email, recipient: str, sender: str) -> bytes:
-    """A complaint of RFC 5965 that brings the headers back."""
+    """A feedback report (RFC 5965) that includes the original headers."""
     return (
         "From: fbl@mx.example\r\nTo: support@acme.example\r\nSubject: Complaint\r\nMIME-Version: 1.0\r\n"
         'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
@@ -110,7 +110,7 @@ def test_mail_is_delivered_once_notifications_arrived_for_all_recipients(
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     email.refresh_from_db()
     assert email.delivered_at is not None
-    # A report is no mail for the agent.
+    # A report does not reach the agent's mailbox.
     assert not Email.objects.received().exists()
 
 
@@ -137,7 +137,7 @@ def test_failure_notification_is_a_bounce_and_suppresses_unknown_users(
             email.refresh_from_db()
             assert (email.bounce_type, email.bounced_at is not None, email.status) == (kind, True, Status.SENT)
             assert [one.email_address for one in Suppression.objects.all()] == suppressed
-            # The others were reached.
+            # The other recipients got it.
             assert deliver(client, report(email, (EVE, *DELIVERED)), verp.return_address(email), sender="") == 250
             assert events_of(email.pk)[-1] == "message.delivered"
     email = sent(listening)
@@ -155,7 +155,7 @@ def test_report_that_a_recipient_could_forge_suppresses_none_of_the_others(
     assert event_of("message.bounced")["bounced_recipients"] == [DANA]
     assert deliver(client, complaint(email, EVE, back), sender="eve@northwind.example") == 250
     assert not Suppression.objects.exists()
-    # In whichever order they are told of: it has arrived at whom it did not come back from.
+    # In whichever order reports arrive: it was delivered to those it did not bounce from.
     assert "message.delivered" in events_of(email.pk)
 
 
@@ -226,7 +226,7 @@ def test_report_without_return_address_is_matched_by_message_id_only_from_the_ma
     assert deliver(client, report(email, (DANA, *GONE)), sender="mallory@evil.example") == 550
     assert deliver(client, report(email, (DANA, *GONE)), sender="") == 250
     assert events_of(email.pk)[-1] == "message.bounced"
-    # About mail of somebody else's: mail like any other.
+    # A report about other mail is ordinary mail.
     foreign = report(email, (DANA, *GONE), message_id="<other@elsewhere.example>")
     assert deliver(client, foreign, sender="") == 250
     assert Email.objects.received().count() == 1
@@ -258,14 +258,14 @@ def test_report_about_mail_being_sent_is_deferred(listening: World, dsn_server: 
     Email.objects.filter(pk=email.pk).update(status=Status.SENT, fate_unknown=True, lease_until=None)
     assert deliver(client, report(email, (DANA, *DELIVERED)), verp.return_address(email), sender="") == 250
     email.refresh_from_db()
-    # It has arrived, so it was sent.
+    # It was delivered, so it was sent.
     assert (email.fate_unknown, events_of(email.pk)) == (False, ["message.sent", "message.delivered"])
 
 
 def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
     world: World, mail_server: MailServer, client: smtplib.SMTP
 ):
-    """Point 1: what the desk previews for each name, in its keys and their types, is what a webhook gets."""
+    """Point 1: the desk's preview of each event has the same keys and types as the webhook's body."""
     for name in KNOWN:
         world.listen(name)
     fields = {"reason": "Checked.", "decided_by": "Ana Ferreira"}

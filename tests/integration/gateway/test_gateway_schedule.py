@@ -1,4 +1,4 @@
-"""Changing scheduled mail: its time always, its content until somebody approved it, and nothing that is on its way."""
+"""Changing scheduled mail: its time always, its content until it is approved, and nothing once it is sending."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ LATER_MOMENT = datetime(2099, 2, 1, tzinfo=UTC)
 
 @pytest.fixture
 def free(db: None) -> World:
-    """A mailbox whose mail leaves without review."""
+    """A mailbox whose mail is sent without review."""
     return make_world(mode=Mode.AUTONOMOUS)
 
 
@@ -53,7 +53,7 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
     )
     email.refresh_from_db()
     assert (email.to, email.cc, email.bcc, email.subject) == (["new@x.example"], [], ["b@x.example"], "New")
-    # What recipients would see must be what was asked for, not the HTML of the old text.
+    # Recipients must see the new text, not the HTML of the old one.
     assert email.html is None
     assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
 
@@ -89,7 +89,7 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
     assert (answer.status_code, answer.json()["status"]) == (200, "scheduled")
     Email.objects.filter(pk=email.pk).update(due_at=Now())
     assert (leave(email), events_of(email.pk)) == ("asked", ["oversight.pending"])
-    # So does what was held back when the hold ends.
+    # Mail held back by `hold_all` stays gated, too, when the hold ends.
     Account.objects.update(hold_all_at=timezone.now())
     held = scheduled(world, gate_timing="schedule_first")
     Account.objects.update(hold_all_at=None)

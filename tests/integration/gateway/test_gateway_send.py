@@ -1,4 +1,4 @@
-"""Sending over HTTP, in both dialects: what is taken, what is refused, and what a mode makes of it."""
+"""Sending over HTTP, in both dialects: what is accepted, what is refused, and the effect of each mode."""
 
 from datetime import timedelta
 from typing import Any

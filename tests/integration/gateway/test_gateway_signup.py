@@ -1,4 +1,4 @@
-"""Accounts that people make for themselves, where the operator allows it (point 9)."""
+"""Accounts that people create themselves, where the operator allows it (point 9)."""
 
 import hashlib
 import re
@@ -34,7 +34,7 @@ def _open(settings, mail_server: MailServer, counting: None) -> None:
 
 @pytest.fixture
 def caller(request: pytest.FixtureRequest) -> str:
-    """An address of one's own: requests are counted by it."""
+    """A unique client address, because requests are counted by address."""
     digest = hashlib.sha256(request.node.nodeid.encode()).digest()
     return f"203.0.113.{digest[0]}:{digest[1]}"
 
@@ -44,7 +44,7 @@ def post(path, caller, **body):
 
 
 def solved(caller):
-    """Solve a challenge by trying, as the clients do."""
+    """Solve a challenge by brute force, as clients do."""
     challenge = post("account/challenge", caller).json()
     work = (
         number
@@ -56,7 +56,7 @@ def solved(caller):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Little work: that it is asked for is seen by the answers."""
+    """Make challenges easy; the responses show that they are required."""
     monkeypatch.setattr("gateway.accounts.signup.MAX_NUMBER", 200)
 
 
@@ -68,7 +68,7 @@ def wish(caller, **fields):
 
 
 def mailed(mail_server: MailServer):
-    """Let the worker mail what is due, and return the code of the newest mail."""
+    """Mail what is due, and return the code of the newest mail."""
     for signup_id in Signup.objects.filter(mailed_at=None).values_list("pk", flat=True):
         assert signup.mail_code(signup_id=signup_id) == "mailed"
     envelope = mail_server.taken[-1]

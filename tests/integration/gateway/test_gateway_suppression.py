@@ -1,4 +1,4 @@
-"""Suppressed addresses: which bounces make one, what it keeps back, and how it is lifted."""
+"""Suppressed addresses: which bounces create one, what it blocks, and how it is lifted."""
 
 import json
 from typing import Any
@@ -14,7 +14,7 @@ from tests.integration.gateway.world import World, add_key, add_sandbox_keys, ev
 
 DANA = "dana@northwind.example"
 GONE = "gone+1@x.example"
-# What servers answer for an address that is no more, and what says nothing about the address.
+# Replies for an address that is gone, and replies that say nothing about the address.
 SUPPRESSES = (
     *("550 5.1.1 no such user", "550 no such user", "551 User not local", "553 mailbox name is not there"),
     *("550 5.1.10 recipient not found", "550 5.2.1 mailbox disabled", "550 5.1.1 relay says: denied, no such user"),
@@ -89,7 +89,7 @@ def test_message_to_a_suppressed_address_is_422_and_names_it(world: World, other
         assert body["recipients"] == ["GONE+1@x.example", "also@x.example"]
     assert not Email.objects.exists()
     assert other.send(to=[GONE]).status_code == 202
-    # A restriction is asked first.
+    # A restriction is checked first.
     world.allow(DANA)
     assert world.send(to=[GONE]).status_code == 403
     assert Refusal.objects.count() == 1
@@ -121,7 +121,7 @@ def test_all_suppressed_after_acceptance_fails_and_asks_no_server(listening: Wor
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
     # Sandbox mail obeys no suppression.
     assert (leave(tried), mail_server.mails) == ("pretended", 0)
-    # Where the others are refused, both are recorded.
+    # If the others are refused, both are recorded.
     mail_server.refuse = {DANA: "550 5.7.1 policy"}
     assert leave(mixed) == "failed"
     mixed.refresh_from_db()
@@ -163,7 +163,7 @@ def test_list_is_newest_first_with_pages(world: World, other: World):
     assert rows[0]["created_at"].endswith("Z")
     add_key(world, "limited", ["admin"], mailbox_ids=["elsewhere"])
     assert other.call("GET", "/v1/suppression", key="admin").json()["suppressions"] == []
-    # Its mail is kept back from them too, from whichever mailbox they bounced.
+    # Suppression applies to the whole account, whichever mailbox bounced.
     assert world.call("GET", "/v1/suppression", key="limited").json()["suppressions"] == rows
     for whose, key in ((other, "admin"), (world, "limited")):
         assert lift(whose, "gone0@x.example", key).status_code == 404

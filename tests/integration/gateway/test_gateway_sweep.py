@@ -1,4 +1,4 @@
-"""The sweep does each duty by itself and clears what is over; a backlog is worked off in moments that others share."""
+"""The sweep runs each duty separately and deletes old rows; a backlog is delivered in turns with others."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture
 def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch) -> Webhook:
-    """A subscription; a sweep hands out few of a backlog, and a drain has all the time that it needs."""
+    """A subscription; a sweep enqueues few rows of a backlog, and a drain has no time limit."""
     monkeypatch.setattr(queries, "_TURNS", TURNS)
     monkeypatch.setattr(deliveries, "_AT_ONCE", 3)
     monkeypatch.setattr(deliveries, "MOMENT", 600)
@@ -36,7 +36,7 @@ def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPat
 
 
 class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
-    """What an endpoint got that answers 500 from the third event on."""
+    """The events received by an endpoint that answers 500 from the third event on."""
 
     def __init__(self, server: HookServer) -> None:
         self.server = server
@@ -47,7 +47,7 @@ class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
 
 
 def pile_up(webhook: Webhook, count: int) -> list[int]:
-    """Plan events that no wake-up tells of."""
+    """Plan events without a wake-up."""
     rows = [
         WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
         for _ in range(count)
@@ -60,7 +60,7 @@ def states() -> dict[str, int]:
 
 
 def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sweep once, and do what a worker would until its queue is empty, first come, first served."""
+    """Sweep once, then run the queue in order, as a worker would, until it is empty."""
     queue = deque(sweep_and_catch_wake_ups(monkeypatch))
     monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
     monkeypatch.setattr("common.enqueue.transaction.on_commit", lambda then, robust: then())
@@ -77,7 +77,7 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     pile_up(world.listen("oversight.pending", url=webhook.url), 2)
     first, second, *_ = pile_up(webhook, 4)
     with monkeypatch.context() as patched:
-        # One whose moment is over says where to go on.
+        # A drain that runs out of time enqueues its continuation.
         patched.setattr(deliveries, "MOMENT", 0)
         assert deliveries.drain(delivery_id=first) == second
         assert states() == {"delivered": 1, "due": 5}
@@ -123,7 +123,7 @@ def another_of(email: Email) -> Email:
 
 
 def rows_met(plan: dict[str, Any]) -> float:
-    """How many rows a plan and all below it looked at."""
+    """How many rows a query plan and its children read."""
     mine = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
     mine += plan["Actual Loops"] * plan.get("Rows Removed by Join Filter", 0)
     return float(mine + sum(rows_met(one) for one in plan.get("Plans", [])))
@@ -134,7 +134,7 @@ def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world: World, 
     email = Email.objects.get(pk=world.held())
     WebhookDelivery.objects.filter(pk__in=pile_up(webhook, 5000)).update(state="delivered")
     with connection.cursor() as cursor:
-        # What PostgreSQL knows of the table is from before the backlog.
+        # PostgreSQL's statistics are from before the backlog.
         cursor.execute("ANALYZE gateway_webhookdelivery")
     emails = Email.objects.bulk_create([another_of(email) for _ in range(300)])
     rows = [

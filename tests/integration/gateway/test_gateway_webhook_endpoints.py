@@ -1,4 +1,4 @@
-"""Endpoints that are dead or slow: paused and woken, at rest, and never in the way of others."""
+"""Dead or slow endpoints: paused, probed and resumed, in back-off, and never blocking others."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -27,7 +27,7 @@ Sweep = Callable[[], list[object]]
 
 @pytest.fixture
 def swept(monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    """Sweep, and return the rows that it hands out."""
+    """Sweep, and return the rows that it enqueues."""
     return lambda: [row for _, row in sweep_and_catch_wake_ups(monkeypatch)]
 
 
@@ -40,14 +40,14 @@ def deliveries(webhook: Webhook) -> list[WebhookDelivery]:
 
 
 def fail_for_good(world: World) -> None:
-    """Plan an event whose next failure is its last one."""
+    """Plan an event whose next failure is final."""
     world.held()
     WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(webhook_deliveries.RETRIES))
     webhook_deliveries.deliver(delivery_id=newest().pk)
 
 
 def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
-    """Let an attempt have taken so long, and failed if there is an error."""
+    """Record an attempt of this duration, failed if there is an error."""
     outcome = endpoints.AttemptResult(seconds=seconds, error=error)
     endpoints.judge(webhook=webhook, outcome=outcome, lost=lost, now=timezone.now())
     webhook.refresh_from_db()
@@ -55,7 +55,7 @@ def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = Fa
 
 @pytest.fixture
 def paused(world: World, webhook: Webhook, hook_server: HookServer) -> WebhookDelivery:
-    """Pause the endpoint by its own word, and return the delivery that met it; then it would take events again."""
+    """Pause the endpoint by a 410, make it accept events again, and return the delivery that got the 410."""
     hook_server.status = 410
     world.held()
     webhook_deliveries.deliver(delivery_id=newest().pk)
@@ -74,7 +74,7 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     world.held()
     webhook_deliveries.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
-    # One that is tried again is no failure yet.
+    # A delivery that will be retried is not a failure yet.
     assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
     for _ in range(endpoints.ENOUGH - 1):
         judged(webhook, 0.1, "The answer was 500.", lost=True)
@@ -122,7 +122,7 @@ def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
         assert webhook.probe_at is not None
         waits.append(round((webhook.probe_at - timezone.now()).total_seconds() / 60))
         make_probe_due()
-        # The last one is made, of those before only the turn is taken.
+        # Only the last attempt is made; the earlier ones are skipped.
         if number < 4:
             assert endpoints.begin_probe(webhook_id=webhook.pk)
         elif number == 4:
@@ -157,7 +157,7 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
 ):
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
     with undone():
-        # When the gateway itself was off, that is no fault of the endpoint.
+        # Downtime of the gateway itself does not count against the endpoint.
         Webhook.objects.update(paused_at=None)
         assert (swept(), newest().state) == ([paused.pk], "due")
     world.held()
@@ -208,7 +208,7 @@ def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: W
     world.held()
     world.held()
     first, second = deliveries(webhook)
-    # One that does not answer is met by one attempt at a time.
+    # An unresponsive endpoint gets one attempt at a time.
     with undone():
         Webhook.objects.update(slow_attempts=1)
         assert WebhookDelivery.objects.claim(first.pk)

@@ -1,4 +1,4 @@
-"""Subscriptions and their deliveries: whom they reach, moving, rotating, replaying, the log, and limited keys."""
+"""Webhooks and their deliveries: changes, secret rotation, replay, the log, and limited keys."""
 
 import hashlib
 import hmac
@@ -17,7 +17,7 @@ from gateway.webhooks import deliveries, subscriptions
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_key
 
-# What no subscription may be sent to, each in a spelling of its own.
+# Forbidden targets in different spellings.
 NO_TARGETS = (
     "http://hooks.example.org/", "ftp://hooks.example.org/", "https://user:pass@hooks.example.org/", "no address",
     "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://localhost/", "https://[",
@@ -59,7 +59,7 @@ def deliver_all() -> None:
 
 
 def finished(world: World, hook_server: HookServer, status: int = 200) -> WebhookDelivery:
-    """Make a delivery that is over."""
+    """Make a finished delivery."""
     hook_server.status = status
     world.held()
     WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliveries.RETRIES))
@@ -160,7 +160,7 @@ def test_rotation_overlaps_with_both_signatures_until_it_ends(world: World, webh
     now, following, body = signatures(world, hook_server)
     assert (now, following) == (signed("whsec_geheim", body), signed(rotated["secret"], body))
     assert AuditLogEntry.objects.get(action="webhook.rotated").metadata == {"overlap_s": 86400}
-    # Another one within the overlap keeps the secret that receivers know.
+    # Another rotation within the overlap preserves the secret that receivers know.
     newest_secret = rotate(world, webhook, overlap_s=60, secret="a secret of mine").json()["secret"]
     now, following, body = signatures(world, hook_server)
     assert (now, following) == (signed("whsec_geheim", body), signed(newest_secret, body))

@@ -1,4 +1,4 @@
-"""A small world for the gateway's tests: accounts with keys and mailboxes, and a caller that speaks HTTP to it."""
+"""Fixtures for the gateway's tests: accounts with keys and mailboxes, and an HTTP client."""
 
 import itertools
 import threading
@@ -45,14 +45,14 @@ class World:
         return f"/v1/mailboxes/{self.mailbox.pk}"
 
     def call(self, method: str, path: str, *, key: str | None = "agent", json: Any = None, **headers: str) -> Any:
-        """Call the API with one of the keys; JSON in, the response out, and never anything but JSON."""
+        """Call the API with one of the keys; return the response, which must be JSON."""
         if key is not None:
             headers.setdefault("Authorization", f"Bearer {self.keys[key]}")
         sent: dict[str, Any] = {} if json is None else {"data": json, "content_type": "application/json"}
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
     def send(self, key: str = "agent", **fields: Any) -> Any:
-        """Send a message of its own content."""
+        """Send a message with unique content."""
         body = {"to": ["dana@northwind.example"], "subject": f"Letter {next(_numbers)}", "markdown": "Hello", **fields}
         return self.call("POST", f"{self.base}/send", key=key, json=body)
 
@@ -68,7 +68,7 @@ class World:
         return self.call("POST", "/v1/oversight/decide", key=key, json=body)
 
     def approved(self, **fields: Any) -> Email:
-        """Send a message and approve it, and return it as it waits in the outbox."""
+        """Send and approve a message, and return it while it waits in the outbox."""
         email_id = self.held(**fields)
         assert self.decide(email_id).status_code == 200
         return Email.objects.get(pk=email_id)
@@ -108,11 +108,11 @@ def make_world(slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any) 
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(account=account, address=f"support@{slug}.example", display_name="Support", mode=mode)
-    # Headers about who wrote it are asked about where they matter.
+    # Tests of the authorship headers set them explicitly.
     Mailbox.objects.filter(pk=mailbox.pk).update(**{"ai_disclosure": False, **fields})
     mailbox.refresh_from_db()
     world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
-    # Together, as each of nearly all tests makes them.
+    # In bulk, because nearly every test creates them.
     ApiKey.objects.bulk_create(
         ApiKey(account=account, name=f"Key {name}", scopes=scopes, prefix=f"{text[:11]}...", sha256=hash_key(text))
         for (name, scopes), text in zip(SCOPES.items(), world.keys.values(), strict=True)
@@ -172,9 +172,9 @@ def leave(email: Email | str) -> str:
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """Take back what is stored inside, for tests that go through a table of cases."""
+    """Roll back what is stored inside, for tests that iterate over a table of cases."""
     atomic = transaction.atomic()
-    # As around a whole test: what insists on a transaction of its own may begin one inside.
+    # As around a whole test: durable transactions are allowed inside.
     atomic._from_testcase = True  # type: ignore[attr-defined]
     with atomic:
         yield
@@ -182,7 +182,7 @@ def undone() -> Iterator[None]:
 
 
 def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in threads that start together, and return their answers."""
+    """Run the calls in threads that start at the same time, and return their results."""
     barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
 
     def run(number: int, call: Callable[[], Any]) -> None:
@@ -201,7 +201,7 @@ def at_once(*calls: Callable[[], Any]) -> list[Any]:
 
 
 def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
-    """Sweep once, and return what it would have handed to workers: the task's name and the row, in order."""
+    """Sweep once, and return what it would have enqueued: the task's name and the row, in order."""
     enqueued: list[tuple[str, object]] = []
     monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: enqueued.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
@@ -210,6 +210,6 @@ def sweep_and_catch_wake_ups(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
 
 
 def move_on_everything() -> None:
-    """Do what the sweep does for mail whose request ended early."""
+    """Process mail whose request ended early, as the sweep does."""
     for email in Email.objects.filter(status=Status.PENDING_SCAN).with_mailbox():
         submission.move_on(email=email, now=timezone.now())
