@@ -1,4 +1,4 @@
-"""Sending once more, by the bot, and in the order of a message's events."""
+"""Resending deliveries, posting by the bot, and the order of a message's events."""
 
 from datetime import timedelta
 from functools import partial
@@ -19,7 +19,7 @@ from tests import factories
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
-# What alerts do does not depend on what was read of a message.
+# Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 
 
@@ -115,7 +115,7 @@ def test_destination_that_fails_twice_pauses_and_its_other_deliveries_wait(disco
     for _ in range(3):
         make_message(connection)
     assert drain(destination_id=destination.pk) == "2 tried, then not due"
-    # One that waits is left alone, and a shorter wait does not end it.
+    # A waiting destination is not called, and a shorter wait does not end a longer one.
     for seconds in (3600, 0.001):
         hold_back(destination.pk, seconds)
         assert with_something_due() == [free.pk]

@@ -19,13 +19,13 @@ from tests.alerting import PROGRAM, discord
 from tests.factories import event_body, make_connection, make_message, post_event
 from tests.stack import wait_for
 
-# Seconds: a dead worker's rows come back, and the channel's minute.
+# Seconds: the lease of a dead worker, and the channel's rate window.
 LEASE, WINDOW = 3.0, 3.0
 WELL, DEAD, SLOW, LIMITED = 1, 2, 3, 4
 TOLD = ("message.held", "message.approved", "message.sent", "message.delivered")
 EVENTS = ["email.held", "email.decided", "email.sent", "email.delivered"]
 NAMES = ("oversight.approved", "message.sent", "message.delivered")
-# More than a channel takes one by one.
+# More than a channel gets as single posts.
 MESSAGES, KILLS = 24, 3
 
 
@@ -75,12 +75,12 @@ def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     for number in (WELL, SLOW, LIMITED):
         check_cards(standin, number, destinations[number])
     assert Destination.objects.get(pk=destinations[DEAD].pk).switched_off_at
-    # One try, and one more for a kill that came before the answer was written down.
+    # One attempt, and one more if the worker was killed before it stored the response.
     assert len(standin.of(DEAD)) <= 1 + KILLS
 
 
 def happen(client, gateway, standin):
-    """Hold many messages and let each go its way; a program is told of each act."""
+    """Hold and decide many messages; the program gets an event for each action."""
     kind = "signed_webhook"
     program = Destination.objects.create(
         name="program", kind=kind, url=f"{standin.url}/hook", secret=channel_of("signed_webhook").new_secret()
@@ -105,7 +105,7 @@ def check_events(standin):
     for call in standin.of(int(PROGRAM), 200):
         events_by_message[call.body["data"]["message_id"]].append(call.body["type"])
     assert len(events_by_message) == MESSAGES
-    # An event that went out twice went out twice in a row, before the next.
+    # An event that was sent twice was sent twice in a row, before the next one.
     assert all(list(dict.fromkeys(types)) == EVENTS for types in events_by_message.values())
     assert not Delivery.objects.filter(kind="event").exclude(state="delivered").exists()
 

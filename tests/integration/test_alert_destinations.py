@@ -1,4 +1,4 @@
-"""Destinations of alerts: who may add, test, change and remove one, what is wrong in words, and never its address."""
+"""Alert destinations: who may add, test, change and remove one, its errors, and that its address stays secret."""
 
 from datetime import timedelta
 from functools import partial
@@ -22,7 +22,7 @@ from tests.factories import make_connection, rolled_back
 
 pytestmark = pytest.mark.django_db
 
-# What alerts do does not depend on what was read of a message.
+# Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 TOKEN = "a-token_that_nobody_may_see"
 NUMBER = "1180000000000000427"
@@ -42,7 +42,7 @@ def destination(discord):
 
 
 def changed(destination, **fields):
-    """Let the row of a destination say this."""
+    """Update the row of a destination."""
     Destination.objects.filter(pk=destination.pk).update(**fields)
     destination.refresh_from_db()
 
@@ -124,7 +124,7 @@ def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discor
     assert call.body["allowed_mentions"] == {"parse": []}
     assert Destination.objects.proved().get() == destination
     assert Entry.objects.filter(action="destination.tested").count() == 1
-    # One that does not arrive says why on its page.
+    # A test that does not arrive shows the reason on the destination's page.
     discord.next[NUMBER] = [(403, {}, {})]
     answer = client.post(f"/alerts/{destination.pk}/test/")
     assert (answer.status_code, "does not let this webhook post" in answer.content.decode()) == (502, True)
@@ -149,7 +149,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
     ):
         discord.next[NUMBER] = [(status, {}, body)]
         assert says in tried()
-    # A test is a test: it switches nothing off, and the ledger keeps what came of it.
+    # A failed test does not switch the destination off, and its result is in the ledger.
     assert not Destination.objects.proved().exists()
     assert Destination.objects.get().switched_off_at is None
     assert Entry.objects.filter(action="destination.tested").count() == 8
@@ -175,9 +175,9 @@ def test_change_without_an_address_keeps_it_and_its_test_and_leads_to_a_page_of_
     destination.refresh_from_db()
     assert (destination.name, destination.privacy, destination.url) == ("#ops", "minimal", discord.url + PATH)
     assert destination.tested_at is not None
-    # What it is told of is set by its routes, one by one.
+    # Routes decide which events it gets.
     assert [route.actions for route in destination.routes.all()] == [["message.held"]]
-    # What comes next is a page of the desk alone.
+    # The form redirects only to pages of the desk.
     for evil in ("https://evil.example/", "/\\evil.example"):
         answer = client.post(f"/alerts/{destination.pk}/on/", {"next": evil})
         assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
@@ -197,7 +197,7 @@ def test_changed_address_must_be_tested_again_and_old_posts_are_left_alone(
     digest.refresh_from_db()
     assert (destination.tested_at, destination.failures, destination.waits_until) == (None, 0, None)
     assert digest.removed
-    # What still waits is posted at the new address when something happens to it, and so is what a connection does.
+    # Waiting messages and connections are posted at the new address on their next event.
     cards = {(one.message, one.removed, one.discord_message_id) for one in Card.objects.all()}
     assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
     act("claim.taken", held)
@@ -232,7 +232,7 @@ def test_every_action_updates_an_existing_card_while_its_destination_is_on(conne
         before = Delivery.objects.count()
         act(action, message)
         assert Delivery.objects.count() == before + 1, action
-    # What was missed is planned by the sweep while there is a card.
+    # The sweep plans missed updates while there is a card.
     monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
     Route.objects.update(actions=["connection.failing"])
     with rolled_back():

@@ -1,4 +1,4 @@
-"""When a message is erased, what deliveries told of it goes too, and none of them is sent again."""
+"""Erasing a message also erases the content of its deliveries, and none of them can be resent."""
 
 import pytest
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 
 
-# The command seals first, and only what is committed can be sealed.
+# The command seals first, and only committed entries can be sealed.
 @pytest.mark.django_db(transaction=True)
 def test_erasing_a_message_erases_its_stored_deliveries_and_marks_them(discord, connection, admin, signed_in):
     destination = discord.destination(1, actions=HELD, privacy="full")

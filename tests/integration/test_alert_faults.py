@@ -1,4 +1,4 @@
-"""Discord that limits, refuses, is gone, loses answers or is flooded: nothing is lost, nothing is told too often."""
+"""Discord limits, refuses, is gone, loses responses or is flooded: nothing is lost or posted too often."""
 
 import json
 import re
@@ -23,20 +23,20 @@ from tests.factories import event_body, post_event
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
-# What alerts do does not depend on what was read of a message.
+# Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 SCOPE = rates.Scope("somewhere", "1", "POST")
 
 
 @pytest.fixture
 def _small_bursts(monkeypatch):
-    """More than two cards that wait are a burst."""
+    """Treat more than two waiting cards as a burst."""
     monkeypatch.setattr("alerts.deliveries.digests.MAX_WAITING", 2)
 
 
 @pytest.fixture
 def scope():
-    """One of Discord's limits, of which Redis remembers nothing yet."""
+    """A rate limit of Discord that Redis does not know yet."""
     for key in quick_redis().scan_iter("alerts:somewhere:*"):
         quick_redis().delete(key)
     return SCOPE
@@ -59,7 +59,7 @@ def seconds_left(destination):
 
 
 def end_waits():
-    """Let every wait be over."""
+    """End every wait."""
     Destination.objects.update(waits_until=Now())
     Delivery.objects.update(next_attempt_at=Now())
 
@@ -85,7 +85,7 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
     assert seconds_left(destination) == pytest.approx(600, abs=100)
     assert drain(destination_id=other.pk) == "2 tried, then nothing left"
 
-    # The next answer is for all of Discord.
+    # The next response is a global rate limit.
     make_message(connection, subject="Third")
     end_waits()
     drain(destination_id=destination.pk)
@@ -108,7 +108,7 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
 def test_rate_limits_are_learnt_and_respected(connection, discord, monkeypatch):
     discord.bucket_limit, discord.channel_limit = (2, 0.2), (3, 0.2)
     monkeypatch.setattr(rates, "CHANNEL", 3)
-    # Much longer than Discord's own window here: a post may arrive late.
+    # Much longer than Discord's window here, because a post may arrive late.
     monkeypatch.setattr(rates, "CHANNEL_SECONDS", 1.5)
     discord.destination(1, actions=HELD)
     for number in range(4):
@@ -163,7 +163,7 @@ def test_destination_that_is_gone_is_called_once_and_delays_no_other(connection,
 
 
 def die_after_the_post(monkeypatch, destination):
-    """Let the worker be killed between a post and its record, and its lease end."""
+    """Kill the worker between a post and its record, and end its lease."""
 
     def kill(*_):
         raise KeyboardInterrupt
@@ -250,7 +250,7 @@ def test_refused_card_is_posted_in_a_shortened_form(client, connection, discord)
 )
 def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     destination = discord.destination(1, actions=HELD)
-    # Its post may have left, so it stays on its own.
+    # Its post may have been sent, so it stays a card of its own.
     discord.lost["1"] = 1
     before = make_message(connection, subject="Before the burst")
     drain(destination_id=destination.pk)
@@ -262,7 +262,7 @@ def test_burst_becomes_one_digest_that_is_edited(client, connection, discord):
     assert Card.objects.filter(digest=digest, discord_message_id="").count() == 3
     [own] = Card.objects.exclude(discord_message_id="")
     assert (own.message, own.digest) == (before, None)
-    # What changes on it, edits it; what comes when it is quiet again has a card of its own.
+    # Changes edit the digest; messages after the burst get their own cards.
     reject(client, burst[2])
     make_message(connection, subject="After the burst")
     work_to_the_end()
@@ -331,7 +331,7 @@ def test_failed_post_is_logged_without_the_address_and_an_internal_error_blocks_
     with monkeypatch.context() as broken:
         broken.setattr("alerts.deliveries.deliver.card_content", None)
         assert deliver(delivery_id=delivery.pk) == "postponed"
-    # Without Redis a destination rests after each post.
+    # Without Redis a destination pauses after each post.
     monkeypatch.setattr(rates, "ALONE_SECONDS", 600)
     monkeypatch.setattr("alerts.channels.discord.rates.is_resting", lambda: True)
     for _ in range(2):
@@ -345,7 +345,7 @@ def test_only_our_own_rate_limits_count_towards_a_ban_and_a_redis_clock_set_back
     later = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "900", "X-RateLimit-Bucket": "b"}
     rates.learn(scope, status=200, headers=later)
     assert 800 < rates.take(scope) <= 900
-    # As an hour before: by its clock then, all of this is still to come.
+    # A clock that was set back an hour: all of this is in its future.
     hour, store = 3_600_000, quick_redis()
     for name in ("until", "since"):
         store.hincrby("alerts:somewhere:bucket:b:1", name, hour)

@@ -1,4 +1,4 @@
-"""Pages of alerts beyond one webhook: places of every kind, routes with their preview, and the log of deliveries."""
+"""Alert pages: destinations of every kind, routes with their preview, and the log of deliveries."""
 
 import html
 import json
@@ -33,7 +33,7 @@ from tests.integration.deciding import in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
-# What alerts do does not depend on what was read of a message.
+# Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
@@ -45,7 +45,7 @@ def form(kind, **fields):
 
 
 def problems(kind, **fields):
-    """What the form says of a new destination, by field."""
+    """The form's errors for a new destination, by field."""
     return DestinationForm(form(kind, **fields), connections=[], kind="").errors_by_field()
 
 
@@ -90,7 +90,7 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     destination.refresh_from_db()
     assert destination.secret in answer.content.decode()
     assert destination.secret_before == first
-    # A third would put one out that the receiver may still go by; one that leaked goes at once.
+    # A third secret would drop one that the receiver may still use; a leaked one is dropped at once.
     answer = client.post(f"/alerts/{destination.pk}/secret/")
     assert answer.status_code == 422
     client.post(f"/alerts/{destination.pk}/secret/", {"leaked": "yes"})
@@ -163,7 +163,7 @@ def test_destination_can_be_switched_off_and_on_again(signed_in, admin, connecti
         client.post(f"/alerts/{destination.pk}/off/")
     destination.refresh_from_db()
     assert destination.switched_off_at
-    # What comes due is given up and kept; nothing is planned while it is off.
+    # Due deliveries fail and are stored; nothing is planned while it is off.
     Delivery.objects.update(next_attempt_at=timezone.now())
     assert deliver(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
@@ -245,7 +245,7 @@ def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
     assert [one["data"]["connection"] for one in bodies] == [connection.slug] * len(EVENTS)
     assert "a-secret-path" not in page
     assert SECRET not in page
-    # Nothing that is made up is kept.
+    # Invalid values are not saved.
     assert (Message.objects.count(), Delivery.objects.count()) == (0, 0)
 
     for kind in ("inngest", "signed_webhook"):
@@ -379,6 +379,6 @@ def test_lists_use_the_same_number_of_queries_for_more_rows(
                 client.get(path)
             asked.append(len(queries))
     destinations, log, more_destinations, more_log = asked
-    # What the first request of a process asks besides may be less the second time.
+    # The first request of a process may need more queries than later ones.
     assert more_destinations <= destinations
     assert more_log <= log

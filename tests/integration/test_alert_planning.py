@@ -1,4 +1,4 @@
-"""What an act asks for: cards, events and answers, at the places whose routes ask for it and nowhere else."""
+"""Planning: an action creates cards, events and answers for the destinations with a matching route only."""
 
 from datetime import timedelta
 from functools import partial
@@ -30,7 +30,7 @@ from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 pytestmark = pytest.mark.django_db
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
-# What is planned does not depend on what was read of a message.
+# Planning does not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
@@ -42,7 +42,7 @@ def message(connection):
 
 @pytest.fixture
 def _no_patience(monkeypatch):
-    """Let the sweep plan at once what nothing planned."""
+    """Let the sweep plan missed actions at once."""
     monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
 
 
@@ -61,7 +61,7 @@ def act(action, message=None, connection=None, **details):
 
 
 def planned():
-    """Every delivery: its kind, its act, and what it is about."""
+    """Every delivery: its kind, its action and its subject."""
     return [
         (one.kind, one.action, one.card.about if one.card and one.card.about else one.message and one.message.pk)
         for one in Delivery.objects.order_by("pk")
@@ -125,7 +125,7 @@ def test_connection_card_is_updated_when_it_recovers(connection):
 
 
 def test_late_content_updates_only_cards_that_lack_it(connection):
-    """Point 4: whatever the load, a card gets its buttons as soon as the content is there."""
+    """Point 4: a card gets its buttons as soon as the content is there, at any load."""
     make_destination(actions=["message.held"])
     make_destination("inngest", ["message.held"])
     soon, late, shown = (make_message(connection) for _ in range(3))
@@ -135,7 +135,7 @@ def test_late_content_updates_only_cards_that_lack_it(connection):
     for message in (soon, late, shown):
         factories.show_row(message)
     assert planned()[before:] == [("card", "message.fetched", late.pk)]
-    # Content makes no card where none is asked for.
+    # Content creates no card unless a route asks for one.
     forget()
     factories.show_row(make_message(connection))
     assert {action for _, action, _ in planned()} == {"message.held"}
@@ -164,7 +164,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         ("#outreach", {"discord_channel": "outreach"}, True),
         (number, {"discord_channel": number}, True),
         (number, {"discord_channel": "x", "discord_channel_id": number}, True),
-        # Point 6: the channel where it posts, as Discord told its id.
+        # Point 6: the channel that it posts in, by the id that Discord reported.
         ("outreach", {"discord_channel": "4711"}, True),
         ("outreach", {"discord_channel": "x", "discord_channel_id": "4711"}, True),
         ("", {"discord_channel": "4711"}, False),
@@ -247,7 +247,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     assert planned() == []
     assert [plan_missed(), plan_missed()] == [3, 0]
     found = planned()
-    # Of what was before it a program is not told.
+    # A program gets no events from before its route.
     late = make_destination("inngest", acts)
     Destination.objects.filter(pk=late.pk).update(told_since=Now() + timedelta(hours=1))
     assert plan_missed() == 0
@@ -294,7 +294,7 @@ def test_expiring_message_is_announced_once_unless_it_is_decided(message, review
             Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
             assert [announce_expiring(), announce_expiring()] == [expected, 0], (minutes, of)
             assert entries.count() == expected
-    # The sweep tells of the one that is not decided.
+    # The sweep announces the one that is not decided.
     make_destination(actions=["message.expiring"])
     decided = factories.make_message(message.connection)
     Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))

@@ -1,4 +1,4 @@
-"""Bringing cards up to date: one worker a card, no act lost between two edits, nothing of an answer is trusted."""
+"""Updating cards: one worker per card, no action lost between two edits, and responses are not trusted."""
 
 from datetime import timedelta
 from functools import partial
@@ -19,14 +19,14 @@ from tests.factories import event_body, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
-# What alerts do does not depend on what was read of a message.
+# Alerts do not depend on a message's content.
 make_message = partial(factories.make_message, hydrated=False)
 NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
 
 
 @pytest.fixture
 def destination(discord):
-    """A destination that is told of everything that makes or turns a card."""
+    """A destination with a route for every action that creates or updates a card."""
     return discord.destination(1, actions=CARD_ACTIONS)
 
 
@@ -74,7 +74,7 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
     client, connection, discord, destination, monkeypatch
 ):
     post_event(client, connection, event_body("message.delivered", **NAMELESS))
-    # Of one without a card, a late event that names it makes none.
+    # A late event with the details of a message that has no card creates none.
     with rolled_back():
         Delivery.objects.all().delete()
         Card.objects.all().delete()
@@ -85,7 +85,7 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
     deliver_due()
     for name in ("oversight.pending", "oversight.approved"):
         post_event(client, connection, event_body(name, email_id="01LATE"))
-    # The second told nothing more.
+    # The second event added nothing.
     deliver_due()
     (posted, _), (edited, card) = cards(discord)
     assert (posted, edited) == ("POST", "PATCH")
@@ -150,7 +150,7 @@ def test_deliveries_of_dead_workers_do_not_block_each_other_and_fail_after_too_m
     second = Delivery.objects.create(destination=destination, message=first.message, card=first.card, action="x")
     Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
     assert [deliver(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
-    # The thread of a channel stays named in the address.
+    # The thread id stays in the address.
     assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 
 

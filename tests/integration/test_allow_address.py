@@ -1,4 +1,4 @@
-"""The message page and the allowlists: what stands beside a recipient, and allowing one for seven days."""
+"""The message page and the allowlists: the status of each recipient, and allowing one for seven days."""
 
 import re
 
@@ -17,7 +17,7 @@ DANA = "dana@northwind.example"
 
 @pytest.fixture
 def keeper(reviewer):
-    """Somebody who reviews and is an admin of everything."""
+    """A reviewer who is also an admin of everything."""
     Grant.objects.create(person=reviewer, role="admin")
     return reviewer
 
@@ -27,7 +27,7 @@ def page_of(client, message):
 
 
 def recipient_status(page, address):
-    """Return what stands beside an address, without tags."""
+    """Return the text after an address, without tags."""
     people = page.partition('id="addresses"')[2].partition("</dl>")[0].split('<span class="person"')
     texts = [" ".join(re.sub(r"<[^>]+>", " ", re.sub(r"<wbr>", "", one)).split()) for one in people]
     return next(one.partition(address)[2] for one in texts if address in one)
@@ -63,7 +63,7 @@ def test_refused_approval_lets_an_admin_allow_the_address_and_decide(signed_in, 
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com", connection=connection)
     client = signed_in(keeper)
-    # Only a recipient that is refused can be allowed.
+    # Only a refused recipient can be allowed.
     answer = client.post(f"/queue/{message.public_id}/allow/", {"address": "bo@acme.com"})
     assert (answer.status_code, AllowEntry.objects.count()) == (422, 1)
     sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}

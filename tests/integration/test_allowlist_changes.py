@@ -1,4 +1,4 @@
-"""The commands that change allowlists: one version at a time, told to history, ledger and gates, by whoever may."""
+"""The commands that change allowlists: versions, permissions, history, ledger, and updates of the gates."""
 
 from datetime import timedelta
 
@@ -163,10 +163,10 @@ def test_temporary_entry_expires_and_has_an_owner(root, connection):
     entry = AllowEntry.objects.get()
     assert (entry.pattern, entry.owner, entry.note) == ("dana@northwind.example", root, "Allowed for 2 days")
     assert timedelta(days=1, hours=23) < entry.expires_at - clock() <= timedelta(days=2)
-    # It watches: its entry counts with those in force, and it refuses nobody when these are switched off.
+    # In monitor mode its entry counts with enforced ones, and it refuses nobody once those are switched off.
     assert (made.mode, made.version) == ("monitor", 1)
     assert Entry.objects.filter(action="allowlist.allowed").count() == 1
-    # Allowed again, it never shortens what holds longer.
+    # Allowing again never shortens an entry that lasts longer.
     AllowEntry.objects.update(expires_at=None)
     assert allow(root, connection.mailboxes.get()).version == 1
     assert AllowEntry.objects.get().expires_at is None
@@ -184,7 +184,7 @@ def test_refused_temporary_entry_says_why_and_changes_nothing(root, connection):
         with pytest.raises(AllowlistNotAllowed, match="no address that a list can name"):
             allow(root, mailbox, address)
     assert not AllowEntry.objects.exists()
-    # It switches no list on that has other entries.
+    # It does not switch on a list that has other entries.
     make_list("evil.io", mode="off", mailbox=mailbox)
     with pytest.raises(AllowlistNotAllowed, match="is off and has entries"):
         allow(root, mailbox)

@@ -1,4 +1,4 @@
-"""What entries of allowlists let through is counted once a message; whom an account knows is read with its read key."""
+"""Hits of allowlist entries are counted once per message; contacts are read with the read key."""
 
 from datetime import timedelta
 
@@ -72,7 +72,7 @@ def test_two_concurrent_counts_count_each_message_once(connection):
 
 @pytest.fixture
 def read(connection, upstream):
-    """A function that reads the contacts of an account, which are these addresses."""
+    """A function that reads these addresses as the contacts of an account."""
     Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, read_key="mm_live_read")
 
     def read_with(*addresses):

@@ -1,4 +1,4 @@
-"""The pages of the allowlists: finding, changing in two steps, being overtaken, history, and who may do what."""
+"""The pages of the allowlists: search, changes with a preview, conflicts, history, and permissions."""
 
 import re
 from datetime import timedelta
@@ -26,7 +26,7 @@ ALL = "/allowlists/all/restriction/"
 
 
 def text_of(answer):
-    """The page's words as somebody reads them."""
+    """The visible text of the page."""
     main = answer.content.decode().partition("<main")[2].partition("</main>")[0]
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", main)).split())
 
@@ -55,7 +55,7 @@ def patterns(**which):
 
 
 def missing(answer, *words):
-    """Those words that the page does not say."""
+    """The expected words that are missing on the page."""
     return [one for one in words if one not in text_of(answer)]
 
 
@@ -214,7 +214,7 @@ def test_more_lists_and_entries_use_the_same_number_of_queries(signed_in, admin,
     for number in range(5):
         changed(admin, "x.example", scope=ListScope(connection=make_connection(f"more{number}").pk))
     many = asked(ALL), asked("/allowlists/")
-    # The first request of a process may ask what is remembered then.
+    # The first request of a process may fill caches.
     assert (many[0] <= few[0], many[1] <= few[1], max(few) <= 30) == (True, True, True)
 
 

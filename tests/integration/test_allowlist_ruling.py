@@ -1,4 +1,4 @@
-"""Allowlists and authors in the one ruling: what they refuse when a message is shown, decided and carried out."""
+"""Allowlists and authors in the ruling: what they refuse on display, at the verdict and before the call."""
 
 from datetime import timedelta
 
@@ -38,7 +38,7 @@ def of(message, person):
 
 
 def outsiders(message, person):
-    """Whom the lists refuse, of the message's recipients."""
+    """The recipients of the message that the lists refuse."""
     message.refresh_from_db()
     return ruled(message, actor=person.actor(surface="web"), now=clock())[1].refused
 
@@ -89,7 +89,7 @@ def test_strictest_of_the_modes_holds_and_a_list_that_is_off_neither_refuses_nor
     ))  # fmt: skip
     make_list(mailbox=message.mailbox)
     assert not of(message, reviewer).may_approve
-    # Who is in a field that the key does not show is on no list.
+    # Recipients in a field that the key does not show are on no list.
     make_list("northwind.example")
     Revision.objects.update(coverage=["to", "cc", "subject", "markdown", "html"])
     assert of(message, reviewer).reasons[0] == (
@@ -126,7 +126,7 @@ def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer
         f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
         "No entry can name it: reject it, or send it back."
     )
-    # Of one that is endless so much stands in the sentence.
+    # The sentence shows a limited part of a very long address.
     show_row(message, to_addresses=[one * 20])
     assert of(message, reviewer).reasons[0].startswith(f"{(one * 20)[:254]} is on")
     show_row(message, to_addresses=[one, two])
@@ -173,7 +173,7 @@ RECIPIENTS = {
     "a@acme.com@evil.io": False,
     "ana@аcme.com": False,
     "ana@xn--cme-7cd.com": False,
-    # Both ways to write one domain, and what only looks like it.
+    # Both spellings of one domain, and a lookalike.
     "a@xn--bcher-kva.example": True,
     "a@BÜCHER.example": True,
     "a@bucher.example": False,
@@ -188,7 +188,7 @@ def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_a
     for field in ("to_addresses", "cc", "bcc"):
         show_row(message, **{"to_addresses": ["ana@acme.com"], field: list(RECIPIENTS)})
         found = outsiders(message, reviewer)
-        # One domain has two spellings, and is told by one of them.
+        # A domain with two spellings is reported in one of them.
         assert {one.replace("аcme.com", "xn--cme-7cd.com") for one in found} == {
             one.replace("аcme.com", "xn--cme-7cd.com") for one in wrong
         }, field
@@ -200,7 +200,7 @@ def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_a
 
 @pytest.fixture
 def approved(upstream, reviewer):
-    """A message whose recipient is on the list, that MultiMail holds and would let go."""
+    """A message to a listed recipient that MultiMail holds and would send."""
     message = make_message(make_connection(api_url=upstream.url))
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, decision="approved")
@@ -273,7 +273,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
 
 
 def consistent_rulings(messages, person):
-    """The rulings of many at once, which are those of each asked about alone."""
+    """Return the rulings of many messages, and check that each equals the ruling of that message alone."""
     for one in messages:
         one.refresh_from_db()
     at, actor = clock(), person.actor(surface="web")
@@ -306,7 +306,7 @@ def test_rulings_of_many_messages_equal_those_of_each_message(connection, review
     assert seen.reasons == (
         "You can read this, but only a reviewer of support@yourteam.example can decide it. Ask whoever runs this desk.",
     )
-    # What the lists say is not asked again where the caller knows it.
+    # The lists are not queried again if the caller passes the result.
     off_list = messages["allowlist"]
     known = {off_list.pk: Judgement()}
     with_known = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)

@@ -1,4 +1,4 @@
-"""Answers that were put off really reach Discord, or end: through HTTP, to a stand-in that answers as Discord does."""
+"""Deferred responses reach Discord or are dropped: over HTTP, with a stand-in for Discord."""
 
 import json
 from datetime import timedelta
@@ -37,7 +37,7 @@ def message(connection, reviewer):
 
 
 def defer(message, act="approve", **fields):
-    """Return a press that had to wait for somebody else's lock, as the endpoint stores it."""
+    """Return a press that had to wait for another lock, as the endpoint stores it."""
     options = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": ""}
     return Interaction.objects.create(
         discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
@@ -66,7 +66,7 @@ def test_response_to_a_deferred_press_is_patched_to_discord_once(discord, messag
     [(method, path, body, authorization)] = discord.calls
     assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
     assert body["allowed_mentions"] == {"parse": []}
-    # The token in the address is all that Discord asks for here.
+    # The token in the address is the only authentication here.
     assert authorization == ""
     assert discord.shown[TOKEN].startswith("Approved.")
     assert f"/queue/{message.public_id}/" in discord.shown[TOKEN]
@@ -98,7 +98,7 @@ def test_late_form_is_requested_again_and_a_response_that_discord_rejects_is_dro
     judged(defer(message, "reject"))
     assert "press again" in discord.shown[TOKEN]
     assert not Verdict.objects.exists()
-    # The decision stands although its answer is not taken.
+    # The decision is stored although Discord rejects the response.
     for status, code in ((404, 10015), (400, 50035)):
         row = defer(message)
         discord.next.append((status, {}, {"code": code, "message": "no"}))

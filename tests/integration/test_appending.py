@@ -1,4 +1,4 @@
-"""Appending: one statement takes the place, hashes and writes, whatever the entry says."""
+"""Appending: one statement reserves the position, hashes and writes the entry."""
 
 import pytest
 from django.db import transaction

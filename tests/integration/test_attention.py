@@ -1,4 +1,4 @@
-"""What is stuck is listed with why and the one safe act, within a person's reach, and each act does what it says."""
+"""Stuck items are listed with a reason and one safe action, within a person's visible scope."""
 
 import json
 import random
@@ -29,13 +29,13 @@ from tests.factories import NOW, event_body, make_connection, make_message, make
 
 pytestmark = pytest.mark.django_db
 
-# Too long ago for what ends by itself.
+# Longer ago than anything that resolves itself may take.
 LATE = Now() - timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
 def _well(connection):
-    """A desk in which nothing is stuck: its connection was just read, its workers were just seen."""
+    """A healthy desk: its connection was just read, and its workers were just seen."""
     Connection.objects.update(complete_as_of=Now(), created_at=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
         Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
@@ -44,8 +44,8 @@ def _well(connection):
 
 @pytest.fixture
 def press(signed_in, monkeypatch, django_capture_on_commit_callbacks):
-    """Return a function that presses a button, and returns what workers are told then: tasks and rows, in order."""
-    # A test before this one may have met a Redis that was away, which is then left alone for a while.
+    """Return a function that presses a button and returns the enqueued tasks and rows, in order."""
+    # An earlier test may have found Redis down, which pauses enqueueing for a while.
     monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     broker = redis.Redis.from_url(settings.REDIS_URL)
 
@@ -65,7 +65,7 @@ def press(signed_in, monkeypatch, django_capture_on_commit_callbacks):
 
 
 def decide(message, person, state, outcome="approve", **fields):
-    """Give a decision the state that a test starts from, as if its story had happened."""
+    """Make a decision in the state that the test starts from."""
     return Decision.objects.create(
         message=message, revision=message.revision, outcome=outcome, reference=f"R{Decision.objects.count()}",
         given_by=person, **{"state": state, "due_at": Now(), "changed_at": LATE, **fields},
@@ -73,7 +73,7 @@ def decide(message, person, state, outcome="approve", **fields):
 
 
 def found(person, now=NOW):
-    """Return what is stuck; the count in the rail must know of all of it."""
+    """Return the stuck items; the count in the rail must match."""
     actor = person.actor(surface="web")
     listed = attention_for(actor, now)
     assert attention_count(actor) == len(listed)
@@ -135,21 +135,21 @@ def test_item_that_resolves_itself_is_listed_only_once_it_is_overdue(reviewer, c
             decide(message, reviewer, **{**fields[0], "changed_at": Now()})
             only_people_can = fields[1] in ("Read it, then send again", "Reject at MultiMail", "Read again")
             assert bool(found(reviewer)) == only_people_can, fields
-    # MultiMail is started anew: the next reads may work.
+    # MultiMail was restarted: the next reads may work.
     Connection.objects.update(failing_since=Now() - timedelta(minutes=2), last_error="No answer.")
     make_event(connection, result="late", received_at=Now())
     assert found(make_person("ada@yourteam.example", "Ada", "admin")) == []
 
 
 def receive_event(connection, message, name, **fields):
-    """Let one more webhook about a message come in."""
+    """Receive one more webhook about a message."""
     body = event_body(name, email_id=message.upstream_id, **fields)
     return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
 @pytest.mark.parametrize("approvals", [10, pytest.param(50, marks=pytest.mark.slow)])
 def test_approvals_whose_webhooks_come_late_and_in_any_order_are_not_listed(reviewer, admin, connection, approvals):
-    """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
+    """The reads after a bulk decision report everything first; the later webhooks add nothing."""
     complete = UpstreamStatus(reported="approved", status="sent", later_events=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
     shuffled = random.Random(18)
@@ -180,7 +180,7 @@ def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_
     WebhookEvent.objects.update(received_at=LATE)
     [one] = found(admin)
     assert (one.kind, one.act.label) == ("late", "Compare with MultiMail")
-    # MultiMail does not know, and then says another thing than the desk knows: both are for a person.
+    # MultiMail does not know, and then contradicts the desk: both need a person.
     upstream.unknown = {message.upstream_id}
     for state in ("not known", "sent"):
         with rolled_back():
@@ -191,7 +191,7 @@ def test_contradicting_webhook_is_checked_and_listed_only_if_the_check_does_not_
     upstream.holds(status="rejected", decision="rejected")
     assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
     assert found(admin) == []
-    # One that came after the question is not answered by it.
+    # A check does not settle a webhook that came after it.
     Message.objects.update(asked_at=Now() - timedelta(minutes=9))
     receive_event(connection, message, "message.delivered")
     WebhookEvent.objects.update(received_at=LATE)
@@ -285,7 +285,7 @@ def test_approved_messages_without_news_are_compared_even_without_webhooks(revie
 
 def test_decision_that_no_worker_claimed_is_retried(reviewer, admin, connection, press):
     decision = decide(make_message(connection), reviewer, "recorded", due_at=LATE)
-    # A switch of another connection is not blamed.
+    # A switch of another connection is not named as the cause.
     pull(actor=admin.actor(surface="web"), reason="Elsewhere", connection=make_connection("other"))
     one = next(one for one in found(reviewer) if one.kind == "stalled")
     assert one.why == "No worker has taken them up."
@@ -331,7 +331,7 @@ def test_decisions_stopped_by_a_kill_switch_are_listed_at_once(signed_in, review
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "“Invoice 2207” was approved, and that was not carried out" in capsys.readouterr().out
-    # Whoever can still undo it waits for that, not for the switch.
+    # A decision that can still be undone waits for that, not for the switch.
     Decision.objects.filter(pk=decision.pk).update(due_at=Now() + timedelta(seconds=50))
     assert found(reviewer) == []
 
@@ -376,7 +376,7 @@ def test_items_with_one_cause_are_one_group_with_one_action(signed_in, admin, re
     page = signed_in(admin).get("/attention/").content.decode()
     for words in ('<strong class="nums">8</strong> items', "by 2 causes", "And 2 more.", group.act.label):
         assert words in page, words
-    # Each can still be acted on by itself.
+    # Each item still has its own action.
     each = [one.event.pk for one in group.items]
     assert [f"/attention/webhooks/{key}/replay/" in page for key in each] == [True] * 5 + [False] * 2
     assert signed_in(reviewer).post(group.act.url).status_code == 403

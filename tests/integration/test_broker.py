@@ -1,4 +1,4 @@
-"""A worker keeps its places while Redis stalls: what cannot be acknowledged in time does not count as being at work."""
+"""A worker stays available while Redis stalls: tasks that cannot be acknowledged in time free their slot."""
 
 import pytest
 from django.conf import settings
@@ -21,7 +21,7 @@ def test_broker_that_stalls_at_the_end_of_a_task_does_not_block_its_worker(monke
     be_patient()
     with Connection(settings.CELERY_BROKER_URL) as connection:
         channel = connection.channel()
-        # The worker may have one message at a time, and has it.
+        # The worker may prefetch one message, and has it.
         channel.basic_qos(0, 1, False)
         queue = QUEUE.bind(channel)
         queue.declare()

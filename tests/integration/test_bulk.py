@@ -1,4 +1,4 @@
-"""Several messages decided together: only what stood on the sheet, each by itself, each with its own outcome."""
+"""Bulk decisions: only messages on the sheet are decided, each separately and with its own outcome."""
 
 import re
 import uuid
@@ -32,7 +32,7 @@ HIGH = {"markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/
 
 
 def make(connection, name, **fields):
-    """A held message that is like no other, named by a word."""
+    """A held message with unique content, named by a word."""
     fields.setdefault("markdown", f"About {name} and nothing else")
     return make_message(connection, subject=f"Subject {name}", **fields)
 
@@ -46,7 +46,7 @@ def pair(message):
 
 
 def decide(client, page, messages, outcome="approve", **fields):
-    """Decide what is ticked on a sheet that was opened."""
+    """Decide the selected messages of an opened sheet."""
     signed = re.search(r'name="sheet" value="([^"]+)"', page.content.decode())[1]
     return post(client, signed, messages, outcome, **fields)
 
@@ -57,7 +57,7 @@ def post(client, signed, messages, outcome="approve", **fields):
 
 
 def sheet_of(person, *messages):
-    """The sheet that somebody would be shown of these."""
+    """The sheet of these messages for a person."""
     gathered = gather([one.public_id for one in messages], actor=person.actor(surface="web"), now=timezone.now())
     return Sheet([OnSheet(one.message.public_id, one.revision.fingerprint, one.why_alone) for one in gathered.items])
 
@@ -100,7 +100,7 @@ def test_sheet_shows_each_message_whole_ticks_it_and_notes_once_that_it_was_on_s
         assert expected in text
     assert "Dear Dana, see" in text
     assert one.revision.short_fingerprint in text
-    # The rest of a long one is a press away.
+    # The rest of a long message is one click away.
     assert text.index('<details class="rest">') < text.index("the very end")
     assert ticked(page) == [pair(one), pair(long)]
     opened = Entry.objects.filter(action="message.opened").values_list("message", "fingerprint")
@@ -278,7 +278,7 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
 
 
 def asked(ask, *arguments):
-    """How many statements it takes to ask this, and its answer."""
+    """The number of statements of this call, and its result."""
     with CaptureQueriesContext(database) as queries:
         answer = ask(*arguments)
     return len(queries), answer

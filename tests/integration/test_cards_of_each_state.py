@@ -1,4 +1,4 @@
-"""What cards, notices, digests and answers tell of real rows, at each level of privacy."""
+"""The content of cards, notices, digests and answers, at each level of privacy."""
 
 import json
 from datetime import timedelta
@@ -65,7 +65,7 @@ def test_held_card_shows_when_it_was_held_when_it_expires_and_who_claimed_it(con
     assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
     Claim.objects.create(message=message, person=reviewer)
     assert card_fields(card_of(message, destination))["Claimed by"] == str(reviewer)
-    # In the last tenth of its time it says so in words and colour, as the desk does.
+    # In the last tenth of its time, text and colour say so, as on the desk.
     ends = now + timedelta(minutes=20)
     assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
     soon = card_of(message, destination, held_at=now - timedelta(hours=10), expires_at=ends)
@@ -93,7 +93,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
     message = make_message(connection)
     assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
     assert Entry.objects.of_message(message.public_id).filter(action="message.held").exists()
-    # As the mirror has it where the first that was heard of it is that it left.
+    # As mirrored if the first known event is that it was sent.
     Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
     for mode, word in (("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")):
         connection.mailboxes.update(oversight_mode=mode)
@@ -148,7 +148,7 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     destination.privacy = "minimal"
     assert "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
     note_recovery(connection, began=began)
-    # Whichever act planned the post, it tells the newest.
+    # The post shows the newest state, whichever action planned it.
     newest = newest_entry(about, entry.pk)
     assert notice_word(about, newest) == "Reached again"
     assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]

@@ -1,4 +1,4 @@
-"""Claims: who has a message, how it ends, and that it keeps nobody from deciding (case 23)."""
+"""Claims: who has a message, how a claim ends, and that it blocks no decision (case 23)."""
 
 import re
 from datetime import timedelta
@@ -48,7 +48,7 @@ def is_held(message):
 
 
 def acts(message):
-    """What the ledger says of claims on the message, oldest first."""
+    """The ledger entries about claims on the message, oldest first."""
     entries = Entry.objects.of_message(message.public_id).filter(action__startswith="claim.").oldest_first()
     return [(one.action, one.detail.fields) for one in entries.select_related("detail")]
 
@@ -71,7 +71,7 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
     assert not Claim.objects.exists()
     assert [action for action, _ in acts(message)] == ["claim.taken", "claim.released"]
 
-    # It keeps nobody from deciding.
+    # A claim does not block other reviewers.
     take_on(message, reviewer)
     decide(message, second_reviewer)
     assert not Claim.objects.exists()
@@ -133,7 +133,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
 
     take_on(message, reviewer)
     let_idle()
-    # Nothing has swept yet: what is over is over by the clock.
+    # Before any sweep: a claim expires by the clock.
     assert mine(signed_in(reviewer)) in ("", "0")
     client = signed_in(second_reviewer)
     assert claim(client, message).status_code == 302
@@ -160,7 +160,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
     reviewer.save()
     assert not Claim.objects.exists()
     assert last_why(message) == "Its holder left the desk."
-    # In a way that tells nobody: it is free all the same, and ends with the next sweep.
+    # Without any notification: the claim is free, and ends with the next sweep.
     take_on(message, second_reviewer)
     Person.objects.filter(pk=second_reviewer.pk).update(is_active=False)
     assert not is_held(message)

@@ -1,4 +1,4 @@
-"""What an operator does by a command, and a worker by itself, stands in the ledger too, with a number to find it by."""
+"""Actions of commands and of workers are in the ledger too, with a trace number."""
 
 import io
 import re
@@ -70,7 +70,7 @@ def test_command_line_gives_its_actions_a_trace_number(monkeypatch):
     assert re.fullmatch("[0-9a-f]{16}", line.entry.trace)
 
 
-# A task takes its number where it begins and ends: outside of a test's transaction.
+# A task gets its number at its start, outside of a test's transaction.
 @pytest.mark.django_db(transaction=True)
 def test_worker_gives_each_run_a_trace_number(connection):
     make_message(connection)

@@ -1,4 +1,4 @@
-"""Comments: what colleagues say at a message, whom it asks, and that it stays on the desk."""
+"""Comments: what colleagues write about a message, whom they ask, and that it stays on the desk."""
 
 import json
 import re
@@ -46,12 +46,12 @@ def page(client, message):
 def test_comment_is_shown_with_invisible_characters_named_and_is_in_the_ledger(signed_in, reviewer, auditor, message):
     answer = comment(signed_in(reviewer), message, "Right-to-left: \u202e here\r\nand <b>this</b>")
     assert answer["Location"] == f"/queue/{message.public_id}/#comments"
-    # Who only looks things up reads it, and says nothing.
+    # An auditor can read it but not comment.
     seen = page(signed_in(auditor), message)
     assert '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> here\nand &lt;b&gt;this&lt;/b&gt;' in seen
     assert "comment-text" not in seen
     assert "claim-button" not in seen
-    # Its text is only where it can be removed.
+    # Its text is stored only where it can be erased.
     entry = Entry.objects.of_action("comment.added").get()
     assert entry.detail.fields["comment"] == Comment.objects.get().text
     columns = {field.name: getattr(entry, field.name) for field in Entry._meta.concrete_fields}
@@ -67,7 +67,7 @@ def test_invalid_comment_shows_an_error_and_preserves_the_text(signed_in, review
         assert f">{text}</textarea>" in shown
         assert 'value="Ben"' in shown
     assert Comment.objects.count() == 0
-    # Of exactly two thousand characters with line ends it is kept.
+    # Exactly two thousand characters with line ends are accepted.
     assert comment(client, message, "x\r\n" * 999 + "yz").status_code == 302
     assert len(Comment.objects.get().text) == 2000
 
@@ -155,5 +155,5 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     fill(1)
     few = [cost(*path) for path in paths]
     fill(5)
-    # The first request of a process may ask what is remembered then.
+    # The first request of a process may fill caches.
     assert [more <= less for more, less in zip([cost(*path) for path in paths], few, strict=True)] == [True, True]

@@ -1,4 +1,4 @@
-"""What admins do with a connection, beneath its pages: keys, webhook and its secret, pauses, removal."""
+"""Commands on connections: keys, webhook and its secret, pauses, removal."""
 
 from datetime import timedelta
 
@@ -68,7 +68,7 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
     ):
         error = problem_in(SLOTS[slot], scopes)
         assert (words in error, bool(error)) == (True, bool(words)), (slot, scopes)
-    # Of a key nothing but its public beginning is shown.
+    # Only the public prefix of a key is shown.
     keys = ("mm_live_abcdef", "mm_test_abcdef", "secret", "")
     assert [shown_start(key) for key in keys] == ["mm_live", "mm_test", "", ""]
 
@@ -85,11 +85,11 @@ def test_check_explains_each_way_a_key_can_fail(there, settings):
     assert "in a while" in check_key(api_url=there.url, key=key, slot=oversight).problem
     away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
     assert ("could not be reached" in away.problem, away.is_certain) == (True, False)
-    # It is asked once, and not for every key.
+    # The account is read once, not once per key.
     checks = check_all(api_url="http://127.0.0.1:1", keys=dict.fromkeys(SLOTS, "mm_live_any_key"))
     assert [check.is_certain for check in checks.values()] == [False] * 4
     assert sum("could not be reached" in check.problem for check in checks.values()) == 1
-    # A key whose scopes are not told is judged by what it can read.
+    # A key without reported scopes is judged by what it can read.
     there.refuses.clear()
     there.tells_scopes = False
     assert check_key(api_url=there.url, key=key, slot=oversight).problem == ""
@@ -156,7 +156,7 @@ def test_manual_pause_survives_successful_reads_and_is_not_probed(connection, id
     assert actions()[0] == "connection.paused_by_hand"
     assert actions()[-1] == "connection.resumed"
 
-    # One of the desk ends with a read that works, and not by hand.
+    # An automatic pause ends with a successful read, not by hand.
     health.pause(connection, "The key was refused.")
     with pytest.raises(ConnectionNotChanged, match="by hand"):
         commands.resume(connection=connection, actor=ida)
@@ -193,7 +193,7 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connect
         commands.remove_connection(**remove)
     Connection.objects.update(reading_until=None)
     commands.remove_connection(**remove)
-    # A read of this one message, a webhook, and the wake-up to read all of it.
+    # A read of one message, a webhook, and the wake-up for a full read.
     assert mirror_row(connection, pending_row(message.upstream_id), NOW)
     late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
     assert reads.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"

@@ -1,4 +1,4 @@
-"""A gateway is asked at another address: once the same account answered there with the same keys, and from then on."""
+"""Moving a connection: the new address must answer with the same account and keys."""
 
 import pytest
 from django.db.models.functions import Now
@@ -21,7 +21,7 @@ def move(client, connection, address):
 
 @pytest.fixture
 def moved_to(account):
-    """The same gateway at another address, as after a move of its machine; the account's id is known from before."""
+    """The same gateway at another address; the account's id is already known."""
     Connection.objects.update(account_id=account.world.account.pk)
     with served_gateway() as elsewhere:
         yield elsewhere
@@ -74,7 +74,7 @@ def test_address_at_which_the_account_does_not_answer_is_not_saved(signed_in, ad
             Connection.objects.update(**fields)
             answer = move(client, connection, moved_to.url)
             assert (answer.status_code, words in answer.content.decode()) == (422, True), fields
-    # Its oversight key was revoked meanwhile; and where it is there already.
+    # Its oversight key was revoked meanwhile; and the address is unchanged.
     with rolled_back():
         account.world.account.keys.update(revoked_at=NOW)
         assert "does not take this key" in move(client, connection, moved_to.url).content.decode()
@@ -100,7 +100,7 @@ def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
     Decision.objects.update(state="calling", lease_until=Now() + execute.LEASE)
     answer = move(client, account.connection, moved_to.url)
     assert (answer.status_code, "being carried out at the old address" in answer.content.decode()) == (422, True)
-    # Claimed just before it changed: what the call would go to is asked in the last statement before its first byte.
+    # Claimed just before the change: the last statement before the call checks the address.
     Decision.objects.update(state="recorded", lease_until=None)
     Connection.objects.update(api_url=upstream.url, checked_key="")
     upstream.holds(pending_row(message.upstream_id))

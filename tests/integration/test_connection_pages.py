@@ -1,4 +1,4 @@
-"""The pages of connections: adding one, keys, webhook, pause and end; who may, and what is never shown."""
+"""The pages of connections: adding, keys, webhook, pause and removal; permissions, and hidden secrets."""
 
 import re
 
@@ -36,7 +36,7 @@ def add(client, **fields):
 
 
 def problems_of(**fields):
-    """What is wrong with a connection that somebody wants to add, by field, as its page would say it."""
+    """The errors of a new connection by field, as on its page."""
     form = AddConnectionForm({**NEW, **fields})
     if not form.is_valid():
         return form.errors_by_field()

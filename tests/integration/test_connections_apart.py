@@ -1,4 +1,4 @@
-"""Several connections, each with its own health: one that accepts calls and never answers does not hold up another."""
+"""Each connection has its own health: one that accepts calls and never answers does not block another."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ THREADS, LONG = 8, 120
 
 
 class Silent:
-    """Accepts connections and never answers; counts those that wait."""
+    """Accepts connections and never answers; counts the open ones."""
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -74,7 +74,7 @@ def pool(monkeypatch):
     made = Pool()
     monkeypatch.setattr(tasks, "SLOTS", ConnectionSlots(THREADS))
     monkeypatch.setattr(tasks, "enqueue", made.send)
-    # The silent one's calls hang until the test ends them, on a busy machine too.
+    # Calls to the silent server hang until the test ends them, on a busy machine too.
     for limit in ("wire.SILENCE_TIMEOUT", "client.TOTAL_TIMEOUT", "client.WHOLE_TIMEOUT"):
         monkeypatch.setattr(f"upstream.{limit}", 300.0)
     yield made
@@ -97,14 +97,14 @@ def test_connection_that_never_answers_does_not_use_up_the_threads_of_others(poo
             upstream.decides(200, status="approved_and_sent", decision="approved")
             decisions = [decide(one, reviewer).decision for one in decided]
             Decision.objects.update(due_at=Now() - timedelta(seconds=1))
-            # The slow one's work is queued before all of the other's, and there is more of it than there are threads.
+            # The tasks of the slow connection are queued first, and there are more of them than threads.
             for task, rows in (("hydrate", stuck), ("hydrate", fresh), ("execute_decision", decisions)):
                 for one in rows:
                     pool.send(task, one.pk)
             applied, read = Decision.objects.filter(state="applied"), Message.objects.exclude(hydrated_at=None)
             wait_for(lambda: applied.count() == 4, LONG, "decisions")
             wait_for(lambda: read.filter(connection=well).count() == 8, LONG, "contents")
-            # All that while the slow one's calls were hanging: none of them had come to an end.
+            # Meanwhile the calls to the slow server were hanging: none of them had ended.
             assert silent.waiting
             assert len(silent.waiting) <= (THREADS - 3) // 2
             assert not Connection.objects.exclude(failing_since=None).exists()

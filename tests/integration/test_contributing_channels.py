@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def relay(tmp_path, monkeypatch):
-    """The kind of the example, in a folder of its own, while the test runs."""
+    """The kind of the example, installed in its own folder while the test runs."""
     text = (ROOT / "docs" / "contributing-channels.md").read_text().partition("## A whole example")[2]
     code = re.search(r"```python\n(.*?)```", text, re.S)[1]
     (tmp_path / "relay").mkdir()

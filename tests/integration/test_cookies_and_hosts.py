@@ -1,4 +1,4 @@
-"""Cookies, origins and hosts, over http and over https (lines 43 and 54), and what a 404 gives away (line 48)."""
+"""Cookies, origins and hosts over http and https (lines 43 and 54), and what a 404 reveals (line 48)."""
 
 import io
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 OVER_HTTPS = "https://countersign.example.com"
 OVER_HTTP = "http://127.0.0.1:8000"
-# What depends on the address of a desk, and on nothing that tests have of their own.
+# Settings that depend on the desk's address and not on the test settings.
 BY_ADDRESS = re.compile(r"(SESSION|CSRF|SECURE)_\w+|ALLOWED_HOSTS|PUBLIC_URL|HTTPS|DEBUG|SILENCED_SYSTEM_CHECKS")
 
 
@@ -54,7 +54,7 @@ def desk_at(settings, settings_of):
     ("url", "names", "foreign"),
     [
         (OVER_HTTPS, "__Host-(session|csrf)", ["https://evil.example", "null", "http://countersign.example.com", ""]),
-        # Cookies ignore ports: the name tells one desk of a host from the other.
+        # Cookies ignore ports, so the name distinguishes desks on one host.
         (OVER_HTTP, r"(session|csrf)-\d+", ["http://evil.example", "null", "http://127.0.0.1:9"]),
     ],
     ids=["https", "http"],
@@ -71,7 +71,7 @@ def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_m
     assert client.post("/accounts/login/", posted, secure=is_https, headers={"Origin": url}).status_code == 403
     posted["csrfmiddlewaretoken"] = token
     for origin in (*foreign, url):
-        # Without an Origin a browser's Referer counts, and there is none.
+        # Without an Origin header Django checks the Referer, and there is none.
         headers = {"Origin": origin} if origin else {}
         answer = client.post("/accounts/login/", posted, secure=is_https, headers=headers)
         assert answer.status_code == (302 if origin == url else 403), origin
@@ -84,7 +84,7 @@ def test_cookies_are_kept_from_scripts_and_other_hosts_and_only_the_own_origin_m
 
 @pytest.mark.proves("security 54")
 def test_deployment_check_is_clean(desk_at, monkeypatch):
-    # Of the tests' own environment.
+    # From the tests' own environment.
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE", raising=False)
     for url in (OVER_HTTPS, "http://countersign.example.com", OVER_HTTP):
         desk_at(url)
@@ -149,7 +149,7 @@ def stranger(signed_in):
     ids=["pages", "more pages", "fragments"],
 )
 def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, headers, pages):
-    """The same answer, after the same questions to the database: what takes longer tells as much as what says more."""
+    """The same response after the same queries, because timing reveals as much as content."""
 
     def asked(public_id, page):
         with CaptureQueriesContext(database) as queries:

@@ -1,4 +1,4 @@
-"""Keeping somebody out: at once, with all that hangs on it, and never the last admin (line 42)."""
+"""Deactivating a person: at once, with sessions, claims and links, and never the last admin (line 42)."""
 
 from datetime import timedelta
 
@@ -53,13 +53,13 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let
     assert sign_in(Client(), reviewer).status_code != 302
     fields = latest_details("person.deactivated")
     assert (fields["person"], fields["before"], fields["after"]) == ("Ana Ferreira", "active", "deactivated")
-    # Let in again: the sessions from before do not come back.
+    # After reactivation the old sessions stay invalid.
     assert client.post(f"/people/{reviewer.pk}/reactivate/").status_code == 302
     assert session.get("/queue/").status_code == 302
     assert sign_in(Client(), reviewer).status_code == 302
     assert [one.role for one in reviewer.grants.all()] == ["reviewer"]
     assert latest_details("person.reactivated")["after"] == "active"
-    # Twice is once.
+    # Deactivating twice has no further effect.
     for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
         for _ in range(2):
             act(actor=actor(admin), person_id=reviewer.pk)
@@ -108,7 +108,7 @@ def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_dea
     deactivate(actor=actor(admin), person_id=otto.pk)
     with pytest.raises(NotYours):
         deactivate(actor=as_it_was, person_id=admin.pk)
-    # Nor does the command line.
+    # The command line refuses it, too.
     Person.objects.exclude(pk=admin.pk).update(is_active=False)
     command = Actor(kind="command", id="x", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
     with pytest.raises(LastAdmin, match="last admin of everything"):

@@ -1,4 +1,4 @@
-"""Verdicts and decisions: one choke point, the first valid verdict wins, only what was shown can be decided."""
+"""Verdicts and decisions: the first valid verdict wins, and only the version that was shown can be decided."""
 
 import re
 from datetime import timedelta
@@ -65,7 +65,7 @@ def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_i
     assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", decision.reference)
     assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
     assert (verdict.live, verdict.surface, verdict.person) == (True, "web", reviewer)
-    # What is empty is left out of the ledger.
+    # Empty values are left out of the ledger.
     recorded = details("verdict.given", fingerprint=message.revision.fingerprint, message=message.public_id)
     assert (recorded["outcome"], recorded["reason"], recorded["verdict"]) == ("reject", "Not to them", str(verdict.pk))
     assert not {"sheet", "seconds_shown"} & set(recorded)
@@ -169,13 +169,13 @@ def test_verdict_stores_how_long_the_version_was_on_screen(message, reviewer, se
         seconds = decide(message, reviewer).verdict.seconds_shown
         assert 7200 <= seconds < 7500
         assert details("verdict.given")["seconds_shown"] == str(seconds)
-    # Another version was never on the screen.
+    # Another version was never on screen.
     message = show_row(message, subject="Another")
     assert decide(message, reviewer).verdict.seconds_shown is None
 
 
 def note_opened_ago(message, person, hours):
-    """Note that the message was opened that long ago: entries cannot be changed, so it is written as of then."""
+    """Record that the message was opened that long ago; entries cannot be changed, so it is written with that time."""
     Entry(
         id=-message.pk, xid=1, at=clock() - timedelta(hours=hours), actor_kind="person", actor_id=str(person.pk),
         surface="web", action="message.opened", message=message.public_id, leaf_hash="0" * 64,
@@ -215,7 +215,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
         assert caught.value.sentence == f"This message is not held any more: it is {word}."
     assert not Decision.objects.exists()
 
-    # Received mail is released or rejected, and not sent back.
+    # Received mail is released or rejected; changes cannot be requested.
     Message.objects.update(direction="inbound", state="held")
     with pytest.raises(VerdictNotAllowed) as caught:
         decide(message, reviewer, "send_back", "no")
@@ -227,7 +227,7 @@ def test_only_active_reviewers_who_see_the_message_decide_and_only_what_is_held(
 
 def test_undo_returns_the_message_to_the_queue(message, reviewer):
     decide(message, reviewer)
-    # Also one that a worker has taken up, before its call.
+    # Also a decision that a worker has claimed, before its call.
     for state in ("recorded", "calling"):
         with rolled_back():
             Decision.objects.update(state=state)
@@ -284,9 +284,9 @@ def test_report_settles_a_running_call(message, reviewer):
     for is_our_gateway, reported, reason, who, state in (
         (True, "approved", mark, "key_desk", "applied"),
         (False, "approved", mark, "key_desk", "applied"),
-        # What tells neither reason nor name was shortened on its way, whoever sent it.
+        # A webhook without reason and name was shortened, whoever sent it.
         (True, "approved", "", "", "applied"),
-        # Our gateway tells every reason, and each call of ours has one; hosted MultiMail may drop it.
+        # Our gateway reports every reason, and each of our calls has one; hosted MultiMail may drop it.
         (True, "approved", "", "key_other", "superseded"),
         (False, "approved", "", "key_other", "applied"),
         (True, "approved", "Fine by me", "", "superseded"),

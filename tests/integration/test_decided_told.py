@@ -1,4 +1,4 @@
-"""Each decision is told of once, whatever taught the desk of it: its webhook, a read, or that the mail was sent."""
+"""Each decision is announced once, whether it is found by webhook, by a read or because the mail was sent."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def message(db, upstream):
 
 
 def delivered_events():
-    """What the program is told, in its order; to people a card shows it."""
+    """The events planned for the program, in order; at most one card is planned."""
     assert Delivery.objects.filter(kind="card").count() <= 1
     return list(Delivery.objects.filter(kind="event").order_by("pk").values_list("action", flat=True))
 
@@ -35,7 +35,7 @@ def receive_events(client, message, *names):
 
 
 def hold(upstream, message):
-    """Let MultiMail hold the message as the desk knows it."""
+    """Make MultiMail hold the message as the desk knows it."""
     upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
 
 
@@ -46,7 +46,7 @@ def test_decision_of_this_desk_is_announced_even_if_its_webhook_is_lost(client, 
     assert carry_out(message, reviewer) == "applied"
     receive_events(client, message, last)
     assert delivered_events() == ["message.approved", last]
-    # It comes after all, and the desk asks besides.
+    # The webhook arrives late, and the desk also checks the message.
     receive_events(client, message, "oversight.approved", last)
     upstream.holds(status="sent", decision="approved")
     ask_about(message_id=message.pk, now=NOW)

@@ -1,4 +1,4 @@
-"""The demo's people and connection: made once, and following their file."""
+"""The demo's people and connection: created once, and updated from their file."""
 
 import json
 from datetime import timedelta
@@ -102,7 +102,7 @@ def test_reviewers_are_linked_once_and_the_commands_are_valid_for_discord(creden
     prepare(credentials)
     linked = dict(DiscordAccount.objects.values_list("discord_id", "person__email"))
     assert linked == {ANA.id: ANA.email, BEN.id: BEN.email}
-    # Who takes an account off means it.
+    # A removed account is not linked again.
     DiscordAccount.objects.get(discord_id=ANA.id).delete()
     prepare(credentials)
     assert [account.discord_id for account in DiscordAccount.objects.all()] == [BEN.id]

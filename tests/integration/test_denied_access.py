@@ -1,4 +1,4 @@
-"""Whoever is signed in and asks for what is not theirs stands in the ledger, once a minute and address."""
+"""Denied requests of signed-in people are in the ledger, once per minute and URL."""
 
 import pytest
 from django.test import Client
@@ -49,7 +49,7 @@ def test_act_beyond_the_role_and_a_form_without_its_token_are_recorded_and_unkno
     assert client.get("/people/second-factor/").status_code == 403
     verdict = {"outcome": "approve", "fingerprint": "0" * 64, "reason": ""}
     assert client.post(f"{path}verdict/", verdict).status_code == 403
-    # The verdict has an entry of its own kind.
+    # A denied verdict has its own kind of entry.
     assert Entry.objects.of_action("verdict.refused").count() == 1
     (line,) = denied()
     assert (line.details["status"], line.details["actor"]) == ("403", "Max Weber")

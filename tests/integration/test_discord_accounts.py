@@ -1,4 +1,4 @@
-"""Who a person is on Discord: by a one-time link of the Discord account, confirmed by whoever signed in."""
+"""Linking Discord accounts: by a one-time link that the signed-in person confirms."""
 
 import re
 from functools import partial
@@ -84,7 +84,7 @@ def test_link_expires_by_use_time_or_too_many_requests(reviewer):
         with pytest.raises(PeopleError):
             link(reviewer, path)
         assert not DiscordAccount.objects.exists(), how
-    # One of several that are still good may be used.
+    # Any of several valid links may be used.
     first, _ = offered(), offered()
     assert link(reviewer, first).person == reviewer
 
@@ -108,7 +108,7 @@ def test_account_of_another_person_is_not_moved_and_the_link_stays_valid(signed_
     assert DiscordAccount.objects.get().person == second_reviewer
     DiscordAccount.objects.all().delete()
     assert link(reviewer, path).person == reviewer
-    # Linked again, only its name is new.
+    # Linking it again only updates its name.
     link(reviewer, offered(name="ana.ferreira"))
     assert DiscordAccount.objects.get().name == "ana.ferreira"
 

@@ -1,4 +1,4 @@
-"""Line 60 of the security list: what a Discord message of the desk tells, and that nothing in it acts."""
+"""Line 60 of the security list: what a Discord message of the desk contains, and that nothing in it acts."""
 
 import json
 import re
@@ -31,7 +31,7 @@ from tests.standin import multimail
 
 PINGS = "@everyone @here <@1> <@&2> <#3>"
 HOSTILE = f"{PINGS} **[x](https://evil.example)** https://evil.example `c` ||s|| <t:1> 1. > # \u202egpj\u200b"
-# No writing needs these, wherever they stand.
+# No writing system needs these characters.
 NEVER_SHOWN = re.compile("[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u2069\u3164\U000e0000\U000e0001]")
 anything = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(0xE000, 0xE100)]),
@@ -60,7 +60,7 @@ def test_text_of_others_is_shown_literally(text):
     read = unescape(shown)
     assert NEVER_SHOWN.search(read) is None
 
-    # Nothing of it is lost but what cannot be seen, and each end of line is a space.
+    # Only invisible characters are lost, and each line end is a space.
     def plain(words):
         return re.sub(r"[\s\ufffd]+", "", stripped(words))
 
@@ -71,7 +71,7 @@ def test_text_of_others_is_shown_literally(text):
 def test_invisible_characters_are_marked():
     for hidden in ("\u202e", "\u200b", "\u2066", "\u3164", "\u2028", "\U000e0041", "\ufe00", "\u180e", "\x07", "\x85"):
         assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
-    # Writing that needs its joiners keeps them.
+    # Joiners that a writing system needs are preserved.
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
 
 

@@ -1,4 +1,4 @@
-"""The doctor says in sentences what is stuck, why and what to do; also when PostgreSQL or Redis is down."""
+"""The doctor reports what is stuck, why and what to do, also when PostgreSQL or Redis is down."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def well(connection):
-    """A desk in which nothing is stuck."""
+    """A healthy desk."""
     Connection.objects.update(complete_as_of=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
         Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
@@ -42,7 +42,7 @@ def well(connection):
 
 @pytest.fixture
 def ask(capsys):
-    """Return a function that asks the doctor and returns the exit status and what was said."""
+    """Return a function that runs the doctor and returns its exit status and output."""
 
     def run():
         status = 0
@@ -77,7 +77,7 @@ def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(ask, 
 def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(ask, well, reviewer, admin):
     message = make_message(well, subject="Invoice 2207")
     decided(message, reviewer, state="unknown", explanation="MultiMail did not answer in time.")
-    # A subject is nothing that a terminal obeys.
+    # Control characters in a subject do not reach the terminal.
     overdue = make_message(well, subject="\x1b[2J\x07gone\u202e")
     Message.objects.filter(pk=overdue.pk).update(expires_at=Now() - timedelta(minutes=5))
     pull(actor=admin.actor(surface="web"), reason="A flood of refunds")
@@ -109,7 +109,7 @@ def test_doctor_reports_items_with_one_cause_once(ask, well, reviewer):
 
 
 def test_doctor_gives_a_new_desk_one_minute_before_it_complains(ask, well, reviewer, settings, tmp_path):
-    """All that was late when it began: it had been off for an hour."""
+    """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
     decided(make_message(well), reviewer, state="recorded", due_at=long_ago)
     decided(make_message(well), reviewer, reference="S", state="unknown", changed_at=long_ago)
@@ -118,12 +118,12 @@ def test_doctor_gives_a_new_desk_one_minute_before_it_complains(ask, well, revie
     Message.objects.update(held_at=long_ago)
     Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
     assert ask()[0] == 2
-    # Its workers were first seen less than a minute ago, one of them not yet.
+    # Its workers were first seen less than a minute ago, and one of them not yet.
     Tick.objects.all().delete()
     Tick.objects.create(job="approvals.tasks.sweep", period=3)
     status, output = ask()
     assert (status, "The desk began less than a minute ago" in output) == (0, True)
-    # What only a person can end is told at once.
+    # Items that need a person are reported at once.
     with rolled_back():
         Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
         assert ask()[0] == 2
@@ -182,7 +182,7 @@ def test_doctor_names_a_session_that_idles_in_a_transaction():
     with psycopg.connect(**database.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
         other.execute("SELECT 1")
         pid = other.info.backend_pid
-        # A minute is long; what is asked of PostgreSQL stays the same.
+        # Shorter timeouts; the queries to PostgreSQL stay the same.
         findings = list(checks._idle_transactions(longer_than=timedelta(0)))
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 
