@@ -182,7 +182,7 @@ def test_doctor_names_a_session_that_idles_in_a_transaction():
     with psycopg.connect(**database.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
         other.execute("SELECT 1")
         pid = other.info.backend_pid
-        # Shorter timeouts; the queries to PostgreSQL stay the same.
+        # No waiting for a minute; the query stays the same.
         findings = list(checks._idle_transactions(longer_than=timedelta(0)))
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 

@@ -1,4 +1,4 @@
-"""Attached files: fetched in the background, recognised by their bytes, shown harmlessly or refused, never a page."""
+"""Attachments: fetched in the background, recognised by their bytes, shown safely or refused, never as a page."""
 
 import hashlib
 from dataclasses import asdict
@@ -53,7 +53,7 @@ def gateway(connection, upstream):
 
 @pytest.fixture
 def enclose(gateway, upstream):
-    """Return a function that makes a held message with these files (name, content, type), fetched unless told."""
+    """Return a function that makes a held message with these files (name, content, type), fetched by default."""
 
     def make(*files, fetched=True):
         message = make_message(gateway, attachments=[attachment(*file) for file in files])
@@ -102,7 +102,7 @@ def test_file_is_fetched_once_shown_with_claimed_type_kind_and_hash_and_its_open
     calls = len(upstream.calls)
     assert (set(fetch_all(message)), len(upstream.calls)) == ({"not due"}, calls)
 
-    # What only fetches ahead opens nothing.
+    # A prefetch does not count as opening.
     view(desk, message, **{"Sec-Purpose": "prefetch"})
     desk.head(f"/queue/{message.public_id}/files/1/")
     assert ">2 parts unread</a>" in unread(desk, message)
@@ -205,7 +205,7 @@ def test_bytes_that_differ_from_the_fingerprint_are_shown_and_cannot_be_approved
     message = enclose(("a.txt", b"as said"), fetched=False)
     upstream.answers[path_of(message, "a.txt")] = (200, b"other!!")
     with rolled_back():
-        # Approved before they came: refused when it is carried out.
+        # Approved before the bytes arrived: refused when it is carried out.
         result = decide(message, reviewer)
         fetch_all(message)
         make_due()
@@ -228,7 +228,7 @@ def test_oversized_files_are_not_stored_and_other_oddities_are_named(desk, upstr
     message = enclose(*((name, bytes(size)) for name, size in sizes.items()), fetched=False)
     files = {one.name: one for one in message.files.all()}
     AttachedFile.objects.filter(name="hidden").update(size=10)
-    # Without a hash, only the size can differ, and that keeps nobody from deciding.
+    # Without a hash only the size can differ, and that does not block a decision.
     AttachedFile.objects.filter(name="size").update(sha256="", size=99)
     ends = [fetch_file(files[name].pk) for name in ("announced", "hidden", "at-limit", "size")]
     assert ends == ["too_large", "too_large", "fetched", "fetched"]
@@ -289,7 +289,7 @@ def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, enc
     for page in pages:
         assert ("<script>" in page, "<img" in page, "\u202e" in page) == (False, False, False)
         assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
-    # A picture stands inside a document that may load nothing.
+    # A picture is embedded in a document that may load nothing.
     answer = view(desk, message, 2)
     check_frame(answer)
     assert b'<img alt="a&quot;&gt;&lt;b&gt;.png" src="data:image/png;base64,' in answer.content

@@ -1,4 +1,4 @@
-"""Events for programs: what they tell at each level, the same body in every attempt, and what comes of each answer."""
+"""Events for programs: their content at each privacy level, one body in every attempt, and each response's outcome."""
 
 import json
 import logging
@@ -81,7 +81,7 @@ def try_out(destination, **limits):
 
 
 def tell(destination, message, action, **details):
-    """The delivery of an act, as it is planned."""
+    """The planned delivery of an action."""
     about = {"connection": message.connection_id, "message": message.public_id} if message else {}
     entry = record(action, actor=worker("sync"), details=details, **about)
     values = {"kind": "event", "message": message, "entry": entry.pk, "action": action}
@@ -89,7 +89,7 @@ def tell(destination, message, action, **details):
 
 
 def decided(message, reviewer, upstream, outcome, reason=""):
-    """Let a person decide, and MultiMail take it."""
+    """Decide as a person, and let MultiMail accept it."""
     upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
     word = "approved" if outcome == "approve" else "rejected"
     upstream.decides(200, status=word, decision=word)
@@ -100,7 +100,7 @@ def decided(message, reviewer, upstream, outcome, reason=""):
 
 
 def again(delivery):
-    """The same row, as the next worker finds it."""
+    """The same row, as the next worker reads it."""
     return Delivery.objects.get(pk=delivery.pk)
 
 
@@ -135,12 +135,12 @@ def test_event_sent_twice_has_the_same_id_and_body(message, inngest, receiver):
     delivery = tell(to_inngest(inngest.url), message, "message.sent")
     send_event(delivery, delivery.destination)
     request = again(delivery).request
-    # What is true by then changes nothing.
+    # Later changes of the message do not change the body.
     Message.objects.update(subject="Another")
     send_event(again(delivery), delivery.destination)
     assert again(delivery).request == request
     assert [json.loads(again(delivery).request)] == inngest.events
-    # Nor does a worker that broke off between the post and its note.
+    # Nor does a worker that died between the post and its record.
     hook = tell(to_webhook(receiver.url), message, "message.sent")
     receiver.status = 500
     for _ in range(2):
@@ -187,7 +187,7 @@ def test_webhook_verifies_with_standard_webhooks_and_an_action_has_one_id_everyw
     ):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(body, post.headers)
-    # One act has one id at every destination.
+    # One action has one id at every destination.
     about = {"kind": "event", "message": message, "entry": delivery.entry, "action": delivery.action}
     elsewhere = Delivery.objects.create(destination=to_webhook(receiver.url), **about)
     other = tell(delivery.destination, message, "message.delivered")
@@ -265,7 +265,7 @@ def test_each_response_of_a_program_has_its_outcome(message, receiver):
                 send_event(delivery, destination)
             assert (raised.type, raised.value.status) == (end, receiver.status), kind
             assert getattr(raised.value, "seconds", None) == (7.0 if receiver.status == 429 else None), kind
-            # A redirect is an answer, and nobody goes there.
+            # A redirect is a response and is not followed.
             assert len(receiver.posts) == 1
             tried = try_out(destination, within=60.0)
             assert (tried.accepted, tried.sentence[-1], KEY in tried.sentence) == (False, ".", False), kind
@@ -275,7 +275,7 @@ def test_inngest_is_retried_then_switched_off_and_its_key_is_stored_and_logged_n
     caplog.set_level(logging.INFO)
     destination = to_inngest(receiver.url)
     receiver.status = 503
-    # The library that speaks HTTP warns of such headers, and would name the whole address.
+    # The HTTP library warns about such headers and would log the whole address.
     receiver.headers = {"Odd": "x\r\nno header at all"}
     delivery = tell(destination, message, "message.sent")
     assert deliver(delivery_id=delivery.pk) == "postponed"

@@ -1,4 +1,4 @@
-"""Every address of the desk: what is asked for in odd ways, and what every answer carries, errors included."""
+"""Every URL of the desk: malformed input, and the headers of every response, errors included."""
 
 import re
 from urllib.parse import quote, urlencode
@@ -22,7 +22,7 @@ from tests.walk import (
 
 pytestmark = pytest.mark.django_db
 
-# Steps of signing in, opened by who has not begun.
+# Steps of signing in, opened before the first step.
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 
 
@@ -39,7 +39,7 @@ def test_public_addresses_are_open(client, signed_in):
     assert wrong == {}
 
 
-# Everything that an address of the desk can ask for, and the addresses that ask for something.
+# Every query parameter, and the URLs that have some.
 ASKED = (
     *("q", "to", "from", "by", "rule", "risk", "mailbox", "has", "started", "thread", "run", "alike", "tab", "order"),
     *("group", "after", "before", "action", "since", "decided", "view", "page", "open", "of", "mark", "next", "show"),
@@ -80,7 +80,7 @@ def test_static_files_have_security_headers_too(client):
     check_headers(answer, is_static=True)
 
 
-# By status: its title, and how somebody comes to see it. That of 503 belongs to the faults: PostgreSQL has to be away.
+# By status: the title, and how to get it. 503 is tested with the faults, because PostgreSQL has to be down.
 WRONG = {
     400: ("This request cannot be read", lambda client, path: client.get(path, headers={"Host": "evil.example"})),
     403: ("This form is too old", lambda client, path: client.post(f"{path}verdict/")),

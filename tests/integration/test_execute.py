@@ -65,14 +65,14 @@ def decision(message, reviewer):
 
 
 def run(decision, **fields):
-    """Carry it out, with these fields of its row; return the state it ended in."""
+    """Carry the decision out with these fields; return its final state."""
     if fields:
         Decision.objects.filter(pk=decision.pk).update(**fields)
     return run_decision(decision_id=decision.pk)
 
 
 def is_our_gateway(is_ours):
-    """Our gateway is asked for one message by id, hosted MultiMail for everything that it holds."""
+    """Our gateway is asked for one message by id, hosted MultiMail for its whole pending list."""
     Connection.objects.update(is_our_gateway=is_ours)
 
 
@@ -115,7 +115,7 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
 
 
 def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstream):
-    # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
+    # Our gateway is asked for one message, where a 404 is a valid response; the list is read at hosted MultiMail.
     client = Client(base_url=upstream.url, key="mm_live_oversight")
     unread = dict.fromkeys((409, 422, 500, 503), errors.NotSent) | dict.fromkeys((401, 403), errors.KeyRefused)
     for is_ours, ends in ((True, unread), (False, unread | {404: errors.NotSent})):
@@ -132,7 +132,7 @@ def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstre
         with rolled_back():
             assert run(decision) == "recorded", status
             assert (Message.objects.get().state, Decision.objects.get().may_have_left) == ("held", False)
-            # A key that may not even read is as good as none.
+            # A key that may not even read is useless.
             assert ("The key was revoked." in Connection.objects.get().paused_because) == bool(paused)
             assert Entry.objects.of_action("connection.paused").count() == paused
 
@@ -142,19 +142,19 @@ def test_unreadable_pending_list_never_ends_a_decision(message, decision, upstre
         with rolled_back():
             assert run(decision) == "recorded"
             assert "could not be read whole" in Decision.objects.get().explanation
-    # A message can slip from one page to the other while a list is read.
+    # A message can move between pages while a list is read.
     other = [pending_row("01OTHER")]
     upstream.pages = {"": {"pending": other, "cursor": "2"}, "2": {"pending": other, "cursor": None}}
     assert run(decision) == "recorded"
     assert upstream.decisions == []
 
 
-# How the decision ends by an answer to its only call, and to one where an earlier call may have left.
+# The final state by response: for the only call, and after an earlier call that may have been received.
 SENT = {"status": "sent", "decision": "approved"}
 ANSWERS = [
     (200, SENT, "applied", "applied"),
     (409, SENT | {"reason": OURS}, "applied", "applied"),
-    # Decided before our only call, and nothing says that it was by this decision.
+    # Decided before our only call, and nothing shows that this decision did it.
     (409, SENT, "superseded", "applied"),
     (409, SENT | {"decided_by": "Ben"}, "superseded", "superseded"),
     (409, SENT | {"reason": "[countersign:0123456789]"}, "superseded", "superseded"),
@@ -162,7 +162,7 @@ ANSWERS = [
     (409, {"status": "cancelled", "decision": None}, "superseded", "superseded"),
     (409, {"status": "cancelled", "decision": "approved", "reason": OURS}, "applied", "applied"),
 ]
-# What answers that tell no decision do to it.
+# The effect of responses without a decision.
 EVENTS = [
     (409, {"status": "sent", "decision": "teleported"}, "doubt", "doubt"),
     (409, {"status": "pending_send_approval", "code": "read_only"}, "refuse", "withdraw"),
@@ -172,7 +172,7 @@ EVENTS = [
     (400, {}, "refuse", "withdraw"),
     (401, {}, "postpone", "postpone"),
     (403, {}, "refuse", "withdraw"),
-    # Not known there any more: with an earlier call that may have left, that proves nothing.
+    # Unknown upstream: after an earlier call that may have been received, that proves nothing.
     (404, {}, "refuse", "doubt"),
     (422, {}, "refuse", "withdraw"),
     (429, {}, "postpone", "postpone"),
@@ -182,7 +182,7 @@ EVENTS = [
 
 
 def call(url):
-    """Call for a decision as a worker does; return the answer or the error, and how often the last word was asked."""
+    """Call for a decision as a worker does; return the response or error, and the number of last checks."""
     asked, client = [], Client(base_url=url, key="mm_live_oversight")
     decided = {"email_id": "01E", "action": "approve", "reason": "", "decided_by": "", "expected_fingerprint": None}
     try:
@@ -193,7 +193,7 @@ def call(url):
 
 
 def test_response_without_a_decision_refuses_postpones_or_leaves_it_unconfirmed(upstream):
-    # The last word is asked after the connection is there: where none is made, nothing may have left.
+    # The last check comes after connecting: without a connection nothing can have been sent.
     answer, asked = call("http://127.0.0.1:1")
     assert (type(answer), asked, event_for(answer, had_left=False)) == (errors.NotSent, 0, "postpone")
     wrong = []
@@ -221,7 +221,7 @@ def test_response_with_a_decision_ends_this_one_as_applied_or_superseded(decisio
                 else:
                     end = end_with_success(attempt, answer)
                 found = (end.state, end.may_have_left, Verdict.objects.get().live)
-            # A later call does not take back what an earlier one left in doubt.
+            # A later call does not settle what an earlier one left unconfirmed.
             if found != (state, had_left or status == 200, state == "applied"):
                 wrong.append((status, body, had_left, found))
     assert wrong == []
@@ -235,7 +235,7 @@ def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstr
                 assert run(decision, attempt=int(left), may_have_left=left) == state, (status, left)
                 assert Decision.objects.get().may_have_left
                 assert Verdict.objects.get().live == (state == "unknown")
-    # A key that may not decide pauses the connection.
+    # A key without the oversight scope pauses the connection.
     upstream.decides(401, error="The key was revoked.")
     assert run(decision) == "recorded"
     connection.refresh_from_db()
@@ -248,7 +248,7 @@ def test_message_missing_from_a_read_was_decided_elsewhere_unless_our_call_may_h
     for is_ours, upstream_fields, left, state, mirrored in (
         (True, SENT | {"reason": OURS}, False, "applied", "held"),
         (True, {"status": "rejected", "decision": "rejected"}, False, "superseded", "held"),
-        # Nothing says why.
+        # The reason is unknown.
         (True, {}, False, "superseded", "gone"),
         (False, {}, False, "superseded", "gone"),
         (False, {}, True, "unknown", "held"),
@@ -266,7 +266,7 @@ def test_message_assumed_gone_is_held_again_when_a_read_lists_it(client, message
     run(decision)
     assert Message.objects.get().state == "gone"
     assert Entry.objects.of_message(message.public_id).of_action("message.gone").get().connection == connection.pk
-    # A webhook that comes late does not open it again, a read does.
+    # A late webhook does not reopen it, but a read does.
     post_event(client, connection, event_body(email_id=message.upstream_id))
     assert Message.objects.get().state == "gone"
     for is_ours in (True, False):
@@ -281,7 +281,7 @@ def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, revi
     is_our_gateway(False)
     assert carry_out(message, reviewer) == "applied"
     upstream.holds()
-    # Absence says nothing while our own call may be its cause.
+    # Absence proves nothing while our own call may be its cause.
     for outcome, ended, state in (
         ("approve", "applied", "approved"),
         ("reject", "applied", "rejected"),
@@ -334,7 +334,7 @@ def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_
     for left, end in ((False, "superseded"), (True, "applied")):
         with rolled_back():
             assert end_with_error(copy(attempt), shortened, had_left=left).state == end
-    # The row moved on while our only call was made.
+    # The row changed while our only call was made.
     for moved in ("withdrawn", "unknown"):
         with rolled_back():
             Decision.objects.update(state=moved)
@@ -376,7 +376,7 @@ def test_permission_and_content_are_checked_again_before_the_call(message, decis
 
 @pytest.fixture
 def hosted(upstream):
-    """A message of which hosted MultiMail shows neither bcc nor attachments."""
+    """A message whose bcc and attachments hosted MultiMail does not show."""
     upstream.headers = {}
     connection = make_connection(api_url=upstream.url, is_our_gateway=False)
     message = make_message(connection, hydrated=False)
@@ -388,7 +388,7 @@ def hosted(upstream):
 
 
 def bare(message, *without, **fields):
-    """Return a row of hosted MultiMail's list, which lacks some fields."""
+    """Return a row of hosted MultiMail's list, without some fields."""
     row = pending_row(message.upstream_id, **fields)
     return {name: value for name, value in row.items() if name not in ("bcc", "attachments", *without)}
 
@@ -407,12 +407,12 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
         return "applied"
 
     rows = [
-        # What both show is the same; the reviewer was told that the rest is not visible.
+        # The fields that both show are equal; the reviewer saw that the rest is not visible.
         (bare(hosted, "cc", "from_name"), "applied"),
         (bare(hosted) | {"bcc": []}, "applied"),
         (bare(hosted, subject="Another"), "refused"),
         (bare(hosted, "cc", to_addresses=["eve@evil.example"]), "refused"),
-        # What nobody could read does not leave when the list shows it later.
+        # Content that nobody could read is not sent when the list shows it later.
         (bare(hosted) | {"bcc": ["eve@evil.example"]}, "refused"),
         (bare(hosted) | {"attachments": ["x.pdf"]}, "refused"),
         (bare(hosted, "markdown"), "recorded"),
@@ -493,7 +493,7 @@ def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_ag
             assert (row.state, row.lease_until) == (state, None)
             assert row.explanation == "The worker that carried it out stopped answering."
 
-    # The late answer of an attempt that was given up counts for it, and never for a newer one.
+    # The late response of an abandoned attempt counts for that attempt, never for a newer one.
     Decision.objects.update(attempt=2, may_have_left=True, lease_until=over)
     zombie = Decision.objects.select_related("message__connection").get()
     zombie.attempt = 1
@@ -564,7 +564,7 @@ def test_decision_on_an_already_sent_message_makes_no_call_and_is_not_announced_
         with rolled_back():
             Message.objects.update(state=state, upstream_reason=reason)
             assert run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
-            # What was read before it went out again says nothing any more.
+            # A read from before the second call is outdated.
             assert Decision.objects.get().seen_held == 0
             Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
             assert resolve(decision_id=decision.pk) == end, (state, reason)

@@ -1,4 +1,4 @@
-"""Past its expiry a message is rejected by rule and never sent; what decides is the database's clock."""
+"""A message past its expiry is rejected by rule and never sent, by the database's clock."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def message(upstream):
-    """A message whose time is over."""
+    """A message past its expiry."""
     message = make_message(make_connection(api_url=upstream.url))
     Message.objects.update(expires_at=Now() - timedelta(minutes=1))
     upstream.holds(pending_row(message.upstream_id))
@@ -41,7 +41,7 @@ def run():
 
 
 def approved(message, person, **fields):
-    """An approval of the time when it was in time, with these fields; it is over now."""
+    """An approval from before the expiry, with these fields; the message has expired since."""
     Message.objects.update(expires_at=None)
     decision = decide(message, person).decision
     Decision.objects.filter(pk=decision.pk).update(**fields or {"due_at": Now()})
@@ -58,7 +58,7 @@ def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_t
     decision = Decision.objects.get()
     assert (decision.outcome, decision.rule, decision.given_by) == ("reject", "expiry", None)
     assert expire_due() == 0
-    # Nobody takes the rule's decision back.
+    # Nobody can undo the rule's decision.
     for act in (undo_decision, withdraw_decision):
         with pytest.raises(VerdictNotAllowed, match="rule"):
             act(message=message.public_id, actor=reviewer.actor(surface="web"))
@@ -146,7 +146,7 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     # It can be rejected.
     with rolled_back():
         assert decide(message, reviewer, "reject").decision.state == "recorded"
-    # Approved in time, but the worker comes late; then sent again by somebody who does not know that either.
+    # Approved in time, but the worker is late; then sent again by somebody who does not know that.
     approved(message, reviewer)
     assert run() == "refused"
     Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
@@ -168,13 +168,13 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
     Mailbox.objects.update(expire_after=timedelta(hours=1))
     at, unread, minutes = clock(), make_message(connection, hydrated=False), timedelta(minutes=1)
     for received, sent_at, held, expected in (
-        # MultiMail's word counts, however slow this host's clock.
+        # MultiMail's time counts, however slow this host's clock.
         (at - 10 * minutes, None, at - 70 * minutes, 50 * minutes),
-        # Without it the first sight counts, by the database's clock.
+        # Without it the time of the first read counts, by the database's clock.
         (None, None, at - 60 * minutes, 60 * minutes),
         # It was never held in the future.
         (at + 300 * minutes, None, at, 60 * minutes),
-        # One that waited for its time before it was held does not expire at once.
+        # A message that was scheduled before it was held does not expire at once.
         (at - timedelta(days=3), at - 5 * minutes, at - timedelta(days=3), 55 * minutes),
     ):
         with rolled_back():
@@ -185,7 +185,7 @@ def test_expiry_counts_from_the_hold_time_and_not_by_the_host_clock(connection):
                 send_at=sent_at.isoformat() if sent_at else None,
             )  # fmt: skip
             assert abs(Message.objects.get().expires_at - at - expected) < 5 * minutes, expected
-    # It stays when the content changes.
+    # It does not change with the content.
     message = show_row(unread, received_at=at.isoformat())
     before = Message.objects.get().expires_at
     show_row(message, subject="Another", received_at=(at + 180 * minutes).isoformat())

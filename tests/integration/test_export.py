@@ -1,4 +1,4 @@
-"""Taking history out: who may, what stands in the file, what the ledger tells of it, and how it ends."""
+"""Exports: who may, the content of the file, their ledger entries, and how they end."""
 
 import csv
 import hashlib
@@ -39,7 +39,7 @@ PATH = "/audit/export/"
 
 
 def post_export(client, query="", **fields):
-    """Ask for an export on its page; return its row."""
+    """Request an export on its page; return its row."""
     answer = client.post(f"{PATH}?{query}", {"format": "jsonl", "details": "on", **fields})
     assert answer.status_code == 302, answer.content.decode()
     return Export.objects.get(pk=answer["Location"].split("/")[3])
@@ -50,13 +50,13 @@ def take(client, export):
 
 
 def begin(person, query="action=message.opened", name="jsonl"):
-    """Ask for an export by its command."""
+    """Request an export by the command."""
     actor = person.actor(surface="web")
     return begin_export(actor=actor, filters=Filters.from_query(query), wanted=FORMATS[name])
 
 
 def hand_out(person, export):
-    """Return the parts of an export as a server asks for them."""
+    """Return the chunks of an export as a server reads them."""
     return Download(start_export(export.pk), actor=person.actor(surface="web"), stays=lambda: True)
 
 
@@ -69,7 +69,7 @@ def ids(text):
 
 
 def rows_of(text):
-    """The rows of a CSV file, behind its mark."""
+    """The rows of a CSV file, after its byte order mark."""
     return list(csv.DictReader(io.StringIO(text[1:], newline=""), strict=True))
 
 
@@ -95,7 +95,7 @@ def test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_o
     page = client.get(reverse("export-one", args=[export.pk])).content.decode()
     assert (export.sha256 in page, "hx-trigger" in page) == (True, False)
     assert take(client, export)["Location"] == reverse("export-one", args=[export.pk])
-    # For nobody but who asked for it.
+    # Only for its owner.
     signed_in(admin)
     for method, name in ((client.get, "export-file"), (client.get, "export-one"), (client.post, "export-again")):
         assert method(reverse(name, args=[export.pk])).status_code == 404, name
@@ -108,7 +108,7 @@ def test_filter_and_visible_scope_decide_what_is_exported(connection):
     export = begin(admin, "action=message.held&before=1&since=today")
     rows = [json.loads(line) for line in b"".join(hand_out(admin, export)).splitlines()]
     assert {(row["action"], row["message"]) for row in rows} == {("message.held", str(held.public_id))}
-    # As moments: “today” would be another day tomorrow.
+    # As absolute times: “today” would be another day tomorrow.
     assert ("before" in export.query, "today" in export.query) == (False, False)
 
 
@@ -153,7 +153,7 @@ def test_no_cell_of_an_export_is_a_formula(auditor):
     for row in rows:
         for cell in row.values():
             assert not cell.lstrip("\u00a0\u3000\ufeff\u200b \t\r\n").startswith(FORMULA), cell
-    # What a spreadsheet takes for text is what was recorded.
+    # A spreadsheet reads the recorded value as text.
     assert [row["subject"].removeprefix("'") for row in rows[:4]] == HOSTILE[:4]
     assert json.loads(rows[0]["details"]) == {"other": "=1+1"}
     assert {harmless(text) for text in ("Dana", "a=b", "")} == {"Dana", "a=b", ""}
@@ -182,7 +182,7 @@ def test_entries_added_during_an_export_are_not_in_it(auditor, monkeypatch):
     monkeypatch.setattr(download, "AT_ONCE", 3)
     made = [entry.pk for entry in append(8)]
     export = begin(auditor)
-    # Written after it was asked for, and while it runs.
+    # Written after the request, and while it runs.
     as_superuser("UPDATE audit_export SET snapshot = %s", [f"{made[-1]} {made[-1] + 1_000} 3:3:"])
     append(2)
     parts = hand_out(auditor, export)
@@ -192,12 +192,12 @@ def test_entries_added_during_an_export_are_not_in_it(auditor, monkeypatch):
 
 
 def test_entries_from_before_a_restore_are_exported(auditor):
-    # Another cluster counted its transactions further than this one has come.
+    # The transaction ids of another cluster are higher than this one's.
     old = append(2)
     as_superuser("UPDATE audit_entry SET xid = (900000000 + id)::text::xid8")
     cut = take_cut()
     assert cut.after_id == old[-1].pk
-    # It is read as it was written.
+    # It is exported as it was written.
     assert Cut.read(str(cut)) == cut
     assert ids(whole(auditor)) == [one.pk for one in old]
 
@@ -216,7 +216,7 @@ def test_export_stops_when_its_owner_loses_the_right(signed_in, auditor, monkeyp
             got = [next(parts), next(parts)]
             end()
             *rows, last = (b"".join([*got, *parts])).decode().splitlines()
-            # Nobody takes the file for a whole one.
+            # The file cannot be mistaken for a complete one.
             assert (len(rows), set(json.loads(last))) == (2, {"broken_off"})
             ((_, broken),) = recorded("ledger.export_broken_off")
             assert (broken["handed_out"], broken["reason"]) == ("2", download.NO_LONGER)
@@ -232,7 +232,7 @@ def test_closed_download_cancels_the_export_and_can_be_restarted(signed_in, audi
     answer = take(client, export)
     for _ in range(parts_read):
         next(iter(answer))
-    # What a server does whose reader is gone, but for ending the request.
+    # As a server does when its client is gone, except for ending the request.
     for close in answer._resource_closers:
         close()
     export.refresh_from_db()
@@ -269,7 +269,7 @@ def test_one_export_per_person_and_two_in_total_run_at_once(signed_in, auditor, 
     other = Export.objects.create(person=9_999, **running)
     with pytest.raises(NotExported, match="no more at once"):
         start_export(mine.pk)
-    # One that has lost its process holds no place.
+    # An export whose process died does not count.
     Export.objects.filter(pk=other.pk).update(changed_at=Now() - timedelta(minutes=6))
     assert start_export(mine.pk) == mine
     ((who, lost),) = recorded("ledger.export_broken_off")
@@ -312,7 +312,7 @@ filters = st.fixed_dictionaries(
 
 
 def shown(client, query):
-    """Walk through all pages of the ledger for programs, from the newest; a page that was asked for is left out."""
+    """Read all JSON pages of the ledger from the newest, without the entries of these requests."""
     rows, address = [], f"/audit/?{urlencode(query)}&format=json"
     while address:
         page = client.get(address).json()
@@ -323,7 +323,7 @@ def shown(client, query):
 
 @pytest.mark.slow
 def test_file_equals_the_pages_for_random_filters(signed_in, auditor, monkeypatch):
-    # Many pages and many batches of little.
+    # Small pages and small batches.
     monkeypatch.setattr("audit.search.results.PAGE", 15)
     monkeypatch.setattr(download, "AT_ONCE", 5)
     connections = [make_connection("one"), make_connection("two")]
@@ -331,7 +331,7 @@ def test_file_equals_the_pages_for_random_filters(signed_in, auditor, monkeypatc
     of_one = make_person("paula@yourteam.example", "Paula", "auditor", connection=connections[0])
     names, counts = {"1": "Ana Ferreira", "2": "Ben Okafor"}, []
 
-    # Not made smaller: each example adds to the ledger of those before.
+    # No shrinking, because each example adds to the ledger of those before.
     @settings(max_examples=settings.default.max_examples // 5, phases=[Phase.generate])
     @given(st.lists(acts, min_size=6, max_size=12), filters)
     def compare(made, asked):
@@ -358,7 +358,7 @@ def test_file_equals_the_pages_for_random_filters(signed_in, auditor, monkeypatc
 
 @pytest.mark.django_db(transaction=True)
 def test_action_that_commits_after_the_request_is_not_exported(auditor):
-    """Its number is smaller than others' that are in the file, and its row there before the file is read."""
+    """Its number is lower than others in the file, and its row exists before the file is read."""
     began, may_end = threading.Event(), threading.Event()
 
     def act():

@@ -1,4 +1,4 @@
-"""Every page says as of when the queue is complete, and why it is not; what was never read is never green."""
+"""Every page shows when the queue was last complete, and why it is stale; an unread connection is never green."""
 
 from datetime import timedelta
 

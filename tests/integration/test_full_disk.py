@@ -28,7 +28,7 @@ from launcher.supervisor import Supervisor
 from people.sign_in.sessions import IDLE
 from tests.factories import event_body, make_message, post_event
 
-# A file system without any room, on every Linux; and a file to which nothing can be written.
+# A file system without free space, on every Linux; and a file that cannot be written.
 NO_ROOM, FULL = Path("/proc"), Path("/dev/full")
 _REFUSE = """
 CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -45,7 +45,7 @@ END $$;
 
 @pytest.fixture
 def full(monkeypatch):
-    """Return a function from which on PostgreSQL refuses every write as it does on a full disk."""
+    """Return a function that makes PostgreSQL refuse every write, as on a full disk."""
 
     def fill():
         monkeypatch.setattr(settings, "DATA_DIR", NO_ROOM)
@@ -60,9 +60,9 @@ def test_pages_that_store_nothing_work_on_a_full_disk_and_others_explain_the_fai
     seen, other = make_message(connection), make_message(connection)
     client = Client(raise_request_exception=False)
     client.force_login(reviewer, backend="people.sign_in.backend.PersonBackend")
-    # Opened before: that it is read is in the ledger already.
+    # Opened before, so its opening is already in the ledger.
     client.get(f"/queue/{seen.public_id}/")
-    # Due to be noted as in use.
+    # The session's last use is due to be stored.
     Session.objects.update(expire_date=timezone.now() - timedelta(minutes=30) + IDLE)
     full()
     for path in ("/", "/queue/", f"/queue/{seen.public_id}/", "/queue/?tab=sent", "/connections/", "/attention/"):
@@ -160,7 +160,7 @@ def test_launcher_continues_while_nothing_can_be_written_and_catches_up(tmp_path
 
 def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(disk, "LEAST_FREE", 2**63)
-    # What a run before this one left; of the process that it names somebody else's may have come.
+    # Left by an earlier run; its process id may belong to another program now.
     (tmp_path / "run.json").write_text('{"pid": 1}')
     waiting = supervisor_of(tmp_path, lambda: True, lambda: True)
     with pytest.raises(StopRequested):
@@ -171,7 +171,7 @@ def test_start_on_a_full_disk_waits_for_free_space(tmp_path, monkeypatch, capsys
 
 
 def test_redis_preserves_its_data_on_a_full_disk_and_otherwise_moves_unreadable_data_aside(tmp_path, monkeypatch):
-    # It was once before that its data could not be read.
+    # Its data was unreadable once before.
     (tmp_path / "redis.damaged").mkdir()
     data = tmp_path / "redis"
     data.mkdir()

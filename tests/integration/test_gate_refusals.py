@@ -1,4 +1,4 @@
-"""What the gate refused: read once each, shown to whom it concerns, allowed in one press by those who may."""
+"""Refusals at the gate: read once each, shown in the visible scope, and allowed with one click by admins."""
 
 import json
 import re
@@ -80,7 +80,7 @@ def test_refusal_at_the_gate_is_stored_once_with_one_ledger_entry(gateway, upstr
     assert (second.refused, second.mailbox) == (["b@x.example"], gateway.mailboxes.get())
     assert [one.detail.fields["refused"] for one in refusal_entries().order_by("pk")] == [DANA, "b@x.example"]
     assert upstream.keys == ["mm_live_oversight"] * 2
-    # Rows of odd form are kept as far as they say something.
+    # Malformed rows are stored as far as they are readable.
     odd = {"id": 7, "refused_recipients": "x", "recipients": None, "metadata": [1], "created_at": "soon"}
     serve_refusals(upstream, odd, {"no": "id"}, "nonsense")
     assert read_refusals(connection_id=gateway.pk) == "1 read"
@@ -190,7 +190,7 @@ def test_pages_list_each_refusal_once_with_the_same_number_of_queries(signed_in,
         url = f"/allowlists/refusals/{following[1]}" if following else ""
     assert len(seen) > 1
     assert sorted(one for page in seen for one in page) == sorted(f"d{number}" for number in range(60))
-    # A page of fifty asks no more than one of a few.
+    # A page of fifty needs no more queries than a short one.
     assert costs[0] <= costs[-1]
 
 
@@ -215,7 +215,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     assert passing(admin, Change(put=(WantedEntry("unrelated.example"),))) == []
     shown = signed_in(admin).post("/allowlists/all/restriction/preview/", {"lines": "x.example"})
     assert "1 fewer would have been refused" in text_of(shown)
-    # What passes by now is not counted again.
+    # Recipients that are allowed by now are not counted.
     changed(admin, "x.example")
     assert passing(admin, Change(put=(WantedEntry("dana@x.example"),))) == []
 

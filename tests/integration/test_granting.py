@@ -1,4 +1,4 @@
-"""Giving and taking roles: as far as one's own reach, never upward for oneself, and never the last admin."""
+"""Granting and revoking roles: within the own scope, never more for oneself, and never the last admin."""
 
 from functools import partial
 
@@ -72,7 +72,7 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     assert recorded()["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
     assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
-    # What is there already is no change, and what is no role or no place is said at the form.
+    # An existing role is no change, and an invalid role or scope is a form error.
     entries = Entry.objects.count()
     assert (give(admin, reviewer), Entry.objects.count()) == (False, entries)
     for fields in (
@@ -118,7 +118,7 @@ def test_own_role_can_be_dropped_if_another_admin_is_left(signed_in, admin, keep
         give(admin, admin)
     client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
     otto, grant = make_person("otto@yourteam.example", "Otto", "admin"), {"grant": admin.grants.get().pk}
-    # One who is deactivated does not count as left.
+    # A deactivated admin does not count.
     Person.objects.filter(pk=otto.pk).update(is_active=False)
     answer = client.post(remove, grant)
     assert (answer.status_code, "the last admin of everything" in answer.content.decode()) == (409, True)
@@ -140,7 +140,7 @@ def test_mailbox_admin_grants_only_there_and_not_to_people_with_wider_roles(keep
     for target in (GrantTarget(), targets[f"connection-{connection.pk}"]):
         with pytest.raises(NotYours):
             give(keeper, nia, Role.REVIEWER, target)
-    # An admin of a connection gives and takes for its mailboxes.
+    # An admin of a connection grants and revokes for its mailboxes.
     noa = make_person("noa@yourteam.example", "Noa", "reviewer", connection=connection)
     assert give(cora, noa, Role.REVIEWER, here)
     assert take_from(cora, noa, noa.grants.get(mailbox=None))
@@ -160,7 +160,7 @@ def test_mailbox_admin_revokes_the_role_there_of_somebody_who_also_works_elsewhe
     with pytest.raises(NotYours):
         take_from(keeper, nia, far)
     answer = client.post(f"/people/{nia.pk}/roles/remove/", {"grant": nia.grants.get(mailbox=mailbox).pk})
-    # They are out of the admin's sight by it.
+    # The admin cannot see the person any more.
     assert (answer.status_code, answer["Location"]) == (302, "/people/")
     assert list(nia.grants.all()) == [far]
 

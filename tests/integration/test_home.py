@@ -1,4 +1,4 @@
-"""The home page: what waits and for how long, who decides, what was caught and refused; for what one may see."""
+"""The home page: waiting times, decisions, findings and refusals within the visible scope."""
 
 import re
 from datetime import timedelta
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 
 def panels(person):
-    """The cards by name, without the page around them."""
+    """The cards by name, without the rest of the page."""
     return {one.name: one for one in overview_of(person.actor(surface="web"), now=timezone.now())}
 
 
@@ -83,7 +83,7 @@ def test_time_to_decision_is_shown_by_day_with_median_and_95th_percentile(review
     ((day, *row),) = card.rows
     assert row == ["5", "30 s", "54 min"]
     assert f"{day}: median 30 s, 95th percentile 54 min" in card.summary
-    # What is held again in the future has waited for no time.
+    # A message with a hold time in the future has not waited yet.
     Message.objects.update(held_at=F("held_at") + timedelta(days=2))
     assert rows(reviewer)["times"][0][2] == "0 s"
     monkeypatch.setattr(figures, "MOST", 2)
@@ -103,7 +103,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(rev
     assert found["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No rule saw anything", "1", "0"),
     ]  # fmt: skip
-    # Beyond the bars they are counted together.
+    # The rest is counted in one row.
     Message.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
     caught = rows(reviewer)["caught"]
     assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
@@ -120,7 +120,7 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
     Message.objects.filter(pk=late.pk).update(expires_at=Now() - timedelta(minutes=1))
     decide(first, second_reviewer)
     for message in (shown, late, first):
-        # With what was on the page before any of this.
+        # Including what was on the page before.
         decided = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
         actor = reviewer.actor(surface="web")
         with pytest.raises(DeskError) as refused:
@@ -137,7 +137,7 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
     refused = dict(rows(reviewer)["refused"])
     assert int(refused.pop("Kept by the kill switch now")) >= 1
     assert refused == {"Changed after it was read": "2", "Its time was over": "2", "Somebody else was first": "1"}
-    # What the rule rejected is no person's decision.
+    # A rejection by rule is no person's decision.
     assert [row for row in rows(reviewer)["caught"] if row[1] != "0"] == []
 
 

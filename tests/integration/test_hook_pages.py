@@ -1,4 +1,4 @@
-"""The pages of webhooks, on the real gateway: registering, the secret that is shown once, tests, the log, replay."""
+"""The webhook pages, on the real gateway: registering, the secret shown once, tests, the log, replay."""
 
 import re
 from html import unescape
@@ -30,7 +30,7 @@ def recorded():
 
 
 def register(client, account, **fields):
-    """Post the form, with the ticket of one that was opened for it."""
+    """Post the form with a fresh ticket."""
     return client.post(f"/webhooks/{account.connection.pk}/add/", {**WANTED, "ticket": uuid4().hex, **fields})
 
 
@@ -45,7 +45,7 @@ def hook(account):
 
 @pytest.fixture
 def own_hook(account):
-    """The one by which the desk hears."""
+    """The desk's own webhook."""
     url = f"https://desk.example.org/webhooks/multimail/{account.connection.webhook_id}/"
     return account.world.listen("oversight.pending", url=url)
 
@@ -85,7 +85,7 @@ def test_invalid_webhook_is_refused_with_a_sentence_and_without_its_secret(signe
     client, secret = signed_in(admin), "my own good secret"
     answer = register(client, account, events=[], secret=secret)
     assert (answer.status_code, "Tick at least one" in text_of(answer)) == (422, True)
-    # MultiMail's own refusal is told like one of the form.
+    # A refusal by MultiMail is shown like a form error.
     refused = register(client, account, secret=secret, url="https://10.0.0.1/x")
     assert (refused.status_code, "private address" in text_of(refused)) == (422, True)
     assert [page for page in (answer, refused) if secret in page.content.decode()] == []
@@ -106,7 +106,7 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(signed_in, ad
     for name in ("dana@northwind.example", "support@acme.example"):
         assert f'"to": "{name}"' in shown, "text, also in the event that has a list where it is asked for alone"
     assert "It is sent once, as email.decided." in shown
-    # As typed, once more, where something is wrong.
+    # The input is preserved if something is wrong.
     again = register(client, account, url="", events=["email.decided"]).content.decode()
     assert re.search(r'value="email.decided"\s+checked', again)
     Connection.objects.update(is_our_gateway=False)
@@ -131,7 +131,7 @@ def test_log_shows_status_attempts_and_response_and_a_finished_delivery_can_be_r
     page = text_of(answer)
     for words in ("4 attempts, answered 503", "It answered 503.", "failed", "pending"):
         assert words in page, words
-    # What is still on its way cannot be sent again.
+    # An unfinished delivery cannot be resent.
     assert answer.content.decode().count("/replay/") == 1
     refused = client.post(path_of(account, hook, f"sent/{on_its_way.pk}/replay/"))
     assert (refused.status_code, "still on its way" in text_of(refused)) == (422, True)
@@ -151,7 +151,7 @@ def test_new_secret_is_shown_once_and_the_old_one_stays_valid(signed_in, admin, 
     once, again = hook.secret, client.post(path_of(account, hook, "rotate/"), fields)
     hook.refresh_from_db()
     assert (again.status_code, hook.secret) == (409, once)
-    # The secret of the desk's own is not changed here.
+    # The secret of the desk's own webhook is not changed here.
     answer = client.post(path_of(account, own_hook, "rotate/"), fields | {"ticket": uuid4().hex})
     own_hook.refresh_from_db()
     assert (answer.status_code, own_hook.secret) == (422, "whsec_geheim")
@@ -167,7 +167,7 @@ def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_after_a_warning(
     assert (URL in page, "oversight.pending" in page, page.count("this desk")) == (True, True, 1)
     assert "whsec_geheim" not in page
     assert "has no admin key here" in other
-    # Although the answer was lost: that is found out by reading.
+    # Although the response was lost: a read finds out.
     account.gateway.lost.add(("DELETE", f"/webhooks/{hook.pk}"))
     assert client.post(path_of(account, hook, "delete/")).status_code == 302
     assert recorded()[-1] == "hook.deleted"

@@ -1,4 +1,4 @@
-"""A function of Inngest's own package that waits for the decision, and our event that wakes it."""
+"""A function of Inngest's own package that waits for the decision, and our event that resumes it."""
 
 import contextlib
 import re
@@ -26,12 +26,12 @@ def server():
 
 @contextlib.contextmanager
 def serving(client, functions):
-    """The package's own endpoint, in an app as its users write them."""
-    # Not at the top: every test process imports this file to collect it, and few run its tests.
+    """The package's own endpoint, in a typical app."""
+    # Not at the top: every test process imports this file for collection, and few run its tests.
     import flask
 
     with warnings.catch_warnings():
-        # The package is not yet as pydantic wants it.
+        # The package uses deprecated pydantic features.
         warnings.simplefilter("ignore", DeprecationWarning)
         import inngest.flask
 
@@ -49,7 +49,7 @@ def serving(client, functions):
 
 @pytest.fixture(scope="module")
 def app(server):
-    """The function of the documentation, as it stands there."""
+    """The function from the documentation."""
     section = (ROOT / "docs" / "bot-developers.md").read_text().partition("## Events to Inngest\n")[2]
     found = re.search(r"```python\n(.*?)```", section, re.S)
     with pytest.MonkeyPatch.context() as patched:

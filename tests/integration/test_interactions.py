@@ -1,4 +1,4 @@
-"""Deciding from Discord: what is signed counts once, for a linked person, on the version that the card showed."""
+"""Decisions on Discord: signed, once, by a linked person, on the version that the card showed."""
 
 import json
 import re
@@ -36,7 +36,7 @@ KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA, MALLORY = "118000000000000042", "118000000000000666"
 CARD = "122000000000000001"
-# What PostgreSQL says when it is told to stop, and one whose disk is slow.
+# The error of a stopping PostgreSQL, and of one with a slow disk.
 AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
 SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$"
 _numbers = count(1_200_000_000_000_000_000)
@@ -44,7 +44,7 @@ _numbers = count(1_200_000_000_000_000_000)
 
 @pytest.fixture(autouse=True)
 def application(settings, monkeypatch):
-    """The desk's Discord application, whose answers are not late on a slow machine."""
+    """The desk's Discord application, with time limits that hold on a slow machine."""
     settings.DISCORD_PUBLIC_KEY = KEY.public_key().public_bytes_raw().hex()
     settings.DISCORD_APP_ID = "119000000000000001"
     monkeypatch.setattr(receiving, "ANSWER_WITHIN", 60.0)
@@ -94,7 +94,7 @@ def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=
 
 
 def answer_text(answer):
-    """Return what whoever pressed reads; nobody else does, and nobody is pinged."""
+    """Return the text of the response, which only the presser sees and which mentions nobody."""
     assert answer.status_code == 200
     body = answer.json()
     assert (body["type"], body["data"]["flags"], body["data"]["allowed_mentions"]) == (4, 64, {"parse": []})
@@ -125,11 +125,11 @@ def test_ping_of_another_application_is_answered_but_its_press_does_nothing(ana,
     for known in ("119000000000000001", "", "118"):
         settings.DISCORD_APP_ID = known
         assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
-    # Whoever presses and the operator are told of it.
+    # The presser and the operator see the error.
     assert "DISCORD_APP_ID" in answer_text(sent(press(message)))
     assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
     assert nothing_happened()
-    # So are they whose button is of another program.
+    # The same for a button of another program.
     settings.DISCORD_APP_ID = "119000000000000001"
     body = press(message)
     body["data"]["custom_id"] = "other:button"
@@ -146,7 +146,7 @@ def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, messag
         *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "soon", "-5", "1e9", "9" * 40)),
     ]  # fmt: skip
     assert [change for change in changes if sent(body, **change).status_code != 401] == []
-    # Before it is read: what is no JSON at all is refused in the same way.
+    # The signature is checked first, so invalid JSON is refused in the same way.
     for raw in (json.dumps(body).encode(), b"{"):
         assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
     assert nothing_happened()
@@ -234,7 +234,7 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     row = Interaction.objects.get()
     assert (row.person, row.message, row.outcome, row.token, row.options) == (ana, message, "approve", "", "")
 
-    # The answer leads to the message, to take it back; opened after the verdict, it was not read before.
+    # The response links to the message for undo; opening it after the verdict does not count as reading before.
     assert signed_in(ana).get(f"/queue/{message.public_id}/").status_code == 200
     assert recorded("message.opened").entry.actor_id == str(ana.pk)
     trace = words_of(signed_in(auditor).get(f"/audit/trace/{message.public_id}/"))
@@ -267,7 +267,7 @@ def test_claim_button_claims_the_message_and_names_its_holder(ana, second_review
 
 
 def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana, message):
-    # By the user of a direct message, who counts like the member of a server.
+    # In a direct message the user counts like a server member.
     body = press(message)
     body["user"] = body.pop("member")["user"]
     del body["guild_id"], body["channel"]
@@ -275,11 +275,11 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana
     assert Verdict.objects.get().person == ana
     entries = Entry.objects.count()
     assert sent(body).json() == first
-    # Nor does another press under the same number.
+    # Nor does another press with the same id.
     assert sent(press(message, "claim", number=body["id"])).json() == first
     assert Verdict.objects.count() == Interaction.objects.count() == 1
     assert (Entry.objects.count(), Claim.objects.exists()) == (entries, False)
-    # Its answer is forgotten when nobody can ask for it again.
+    # Its response is deleted once Discord cannot repeat the request.
     assert forget_answers() == 0
     Interaction.objects.update(created_at=Now() - timedelta(minutes=21))
     assert (forget_answers(), Interaction.objects.get().answer) == (1, "")
@@ -295,7 +295,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     line = recorded("interaction.refused")
     assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == ("discord", MALLORY, "discord")
     assert (line.entry.message, line.fields["interaction"]) == (message.public_id, body["id"])
-    # It says where and how, for a press as for a command; the link is good once.
+    # It explains linking, for presses and commands; the link works once.
     row = Interaction.objects.get()
     row.kind = Interaction.Kind.COMMAND
     words, of_command = (one.partition("(<")[0] for one in (text, link_instructions(row)))
@@ -303,7 +303,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert "Your account, Discord" in text
     text = answer_text(sent(press(message, by=MALLORY)))
     path = text[text.index("/people/me/discord/") :].split(">")[0]
-    # Each answer has a link of its own, and all of them lead to the page.
+    # Each response has its own link, and all of them open the page.
     assert DiscordLink.objects.count() == 3
     signed_in(reviewer).post(path)
     assert DiscordAccount.objects.get().person == reviewer
@@ -318,7 +318,7 @@ def test_repeated_unauthorized_presses_are_answered_and_do_not_fill_the_ledger(a
     for act in ("approve", "reject", "claim"):
         assert "Your account, Discord" in answer_text(sent(press(message, act, by=MALLORY)))
     assert [LAST_REFUSAL in one.fields["explanation"] for one in refusals] == [False, True]
-    # Others are recorded all the same, and it again a minute later.
+    # Others are still recorded, and this one again a minute later.
     assert "Open it on the desk" in answer_text(sent(press(message)))
     assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
     Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
@@ -422,7 +422,7 @@ def test_command_is_deferred_once_with_its_known_options(ana, message):
     row = Interaction.objects.get()
     assert (row.kind, row.name, row.state, row.token) == ("command", "pending", "due", "a-token-of-discord")
     assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
-    # A command of others.
+    # A command of another application.
     for depth in (10, 400):
         nested = '{"name": "a", "options": [' * depth + "]}" * depth
         others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'
@@ -491,7 +491,7 @@ def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answ
 
 @contextmanager
 def held_by_another(message):
-    """Let somebody else hold the message's lock."""
+    """Hold the message's lock in another session."""
     locked, free = threading.Event(), threading.Event()
 
     def hold():
@@ -519,7 +519,7 @@ def test_press_that_would_wait_for_a_lock_is_deferred_and_decided_once(ana, mess
     row = Interaction.objects.get()
     assert (row.state, row.token) == ("due", "a-token-of-discord")
     assert not Verdict.objects.exists()
-    # Discord cannot be reached from here: decided, and the answer still owed.
+    # Discord cannot be reached from here: decided, and the response still pending.
     for _ in range(2):
         Interaction.objects.update(state="due", next_attempt_at=Now())
         judge_press(interaction_id=row.pk)

@@ -1,4 +1,4 @@
-"""Webhooks in any order, repeated, late and twice at once end in the mirror that ordered single ones end in."""
+"""Webhooks in any order, repeated, late or concurrent lead to the same mirror as ordered single ones."""
 
 import json
 import random
@@ -62,7 +62,7 @@ DIALECTS = ("A", "B", "C", "D", "hybrid")
 
 @dataclass
 class History:
-    """What happened to one message, oldest first, and what tells it. `ours`: the desk's own call, in doubt."""
+    """The events of one message, oldest first, and their webhooks. `ours`: the desk's own unconfirmed call."""
 
     upstream_id: str
     kinds: tuple[str, ...]
@@ -87,7 +87,7 @@ def history(draw: st.DrawFn, number: int) -> History:
     decided = not is_inbound and len(kinds) > 1 and kinds[1] in ("approved", "rejected")
     ours = draw(st.sampled_from(["", "approve", "reject"])) if decided else ""
     history = History(f"01E{number}", kinds, is_inbound, ours)
-    # Of a day ago, some: kept as late, and the same in the end.
+    # Some are a day old: stored as late, with the same result.
     age = timedelta(minutes=10) if ours or draw(st.integers(0, 3)) else timedelta(days=1)
     history.is_old = age > timedelta(hours=1)
     by_us = bool(draw(st.booleans()))
@@ -96,7 +96,7 @@ def history(draw: st.DrawFn, number: int) -> History:
         dialect = draw(st.sampled_from(DIALECTS))
         history.has_all_times = history.has_all_times and dialect not in "BC"
         history.begins_with_time = history.begins_with_time and (index > 0 or dialect not in "BC")
-        # Where the last event is not the one that the message ends with, its status is anybody's.
+        # If the last event is not the message's final one, its status is arbitrary.
         is_end = not is_inbound and "bounced" not in kinds[:index]
         history.last_status = f"status_{kind}" if dialect == "hybrid" and is_end else ""
         reason = f"fine countersign:{number}" if by_us else "somebody else's"
@@ -131,7 +131,7 @@ def facts_of(history: History, kind: str, index: int, *, at: Any, reason: str) -
 
 
 def envelope(dialect: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return an event in one of the published forms, with what that form has and nothing else."""
+    """Return an event in one of the published forms, with exactly the fields of that form."""
 
     def take(*keys: str) -> dict[str, Any]:
         return {key: facts[key] for key in keys if key in facts}
@@ -158,7 +158,7 @@ def receive(connection: Connection, body: bytes) -> str:
 
 
 def begin_ours(connection: Connection, history: History) -> None:
-    """Let the desk have read the message and have called MultiMail, without knowing what came of it."""
+    """Store the message and a decision whose call has an unknown outcome."""
     receive(connection, history.bodies[0])
     message = Message.objects.get(connection=connection, upstream_id=history.upstream_id)
     row = pending_row(history.upstream_id, to_addresses=["dana@northwind.example", "kim@northwind.example"])
@@ -169,7 +169,7 @@ def begin_ours(connection: Connection, history: History) -> None:
         message=message,
         revision=message.revision,
         outcome=history.ours,
-        # Each is the only one of its name, and both stand in the reason that tells of it.
+        # Reference and attempt are unique, and both are in the reported reason.
         reference=("" if connection.slug == "ordered" else "fine ") + f"countersign:{number}",
         state="unknown",
         attempt=1,
@@ -179,7 +179,7 @@ def begin_ours(connection: Connection, history: History) -> None:
 
 
 def mirror_of(connection: Connection, histories: list[History]) -> dict[str, Any]:
-    """Return everything that must be the same in the end."""
+    """Return everything that must be equal in the end."""
     found = {}
     for history in histories:
         message = Message.objects.get(connection=connection, upstream_id=history.upstream_id)
@@ -219,7 +219,7 @@ def check(histories: list[History], draw: Callable[..., Any]) -> None:
         receive(shuffled, body)
     assert mirror_of(shuffled, histories) == mirror_of(ordered, histories)
     assert WebhookEvent.objects.filter(connection=shuffled).count() == len(bodies)
-    # Held mail is announced where that was the first news of it, and else never. What tells no time tells of now.
+    # Held mail is announced only if that was the first event. An event without a time counts as now.
     assert held_announcements(shuffled) == sum(
         history.kinds[0] == "pending"
         and not (history.is_old and history.begins_with_time)

@@ -37,7 +37,7 @@ ANYBODY = Actor(kind="anonymous", id="", label="somebody", surface="web")
 
 
 def post_invitation(client, **fields):
-    """Invite on the page, and return the answer with the path of the link that it shows."""
+    """Invite on the page, and return the response and the path of the link."""
     wanted = {"email": NEW, "name": "Nora New", "roles": ["reviewer"], "place": "all", **fields}
     answer = client.post("/people/invite/", wanted)
     found = re.search(r'id="made-link"[^>]*>https?://[^/]+(/join/[\w-]+/)<', answer.content.decode())
@@ -96,11 +96,11 @@ def test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in(signed
     assert nora.check_password(PASSWORD)
     assert recorded("person.invited")["roles"] == "reviewer of everything, auditor of everything"
     assert recorded("person.joined").items() >= {"invited_by": "Ida Lindqvist", "email": NEW}.items()
-    # Whoever just joined need not confirm who they are.
+    # A person who just joined is recently authenticated.
     Grant.objects.create(person=nora, role="admin")
     assert post_invitation(guest, email="third@yourteam.example")[0].status_code == 200
 
-    # The token is nowhere but in the link.
+    # The token is only in the link.
     assert (len(token), made.content.decode().count(token), made["Referrer-Policy"]) == (43, 1, "same-origin")
     stored = [list(Invitation.objects.values()), list(EntryDetail.objects.values_list("fields", flat=True))]
     assert token not in f"{stored} {caplog.text}"
@@ -200,7 +200,7 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(signed_in, admin, c
     assert use(path.split("/")[2]).grants.get().mailbox == mailbox
     with pytest.raises(NotYours):
         link_of(kim, email="x@yourteam.example")
-    # An invitation of another reach does not exist for them.
+    # They cannot see an invitation of another scope.
     link_of(admin, email="y@yourteam.example")
     one = Invitation.objects.latest("pk")
     assert client.post(f"/people/invitations/{one.pk}/anew/").status_code == 404
@@ -220,7 +220,7 @@ def test_nobody_invites_themselves_or_a_deactivated_account(signed_in, admin, re
 def test_link_grants_nothing_that_its_creator_may_no_longer_grant(admin):
     other = make_person("otto@yourteam.example", "Otto", "admin")
     of_other, first, second = link_of(other), link_of(admin), link_of(admin)
-    # An earlier link of the same maker is void, one of another is not.
+    # An earlier link by the same creator is void, one by another is not.
     assert [is_good(token) for token in (of_other, first, second)] == [True, False, True]
     Grant.objects.filter(person=other).delete()
     assert [is_good(token) for token in (of_other, second)] == [False, True]
@@ -254,7 +254,7 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, 
     made, used = recorded("person.password_link_made"), recorded("person.password_changed")
     assert (made["actor"], made["person"]) == ("Ida Lindqvist", "Ana Ferreira")
     assert (used["actor"], used["link_by"]) == ("Ana Ferreira", "Ida Lindqvist")
-    # The second factor stays, and is still asked for.
+    # The second factor stays and is still required.
     answer = guest.post("/accounts/login/", {"login": reviewer.email, "password": PASSWORD})
     assert (answer.status_code, answer["Location"].split("?")[0]) == (302, reverse("mfa_authenticate"))
 

@@ -1,4 +1,4 @@
-"""Statements whose SQL is kept: one serves everybody who sees the same, and what differs is put in when it is asked."""
+"""Cached SQL statements: one serves everybody with the same scope, with parameters filled in per query."""
 
 from datetime import datetime, timedelta
 

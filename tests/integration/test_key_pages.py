@@ -1,4 +1,4 @@
-"""The pages of API keys, on the real gateway: listing, making one that is shown once, limiting, owners, revoking."""
+"""The API key pages, on the real gateway: listing, creating a key shown once, limiting, owners, revoking."""
 
 import re
 from html import unescape
@@ -30,7 +30,7 @@ def recorded():
 
 
 def make(client, account, **fields):
-    """Post the form, with the ticket of one that was opened for it."""
+    """Post the form with a fresh ticket."""
     return client.post(f"/keys/{account.connection.pk}/add/", {**WANTED, "ticket": uuid4().hex, **fields})
 
 
@@ -45,7 +45,7 @@ def agent(account):
 
 @pytest.fixture
 def here(account, admin):
-    """Where and by whom a command is called."""
+    """The place and the caller of a command."""
     return {"connection": account.connection, "actor": admin.actor(surface="web")}
 
 
@@ -81,7 +81,7 @@ def test_key_is_shown_once_stored_nowhere_and_works_within_its_scopes(signed_in,
     assert (made.scopes, made.mailbox_ids) == (["read"], [box])
     assert KeyOwner.objects.get(upstream_key_id=made.pk).person == admin
     assert recorded() == ["account.change_asked", "api_key.created", "api_key.owner_set"]
-    # Reloading sends the same form once more: no second key, and nothing to see.
+    # Reloading sends the same form again: no second key, and the key is not shown.
     again = make(client, account, **fields)
     assert (again.status_code, text in again.content.decode()) == (409, False)
     assert ApiKey.objects.filter(name="Support bot").count() == 1
@@ -109,7 +109,7 @@ def test_invalid_key_is_refused_at_its_field_without_a_call(signed_in, admin, ac
     answer = make(client, account, scopes=["send", "oversight"])
     assert (answer.status_code, "approve its own mail" in text_of(answer)) == (422, True)
     assert re.findall(r'value="(\w+)" checked', answer.content.decode()) == ["send", "oversight"]
-    # A form without its ticket may have been sent before.
+    # A form without its ticket may be a repetition.
     assert make(client, account, ticket="").status_code == 409
     assert account.asked("POST", "/api-keys") == 0
 
@@ -136,7 +136,7 @@ def test_operator_code_is_requested_and_completes_the_change(signed_in, admin, a
     assert (answer.status_code, 'name="approval_code"' in page, 'value="Support bot"' in page) == (202, True, True)
     done = make(client, account, approval_code=ApprovalRequest.objects.get().code)
     assert (done.status_code, bool(SECRET.search(done.content.decode()))) == (200, True)
-    # So is one that gives a key oversight.
+    # The same for a change that grants oversight.
     ApprovalRequest.objects.all().delete()
     reader = ApiKey.objects.get(name="Key reader")
     change = {**here, "key": read_key(**here, key_id=reader.pk), "changes": {"scopes": ["read", "oversight"]}}

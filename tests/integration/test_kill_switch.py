@@ -52,7 +52,7 @@ def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(messag
             assert carry_out(message, reviewer, outcome=outcome) == "not due", scope
             decision = Decision.objects.get()
             assert (decision.state, upstream.decisions) == ("recorded", []), scope
-            # What it stops can still be undone, long after the undo window.
+            # A stopped decision can still be undone, long after the undo window.
             with rolled_back():
                 assert undo(message, reviewer).state == "undone"
             if outcome == "approve":
@@ -115,7 +115,7 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(review
     with pytest.raises(KillSwitchNotAllowed, match="Say why"):
         kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
     first = pull(second_reviewer)
-    # Pulled again, it stays the first one's.
+    # Pulled again, it still belongs to the first person.
     assert pull(reviewer) == first
     assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
     with pytest.raises(KillSwitchNotAllowed, match="Only an admin"):
@@ -129,8 +129,8 @@ def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(review
 
 @pytest.mark.django_db(transaction=True)
 def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, upstream):
-    """The switch is pulled after the decision was taken: the last word before the first byte stops it."""
-    # The stand-in answers in a thread, with a session of its own.
+    """The switch is pulled after the decision was claimed: the last check before the call stops it."""
+    # The stand-in answers in a thread, with its own session.
     upstream.meanwhile["GET"] = lambda: in_thread(lambda: pull(reviewer))[0].join()
     assert carry_out(message, reviewer) == "recorded"
     decision = Decision.objects.get()
@@ -140,7 +140,7 @@ def test_switch_pulled_while_a_worker_reads_stops_its_call(message, reviewer, up
 
 @pytest.mark.django_db(transaction=True)
 def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message, reviewer):
-    """The mark asks again what the row says: with its conditions in a joined subquery it would call all the same."""
+    """The update checks the row again; with its conditions in a joined subquery it would call anyway."""
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))
     decision.refresh_from_db()

@@ -1,4 +1,4 @@
-"""The kill switch page and its banner: who may pull and release what, what is said, holding all at the gateway."""
+"""The kill switch page and its banner: permissions, wording, and `hold_all` at the gateway."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def asked_of_the_gateway():
 
 @pytest.fixture
 def gateway(connection):
-    """The gateway of this connection, which says of itself what a test makes it say."""
+    """The gateway of this connection, with a status that tests can set."""
     with multimail() as standin:
         standin.answers["/v1/account"] = (200, {"id": "1", "hold_all": False})
         Connection.objects.update(api_url=standin.url, admin_key="mm_live_admin")
@@ -132,7 +132,7 @@ def test_only_our_gateway_is_asked_to_hold_all_and_only_for_its_admins(signed_in
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer"))
     assert b"Hold all mail at" not in client.get("/stop/").content
     assert client.post(path, {"hold": "on"}).status_code == 403
-    # Hosted MultiMail does not offer it to anybody.
+    # Hosted MultiMail does not offer it.
     Connection.objects.update(is_our_gateway=False)
     client = signed_in(admin)
     assert b"Hold all mail at" not in client.get("/stop/").content

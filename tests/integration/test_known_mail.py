@@ -1,4 +1,4 @@
-"""What the desk knows when a letter is examined: who was written to, what was rejected, and at what cost it knows."""
+"""History used when a message is examined: known recipients, rejected lookalikes, and the cost of both."""
 
 from datetime import timedelta
 from time import monotonic
@@ -48,7 +48,7 @@ def written(connection, *, state="delivered", **fields):
 
 
 def rejected(connection, person, *, outcome="reject", reason="Wrong bank account", rule="", **fields):
-    """A letter that somebody rejected, as it is once MultiMail has said so."""
+    """A message that somebody rejected, as MultiMail confirmed."""
     message = make_message(connection, **{"markdown": message_text(), **fields})
     result = decide(message, person, outcome, reason)
     Decision.objects.filter(pk=result.decision.pk).update(state="applied", rule=rule)
@@ -62,7 +62,7 @@ def findings(message, rule):
 
 
 def first_contacts(connection, *people):
-    """Whom a new letter to these would be the first to."""
+    """The recipients that a new message to these would be the first to."""
     found = findings(make_message(connection, to_addresses=list(people)), "first_contact")
     return found[0]["evidence"] if found else []
 
@@ -74,7 +74,7 @@ def test_address_is_known_once_a_message_to_it_was_sent(connection):
     earlier = written(connection, to_addresses=["Dana <dana@northwind.example>"], cc=both[1:])
     for fields, is_known in (
         ({"state": "held"}, False), ({"state": "delivered", "sandbox": True}, False),
-        # What has left since counts although contacts are kept for a while.
+        # Messages sent since count although contacts are cached.
         ({"state": "approved"}, True),
     ):  # fmt: skip
         Message.objects.filter(pk=earlier.pk).update(**{"sandbox": False, **fields})
@@ -131,12 +131,12 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
     assert found["sentence"].endswith(" UTC.")
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]
-    # It is milder where a few words differ, and another letter is none.
+    # The finding is milder if a few words differ, and absent for another message.
     [found] = rejections_found(connection, message_text().replace("Please transfer", "Kindly transfer"))
     assert (found["level"], "differs in a few words" in found["sentence"]) == ("notice", True)
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
     assert rejections_found(connection, other) == []
-    # One in another mailbox names nobody and leads nowhere.
+    # A rejection in another mailbox has no name and no link.
     sales = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="sales@yourteam.example")
     with rolled_back():
         Message.objects.filter(pk=before.pk).update(mailbox=sales)
@@ -145,7 +145,7 @@ def test_lookalike_of_a_rejected_message_names_who_when_and_why_within_the_visib
         assert (found["detail"], found["evidence"]) == ("", [])
         assert "Wrong bank account" not in str(found)
         assert str(reviewer) not in str(found)
-    # One at MultiMail has the name that it gives.
+    # A rejection at MultiMail has the name that MultiMail reports.
     Decision.objects.all().delete()
     reason = "No. [countersign:ABC123]"
     Message.objects.filter(pk=before.pk).update(upstream_decided_by="ops@acme.example", upstream_reason=reason)

@@ -1,4 +1,4 @@
-"""Messages whose next event is late are asked about, and what MultiMail says moves the mirror and the decision."""
+"""Messages whose next event is late are checked, and MultiMail's response updates mirror and decision."""
 
 from datetime import timedelta
 
@@ -30,7 +30,7 @@ def message(connection):
 
 
 def set_state(message, state, **ago):
-    """Let the message be in this state, with things so many seconds ago: `changed=90`."""
+    """Put the message in this state, with times so many seconds ago: `changed=90`."""
     fields = {f"{name}_at": Now() - timedelta(seconds=seconds) for name, seconds in ago.items()}
     Message.objects.filter(pk=message.pk).update(state=state, **fields)
 
@@ -61,7 +61,7 @@ SAID = [
     ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
     ("gone", {"status": "sent", "decision": None}, "sent"),
     ("gone", {"status": "deleted", "decision": None}, "gone"),
-    # What came by webhook meanwhile is never taken back.
+    # A webhook that arrived meanwhile is never undone.
     ("delivered", {}, "delivered"),
     ("rejected", {}, "rejected"),
 ]
@@ -101,7 +101,7 @@ def test_message_assumed_gone_is_restored_if_held_upstream_and_unchanged_if_unkn
     report_status(upstream)
     upstream.unknown = {message.upstream_id}
     assert ask(message) == ("nothing new", "approved")
-    # No answer moves nothing, and is asked for again later.
+    # Without a response nothing changes, and the check is repeated later.
     set_state(message, "approved", changed=90)
     upstream.answers["/v1/oversight/pending"] = (500, {})
     upstream.unknown = set()
@@ -121,7 +121,7 @@ def test_held_message_unknown_only_to_the_read_key_stays_held(upstream):
     assert ask(message)[1] == "gone"
 
 
-# Seconds since it changed, seconds since it was asked about (or None), and whether it is due.
+# Seconds since it changed, seconds since it was checked (or None), and whether it is due.
 SCHEDULE = [
     (30, None, False), (90, None, True), (90, 200, True), (100, 30, False),
     (300, 235, False), (400, 310, True), (700, 350, False), (2400, 1900, True), (2400, 300, False),

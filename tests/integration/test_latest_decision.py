@@ -1,4 +1,4 @@
-"""A message with several decisions: no list and no live hint hides doubt behind a newer one that came to nothing."""
+"""A message with several decisions: an unconfirmed one stays visible behind a newer one without effect."""
 
 import json
 

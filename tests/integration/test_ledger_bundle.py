@@ -1,4 +1,4 @@
-"""Bundles of the ledger: what they hold, what the offline verifier says of them, and what is left where one fails."""
+"""Bundles of the ledger: their content, the result of the offline verifier, and cleanup after a failure."""
 
 import contextlib
 import json
@@ -32,7 +32,7 @@ FILES = {
 
 @pytest.fixture
 def ledger(settings, tmp_path):
-    """A ledger of two seals and of entries that wait for the next."""
+    """A ledger with two seals and some unsealed entries."""
     settings.SEAL_FILE = tmp_path / "seals.jsonl"
     append(3)
     seal()
@@ -43,7 +43,7 @@ def ledger(settings, tmp_path):
 
 
 def _verify(target, *options):
-    """Run the verifier that lies in the bundle, as a process that knows nothing of ours."""
+    """Run the verifier from the bundle in an isolated process."""
     program = target / "countersign_verify.py"
     command = [sys.executable, "-I", "-S", program, target, *options]
     return subprocess.run(command, capture_output=True, text=True, env={}, check=False)
@@ -56,7 +56,7 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path,
     assert entry.detail.fields["reason"] == "the auditor asked"
     assert "holds 10 entries and 3 seals; 0 entries are not sealed yet" in capsys.readouterr().out
     assert {one.name for one in target.iterdir()} == FILES
-    # Its own entry is in it.
+    # The bundle contains its own entry.
     assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == entry.pk
     ran = _verify(target, "--head", str(settings.SEAL_FILE))
     assert ran.returncode == 0, ran.stdout
@@ -71,7 +71,7 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
     report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
-    # Details that were removed or left out are told of, and all holds.
+    # Removed or omitted details are reported, and the bundle verifies.
     number = Leaf.objects.get(position=0).entry
     with transaction.atomic():
         record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}, removes=[number])
@@ -111,7 +111,7 @@ def test_bundle_is_a_snapshot_and_blocks_nobody(ledger, tmp_path):
 
 @contextlib.contextmanager
 def _limit_disk_space(size):
-    """Let no file of this process grow beyond that."""
+    """Limit the size of files that this process writes."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:

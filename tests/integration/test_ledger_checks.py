@@ -1,4 +1,4 @@
-"""The desk's own check of the whole ledger: begun once a day or when asked, loud where the ledger does not hold."""
+"""The desk's check of the whole ledger: daily or on request, with an alarm if it does not verify."""
 
 import re
 from datetime import timedelta
@@ -20,13 +20,13 @@ from tests.ledger import another_session, append, as_superuser, seal_here
 
 pytestmark = pytest.mark.django_db
 
-# A check reads in a transaction of its own, and the sealer waits for all that are open.
+# A check reads in its own transaction, and the sealer waits for all open ones.
 committed = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def enqueued(monkeypatch):
-    """What workers were told of: task and row, in order."""
+    """The enqueued tasks and rows, in order."""
     tasks = []
     monkeypatch.setattr(checks, "enqueue", lambda task, row: tasks.append((task, row)))
     return tasks
@@ -43,7 +43,7 @@ _HOLDS = checks.CheckResult(entries=40, seals=2)
 
 @pytest.fixture
 def looks(monkeypatch):
-    """What is done, once it is put in here, instead of reading the ledger; by itself the ledger holds."""
+    """Replaces the reading of the ledger; by default the ledger verifies."""
     found = []
     monkeypatch.setattr(checks, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
     return found

@@ -1,4 +1,4 @@
-"""What the walk of `test_permissions.py` does not see of the ledger: accounts at MultiMail, tasks, and the lists."""
+"""Ledger entries that `test_permissions.py` does not cover: accounts at MultiMail, tasks, and the lists."""
 
 import re
 from datetime import timedelta
@@ -45,7 +45,7 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
     at = {"connection_id": account.connection.pk}
     changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": ""}
     changed |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
-    # Nobody answers there, and no question leaves the machine.
+    # Nothing answers there, and no request leaves the machine.
     settings.DNS_SERVER = ("127.0.0.1", 9)
     domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
     of_domain = at | {"domain_id": domain.pk}
@@ -80,7 +80,7 @@ def test_every_url_that_changes_an_account_at_multimail_leaves_an_entry(signed_i
             form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
         answer = client.post(reverse(name, kwargs=kwargs), form)
         lines = told_since(last)
-        # Asked for stands before the call, and what came of it after.
+        # The request is recorded before the call, and its outcome after it.
         if [line.entry.action for line in lines if line.entry.actor_kind == "person"][-1:] != [action]:
             wrong[name] = (answer.status_code, [line.entry.action for line in lines])
         elif found := list(what_told_lacks(lines)):

@@ -87,7 +87,7 @@ def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
 
 @pytest.fixture
 def log():
-    """What the desk logs as it goes out: a line of JSON each."""
+    """The desk's log output: one JSON object per line."""
     handler = logging.StreamHandler(io.StringIO())
     handler.setFormatter(JsonFormatter())
     logging.getLogger("dashboard").addHandler(handler)
@@ -118,7 +118,7 @@ def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed
 
 
 def test_every_way_in_is_told_by_the_same_signal():
-    """A passkey, a code and a provider end in the sign-in of Django, which is what is noted."""
+    """Passkeys, codes and providers all end in Django's sign-in, which is recorded."""
     listeners = [ref() if callable(ref) else ref for _, ref, *_ in user_logged_in.receivers]
     assert _on_signed_in in listeners
     assert by_allauth is not user_logged_in
@@ -222,7 +222,7 @@ def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, revie
     for _ in range(2):
         client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
     assert looks(message) == ["message.served", "message.opened"]
-    # Its content is also asked for without its page.
+    # Its content is also requested without its page.
     client.get(f"/queue/{other.public_id}/letter/", headers={"HX-Request": "true"})
     assert looks(other) == ["message.served"]
 
@@ -239,7 +239,7 @@ PRIVATE = (
 
 
 def columns_of(entry):
-    """Everything that stands in an entry but the hashes of its details."""
+    """Everything in an entry except the hashes of its details."""
     names = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
     return " ".join(str(getattr(entry, name)) for name in names).lower()
 
@@ -262,14 +262,14 @@ def test_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in
     for entry in Entry.objects.all():
         found = [text for text in (*PRIVATE, "@") if text in columns_of(entry)]
         assert found == [], f"{entry.action} holds {found}"
-        # Of the details there are names, which the code writes, and hashes.
+        # Of the details it contains only names, which the code defines, and hashes.
         assert all(re.fullmatch("[0-9a-f]{64}", value) for value in entry.detail_hashes.values())
         assert re.fullmatch(r"[a-z_]*|\d+", entry.actor_id) or entry.actor_kind == "webhook", entry.actor_id
 
 
 @pytest.mark.proves("security 59")
 def test_name_that_the_sender_made_up_stands_in_no_entry(client):
-    """The name of a detail is not salted, and stays when the detail goes."""
+    """The name of a detail is not salted, and stays after the detail is erased."""
     metadata = {"run_id": "run-7", "dana@northwind.example": "refund", "Ticket": 81}
     post_event(client, make_connection(), event_body(metadata=metadata))
     (line,) = lines_of("message.held")
@@ -286,7 +286,7 @@ def test_each_detail_is_committed_to_by_a_hash_with_a_salt_of_its_own_entry():
     assert {len(bytes(one.salt)) for one in details} == {16}
     assert len({one.entry.detail_hashes["text"] for one in details}) == 20, "the same words look unlike"
     for one in details:
-        # What is empty is left out, and PostgreSQL keeps no zero.
+        # Empty values are left out, and PostgreSQL stores no NUL characters.
         assert one.fields == {"actor": worker("test").label, "text": "the same words", "cc": "a\ufffdb"}
         hashes = {
             name: hashlib.sha256(bytes(one.salt) + f"\0{name}\0{text}".encode()).hexdigest()

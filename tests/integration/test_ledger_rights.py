@@ -88,7 +88,7 @@ def test_application_cannot_take_the_guards_off(application):
     for way in BECOME:
         with pytest.raises(errors.InsufficientPrivilege):
             application.execute(way)
-    # PostgreSQL only warns of what one may not grant.
+    # PostgreSQL only warns about rights that one may not grant.
     application.execute("GRANT UPDATE ON audit_entry TO CURRENT_USER")
     assert not application.execute("SELECT has_table_privilege('audit_entry', 'UPDATE')").fetchone()[0]
 
@@ -134,7 +134,7 @@ def test_triggers_refuse_even_the_owner(application):
     with as_role(database.settings_dict["USER"]) as owner:
         for table, act in CHANGES:
             if (table, act) == ("audit_entrydetail", "DELETE"):
-                # What the function above does as the owner; verifiers name what is deleted otherwise.
+                # As the function above does as the owner; verifiers report any other deletion.
                 continue
             with pytest.raises(errors.RaiseException, match="append-only"):
                 owner.execute(statement(table, act))
@@ -155,7 +155,7 @@ def test_single_database_role_and_missing_triggers_are_detected():
 @pytest.mark.proves("security 57")
 @pytest.mark.slow
 def test_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
-    """Neither role is the cluster's own: one owns an empty database and migrates, the other only works in it."""
+    """Neither role is a superuser: one owns an empty database and migrates, the other only uses it."""
     with as_role(database.settings_dict["USER"]) as superuser:
         for role in ("hosted_owner", "hosted_application"):
             superuser.execute(sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER").format(sql.Identifier(role)))

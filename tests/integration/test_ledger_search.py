@@ -1,4 +1,4 @@
-"""The ledger searched: by every field, by words, in one's own time zone, and never beyond what one may see."""
+"""Ledger search: by every field, by words, in the person's time zone, and within the visible scope."""
 
 import uuid
 from dataclasses import replace
@@ -32,7 +32,7 @@ def desk(signed_in, auditor):
 
 
 def write(action="comment.added", *, by=ANA, at=None, **fields):
-    """An entry, which was written at this time where one is given."""
+    """Write an entry, at this time if there is one."""
     if not at:
         return record(action, actor=by, **fields)
     (position,) = reserve(1)
@@ -74,7 +74,7 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connect
         "q=northwind", "q=%22refund for café%22",
     ):  # fmt: skip
         assert found(query) == [one.pk for one in about], query
-    # The entry of its arrival tells who started it; the others do not.
+    # Only the entry of its arrival names who started it.
     assert found("by=outreach") == [one.pk for one in about if one.action == "message.held"]
 
 
@@ -84,12 +84,12 @@ def test_words_find_reasons_and_comments_and_are_all_asked_for():
     assert found("q=amount") == [comment, reason]
     assert found("q=amount+wrong") == [reason]
     assert found("q=amount&action=comment.added") == [comment]
-    # A recipient is not the one who acts.
+    # A recipient is not the actor.
     assert found("by=amount") == found("to=amount") == []
 
 
 class Refund:
-    """A row that gives words, as a message does."""
+    """A row with search words, like a message."""
 
     def ledger_words(self):
         return [(LETTER, "Refund")]
@@ -104,10 +104,10 @@ def test_each_detail_is_found_under_its_label():
         ({"cc": "lee"}, TO, ["lee"]),
         ({"bcc": "lee"}, TO, ["lee"]),
         ({"reason": "Too much"}, LETTER, ["too", "much"]),
-        # Of an address each part is found, also where several stand in a row.
+        # Each part of an address is found, also in a list of addresses.
         ({"to": "d@n.io"}, TO, ["d@n.io", "n.io", "d", "n", "io"]),
         ({"to": "x,d@n.io;y"}, TO, ["x", "d@n.io", "n.io", "d", "n", "io", "y"]),
-        # Of a long text its beginning.
+        # Only the beginning of a long text is indexed.
         ({"reason": "a " * 1000 + "b"}, LETTER, ["a"] * 1000),
     ):
         assert found_by(fields) == vector([(label, words)]), fields
@@ -131,7 +131,7 @@ def test_days_begin_at_midnight_of_the_persons_zone_also_where_clocks_change(des
 
 
 def test_entry_out_of_time_order_is_found_by_its_time():
-    """By a clock that was set back, or by somebody's hand: numbers then say nothing about time."""
+    """After a clock was set back, or by manipulation: numbers then say nothing about time."""
     long_ago = datetime(2026, 3, 1, 12, tzinfo=UTC)
     old = [write(at=long_ago + timedelta(days=day)).pk for day in range(10)]
     stray = write(at=long_ago).pk
@@ -201,7 +201,7 @@ def test_reviewer_of_one_mailbox_finds_nothing_of_others(signed_in, connection):
         assert found(query, entries=readable) == [], query
     page = signed_in(person).get("/audit/?q=secret").content.decode()
     assert "No entry is like this" in page
-    # Not even a number tells of them.
+    # Not even a count reveals them.
     assert "0 entries" in page
     assert "Secret" not in page
     assert "Gateway other" not in page
@@ -216,7 +216,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
     assert groups["Actions"] == [("Verdict given", 5), ("Comment added", 1)]
     assert groups["Who"] == [("Ben Okafor", 4), ("the seal worker", 1), ("Ana Ferreira", 1)]
     assert "6 entries" in page.content.decode()
-    # It is counted exactly up to a limit, and said where it is cut.
+    # It is counted exactly up to a limit, and says when it is capped.
     monkeypatch.setattr(results, "COUNTED", 5)
     cut = desk.get("/audit/?q=refund")
     assert "More than 5 entries" in cut.content.decode()
@@ -224,7 +224,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
     assert cut.context["facet_groups"][0][1][0].number == 4
     narrowed = page.context["facet_groups"][1][1][0].query
     assert narrowed == "q=refund&actor=person%2F72"
-    # On the narrower page the chip has the name, and leads back.
+    # On the narrowed page the chip has the name, and links back.
     again = desk.get(f"/audit/?{narrowed}")
     assert len(again.context["lines"]) == 4
     assert ("Who", "Ben Okafor", "q=refund") in again.context["chips"]
@@ -249,7 +249,7 @@ def test_paging_is_complete_and_without_doubles_both_ways_while_entries_are_appe
     script = desk.get("/audit/?format=json&action=comment").json()
     following = desk.get(script["next"]).json()["entries"]
     assert [entry["id"] for entry in (*script["entries"], *following)] == found("action=comment")[:6]
-    # The last of them is the newest page, which is always a full one.
+    # The last of them is the newest page, which is always full.
     newest = list(Entry.objects.of_action("comment.added").newest_first().values_list("pk", flat=True)[:3])
     assert back[-1] == newest
     assert all(len(one) == 3 for one in back)
@@ -299,7 +299,7 @@ def test_page_shows_actor_source_address_and_previous_setting(desk):
         '<ins><span class="sr-only">is </span><bdi>9 s</bdi></ins>',
     ):
         assert words in page
-    # What did not change is not told.
+    # Unchanged values are not shown.
     assert "<bdi>Support</bdi>" not in page
 
 
@@ -309,7 +309,7 @@ def save(client, name="Refusals", query="action=verdict.refused&since=last+7+day
 
 def test_search_is_saved_links_back_and_is_recorded(desk):
     answer = save(desk)
-    # Words such as these stay words, and a saved search begins at the newest.
+    # Words like these are still words, and a saved search starts at the newest entry.
     assert answer["Location"] == "/audit/?action=verdict.refused&since=last+7+days"
     page = desk.get(answer["Location"]).content.decode()
     assert "Saved as “Refusals”." in page

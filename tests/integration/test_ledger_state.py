@@ -1,4 +1,4 @@
-"""The page of how the ledger stands, and comparing the ledger with a head that somebody saved."""
+"""The ledger status page, and comparing the ledger with a saved checkpoint."""
 
 import json
 import subprocess
@@ -20,13 +20,13 @@ from tests.markup import compact
 
 pytestmark = pytest.mark.django_db
 
-# The page tells how far it is sealed, and what is not committed cannot be sealed by the sealer.
+# The page shows the newest seal, and the sealer cannot seal uncommitted entries.
 committed = pytest.mark.django_db(transaction=True)
 PATH = "/audit/verify/"
 
 
 def seal_five_times(seal):
-    """Five seals, each over seven entries more."""
+    """Five seals, each with seven more entries."""
     for _ in range(5):
         append(7)
         seal()
@@ -44,7 +44,7 @@ def saved(seal):
 
 
 def compared(person, text):
-    """What the comparison says, and its verdict."""
+    """The text of the comparison, and its verdict."""
     found = compare_with(read_head(text), actor=person.actor(surface="web"))
     return " ".join(sentence for _, sentence in found.steps), found.outcome
 
@@ -133,7 +133,7 @@ def test_saved_checkpoint_verifies_with_all_earlier_entries(signed_in, reviewer,
         page_text, verdict = compared(reviewer, text)
         assert verdict == "same"
         assert f"Seal {number} is in the database as it was kept." in page_text
-    # So is what a channel was told, by its numbers.
+    # A post in a channel is compared by its numbers.
     post = f"Ledger: seal 2\n{sealed[1].size} entries\nroot {sealed[1].root}\nkey AAAA-BBBB-CCCC"
     page_text, verdict = compared(reviewer, post)
     assert ("A post holds no signature" in page_text, verdict) == (True, "same")
@@ -162,7 +162,7 @@ def test_ledger_that_differs_from_the_checkpoint_is_reported(reviewer, sealed):
         as_superuser("UPDATE audit_leaf SET hash = decode(repeat('00', 32), 'hex') WHERE position = 2")
 
     def seal_again_without_an_entry():
-        # Whoever has the key can seal another history; a head that was saved shows it.
+        # Whoever has the key can seal another history; a saved checkpoint reveals it.
         for table in ("seal", "leaf", "block", "anchor"):
             as_superuser(f"DELETE FROM audit_{table}")
         as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = (SELECT min(id) FROM audit_entry)")

@@ -1,4 +1,4 @@
-"""What reaches the log when PostgreSQL refuses a row: what went wrong, and nothing of the row."""
+"""The log when PostgreSQL refuses a row: the error, and no content of the row."""
 
 import json
 import logging
