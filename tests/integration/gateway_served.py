@@ -44,7 +44,7 @@ class _Quiet(WSGIRequestHandler):
         """Log nothing."""
 
 
-class _OfTheGateway(WSGIHandler):
+class _GatewayHandler(WSGIHandler):
     """Django's handler, with the gateway's addresses whatever the test process has.
 
     It does not tell that a request began or ended: that would close the connection, which is in a transaction.
@@ -63,7 +63,7 @@ def served_gateway() -> Iterator[ServedGateway]:
     """Serve on a free port."""
     served, shared = ServedGateway(), connections["default"]
     with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
-        handler = _OfTheGateway()
+        handler = _GatewayHandler()
 
     def application(environ: Any, start_response: Any) -> Any:
         connections["default"] = shared

@@ -22,7 +22,7 @@ from tests.stack import wait_for
 # Seconds: the lease of a dead worker, and the channel's rate window.
 LEASE, WINDOW = 3.0, 3.0
 WELL, DEAD, SLOW, LIMITED = 1, 2, 3, 4
-TOLD = ("message.held", "message.approved", "message.sent", "message.delivered")
+ACTIONS = ("message.held", "message.approved", "message.sent", "message.delivered")
 EVENTS = ["email.held", "email.decided", "email.sent", "email.delivered"]
 NAMES = ("oversight.approved", "message.sent", "message.delivered")
 # More than a channel gets as single posts.
@@ -57,7 +57,7 @@ def kill(worker):
 def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     monkeypatch.setattr("alerts.deliveries.planning.CONTENT_PAUSE", timedelta(0))
     standin.bucket_limit, standin.channel_limit = (10, 0.5), (30, 2.0)
-    destinations = {number: standin.destination(number, actions=TOLD) for number in (WELL, DEAD, SLOW, LIMITED)}
+    destinations = {number: standin.destination(number, actions=ACTIONS) for number in (WELL, DEAD, SLOW, LIMITED)}
     standin.gone, standin.slow = {str(DEAD)}, {str(SLOW): 0.15}
     standin.next[str(LIMITED)] = [(429, {}, {"retry_after": 0.3}) for _ in range(3)]
     workers = [start_worker(standin) for _ in range(2)]
@@ -92,7 +92,7 @@ def happen(client, gateway, standin):
     rows = {message.public_id: message.pk for message in Message.objects.all()}
     Delivery.objects.bulk_create(
         Delivery(kind="event", destination=program, message_id=rows[entry.message], entry=entry.pk, action=entry.action)
-        for entry in Entry.objects.filter(action__in=TOLD).order_by("pk")
+        for entry in Entry.objects.filter(action__in=ACTIONS).order_by("pk")
     )
 
 

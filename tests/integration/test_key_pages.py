@@ -45,7 +45,7 @@ def agent(account):
 
 @pytest.fixture
 def here(account, admin):
-    """The place and the caller of a command."""
+    """The connection and the actor of a command."""
     return {"connection": account.connection, "actor": admin.actor(surface="web")}
 
 

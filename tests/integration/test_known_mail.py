@@ -24,7 +24,7 @@ from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
-LETTER = (
+TEXT = (
     "Dear {name},\n\nyour invoice {number} over EUR {amount} is due on {day} May. Please transfer it to the account "
     "that you know, and answer this letter when you have done so, because our books are closed soon after.\n\nBilling"
 )
@@ -38,7 +38,7 @@ def _clear_contacts():
 
 
 def message_text(name="Dana", number=4471, amount="120.00", day=3):
-    return LETTER.format(name=name, number=number, amount=amount, day=day)
+    return TEXT.format(name=name, number=number, amount=amount, day=day)
 
 
 def written(connection, *, state="delivered", **fields):

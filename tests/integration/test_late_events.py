@@ -46,7 +46,7 @@ def ask(message):
 
 
 AT = "2026-11-20T10:00:00Z"
-SAID = [
+STATUSES = [
     ("approved", {}, "sent"),
     ("approved", {"delivered_at": AT}, "delivered"),
     ("approved", {"bounced_at": AT}, "bounced"),
@@ -68,7 +68,7 @@ SAID = [
 
 
 def test_upstream_status_moves_the_mirror_forward_only(message, upstream):
-    for state, upstream_fields, end in SAID:
+    for state, upstream_fields, end in STATUSES:
         report_status(upstream, **upstream_fields)
         with rolled_back():
             set_state(message, state, changed=90)
