@@ -62,7 +62,7 @@ def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     standin.next[str(LIMITED)] = [(429, {}, {"retry_after": 0.3}) for _ in range(3)]
     workers = [start_worker(standin) for _ in range(2)]
     try:
-        happen(client, make_connection(), standin)
+        send_events(client, make_connection(), standin)
         for number in range(1, KILLS + 1):
             wait_for(lambda: len(standin.calls) >= number * 3 or is_over(), 300, "requests")  # noqa: B023
             kill(workers.pop(0))
@@ -79,7 +79,7 @@ def test_burst_loses_and_duplicates_nothing(client, standin, monkeypatch):
     assert len(standin.of(DEAD)) <= 1 + KILLS
 
 
-def happen(client, gateway, standin):
+def send_events(client, gateway, standin):
     """Hold and decide many messages; the program gets an event for each action."""
     kind = "signed_webhook"
     program = Destination.objects.create(

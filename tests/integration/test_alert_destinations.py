@@ -51,7 +51,7 @@ def act(action, message):
     record(action, actor=worker("test"), connection=message.connection_id, message=message.public_id)
 
 
-def test_destination_is_added_with_what_it_is_event_samples(signed_in, admin, discord):
+def test_destination_is_added_with_its_kind_and_event_samples(signed_in, admin, discord):
     other = make_connection("other")
     make_connection("third")
     answer = signed_in(admin).post(
@@ -67,7 +67,7 @@ def test_destination_is_added_with_what_it_is_event_samples(signed_in, admin, di
     assert Entry.objects.filter(action="destination.added").count() == 1
 
 
-def test_address_goes_in_and_never_comes_out(signed_in, admin, discord, caplog):
+def test_address_is_write_only(signed_in, admin, discord, caplog):
     client = signed_in(admin)
     client.post("/alerts/add/", form(discord.url + PATH))
     key = Destination.objects.get().pk
@@ -166,7 +166,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
     assert "Discord could not be reached. Look whether" in tried()
 
 
-def test_change_without_an_address_keeps_it_and_its_test_and_leads_to_a_page_of_the_desk(
+def test_change_without_an_address_preserves_address_and_test_and_redirects_to_the_desk(
     signed_in, admin, discord, destination
 ):
     changed(destination, tested_at="2026-11-20T10:00Z")

@@ -58,9 +58,7 @@ def make_failed_delivery(destination, message=None, **fields):
     return Delivery.objects.create(destination=destination, message=message, **of)
 
 
-def test_channel_of_the_bot_is_added_by_its_id_or_its_address_and_the_form_refuses_what_a_kind_cannot_do(
-    signed_in, admin, settings
-):
+def test_bot_channel_is_added_by_id_or_address_and_unsupported_options_are_refused(signed_in, admin, settings):
     settings.DISCORD_BOT_TOKEN = ""
     client = signed_in(admin)
     for typed in ("1180000000000000555", "https://discord.com/channels/1/1180000000000000555"):

@@ -41,7 +41,7 @@ def message(connection):
 
 
 @pytest.fixture
-def _no_patience(monkeypatch):
+def _plan_missed_at_once(monkeypatch):
     """Let the sweep plan missed actions at once."""
     monkeypatch.setattr("alerts.deliveries.missed.PATIENCE", timedelta(0))
 
@@ -68,7 +68,7 @@ def planned():
     ]
 
 
-def forget():
+def delete_planned():
     Delivery.objects.all().delete()
     Card.objects.all().delete()
 
@@ -87,7 +87,7 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
         Route.objects.exclude(pk__in=asking).update(actions=sorted(PLANNED_ACTIONS - set(event.actions)))
         about = message if event.about == "message" else None
         for action in event.actions:
-            forget()
+            delete_planned()
             entry = act(action, about, connection)
             made = Delivery.objects.select_related("destination", "card")
             assert {one.destination for one in made} == asked, action
@@ -136,7 +136,7 @@ def test_late_content_updates_only_cards_that_lack_it(connection):
         factories.show_row(message)
     assert planned()[before:] == [("card", "message.fetched", late.pk)]
     # Content creates no card unless a route asks for one.
-    forget()
+    delete_planned()
     factories.show_row(make_message(connection))
     assert {action for _, action, _ in planned()} == {"message.held"}
 
@@ -173,7 +173,7 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         ("outreach", {}, False),
         ("", {"discord_channel": ""}, False),
     ):
-        forget()
+        delete_planned()
         Destination.objects.filter(pk=answering.pk).update(answers_channel=mapped)
         Message.objects.update(trigger=trigger)
         act(ANSWERED[0], message)
@@ -191,7 +191,7 @@ def test_channel_named_by_its_id_is_answered_once_by_the_mapped_destination(mess
         ({"discord_channel": "4711"}, first),
         ({"discord_channel": "sales", "discord_channel_id": "4711"}, second),
     ):
-        forget()
+        delete_planned()
         Message.objects.update(trigger=trigger)
         act(ANSWERED[0], message)
         assert [one.destination for one in Delivery.objects.all()] == [answering], trigger

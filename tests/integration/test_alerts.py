@@ -70,7 +70,7 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(
 
 
 @pytest.mark.slow
-def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_names_it(
+def test_card_without_details_is_edited_when_a_late_event_brings_them(
     client, connection, discord, destination, monkeypatch
 ):
     post_event(client, connection, event_body("message.delivered", **NAMELESS))

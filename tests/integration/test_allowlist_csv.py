@@ -25,7 +25,7 @@ def read(text, people=None):
     return read_file(raw, people=people or {})
 
 
-def bring(client, text, how="add"):
+def post_import(client, text, how="add"):
     raw = text if isinstance(text, bytes) else text.encode()
     upload = SimpleUploadedFile("list.csv", raw, content_type="text/csv")
     return client.post(f"{ALL}import/check/", {"file": upload, "how": how})
@@ -91,7 +91,7 @@ def test_invalid_rows_are_reported_by_line_and_the_others_count():
 def test_import_is_previewed_then_saved_and_lists_what_was_left_out(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example", note="Before")
     client = signed_in(admin)
-    shown = bring(client, "pattern,note\nnew.example,The fair\nkept.example,After\n*.com,\n")
+    shown = post_import(client, "pattern,note\nnew.example,The fair\nkept.example,After\n*.com,\n")
     assert missing(shown, "1 added", "1 changed", "Line 4", "none of name@domain", "new.example") == []
     assert patterns() == ["kept.example", "old.example"]
     assert save(client, shown).status_code == 302
@@ -104,7 +104,7 @@ def test_import_is_previewed_then_saved_and_lists_what_was_left_out(signed_in, a
 def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhile(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example")
     client = signed_in(admin)
-    shown = bring(client, "pattern\nkept.example\nnew.example\n", how="replace")
+    shown = post_import(client, "pattern\nkept.example\nnew.example\n", how="replace")
     assert "1 taken out" in text_of(shown)
     changed(admin, "meanwhile.example")
     stale = save(client, shown)
@@ -115,7 +115,7 @@ def test_replacing_import_removes_unnamed_entries_including_those_added_meanwhil
 
 def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, admin):
     assert ImportForm({}, {}).first_field_error() == ("file", "Choose a CSV file.")
-    answer = bring(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
+    answer = post_import(signed_in(admin), "pattern\nnew.example\n*.com\n", how="replace")
     assert answer.status_code == 422
     assert "must be understood whole (1 to mend)" in text_of(answer)
     assert 'value="replace" checked' in answer.content.decode()
@@ -125,7 +125,7 @@ def test_missing_file_or_replacement_with_invalid_rows_is_refused(signed_in, adm
 def test_twenty_thousand_rows_are_previewed_and_saved(signed_in, admin, connection):
     client = signed_in(admin)
     rows = "".join(f"someone{number}@customer{number % 977}.example,Note number {number}\n" for number in range(20_000))
-    shown = bring(client, f"pattern,note\n{rows}")
+    shown = post_import(client, f"pattern,note\n{rows}")
     assert shown.status_code == 200
     assert "20000 added" in text_of(shown)
     assert save(client, shown).status_code == 302
@@ -163,7 +163,7 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
     ]
     noted = Entry.objects.get(action="allowlist.exported")
     assert (noted.actor_id, noted.detail.fields["entries"]) == (str(admin.pk), "3")
-    assert "Nothing would change." in text_of(bring(client, raw, how="replace"))
+    assert "Nothing would change." in text_of(post_import(client, raw, how="replace"))
 
 
 @pytest.mark.slow
@@ -183,6 +183,6 @@ def test_any_note_comes_back_as_one_line_and_no_cell_begins_a_formula(notes):
 
 def test_reading_is_limited_to_the_maximum_size_of_a_form(signed_in, admin, monkeypatch):
     monkeypatch.setattr("policy.allowlists.drafts.MAX_PACKED", 100)
-    answer = bring(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
+    answer = post_import(signed_in(admin), "pattern\n" + "".join(f"d{number}.example\n" for number in range(500)))
     assert (answer.status_code, "several parts" in text_of(answer)) == (422, True)
     assert not Allowlist.objects.filter(version__gt=0).exists()

@@ -72,7 +72,7 @@ def test_entries_of_all_applicable_lists_are_combined_and_others_are_ignored(con
         assert of(message, reviewer).may_approve, one
 
 
-def test_strictest_of_the_modes_holds_and_a_list_that_is_off_neither_refuses_nor_allows(connection, reviewer):
+def test_strictest_mode_applies_and_a_list_that_is_off_neither_refuses_nor_allows(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example", mode="off")
     assert of(message, reviewer).reasons == ("One approval is needed, and you may give it.",)
@@ -98,7 +98,7 @@ def test_strictest_of_the_modes_holds_and_a_list_that_is_off_neither_refuses_nor
     )
 
 
-def test_message_of_unknown_mailbox_is_under_the_mode_of_each_list_of_its_connection(connection, reviewer):
+def test_message_of_an_unknown_mailbox_is_subject_to_every_list_of_its_connection(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example", mailbox=message.mailbox)
     Message.objects.update(mailbox=None)
@@ -136,7 +136,7 @@ def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer
     )
 
 
-def test_mode_contacts_lets_known_contacts_through_and_says_when_nobody_could_read_them(connection, reviewer):
+def test_contacts_mode_allows_known_contacts_and_says_when_they_could_not_be_read(connection, reviewer):
     message = make_message(connection)
     make_list(mode="contacts")
     assert (

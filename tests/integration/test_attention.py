@@ -34,7 +34,7 @@ LATE = Now() - timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
-def _well(connection):
+def _healthy_desk(connection):
     """A healthy desk: its connection was just read, and its workers were just seen."""
     Connection.objects.update(complete_as_of=Now(), created_at=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):

@@ -83,7 +83,7 @@ def ticked(page):
 
 
 @pytest.mark.slow
-def test_sheet_shows_each_message_whole_ticks_it_and_notes_once_that_it_was_on_screen(desk, connection):
+def test_sheet_shows_and_selects_each_whole_message_and_records_its_display_once(desk, connection):
     one = make(
         connection,
         "plum",
@@ -285,7 +285,7 @@ def asked(ask, *arguments):
 
 
 @pytest.mark.slow
-def test_number_of_statements_does_not_grow_with_the_sheet(desk, connection, reviewer):
+def test_statements_to_show_a_sheet_are_constant_and_few_per_decision(desk, connection, reviewer):
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
     Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
     open_sheet(desk, *several)

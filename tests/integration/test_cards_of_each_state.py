@@ -35,14 +35,14 @@ def destination():
     return Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/t")
 
 
-def fresh(message):
+def reload_message(message):
     return desk_messages().for_list().get(pk=message.pk)
 
 
 def card_of(message, destination, **fields):
     if fields:
         Message.objects.filter(pk=message.pk).update(**fields)
-    return embed_of(fresh(message), destination)
+    return embed_of(reload_message(message), destination)
 
 
 def card_fields(card):
@@ -83,7 +83,7 @@ def test_each_state_has_its_colour_and_text_and_only_the_held_card_asks_for_a_de
     for state, tone in states.items():
         card = card_of(message, destination, state=state)
         assert card["color"] == COLOURS[tone], state
-        assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
+        assert card["description"].startswith(f"**{shown_status(reload_message(message)).word}.**"), state
         asks = ("Read it and decide" in card["description"], "Claimed by" in card_fields(card))
         assert asks == (state == "held",) * 2, state
         assert find_errors({"embeds": [card]}) == {}
@@ -173,9 +173,9 @@ def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(connect
     message = make_message(connection, subject="Refund", metadata=METADATA)
     for word in ("Approved", "Bounced"):
         entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
-        body = answer_body(fresh(message), entry, destination)
+        body = answer_body(reload_message(message), entry, destination)
         card = body["embeds"][0]
-        assert answer_card(fresh(message), entry, destination, MARKDOWN).word == word
+        assert answer_card(reload_message(message), entry, destination, MARKDOWN).word == word
         assert card["description"].startswith(f"**{word}**")
         assert card_fields(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
         assert card_fields(card)["Asked for by"].startswith("\\@everyone")
@@ -183,7 +183,7 @@ def test_answer_names_the_outcome_and_the_message_id_and_mentions_nobody(connect
         assert find_errors(body) == {}
         assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
     destination.privacy = "minimal"
-    assert "dana" not in json.dumps(answer_body(fresh(message), entry, destination))
+    assert "dana" not in json.dumps(answer_body(reload_message(message), entry, destination))
 
 
 @pytest.mark.slow
@@ -201,7 +201,9 @@ def test_answer_to_a_decision_names_who_and_why_without_its_reference(connection
         message.decisions.update(state="applied", outcome=outcome, reason=reason)
         mark = f"[countersign:{decision.reference}]"
         Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
-        answer = answer_body(fresh(message), act(message, f"message.{action}"), destination)["embeds"][0]["description"]
+        answer = answer_body(reload_message(message), act(message, f"message.{action}"), destination)["embeds"][0][
+            "description"
+        ]
         begins, _, ends = template.partition("{}")
         assert (answer.startswith(begins), answer.endswith(ends or begins)) == (True, True), answer
 

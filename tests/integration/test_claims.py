@@ -31,11 +31,11 @@ def claim(client, message, headers=None, **fields):
     return client.post(f"/queue/{message.public_id}/claim/", fields, headers=headers or {})
 
 
-def take_on(message, person, **options):
+def claim_as(message, person, **options):
     return take(message=message.public_id, actor=person.actor(surface="web"), **options)
 
 
-def give_back(message, person):
+def release_as(message, person):
     return release(message=message.public_id, actor=person.actor(surface="web"))
 
 
@@ -62,31 +62,31 @@ def test_reviewer_claims_once_and_the_claim_ends_by_release_or_decision(
 ):
     for person in (auditor, admin):
         with pytest.raises(ActNotAllowed, match="Only a reviewer"):
-            take_on(message, person)
+            claim_as(message, person)
     for _ in range(2):
-        take_on(message, reviewer)
-    assert not give_back(message, second_reviewer)
+        claim_as(message, reviewer)
+    assert not release_as(message, second_reviewer)
     assert Claim.objects.get().person == reviewer
-    assert give_back(message, reviewer)
+    assert release_as(message, reviewer)
     assert not Claim.objects.exists()
     assert [action for action, _ in acts(message)] == ["claim.taken", "claim.released"]
 
     # A claim does not block other reviewers.
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     decide(message, second_reviewer)
     assert not Claim.objects.exists()
     action, details = acts(message)[-1]
     assert (action, details["holder"], details["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
     assert details["explanation"] == "The message was decided."
     with pytest.raises(AlreadyDecided, match="nothing left to take on"):
-        take_on(message, reviewer)
+        claim_as(message, reviewer)
 
 
 @pytest.mark.parametrize("headers", [HTMX, pytest.param({}, marks=pytest.mark.slow)], ids=["fragment", "page"])
 def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
     signed_in, reviewer, second_reviewer, message, headers
 ):
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     client = signed_in(second_reviewer)
     answer = claim(client, message, headers=headers)
     page = answer.content.decode()
@@ -104,19 +104,19 @@ def test_taking_over_asks_with_a_named_button_and_is_in_the_ledger(
 
 def test_taking_over_a_lost_claim_asks_again_and_an_invalid_value_is_a_plain_claim(reviewer, second_reviewer, message):
     cleo = make_person("cleo@yourteam.example", "Cleo", "reviewer")
-    take_on(message, cleo)
+    claim_as(message, cleo)
     with pytest.raises(ClaimedByOther, match="Cleo has this message"):
-        take_on(message, second_reviewer, from_holder=reviewer.pk)
+        claim_as(message, second_reviewer, from_holder=reviewer.pk)
     assert Claim.objects.get().person == cleo
-    give_back(message, cleo)
+    release_as(message, cleo)
     assert [ClaimForm({"take_over": one}).value("take_over") for one in ("x", "-1")] == [None, None]
-    take_on(message, reviewer, from_holder=ClaimForm({"take_over": "9" * 30}).value("take_over"))
+    claim_as(message, reviewer, from_holder=ClaimForm({"take_over": "9" * 30}).value("take_over"))
     assert Claim.objects.get().person == reviewer
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_who_claim_at_once_get_one_claim_and_one_question(reviewer, second_reviewer, message):
-    found = at_once(*(lambda person=person: take_on(message, person) for person in (reviewer, second_reviewer)))
+    found = at_once(*(lambda person=person: claim_as(message, person) for person in (reviewer, second_reviewer)))
     [made] = [one for one in found if isinstance(one, Claim)]
     [refused] = [one for one in found if isinstance(one, ClaimedByOther)]
     assert Claim.objects.get().person_id == made.person_id == refused.holder
@@ -131,7 +131,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
         assert "data-waiting>1<" in page
         return re.search(r'data-tab-of="mine".*?data-count>(\d*)<', page, re.DOTALL)[1]
 
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     let_idle()
     # Before any sweep: a claim expires by the clock.
     assert mine(signed_in(reviewer)) in ("", "0")
@@ -144,7 +144,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
 
 
 def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewer, second_reviewer, message):
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     let_idle(minutes=9)
     assert end_idle() == 0
     let_idle()
@@ -155,13 +155,13 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
     action, details = acts(message)[-1]
     assert (action, details["actor"]) == ("claim.released", "the desk worker")
 
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     reviewer.is_active = False
     reviewer.save()
     assert not Claim.objects.exists()
     assert last_why(message) == "Its holder left the desk."
     # Without any notification: the claim is free, and ends with the next sweep.
-    take_on(message, second_reviewer)
+    claim_as(message, second_reviewer)
     Person.objects.filter(pk=second_reviewer.pk).update(is_active=False)
     assert not is_held(message)
     end_idle()
@@ -184,7 +184,7 @@ def test_sweep_ends_claims_of_idle_and_deactivated_people_and_records_it(reviewe
 def test_only_a_message_on_the_holders_screen_keeps_its_claim(
     signed_in, reviewer, second_reviewer, message, method, path, headers, keeps
 ):
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     let_idle(minutes=9)
     lately = Claim.objects.filter(seen_at__gt=Now() - timedelta(minutes=5))
     touch(message, actor=second_reviewer.actor(surface="web"))
@@ -194,7 +194,7 @@ def test_only_a_message_on_the_holders_screen_keeps_its_claim(
 
 
 def test_signing_out_releases_all_claims(signed_in, reviewer, message):
-    take_on(message, reviewer)
+    claim_as(message, reviewer)
     signed_in(reviewer).post("/accounts/logout/")
     assert not Claim.objects.exists()
     assert last_why(message) == "Its holder signed out."

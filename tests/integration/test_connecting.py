@@ -112,7 +112,7 @@ def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secr
     assert first.webhook_secret not in all_details()
 
 
-def test_only_an_admin_of_everything_adds_and_removes_and_one_of_it_changes(connection, ida):
+def test_global_admins_add_and_remove_connections_and_their_own_admins_change_them(connection, ida):
     limited = make_person("lea@yourteam.example", "Lea", "admin", connection=connection).actor(surface="web")
     with pytest.raises(ActNotAllowed):
         commands.add_connection(
@@ -202,7 +202,7 @@ def test_work_in_progress_while_a_connection_is_removed_restores_nothing(connect
     assert Connection.objects.get().failing_since is None
 
 
-def test_removal_waits_for_decisions_and_kill_switches_and_for_the_name(connection, reviewer, ida):
+def test_removal_is_refused_during_decisions_and_kill_switches_and_without_the_name(connection, reviewer, ida):
     remove = {"connection": connection, "actor": ida, "now": timezone.now()}
     with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
         commands.remove_connection(typed_name="gateway", **remove)

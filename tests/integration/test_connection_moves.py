@@ -51,7 +51,7 @@ def test_moved_gateway_is_read_and_decided_at_its_new_address(signed_in, admin, 
     assert ("POST", "/v1/oversight/decide") in moved_to.calls
 
 
-def test_address_at_which_the_account_does_not_answer_is_not_saved(signed_in, admin, account, moved_to):
+def test_address_where_the_account_does_not_answer_is_not_saved(signed_in, admin, account, moved_to):
     connection, old, client = account.connection, account.gateway.url, signed_in(admin)
     for address, words in (
         ("https://evil.example", "OUTGOING_ALLOW"),

@@ -57,7 +57,7 @@ def details(action, **which):
     return Entry.objects.get(action=action, **which).detail.fields
 
 
-def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_in_the_ledger(message, reviewer):
+def test_verdict_creates_one_decision_about_the_shown_version_and_both_are_in_the_ledger(message, reviewer):
     result = decide(message, reviewer, "reject", "Not to them")
     verdict, decision = result.verdict, result.decision
     assert (decision.state, decision.revision, decision.given_by) == ("recorded", message.revision, reviewer)
@@ -183,7 +183,7 @@ def note_opened_ago(message, person, hours):
     ).save(force_insert=True)  # fmt: skip
 
 
-def test_changed_or_unfetched_content_refuses_the_verdict_and_says_what_is_there_now(connection, message, reviewer):
+def test_verdict_on_changed_or_unfetched_content_is_refused_with_the_current_version(connection, message, reviewer):
     shown = message.revision
     now = show_row(message, bcc=["eve@evil.example"]).revision
     with pytest.raises(ContentChanged) as caught:
@@ -261,9 +261,7 @@ def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, re
             assert error is VerdictNotAllowed or caught.value.decision == decision
 
 
-def test_database_itself_allows_one_live_decision_a_message_and_a_late_worker_overwrites_no_newer_attempt(
-    message, reviewer
-):
+def test_database_allows_one_live_decision_per_message_and_no_late_overwrite(message, reviewer):
     decide(message, reviewer)
     with pytest.raises(IntegrityError), transaction.atomic():
         Decision.objects.create(

@@ -19,8 +19,13 @@ from people.models import DiscordAccount, Grant, Person
 
 pytestmark = pytest.mark.django_db
 
-GIVEN = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
-GIVEN |= {"MAILBOX_ID": "1", "MAILBOX_ADDRESS": "a@x.example", "MAILBOX2_ID": "2", "MAILBOX2_ADDRESS": "b@x.example"}
+CREDENTIALS = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
+CREDENTIALS |= {
+    "MAILBOX_ID": "1",
+    "MAILBOX_ADDRESS": "a@x.example",
+    "MAILBOX2_ID": "2",
+    "MAILBOX2_ADDRESS": "b@x.example",
+}
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def credentials(tmp_path):
 
 def prepare(credentials):
     call_command("demo_desk", "begin", credentials=credentials)
-    update_credentials(credentials, GIVEN)
+    update_credentials(credentials, CREDENTIALS)
     call_command("demo_desk", "finish", credentials=credentials)
     return read_credentials(credentials)
 

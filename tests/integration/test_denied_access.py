@@ -19,7 +19,7 @@ def denied():
     return lines(Entry.objects.of_action("access.denied").oldest_first())
 
 
-def test_message_of_others_is_recorded_with_who_what_and_where_once_a_minute_and_address(signed_in, path):
+def test_denied_message_is_recorded_with_actor_and_url_once_per_minute(signed_in, path):
     outsider = make_person("olga@yourteam.example", "Olga", "reviewer", connection=make_connection("elsewhere"))
     client = signed_in(outsider)
     for _ in range(3):
@@ -37,9 +37,7 @@ def test_message_of_others_is_recorded_with_who_what_and_where_once_a_minute_and
     }  # fmt: skip
 
 
-def test_act_beyond_the_role_and_a_form_without_its_token_are_recorded_and_unknown_addresses_not(
-    client, signed_in, auditor, path
-):
+def test_denied_actions_and_csrf_failures_are_recorded_and_unknown_urls_are_not(client, signed_in, auditor, path):
     assert client.get(path).status_code == 302
     signed_in(auditor)
     for nowhere in ("/nowhere/", "/favicon.ico", "/queue/nonsense/"):

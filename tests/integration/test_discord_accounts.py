@@ -89,7 +89,7 @@ def test_link_expires_by_use_time_or_too_many_requests(reviewer):
     assert link(reviewer, first).person == reviewer
 
 
-def test_link_of_a_discord_id_lasts_a_quarter_of_an_hour_and_only_its_hash_is_stored(db):
+def test_discord_link_lasts_fifteen_minutes_and_only_its_hash_is_stored(db):
     path = offered()
     one = DiscordLink.objects.get()
     assert one.expires_at - one.created_at == LASTS

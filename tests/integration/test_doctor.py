@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def well(connection):
+def healthy_connection(connection):
     """A healthy desk."""
     Connection.objects.update(complete_as_of=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
@@ -41,7 +41,7 @@ def well(connection):
 
 
 @pytest.fixture
-def ask(capsys):
+def run_doctor(capsys):
     """Return a function that runs the doctor and returns its exit status and output."""
 
     def run():
@@ -62,30 +62,30 @@ def decided(message, person, **fields):
     )  # fmt: skip
 
 
-def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(ask, well):
-    status, output = ask()
+def test_doctor_finds_nothing_on_a_healthy_desk_and_reports_silent_workers(run_doctor, healthy_connection):
+    status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (0, "Nothing needs a person.")
     for words in ("PostgreSQL 1", "tasks that wait: decisions", "Triggers alone guard the ledger"):
         assert words in output
     Tick.objects.update(at=Now() - timedelta(minutes=3))
-    status, output = ask()
+    status, output = run_doctor()
     assert status == 2
     assert "Decisions are not carried out, and MultiMail is not read: no worker has been seen since" in output
     assert "Alerts are not sent: no worker has been seen since" in output
 
 
-def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(ask, well, reviewer, admin):
-    message = make_message(well, subject="Invoice 2207")
+def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(run_doctor, healthy_connection, reviewer, admin):
+    message = make_message(healthy_connection, subject="Invoice 2207")
     decided(message, reviewer, state="unknown", explanation="MultiMail did not answer in time.")
     # Control characters in a subject do not reach the terminal.
-    overdue = make_message(well, subject="\x1b[2J\x07gone\u202e")
+    overdue = make_message(healthy_connection, subject="\x1b[2J\x07gone\u202e")
     Message.objects.filter(pk=overdue.pk).update(expires_at=Now() - timedelta(minutes=5))
     pull(actor=admin.actor(surface="web"), reason="A flood of refunds")
     Connection.objects.update(paused_at=Now(), paused_because="The key was refused.")
     Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/secret-token",
                                switched_off_at=Now(), switched_off_because="Discord says it is gone.")  # fmt: skip
     entries = Entry.objects.count()
-    status, output = ask()
+    status, output = run_doctor()
     assert Entry.objects.count() == entries, "it changes nothing"
     assert (status, output.splitlines()[-1]) == (2, "5 things need a person.")
     for words in (
@@ -99,41 +99,43 @@ def test_doctor_says_what_is_stuck_why_and_where_to_fix_it(ask, well, reviewer, 
         assert hidden not in output
 
 
-def test_doctor_reports_items_with_one_cause_once(ask, well, reviewer):
+def test_doctor_reports_items_with_one_cause_once(run_doctor, healthy_connection, reviewer):
     for number in range(3):
-        made = make_message(well)
+        made = make_message(healthy_connection)
         decided(made, reviewer, reference=f"R{number}", state="unknown", explanation="MultiMail did not answer.")
-    status, output = ask()
+    status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (2, "1 thing needs a person.")
     assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in output
 
 
-def test_doctor_gives_a_new_desk_one_minute_before_it_complains(ask, well, reviewer, settings, tmp_path):
+def test_doctor_gives_a_new_desk_one_minute_before_it_complains(
+    run_doctor, healthy_connection, reviewer, settings, tmp_path
+):
     """Everything is late at the start, because the desk had been off for an hour."""
     long_ago = Now() - timedelta(hours=1)
-    decided(make_message(well), reviewer, state="recorded", due_at=long_ago)
-    decided(make_message(well), reviewer, reference="S", state="unknown", changed_at=long_ago)
-    Message.objects.filter(pk=make_message(well).pk).update(expires_at=long_ago)
-    make_message(well, hydrated=False)
+    decided(make_message(healthy_connection), reviewer, state="recorded", due_at=long_ago)
+    decided(make_message(healthy_connection), reviewer, reference="S", state="unknown", changed_at=long_ago)
+    Message.objects.filter(pk=make_message(healthy_connection).pk).update(expires_at=long_ago)
+    make_message(healthy_connection, hydrated=False)
     Message.objects.update(held_at=long_ago)
     Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
-    assert ask()[0] == 2
+    assert run_doctor()[0] == 2
     # Its workers were first seen less than a minute ago, and one of them not yet.
     Tick.objects.all().delete()
     Tick.objects.create(job="approvals.tasks.sweep", period=3)
-    status, output = ask()
+    status, output = run_doctor()
     assert (status, "The desk began less than a minute ago" in output) == (0, True)
     # Items that need a person are reported at once.
     with rolled_back():
         Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
-        assert ask()[0] == 2
+        assert run_doctor()[0] == 2
     # Before that the launcher says that it is not ready.
     Tick.objects.all().delete()
     settings.DATA_DIR = tmp_path
     with data_folder.held(tmp_path):
         for is_ready, status in ((False, 0), (True, 2)):
             data_folder.write_state(tmp_path, {"pid": 1, "verb": "start", "is_ready": is_ready, "processes": {}})
-            assert ask()[0] == status, is_ready
+            assert run_doctor()[0] == status, is_ready
 
 
 FOUNDATIONS = [
@@ -160,16 +162,20 @@ def test_doctor_finds_problems_of_postgresql_and_disk(db, monkeypatch):
         assert [one.sentence for one in found if one.is_stuck and words not in one.sentence] == []
 
 
-def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(ask, well, reviewer, settings, tmp_path):
+def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(
+    run_doctor, healthy_connection, reviewer, settings, tmp_path
+):
     # As ./run manage leaves it while its command runs and no run holds the folder.
     settings.DATA_DIR = tmp_path
-    decided(make_message(well, subject="Invoice 2207"), reviewer, state="unknown")
-    decided(make_message(well), reviewer, reference="S", state="recorded", due_at=Now() - timedelta(minutes=5))
+    decided(make_message(healthy_connection, subject="Invoice 2207"), reviewer, state="unknown")
+    decided(
+        make_message(healthy_connection), reviewer, reference="S", state="recorded", due_at=Now() - timedelta(minutes=5)
+    )
     Connection.objects.update(complete_as_of=Now() - timedelta(hours=1))
     Tick.objects.update(at=Now() - timedelta(hours=1))
     with data_folder.held(tmp_path):
         data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
-        status, output = ask()
+        status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (2, "2 things need a person.")
     for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
         assert words in output
@@ -205,9 +211,9 @@ def test_doctor_says_how_redis_is(settings):
     assert (down.is_stuck, "Redis does not answer:" in down.sentence, "hunter2" in down.sentence) == (True, True, False)
 
 
-def test_doctor_reports_that_postgresql_is_down(ask, monkeypatch):
+def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
     monkeypatch.setattr(checks, "database_problem", lambda: "connection refused")
-    status, output = ask()
+    status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
     assert "PostgreSQL does not answer: connection refused" in output
     assert "what is stuck beyond that cannot be told" in output
@@ -228,8 +234,8 @@ def test_no_driver_error_makes_the_doctor_print_a_password():
     assert checks._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
 
 
-def test_metrics_report_ages_and_counts_in_prometheus_format(client, well, reviewer):
-    message = make_message(well)
+def test_metrics_report_ages_and_counts_in_prometheus_format(client, healthy_connection, reviewer):
+    message = make_message(healthy_connection)
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(seconds=90))
     make_connection("never")
     Connection.objects.filter(slug="main").update(complete_as_of=Now() - timedelta(seconds=30))
@@ -245,11 +251,13 @@ def test_metrics_report_ages_and_counts_in_prometheus_format(client, well, revie
     assert float(metrics["countersign_oldest_in_doubt_seconds"]) == 0
 
 
-def test_forged_webhooks_are_counted_in_doctor_and_metrics(client, ask, well, monkeypatch):
+def test_forged_webhooks_are_counted_in_doctor_and_metrics(client, run_doctor, healthy_connection, monkeypatch):
     monkeypatch.setattr("common.enqueue._rests_until", 0.0)
     before = unsigned.unsigned_total()
-    answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
+    answer = client.post(
+        f"/webhooks/multimail/{healthy_connection.webhook_id}/", b"{}", content_type="application/json"
+    )
     assert answer.status_code == 401
     assert f"countersign_webhooks_unsigned {before + 1}.0" in client.get("/metrics").content.decode()
-    status, output = ask()
+    status, output = run_doctor()
     assert (status, "1 webhook to Gateway main had no valid signature" in output) == (0, True)

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 
 
-def test_public_addresses_are_open(client, signed_in):
+def test_public_urls_need_no_sign_in(client, signed_in):
     wrong = {}
     for name, walk in standing_before(client, signed_in, sorted(PUBLIC)):
         walk.token = "n" * 43

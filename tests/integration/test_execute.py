@@ -325,7 +325,7 @@ def test_many_workers_at_once_make_one_call(decision, upstream):
     assert len(upstream.decisions) == 1
 
 
-def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_arrived(decision):
+def test_anonymous_conflict_is_ours_only_if_an_earlier_call_may_have_arrived(decision):
     # Hosted MultiMail need not say who decided, nor keep our reference.
     is_our_gateway(False)
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)

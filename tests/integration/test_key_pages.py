@@ -49,7 +49,7 @@ def here(account, admin):
     return {"connection": account.connection, "actor": admin.actor(surface="web")}
 
 
-def test_keys_are_listed_with_what_they_may_and_whose_they_are(signed_in, admin, reviewer, account, agent, here):
+def test_keys_are_listed_with_scopes_and_owners(signed_in, admin, reviewer, account, agent, here):
     ApiKey.objects.filter(name="Key reader").update(name="<script>x</script>\u202etxt.exe")
     client = signed_in(admin)
     assert client.post(path_of(account, agent, "owner/"), {"owner": str(reviewer.pk)}).status_code == 302

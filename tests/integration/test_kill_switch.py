@@ -101,7 +101,7 @@ def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(
     assert carry_out(message, reviewer) == "applied"
 
 
-def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, reviewer):
+def test_verdict_under_a_switch_counts_and_says_that_nothing_is_sent(message, reviewer):
     pull(reviewer)
     ruling = ruling_for(message, actor=reviewer.actor(surface="web"), now=NOW)
     assert (ruling.may_approve, ruling.may_reject) == (True, True)

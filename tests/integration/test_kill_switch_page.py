@@ -50,7 +50,7 @@ OTHER_PAGES = ("/stop/", "/", "/history/", "/audit/", "/alerts/", "/connections/
 
 
 @pytest.mark.parametrize("paths", [("/queue/",), pytest.param(OTHER_PAGES, marks=pytest.mark.slow)])
-def test_while_pulled_every_page_says_who_when_what_why_and_what_still_goes(signed_in, admin, auditor, paths):
+def test_every_page_shows_a_pulled_switch_with_person_time_scope_and_reason(signed_in, admin, auditor, paths):
     switch = pull(actor=admin.actor(surface="web"), reason=REASON)
     client = signed_in(auditor)
     for path in paths:
@@ -74,7 +74,7 @@ def test_open_pages_learn_of_it_by_polling(signed_in, admin, connection):
     assert (after.status_code, after.json()["stopped"]) == (200, [switch.pk])
 
 
-def test_switch_elsewhere_is_not_shown_to_those_whom_it_does_not_stop(signed_in, admin, connection):
+def test_switch_is_shown_only_to_people_it_affects(signed_in, admin, connection):
     mine = connection.mailboxes.get()
     other = connection.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     actor = admin.actor(surface="web")
@@ -91,7 +91,7 @@ def test_switch_elsewhere_is_not_shown_to_those_whom_it_does_not_stop(signed_in,
     assert ("All of mine" in fragment, "Not yours" in fragment, "<html" in fragment) == (True, False, False)
 
 
-def test_nobody_stops_more_than_their_own_and_not_without_a_reason(signed_in, connection):
+def test_switch_needs_a_reason_and_the_right_for_its_scope(signed_in, connection):
     mailbox = connection.mailboxes.get()
     mine = f"mailbox-{mailbox.pk}"
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mailbox))

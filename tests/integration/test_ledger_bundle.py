@@ -150,7 +150,7 @@ def test_deleted_entry_stays_listed_by_its_leaf_hash(ledger, tmp_path):
     assert Seal.objects.count() == 2
 
 
-def test_commands_of_the_auditors_page_do_what_it_says(ledger, settings, tmp_path, monkeypatch):
+def test_commands_on_the_auditors_page_work(ledger, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_bundle(tmp_path / "ledger-october.zip")
     page = (settings.BASE_DIR / "docs" / "auditors.md").read_text()

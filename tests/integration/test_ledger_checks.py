@@ -42,7 +42,7 @@ _HOLDS = checks.CheckResult(entries=40, seals=2)
 
 
 @pytest.fixture
-def looks(monkeypatch):
+def check_results(monkeypatch):
     """Replaces the reading of the ledger; by default the ledger verifies."""
     found = []
     monkeypatch.setattr(checks, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
@@ -67,7 +67,7 @@ def age(check, **by):
     Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
 
 
-def test_daily_check_starts_once_a_day_by_the_database_clock(enqueued, looks):
+def test_daily_check_starts_once_a_day_by_the_database_clock(enqueued, check_results):
     append()
     assert begin_daily_check() == "not yet", "nothing is sealed"
     assert enqueued == []
@@ -125,7 +125,7 @@ def test_ledger_that_verifies_again_clears_the_finding(admin):
     assert "countersign_ledger_broken 0.0" in exposition()
 
 
-def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, enqueued, looks):
+def test_auditor_requests_one_check_and_the_page_follows_it(sealed, signed_in, auditor, enqueued, check_results):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
     client.post("/audit/verify/check/")
@@ -162,7 +162,7 @@ def test_claimed_or_missing_check_is_not_run(sealed):
     assert details_of("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, enqueued, looks):
+def test_check_of_a_killed_worker_is_ended_and_restarted(sealed, enqueued, check_results):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
@@ -184,16 +184,16 @@ def test_check_that_was_never_started_is_enqueued_again(sealed, enqueued):
     assert Check.objects.get().state == "running"
 
 
-def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, looks):
+def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, check_results):
     def broken(progress):
         raise OSError("no room")
 
     begin_daily_check()
     check = Check.objects.get()
-    looks.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
+    check_results.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
     assert run_check(check.pk) == "given up meanwhile"
     assert (Check.objects.get().state, details_of("ledger.checked")) == ("ended", [])
-    looks[0] = broken
+    check_results[0] = broken
     Check.objects.update(state="running", ended_at=None, up_to=None)
     with pytest.raises(OSError, match="no room"):
         run_check(check.pk)
@@ -201,7 +201,7 @@ def test_late_worker_writes_nothing_and_a_failing_one_ends_its_check(sealed, loo
 
 
 @committed
-def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypatch, looks):
+def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypatch, check_results):
     seen, beats = [], []
     monkeypatch.setattr(checks, "_PAUSE", 0.0)
 
@@ -212,7 +212,7 @@ def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypa
                 seen.append(session.execute("SELECT entries, moved_at > started_at FROM audit_check").fetchone())
         return _HOLDS
 
-    looks.append(reading)
+    check_results.append(reading)
     begin_daily_check()
     assert run_check(Check.objects.get().pk, alive=lambda: beats.append(1)) == "holds"
     assert (seen, beats) == ([(17, True)], [1])

@@ -78,7 +78,7 @@ def test_words_find_every_act_on_a_message_by_its_subject_and_recipients(connect
     assert found("by=outreach") == [one.pk for one in about if one.action == "message.held"]
 
 
-def test_words_find_reasons_and_comments_and_are_all_asked_for():
+def test_words_find_reasons_and_comments_and_must_all_match():
     reason = write("verdict.given", details={"reason": "The amount is wrong"}).pk
     comment = write(details={"text": "Is the amount right?"}).pk
     assert found("q=amount") == [comment, reason]
@@ -116,7 +116,7 @@ def test_each_detail_is_found_under_its_label():
     assert found_by({"reason": "no"}, object()) == vector([(LETTER, ["no"])])
 
 
-def test_days_begin_at_midnight_of_the_persons_zone_also_where_clocks_change(desk, auditor):
+def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(desk, auditor):
     # On 25 October 2026 the clocks of Lisbon go back: the day lasts from 23:00 to 24:00 UTC of the next.
     times = ["2026-10-24T22:59:59", "2026-10-24T23:00:00", "2026-10-25T23:59:59", "2026-10-26T00:00:00"]
     before, first, last, after = (write(at=datetime.fromisoformat(one).replace(tzinfo=UTC)).pk for one in times)
@@ -232,7 +232,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
 
 
 @pytest.mark.slow
-def test_paging_is_complete_and_without_doubles_both_ways_while_entries_are_appended(desk, monkeypatch):
+def test_paging_is_complete_and_without_duplicates_both_ways_while_entries_are_appended(desk, monkeypatch):
     monkeypatch.setattr(results, "PAGE", 3)
     written = [write().pk for _ in range(10)]
     seen, query = [], "action=comment"

@@ -53,7 +53,7 @@ def words(answer):
     return answer.content.decode().replace("&#x27;", "'")
 
 
-def test_page_without_seals_says_so_and_without_a_key_what_that_means(signed_in, reviewer, settings):
+def test_page_explains_missing_seals_and_a_missing_key(signed_in, reviewer, settings):
     client = signed_in(reviewer)
     answer = client.get(f"{PATH}head.json")
     assert (answer.status_code, "Nothing is sealed yet" in words(answer)) == (409, True)

@@ -76,14 +76,14 @@ def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
     """A listener whose thread works in the test's own transaction while the test waits for its responses."""
     ours = connections["default"]
 
-    def work_in_it(work: Callable[[], Any]) -> Any:
+    def share_connection(work: Callable[[], Any]) -> Any:
         connections["default"] = ours
         try:
             return work()
         finally:
             del connections["default"]
 
-    monkeypatch.setattr(smtp_server, "_with_fresh_connection", work_in_it)
+    monkeypatch.setattr(smtp_server, "_with_fresh_connection", share_connection)
     ours.inc_thread_sharing()
     with servers.running() as one:
         yield one

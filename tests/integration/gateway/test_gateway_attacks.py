@@ -26,20 +26,20 @@ from tests.integration.gateway.world import (
 
 
 @pytest.fixture
-def mighty(world: World) -> World:
+def with_mighty_key(world: World) -> World:
     """An account whose key `mighty` both sends and administers."""
     add_key(world, "mighty", ["admin", "send"])
     return world
 
 
 @pytest.fixture
-def trial(world: World) -> World:
+def with_sandbox_keys(world: World) -> World:
     """An account with sandbox keys."""
     add_sandbox_keys(world)
     return world
 
 
-def waits(answer: Any) -> bool:
+def awaits_code(answer: Any) -> bool:
     """Whether a change waits for an operator's code."""
     return (answer.status_code, answer.json().get("status")) == (202, "pending_approval")
 
@@ -52,21 +52,25 @@ def test_subject_built_to_slow_down_parsing_is_parsed_quickly(world: World):
     assert time.thread_time() - began < 20
 
 
-def test_sending_key_creates_no_more_powerful_key_and_does_not_choose_copies(mighty: World):
+def test_sending_key_creates_no_more_powerful_key_and_does_not_choose_copies(with_mighty_key: World):
     def make(*scopes: str) -> Any:
-        return mighty.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
+        return with_mighty_key.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
 
-    made = {scopes: waits(make(*scopes)) for scopes in (("oversight",), ("admin",), ("read", "admin"))}
+    made = {scopes: awaits_code(make(*scopes)) for scopes in (("oversight",), ("admin",), ("read", "admin"))}
     assert made == dict.fromkeys(made, True)
     assert not ApiKey.objects.filter(name="Friend").exists()
     assert make("read", "send").status_code == 201
     for changed, scopes in (("mighty", ["admin"]), ("reader", ["admin"]), ("reader", ["oversight"])):
-        key_id = mighty.key_id(changed)
-        assert waits(mighty.call("PATCH", f"/v1/api-keys/{key_id}", key="mighty", json={"scopes": scopes}))
+        key_id = with_mighty_key.key_id(changed)
+        assert awaits_code(
+            with_mighty_key.call("PATCH", f"/v1/api-keys/{key_id}", key="mighty", json={"scopes": scopes})
+        )
         assert ApiKey.objects.get(pk=key_id).scopes != scopes
-    assert waits(mighty.call("PATCH", "/v1/account", key="mighty", json={"oversight_email": "eve@evil.example"}))
-    mighty.account.refresh_from_db()
-    assert mighty.account.oversight_email == ""
+    assert awaits_code(
+        with_mighty_key.call("PATCH", "/v1/account", key="mighty", json={"oversight_email": "eve@evil.example"})
+    )
+    with_mighty_key.account.refresh_from_db()
+    assert with_mighty_key.account.oversight_email == ""
 
 
 def test_mail_accepted_before_its_mailbox_was_tightened_is_held(db: None, mail_server: MailServer):
@@ -88,40 +92,51 @@ def test_mail_loosened_by_a_call_is_held_once_calls_may_not_loosen(world: World,
     assert mail_server.mails == 1
 
 
-def test_sandbox_key_does_not_loosen_rules_for_live_mail(trial: World):
+def test_sandbox_key_does_not_loosen_rules_for_live_mail(with_sandbox_keys: World):
     bypass = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": ["evil.example"]}
-    assert waits(trial.call("PUT", f"{trial.base}/allowlist", key="test admin", json=bypass))
+    assert awaits_code(
+        with_sandbox_keys.call("PUT", f"{with_sandbox_keys.base}/allowlist", key="test admin", json=bypass)
+    )
     for change in ({"allow_looser_per_call": True}, {"auto_cc": "eve@evil.example"}, {"auto_bcc": "eve@evil.example"}):
-        assert waits(trial.call("PATCH", trial.base, key="test admin", json=change)), change
-    answer = trial.call("DELETE", trial.base, key="test admin")
+        assert awaits_code(with_sandbox_keys.call("PATCH", with_sandbox_keys.base, key="test admin", json=change)), (
+            change
+        )
+    answer = with_sandbox_keys.call("DELETE", with_sandbox_keys.base, key="test admin")
     assert (answer.status_code, answer.json()["code"]) == (403, "sandbox_key")
-    trial.mailbox.refresh_from_db()
-    assert (trial.mailbox.is_active, trial.mailbox.auto_cc, trial.mailbox.auto_bcc) == (True, "", "")
-    assert trial.send().json()["oversight_status"] == "pending_approval"
+    with_sandbox_keys.mailbox.refresh_from_db()
+    assert (
+        with_sandbox_keys.mailbox.is_active,
+        with_sandbox_keys.mailbox.auto_cc,
+        with_sandbox_keys.mailbox.auto_bcc,
+    ) == (True, "", "")
+    assert with_sandbox_keys.send().json()["oversight_status"] == "pending_approval"
 
 
-def test_sandbox_key_sees_nothing_of_live_keys(trial: World):
-    trial.decide(trial.held(), "reject", reason="Ana is on leave")
-    Suppression.objects.create(account=trial.account, email_address="gone@x.example", reason="bounce")
+def test_sandbox_key_sees_nothing_of_live_keys(with_sandbox_keys: World):
+    with_sandbox_keys.decide(with_sandbox_keys.held(), "reject", reason="Ana is on leave")
+    Suppression.objects.create(account=with_sandbox_keys.account, email_address="gone@x.example", reason="bounce")
     for path, rows in (("/v1/audit-log", "entries"), ("/v1/suppression", "suppressions")):
-        assert trial.call("GET", path, key="test admin").json()[rows] == []
-    assert trial.call("DELETE", "/v1/suppression/gone@x.example", key="test admin").status_code == 404
-    trial.call("POST", f"{trial.base}/request-upgrade", json={"target_mode": "autonomous"})
-    (shown,) = trial.call("GET", "/v1/upgrade-requests", key="test admin").json()["requests"]
+        assert with_sandbox_keys.call("GET", path, key="test admin").json()[rows] == []
+    assert with_sandbox_keys.call("DELETE", "/v1/suppression/gone@x.example", key="test admin").status_code == 404
+    with_sandbox_keys.call("POST", f"{with_sandbox_keys.base}/request-upgrade", json={"target_mode": "autonomous"})
+    (shown,) = with_sandbox_keys.call("GET", "/v1/upgrade-requests", key="test admin").json()["requests"]
     assert shown["code"] is None
 
 
-def test_sandbox_key_gets_events_of_sandbox_mail_only(trial: World):
-    trial.listen("oversight.pending")
+def test_sandbox_key_gets_events_of_sandbox_mail_only(with_sandbox_keys: World):
+    with_sandbox_keys.listen("oversight.pending")
     hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
-    made = trial.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
-    live, tried = trial.held(), trial.held(key="tester")
+    made = with_sandbox_keys.call("POST", "/v1/webhooks", key="test admin", json=hook).json()
+    live, tried = with_sandbox_keys.held(), with_sandbox_keys.held(key="tester")
     heard = {
-        key: {row["email_id"] for row in trial.call("GET", "/v1/webhook-deliveries", key=key).json()["deliveries"]}
+        key: {
+            row["email_id"]
+            for row in with_sandbox_keys.call("GET", "/v1/webhook-deliveries", key=key).json()["deliveries"]
+        }
         for key in ("test admin", "admin")
     }
     assert heard == {"test admin": {tried}, "admin": {live, tried}}
-    seen = trial.call("GET", "/v1/webhooks", key="test admin").json()["webhooks"]
+    seen = with_sandbox_keys.call("GET", "/v1/webhooks", key="test admin").json()["webhooks"]
     assert [one["id"] for one in seen] == [made["id"]]
 
 

@@ -31,7 +31,7 @@ def call(world: World, act: Act, code: str | None = None, key: str = "admin") ->
     return world.call(verb, path, key=key, json=body | ({"approval_code": code} if code else {}))
 
 
-def the_code() -> str:
+def newest_code() -> str:
     return ApprovalRequest.objects.latest("id").code
 
 
@@ -62,7 +62,7 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
             assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval"), act
             assert "error" not in waiting.json()
             assert state(asking) == before, act
-            code = the_code()
+            code = newest_code()
             assert call(asking, act, code.lower().replace("-", "")).status_code in (200, 201), act
             assert state(asking) != before, act
             # A deleted account accepts no key any more; everywhere else the code is used up.
@@ -72,13 +72,13 @@ def test_each_action_waits_for_its_code_and_is_then_done_once(asking: World):
 def test_code_in_the_query_of_a_delete_is_accepted(asking: World):
     path = f"/v1/api-keys/{asking.key_id('agent')}"
     asking.call("DELETE", path, key="admin")
-    assert asking.call("DELETE", f"{path}?approval_code={the_code()}", key="admin").status_code == 200
+    assert asking.call("DELETE", f"{path}?approval_code={newest_code()}", key="admin").status_code == 200
 
 
 def test_code_is_valid_only_for_the_requested_change(asking: World, other: World):
     assert call(asking, MAILBOX, "A7X-29K").status_code == 404
     call(asking, MAILBOX)
-    code = the_code()
+    code = newest_code()
     add_key(asking, "second", ["admin"])
     looser = MAILBOX[2] | {"allow_looser_per_call": True}
     for act in (("POST", "/v1/mailboxes", {"address_local": "else"}), ("POST", "/v1/mailboxes", looser), KEY):
@@ -93,7 +93,7 @@ def test_failing_action_asks_for_no_code_and_uses_none(asking: World):
     assert call(asking, ("POST", "/v1/mailboxes", {"address_local": "support"})).status_code == 409
     assert not ApprovalRequest.objects.exists()
     call(asking, MAILBOX)
-    code = the_code()
+    code = newest_code()
     Account.objects.update(max_mailboxes=1)
     assert call(asking, MAILBOX, code).json()["code"] == "plan_limit"
     Account.objects.update(max_mailboxes=None)
@@ -112,8 +112,8 @@ def test_five_wrong_codes_end_the_request_and_a_day_ends_the_code(asking: World)
     assert [call(asking, MAILBOX, f"AAA-AA{n}").status_code for n in range(5)] == [403] * 5
     assert call(asking, MAILBOX, row.code).status_code == 404
     call(asking, MAILBOX)
-    assert the_code() != row.code
-    assert call(asking, MAILBOX, the_code()).status_code == 201
+    assert newest_code() != row.code
+    assert call(asking, MAILBOX, newest_code()).status_code == 201
 
 
 @pytest.mark.django_db(transaction=True)
@@ -121,7 +121,7 @@ def test_code_used_twice_at_once_works_once(settings: Any):
     settings.GATEWAY_APPROVAL_CODES = True
     world = make_world()
     call(world, KEY)
-    code = the_code()
+    code = newest_code()
     answers = at_once(lambda: call(world, KEY, code), lambda: call(world, KEY, code))
     assert sorted(answer.status_code for answer in answers) == [201, 404]
 
@@ -144,12 +144,12 @@ def use(world: World, code: str, key: str = "agent") -> Any:
     return world.call("POST", f"{world.base}/upgrade", key=key, json={"code": code})
 
 
-def wishes(world: World, key: str = "admin") -> Any:
+def upgrade_requests(world: World, key: str = "admin") -> Any:
     return world.call("GET", "/v1/upgrade-requests", key=key).json()["requests"]
 
 
 def code_of(world: World) -> str:
-    return str(wishes(world)[0]["code"])
+    return str(upgrade_requests(world)[0]["code"])
 
 
 def mode_of(world: World) -> str:
@@ -173,12 +173,12 @@ def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
     answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
     assert [answer.status_code for answer in answers] == [403, 422, 403, 403, 403]
     assert use(world, "BBB-BBB").json()["code"] == "wrong_code"
-    assert (use(world, code).status_code, mode_of(world), wishes(world)) == (404, "gated_send", [])
+    assert (use(world, code).status_code, mode_of(world), upgrade_requests(world)) == (404, "gated_send", [])
 
 
 def test_code_belongs_to_one_mailbox_and_a_stricter_mode_needs_none(world: World, other: World):
     ask(world)
-    assert (use(other, code_of(world)).status_code, wishes(other)) == (404, [])
+    assert (use(other, code_of(world)).status_code, upgrade_requests(other)) == (404, [])
     for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
         answer = ask(world, target)
         assert (answer.status_code, answer.json()["code"]) == (400, code)
@@ -201,7 +201,7 @@ def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
 def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
     add_key(world, "both", ["send", "admin"])
     ask(world, key="both")
-    (row,) = wishes(world, "both")
+    (row,) = upgrade_requests(world, "both")
     assert (row["target_mode"], row["code"]) == ("monitored", None)
     code = code_of(world)
     upgraded = use(world, code.replace("-", "").lower(), key="both")
@@ -215,7 +215,7 @@ def test_key_that_sends_does_not_see_codes_although_it_administers(world: World)
 def test_codes_are_neither_returned_nor_logged_nor_audited(asking: World, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.DEBUG):
         waiting, wish = call(asking, MAILBOX), ask(asking)
-        codes = the_code(), UpgradeRequest.objects.get().code
+        codes = newest_code(), UpgradeRequest.objects.get().code
         wrong = use(asking, "AAA-AAA")
         done, upgraded = call(asking, MAILBOX, codes[0]), use(asking, codes[1])
     assert (done.status_code, upgraded.status_code) == (201, 200)
@@ -224,7 +224,7 @@ def test_codes_are_neither_returned_nor_logged_nor_audited(asking: World, caplog
     stored = str(list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw")))
     for text in (answers, logged, str(list(AuditLogEntry.objects.values())), stored):
         assert not [code for code in codes if code in text or code.replace("-", "") in text]
-    assert wishes(asking) == []
+    assert upgrade_requests(asking) == []
 
 
 def test_operator_sees_open_codes(asking: World):
@@ -235,7 +235,7 @@ def test_operator_sees_open_codes(asking: World):
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
     call_command("gateway_codes", stdout=out)
     for shown in (
-        *(code_of(asking), the_code(), "Key admin", "support@acme.example: from gated_send to monitored"),
+        *(code_of(asking), newest_code(), "Key admin", "support@acme.example: from gated_send to monitored"),
         "Make the API key \\u202eBot with send for all mailboxes",
     ):
         assert shown in out.getvalue()

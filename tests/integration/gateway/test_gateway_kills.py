@@ -59,7 +59,7 @@ def end_lease(email: Email) -> None:
     )
 
 
-def replace_by_another(email: Email) -> Email:
+def replace_email(email: Email) -> Email:
     """Replace the outbox with another approved message."""
     values = {one.attname: getattr(email, one.attname) for one in Email._meta.concrete_fields}
     fresh = {"status": Status.SCHEDULED, "attempts": 0, "sent_at": None, "data_attempted_at": None, "lease_until": None}
@@ -75,7 +75,7 @@ def test_worker_killed_at_any_statement_sends_once_or_marks_the_outcome_unknown(
     unknown, email = 0, world.approved()
     for number in itertools.count(1):
         # Another message with the same content, as it waits in the outbox.
-        email, before = replace_by_another(email), len(mail_server.taken)
+        email, before = replace_email(email), len(mail_server.taken)
         with killed_at(number) as came:
             leave(email)
         end_lease(email)

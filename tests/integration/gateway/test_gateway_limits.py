@@ -23,7 +23,7 @@ DAY = datetime(2026, 10, 5, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _count_from_nothing(settings: Any, counting: None) -> None:
+def _reset_counts(settings: Any, counting: None) -> None:
     Redis.from_url(settings.REDIS_URL).delete("gateway:calls")
 
 
@@ -244,7 +244,7 @@ def october(world: World, key: str = "agent", more: str = "") -> Any:
     return report(world, bounds + more, key)
 
 
-def put_mail_into_october(world: World) -> None:
+def make_mail_in_october(world: World) -> None:
     sent, decided = world.held(), world.held()
     Email.objects.filter(pk=sent).update(sent_at=DAY + timedelta(hours=23, minutes=59))
     Email.objects.filter(pk=decided).update(decided_at=DAY + timedelta(days=1))
@@ -253,8 +253,8 @@ def put_mail_into_october(world: World) -> None:
 
 
 def test_usage_counts_visible_mail_of_the_period_by_day(world: World, other: World):
-    put_mail_into_october(world)
-    put_mail_into_october(other)
+    make_mail_in_october(world)
+    make_mail_in_october(other)
     usage = october(world)
     assert (usage["emails_sent"], usage["emails_received"], usage["oversight_actions"]) == (1, 2, 1)
     assert "data" not in usage

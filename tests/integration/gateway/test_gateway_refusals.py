@@ -77,7 +77,7 @@ def test_refusal_event_goes_only_to_webhooks_subscribed_to_it(strict: World, oth
     assert not {"id", "email_id", "message_id"} & (event.keys() | event["data"].keys())
 
 
-def test_refusal_leaves_the_idempotency_key_free_and_a_key_that_was_used_keeps_its_message(strict: World):
+def test_refusal_does_not_use_the_idempotency_key_and_a_used_key_returns_its_message(strict: World):
     refused(strict, idempotency_key="k", subject="Same")
     assert not IdempotencyRecord.objects.exists()
     first = strict.send(idempotency_key="k", subject="Same")

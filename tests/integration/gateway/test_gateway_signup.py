@@ -63,7 +63,7 @@ def quick(monkeypatch):
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("quick")]
 
 
-def wish(caller, **fields):
+def sign_up(caller, **fields):
     return post("account", caller, **WISH | {"pow_solution": solved(caller)} | fields)
 
 
@@ -78,7 +78,7 @@ def mailed(mail_server: MailServer):
 
 
 def test_account_is_created_once_by_the_mailed_code(mail_server: MailServer, caller):
-    answer = wish(caller)
+    answer = sign_up(caller)
     assert (answer.status_code, answer.json()) == (202, {"status": "confirmation_sent"})
     assert not Account.objects.exists()
     code = mailed(mail_server)
@@ -93,12 +93,12 @@ def test_account_is_created_once_by_the_mailed_code(mail_server: MailServer, cal
     assert AuditLogEntry.objects.filter(action="account.signed_up").exists()
     assert post("confirm", caller, code=code).status_code == 404
     assert Client().get("/v1/slug-check/acme-shop", REMOTE_ADDR=caller).json()["available"] is False
-    conflict = wish(caller)
+    conflict = sign_up(caller)
     assert (conflict.status_code, conflict.json()["suggestions"][0]) == (409, "acme-shop-2")
 
 
 def test_code_can_be_mailed_again_and_is_valid_for_a_day(mail_server: MailServer, caller):
-    wish(caller)
+    sign_up(caller)
     first = mailed(mail_server)
     for address in (ANA, "nobody@else.example"):
         assert post("account/resend-confirmation", caller, oversight_email=address).status_code == 200
@@ -114,7 +114,7 @@ def test_code_can_be_mailed_again_and_is_valid_for_a_day(mail_server: MailServer
 
 def test_undelivered_code_is_mailed_again_by_the_sweep(mail_server: MailServer, caller):
     mail_server.mood = "busy"
-    wish(caller)
+    sign_up(caller)
     waiting = Signup.objects.get()
     assert signup.mail_code(signup_id=waiting.pk) == "not mailed"
     assert signup.enqueue_unmailed(timezone.now()) == 0, "not at once again"
@@ -127,7 +127,7 @@ def test_undelivered_code_is_mailed_again_by_the_sweep(mail_server: MailServer, 
 
 def test_unknown_address_ends_the_sign_up_and_a_waiting_one_gets_no_second_mail(mail_server: MailServer, caller):
     for _ in range(2):
-        assert wish(caller).status_code == 202
+        assert sign_up(caller).status_code == 202
     assert Signup.objects.count() == 1
     mail_server.refuse = {ANA: "550 5.1.1 No such mailbox"}
     assert signup.mail_code(signup_id=Signup.objects.get().pk) == "not deliverable"
@@ -135,7 +135,7 @@ def test_unknown_address_ends_the_sign_up_and_a_waiting_one_gets_no_second_mail(
 
 
 def test_monitored_mode_is_granted_only_by_an_operator(mail_server: MailServer, caller):
-    wish(caller, oversight_mode="monitored", operator_name="Eager")
+    sign_up(caller, oversight_mode="monitored", operator_name="Eager")
     assert post("confirm", caller, code=mailed(mail_server)).json()["oversight_mode"] == "gated_send"
 
 

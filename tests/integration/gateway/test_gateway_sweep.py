@@ -46,7 +46,7 @@ class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
         self.server.status = 200 if len(self) <= 2 else 500
 
 
-def pile_up(webhook: Webhook, count: int) -> list[int]:
+def make_backlog(webhook: Webhook, count: int) -> list[int]:
     """Plan events without a wake-up."""
     rows = [
         WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
@@ -59,7 +59,7 @@ def states() -> dict[str, int]:
     return dict(Counter(WebhookDelivery.objects.values_list("state", flat=True)))
 
 
-def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def sweep_and_run_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep once, then run the queue in order, as a worker would, until it is empty."""
     queue = deque(sweep_and_catch_wake_ups(monkeypatch))
     monkeypatch.setattr("common.enqueue._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
@@ -74,8 +74,8 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
-    pile_up(world.listen("oversight.pending", url=webhook.url), 2)
-    first, second, *_ = pile_up(webhook, 4)
+    make_backlog(world.listen("oversight.pending", url=webhook.url), 2)
+    first, second, *_ = make_backlog(webhook, 4)
     with monkeypatch.context() as patched:
         # A drain that runs out of time enqueues its continuation.
         patched.setattr(deliveries, "MOMENT", 0)
@@ -87,16 +87,16 @@ def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
 
 def test_draining_stops_at_an_endpoint_that_fails_at_once_or_later(webhook: Webhook, hook_server: HookServer):
     hook_server.status = 500
-    assert [deliveries.drain(delivery_id=one) for one in pile_up(webhook, 3)[:2]] == [None, None]
+    assert [deliveries.drain(delivery_id=one) for one in make_backlog(webhook, 3)[:2]] == [None, None]
     assert len(hook_server.got) == 2
     WebhookDelivery.objects.all().delete()
     hook_server.status, hook_server.got = 200, FailsAfterTwo(hook_server)
-    assert deliveries.drain(delivery_id=pile_up(webhook, 4)[0]) is None
+    assert deliveries.drain(delivery_id=make_backlog(webhook, 4)[0]) is None
     assert (states(), len(hook_server.got)) == ({"delivered": 2, "due": 2}, 3)
 
 
 def test_draining_stops_if_another_worker_has_the_first_delivery(webhook: Webhook, hook_server: HookServer):
-    first, *_ = pile_up(webhook, 3)
+    first, *_ = make_backlog(webhook, 3)
     assert WebhookDelivery.objects.claim(first)
     assert deliveries.drain(delivery_id=first) is None
     assert hook_server.got == []
@@ -108,8 +108,8 @@ def test_two_backlogs_are_delivered_in_turns_after_one_sweep(
     monkeypatch.setattr(deliveries, "MOMENT", 0)
     other = world.listen("oversight.pending", url=f"{webhook.url}/other")
     for one in (webhook, other):
-        pile_up(one, TURNS + 2)
-    work_off(monkeypatch)
+        make_backlog(one, TURNS + 2)
+    sweep_and_run_queue(monkeypatch)
     served = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
     assert states() == {"delivered": 2 * TURNS + 4}
     assert served[2 * TURNS :] in ([webhook.pk, other.pk] * 2, [other.pk, webhook.pk] * 2)
@@ -132,7 +132,7 @@ def rows_met(plan: dict[str, Any]) -> float:
 @pytest.mark.slow
 def test_query_for_due_rows_reads_each_row_of_a_backlog_few_times(world: World, webhook: Webhook):
     email = Email.objects.get(pk=world.held())
-    WebhookDelivery.objects.filter(pk__in=pile_up(webhook, 5000)).update(state="delivered")
+    WebhookDelivery.objects.filter(pk__in=make_backlog(webhook, 5000)).update(state="delivered")
     with connection.cursor() as cursor:
         # PostgreSQL's statistics are from before the backlog.
         cursor.execute("ANALYZE gateway_webhookdelivery")
@@ -178,7 +178,7 @@ def test_mail_without_a_mail_server_blocks_nothing(world: World, settings: Any, 
 
 def test_finished_deliveries_are_deleted_after_thirty_days(world: World):
     remains = {("delivered", 31): False, ("failed", 31): False, ("due", 31): True, ("delivered", 29): True}
-    rows = dict(zip(remains, pile_up(world.listen("oversight.pending"), len(remains)), strict=True))
+    rows = dict(zip(remains, make_backlog(world.listen("oversight.pending"), len(remains)), strict=True))
     for (state, days), pk in rows.items():
         ended = timezone.now() - timedelta(days=days)
         WebhookDelivery.objects.filter(pk=pk).update(state=Delivery.State(state), created_at=ended)

@@ -26,7 +26,7 @@ Sweep = Callable[[], list[object]]
 
 
 @pytest.fixture
-def swept(monkeypatch: pytest.MonkeyPatch) -> Sweep:
+def sweep_rows(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     """Sweep, and return the rows that it enqueues."""
     return lambda: [row for _, row in sweep_and_catch_wake_ups(monkeypatch)]
 
@@ -46,7 +46,7 @@ def fail_for_good(world: World) -> None:
     webhook_deliveries.deliver(delivery_id=newest().pk)
 
 
-def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
+def record_attempt(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
     """Record an attempt of this duration, failed if there is an error."""
     outcome = endpoints.AttemptResult(seconds=seconds, error=error)
     endpoints.judge(webhook=webhook, outcome=outcome, lost=lost, now=timezone.now())
@@ -77,10 +77,10 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     # A delivery that will be retried is not a failure yet.
     assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
     for _ in range(endpoints.ENOUGH - 1):
-        judged(webhook, 0.1, "The answer was 500.", lost=True)
+        record_attempt(webhook, 0.1, "The answer was 500.", lost=True)
     assert (webhook.failures, webhook.paused_at) == (9, None)
     with undone():
-        judged(webhook, 0.1)
+        record_attempt(webhook, 0.1)
         assert (webhook.failures, webhook.last_error) == (0, "")
     fail_for_good(world)
     shown = world.call("GET", "/v1/webhooks", key="admin").json()["webhooks"][0]
@@ -90,26 +90,26 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
 
 
 def test_endpoint_that_answers_410_is_paused_loses_nothing_and_resumes_after_a_probe(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, sweep_rows: Sweep
 ):
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
         webhook_deliveries.deliver(delivery_id=delivery.pk)
-    assert (len(hook_server.got), swept(), paused.attempts) == (1, [], 1)
+    assert (len(hook_server.got), sweep_rows(), paused.attempts) == (1, [], 1)
     rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
     # It is probed with the oldest event.
     assert not webhook_deliveries.probe(webhook_id=webhook.pk), "it is not due"
     make_probe_due()
-    assert swept() == [webhook.pk]
+    assert sweep_rows() == [webhook.pk]
     assert webhook_deliveries.probe(webhook_id=webhook.pk)
     paused.refresh_from_db()
     webhook.refresh_from_db()
     assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
     assert AuditLogEntry.objects.filter(action="webhook.resumed").exists()
-    assert swept() == [newest().pk]
+    assert sweep_rows() == [newest().pk]
 
 
 def test_failed_probe_uses_no_attempt_and_the_next_one_comes_later(
@@ -153,15 +153,15 @@ def test_test_event_and_replay_resume_a_paused_endpoint(
 
 
 def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
-    world: World, webhook: Webhook, paused: WebhookDelivery, swept: Sweep
+    world: World, webhook: Webhook, paused: WebhookDelivery, sweep_rows: Sweep
 ):
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
     with undone():
         # Downtime of the gateway itself does not count against the endpoint.
         Webhook.objects.update(paused_at=None)
-        assert (swept(), newest().state) == ([paused.pk], "due")
+        assert (sweep_rows(), newest().state) == ([paused.pk], "due")
     world.held()
-    swept()
+    sweep_rows()
     paused.refresh_from_db()
     assert (paused.state, newest().state) == ("failed", "due")
     assert "three days" in paused.last_error
@@ -170,7 +170,7 @@ def test_event_that_waited_three_days_for_its_endpoint_fails_with_a_sentence(
 
 
 def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
-    world: World, webhook: Webhook, swept: Sweep
+    world: World, webhook: Webhook, sweep_rows: Sweep
 ):
     other = world.listen("oversight.pending")
     world.held()
@@ -178,13 +178,13 @@ def test_unresponsive_endpoint_backs_off_is_paused_and_does_not_block_others(
     rests = []
     for _ in range(endpoints.ENOUGH):
         assert webhook.paused_at is None
-        judged(webhook, 10, "No answer within 10 seconds.")
+        record_attempt(webhook, 10, "No answer within 10 seconds.")
         assert webhook.rests_until is not None
         rests.append(round((webhook.rests_until - timezone.now()).total_seconds()))
     assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
     assert rests == [10, 30, 60, 120, 300, 600, 600, 600, 600, 600]
     assert webhook.paused_at is not None
-    assert swept() == [delivery.pk for delivery in deliveries(other)]
+    assert sweep_rows() == [delivery.pk for delivery in deliveries(other)]
 
 
 def test_attempt_has_a_time_limit_and_its_duration_is_rated(
@@ -215,11 +215,11 @@ def test_slow_endpoint_backs_off_only_while_others_wait(world: World, webhook: W
         assert WebhookDelivery.objects.claim(second.pk) is None
         Webhook.objects.update(slow_attempts=0)
         assert WebhookDelivery.objects.claim(second.pk)
-    judged(webhook, 9.5)
+    record_attempt(webhook, 9.5)
     assert webhook.rests_until is None
     world.listen("oversight.pending")
     world.held()
-    judged(webhook, 9.5)
+    record_attempt(webhook, 9.5)
     assert webhook.rests_until is not None
     assert WebhookDelivery.objects.claim(first.pk) is None
     Webhook.objects.update(rests_until=Now() - timedelta(seconds=1))
