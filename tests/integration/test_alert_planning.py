@@ -230,7 +230,7 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
     assert [kind for kind, _ in planned] == ["card", "event", "event"]
 
 
-@pytest.mark.usefixtures("_no_patience")
+@pytest.mark.usefixtures("_plan_missed_at_once")
 def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kind(message, monkeypatch):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
@@ -257,7 +257,7 @@ def test_error_in_planning_does_not_undo_the_action_and_the_sweep_plans_each_kin
     }  # fmt: skip
 
 
-@pytest.mark.usefixtures("_no_patience")
+@pytest.mark.usefixtures("_plan_missed_at_once")
 def test_actions_before_a_route_a_switch_on_or_a_mapping_are_not_delivered_later(message, monkeypatch, admin):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     actor = admin.actor(surface="web")
