@@ -78,15 +78,15 @@ class Watch:
 @pytest.fixture(scope="session")
 def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
     """Return a function that gives somebody's cookies, from one sign-in for many tests: each costs, and is counted."""
-    kept: dict[str, tuple[float, Any]] = {}
+    stored: dict[str, tuple[float, Any]] = {}
 
     def cookies_of(prefix: str) -> Any:
-        at, state = kept.get(prefix, (-PROOF_SECONDS, None))
+        at, state = stored.get(prefix, (-PROOF_SECONDS, None))
         if time.monotonic() - at >= PROOF_SECONDS:
             context = chromium.new_context()
             sign_in(context.new_page(), product, prefix)
             state = context.storage_state()
-            kept[prefix] = (time.monotonic(), state)
+            stored[prefix] = (time.monotonic(), state)
             context.close()
         return state
 

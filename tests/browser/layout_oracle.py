@@ -97,8 +97,8 @@ def _without_garbled(words: list[Word]) -> list[Word]:
     """Return the words with those that lie over one another as not read."""
     seen = [(at, word.rect) for at, word in enumerate(words) if word.is_read and word.rect]
     under: dict[int, set[str]] = defaultdict(set)
-    for place, (at, one) in enumerate(seen):
-        for other_at, other in seen[place + 1 :]:
+    for index, (at, one) in enumerate(seen):
+        for other_at, other in seen[index + 1 :]:
             if _area(_common(one, list(other))) > GARBLED * min(_area(one), _area(other)):
                 under[at].add(words[other_at].text)
                 under[other_at].add(words[at].text)
@@ -110,12 +110,12 @@ def _without_garbled(words: list[Word]) -> list[Word]:
 
 def inverted(words: list[Word]) -> list[tuple[str, str]]:
     """Return the pairs of words of which Chromium draws the later one where the earlier is to be read."""
-    ltr = [word for word in words if not any(bidirectional(letter) in ("R", "AL") for letter in word.text)]
+    ltr = [word for word in words if not any(bidirectional(character) in ("R", "AL") for character in word.text)]
     seen = [(word.text, word.rect) for word in ltr if word.is_read and word.rect]
     return [
         (one, other)
-        for place, (one, first) in enumerate(seen)
-        for other, second in seen[place + 1 :]
+        for index, (one, first) in enumerate(seen)
+        for other, second in seen[index + 1 :]
         if _is_read_before(second, first)
     ]
 
@@ -134,16 +134,16 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     if shown.doubt:
         return []
     words = oracle.words(html)
-    told, shown_words = _bare(" ".join(one.text for one in shown.hidden)), _bare(shown.plain)
-    if points_at_places(shown):
+    hidden_words, shown_words = _bare(" ".join(one.text for one in shown.hidden)), _bare(shown.plain)
+    if reports_displacement(shown):
         return []
-    plain = [word for word in words if _bare(word.text) not in told]
+    plain = [word for word in words if _bare(word.text) not in hidden_words]
     found = [f"read before {one}: {other}" for one, other in inverted(plain)][:3]
     struck = _bare(" ".join(re.findall(r"<s>(.*?)</s>", shown.document)))
     for word in words:
         bare = _bare(word.text)
         # Of two words that lie over one another it is enough to point at one.
-        if bare not in shown_words or any(_bare(one) in told for one in (word.text, *word.under)):
+        if bare not in shown_words or any(_bare(one) in hidden_words for one in (word.text, *word.under)):
             continue
         if not word.is_read:
             found.append(f"unseen {word.text}")
@@ -152,7 +152,7 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     return found
 
 
-def points_at_places(shown: RenderedMessage) -> bool:
+def reports_displacement(shown: RenderedMessage) -> bool:
     """Whether the desk says that something lies elsewhere than it is written, and may lie over anything."""
     over = ("may lie over", "beyond the edge", "over each other")
     return bool(shown.reordered) or any(how in one.how for one in shown.hidden for how in over)

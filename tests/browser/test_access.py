@@ -194,7 +194,7 @@ def test_focus_is_seen_on_every_page_and_nothing_covers_it(open_page, signed_in,
 
 
 @pytest.mark.slow
-def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter(visit):
+def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(visit):
     page = visit("message held", width=390, height=844, has_touch=True)
     boxes = {
         name: page.locator(selector).first.bounding_box()

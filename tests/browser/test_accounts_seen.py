@@ -137,8 +137,8 @@ def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
 def first_of(page, product, path):
     """The address that the first row of a list leads to, and the one where another is made."""
     page.goto(product.known["DASHBOARD_URL"] + path)
-    places = page.locator("a.box").first, page.get_by_role("link", name=re.compile("^New "))
-    return [place.get_attribute("href") for place in places]
+    links = page.locator("a.box").first, page.get_by_role("link", name=re.compile("^New "))
+    return [link.get_attribute("href") for link in links]
 
 
 def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_as, product):

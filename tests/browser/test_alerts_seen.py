@@ -17,11 +17,11 @@ def test_admin_adds_slack(open_as, product):
     admin.get_by_label("Name", exact=True).fill("#reviews")
     admin.locator("#url").fill("https://hooks.slack.com/services/T0000000/B0000427/token")
     admin.get_by_role("button", name="Add it").click()
-    place = admin.locator("section.card", has=admin.get_by_role("heading", name="#reviews"))
-    expect(place.get_by_text("hooks.slack.com/services/…0427/••••")).to_be_visible()
+    section = admin.locator("section.card", has=admin.get_by_role("heading", name="#reviews"))
+    expect(section.get_by_text("hooks.slack.com/services/…0427/••••")).to_be_visible()
 
 
-def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, product):
+def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product):
     admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
     assert faults(admin) == []
@@ -36,12 +36,12 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, prod
     expect(admin.locator("#secret")).to_contain_text("whsec_")
     assert faults(admin) == []
     admin.get_by_role("link", name="I have it").click()
-    place = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
-    place.get_by_role("button", name="Switch off").click()
-    expect(place.get_by_text("Nothing is delivered here since")).to_be_visible()
+    section = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
+    section.get_by_role("button", name="Switch off").click()
+    expect(section.get_by_text("Nothing is delivered here since")).to_be_visible()
     assert faults(admin) == []
-    place.get_by_role("button", name="Switch on again").click()
-    place.get_by_role("link", name="Change").click()
+    section.get_by_role("button", name="Switch on again").click()
+    section.get_by_role("link", name="Change").click()
     assert faults(admin) == []
     admin.get_by_role("link", name="Add a route").click()
     admin.get_by_label("mail is delivered").check()

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def account(product):
     """Keys of another account of the gateway, as its operator gets them."""
-    told = product.stack.run("manage", "gateway_account", "--name", "Second team").stdout
-    keys = dict(re.findall(r"^(\w+) +(mm_live_\w+)$", told, re.M))
-    return {**keys, "address": re.search(r"\S+@\S+", told)[0]}
+    output = product.stack.run("manage", "gateway_account", "--name", "Second team").stdout
+    keys = dict(re.findall(r"^(\w+) +(mm_live_\w+)$", output, re.M))
+    return {**keys, "address": re.search(r"\S+@\S+", output)[0]}
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ LOUD = '<img src="{origin}/seen"><link rel="stylesheet" href="{origin}/seen"><sc
 
 
 # So many mails are opened beside one another: one page each would take minutes.
-TOGETHER = 16
+FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
-PAGES = [NAMES[first : first + TOGETHER] for first in range(0, len(NAMES), TOGETHER)]
+PAGES = [NAMES[first : first + FRAMES_A_PAGE] for first in range(0, len(NAMES), FRAMES_A_PAGE)]
 
 
-class Letters(Handler):
+class CorpusHandler(Handler):
     """Serves each mail of the corpus: /safe/ as the desk does, /open/ without the policy, /raw/ as it was written."""
 
     asked: ClassVar[list[str]] = []
@@ -52,23 +52,23 @@ class Letters(Handler):
 
 
 @pytest.fixture(scope="module")
-def letters():
-    with serving(Letters) as origin:
+def origin():
+    with serving(CorpusHandler) as origin:
         yield origin
 
 
 class Acts:
     """Everything that a mail may not do while it is looked at."""
 
-    def __init__(self, page, letters):
+    def __init__(self, page, origin):
         self.found = []
-        host = urlsplit(letters).netloc
+        host = urlsplit(origin).netloc
         page.on("request", lambda request: self._asked(request, host))
         page.on("dialog", lambda dialog: (self.found.append(f"dialog {dialog.message}"), dialog.dismiss()))
         page.on("popup", lambda popup: self.found.append(f"window {popup.url}"))
         page.on("download", lambda load: self.found.append(f"download {load.url}"))
         page.on("pageerror", lambda error: self.found.append(f"error {error}"))
-        page.on("console", lambda said: self.found.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda line: self.found.append(line.text) if line.type == "error" else None)
 
     def _asked(self, request, host):
         parts = urlsplit(request.url)
@@ -78,20 +78,20 @@ class Acts:
 
 
 @pytest.fixture
-def watched(chromium, letters):
+def watched(chromium, origin):
     """A plain page, not the desk's, whose every act is noted."""
     context = chromium.new_context(viewport={"width": 1000, "height": 800})
     page = context.new_page()
-    page.acts = Acts(page, letters)
+    page.acts = Acts(page, origin)
     yield page
     context.close()
 
 
-def look_at(page, letters, kind, names):
+def look_at(page, origin, kind, names):
     """Open these mails, and return what they did that no mail may do."""
     page.acts.found.clear()
-    page.goto(f"{letters}/page/{kind}/{','.join(names)}")
-    wanted = [f"{letters}/{kind}/{name}" for name in names]
+    page.goto(f"{origin}/page/{kind}/{','.join(names)}")
+    wanted = [f"{origin}/{kind}/{name}" for name in names]
     went = [frame.url for frame in page.frames[1:] if frame.url not in wanted]
     # The favicon that Chromium asks this server for is not there.
     found = [one for one in page.acts.found if "404" not in one]
@@ -101,20 +101,20 @@ def look_at(page, letters, kind, names):
 
 @pytest.mark.proves("security 27", "case 8")
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
-def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, letters, kind):
+def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, origin, kind):
     # "open": without the policy and the sandbox, what the sanitiser lets through acts and loads no more than with them.
-    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, letters, kind, names))}
+    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, origin, kind, names))}
     assert wrong == {}
     assert len(NAMES) >= 80
 
 
-def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, letters):
+def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, origin):
     # Chromium also reports a request that the policy keeps it from making.
     for kind, expect in (("raw", watched.expect_response), ("safe", watched.expect_request)):
-        Letters.asked.clear()
+        CorpusHandler.asked.clear()
         with expect(lambda it: urlsplit(it.url).path == "/seen"):
-            look_at(watched, letters, kind, ["loud"])
-        assert ("/seen" in Letters.asked) == (kind == "raw")
+            look_at(watched, origin, kind, ["loud"])
+        assert ("/seen" in CorpusHandler.asked) == (kind == "raw")
 
 
 SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
@@ -126,18 +126,18 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 
 
 @pytest.mark.proves("security 31")
-def test_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
+def test_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, origin):
     shown = {name: render_message(mail.content).hidden for name, mail in MAILS.items()}
     hidden = {name: [one.text for one in found if one.certain and one.text] for name, found in shown.items()}
     names, wrong = [name for name in NAMES if hidden[name]], {}
     assert len(names) > 30
-    for first in range(0, len(names), TOGETHER):
-        look_at(watched, letters, "safe", names[first : first + TOGETHER])
+    for first in range(0, len(names), FRAMES_A_PAGE):
+        look_at(watched, origin, "safe", names[first : first + FRAMES_A_PAGE])
         for frame in watched.frames[1:]:
             name = frame.url.rpartition("/")[2]
-            boxes = frame.evaluate(SEEN)
-            whole = " ".join(" ".join(text.split()) for _, text in boxes)
+            texts = frame.evaluate(SEEN)
+            whole = " ".join(" ".join(text.split()) for _, text in texts)
             missing = [text for text in hidden[name] if " ".join(text.split())[:40] not in whole]
-            if missing or not all(is_seen for is_seen, _ in boxes):
-                wrong[name] = missing or boxes
+            if missing or not all(is_seen for is_seen, _ in texts):
+                wrong[name] = missing or texts
     assert wrong == {}

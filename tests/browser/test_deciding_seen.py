@@ -15,7 +15,7 @@ PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 
 # Tells the page twice what became of the message, the second time while the answer to the first is on its way.
-TELL_TWICE = """message => {
+DELIVER_TWICE = """message => {
   const tell = () => document.dispatchEvent(
     new CustomEvent("desk:hint", { detail: { message, action: "message.sent", word: "Sent" } }));
   const ask = window.fetch;
@@ -80,7 +80,7 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
     expect(notice).to_contain_text("Delivered")
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
-    desk.evaluate(TELL_TWICE, first["id"])
+    desk.evaluate(DELIVER_TWICE, first["id"])
     expect(desk.locator("body")).to_have_attribute("data-asked", "2")
 
 
@@ -119,9 +119,9 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
     expect(desk.get_by_text("Ben Okafor approved this message first, at").first).to_be_visible()
     assert on_screen(desk) == first["id"]
     assert first["id"] in desk.url
-    kept = desk.locator(".lines-kept")
-    expect(kept).to_contain_text("It promises something that nobody here has agreed to.")
-    expect(kept).to_contain_text("No such discount")
+    remaining = desk.locator(".lines-kept")
+    expect(remaining).to_contain_text("It promises something that nobody here has agreed to.")
+    expect(remaining).to_contain_text("No such discount")
     assert desk.locator("article").count() >= 1
     assert desk.locator(f"#message[data-message='{second['id']}']").count() == 0
 

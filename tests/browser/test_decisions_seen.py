@@ -9,13 +9,13 @@ from tests.browser.looking import is_narrow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
-LETTER = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
-OTHER = LETTER.replace("12,400", "21,400")
+BODY = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
+OTHER = BODY.replace("12,400", "21,400")
 
 
 def held(product, ana, **fields):
     """A held message of the mailbox whose decisions can be undone for five seconds."""
-    upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"], "body": LETTER, **fields})
+    upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"], "body": BODY, **fields})
     return product.held(ana, upstream_id), upstream_id, subject
 
 
@@ -36,7 +36,7 @@ def fits_a_phone(page):
     return is_narrow(page)
 
 
-def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana):
+def test_message_that_changes_while_it_is_read_is_shown_again_before_it_is_decided(desk, product, ana):
     row, upstream_id, _ = held(product, ana)
     desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")
@@ -63,7 +63,7 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     expect(desk.locator("#message").get_by_text("Undone. The message is held again; nothing was sent.")).to_be_visible()
 
 
-def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(open_page, signed_in, product, ana):
+def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stream(open_page, signed_in, product, ana):
     row, upstream_id, _ = held(product, ana)
     address = product.page(row)
     plain = open_page(java_script_enabled=False, storage_state=signed_in)
@@ -90,7 +90,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
 
-def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, product, ana):
+def test_message_with_requested_changes_comes_again_with_its_differences(desk, product, ana):
     run = uuid.uuid4().hex
     row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
     desk.goto(product.page(row))
@@ -98,7 +98,7 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     desk.keyboard.type("Say 30 November")
     desk.keyboard.press("Control+Enter")
     product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=90, what="the message to be sent back")
-    again = LETTER.replace("Friday", "30 November")
+    again = BODY.replace("Friday", "30 November")
     second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
     expect(desk.locator("#message").get_by_text("Changes requested by Ana Ferreira at")).to_be_visible()

@@ -70,7 +70,7 @@ def parts_unread(desk, number):
     expect(desk.locator("#unread")).to_contain_text(f"{number} part{'' if number == 1 else 's'} unread")
 
 
-def test_files_are_kept_byte_for_byte_looked_at_harmlessly_and_counted(desk, product, with_files):
+def test_attachments_are_stored_unchanged_previewed_safely_and_counted(desk, product, with_files):
     address = f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/"
     desk.goto(address)
     parts_unread(desk, 3)

@@ -23,13 +23,13 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     expect(auditor.get_by_text(row["id"])).to_be_visible()
     assert faults(auditor) == []
     auditor.get_by_label("JSON Lines").check()
-    with auditor.expect_download() as taken:
+    with auditor.expect_download() as download:
         auditor.get_by_role("button", name=re.compile("^Export")).click()
     # The page stays, and looks by itself how far the file is.
     auditor.wait_for_url("**/audit/export/*/?go=1")
     expect(auditor.get_by_role("heading", name="Handed out, whole")).to_be_visible()
     assert faults(auditor) == []
-    taken.value.save_as(tmp_path / "file")
+    download.value.save_as(tmp_path / "file")
     whole = (tmp_path / "file").read_bytes()
     assert {json.loads(line)["message"] for line in whole.splitlines()} == {row["id"]}
     rows = len(whole.splitlines())

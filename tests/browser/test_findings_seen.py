@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 FILLER = "Kind words that take room on the page.\n\n" * 40
-LETTER = f"""Dear Anna,
+BODY = f"""Dear Anna,
 
 {FILLER}[https://acme.example/pay](https://evil.example/pay)
 
@@ -19,7 +19,7 @@ LETTER = f"""Dear Anna,
 @pytest.fixture(scope="module")
 def risky(product, ana):
     """A held message with something to see in its letter, its parts and its addresses."""
-    return product.hold(ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=LETTER)
+    return product.hold(ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=BODY)
 
 
 def mark(page, name):
@@ -30,7 +30,7 @@ def jump(page, words):
     return page.locator("#findings").get_by_role("link", name=words)
 
 
-def test_jumps_lead_to_the_marks_in_the_letter_and_to_the_address_also_without_scripts(
+def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
     desk, open_page, signed_in, product, risky
 ):
     desk.goto(product.page(risky, "?order=riskiest"))

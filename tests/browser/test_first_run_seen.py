@@ -154,7 +154,7 @@ def invite(page: Page) -> str:
     return found[0]
 
 
-def test_newcomer_sets_the_desk_up_and_decides_the_first_letter(desk, browse, discord):
+def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, discord):
     link = re.search(r"http\S+/join/\S+", desk.run("manage", "first_admin", "--email", "you@example.com").stdout)[0]
     made = desk.run("manage", "gateway_account", "--name", "Your team").stdout
     keys = {name.strip(): key for name, key in re.findall(r"^(.*?)\s+(mm_\w+)$", made, re.MULTILINE)}
@@ -175,14 +175,14 @@ def test_newcomer_sets_the_desk_up_and_decides_the_first_letter(desk, browse, di
     join(reviewer, invite(admin), "Rita Roe")
     expect(reviewer.locator("#rail")).to_be_visible()
     see(admin, "people", "Done")
-    write_the_first_letter(admin, keys["agent"])
+    send_the_first_message(admin, keys["agent"])
     decide(desk, reviewer, discord)
     see(admin, "letter", "Done")
     look_at_pages(admin, desk)
     assert_nobody_else_becomes_admin(desk)
 
 
-def write_the_first_letter(admin: Page, key: str) -> None:
+def send_the_first_message(admin: Page, key: str) -> None:
     """Do what the line that stands there does."""
     line = step(admin, "letter").locator("pre").inner_text()
     url = re.search(r"http\S+/v1/send_email", line)[0]  # type: ignore[index]

@@ -50,14 +50,14 @@ def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_do
     assert is_undecided(ana, row)
 
 
-def test_keys_move_both_ways_jump_in_the_letter_choose_a_reason_and_load_what_is_new(desk, product, ana):
+def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, product, ana):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
 
     def send(number):
-        letter = f"See [the order](https://shop.example/{number}).\n\n{some_words()}"
-        return product.hold(ana, f"Keys {word} {number}", body=letter)
+        body = f"See [the order](https://shop.example/{number}).\n\n{some_words()}"
+        return product.hold(ana, f"Keys {word} {number}", body=body)
 
-    def told():
+    def count_in_title():
         return int(re.match(r"\((\d+)", desk.title())[1])
 
     first, _ = send(1), send(2)
@@ -70,10 +70,10 @@ def test_keys_move_both_ways_jump_in_the_letter_choose_a_reason_and_load_what_is
     expect(desk.locator(f"#message[data-message='{first['id']}']")).to_be_visible()
     # A message that is painted takes the focus, a moment after it can be seen.
     expect(desk.locator("#subject")).to_be_focused()
-    for key, place in (("l", "#links"), ("t", "#thread")):
+    for key, target in (("l", "#links"), ("t", "#thread")):
         desk.keyboard.press(key)
-        expect(desk.locator(f"#message {place}")).to_be_focused()
-        expect(desk.locator(f"#message {place}")).to_be_in_viewport()
+        expect(desk.locator(f"#message {target}")).to_be_focused()
+        expect(desk.locator(f"#message {target}")).to_be_in_viewport()
 
     # A letter begins the reason, and Escape leaves it.
     desk.keyboard.press("b")
@@ -85,10 +85,10 @@ def test_keys_move_both_ways_jump_in_the_letter_choose_a_reason_and_load_what_is
     expect(desk.locator("#send-back-reason")).to_be_hidden()
     expect(desk.locator("#send-back summary")).to_be_focused()
 
-    before = told()
+    before = count_in_title()
     send(3)
     expect(desk.locator("#new")).to_be_visible()
-    product.wait_for(lambda: told() == before + 1, timeout=60, what="the count in the tab's title")
+    product.wait_for(lambda: count_in_title() == before + 1, timeout=60, what="the count in the tab's title")
     desk.keyboard.press("n")
     expect(items).to_have_count(3)
     desk.keyboard.press("g")

@@ -18,7 +18,7 @@ def auditor(open_as):
     return page
 
 
-def test_auditor_has_the_ledger_checked_and_compares_it_with_a_kept_head(auditor, product):
+def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(auditor, product):
     page, address = auditor, f"{product.known['DASHBOARD_URL']}/audit/verify/"
     head = product.wait_for(lambda: _head(page, address), timeout=60, what="the first seal")
     page.goto(address)

@@ -48,7 +48,7 @@ def cut_off(page, product, *patterns):
     page.wait_for_selector("body[data-stream='polling']")
 
 
-def told_of(page):
+def expect_new_rows(page):
     return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"))
 
 
@@ -60,12 +60,12 @@ def told_of(page):
     held="After 25 s of silence the page gives the stream up and asks: what is new is told; the stream comes back by "
     "itself.",
 )
-def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, ana):
+def test_stalled_stream_is_closed_and_the_page_polls(queue, product, ana):
     with stopped(product.stack.pids()["live"]):
         queue.clock.fast_forward(SILENT)
         queue.wait_for_selector("body[data-stream='polling']")
         product.hold(ana)
-        told_of(queue)
+        expect_new_rows(queue)
         expect(queue.locator("#unheard")).to_be_hidden()
     queue.clock.fast_forward(SILENT)
     queue.wait_for_selector("body[data-stream='open']")
@@ -76,10 +76,10 @@ def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, an
     injected="The connection to the stream is cut and cannot be made again.",
     held="The page asks every few seconds, and tells what is new as before.",
 )
-def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product, ana):
+def test_page_whose_stream_is_cut_off_polls_and_announces_new_rows(queue, product, ana):
     cut_off(queue, product, "**/live/**")
     product.hold(ana)
-    told_of(queue)
+    expect_new_rows(queue)
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
 
@@ -88,7 +88,7 @@ def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product,
     injected="The same person opens as many other streams as one may have.",
     held="The page's stream, the oldest, is ended; the page asks every few seconds, and tells what is new as before.",
 )
-def test_page_whose_stream_gives_way_to_newer_ones_asks_and_tells_what_is_new(queue, product, ana):
+def test_page_whose_stream_gives_way_to_newer_ones_polls_and_announces_new_rows(queue, product, ana):
     live = queue.locator("body").get_attribute("data-live")
     with contextlib.ExitStack() as opened:
         for _ in range(settings.LIVE_STREAMS_PER_PERSON):
@@ -96,7 +96,7 @@ def test_page_whose_stream_gives_way_to_newer_ones_asks_and_tells_what_is_new(qu
             assert stream.status_code == 200
         queue.wait_for_selector("body[data-stream='polling']")
         product.hold(ana)
-        told_of(queue)
+        expect_new_rows(queue)
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     assert browsers, "no process of the browser was found"
     with stopped(*browsers):
         product.hold(ana)
-    told_of(queue)
+    expect_new_rows(queue)
 
 
 @pytest.mark.slow
@@ -128,4 +128,4 @@ def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana
     product.hold(ana)
     queue.unroute_all()
     expect(queue.locator("#unheard")).to_be_hidden()
-    told_of(queue)
+    expect_new_rows(queue)

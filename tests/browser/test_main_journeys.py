@@ -113,15 +113,15 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
     revisions = f"SELECT count(*) FROM mirror_revision WHERE message_id = (SELECT id {of_second})"
     product.wait_for(lambda: product.sql(revisions, second["upstream_id"]) == [(2,)], TIMEOUT, "the new version")
-    kept = []
-    page.route("**/verdict/", lambda route: kept.append(route))
+    routes = []
+    page.route("**/verdict/", lambda route: routes.append(route))
     page.keyboard.press("a")
     expect(page.locator(f"#message[data-message='{second['id']}']")).to_be_visible()
     page.evaluate(PAUSE)
     page.keyboard.press("a")
-    product.wait_for(lambda: kept, timeout=TIMEOUT, what="the first verdict")
+    product.wait_for(lambda: routes, timeout=TIMEOUT, what="the first verdict")
     page.unroute("**/verdict/")
-    kept[0].continue_()
+    routes[0].continue_()
     # Either the second verdict went out and was refused, or the page said in time that the letter is another.
     expect(page.get_by_text("changed").first).to_be_visible()
     assert ana.find(second["upstream_id"])["decision"] is None
@@ -142,9 +142,9 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, 
     press = "(name) => setTimeout(() => document.querySelector(name).click(), 100)"
     pages[0].evaluate(press, "#decide [data-key=a]")
     pages[1].evaluate(press, "#reject button")
-    told = [page.get_by_text("this message first, at") for page in pages]
-    product.wait_for(lambda: any(one.count() for one in told), timeout=TIMEOUT, what="the second is told")
-    (loser,) = [index for index, one in enumerate(told) if one.count()]
+    notices = [page.get_by_text("this message first, at") for page in pages]
+    product.wait_for(lambda: any(one.count() for one in notices), timeout=TIMEOUT, what="the second is told")
+    (loser,) = [index for index, one in enumerate(notices) if one.count()]
     name = ("Ben Okafor rejected", "Ana Ferreira approved")[loser]
     expect(pages[loser].get_by_text(f"{name} this message first, at").first).to_be_visible()
     if loser == 1:

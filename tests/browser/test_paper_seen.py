@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
-def test_letter_on_paper_has_its_fingerprint_text_and_history_and_no_buttons(desk, product, ana):
+def test_printed_message_has_its_fingerprint_text_and_history_and_no_buttons(desk, product, ana):
     row = product.hold(ana, body="Please pay **EUR 12,400** by Friday.")
     desk.goto(product.page(row))
     expect(desk.get_by_role("button", name="Approve")).to_be_visible()

@@ -22,7 +22,7 @@ def card_of(page, subject):
     return page.locator("li.message").filter(has=page.get_by_role("heading", name=subject, exact=True))
 
 
-def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_was_given(open_page, product):
+def test_command_is_decided_by_another_persons_press_and_answered_in_its_channel(open_page, product):
     subject = some_words()[:30]
     page = open_page()
     page.goto(at(product, "support", "ana.ferreira"))
@@ -53,10 +53,10 @@ def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_
         expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
 
     def decided():
-        told = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT).json()["events"]
+        events = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT).json()["events"]
         return {
             one["program"]
-            for one in told
+            for one in events
             if one["name"].endswith("email.decided") and one["body"]["data"].get("subject") == subject
         }
 

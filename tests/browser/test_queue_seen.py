@@ -38,9 +38,7 @@ def send(product, subject, **fields):
     return product.send(subject, **{"body": f"About {subject}", **fields})[0]
 
 
-def test_search_is_typed_shown_as_fields_taken_off_again_and_works_without_scripts(
-    queue, open_page, signed_in, product, ana
-):
+def test_search_is_typed_shown_as_fields_cleared_and_works_without_scripts(queue, open_page, signed_in, product, ana):
     name, other = word(), word()
     sent = [send(product, name, to=f"{name}@contoso.example"), send(product, other)]
     assert [product.held(ana, one)["subject"] for one in sent] == [name, other]
@@ -101,11 +99,11 @@ def test_menus_are_used_by_keyboard_fit_a_phone_and_keep_a_view_under_a_name(que
     expect(page.get_by_text("The view is deleted.")).to_be_visible()
 
 
-def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana):
+def test_flood_is_one_row_and_expands_into_its_messages(queue, product, ana):
     name, sent = word(), []
-    for place, person in enumerate(NAMES):
-        amount = "9,000.00" if place == 3 else "100.00"
-        body = f"Hello {person},\n\nyour {name} number {place} over EUR {amount} is due.\n\nKind regards"
+    for index, person in enumerate(NAMES):
+        amount = "9,000.00" if index == 3 else "100.00"
+        body = f"Hello {person},\n\nyour {name} number {index} over EUR {amount} is due.\n\nKind regards"
         sent.append(send(product, "Your invoice", body=body, to=f"{person}@contoso.example"))
     for one in sent:
         product.held(ana, one)
@@ -125,7 +123,7 @@ def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana)
 def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):
     # Far enough down that the list had to be scrolled.
     name = word()
-    sent = [send(product, f"{name} {chr(97 + place)}", body=f"{word()} {name}") for place in range(14)]
+    sent = [send(product, f"{name} {chr(97 + index)}", body=f"{word()} {name}") for index in range(14)]
     for one in sent:
         product.held(ana, one)
     page = queue(f"?q={name}&group=none")

@@ -12,14 +12,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
 @pytest.fixture(scope="module")
-def letter(product, ana):
+def message(product, ana):
     """A held message whose decision can be undone."""
     fields = {"from": product.known["MAILBOX2_ADDRESS"], "cc": ["billing@acme-corp.example"]}
     return product.hold(ana, body=f"Hello **Dana**.\n\n{some_words()}", **fields)
 
 
-def test_letter_has_most_of_the_pane_and_key_v_goes_through_its_tabs_which_stay_in_the_address(desk, product, letter):
-    desk.goto(product.page(letter))
+def test_message_has_most_of_the_pane_and_key_v_cycles_its_tabs_which_stay_in_the_url(desk, product, message):
+    desk.goto(product.page(message))
     expect(desk.locator("#sheet")).to_be_visible()
     seen = desk.evaluate(
         """() => {
@@ -47,18 +47,18 @@ def test_letter_has_most_of_the_pane_and_key_v_goes_through_its_tabs_which_stay_
     # It stays open while the page follows what becomes of the message.
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo").first).to_be_visible()
-    desk.goto(product.page(letter, "?view=source"))
+    desk.goto(product.page(message, "?view=source"))
     desk.get_by_role("button", name="Undo").first.click()
     expect(desk.locator("#decide [data-key=a]")).to_be_visible()
     expect(source).to_be_visible()
 
 
-def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, letter):
-    desk.goto(product.page(letter, "?view=text"))
+def test_text_first_is_chosen_in_the_sheet_and_remembered(desk, product, message):
+    desk.goto(product.page(message, "?view=text"))
     desk.get_by_role("button", name="Always open messages as text").click()
     expect(desk.get_by_role("button", name="Open messages rendered")).to_be_visible()
     try:
-        desk.goto(product.page(letter))
+        desk.goto(product.page(message))
         expect(desk.locator("#tab-text[aria-current=true]")).to_be_visible()
         expect(desk.locator("#message iframe.face")).to_have_count(0)
     finally:

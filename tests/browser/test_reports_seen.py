@@ -42,9 +42,9 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as,
     expect(auditor.get_by_role("heading", level=1)).to_have_text("Ana Ferreira")
     assert faults(auditor) == []
     auditor.go_back()
-    with auditor.expect_download() as taken:
+    with auditor.expect_download() as download:
         auditor.get_by_role("button", name="Take it as CSV").click()
-    assert re.fullmatch(r"rights-[0-9TZ-]+\.csv", taken.value.suggested_filename)
+    assert re.fullmatch(r"rights-[0-9TZ-]+\.csv", download.value.suggested_filename)
 
 
 @pytest.mark.proves("security 65")

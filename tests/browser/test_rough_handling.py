@@ -24,7 +24,7 @@ def test_long_words_of_a_sender_push_neither_the_queue_nor_the_addresses_away(de
     expect(item.locator("[data-chip]")).to_be_hidden()
 
 
-def test_reason_starts_where_it_is_written_and_is_kept_while_the_desk_is_away(desk, product, ana):
+def test_reason_opens_with_focus_and_survives_an_outage_of_the_desk(desk, product, ana):
     row = product.hold(ana)
     desk.watch.expected += ["ERR_FAILED", "htmx:"]
     desk.goto(product.page(row))
@@ -42,8 +42,8 @@ def test_reason_starts_where_it_is_written_and_is_kept_while_the_desk_is_away(de
     # The notice covers no button.
     desk.get_by_role("button", name="Reject with this reason").click()
     expect(desk.locator("#decided[data-message]")).to_contain_text("Rejected.")
-    told = [one["details"] for one in ana.trace(row["id"]) if one["action"] == "decision.recorded"]
-    assert [one["reason"] for one in told] == ["Two\nlines"]
+    details = [one["details"] for one in ana.trace(row["id"]) if one["action"] == "decision.recorded"]
+    assert [one["reason"] for one in details] == ["Two\nlines"]
 
 
 def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):

@@ -52,7 +52,7 @@ def test_back_after_signing_out_shows_nothing(open_page, product, ana):
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-def test_second_reviewer_sees_in_place_who_was_first(desk, product, ana, ben):
+def test_second_reviewer_sees_on_the_page_who_was_first(desk, product, ana, ben):
     row = product.hold(ana)
     desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")

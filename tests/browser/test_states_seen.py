@@ -11,7 +11,7 @@ from tests.showcase import NEWCOMER, showcase
 pytestmark = pytest.mark.slow
 
 # The word of each state, and what its page tells.
-SAID = {
+EXPECTED = {
     "held": ("Held", "Approve"),
     "expiring": ("Held", "Expires in"),
     "test message": ("Held", "Test"),
@@ -62,12 +62,12 @@ def base(product):
 def test_every_state_of_a_message_has_a_word_says_what_is_true_and_leads_somewhere(open_page, signed_in, shown, base):
     page = open_page(storage_state=signed_in)
     wrong = {}
-    for name, (word, words) in SAID.items():
+    for name, (word, words) in EXPECTED.items():
         page.goto(base + shown.pages[name])
-        said = page.locator("#message").inner_text()
+        page_text = page.locator("#message").inner_text()
         bar = page.locator("#message-bar").inner_text()
-        if words not in said or (name not in ("fetching", "unreadable") and word not in bar):
-            wrong[name] = said[:300]
+        if words not in page_text or (name not in ("fetching", "unreadable") and word not in bar):
+            wrong[name] = page_text[:300]
         if name in ("rejected", "delivered", "cancelled", "gone", "unknown", "fetching"):
             # It takes no decision, and leads on.
             expect(page.locator("#decide").locator("a, button").locator("visible=true").first).to_be_visible()
@@ -104,7 +104,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
 
 
-def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, signed_in, shown, base):
+def test_stale_account_is_shown_with_its_reason(open_page, signed_in, shown, base):
     shown.refresh(minutes_ago=25, error="MultiMail does not answer (503).")
     try:
         page = open_page(storage_state=signed_in)

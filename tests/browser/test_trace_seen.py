@@ -57,8 +57,8 @@ def test_trace_is_read_its_past_decision_opened_and_its_proof_checks_itself_offl
 ):
     desk.goto(product.known["DASHBOARD_URL"] + decided)
     answers = desk.locator(".answers")
-    for told in ("dana", "#sales", "Northwind", "99001", "Ana", "Sums agree", "It was sent", "sealed"):
-        expect(answers).to_contain_text(told)
+    for expected in ("dana", "#sales", "Northwind", "99001", "Ana", "Sums agree", "It was sent", "sealed"):
+        expect(answers).to_contain_text(expected)
     assert (too_wide(desk), violations(desk)) == ([], [])
     with desk.expect_download() as download:
         desk.get_by_role("button", name="Self-verifying page (HTML)").click()

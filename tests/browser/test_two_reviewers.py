@@ -38,13 +38,13 @@ def open_message(page: Page, message: str) -> None:
     expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
 
 
-def test_claim_and_reading_are_seen_at_once_taken_over_by_name_and_over_when_left_or_hidden(two, message, product):
+def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_hidden(two, message, product):
     ana, ben = two
     open_message(ana, message)
     expect(row(ben, message)).to_contain_text("Ana Ferreira is reading")
     ana.keyboard.press("c")
-    for place in (ana.locator("#claim"), row(ana, message)):
-        expect(place).to_contain_text("You have it")
+    for element in (ana.locator("#claim"), row(ana, message)):
+        expect(element).to_contain_text("You have it")
     expect(row(ben, message)).to_contain_text("Ana Ferreira has it")
 
     open_message(ben, message)
@@ -58,11 +58,11 @@ def test_claim_and_reading_are_seen_at_once_taken_over_by_name_and_over_when_lef
     expect(ana.locator("#claim")).to_contain_text("You have it")
     ben.keyboard.press("Enter")
     expect(ben.locator("#claim")).to_contain_text("You have it")
-    for place in (ana.locator("#claim"), row(ana, message)):
-        expect(place).to_contain_text("Ben Okafor has it")
+    for element in (ana.locator("#claim"), row(ana, message)):
+        expect(element).to_contain_text("Ben Okafor has it")
     ben.keyboard.press("c")
-    for place in (ana.locator("#claim"), row(ana, message)):
-        expect(place).not_to_contain_text("has it")
+    for element in (ana.locator("#claim"), row(ana, message)):
+        expect(element).not_to_contain_text("has it")
 
     ben.goto(product.known["DASHBOARD_URL"] + "/queue/")
     expect(ana.locator("#claim [data-reading]")).to_be_hidden()
@@ -80,7 +80,7 @@ def hide(page: Page) -> None:
     )
 
 
-def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
+def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product, ana):
     first, other = two
     product.hold(ana)
     open_message(first, message)
@@ -147,7 +147,7 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     expect(ben.locator("[data-asked]")).to_be_hidden()
 
 
-def test_message_is_put_off_by_key_and_brought_back_and_an_open_menu_stays_while_another_decides(
+def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_another_decides(
     two, message, product, ana
 ):
     page, other = two
@@ -180,7 +180,7 @@ def test_message_is_put_off_by_key_and_brought_back_and_an_open_menu_stays_while
     expect(other.locator("#decide")).to_contain_text("Ana Ferreira")
 
 
-def test_marks_and_menus_fit_the_smallest_phone_and_tell_times_of_its_zone(open_page, signed_in, product, message):
+def test_marks_and_menus_fit_the_smallest_phone_and_show_times_of_its_zone(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
@@ -208,7 +208,7 @@ window.Notification = Notification;
 """
 
 
-def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_sight(
+def test_browser_notifies_of_waiting_messages_only_when_asked_to_and_while_no_page_is_visible(
     open_page, signed_in, product, message
 ):
     page = open_page(storage_state=signed_in)
@@ -225,10 +225,10 @@ def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_
     hide(page)
     product.send("Came while nobody looked", body="The word of the message is heliotrope.")
     product.wait_for(lambda: page.evaluate("window.told.length"), timeout=60, what="the notification")
-    told = page.evaluate("window.told")
-    assert [one["title"] for one in told] == ["Came while nobody looked"]
-    assert told[0]["body"].endswith("wants to send it")
-    assert "heliotrope" not in json.dumps(told)
+    notifications = page.evaluate("window.told")
+    assert [one["title"] for one in notifications] == ["Came while nobody looked"]
+    assert notifications[0]["body"].endswith("wants to send it")
+    assert "heliotrope" not in json.dumps(notifications)
 
 
 def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, product, message):
