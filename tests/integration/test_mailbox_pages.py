@@ -29,7 +29,7 @@ def text_of(answer):
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
 
 
-def told():
+def recorded_actions():
     """What the ledger says of the account, oldest first."""
     skipped = ("message.", "webhook.", "person.")
     return [one.action for one in Entry.objects.oldest_first() if not one.action.startswith(skipped)]
@@ -47,9 +47,7 @@ def settings_of(account, **changed):
 
 
 @pytest.mark.slow
-def test_mailboxes_are_read_when_the_page_is_opened_and_kept_where_they_are_gone_or_not_listed(
-    signed_in, admin, account
-):
+def test_page_reads_the_mailboxes_and_keeps_those_that_are_gone_or_not_listed(signed_in, admin, account):
     made = {"address_local": "board", "oversight_mode": "gated_all", "auto_bcc": "eve@acme.example"}
     assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
     client = signed_in(admin)
@@ -68,7 +66,7 @@ def test_mailboxes_are_read_when_the_page_is_opened_and_kept_where_they_are_gone
             assert words in text_of(answer), (status, words)
 
 
-def test_mailboxes_are_read_with_a_key_and_one_that_is_not_told_of_some_makes_none_gone(account, monkeypatch):
+def test_key_that_does_not_list_some_mailboxes_marks_none_as_gone(account, monkeypatch):
     enqueued = []
     make_connection("without", oversight_key="mm_live_other")
     monkeypatch.setattr("approvals.tasks.enqueue", lambda task, pk, **_: enqueued.append((task, pk)))
@@ -131,7 +129,7 @@ def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer):
     for name, command in COMMANDS.items():
         with pytest.raises(ActNotAllowed, match="Only an admin"):
             command(account, reviewer.actor(surface="web"))
-        assert (account.gateway.calls, told()) == ([], []), name
+        assert (account.gateway.calls, recorded_actions()) == ([], []), name
 
 
 def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
@@ -155,7 +153,7 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
     assert signed_in(keeper).post(path, typed).status_code == 302
     box.refresh_from_db()
     assert (box.undo_window, box.expire_after) == (timedelta(seconds=20), timedelta(hours=48))
-    assert [action for action in told() if action != "access.denied"] == ["mailbox.changed"]
+    assert [action for action in recorded_actions() if action != "access.denied"] == ["mailbox.changed"]
     answer = signed_in(admin).post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
     assert (answer.status_code, "no admin key" in text_of(answer)) == (403, True)
 
@@ -177,20 +175,20 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert (box.auto_bcc, box.ai_disclosure) == ("Eve@acme.example, mia@acme.example", True)
     assert box.display_name == "Somebody else's change"
     assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
-    assert told() == ["account.change_asked", "mailbox.changed"]
+    assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
     assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
     # Letting calls loosen it is a loosening.
     cleared = settings_of(account, ai_disclosure="1", allow_looser_per_call="1")
     assert client.post(path, cleared).status_code == 302
     box.refresh_from_db()
     assert (box.auto_bcc, box.allow_looser_per_call) == ("", True)
-    assert told()[-1] == "mailbox.loosened"
+    assert recorded_actions()[-1] == "mailbox.loosened"
 
 
 @pytest.mark.proves("security 41")
 def test_changing_a_mailbox_a_key_or_a_webhook_asks_who_one_is(signed_in, admin, account):
     hook, key = account.world.listen("oversight.pending", url="https://x.example"), ApiKey.objects.get(name="Key agent")
-    places = {
+    acts_of_path = {
         f"/mailboxes/{account.mailbox.pk}/": ("settings/", "loosen/?to=monitored", "delete/"),
         f"/keys/{account.connection.pk}/": ("add/",),
         f"/keys/{account.connection.pk}/{key.pk}/": ("change/", "owner/", "revoke/"),
@@ -198,7 +196,7 @@ def test_changing_a_mailbox_a_key_or_a_webhook_asks_who_one_is(signed_in, admin,
         f"/webhooks/{account.connection.pk}/{hook.pk}/": ("test/", "rotate/", "delete/", "sent/1/replay/"),
     }
     client = signed_in(admin, minutes=11)
-    for path in (place + act for place, acts in places.items() for act in acts):
+    for path in (path_prefix + act for path_prefix, acts in acts_of_path.items() for act in acts):
         answer = client.post(path, settings_of(account, to="monitored"))
         assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True), path
     assert account.gateway.calls == []
@@ -214,13 +212,13 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(signed_in, adm
     assert signed_in(admin).post(path, {"mode": "gated_all"}).status_code == 302
     assert account.asked("PATCH", "") == 2
     lost = ["account.change_asked", "mailbox.change_failed", "mailbox.seen_changed", "mailbox.changed"]
-    assert told()[-4:] == lost
+    assert recorded_actions()[-4:] == lost
     assert account.mailbox.oversight_mode == "gated_all"
     # What cannot be read either is said not to be known.
     account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
     answer = signed_in(admin).post(path, {"mode": "read_only"})
     assert (answer.status_code, "may have happened all the same" in text_of(answer)) == (502, True)
-    assert told()[-2:] == ["account.change_asked", "mailbox.change_failed"]
+    assert recorded_actions()[-2:] == ["account.change_asked", "mailbox.change_failed"]
 
 
 # --- loosening
@@ -240,7 +238,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert (details["before"], details["after"]) == ("gated_send", "monitored")
 
 
-def test_code_that_only_a_person_gets_is_asked_for_and_taken(signed_in, admin, account):
+def test_code_that_only_a_person_gets_is_asked_for_and_accepted(signed_in, admin, account):
     # As hosted MultiMail: it lists no requests, and mails the code.
     account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
@@ -268,12 +266,12 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     made = account.connection.mailboxes.get(address="outreach@acme.example")
     assert (answer.status_code, answer["Location"]) == (302, f"/mailboxes/{made.pk}/")
     assert (made.oversight_mode, made.display_name) == ("gated_all", "Outreach")
-    assert told()[-1] == "mailbox.created"
+    assert recorded_actions()[-1] == "mailbox.created"
     account.gateway.lost.add(("POST", "/mailboxes"))
     assert client.post("/mailboxes/add/", new(account, address="board")).status_code == 302
     assert account.asked("POST", "/mailboxes") == 2
     assert GatewayMailbox.objects.filter(address="board@acme.example").count() == 1
-    assert told().count("mailbox.created") == 2
+    assert recorded_actions().count("mailbox.created") == 2
 
 
 @pytest.mark.slow
@@ -317,7 +315,7 @@ def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, a
     account.gateway.lost.add(("DELETE", f"/mailboxes/{account.world.mailbox.pk}"))
     assert client.post(path, {"address": "Support@ACME.example"}).status_code == 302
     assert (GatewayMailbox.objects.get().is_active, account.mailbox.is_active) == (False, False)
-    assert told()[-1] == "mailbox.deleted"
+    assert recorded_actions()[-1] == "mailbox.deleted"
 
 
 def test_mailbox_is_neither_made_nor_deleted_by_an_admin_of_another_account_or_of_that_mailbox_alone(

@@ -49,10 +49,10 @@ def post(client, message, act="verdict", headers=None, **fields):
 
 def decided(message, person, outcome="approve", reason="", **fields):
     """A decision in a state that only a network in trouble brings about."""
-    given = decide(message, person, outcome, reason)
-    Decision.objects.filter(pk=given.decision.pk).update(**fields)
-    Verdict.objects.filter(pk=given.verdict.pk).update(live=fields.get("state") not in ("withdrawn", "refused"))
-    return given.decision
+    result = decide(message, person, outcome, reason)
+    Decision.objects.filter(pk=result.decision.pk).update(**fields)
+    Verdict.objects.filter(pk=result.verdict.pk).update(live=fields.get("state") not in ("withdrawn", "refused"))
+    return result.decision
 
 
 FULL = {
@@ -290,8 +290,13 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
     send_back(first, second_reviewer)
     later = next_one(connection, **THREAD, markdown="The refund takes 14 days.")
     page = read(desk, later)
-    told = ("Second try", "Changes requested by Ben Okafor at 10:01:00 UTC", "removed: 10 </del>", 'id="sheet"')
-    at = [page.index(words) for words in told]
+    expected_words = (
+        "Second try",
+        "Changes requested by Ben Okafor at 10:01:00 UTC",
+        "removed: 10 </del>",
+        'id="sheet"',
+    )
+    at = [page.index(words) for words in expected_words]
     assert at == sorted(at)
     assert "“Please name the order, and say 14 days.”" in page
     assert "added: 14 </ins>" in page
@@ -388,7 +393,7 @@ def test_person_says_what_became_of_it(desk, message, reviewer):
 
 
 @pytest.mark.slow
-def test_mail_that_left_after_all_is_said_loudly_even_after_a_reject(desk, message, reviewer):
+def test_page_warns_of_a_message_that_left_after_all_even_after_a_reject(desk, message, reviewer):
     decided(message, reviewer, state="withdrawn", may_have_left=True)
     assert post(desk, message, outcome="reject", reason="Stop").status_code == 302
     page = pane(message, reviewer)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 ACTOR = worker("proof")
 
 
-def tell(message, number=3, **details):
+def record_comments(message, number=3, **details):
     for _ in range(number):
         details = {"reason": "Mind “Łódź”", **details}
         record("comment.added", actor=ACTOR, message=message.public_id, details=details)
@@ -43,7 +43,7 @@ def message(connection):
     """A message whose entries stand among others, over more than one block of the tree."""
     made = make_message(connection)
     append(3)
-    tell(made)
+    record_comments(made)
     append(3)
     seal_here(between=30)
     return made
@@ -92,7 +92,7 @@ def test_altered_proof_is_found(message):
 
 
 def test_entries_that_are_not_sealed_are_named_and_erased_details_leave_a_proof_that_holds(message, admin):
-    tell(message, 2)
+    record_comments(message, 2)
     newest = list(Entry.objects.of_message(message.public_id).newest_first().values_list("pk", flat=True)[:2])
     proof = proof_of(message)
     assert proof.data["not_sealed"] == sorted(newest)
@@ -132,7 +132,7 @@ def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(message, sign
 @pytest.mark.slow
 def test_proof_of_fifteen_entries_among_a_hundred_thousand_is_small(connection):
     made = make_message(connection)
-    tell(made, 15, subject="An invoice that is due", recipients="dana@northwind.example")
+    record_comments(made, 15, subject="An invoice that is due", recipients="dana@northwind.example")
     seal_here(between=6_600, message=made.public_id)
     proof = proof_of(made)
     assert len(proof.data["entries"]) >= 15

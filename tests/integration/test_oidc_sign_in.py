@@ -108,7 +108,7 @@ def test_verified_address_of_an_active_person_signs_in(client, configured, revie
     assert come_in(client, "ana-shouting", next="https://elsewhere.example/")["Location"] == "/queue/"
 
 
-def test_who_says_no_at_the_provider_is_told_so_and_can_go_on(client, configured):
+def test_person_who_declines_at_the_provider_sees_why_and_can_continue(client, configured):
     query = {"state": asked(begin(client))["state"], "error": "access_denied"}
     answer = client.get("/accounts/login/provider/back/", query)
     assert (answer.status_code, "Another way to sign in" in answer.content.decode()) == (401, True)
@@ -117,7 +117,7 @@ def test_who_says_no_at_the_provider_is_told_so_and_can_go_on(client, configured
 @pytest.mark.parametrize(
     "users", [("ana-in-words", "stranger"), pytest.param(("ana-unverified", "nameless"), marks=pytest.mark.slow)]
 )
-def test_nobody_else_comes_in_and_is_told_whom_to_ask(client, configured, reviewer, users):
+def test_unknown_person_is_refused_and_sees_whom_to_ask(client, configured, reviewer, users):
     for user in users:
         answer = come_in(client, user)
         page = answer.content.decode()
@@ -149,9 +149,9 @@ def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept
         assert come_in(client, "ana-1")["Location"] == "/accounts/login/second/"
         assert not is_in(client)
         # Neither what the provider tells nor its token.
-        kept = str(dict(client.session.items()))
-        assert "email_verified" not in kept
-        assert "'token'" not in kept
+        session_text = str(dict(client.session.items()))
+        assert "email_verified" not in session_text
+        assert "'token'" not in session_text
         assert SocialAccount.objects.get().extra_data == {}
     assert client.post("/accounts/login/second/", {"code": code_now()})["Location"] == "/queue/"
     assert is_in(client)
@@ -200,7 +200,7 @@ def test_answer_that_was_not_asked_for_here_or_counts_no_more_signs_nobody_in(cl
     assert not is_in(client)
 
 
-def test_provider_that_is_another_away_or_private_is_told_in_words(client, configured, settings):
+def test_wrong_unreachable_or_private_provider_is_explained(client, configured, settings):
     settings.OIDC_ISSUER = "https://login.elsewhere.example"
     assert client.get("/accounts/login/provider/").status_code == 502
     settings.OIDC_ISSUER, settings.OUTGOING_ALLOW = configured, []

@@ -149,19 +149,19 @@ def test_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
 
 @pytest.mark.proves("security 15")
 def test_proxies_of_the_environment_are_ignored(monkeypatch):
-    taken = []
+    accepted = []
     with socket.create_server(("127.0.0.1", 0)) as proxy, serving(Endless) as url:
-        threading.Thread(target=_count, args=[proxy, taken], daemon=True).start()
+        threading.Thread(target=_count, args=[proxy, accepted], daemon=True).start()
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
         with pytest.raises(errors.OutcomeUnknown):
             ask(f"{url}/asked")
         assert Endless.seen[-1] == "/asked/v1/account"
-        assert taken == []
+        assert accepted == []
         proxy.shutdown(socket.SHUT_RDWR)
 
 
-def _count(listener, taken):
+def _count(listener, accepted):
     with contextlib.suppress(OSError):
         while True:
-            taken.append(listener.accept())
+            accepted.append(listener.accept())

@@ -25,7 +25,7 @@ def plain(html):
     return re.sub(r"<[^>]+>", "", str(html))
 
 
-def test_account_tells_who_one_is_and_what_one_may_do_where(signed_in):
+def test_account_page_shows_the_person_and_their_roles(signed_in):
     connection = make_connection()
     person = make_person("eva@yourteam.example", "Eva", "reviewer", mailbox=connection.mailboxes.get())
     page = signed_in(person).get("/people/me/").content.decode()
@@ -33,7 +33,7 @@ def test_account_tells_who_one_is_and_what_one_may_do_where(signed_in):
     assert re.search(r"<dt>Reviewer</dt><dd>of Mailbox support@yourteam.example</dd>", page)
 
 
-def test_name_is_changed_and_told_in_the_ledger_once(signed_in, reviewer):
+def test_name_change_is_recorded_once(signed_in, reviewer):
     client = signed_in(reviewer)
     for _ in range(2):
         assert client.post("/people/me/name/", {"name": "  Ana F. Ferreira "})["Location"] == "/people/me/"
@@ -58,7 +58,7 @@ def test_fields_that_no_form_names_change_nothing(signed_in, reviewer):
     assert reviewer.grants.count() == 1
 
 
-def test_time_zone_is_chosen_told_in_the_ledger_and_otherwise_refused_with_what_was_typed(signed_in, reviewer):
+def test_time_zone_is_set_and_recorded_and_an_invalid_one_stays_in_the_field(signed_in, reviewer):
     client = signed_in(reviewer)
     for typed in ("../../etc/passwd", "Etc/GMT+3", "x" * 65):
         assert first_error(TimeZoneForm({"zone": typed}))[0] == "zone", typed
@@ -69,11 +69,11 @@ def test_time_zone_is_chosen_told_in_the_ledger_and_otherwise_refused_with_what_
     for typed in ("Europe/Lisbon", "europe/berlin "):
         client.post("/people/me/time-zone/", {"zone": typed})
         assert Person.objects.get(pk=reviewer.pk).time_zone.lower() == typed.strip().lower()
-    told = Entry.objects.filter(action="person.time_zone_set").oldest_first()
-    assert [one.detail.fields["after"] for one in told] == ["Europe/Lisbon", "Europe/Berlin"]
+    entries = Entry.objects.filter(action="person.time_zone_set").oldest_first()
+    assert [one.detail.fields["after"] for one in entries] == ["Europe/Lisbon", "Europe/Berlin"]
 
 
-def test_zones_to_choose_from_are_those_of_places():
+def test_zones_to_choose_from_are_named_by_region_and_city():
     assert {"UTC", "Europe/Lisbon", "America/Argentina/Buenos_Aires", "Asia/Kolkata"} <= set(all_zones())
     assert all_zones()[0] == "UTC"
     assert not any(zone.startswith("Etc/") for zone in all_zones())

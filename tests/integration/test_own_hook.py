@@ -38,7 +38,7 @@ def ida(admin):
     return admin.actor(surface="web")
 
 
-def told():
+def recorded_text():
     return " ".join(str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True))
 
 
@@ -60,7 +60,7 @@ def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours,
 
 
 @pytest.mark.django_db(transaction=True)
-def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida):
+def test_arrived_test_event_is_shown_with_its_duration(there, ours, ida):
     def deliver(event_id):
         body = event_body("webhook.test").replace(b'"event_id": "evt', b'"event_id": "evt_test", "was": "')
         ingest.receive_webhook(connection=ours, body=body, secret_used="current")
@@ -68,8 +68,8 @@ def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida)
 
     there.deliver = deliver
     assert own_webhook.test(connection=ours, actor=ida) >= 0
-    kept = WebhookEvent.objects.get()
-    assert (kept.event_id, kept.result) == ("evt_test", "applied")
+    stored = WebhookEvent.objects.get()
+    assert (stored.event_id, stored.result) == ("evt_test", "applied")
     assert not Entry.objects.filter(action__startswith="webhook.").exists()
     assert Connection.objects.get().webhook_tested_at
 
@@ -104,13 +104,13 @@ def signed_with(connection):
     return {secret for secret in secrets_of(found).values() if secret} if found else set()
 
 
-def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
+def test_new_secret_is_saved_here_first_and_both_secrets_are_accepted(there, ours, ida):
     changed = own_webhook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
     assert there.hooks["hook1"]["secret"] == changed.webhook_secret != ours.webhook_secret
     assert changed.previous_webhook_secret == ours.webhook_secret
     assert timedelta(minutes=60) < changed.previous_secret_until - timezone.now() < timedelta(minutes=70)
     assert signed_with(ours) == {changed.webhook_secret, ours.webhook_secret}
-    assert changed.webhook_secret not in told()
+    assert changed.webhook_secret not in recorded_text()
     with pytest.raises(ConnectionNotChanged, match="two are the most"):
         own_webhook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
     own_webhook.end_overlap(connection=changed, actor=ida)

@@ -25,14 +25,14 @@ GUESSABLE = (
     *("anaferreira2026", "Ferreira Ana 1990", "Yourteam12345", "F3rr31ra-2026!"),
     *("Countersign2026!", "Multimail!2025#", "countersigned1"),
 )
-TAKEN = (
+ACCEPTABLE = (
     *("correct horse battery", "quiet river lantern", "trombone-walnut-fig", "kumquat zebra lint", "Tr0ub4dor&3xyz"),
     *("ich mag keine grünen Wände", "пароль не скажу никому", "日本語の長い合言葉です夜の雨"),
     *(" blanks at both ends ", "no digit and no sign at all"),
 )
 
 
-def problem_with(password, person):
+def errors_of(password, person):
     try:
         validate_password(password, person)
     except ValidationError as error:
@@ -46,17 +46,17 @@ def change(client, **fields):
 
 @pytest.mark.proves("security 44")
 def test_common_words_rows_of_keys_and_names_are_refused_and_no_kind_of_character_is_asked_for(reviewer):
-    said = {password: problem_with(password, reviewer) for password in (*GUESSABLE, *TAKEN)}
-    assert [password for password in GUESSABLE if not said[password]] == []
-    assert [password for password in TAKEN if said[password]] == []
-    assert [password for password in GUESSABLE if any(password in sentence for sentence in said[password])] == []
+    errors = {password: errors_of(password, reviewer) for password in (*GUESSABLE, *ACCEPTABLE)}
+    assert [password for password in GUESSABLE if not errors[password]] == []
+    assert [password for password in ACCEPTABLE if errors[password]] == []
+    assert [password for password in GUESSABLE if any(password in sentence for sentence in errors[password])] == []
     assert "no sign or digit is needed" in GuessablePasswordValidator().get_help_text()
 
 
 @pytest.mark.proves("security 44")
 def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     long = "vQ7kz Rw2mLp9xTd" * 20
-    assert [problem_with(long[:length], reviewer) == [] for length in (11, 12, 64, 256)] == [False, True, True, True]
+    assert [errors_of(long[:length], reviewer) == [] for length in (11, 12, 64, 256)] == [False, True, True, True]
     assert change(sign_in(reviewer), new=long[:256], again=long[:256]).status_code == 302
 
 
@@ -103,7 +103,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     assert (OLD in str(entry.detail.fields), NEW in str(entry.detail.fields)) == (False, False)
 
 
-def test_what_is_wrong_is_said_at_its_field_and_nothing_is_changed_or_shown(reviewer):
+def test_error_is_shown_at_its_field_and_nothing_is_changed_or_shown(reviewer):
     for fields, wrong, sentence in (
         ({"old": "not this"}, "old", "not the password that you have now"),
         ({"again": "something else"}, "again", "not the same"),
@@ -112,8 +112,8 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_changed_or_shown(revi
         ({"new": OLD, "again": OLD}, "new", "have already"),
         ({"new": "x" * 257, "again": "x" * 257}, "new", "at most 256"),
     ):
-        field, said = first_error(PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer))
-        assert (field, sentence in said) == (wrong, True), sentence
+        field, error = first_error(PasswordForm({"old": OLD, "new": NEW, "again": NEW, **fields}, person=reviewer))
+        assert (field, sentence in error) == (wrong, True), sentence
     client = sign_in(reviewer)
     answer = change(client, old="not this")
     page = answer.content.decode()
@@ -126,7 +126,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_changed_or_shown(revi
 
 
 @pytest.mark.slow
-def test_whoever_has_no_password_is_told_so(signed_in, reviewer):
+def test_person_without_a_password_sees_a_notice(signed_in, reviewer):
     reviewer.set_unusable_password()
     reviewer.save()
     client = signed_in(reviewer)

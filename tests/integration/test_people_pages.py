@@ -35,7 +35,7 @@ def names_in(answer):
     return {re.sub("<[^>]+>", "", one) for one in found}
 
 
-def test_list_tells_everybody_their_roles_and_finds_by_a_part_of_name_or_address(
+def test_list_shows_everybody_with_their_roles_and_searches_names_and_addresses(
     signed_in, admin, reviewer, auditor, keeper
 ):
     client = signed_in(admin)

@@ -164,12 +164,12 @@ def is_refused(door, name, persona, minutes, answer):
     return status in ((404,) if is_hidden else (302, 403, 404, 422) if door.is_gentle else (403, 404))
 
 
-def what_is_wrong_with_entries(name, told):
+def what_is_wrong_with_entries(name, recorded):
     """Yield what the ledger lacks of what was done."""
-    if name in READS and READS[name] not in [line.entry.action for line in told]:
+    if name in READS and READS[name] not in [line.entry.action for line in recorded]:
         yield f"no {READS[name]}"
     if (takes_a_form(name) or name in READS) and name not in {*NO_ACTS, *PROVED, *AT_MULTIMAIL}:
-        yield from what_told_lacks(told)
+        yield from what_told_lacks(recorded)
 
 
 def what_is_wrong_with_page(name, answer):

@@ -35,34 +35,34 @@ def wait_for_word(wrapper: BaseDatabaseWrapper) -> None:
 
 
 def test_open_connection_is_usable_and_is_not_asked(connect):
-    kept = connect()
-    pid = ask(kept, "SELECT pg_backend_pid() /* the last of a request */")
-    assert kept.is_usable()
+    wrapper = connect()
+    pid = ask(wrapper, "SELECT pg_backend_pid() /* the last of a request */")
+    assert wrapper.is_usable()
     assert "the last of a request" in ask(connect(), "SELECT query FROM pg_stat_activity WHERE pid = %s", pid)
 
 
 def test_connection_that_the_server_closed_is_replaced_before_it_is_used(connect):
-    kept = connect()
-    pid = ask(kept, "SELECT pg_backend_pid()")
+    wrapper = connect()
+    pid = ask(wrapper, "SELECT pg_backend_pid()")
     ask(connect(), "SELECT pg_terminate_backend(%s, 60000)", pid)
-    wait_for_word(kept)
-    assert not kept.is_usable()
-    kept.health_check_enabled, kept.health_check_done = True, False
-    assert ask(kept, "SELECT pg_backend_pid()") != pid
+    wait_for_word(wrapper)
+    assert not wrapper.is_usable()
+    wrapper.health_check_enabled, wrapper.health_check_done = True, False
+    assert ask(wrapper, "SELECT pg_backend_pid()") != pid
 
 
-def test_connection_with_something_to_say_is_asked_and_kept(connect):
-    kept = connect()
-    ask(kept, "LISTEN health")
-    pid = ask(kept, "SELECT pg_backend_pid()")
+def test_connection_with_a_pending_notification_is_checked_and_reused(connect):
+    wrapper = connect()
+    ask(wrapper, "LISTEN health")
+    pid = ask(wrapper, "SELECT pg_backend_pid()")
     ask(connect(), "NOTIFY health")
-    wait_for_word(kept)
-    assert kept.is_usable()
+    wait_for_word(wrapper)
+    assert wrapper.is_usable()
     assert "SELECT 1" in ask(connect(), "SELECT query FROM pg_stat_activity WHERE pid = %s", pid)
 
 
 def test_connection_that_is_gone_on_this_side_is_not_usable(connect):
-    kept = connect()
-    ask(kept, "SELECT 1")
-    kept.connection.close()
-    assert not kept.is_usable()
+    wrapper = connect()
+    ask(wrapper, "SELECT 1")
+    wrapper.connection.close()
+    assert not wrapper.is_usable()

@@ -26,8 +26,8 @@ def url(role, database="postgres"):
 
 def run_file(role, **variables):
     """Run it with psql, as docs/operators/postgresql.md says."""
-    given = [part for name, text in variables.items() for part in ("-v", f"{name}={text}")]
-    command = [str(postgres_programs() / "psql"), *given, "-f", "docs/postgresql-roles.sql", url(role)]
+    psql_options = [part for name, text in variables.items() for part in ("-v", f"{name}={text}")]
+    command = [str(postgres_programs() / "psql"), *psql_options, "-f", "docs/postgresql-roles.sql", url(role)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
@@ -54,7 +54,7 @@ def maker(request):
 def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords(maker):
     missing = run_file(maker, **NAMES, owner_password="x")
     assert (missing.returncode, "Give the password of the application" in missing.stderr) == (3, True)
-    kept = []
+    stored_passwords = []
     for passwords in (PASSWORDS, PASSWORDS, {**PASSWORDS, "application_password": "another"}):
         made = run_file(maker, **NAMES, **passwords)
         assert (made.returncode, made.stderr) == (0, ""), made
@@ -63,10 +63,10 @@ def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords
             query = (
                 "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) AND rolcanlogin AND NOT rolsuper"
             )
-            kept.append(dict(owner.execute(query, [[NAMES["owner"], NAMES["application"]]]).fetchall()))
-    assert set(kept[0]) == {NAMES["owner"], NAMES["application"]}
-    assert all(text.startswith("SCRAM-SHA-256$") for text in kept[0].values())
-    assert kept[1][NAMES["application"]] != kept[2][NAMES["application"]]
+            stored_passwords.append(dict(owner.execute(query, [[NAMES["owner"], NAMES["application"]]]).fetchall()))
+    assert set(stored_passwords[0]) == {NAMES["owner"], NAMES["application"]}
+    assert all(text.startswith("SCRAM-SHA-256$") for text in stored_passwords[0].values())
+    assert stored_passwords[1][NAMES["application"]] != stored_passwords[2][NAMES["application"]]
     with session(NAMES["owner"], NAMES["database"]) as owner:
         owner.execute("CREATE TABLE kept (id int)")
     with session(NAMES["application"], NAMES["database"]) as application:

@@ -35,7 +35,7 @@ def message(connection):
     return make_message(connection)
 
 
-def beat(client, message, **fields):
+def post_presence(client, message, **fields):
     answer = client.post(f"/queue/{message.public_id}/presence/", fields)
     enqueue.flush(60)
     return answer
@@ -48,7 +48,7 @@ def read_by_others(person):
 
 
 def test_reader_is_shown_to_others_on_row_and_bar_and_not_to_themselves(signed_in, reviewer, second_reviewer, message):
-    assert beat(signed_in(reviewer), message).status_code == 204
+    assert post_presence(signed_in(reviewer), message).status_code == 204
     client = signed_in(second_reviewer)
     seen = client.get(f"/queue/{message.public_id}/").content.decode()
     assert "Ana Ferreira is reading this" in seen
@@ -58,7 +58,7 @@ def test_reader_is_shown_to_others_on_row_and_bar_and_not_to_themselves(signed_i
     # Who only fetched the page does not read it.
     enqueue.flush(60)
     assert read_by_others(reviewer) == {}
-    beat(signed_in(reviewer), message, left="on")
+    post_presence(signed_in(reviewer), message, left="on")
     assert read_by_others(second_reviewer) == {}
 
 
@@ -66,11 +66,11 @@ def test_reader_is_known_to_those_who_see_the_message_and_for_45_seconds_alone(
     patient_redis, signed_in, reviewer, second_reviewer, message
 ):
     before = patient_redis.time()[0]
-    beat(signed_in(reviewer), message)
+    post_presence(signed_in(reviewer), message)
     assert list(read_by_others(second_reviewer).values()) == [["Ana Ferreira"]]
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     assert read_by_others(stranger) == {}
-    assert beat(signed_in(stranger), message).status_code == 404
+    assert post_presence(signed_in(stranger), message).status_code == 404
     # Who says nothing more is gone.
     ((member, until),) = patient_redis.zrange(KEY, 0, -1, withscores=True)
     assert before + 20 < until <= patient_redis.time()[0] + 45
@@ -85,9 +85,7 @@ def test_what_others_put_there_breaks_nothing(patient_redis, reviewer):
     assert read_by_others(reviewer) == {}
 
 
-def test_redis_that_stalls_is_given_up_after_a_fraction_of_a_second_and_then_left_alone(
-    reviewer, settings, monkeypatch
-):
+def test_stalled_redis_times_out_after_a_fraction_of_a_second_and_is_then_skipped(reviewer, settings, monkeypatch):
     monkeypatch.setattr(presence, "PATIENCE", 0.4)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"

@@ -17,7 +17,7 @@ def columns(message):
     return Message.objects.filter(pk=message.pk).values(*names, "search").get()
 
 
-def test_facets_tell_who_gets_it_and_who_started_it(connection):
+def test_facets_show_recipients_and_originators(connection):
     message = make_message(
         connection, to_addresses=["Dana <Dana@Northwind.example>"], cc=["amy@yourteam.example"],
         additions={"auto_bcc": "archive@keep.example"}, markdown=LIES, metadata={"discord_user": "ana#1", "runId": 7},

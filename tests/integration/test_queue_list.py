@@ -136,7 +136,7 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
 
 
 @pytest.mark.slow
-def test_riskiest_order_tells_the_sum_by_the_weights_and_the_version_of_now(desk, connection, reviewer):
+def test_riskiest_order_uses_the_current_weights_and_the_current_version(desk, connection, reviewer):
     message = make(connection, "plum", markdown=LIES)
     assert re.search(r"Why here\?.*?60</span> points", page_of(desk, "order=riskiest"))
     RuleWeight.objects.create(rule="link_text_lies", points=33)
@@ -152,9 +152,9 @@ INVOICE = "Hello {name},\n\nyour invoice {number} over EUR {amount} is due.\n\nK
 def flood(connection, odd=2):
     """Six messages that are alike, the last ones with another amount."""
     people = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
-    for place, name in enumerate(people):
-        amount = "9.000,00" if place >= len(people) - odd else "100,00"
-        text = INVOICE.format(name=name, number=4400 + place, amount=amount)
+    for index, name in enumerate(people):
+        amount = "9.000,00" if index >= len(people) - odd else "100,00"
+        text = INVOICE.format(name=name, number=4400 + index, amount=amount)
         make_message(connection, subject="Your invoice", markdown=text, to_addresses=[f"{name}@contoso.example"])
     return list(Message.objects.filter(subject="Your invoice").order_by("pk"))
 
@@ -190,10 +190,10 @@ def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connecti
 
 @pytest.mark.slow
 def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(desk, reviewer, connection):
-    told = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
-    make(connection, "old", **told)
+    fields = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
+    make(connection, "old", **fields)
     make(connection, "fig")
-    make(connection, "risky", markdown=LIES, **told)
+    make(connection, "risky", markdown=LIES, **fields)
     for group, words, members, shown in (
         ("thread", "2 in this thread", "thread=T1", [("old", 2), ("fig", 1)]),
         ("run", "2 of this run", "run=R1", [("old", 2), ("fig", 1)]),
@@ -207,7 +207,7 @@ def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_
     assert "2 in this thread" in page_of(desk, "group=thread")
 
 
-def test_mine_has_what_is_claimed_put_off_or_asked(desk, reviewer, second_reviewer, connection):
+def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, second_reviewer, connection):
     made = announce(connection, "claimed", "idle", "put", "named", "other", "theirs")
     Claim.objects.create(message=made["claimed"], person=reviewer)
     idle = Claim.objects.create(message=made["idle"], person=reviewer)
@@ -240,15 +240,15 @@ def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connect
     for name, state in (("plum", "recorded"), ("lime", "applied")):
         decide(made[name], reviewer)
         Decision.objects.filter(message=made[name]).update(state=state)
-    told = desk.get("/queue/pulse/").json()
-    assert (told["waiting"], told["tabs"]["waiting"]) == (3, "1+")
+    counts = desk.get("/queue/pulse/").json()
+    assert (counts["waiting"], counts["tabs"]["waiting"]) == (3, "1+")
     assert re.search(r"data-waiting>1\+<", page_of(desk))
     parts = listing.position_parts(reviewer.actor(surface="web"), filters_of(reviewer, ""), made["date"])
     assert listing.position_of(told_together(parts)) == ("1+", "1+")
 
 
 @pytest.mark.slow
-def test_what_multimail_took_is_leaving_until_a_whole_read_must_have_told_of_it(reviewer, connection):
+def test_message_that_multimail_accepted_is_sending_until_a_whole_read_would_show_it(reviewer, connection):
     decide(make(connection, "plum"), reviewer)
     Decision.objects.update(state="applied", changed_at=Now() - timedelta(hours=2, minutes=30))
     Message.objects.update(changed_at=Now() - timedelta(hours=3))

@@ -56,7 +56,7 @@ def test_private_view_is_its_owners_alone_and_a_shared_one_deleted_by_its_owner_
 
 
 @pytest.mark.slow
-def test_view_without_a_fit_name_or_one_too_many_is_not_saved_and_that_is_said(signed_in, reviewer, monkeypatch):
+def test_view_with_an_invalid_name_or_over_the_limit_is_refused_with_an_error(signed_in, reviewer, monkeypatch):
     client = signed_in(reviewer)
     for name in ("", "x" * 61, "a\0b"):
         save(client, name=name)

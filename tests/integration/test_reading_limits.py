@@ -104,12 +104,12 @@ def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attr
     for view in ("text", "source", "parts", "headers"):
         pages[view] = sheet(desk, message, view)
         assert 'id="sheet"' in pages[view], view
-    told = words(pages["headers"])
+    header_text = words(pages["headers"])
     for field in fields:
-        assert f" of {field}" in told
+        assert f" of {field}" in header_text
     for hostile in HOSTILE:
         for piece in re.split(r"[\x00-\x1f\x7f-\x9f\u2028\ufffe]+", hostile):
-            assert " ".join(piece.split()) in told, hostile
+            assert " ".join(piece.split()) in header_text, hostile
     frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
     for attribute in ATTRIBUTES:
         assert [view for view, page in pages.items() if f"<div {attribute}" in page] == []

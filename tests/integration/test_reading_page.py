@@ -71,7 +71,7 @@ BODY = """Dear Dana, we agreed on EUR 5.00, and now it is EUR 9.00.
 
 ![](https://track.evil.example/o.gif) <p style="color:#ffffff">approve this</p> pay\u200bment"""
 # What each part of the page says of one message, part by part as they stand there.
-SAID = {
+EXPECTED = {
     "message-bar": ("Held", "Test", "Version 2", "1 of 1 , waiting under a minute"),
     "addresses": (
         "dana@northwlnd.example shown as “Dana” Looks like northwind.example New",
@@ -109,7 +109,7 @@ def test_page_says_of_a_message_all_that_a_reviewer_is_promised(desk, connection
     show_row(message, markdown=BODY, **fields)
     page = read(desk, message)
     shown = {part: words("<" + page.partition(f'id="{part}"')[2].partition(end)[0]) for part, end in ENDS.items()}
-    missing = [(part, one) for part, told in SAID.items() for one in told if one not in shown[part]]
+    missing = [(part, one) for part, expected in EXPECTED.items() for one in expected if one not in shown[part]]
     assert missing == []
 
 
@@ -159,7 +159,7 @@ def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
 
 
 @pytest.mark.slow
-def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, connection):
+def test_headers_show_everything_that_is_known_and_what_is_not_visible(desk, connection):
     message = make_message(
         connection, cc=["cc@acme.example"], bcc=["bcc@acme.example"], reply_to="back@acme.example",
         in_reply_to="<1@acme.example>", send_at="2026-12-01T09:00:00Z", additions={"signature": "Mila"},
@@ -168,11 +168,11 @@ def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, con
     page = sheet(desk, message, "headers")
     assert re.search(r'id="tab-headers"[^>]* aria-current="true"', page)
     page = words(page)
-    for told in (
+    for expected in (
         "cc@acme.example", "bcc@acme.example", "back@acme.example", "<1@acme.example>", "2026-12-01T09:00:00Z",
         "Mila", "r-1", '{"a": [1]}', message.upstream_id, "pending_send_approval", MAILBOX["address"],
     ):  # fmt: skip
-        assert told in page, told
+        assert expected in page, expected
     assert "Every field that the fingerprint covers is visible with this key." in page
 
 
@@ -186,37 +186,37 @@ def test_address_is_whole_and_first_and_what_misleads_in_it_is_named(connection,
         connection,
         to_addresses=["ceo@acme.example <x@evil.example>", "Dana Lee <dana@n.example>", long],
     )
-    told = recipients(message, reviewer)
-    assert [*told] == ["x@evil.example", "dana@n.example", long]
-    assert "shown as “ceo@acme.example”" in told["x@evil.example"]
-    assert "The name says ceo@acme.example" in told["x@evil.example"]
-    assert "shown as “Dana Lee”" in told["dana@n.example"]
+    shown = recipients(message, reviewer)
+    assert [*shown] == ["x@evil.example", "dana@n.example", long]
+    assert "shown as “ceo@acme.example”" in shown["x@evil.example"]
+    assert "The name says ceo@acme.example" in shown["x@evil.example"]
+    assert "shown as “Dana Lee”" in shown["dana@n.example"]
     mixed, punycode = "dana@n\u043erthwind.example", "pay@xn--nrthwind-nbh.example"
-    told = recipients(make_message(connection, to_addresses=[mixed, punycode]), reviewer)
-    assert "its domain is also written xn--nrthwind-nbh.example" in told[mixed]
-    assert "Letters that mislead" in told[mixed]
-    assert "о Cyrillic" in told[mixed]
-    assert "its domain is also written nоrthwind.example" in told[punycode]
+    shown = recipients(make_message(connection, to_addresses=[mixed, punycode]), reviewer)
+    assert "its domain is also written xn--nrthwind-nbh.example" in shown[mixed]
+    assert "Letters that mislead" in shown[mixed]
+    assert "о Cyrillic" in shown[mixed]
+    assert "its domain is also written nоrthwind.example" in shown[punycode]
 
 
-def test_address_tells_what_became_of_earlier_messages(client, connection, reviewer):
+def test_address_shows_the_outcomes_of_earlier_messages(client, connection, reviewer):
     earlier(connection, "known@acme.example")
     earlier(connection, "Known@Acme.example", "bounced")
     earlier(connection, "refused@acme.example", "rejected")
     received = {"from": "Dana <dana@northwind.example>", "to": [MAILBOX["address"]], "direction": "inbound"}
     post_event(client, connection, event_body("message.received", email_id="01IN", status="unread", **received))
     everybody = ["known@acme.example", "refused@acme.example", "new@acme.example", "us@yourteam.example"]
-    told = recipients(make_message(connection, to_addresses=everybody), reviewer)
-    assert "2 messages, last bounced just now" in told["known@acme.example"]
-    assert "New: 1 rejected here before" in told["refused@acme.example"]
-    assert re.search(r"\bNew\b(?!:)", told["new@acme.example"])
-    assert "Inside" in told["us@yourteam.example"]
+    shown = recipients(make_message(connection, to_addresses=everybody), reviewer)
+    assert "2 messages, last bounced just now" in shown["known@acme.example"]
+    assert "New: 1 rejected here before" in shown["refused@acme.example"]
+    assert re.search(r"\bNew\b(?!:)", shown["new@acme.example"])
+    assert "Inside" in shown["us@yourteam.example"]
     # Who wrote and was never written to is no stranger.
-    told = recipients(make_message(connection, to_addresses=["dana@northwind.example"]), reviewer)
-    assert "Never written to, wrote once" in told["dana@northwind.example"]
+    shown = recipients(make_message(connection, to_addresses=["dana@northwind.example"]), reviewer)
+    assert "Never written to, wrote once" in shown["dana@northwind.example"]
 
 
-def test_messages_of_mailboxes_out_of_sight_tell_nothing(reviewer, connection):
+def test_messages_of_mailboxes_out_of_scope_reveal_nothing(reviewer, connection):
     theirs = Mailbox.objects.create(connection=connection, upstream_id="02MAILBOX", address="board@yourteam.example")
     secret = earlier(connection, "known@acme.example")
     Message.objects.filter(pk=secret.pk).update(mailbox=theirs)
@@ -238,7 +238,7 @@ def test_people_are_asked_about_in_one_statement_however_many_there_are(connecti
         assert f"person{number - 1}@acme.example" in asked[0]
 
 
-def test_spelling_names_the_script_of_each_odd_letter_only_where_letters_mislead():
+def test_spelling_names_the_script_of_each_odd_character_only_in_a_lookalike():
     assert spell_out("dana@northwind.example") == ()
     odd = [(one.letter, one.script) for one in spell_out("pay@\u0440aypal.example") if one.is_odd]
     assert odd == [("\u0440", "Cyrillic")]

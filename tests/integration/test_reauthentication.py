@@ -95,8 +95,8 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     after = confirm(client, answer)
     assert DONE == []
     assert go_on(client, after).content == b"done"
-    kept = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
-    assert [("POST", "/sensitive/?tab=a&b=%20c", kept, False, str(admin.pk))] == DONE
+    fields = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
+    assert [("POST", "/sensitive/?tab=a&b=%20c", fields, False, str(admin.pk))] == DONE
     # Going back to the page between finds nothing left to do.
     assert client.get(GO_ON)["Location"] == "/queue/"
     assert len(DONE) == 1
@@ -116,13 +116,13 @@ def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
         assert "kept_request" in decoded
 
 
-def test_what_another_person_posted_or_was_kept_too_long_is_not_done(signed_in, admin, reviewer, monkeypatch):
+def test_expired_request_or_one_of_another_person_is_not_replayed(signed_in, admin, reviewer, monkeypatch):
     client = signed_in(admin, minutes=11)
     client.post("/sensitive/", {"name": "typed"})
-    kept = client.session["kept_request"]
+    stored = client.session["kept_request"]
     client = signed_in(reviewer)
     session = client.session
-    session["kept_request"] = kept
+    session["kept_request"] = stored
     session.save()
     assert client.get(GO_ON)["Location"] == "/queue/"
     client = signed_in(admin, minutes=11)
@@ -155,7 +155,7 @@ def test_file_is_to_be_chosen_again(signed_in, admin):
     assert DONE == []
 
 
-def test_what_allauth_asks_for_is_kept_no_other_way(signed_in, admin):
+def test_request_that_allauth_interrupts_is_stored_only_by_the_desk(signed_in, admin):
     client = signed_in(admin, minutes=11)
     answer = client.post("/of-allauth/", {"secret": "typed"})
     assert answer["Location"].startswith(AGAIN)
@@ -176,7 +176,7 @@ def test_form_between_needs_the_forms_token(admin):
     assert client.post(AGAIN, {"password": PASSWORD}).status_code == 403
 
 
-def test_page_opens_after_the_password_and_the_ledger_tells_of_it(signed_in, admin):
+def test_page_opens_after_the_password_and_the_ledger_records_it(signed_in, admin):
     client = signed_in(admin, minutes=11)
     confirm(client, client.get("/sensitive/"), password="wrong")
     assert confirm(client, client.get("/sensitive/?tab=a"))["Location"] == "/sensitive/?tab=a"
@@ -186,7 +186,7 @@ def test_page_opens_after_the_password_and_the_ledger_tells_of_it(signed_in, adm
 
 
 @pytest.mark.slow
-def test_whoever_has_no_password_is_told_what_to_do(signed_in, admin):
+def test_person_without_a_password_sees_what_to_do(signed_in, admin):
     admin.set_unusable_password()
     admin.save()
     client = signed_in(admin, minutes=11)

@@ -52,12 +52,12 @@ HOSTILE = {
 
 # The first odd value of each field in one row, the second ones in the next, and so on; and each in a row of its own.
 _COLUMNS = [[(name, value) for value in values] for name, values in HOSTILE.items()]
-TOGETHER = [dict(filter(None, row)) for row in zip_longest(*_COLUMNS)]
+COMBINED_FIELDS = [dict(filter(None, row)) for row in zip_longest(*_COLUMNS)]
 ALONE = [{name: value} for column in _COLUMNS for name, value in column]
 
 
 @pytest.mark.parametrize(
-    "odd", [pytest.param(TOGETHER, id="together"), pytest.param(ALONE, id="alone", marks=pytest.mark.slow)]
+    "odd", [pytest.param(COMBINED_FIELDS, id="together"), pytest.param(ALONE, id="alone", marks=pytest.mark.slow)]
 )
 def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, reviewer, odd):
     rows = [pending_row(f"01ODD{number}", **fields) for number, fields in enumerate(odd)]
@@ -67,7 +67,7 @@ def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, review
     desk = signed_in(reviewer)
     assert desk.get("/queue/?group=none", headers={"HX-Request": "true"}).status_code == 200
     # Of what stands together the first row has a value of every field.
-    for message in Message.objects.order_by("pk")[: 1 if odd is TOGETHER else None]:
+    for message in Message.objects.order_by("pk")[: 1 if odd is COMBINED_FIELDS else None]:
         assert desk.get(f"/queue/{message.public_id}/", headers={"HX-Request": "true"}).status_code == 200
 
 

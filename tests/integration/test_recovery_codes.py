@@ -85,12 +85,12 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
 def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
-    code, taken, ready = make_for(person)[0], [], threading.Barrier(4)
+    code, results, ready = make_for(person)[0], [], threading.Barrier(4)
 
     def attempt():
         try:
             ready.wait()
-            taken.append(use(person, code))
+            results.append(use(person, code))
         finally:
             database.close()
 
@@ -99,7 +99,7 @@ def test_code_that_several_try_at_once_is_taken_by_one():
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == [False] * 3 + [True]
+    assert sorted(results) == [False] * 3 + [True]
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
 
 

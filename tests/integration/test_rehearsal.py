@@ -33,10 +33,10 @@ def root(db):
 def mail(db):
     """Mail of two connections, one of them with two mailboxes, and one letter of no mailbox that is known."""
     first, second = make_connection("first"), make_connection("second")
-    beside = Mailbox.objects.create(connection=first, upstream_id="01B", address="b@yourteam.example")
-    places = [{}, {"mailbox_id": "01B", "mailbox": beside.address}]
+    second_mailbox = Mailbox.objects.create(connection=first, upstream_id="01B", address="b@yourteam.example")
+    mailbox_fields = [{}, {"mailbox_id": "01B", "mailbox": second_mailbox.address}]
     for number, recipients in enumerate(RECIPIENTS):
-        where = places[number % 2]
+        where = mailbox_fields[number % 2]
         make_message(first, to_addresses=recipients[:1], cc=recipients[1:], subject=f"letter {number}", **where)
     for recipients in RECIPIENTS[:4]:
         make_message(second, to_addresses=["ana@acme.com"], bcc=recipients, subject=f"{recipients}")
@@ -47,12 +47,12 @@ def mail(db):
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     KnownContact.objects.create(connection=first, address="eve@evil.io")
     Connection.objects.filter(pk=first.pk).update(contacts_read_at=timezone.now())
-    return [first, second, beside]
+    return [first, second, second_mailbox]
 
 
-def places_of(mail):
-    first, _, beside = mail
-    return [ListScope(), ListScope(connection=first.pk), ListScope(mailbox=beside.pk)]
+def scopes_of(mail):
+    first, _, second_mailbox = mail
+    return [ListScope(), ListScope(connection=first.pk), ListScope(mailbox=second_mailbox.pk)]
 
 
 def refused_now(now):
@@ -79,21 +79,21 @@ def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mai
     for change in CHANGES:
         with rolled_back():
             compare_rehearsal_with_judging(mail, root, *change)
-    _, second, beside = mail
+    _, second, second_mailbox = mail
     asked = {"change": Change(mode="enforce"), "now": timezone.now()}
     everything = rehearse(scope=ListScope(), actor=root, **asked)
     assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
-    pat = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside).actor(surface="web")
-    told = rehearse(scope=ListScope(), actor=pat, **asked, limit=3)
-    assert (told.looked_at, told.more, len(told.rows)) == (4, 4, 3)
-    assert {row.message.mailbox for row in told.rows} == {beside}
+    pat = make_person("p@yourteam.example", "Pat", "admin", mailbox=second_mailbox).actor(surface="web")
+    result = rehearse(scope=ListScope(), actor=pat, **asked, limit=3)
+    assert (result.looked_at, result.more, len(result.rows)) == (4, 4, 3)
+    assert {row.message.mailbox for row in result.rows} == {second_mailbox}
     # No tests, nothing received, and nothing older than 30 days.
     test, received, old, *others = Message.objects.filter(connection=second).order_by("pk")
     Message.objects.filter(pk=test.pk).update(sandbox=True)
     Message.objects.filter(pk=received.pk).update(direction="inbound")
     Message.objects.filter(pk=old.pk).update(held_at=timezone.now() - timedelta(days=31))
-    told = rehearse(scope=ListScope(connection=second.pk), actor=root, **asked)
-    assert [row.message for row in told.rows] == others
+    result = rehearse(scope=ListScope(connection=second.pk), actor=root, **asked)
+    assert [row.message for row in result.rows] == others
 
 
 @pytest.mark.slow
@@ -113,16 +113,16 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
     now = timezone.now()
     AllowChange.objects.all().delete()
     Allowlist.objects.all().delete()
-    places = places_of(mail)
-    for place, set_to, put_there in before:
+    scopes = scopes_of(mail)
+    for index, set_to, put_there in before:
         change = Change(mode=set_to, put=wanted(put_there, now))
-        apply_change(scope=places[place], kind="restriction", change=change, version=0, actor=root)
+        apply_change(scope=scopes[index], kind="restriction", change=change, version=0, actor=root)
     change = Change(mode=mode, put=wanted(put, now), remove=tuple(remove))
-    told = rehearse(scope=places[where], change=change, actor=root, now=now, limit=1000)
+    result = rehearse(scope=scopes[where], change=change, actor=root, now=now, limit=1000)
     was = refused_now(now)
-    connection, mailbox = places[where].connection, places[where].mailbox
+    connection, mailbox = scopes[where].connection, scopes[where].mailbox
     there = Allowlist.objects.for_scope(connection, mailbox, "restriction")
-    apply_change(scope=places[where], kind="restriction", change=change, version=there.version, actor=root)
+    apply_change(scope=scopes[where], kind="restriction", change=change, version=there.version, actor=root)
     becomes = refused_now(now)
     inside = {
         one.pk
@@ -130,10 +130,10 @@ def compare_rehearsal_with_judging(mail, root, before, where, mode, put, remove)
         if connection in (None, one.connection_id) and mailbox in (None, one.mailbox_id)
     }
     turned = {key for key in inside if bool(was[key]) != bool(becomes[key])}
-    assert told.looked_at == len(inside)
+    assert result.looked_at == len(inside)
     numbers = [sum(bool(judged[key]) for key in turned) for judged in (becomes, was)]
-    assert [told.more, told.fewer] == numbers
-    assert {row.message.pk: (row.before, row.after) for row in told.rows} == {
+    assert [result.more, result.fewer] == numbers
+    assert {row.message.pk: (row.before, row.after) for row in result.rows} == {
         key: (was[key], becomes[key]) for key in turned
     }
 

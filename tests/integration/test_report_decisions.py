@@ -36,15 +36,15 @@ def at(decision, moment, **fields):
 def made(connection, person, outcome="approve", *, moment=None, state="applied", **fields):
     """A decision of a message of its own, made at a moment, and where it got to."""
     message = make_message(connection, **fields)
-    given = decide(message, person, outcome, reason="=No" if outcome != "approve" else "")
-    at(given.decision, moment or timezone.now(), state=state)
-    return given.decision
+    result = decide(message, person, outcome, reason="=No" if outcome != "approve" else "")
+    at(result.decision, moment or timezone.now(), state=state)
+    return result.decision
 
 
 def elsewhere(client, connection, **fields):
     message = make_message(connection, **fields)
-    told = {"email_id": message.upstream_id, "status": "approved"}
-    assert post_event(client, connection, event_body("oversight.approved", **told)).status_code == 200
+    event_fields = {"email_id": message.upstream_id, "status": "approved"}
+    assert post_event(client, connection, event_body("oversight.approved", **event_fields)).status_code == 200
     return message
 
 
@@ -79,7 +79,7 @@ def month(client, connection, reviewer, second_reviewer):
     elsewhere(client, connection)
 
 
-def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_so_many_rows(signed_in, auditor, month):
+def test_figures_by_person_and_by_mailbox_add_up_and_each_link_lists_as_many_rows(signed_in, auditor, month):
     found = report(auditor)
     people = {row.label: figures(row) for row in found.people}
     assert people == {
@@ -92,8 +92,8 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
     }  # fmt: skip
     assert {row.note for row in found.places} == {"Gateway main", "Gateway other"}
     for table in (found.people, found.places):
-        for place, total in enumerate(found.total.cells):
-            assert total.number == sum(row.cells[place].number for row in table), total.head
+        for index, total in enumerate(found.total.cells):
+            assert total.number == sum(row.cells[index].number for row in table), total.head
     links = {}
     for row in (*found.people, *found.places, found.total):
         assert row.all.number == sum(cell.number for cell in row.summed)
@@ -104,8 +104,10 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
     # And so does the page.
     client = signed_in(auditor)
     page = client.get(PATH).content.decode()
-    told = {unescape(query): int(number) for query, number in re.findall(rf'href="{ROWS}\?([^"]*)">(\d+)</a>', page)}
-    assert told == links
+    found_links = {
+        unescape(query): int(number) for query, number in re.findall(rf'href="{ROWS}\?([^"]*)">(\d+)</a>', page)
+    }
+    assert found_links == links
     (rejected,) = [cell for cell in found.people[0].cells if cell.name == "rejected"]
     ((one,), _) = rows(auditor, rejected.query)
     assert (one.outcome, one.given_by.name) == ("reject", "Ana Ferreira")
@@ -165,14 +167,14 @@ def test_whoever_looks_after_a_part_sees_its_figures_alone(signed_in, connection
 
 @pytest.mark.slow
 def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, auditor, connection, reviewer):
-    told = elsewhere(client, connection, subject="By somebody at MultiMail")
+    event_message = elsewhere(client, connection, subject="By somebody at MultiMail")
     decided = made(connection, reviewer, subject="By Ana")
     event = event_body("oversight.approved", email_id=decided.message.upstream_id, status="approved")
     assert post_event(client, connection, event).status_code == 200
     # Never held, and taken back by its sender.
     post_event(client, connection, event_body("message.sent", email_id="01AUTO", status="sent", subject="Autonomous"))
     post_event(client, connection, event_body("message.cancelled", email_id=make_message(connection).upstream_id))
-    assert rows(auditor, "figure=elsewhere") == [[], [told]]
+    assert rows(auditor, "figure=elsewhere") == [[], [event_message]]
 
 
 def test_file_has_the_same_figures_holds_no_formula_and_is_noted(signed_in, auditor, connection, reviewer):

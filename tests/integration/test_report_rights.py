@@ -38,7 +38,7 @@ def run(sql, *values):
         cursor.execute(sql, values or None)
 
 
-def told(person):
+def periods_of(person):
     """A person's periods as they would be told: role, place, how each began and ended."""
     rows = GrantPeriod.objects.of_person(person.pk).order_by("pk")
     assert all((one.until is None) == (one.ended == "") for one in rows)
@@ -47,9 +47,18 @@ def told(person):
 
 def write(**fields):
     """Write history as nobody can but who made the database: for the tests of reading it."""
-    given = {"grant": 1, "name": "Ana", "email": "ana@x.example", "role": "reviewer", "place": "everything", **fields}
+    fields_of_period = {
+        "grant": 1,
+        "name": "Ana",
+        "email": "ana@x.example",
+        "role": "reviewer",
+        "place": "everything",
+        **fields,
+    }
     run("SET LOCAL session_replication_role = 'replica'")
-    row = GrantPeriod.objects.create(**{"began": "given", "ended": "taken" if given.get("until") else "", **given})
+    row = GrantPeriod.objects.create(
+        **{"began": "given", "ended": "taken" if fields_of_period.get("until") else "", **fields_of_period}
+    )
     run("SET LOCAL session_replication_role = 'origin'")
     return row
 
@@ -58,41 +67,44 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
     mailbox = Mailbox.objects.get(connection=connection)
     one, two, three, four = (make_person(f"p{n}@yourteam.example", f"P{n}", "reviewer") for n in range(4))
     Grant.objects.filter(person=one).delete()
-    assert told(one) == [("reviewer", "everything", "given", "taken")]
+    assert periods_of(one) == [("reviewer", "everything", "given", "taken")]
     run("INSERT INTO people_grant (person_id, role) VALUES (%s, 'admin')", one.pk)
-    assert told(one)[1:] == [("admin", "everything", "given", "")]
+    assert periods_of(one)[1:] == [("admin", "everything", "given", "")]
     Grant.objects.bulk_create([Grant(person=two, role="admin"), Grant(person=two, role="auditor")])
-    assert len(told(two)) == 3
+    assert len(periods_of(two)) == 3
     run("DELETE FROM people_grant WHERE person_id = %s", two.pk)
-    assert {ended for *_, ended in told(two)} == {"taken"}
+    assert {ended for *_, ended in periods_of(two)} == {"taken"}
     Grant.objects.filter(person=three).update(role="auditor")
-    assert told(three) == [("reviewer", "everything", "given", "changed"), ("auditor", "everything", "changed", "")]
+    assert periods_of(three) == [
+        ("reviewer", "everything", "given", "changed"),
+        ("auditor", "everything", "changed", ""),
+    ]
     run("UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s", mailbox.pk, three.pk)
-    assert told(three)[2] == ("auditor", mailbox.address, "changed", "")
+    assert periods_of(three)[2] == ("auditor", mailbox.address, "changed", "")
     # What changes no right makes no period.
     Grant.objects.filter(person=three).update(created_at=timezone.now())
     Person.objects.filter(pk=three.pk).update(name="Else", is_active=True)
-    assert len(told(three)) == 3
+    assert len(periods_of(three)) == 3
     run("UPDATE people_person SET is_active = false WHERE id = %s", four.pk)
     # What is given meanwhile does not count yet.
     Grant.objects.create(person=four, role="admin")
-    assert told(four) == [("reviewer", "everything", "given", "deactivated")]
+    assert periods_of(four) == [("reviewer", "everything", "given", "deactivated")]
     Person.objects.filter(pk=four.pk).update(is_active=True)
-    assert told(four)[1:] == [(role, "everything", "reactivated", "") for role in ("reviewer", "admin")]
+    assert periods_of(four)[1:] == [(role, "everything", "reactivated", "") for role in ("reviewer", "admin")]
 
 
-def test_periods_outlive_their_place_and_person(reviewer):
+def test_periods_outlive_their_scope_and_person(reviewer):
     other = make_connection("other")
     mailbox = Mailbox.objects.get(connection=other)
     Grant.objects.create(person=reviewer, role="admin", connection=other)
     Grant.objects.create(person=reviewer, role="auditor", mailbox=mailbox)
     other.delete()
     ended = [("admin", "Gateway other", "given", "taken"), ("auditor", "support@yourteam.example", "given", "taken")]
-    assert told(reviewer)[1:] == ended
+    assert periods_of(reviewer)[1:] == ended
     gone = Person(pk=reviewer.pk)
     reviewer.delete()
-    assert told(gone)[0] == ("reviewer", "everything", "given", "taken")
-    assert told(gone)[1:] == ended
+    assert periods_of(gone)[0] == ("reviewer", "everything", "given", "taken")
+    assert periods_of(gone)[1:] == ended
 
 
 def test_emptied_table_ends_everything(reviewer, admin):
@@ -118,7 +130,7 @@ def test_history_is_written_by_the_triggers_alone(reviewer):
     assert list(GrantPeriod.objects.values_list()) == before
 
 
-def test_clock_that_goes_back_keeps_no_right_from_being_taken(reviewer):
+def test_right_can_be_revoked_when_the_clock_goes_back(reviewer):
     run("SET LOCAL session_replication_role = 'replica'")
     later = timezone.now() + timedelta(hours=1)
     GrantPeriod.objects.update(since=later)
@@ -133,7 +145,7 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     run("SET LOCAL ROLE somebody_at_work")
     Grant.objects.create(person=reviewer, role="auditor")
     Person.objects.filter(pk=reviewer.pk).update(is_active=False)
-    assert [ended for *_, ended in told(reviewer)] == ["deactivated", "deactivated"]
+    assert [ended for *_, ended in periods_of(reviewer)] == ["deactivated", "deactivated"]
     for sql in ("DELETE FROM people_grantperiod", "UPDATE people_grantperiod SET name = 'x'"):
         with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
             run(sql)
@@ -186,7 +198,7 @@ def test_beginning_belongs_to_a_period_and_its_end_does_not_by_the_readers_clock
     assert "those of America/New York" in page
 
 
-def test_report_tells_who_could_decide_in_a_mailbox_and_by_which_role(signed_in, admin, auditor, reviewer, connection):
+def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in, admin, auditor, reviewer, connection):
     mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
     make_person("box@yourteam.example", "Boxer", "reviewer", mailbox=mailbox)
     make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
@@ -213,7 +225,7 @@ def test_report_tells_who_could_decide_in_a_mailbox_and_by_which_role(signed_in,
     assert shown(answer) == [("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")]
 
 
-def test_second_factor_that_a_role_needed_is_told_where_it_was_missing(signed_in, admin, auditor, reviewer):
+def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admin, auditor, reviewer):
     Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
     with transaction.atomic():
         record("person.factor_added", actor=actor(auditor), details={"factor": "passkey"})
@@ -282,7 +294,7 @@ AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), pytest.param(AWAY, GIVE, marks=pytest.mark.slow)])
-def test_role_given_while_somebody_is_deactivated_does_not_count_afterwards(reviewer, first, second):
+def test_role_granted_while_somebody_is_deactivated_does_not_count_afterwards(reviewer, first, second):
     def meanwhile():
         # In this thread it is a connection of its own.
         with contextlib.closing(connection):

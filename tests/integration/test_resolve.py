@@ -156,8 +156,11 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
     path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
 
     def run(status, decision, at, reason, _):
-        told = {"status": status, "decision": decision, "approved_at": at, "reason": reason}
-        upstream.answers[path] = (200, {"id": message.upstream_id, **{name: one for name, one in told.items() if one}})
+        upstream_fields = {"status": status, "decision": decision, "approved_at": at, "reason": reason}
+        upstream.answers[path] = (
+            200,
+            {"id": message.upstream_id, **{name: one for name, one in upstream_fields.items() if one}},
+        )
         look(doubt(message, reviewer))
         # One source that lacks it and one that holds it prove nothing.
         state, *counted = seen()
@@ -263,7 +266,7 @@ def test_name_in_the_mirror_says_whose_it_was(connection, upstream, reviewer):
     assert look(decision) == "superseded"
 
 
-def test_what_only_a_person_can_tell_is_not_read_again_and_again(message, reviewer):
+def test_doubt_that_only_a_person_can_resolve_is_not_read_repeatedly(message, reviewer):
     def run(state):
         doubt(message, reviewer, state=state)
         Message.objects.update(state="gone")

@@ -47,8 +47,8 @@ def held(account):
 
 def send(account, **fields):
     """Send a message through the gateway, where it is held; return its id."""
-    letter = {"to": ["dana@northwind.example"], "subject": f"Order {fields}", "markdown": "Hello", **fields}
-    return account.ask("POST", f"{account.world.base}/send", key="agent", json=letter).json()["id"]
+    message_fields = {"to": ["dana@northwind.example"], "subject": f"Order {fields}", "markdown": "Hello", **fields}
+    return account.ask("POST", f"{account.world.base}/send", key="agent", json=message_fields).json()["id"]
 
 
 def approved(account, **fields):
@@ -138,7 +138,7 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
     assert (answer.status_code, leave(with_time), len(mail_server.taken)) == (200, "sent", 2)
 
 
-def test_hosted_multimail_which_was_not_restored_tells_what_became_of_it(upstream, reviewer, admin):
+def test_hosted_multimail_that_was_not_restored_reports_the_outcome(upstream, reviewer, admin):
     upstream.headers = {}
     connection = make_connection(api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
     messages = [make_message(connection) for _ in range(2)]
@@ -151,9 +151,9 @@ def test_hosted_multimail_which_was_not_restored_tells_what_became_of_it(upstrea
     assert len(upstream.decisions) == 1
     # It holds the one that was decided no more, and names our decision.
     upstream.holds(pending_row(messages[1].upstream_id))
-    told = {"status": "sent", "decision": "approved", "decision_reason": upstream.decisions[0]["reason"]}
+    upstream_fields = {"status": "sent", "decision": "approved", "decision_reason": upstream.decisions[0]["reason"]}
     for path in (f"/v1/mailboxes/01MAILBOX/emails/{messages[0].upstream_id}", f"/v1/emails/{messages[0].upstream_id}"):
-        upstream.answers[path] = (200, {"id": messages[0].upstream_id, **told})
+        upstream.answers[path] = (200, {"id": messages[0].upstream_id, **upstream_fields})
     held = restore(admin)
     # What it still holds has not left.
     assert (held.doubtful, held.marked) == (1, 0)

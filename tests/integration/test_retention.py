@@ -45,7 +45,7 @@ def with_details():
     return set(EntryDetail.objects.values_list("entry__action", flat=True))
 
 
-def test_details_older_than_they_may_be_kept_go_and_the_entries_stay(message):
+def test_details_past_their_retention_are_removed_entries_stay(message):
     seal_here()
     held = Entry.objects.of_action("message.held")
     grow_old(held, days=31)
@@ -53,12 +53,12 @@ def test_details_older_than_they_may_be_kept_go_and_the_entries_stay(message):
     assert remove_old_details() == 1
     assert list(Entry.objects.filter(pk__lte=before[-1]["id"]).oldest_first().values()) == before
     assert with_details() == {"message.fetched", "ledger.details_removed"}
-    (told,) = lines(Entry.objects.of_action("ledger.details_removed"))
-    assert (told.details["entries"], told.entry.actor_kind, told.entry.surface) == ("1", "worker", "worker")
-    assert "UTC" in told.details["up to"]
+    (removal,) = lines(Entry.objects.of_action("ledger.details_removed"))
+    assert (removal.details["entries"], removal.entry.actor_kind, removal.entry.surface) == ("1", "worker", "worker")
+    assert "UTC" in removal.details["up to"]
     (line,) = lines(held)
     assert (line.is_redacted, line.details, line.as_json()["details_removed"]) == (True, {}, True)
-    assert not told.is_redacted
+    assert not removal.is_redacted
 
 
 def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_removed(message, signed_in, auditor):
@@ -66,11 +66,11 @@ def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_r
     EntryDetail.objects.filter(entry__action="message.held").delete()
     entry = Entry.objects.of_action("message.held").get()
     assert leaf_hash(entry) == entry.leaf_hash == bytes(Leaf.objects.get(entry=entry.pk).hash).hex()
-    (told,) = signed_in(auditor).get("/audit/?action=message.held&format=json").json()["entries"]
-    assert (told["details"], told["details_removed"]) == ({}, True)
+    (shown,) = signed_in(auditor).get("/audit/?action=message.held&format=json").json()["entries"]
+    assert (shown["details"], shown["details_removed"]) == ({}, True)
 
 
-def test_details_that_are_young_or_not_sealed_or_kept_without_a_limit_stay(message, settings):
+def test_details_that_are_recent_unsealed_or_without_a_limit_stay(message, settings):
     seal_here()
     grow_old(Entry.objects.all(), days=29)
     make_message(message.connection)
@@ -98,13 +98,13 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     decide(message, reviewer, "reject", "It names Dana's illness")
     Message.objects.filter(pk=message.pk).update(state="rejected")
     message.decisions.update(state="applied")
-    said = erase(message)
+    output = erase(message)
     for words in ("the details of 4 entries", "1 webhooks as they came", "versions, verdicts, comments and cards"):
-        assert words in said
-    told = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    assert [line.entry.action for line in told if not line.is_redacted] == ["ledger.details_erased"]
-    assert told[-1].details["reason"] == "Asked for by the recipient, ticket 81"
-    assert (told[-1].entry.actor_kind, told[-1].entry.actor_id) == ("command", "audit_erase")
+        assert words in output
+    message_lines = lines(Entry.objects.of_message(message.public_id).oldest_first())
+    assert [line.entry.action for line in message_lines if not line.is_redacted] == ["ledger.details_erased"]
+    assert message_lines[-1].details["reason"] == "Asked for by the recipient, ticket 81"
+    assert (message_lines[-1].entry.actor_kind, message_lines[-1].entry.actor_id) == ("command", "audit_erase")
     assert list(WebhookEvent.objects.values_list("email_id", flat=True)) == [other.upstream_id]
     assert not any(line.is_redacted for line in lines(Entry.objects.of_message(other.public_id)))
     message.refresh_from_db()
@@ -112,8 +112,8 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
 
     # Why it was erased is not erased by the next time.
     assert "Removed the details of 0 entries" in erase(message, because="Once more")
-    (kept,) = lines(Entry.objects.of_action("ledger.details_erased"))
-    assert kept.details["reason"] == "Asked for by the recipient, ticket 81"
+    (erasure,) = lines(Entry.objects.of_action("ledger.details_erased"))
+    assert erasure.details["reason"] == "Asked for by the recipient, ticket 81"
 
 
 def test_erasing_is_refused_while_the_message_waits_without_a_reason_and_for_what_nobody_knows(message, settings):

@@ -62,7 +62,7 @@ def tokens():
     return [token for kind in secrets_at_rest._kinds() for row in kind.rows() for token in kind.tokens(row)]
 
 
-def test_every_secret_of_every_app_is_encrypted_anew_and_says_the_same(stored, settings):
+def test_every_secret_of_every_app_is_re_encrypted_with_the_same_content(stored, settings):
     before, written = secrets_at_rest.look(), tokens()
     assert (before.secrets, before.older) == (len(written), len(written))
     assert "of them with an older key" in run("--check")

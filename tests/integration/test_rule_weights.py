@@ -32,7 +32,7 @@ def weigh(person, points, rule=RULE):
     return weighing.weigh(rule=rule, points=points, actor=person.actor(surface="web"), now=timezone.now())
 
 
-def weigh_all_anew():
+def reweigh_all():
     for weight in RuleWeight.objects.all():
         tasks.reweigh(weight.pk)
 
@@ -51,12 +51,12 @@ def test_new_points_hold_for_what_comes_and_for_what_is_held(connection, admin):
     weigh(admin, 80)
     after = make_message(connection, **MISADDRESSED)
     assert (risk_of(before), risk_of(after)) == ((30, "notice"), (80, "high"))
-    weigh_all_anew()
+    reweigh_all()
     assert (risk_of(before), risk_of(after)) == ((80, "high"), (80, "high"))
     assert RuleWeight.objects.get().weighed_to is None
 
     weigh(admin, None)
-    weigh_all_anew()
+    reweigh_all()
     assert (risk_of(before), RuleWeight.objects.points_by_rule()) == ((30, "notice"), {})
 
 
@@ -65,8 +65,8 @@ def test_ledger_says_who_weighed_what_before_and_after(admin):
     for points in (80, 80, 5):
         weigh(admin, points)
     entries = Entry.objects.filter(action="rule.weighed").order_by("pk")
-    told = [EntryDetail.objects.get(entry=entry).fields for entry in entries]
-    assert [(one["rule"], one["before"], one["after"]) for one in told] == [(RULE, "30", "80"), (RULE, "80", "5")]
+    recorded = [EntryDetail.objects.get(entry=entry).fields for entry in entries]
+    assert [(one["rule"], one["before"], one["after"]) for one in recorded] == [(RULE, "30", "80"), (RULE, "80", "5")]
     assert {entry.actor_id for entry in entries} == {str(admin.pk)}
     weight = RuleWeight.objects.get()
     assert (weight.points, weight.changed_by) == (5, admin)
@@ -109,12 +109,12 @@ def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection
         assert not RuleWeight.objects.exists()
     weighing.join()
     assert risk_of(message) == (30, "notice")
-    weigh_all_anew()
+    reweigh_all()
     assert risk_of(message) == (80, "high")
 
 
 @pytest.mark.slow
-def test_page_of_a_message_tells_what_counts_nothing_and_what_is_published_no_more(connection, admin, signed_in):
+def test_message_page_shows_uncounted_and_discontinued_findings(connection, admin, signed_in):
     message = make_message(connection, **MISADDRESSED)
     [stored] = message.revision.findings
     assert stored == {
@@ -123,15 +123,15 @@ def test_page_of_a_message_tells_what_counts_nothing_and_what_is_published_no_mo
     }
     assert (stored["version"], stored["points"], stored["anchor"]) == (1, 30, "#sheet")
     weigh(admin, 0)
-    weigh_all_anew()
+    reweigh_all()
     assert risk_of(message) == (0, "")
     assert Message.objects.get(pk=message.pk).rules == [RULE]
 
     of_old = {"rule": "of_old", "version": 1, "level": "high", "sentence": "It was seen once.", "points": 55}
     Revision.objects.filter(pk=message.revision_id).update(findings=[stored, of_old])
     page = plain(signed_in(admin).get(f"/queue/{message.public_id}/"))
-    for told in ("Noted, not counted: ", "greets another 0 ", "High: It was seen once.", "Risk 55"):
-        assert told in page
+    for expected in ("Noted, not counted: ", "greets another 0 ", "High: It was seen once.", "Risk 55"):
+        assert expected in page
 
 
 # the pages
@@ -144,7 +144,7 @@ def hit(connection, **fields):
     return message
 
 
-def test_list_tells_what_each_rule_counts_and_saw_in_30_days(connection, admin, signed_in):
+def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, admin, signed_in):
     hits = [hit(connection) for _ in range(2)]
     old = Now() - timedelta(days=31)
     Message.objects.filter(pk=hits[0].pk).update(held_at=old, changed_at=old)
@@ -184,7 +184,7 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
     assert len(client.get(f"{PAGE}?after=99999999999999999999-1").context["hits"]) == 2
 
 
-def test_admin_weighs_on_the_page_and_points_that_are_none_are_refused_and_kept(admin, signed_in):
+def test_admin_sets_weights_and_invalid_points_are_refused_and_stay_in_the_field(admin, signed_in):
     for points in ("", "101", "-1", "1.5", "many"):
         assert RuleForm({"points": points}).first_error() == "Give it 0 to 100 points, in whole numbers.", points
     client = signed_in(admin)

@@ -39,7 +39,7 @@ def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer,
             assert {name for name, one in messages.items() if stop_of(one) == switch} == stopped, scope
 
 
-def test_list_is_judged_at_the_given_time_or_as_the_caller_has_judged_it(connection, reviewer):
+def test_list_is_judged_at_a_time_or_with_the_judgement_of_the_caller(connection, reviewer):
     message = make_message(connection)
     make_list("northwind.example")
     AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))

@@ -23,7 +23,7 @@ from tests.ledger import ACTOR, another_session, append, as_superuser, check_cha
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def append_together(number):
+def append_in_one_transaction(number):
     with transaction.atomic():
         for _ in range(number):
             record("message.opened", actor=ACTOR)
@@ -38,7 +38,7 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
     assert list(Leaf.objects.order_by("position").values_list("entry", flat=True)) == [entry.pk for entry in made]
     # One less than a block, over two edges at once, and one entry.
     for number in (BLOCK - 6, BLOCK + 3, 1):
-        append_together(number)
+        append_in_one_transaction(number)
         assert seal_all() == number
     assert [seal.size for seal in check_chain()] == [5, 255, 514, 515]
     assert Block.objects.count() == 2
@@ -47,7 +47,7 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
 def test_many_entries_are_sealed_in_steps_and_transactions_are_never_parted(monkeypatch):
     monkeypatch.setattr(sealer, "STEP", 10)
     append(4)
-    append_together(25)
+    append_in_one_transaction(25)
     append(12)
     assert seal_all() == 41
     assert [seal.size for seal in check_chain()] == [4, 29, 39, 41]
@@ -102,9 +102,9 @@ def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
 def test_key_that_is_none_is_named_without_being_repeated(settings):
     for text in ("c2hvcnQ=", "no base64 at all!", "A" * 44):
         settings.SEAL_KEYS = [new_key(), text]
-        with pytest.raises(ImproperlyConfigured, match="SEAL_KEY must hold keys of 32") as told:
+        with pytest.raises(ImproperlyConfigured, match="SEAL_KEY must hold keys of 32") as raised:
             signing.check_keys()
-        assert text.strip("=") not in str(told.value)
+        assert text.strip("=") not in str(raised.value)
     settings.SEAL_KEYS = [new_key().rstrip("=")]
     signing.check_keys()
 
@@ -129,9 +129,9 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     append()
     assert seal_all() == 1
     assert check_chain()[-1].key == signing.public_key().hex()
-    told = Entry.objects.get(action="ledger.key_changed").detail.fields
+    details = Entry.objects.get(action="ledger.key_changed").detail.fields
     names = [signing.key_fingerprint(bytes.fromhex(check_chain()[at].key)) for at in (0, -1)]
-    assert (told["seal"], told["before"], told["after"]) == ("2", *names)
+    assert (details["seal"], details["before"], details["after"]) == ("2", *names)
 
 
 BREAKS = [
@@ -149,8 +149,8 @@ BREAKS = [
 ]
 
 
-def test_nothing_is_sealed_over_a_broken_base_and_it_is_told_once():
-    append_together(BLOCK)
+def test_nothing_is_sealed_over_a_broken_base_and_it_is_reported_once():
+    append_in_one_transaction(BLOCK)
     seal_all()
     append(4)
     seal_all()
@@ -160,9 +160,14 @@ def test_nothing_is_sealed_over_a_broken_base_and_it_is_told_once():
         with transaction.atomic():
             as_superuser(sql)
             sealed = (seal_all(), seal_all())
-            told = [entry.detail.fields["reason"] for entry in Entry.objects.of_action("ledger.broken")]
-            if sealed != (0, 0) or len(told) != 1 or named not in told[0] or sealing_state(clock()).why != told[0]:
-                wrong[sql] = (sealed, told)
+            reasons = [entry.detail.fields["reason"] for entry in Entry.objects.of_action("ledger.broken")]
+            if (
+                sealed != (0, 0)
+                or len(reasons) != 1
+                or named not in reasons[0]
+                or sealing_state(clock()).why != reasons[0]
+            ):
+                wrong[sql] = (sealed, reasons)
             transaction.set_rollback(True)
     assert wrong == {}
 
@@ -202,7 +207,7 @@ def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
             transaction.set_rollback(True)
 
 
-def test_state_tells_how_far_it_is_when_it_is_late_and_what_holds_it_up(monkeypatch):
+def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
     append(3)
     now = sealing_state(clock())
     assert (now.last, now.unsealed, now.is_late) == (None, 3, False)
@@ -233,10 +238,10 @@ def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     """Two sealers at once, transactions of several entries that overlap, some of which roll back."""
     done = threading.Event()
 
-    def write(place):
+    def write(number):
         for turn in range(8):
             with transaction.atomic():
-                record("message.opened", actor=ACTOR, details={"reason": f"writer {place}"})
+                record("message.opened", actor=ACTOR, details={"reason": f"writer {number}"})
                 with transaction.atomic():
                     record("message.opened", actor=ACTOR)
                 if turn % 4 == 3:
@@ -247,7 +252,7 @@ def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
             seal_all()
 
     sealers = [in_thread(seal) for _ in range(2)]
-    writers = [in_thread(partial(write, place)) for place in range(20)]
+    writers = [in_thread(partial(write, number)) for number in range(20)]
     for thread, _ in writers:
         thread.join()
     done.set()

@@ -55,7 +55,7 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     ]
 
 
-def test_file_that_cannot_be_written_is_told_once_and_costs_no_seal(settings, tmp_path):
+def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(settings, tmp_path):
     settings.SEAL_FILE = tmp_path
     _seal_in_turns(3)
     assert Entry.objects.of_action("ledger.anchor_failed").count() == 1
@@ -79,18 +79,18 @@ def _play_back(seals):
     as_superuser("DELETE FROM audit_seal WHERE number > %s", [seals])
 
 
-def test_older_database_is_not_sealed_before_somebody_said_why(file, settings, capsys):
+def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, settings, capsys):
     _seal_in_turns(5)
     _play_back(3)
     append(2)
     assert (seal(), seal()) == ("0 sealed, 0 anchored",) * 2
     assert Seal.objects.count() == 3
-    (told,) = Entry.objects.of_action("ledger.broken")
+    (refused,) = Entry.objects.of_action("ledger.broken")
     found = sealing_state(clock())
     assert found.is_stopped
     for words in ("knows seal 5", "database ends at seal 3", "./run manage audit_restored"):
         assert words in found.why
-    assert told.actor_id == "sealer"
+    assert refused.actor_id == "sealer"
 
     call_command("audit_restored", because="the backup of Monday was played back")
     assert "Seal 4 begins epoch 2" in capsys.readouterr().out
@@ -102,20 +102,20 @@ def test_older_database_is_not_sealed_before_somebody_said_why(file, settings, c
     assert (after.kind, after.epoch) == ("seal", 2)
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert sealing_state(clock()).is_well
-    told = Entry.objects.get(action="ledger.restored").detail.fields
-    assert (told["seal"], told["epoch"], told["reason"]) == ("4", "2", restored.note)
+    details = Entry.objects.get(action="ledger.restored").detail.fields
+    assert (details["seal"], details["epoch"], details["reason"]) == ("4", "2", restored.note)
 
 
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
     _seal_in_turns(2)
-    kept = file.read_bytes()
+    saved = file.read_bytes()
     _play_back(0)
     append()
     assert seal_all() == 0
     assert "the database has none" in sealing_state(clock()).why
     file.unlink()
     _seal_in_turns(3)
-    file.write_bytes(kept)
+    file.write_bytes(saved)
     append()
     assert seal_all() == 0
     assert "the database has another one of that number" in sealing_state(clock()).why
@@ -126,12 +126,12 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
     _play_back(2)
     append()
     seal()
-    kept = file.read_bytes()
+    saved = file.read_bytes()
     file.unlink()
     file.mkdir()
     call_command("audit_restored", because="so it was")
     file.rmdir()
-    file.write_bytes(kept)
+    file.write_bytes(saved)
     append()
     # Beside it what was written about the restore and about the file.
     assert seal() == "3 sealed, 2 anchored"
@@ -144,7 +144,7 @@ def _move_elsewhere(monkeypatch):
     monkeypatch.setattr(status, "read_cluster", lambda: "7000000000000000001")
 
 
-def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
+def test_ledger_in_another_cluster_is_adopted_automatically(file, monkeypatch):
     _seal_in_turns(2)
     append(3)
     _move_elsewhere(monkeypatch)
@@ -178,7 +178,7 @@ ALTERED = [
 ]
 
 
-def test_backup_that_was_altered_or_is_long_is_not_taken_up_by_itself(monkeypatch):
+def test_altered_or_long_backup_is_not_adopted_automatically(monkeypatch):
     with transaction.atomic():
         made = [record("message.opened", actor=ACTOR) for _ in range(BLOCK + 3)]
     seal_all()

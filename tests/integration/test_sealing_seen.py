@@ -47,7 +47,7 @@ def test_late_seals_are_shown_to_those_who_see_everything(late, admin, auditor, 
     assert _ledger(auditor) == [], "a key that is missing is no alarm"
 
 
-def test_doctor_and_metrics_tell_how_far_the_ledger_is_sealed(late, client, settings, capsys):
+def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(late, client, settings, capsys):
     lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").content.decode().splitlines() if line[0] != "#")
     assert float(lines["countersign_ledger_unsealed"]) == Entry.objects.count() - 1
     assert float(lines["countersign_ledger_oldest_unsealed_seconds"]) > 100
@@ -61,9 +61,9 @@ def test_doctor_and_metrics_tell_how_far_the_ledger_is_sealed(late, client, sett
 
     assert LATE in doctor()
     settings.SEAL_KEYS = []
-    said = doctor()
-    assert "Worth knowing" in said
-    assert "SEAL_KEY is not set, so the ledger is not sealed." in said
+    output = doctor()
+    assert "Worth knowing" in output
+    assert "SEAL_KEY is not set, so the ledger is not sealed." in output
     # It is told at once that the sealing has stopped, before anything is late.
     as_superuser("UPDATE audit_entry SET at = clock_timestamp()")
     settings.SEAL_KEYS = [new_key()]

@@ -52,7 +52,7 @@ def actions():
     return [*Entry.objects.order_by("id").values_list("action", flat=True)]
 
 
-def test_wrong_code_is_told_and_noted_and_does_not_sign_in(client, reviewer):
+def test_wrong_code_is_refused_and_recorded_and_does_not_sign_in(client, reviewer):
     give_app(reviewer)
     answer = sign_in(client, reviewer)
     assert (answer.status_code, answer["Location"]) == (302, STEP)
@@ -103,8 +103,8 @@ def test_code_that_reaches_several_processes_at_once_counts_once():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
     code = code_now()
-    taken = at_once(*[lambda: app_codes.use_code(person_id=person.pk, code=code) is not None] * 6)
-    assert sorted(taken) == [False] * 5 + [True]
+    accepted = at_once(*[lambda: app_codes.use_code(person_id=person.pk, code=code) is not None] * 6)
+    assert sorted(accepted) == [False] * 5 + [True]
 
 
 def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deactivated(client, reviewer, settings):
@@ -118,7 +118,7 @@ def test_second_step_lets_nobody_in_without_the_key_of_the_secret_or_once_deacti
     assert client.get("/queue/").status_code == 302
 
 
-def test_app_is_added_by_the_code_that_it_shows_kept_encrypted_and_opens_the_desk(signed_in, reviewer, strict):
+def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(signed_in, reviewer, strict):
     client, path = signed_in(reviewer), reverse("factor-app")
     assert client.get("/queue/").status_code == 302
     page = client.get(path).content.decode()
@@ -143,7 +143,7 @@ def test_app_is_added_by_the_code_that_it_shows_kept_encrypted_and_opens_the_des
     assert other.post(STEP, {"code": code}).status_code == 422
 
 
-def test_factors_are_changed_only_by_who_has_just_proved_who_they_are(signed_in, reviewer):
+def test_factors_are_changed_only_after_reauthentication(signed_in, reviewer):
     give_app(reviewer)
     client = signed_in(reviewer, minutes=11)
     for name in ("factor-app", "factor-passkey", "recovery-codes"):
@@ -154,7 +154,7 @@ def test_factors_are_changed_only_by_who_has_just_proved_who_they_are(signed_in,
                 assert answer["Location"].startswith("/accounts/reauthenticate/"), name
 
 
-def test_own_factor_is_taken_off_unless_it_is_the_last_needed_one(signed_in, reviewer, second_reviewer):
+def test_own_factor_is_removed_unless_it_is_the_last_required_one(signed_in, reviewer, second_reviewer):
     mine, theirs = give_app(reviewer), give_app(second_reviewer)
     client = signed_in(reviewer)
     assert client.post(reverse("factor-remove", args=[theirs.pk])).status_code == 404
@@ -217,7 +217,7 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     assert client.get("/queue/").status_code == 200
 
 
-def test_rule_holds_from_the_next_request_for_a_role_that_is_given_and_not_for_others(signed_in, auditor, strict):
+def test_rule_applies_from_the_next_request_to_a_granted_role_and_no_other(signed_in, auditor, strict):
     client = signed_in(auditor)
     assert client.get("/audit/").status_code == 200
     Grant.objects.create(person=auditor, role="reviewer")
@@ -274,16 +274,16 @@ NONSENSE = ["", "{}", "[]", "null", '"x"', '{"id": 1}', '{"response": {"userHand
 
 
 def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(client, reviewer, signed_in):
-    path, told = "/accounts/login/passkey/", {}
+    path, responses = "/accounts/login/passkey/", {}
     client.get(path, headers={"X-Requested-With": "XMLHttpRequest"})
     for credential in NONSENSE:
         answer = client.post(path, {"credential": credential, "next": "/history/"})
-        told[credential] = (answer.status_code, answer["Location"])
-    assert told == dict.fromkeys(NONSENSE, (302, "/accounts/login/?next=%2Fhistory%2F"))
+        responses[credential] = (answer.status_code, answer["Location"])
+    assert responses == dict.fromkeys(NONSENSE, (302, "/accounts/login/?next=%2Fhistory%2F"))
     assert "This passkey was not accepted" in client.get(answer["Location"]).content.decode()
     assert [client.post(path, {"credential": "{}"}).status_code for _ in range(2)] == [302, 429]
 
     mine = signed_in(reviewer)
-    told = {one: mine.post(reverse("factor-passkey"), {"credential": one}).status_code for one in NONSENSE[::3]}
-    assert set(told.values()) == {422}
+    responses = {one: mine.post(reverse("factor-passkey"), {"credential": one}).status_code for one in NONSENSE[::3]}
+    assert set(responses.values()) == {422}
     assert not Authenticator.objects.exists()

@@ -17,7 +17,7 @@ RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
 
 
 @pytest.fixture
-def given(connection, reviewer):
+def verdict(connection, reviewer):
     """A verdict on the first of two versions."""
     message = make_message(connection, markdown=f"First words. {RISKY}")
     note_opened(message, actor=reviewer.actor(surface="web"))
@@ -31,8 +31,8 @@ def address(verdict, more=""):
     return f"/queue/{verdict.message.public_id}/decisions/{verdict.pk}/{more}"
 
 
-def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, given, auditor, admin):
-    seen, revision = given.seen, given.revision
+def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, verdict, auditor, admin):
+    seen, revision = verdict.seen, verdict.revision
     assert (seen["revision"], seen["fingerprint"]) == (1, revision.fingerprint)
     assert [one["sentence"] for one in seen["findings"]]
     assert {one["sentence"] for one in seen["findings"]} == {one["sentence"] for one in revision.findings}
@@ -44,35 +44,41 @@ def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, given
     one = seen["findings"][0]
     weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
     client = signed_in(auditor)
-    page = client.get(address(given)).content.decode()
-    frame = client.get(address(given, "body/"))
+    page = client.get(address(verdict)).content.decode()
+    frame = client.get(address(verdict, "body/"))
     assert re.search(r"<h1>As it was seen on <time", page)
     assert "This is not the current version." in page
     assert "First words" in page
     assert "Second words" not in page + frame.content.decode()
     assert "First words" in frame.content.decode()
-    for told in ("Ana Ferreira", "Not like this", "One approval is needed", "the links", one["rule"].replace("_", " ")):
-        assert told in page
+    for expected in (
+        "Ana Ferreira",
+        "Not like this",
+        "One approval is needed",
+        "the links",
+        one["rule"].replace("_", " "),
+    ):
+        assert expected in page
     assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (True, False)
     assert 'sandbox title="The message of that version' in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 
 
-def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, given, auditor, connection):
-    Verdict.objects.filter(pk=given.pk).update(seen={}, parts_unread=None)
+def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, verdict, auditor, connection):
+    Verdict.objects.filter(pk=verdict.pk).update(seen={}, parts_unread=None)
     noted = Entry.objects.of_action("ledger.seen_again")
     client = signed_in(auditor)
-    client.head(address(given))
-    client.get(address(given), headers={"Sec-Purpose": "prefetch"})
+    client.head(address(verdict))
+    client.get(address(verdict), headers={"Sec-Purpose": "prefetch"})
     assert noted.count() == 0
-    page = client.get(address(given)).content.decode()
+    page = client.get(address(verdict)).content.decode()
     assert noted.count() == 1
     assert page.count("Not known: this verdict was given before") == 2
     assert "Not known: given before that was kept" in page
-    client.get(address(given, "body/"))
+    client.get(address(verdict, "body/"))
     served = Entry.objects.of_action("message.served")
-    assert served.get(actor_id=str(auditor.pk)).fingerprint == given.revision.fingerprint
+    assert served.get(actor_id=str(auditor.pk)).fingerprint == verdict.revision.fingerprint
     # A verdict of another message is not shown.
     other = make_message(connection)
-    assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
+    assert client.get(f"/queue/{other.public_id}/decisions/{verdict.pk}/body/").status_code == 404

@@ -165,7 +165,7 @@ def test_signing_in_puts_away_what_is_over(reviewer):
 
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
-def test_ended_sessions_are_told_to_the_streams_once_they_are_gone(client):
+def test_streams_are_notified_once_ended_sessions_are_deleted(client):
     # What tests before left to be sent may have found Redis away.
     enqueue.flush(60)
     enqueue._rests_until = 0.0
@@ -176,9 +176,9 @@ def test_ended_sessions_are_told_to_the_streams_once_they_are_gone(client):
     assert listener.get_message(timeout=60)
     client.post("/people/me/sessions/end-others/")
     enqueue.flush(60)
-    told = json.loads(listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"])
+    notice = json.loads(listener.get_message(ignore_subscribe_messages=True, timeout=60)["data"])
     listener.close()
-    assert (told["kind"], told["person"]) == ("reach", str(ana.pk))
+    assert (notice["kind"], notice["person"]) == ("reach", str(ana.pk))
     assert other.get("/live/reach/").status_code == 401
     assert client.get("/live/reach/").json()["person"] == str(ana.pk)
 
@@ -195,5 +195,5 @@ DEVICES = {
 }
 
 
-def test_browser_is_told_in_words_and_never_in_its_own():
+def test_browser_is_named_in_plain_words_without_its_user_agent():
     assert {agent: device_name(agent) for agent in DEVICES} == DEVICES

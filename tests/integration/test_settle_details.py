@@ -59,22 +59,22 @@ def test_end_of_a_decision_voids_the_verdicts_on_its_message_alone_and_ends_its_
     assert other.live
 
 
-def test_effect_of_a_decision_that_had_ended_is_told_whole_and_only_of_an_approval(decision):
+def test_late_effect_of_a_decision_is_recorded_in_full_and_only_of_an_approval(decision):
     Decision.objects.update(state="undone")
     decision.refresh_from_db()
     ours = f"[countersign:{decision.reference}]"
     meet(decision, "rejected", reason=ours)
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
     meet(decision, "approved", reason=ours)
-    told, message = Entry.objects.get(action="decision.left_after_all"), decision.message
-    assert (told.connection, told.message, told.fingerprint) == (
+    entry, message = Entry.objects.get(action="decision.left_after_all"), decision.message
+    assert (entry.connection, entry.message, entry.fingerprint) == (
         message.connection_id, message.public_id, decision.revision.fingerprint
     )  # fmt: skip
-    assert told.detail.fields["reference"] == decision.reference
-    assert "'refund'" in told.detail.words
+    assert entry.detail.fields["reference"] == decision.reference
+    assert "'refund'" in entry.detail.words
 
 
-def test_decision_whose_message_is_listed_again_counts_reads_anew(decision):
+def test_decision_whose_message_is_listed_again_restarts_its_count_of_reads(decision):
     Decision.objects.update(state="unattributed", seen_held=1, seen_absent=2)
     with transaction.atomic():
         reopen_listed(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)

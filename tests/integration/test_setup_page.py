@@ -66,8 +66,8 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
     # The first letter is a line to copy.
     Mailbox.objects.update(address="o'hara@yourteam.example")
     page = signed_in(admin).get("/setup/").content.decode()
-    for told in ("Everything that is needed is done", "/v1/send_email", "AGENT-KEY"):
-        assert told in page
+    for expected in ("Everything that is needed is done", "/v1/send_email", "AGENT-KEY"):
+        assert expected in page
     assert "o&#x27;&quot;&#x27;&quot;&#x27;hara@yourteam.example" in page
     make_message(ready)
     assert states()["letter"] == "done"
@@ -82,7 +82,7 @@ MISPLACED = [
 
 
 @pytest.mark.slow
-def test_key_in_the_wrong_place_or_of_the_sandbox_is_told(ready):
+def test_key_in_the_wrong_field_or_of_the_sandbox_is_named(ready):
     assert "sandbox" not in step("keys").said
     connection = Connection.objects.get()
     connection.oversight_key = "mm_test_key"
@@ -178,7 +178,7 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     assert (step("mail").state, step("mail").said) == ("done", "Mail has left by 127.0.0.1:1.")
 
 
-def test_invited_and_joined_people_are_told(admin, ready):
+def test_invited_and_joined_people_are_listed(admin, ready):
     assert states()["people"] == "todo"
     until = Now() + timedelta(days=1)
     Invitation.objects.create(email="eva@example.com", token_hash="0" * 64, invited_by=admin, expires_at=until)

@@ -81,16 +81,16 @@ PROXIES = [
 
 @pytest.mark.proves("security 54")
 def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings):
-    for proxies, said, expected in PROXIES:
+    for proxies, header, expected in PROXIES:
         settings.TRUSTED_PROXIES = proxies
-        request = rf.get("/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": said})
-        assert AccountAdapter().get_client_ip(request) == expected, (proxies, said)
+        request = rf.get("/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": header})
+        assert AccountAdapter().get_client_ip(request) == expected, (proxies, header)
 
 
 @pytest.mark.proves("security 40")
 def test_unknown_or_deactivated_person_is_answered_as_a_known_one(reviewer, second_reviewer, monkeypatch):
     hashed, encode = [], MD5PasswordHasher.encode
-    monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *given: hashed.append(1) or encode(*given))
+    monkeypatch.setattr(MD5PasswordHasher, "encode", lambda *args: hashed.append(1) or encode(*args))
     type(reviewer).objects.filter(pk=second_reviewer.pk).update(is_active=False)
     answers = []
     for email in (reviewer.email, "nobody@yourteam.example", second_reviewer.email):
@@ -159,11 +159,11 @@ def test_tries_in_two_processes_are_counted_together():
     here = [try_to(from_address(number)).status_code for number in range(3)]
     script = ELSEWHERE.format(name=settings.DATABASES["default"]["NAME"], times=3)
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "dashboard.settings"}
-    told = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True,
         timeout=300, check=True,
     )  # fmt: skip
-    elsewhere = [int(line) for line in told.stdout.split() if line.isdigit()]
+    elsewhere = [int(line) for line in process.stdout.split() if line.isdigit()]
     assert 429 not in [*here, *elsewhere[:2]]
     assert elsewhere[2] == 429
     assert try_to(from_address(9)).status_code == 429

@@ -27,8 +27,8 @@ def receiver(tmp_path):
     command = [sys.executable, str(recipes.RECIPES / "signed_webhook.py")]
     with recipes.running(command, env=env, log=out), named(url):
         wait_for(lambda: requests.get(url, timeout=5).status_code == 501, 30, "the receiver to listen")
-        kept = {"kind": "signed_webhook", "name": "Recipe", "url": f"{url}/in"}
-        yield Destination.objects.create(secret=secret, **kept), out
+        fields = {"kind": "signed_webhook", "name": "Recipe", "url": f"{url}/in"}
+        yield Destination.objects.create(secret=secret, **fields), out
 
 
 @pytest.mark.slow

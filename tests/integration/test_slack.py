@@ -84,7 +84,7 @@ def test_card_by_the_bot_is_posted_once_and_edited_in_place(standin, by_bot, con
     assert "Approved" in standin.posts[timestamp]["blocks"][1]["text"]["text"]
 
 
-def test_card_by_a_webhook_is_posted_anew_with_each_change(standin, by_hook, connection, reviewer):
+def test_card_by_a_webhook_is_posted_again_with_each_change(standin, by_hook, connection, reviewer):
     decide_later = make_message(connection)
     deliver_due()
     decide(decide_later, reviewer)
@@ -124,13 +124,13 @@ GONE = [
 
 @pytest.mark.parametrize(("is_hook", "answer"), GONE)
 def test_what_was_revoked_or_archived_is_switched_off_and_recorded(standin, connection, is_hook, answer):
-    place = make(standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL}))
+    destination = make(standin, **({} if is_hook else {"secret": TOKEN, "channel": CHANNEL}))
     make_message(connection)
     standin.next = [answer]
     assert deliver_due() == ["switched off"]
-    place.refresh_from_db()
+    destination.refresh_from_db()
     error = answer[2] if is_hook else answer[2]["error"]
-    assert error in place.switched_off_because
+    assert error in destination.switched_off_because
     recorded = Entry.objects.select_related("detail").get(action="destination.switched_off")
     assert error in recorded.detail.fields["explanation"]
     assert len(standin.calls) == 1
@@ -198,21 +198,21 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, sign
     assert b"Bot&#x27;s token" in client.get("/alerts/add/?kind=slack").content
     fields = form(url=standin.url + HOOK, secret=TOKEN, channel=CHANNEL)
     assert client.post("/alerts/add/", fields).status_code == 302
-    place = Destination.objects.get()
-    assert (place.kind, place.secret, place.channel) == ("slack", TOKEN, CHANNEL)
-    assert client.post(f"/alerts/{place.pk}/test/").status_code == 302
+    destination = Destination.objects.get()
+    assert (destination.kind, destination.secret, destination.channel) == ("slack", TOKEN, CHANNEL)
+    assert client.post(f"/alerts/{destination.pk}/test/").status_code == 302
     assert standin.calls[-1].body["text"] == "A test from Countersign"
     standin.next = [(200, {}, {"ok": False, "error": "invalid_auth", "echo": TOKEN})]
-    refused = client.post(f"/alerts/{place.pk}/test/")
+    refused = client.post(f"/alerts/{destination.pk}/test/")
     assert (refused.status_code, b"does not accept the bot&#x27;s token" in refused.content) == (502, True)
     # Nothing typed: it stays.
-    assert client.post(f"/alerts/{place.pk}/", form(name="#other", channel=CHANNEL)).status_code == 302
-    place.refresh_from_db()
-    assert (place.name, place.secret, place.tested_at is None) == ("#other", TOKEN, False)
+    assert client.post(f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL)).status_code == 302
+    destination.refresh_from_db()
+    assert (destination.name, destination.secret, destination.tested_at is None) == ("#other", TOKEN, False)
     pages = [
         client.get("/alerts/"),
-        client.get(f"/alerts/{place.pk}/"),
-        client.post(f"/alerts/{place.pk}/", form(secret=TOKEN)),
+        client.get(f"/alerts/{destination.pk}/"),
+        client.post(f"/alerts/{destination.pk}/", form(secret=TOKEN)),
     ]
     with database.cursor() as cursor:
         cursor.execute("SELECT row_to_json(alerts_destination)::text FROM alerts_destination")
@@ -233,11 +233,11 @@ WRONG = {
 }
 
 
-def test_only_slacks_own_host_or_an_allowed_origin_is_taken(signed_in, admin, settings):
+def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(signed_in, admin, settings):
     assert {url: webhook_error(url) for url, words in WRONG.items() if words not in webhook_error(url)} == {}
     assert webhook_error(REAL) == ""
-    place = Destination(kind="slack", url=REAL)
-    assert channel_of("slack").address(place) == "hooks.slack.com/services/…0123/••••"
+    destination = Destination(kind="slack", url=REAL)
+    assert channel_of("slack").address(destination) == "hooks.slack.com/services/…0123/••••"
     # Allowed before, and no more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2)

@@ -42,7 +42,7 @@ pytestmark = pytest.mark.django_db
 ANA, APP = "80351110224678912", "1180000000000000001"
 NUMBERS = itertools.count(900)
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
-LETTER = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
+MESSAGE = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def desk(account, ana):
     return account
 
 
-def given(name, user=ANA, **options):
+def make_command(name, user=ANA, **options):
     rows = [{"name": option, "type": 3, "value": text} for option, text in options.items()]
     return Interaction.objects.create(
         discord_id=str(next(NUMBERS)), kind="command", name=name, discord_user_id=user, discord_user="ana",
@@ -94,14 +94,14 @@ def run_to_the_end(row):
         run(row)
 
 
-def told(action):
+def recorded(action):
     return lines(Entry.objects.of_action(action).oldest_first())
 
 
-def assert_is_text(said, *live):
+def assert_is_text(text, *live):
     """None of it does anything on Discord: it is escaped."""
     for one in live:
-        assert not re.search(rf"(?<!\\){re.escape(one)}", said), said
+        assert not re.search(rf"(?<!\\){re.escape(one)}", text), text
 
 
 def give_keys(*connections):
@@ -111,15 +111,15 @@ def give_keys(*connections):
         one.save()
 
 
-def length(said):
+def length(text):
     """As Discord counts characters."""
-    return len(said.encode("utf-16-le")) // 2
+    return len(text.encode("utf-16-le")) // 2
 
 
-def test_signed_command_that_comes_twice_sends_one_letter_that_waits_and_says_so(client, desk, discord, settings):
+def test_signed_command_that_comes_twice_sends_one_message_and_says_that_it_waits(client, desk, discord, settings):
     key = Ed25519PrivateKey.generate()
     settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
-    options = [{"name": name, "type": 3, "value": text} for name, text in LETTER.items()]
+    options = [{"name": name, "type": 3, "value": text} for name, text in MESSAGE.items()]
     body = json.dumps(
         {
             "type": 2, "id": "900", "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
@@ -148,7 +148,7 @@ def test_signed_command_that_comes_twice_sends_one_letter_that_waits_and_says_so
     assert "waits for review" in body["content"]
     assert f"Message ID: `{email.pk}`" in body["content"]
     assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
-    [entry] = told("command.given")
+    [entry] = recorded("command.given")
     assert (entry.entry.actor_kind, entry.entry.surface) == ("person", "discord")
     expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
     assert expected.items() <= entry.details.items()
@@ -156,7 +156,7 @@ def test_signed_command_that_comes_twice_sends_one_letter_that_waits_and_says_so
 
 
 def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, second_reviewer):
-    row = given("sendemail", **LETTER)
+    row = make_command("sendemail", **MESSAGE)
     run(row)
     liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
     lie = {"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar}
@@ -166,9 +166,9 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     found = {}
     for subject in ("Your refund", "Lie"):
         message = Message.objects.get(subject=subject)
-        told_of_it = lines(Entry.objects.of_message(message.public_id).oldest_first())
-        facts = {name: standing for name, _, standing in message_origin(told_of_it).facts if name != "API key"}
-        found[subject] = message, facts, who_started(told_of_it)
+        history = lines(Entry.objects.of_message(message.public_id).oldest_first())
+        facts = {name: status for name, _, status in message_origin(history).facts if name != "API key"}
+        found[subject] = message, facts, who_started(history)
     message, facts, who = found["Your refund"]
     assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
@@ -188,20 +188,20 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(clien
     """Point 14, as Discord asks while somebody types."""
     key = Ed25519PrivateKey.generate()
     settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
-    run(given("sendemail", **LETTER))
+    run(make_command("sendemail", **MESSAGE))
     stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
     desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=stranger)
     read_connection.run(desk.connection.pk)
 
     def offered(option, typed, user=ANA):
-        told = [
+        options = [
             {"name": "subject", "type": 3, "value": "x"},
             {"name": option, "type": 3, "value": typed, "focused": True},
         ]
         body = json.dumps(
             {
                 "type": 4, "id": str(next(NUMBERS)), "application_id": APP, "token": TOKEN, "channel_id": "4711",
-                "member": {"user": {"id": user, "username": "ana"}}, "data": {"name": "sendemail", "options": told},
+                "member": {"user": {"id": user, "username": "ana"}}, "data": {"name": "sendemail", "options": options},
             }
         ).encode()  # fmt: skip
         at = str(int(time.time()))
@@ -224,14 +224,14 @@ def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(clien
 # --- once, whatever happens
 
 
-def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch):
+def test_worker_that_dies_before_the_answer_sends_no_second_message(desk, discord, monkeypatch):
     def die(*_, **__):
         raise SystemExit
 
     for number, (where, how) in enumerate(
         [(running, "_store_answer"), (running, "note_proofs"), (replies, "_edit_answer")]
     ):
-        row, answered = given("sendemail", **{**LETTER, "subject": f"Letter {number}"}), len(discord.calls)
+        row, answered = make_command("sendemail", **{**MESSAGE, "subject": f"Letter {number}"}), len(discord.calls)
         with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
             patched.setattr(where, how, die)
             run(row)
@@ -240,12 +240,12 @@ def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, d
         Interaction.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
         assert Interaction.objects.due().get() == row, how
         assert run(row) == "done", how
-        assert (Email.objects.count(), len(told("command.given"))) == (number + 1, number + 1), how
+        assert (Email.objects.count(), len(recorded("command.given"))) == (number + 1, number + 1), how
         assert "waits for review" in discord.said, how
 
 
-def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_again(desk, discord):
-    row = given("sendemail", to="nobody", subject="x", body="My words.")
+def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, discord):
+    row = make_command("sendemail", to="nobody", subject="x", body="My words.")
     discord.status = 503
     for _ in range(3):
         assert run(row) == "postponed"
@@ -255,55 +255,55 @@ def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_agai
     discord.status = 200
     assert run(row) == "refused"
     assert "My words." in discord.said
-    assert [len(told(action)) for action in ("command.given", "command.failed")] == [1, 1]
+    assert [len(recorded(action)) for action in ("command.given", "command.failed")] == [1, 1]
     assert (len(desk.gateway.calls), Email.objects.count()) == (asked, 0)
     assert (row.answer, row.options, row.token) == ("", "", "")
 
     discord.status = 404
-    row = given("pending")
+    row = make_command("pending")
     assert run(row) == "not answered"
     assert (row.state, row.token) == ("failed", "")
     # What Discord takes no answer to any more is not done either.
-    row, answered = given("sendemail", **LETTER), len(discord.calls)
+    row, answered = make_command("sendemail", **MESSAGE), len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
     assert (row.token, row.options, len(discord.calls), Email.objects.count()) == ("", "", answered, 0)
 
 
-def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
+def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
     for table, user in (("approvals_commandedmail", ANA), ("people_discordlink", "1")):
         with database.cursor() as cursor:
             # A fault that no part of the desk expects.
             cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
         caplog.clear()
-        row = given("sendemail", user=user, **LETTER)
+        row = make_command("sendemail", user=user, **MESSAGE)
         assert run(row) == "refused", table
         assert "went wrong in the desk itself" in discord.said
         assert ("Nothing was done." in discord.said) is (user == "1")
-        assert LETTER["body"] in discord.said
+        assert MESSAGE["body"] in discord.said
         assert (row.state, Email.objects.count()) == ("delivered", 0)
         logged = [one.exc_info is not None for one in caplog.records if "not carried out" in one.getMessage()]
         assert logged == [True], table
-    assert [line.details["why"] for line in told("command.failed")] == ["fault", "fault"]
+    assert [line.details["why"] for line in recorded("command.failed")] == ["fault", "fault"]
     assert len(discord.calls) == 2
 
 
 def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     lost = ("POST", "/send_email")
     desk.gateway.lost.add(lost)
-    row = given("sendemail", **LETTER)
+    row = make_command("sendemail", **MESSAGE)
     assert run(row) == "postponed"
     desk.gateway.lost.clear()
     make_due(row)
     assert (run(row), Email.objects.count()) == ("done", 1)
 
     desk.gateway.lost.add(lost)
-    row = given("sendemail", **{**LETTER, "subject": "Silence"})
+    row = make_command("sendemail", **{**MESSAGE, "subject": "Silence"})
     run_to_the_end(row)
     assert "It is not known whether MultiMail took the message" in discord.said
     assert Email.objects.count() == 2
     # Nor does a refusal after a lost answer say that nothing left.
-    row = given("sendemail", **{**LETTER, "subject": "Left before"})
+    row = make_command("sendemail", **{**MESSAGE, "subject": "Left before"})
     assert run(row) == "postponed"
     grants = list(ana.grants.all())
     ana.grants.all().delete()
@@ -315,17 +315,17 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     # One that was not reached sent nothing.
     desk.gateway.lost.clear()
     type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
-    row = given("sendemail", **LETTER)
+    row = make_command("sendemail", **MESSAGE)
     run_to_the_end(row)
     assert "cannot be reached at the moment. Nothing was sent" in discord.said
-    assert [line.details["why"] for line in told("command.failed")][-1] == "not reached"
+    assert [line.details["why"] for line in recorded("command.failed")][-1] == "not reached"
 
 
 @pytest.mark.slow
 def test_garbage_of_multimail_ends_in_words(desk, discord):
     for spoilt in (b"<html>", b'{"id": null}', b"[" * 90_000):
         desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
-        row = given("sendemail", **LETTER)
+        row = make_command("sendemail", **MESSAGE)
         assert run(row) == "postponed", spoilt[:20]
     run_to_the_end(row)
     assert running.NOT_KNOWN in discord.said
@@ -334,13 +334,13 @@ def test_garbage_of_multimail_ends_in_words(desk, discord):
     odd = b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'
     for spoilt in (b'{"emails": [5, null, {}]}', odd):
         desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
-        assert run(given("checkinbox")) == "done", spoilt
+        assert run(make_command("checkinbox")) == "done", spoilt
         assert discord.said.startswith("Unread in"), spoilt
 
 
 @pytest.mark.slow
-def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(desk, discord):
-    row = given("sendemail", **LETTER)
+def test_short_wait_that_multimail_asks_for_is_observed_and_a_long_one_is_answered(desk, discord):
+    row = make_command("sendemail", **MESSAGE)
     desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
     desk.gateway.retry_after = "20"
     assert run(row) == "postponed"
@@ -354,20 +354,20 @@ def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(des
 # --- in words
 
 
-def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk, discord):
-    said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
+def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk, discord):
+    text = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
     refusals = {401: "does not accept the desk's agent key", 422: "does not accept it as it is"}
     for status, words in refusals.items():
-        desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
-        row = given("sendemail", **LETTER)
+        desk.gateway.spoiled[("POST", "/send_email")] = (status, text)
+        row = make_command("sendemail", **MESSAGE)
         assert (run(row), row.token) == ("refused", ""), status
         assert words in discord.said
         assert_is_text(discord.said, "@everyone", "**must**", "[see](")
-    assert len(told("command.failed")) == len(refusals)
+    assert len(recorded("command.failed")) == len(refusals)
 
     # That it is queued is all that hosted MultiMail says; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
-    run(given("sendemail", **LETTER))
+    run(make_command("sendemail", **MESSAGE))
     assert discord.said.startswith("MultiMail took it")
     assert CommandedMail.objects.exclude(upstream_id="").get().upstream_id == "01HOSTED"
 
@@ -375,11 +375,11 @@ def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk,
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
     came = make_inbound(desk.world, subject=hostile)
-    run(given("checkinbox"))
+    run(make_command("checkinbox"))
     assert f"`{came.pk}`" in discord.said
     assert_is_text(discord.said, "@everyone", "**look**", "[here](", "\u202e")
     assert Email.objects.get(pk=came.pk).status == "unread"
-    row = given("reply", message_id=f"`{came.pk}`", body="Soon.\\nAna")
+    row = make_command("reply", message_id=f"`{came.pk}`", body="Soon.\\nAna")
     assert run(row) == "done"
     sent = Email.objects.exclude(pk=came.pk).get()
     assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.  \nAna", came.thread_id)
@@ -391,11 +391,11 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
 def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
     monkeypatch.setattr("alerts.channels.discord.replies.MAX_REFUSALS", 2)
     for _ in range(3):
-        assert run(given("sendemail", user="1", **LETTER)) == "refused"
+        assert run(make_command("sendemail", user="1", **MESSAGE)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said
     assert "/discord/" in discord.said
     assert (CommandedMail.objects.count(), len(discord.calls)) == (0, 3)
-    first, last = (line.details["why"] for line in told("command.failed"))
+    first, last = (line.details["why"] for line in recorded("command.failed"))
     assert (first, last) == (
         "not linked",
         "not linked What else this Discord account is refused within this minute is not kept.",
@@ -404,49 +404,49 @@ def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(c
 
 def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(desk, discord, auditor):
     DiscordAccount.objects.create(person=auditor, discord_id="2")
-    assert run(given("checkinbox", user="2")) == "done"
-    assert run(given("sendemail", user="2", **LETTER)) == "refused"
+    assert run(make_command("checkinbox", user="2")) == "done"
+    assert run(make_command("sendemail", user="2", **MESSAGE)) == "refused"
     assert "There is no mailbox here that you may use" in discord.said
     asked = len(desk.gateway.calls)
     type(desk.connection).objects.update(paused_at=Now())
-    for name, options in (("checkinbox", {}), ("sendemail", LETTER)):
-        assert run(given(name, **options)) == "refused"
+    for name, options in (("checkinbox", {}), ("sendemail", MESSAGE)):
+        assert run(make_command(name, **options)) == "refused"
         assert "is paused at the desk" in discord.said
     type(desk.connection).objects.update(paused_at=None)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
-    assert run(given("checkinbox")) == "refused"
+    assert run(make_command("checkinbox")) == "refused"
     assert "second factor" in discord.said
     assert len(desk.gateway.calls) == asked
 
 
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
-    run(given("checkinbox"))
+    run(make_command("checkinbox"))
     assert "has a connection with an agent key" in discord.said
     other = make_connection("other")
     give_keys(connection, other)
-    run(given("checkinbox"))
+    run(make_command("checkinbox"))
     assert "`main/support@yourteam.example`, `other/support@yourteam.example`" in discord.said
-    run(given("checkinbox", mailbox="nobody@x.example"))
+    run(make_command("checkinbox", mailbox="nobody@x.example"))
     assert "There is no mailbox" in discord.said
-    assert run(given("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
+    assert run(make_command("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
     # A reply leaves from the mailbox that got the letter.
     came = make_message(connection)
-    reply = read_command(given("reply", message_id=came.upstream_id, body="Soon."))
+    reply = read_command(make_command("reply", message_id=came.upstream_id, body="Soon."))
     assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
     with pytest.raises(CommandRefused, match="Say from which mailbox"):
         mailbox_for(reply, to_write=True, email_id="unknown")
 
     bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone"))
     DiscordAccount.objects.create(person=bo, discord_id="3")
-    run(given("checkinbox", user="3"))
+    run(make_command("checkinbox", user="3"))
     assert "has a connection with an agent key" in discord.said
 
 
 @pytest.mark.slow
-def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord, monkeypatch):
+def test_message_that_was_not_sent_is_returned_to_its_author(connection, ana, discord, monkeypatch):
     give_keys(connection, make_connection("other"))
     for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
-        run(given("sendemail", to="dana@northwind.example", subject="Hello", body=body))
+        run(make_command("sendemail", to="dana@northwind.example", subject="Hello", body=body))
         sentence, begin, typed = discord.said.partition("You typed:\n")
         assert "Say from which mailbox." in sentence
         assert begin
@@ -458,8 +458,8 @@ def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana
         assert len(inside) > 10
         assert length(discord.said) <= 2000
     # Every answer is cut to what Discord takes.
-    monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
-    run(given("pending"))
+    monkeypatch.setitem(running.COMMANDS, "pending", lambda interaction: "\U0001f600" * 1000 + "x")
+    run(make_command("pending"))
     assert length(discord.said) <= 2000
     assert discord.said.endswith("\U0001f600…")
 
@@ -469,14 +469,14 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
     bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=desk.connection)
     DiscordAccount.objects.create(person=bo, discord_id="3")
     make_message(make_connection("other"), subject="Not yours")
-    run(given("pending", user="3"))
+    run(make_command("pending", user="3"))
     assert discord.said == "Nothing waits for review, of what you may see."
     for number in range(8):
         make_message(desk.connection, subject=f"@here {number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
-    letters = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
-    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": letters}).encode())
+    messages = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
+    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": messages}).encode())
     for name, row_ends in (("checkinbox", r" `[^`]+`$"), ("pending", r">\) to \S+$")):
-        assert run(given(name, user="3", mailbox=desk.world.mailbox.address)) == "done"
+        assert run(make_command(name, user="3", mailbox=desk.world.mailbox.address)) == "done"
         begin, *rows, more = discord.said.split("\n")
         assert len(rows) > 3
         assert "more" in more
@@ -491,8 +491,8 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
 
 
 BAD_INPUT = [
-    ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
-    ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
+    ("sendemail", {**MESSAGE, "to": "nobody"}, "nobody"),
+    ("sendemail", {**MESSAGE, "body": " "}, "needs `to`, `subject` and `body`"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
     ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
     ("nonsense", {}, "does not know the command"),
@@ -500,13 +500,13 @@ BAD_INPUT = [
 
 
 @pytest.mark.slow
-def test_bad_input_is_told_in_words(desk, discord):
+def test_bad_input_is_explained(desk, discord):
     for command, options, words in BAD_INPUT:
-        assert run(given(command, **options)) == "refused", words
+        assert run(make_command(command, **options)) == "refused", words
         assert words in discord.said.replace("\\", "")
         assert "answered 4" not in discord.said
         assert options.get("body", "").strip() in discord.said
-    assert (Email.objects.count(), len(told("command.failed"))) == (0, len(BAD_INPUT))
+    assert (Email.objects.count(), len(recorded("command.failed"))) == (0, len(BAD_INPUT))
 
 
 # --- discord_register
@@ -518,7 +518,7 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(di
         call_command("discord_register", stdout=out, **options)
         return out.getvalue()
 
-    def problem(**options):
+    def error_of(**options):
         with pytest.raises(CommandError) as raised:
             register(**options)
         assert "bot.token" not in str(raised.value)
@@ -533,12 +533,12 @@ def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(di
     refusals = {401: "does not accept the bot's token", 403: "does not let this", 404: "no such", 500: "answered 500"}
     for status, words in refusals.items():
         discord.status = status
-        assert words in problem()
+        assert words in error_of()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
-    assert "asks to wait 7 s. Nothing was changed" in problem()
+    assert "asks to wait 7 s. Nothing was changed" in error_of()
     settings.DISCORD_API_URL, settings.OUTGOING_ALLOW = "http://127.0.0.1:9/api/v10", ["http://127.0.0.1:9"]
-    assert "could not be reached" in problem()
-    assert "a number" in problem(guild="x/../1")
+    assert "could not be reached" in error_of()
+    assert "a number" in error_of(guild="x/../1")
     for name in ("DISCORD_BOT_TOKEN", "DISCORD_APP_ID"):
         setattr(settings, name, "")
-        assert f"Set {name}" in problem()
+        assert f"Set {name}" in error_of()

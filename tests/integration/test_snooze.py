@@ -40,7 +40,7 @@ def waiting(client, tab="waiting"):
     return [row["id"] for row in client.get(f"/queue/?format=json&tab={tab}").json()["messages"]]
 
 
-def put_off(message, person, **left):
+def set_snooze(message, person, **left):
     return Snooze.objects.create(message=message, person=person, until=Now() + timedelta(**(left or {"days": 1})))
 
 
@@ -49,9 +49,7 @@ def ended(message):
     return [one.detail.fields["explanation"] for one in entries.oldest_first()]
 
 
-def test_message_put_off_leaves_ones_own_list_alone_and_stands_in_mine(
-    signed_in, reviewer, second_reviewer, connection
-):
+def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, reviewer, second_reviewer, connection):
     message, second = make_message(connection, subject="One"), make_message(connection, subject="Two")
     client = signed_in(reviewer)
     answer = snooze(client, message, wait="tomorrow")
@@ -61,8 +59,8 @@ def test_message_put_off_leaves_ones_own_list_alone_and_stands_in_mine(
     assert json.loads(answer["HX-Location"])["path"] == f"/queue/{second.public_id}/"
     until = Snooze.objects.get().until
     assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
-    told = Entry.objects.of_action("snooze.set").latest("pk").detail.fields
-    assert told["until"].startswith(f"{until:%Y-%m-%dT%H:%M}")
+    details = Entry.objects.of_action("snooze.set").latest("pk").detail.fields
+    assert details["until"].startswith(f"{until:%Y-%m-%dT%H:%M}")
     # What is decided is not put off.
     decide(second, second_reviewer)
     assert snooze(client, second, wait="hour", headers=HTMX).status_code == 422
@@ -86,12 +84,12 @@ ZONES = [
 
 
 def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(signed_in, reviewer, message):
-    for own, told, expected in ZONES:
-        form = SnoozeForm({"wait": "tomorrow", "zone": told}, now=NOW, own_zone=own)
+    for own, browser_zone, expected in ZONES:
+        form = SnoozeForm({"wait": "tomorrow", "zone": browser_zone}, now=NOW, own_zone=own)
         assert form.is_valid()
         there, here = form.until().astimezone(ZoneInfo(expected)), NOW.astimezone(ZoneInfo(expected))
-        assert (there.hour, there.minute) == (9, 0), (own, told)
-        assert there.date() == here.date() + timedelta(days=1), (own, told)
+        assert (there.hour, there.minute) == (9, 0), (own, browser_zone)
+        assert there.date() == here.date() + timedelta(days=1), (own, browser_zone)
     zone = ZoneInfo("Europe/Berlin")
     morning = tomorrow_morning(datetime(2026, 3, 28, 23, 30, tzinfo=zone), zone)
     assert morning.isoformat() == "2026-03-29T09:00:00+02:00", "on the day the clocks change"
@@ -116,7 +114,7 @@ IMPOSSIBLE = [
 ]
 
 
-def test_time_that_cannot_be_meant_is_said_and_kept(signed_in, reviewer, message):
+def test_impossible_time_is_an_error_and_stays_in_the_field(signed_in, reviewer, message):
     for fields, words in IMPOSSIBLE[2:]:
         form = SnoozeForm(fields, now=NOW, own_zone="")
         assert (form.is_valid(), words in form.first_error()) == (False, True), fields
@@ -128,12 +126,12 @@ def test_time_that_cannot_be_meant_is_said_and_kept(signed_in, reviewer, message
     assert Snooze.objects.count() == 0
 
 
-def test_message_is_never_put_off_beyond_the_hour_before_it_expires_and_says_so(signed_in, reviewer, message):
+def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(signed_in, reviewer, message):
     Message.objects.update(expires_at=Now() + timedelta(hours=3))
     client = signed_in(reviewer)
     answer = snooze(client, message, wait="tomorrow")
-    (said,) = get_messages(answer.wsgi_request)
-    assert "an hour before it expires" in said.message
+    (notice,) = get_messages(answer.wsgi_request)
+    assert "an hour before it expires" in notice.message
     assert Snooze.objects.filter(until=F("message__expires_at") - timedelta(hours=1)).count() == 1
     # In its last hour it comes back, and cannot be put off.
     Message.objects.update(expires_at=Now() + timedelta(minutes=59))
@@ -147,7 +145,7 @@ def test_message_is_never_put_off_beyond_the_hour_before_it_expires_and_says_so(
 def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger_says_so(
     signed_in, reviewer, second_reviewer, admin, message
 ):
-    put_off(message, reviewer, seconds=60)
+    set_snooze(message, reviewer, seconds=60)
     assert unsnooze_due() == 0
     Snooze.objects.update(until=Now() - timedelta(seconds=1))
     client = signed_in(reviewer)
@@ -155,15 +153,15 @@ def test_message_comes_back_at_its_time_or_when_something_happens_and_the_ledger
     assert waiting(client, "mine") == []
     assert unsnooze_due() == 1
 
-    put_off(message, reviewer)
+    set_snooze(message, reviewer)
     show_row(message, markdown="Another text.")
-    put_off(message, reviewer)
-    put_off(message, admin)
+    set_snooze(message, reviewer)
+    set_snooze(message, admin)
     actor = second_reviewer.actor(surface="web")
     add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?")
     assert Snooze.objects.get().person == admin, "to whom somebody asks, and to nobody else"
     Snooze.objects.all().delete()
-    put_off(message, reviewer)
+    set_snooze(message, reviewer)
     decide(message, second_reviewer)
     undo_decision(message=message.public_id, actor=actor)
     assert waiting(client) == [str(message.public_id)]

@@ -41,8 +41,8 @@ def test_reports_of_one_address_and_of_all_are_limited_by_the_minute(settings):
     settings.CSP_REPORTS_PER_MINUTE = 2
     assert [seconds_to_wait("192.0.2.7", at=70.0) for _ in range(4)] == [0, 0, 50, 50]
     assert seconds_to_wait("192.0.2.8", at=70.0) == 0
-    taken = [seconds_to_wait(f"198.51.100.{number}", at=70.0) for number in range(40)]
-    assert taken.count(0) == 17
+    waits = [seconds_to_wait(f"198.51.100.{number}", at=70.0) for number in range(40)]
+    assert waits.count(0) == 17
     assert seconds_to_wait("192.0.2.7", at=120.0) == 0
 
 

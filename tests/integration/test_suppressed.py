@@ -21,12 +21,12 @@ def gateway(connection, upstream):
     return connection
 
 
-def tell(upstream, *addresses, cursor=None, status=200):
+def set_suppressions(upstream, *addresses, cursor=None, status=200):
     rows = [{"id": f"s{one}", "email_address": one, "reason": "bounce"} for one in addresses]
     upstream.answers[PATH] = (status, {"suppressions": rows, "cursor": cursor})
 
 
-def kept():
+def stored_addresses():
     return sorted(SuppressedAddress.objects.values_list("address", flat=True))
 
 
@@ -34,16 +34,16 @@ def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(signed_in, re
     message = make_message(gateway, to_addresses=["Dana <Dana@Northwind.example>", "lee@fabrikam.example"])
     # A list of another connection says nothing here.
     other = SuppressedAddress.objects.create(connection=make_connection("other"), address="lee@fabrikam.example")
-    tell(upstream, "dana@northwind.example")
+    set_suppressions(upstream, "dana@northwind.example")
     assert read_suppressed(connection_id=gateway.pk) == "read"
     assert upstream.keys[-1] == "mm_live_admin"
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
-    told = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
-    assert told == ["Suppressed at MultiMail: bounce"]
+    chips = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
+    assert chips == ["Suppressed at MultiMail: bounce"]
     other.delete()
-    tell(upstream, "eve@northwind.example")
+    set_suppressions(upstream, "eve@northwind.example")
     read_suppressed(connection_id=gateway.pk)
-    assert kept() == ["eve@northwind.example"]
+    assert stored_addresses() == ["eve@northwind.example"]
 
 
 UNREADABLE = [
@@ -56,7 +56,7 @@ UNREADABLE = [
 
 
 def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
-    tell(upstream, "dana@northwind.example")
+    set_suppressions(upstream, "dana@northwind.example")
     read_suppressed(connection_id=gateway.pk)
     for answer in UNREADABLE:
         Connection.objects.update(wait_until=None)
@@ -64,18 +64,18 @@ def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
         asked = len(upstream.calls)
         assert read_suppressed(connection_id=gateway.pk) == "not now", answer
         assert len(upstream.calls) > asked, answer
-        assert kept() == ["dana@northwind.example"], answer
+        assert stored_addresses() == ["dana@northwind.example"], answer
         assert Connection.objects.get().paused_at is None, answer
 
 
 @pytest.mark.slow
 def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
-    tell(upstream, "old@northwind.example")
+    set_suppressions(upstream, "old@northwind.example")
     read_suppressed(connection_id=gateway.pk)
     monkeypatch.setattr(address_lists, "MAX_SUPPRESSED", 2)
-    tell(upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more")
+    set_suppressions(upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more")
     assert read_suppressed(connection_id=gateway.pk) == "read"
-    assert kept() == ["a@x.example", "b@x.example", "old@northwind.example"]
+    assert stored_addresses() == ["a@x.example", "b@x.example", "old@northwind.example"]
 
 
 def test_nobody_asks_without_the_admin_key(connection, upstream, monkeypatch):

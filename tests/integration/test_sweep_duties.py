@@ -83,8 +83,8 @@ def test_sweep_expires_the_others_when_one_cannot_be_written_and_that_one_is_see
     refuse(f"NEW.rule = 'expiry' AND NEW.message_id = {stuck.pk}")
     assert tasks.sweep() == "swept"
     assert [message.decisions.count() for message in (before, stuck, after)] == [1, 0, 1]
-    told = [record for record in caplog.records if record.message == "message not expired"]
-    assert [(record.email, "cannot be written" in str(record.exc_info[1])) for record in told] == [
+    warnings = [record for record in caplog.records if record.message == "message not expired"]
+    assert [(record.email, "cannot be written" in str(record.exc_info[1])) for record in warnings] == [
         (stuck.upstream_id, True)
     ]
     [listed] = [one for one in attention_for(reviewer.actor(surface="web"), clock()) if one.kind == "overdue"]

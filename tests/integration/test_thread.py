@@ -33,7 +33,7 @@ def at(minutes):
     return (DRAFTED + timedelta(minutes=minutes)).isoformat()
 
 
-def letter(number, minutes, text="", direction="inbound", **fields):
+def thread_row(number, minutes, text="", direction="inbound", **fields):
     is_inbound = direction == "inbound"
     row = {
         "id": f"01LETTER{number}", "direction": direction, "status": "unread" if is_inbound else "sent",
@@ -69,9 +69,9 @@ def make_draft(gateway, **fields):
     return message
 
 
-def tell(upstream, *letters, **more):
+def set_thread(upstream, *rows, **more):
     """Let the stand-in tell this thread, oldest first."""
-    upstream.answers[PATH] = (200, {"thread_id": "T1", "emails": list(letters), **more})
+    upstream.answers[PATH] = (200, {"thread_id": "T1", "emails": list(rows), **more})
 
 
 def read(draft):
@@ -93,8 +93,8 @@ def fragment(client, draft):
 
 def receive(gateway, name="message.received", **fields):
     """Take in the webhook of a letter of the thread."""
-    told = {"thread_id": "T1", "direction": "inbound", "status": "unread", **fields}
-    return ingest.receive_webhook(connection=gateway, body=event_body(name, **told), secret_used="current")
+    event_fields = {"thread_id": "T1", "direction": "inbound", "status": "unread", **fields}
+    return ingest.receive_webhook(connection=gateway, body=event_body(name, **event_fields), secret_used="current")
 
 
 def late(draft):
@@ -111,10 +111,10 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     draft = make_draft(gateway)
     assert Thread.objects.get().upstream_id == "T1"
     hostile = "<p>Hello<script>alert(1)</script><img src=https://evil.example/x> \u202edne</p>"
-    tell(
-        upstream, letter(1, -60, "Where is it?"), letter(2, -30, "On its way.", "outbound"),
-        letter(3, -20, "Still not here."), letter(4, -10, markdown=None, html_body=hostile),
-        letter(5, 0, direction="outbound", id=draft.upstream_id, status="pending_send_approval"),
+    set_thread(
+        upstream, thread_row(1, -60, "Where is it?"), thread_row(2, -30, "On its way.", "outbound"),
+        thread_row(3, -20, "Still not here."), thread_row(4, -10, markdown=None, html_body=hostile),
+        thread_row(5, 0, direction="outbound", id=draft.upstream_id, status="pending_send_approval"),
     )  # fmt: skip
     assert read(draft) == "read"
     assert upstream.keys[-1] == "mm_live_read"
@@ -139,15 +139,15 @@ UNREADABLE = [
 def test_thread_that_cannot_be_read_says_why_and_is_tried_again(desk, draft, upstream):
     pauses = [pause_after(tries, first=10, factor=3).total_seconds() for tries in (1, 2, 3, 20)]
     assert pauses == [10, 30, 90, 3600]
-    for answer, told in UNREADABLE:
+    for answer, reason in UNREADABLE:
         Connection.objects.update(wait_until=None)
         upstream.answers[PATH] = answer
         read(draft)
-        assert told in conversation_of(draft).words, answer
+        assert reason in conversation_of(draft).words, answer
         thread = Thread.objects.get()
         assert (thread.wanted, read_thread(thread_id=thread.pk)) == (True, "not due"), answer
-    assert told in fragment(desk, draft)
-    tell(upstream, letter(1, -5))
+    assert reason in fragment(desk, draft)
+    set_thread(upstream, thread_row(1, -5))
     Connection.objects.update(wait_until=None)
     assert (read(draft), conversation_of(draft).words) == ("read", "")
 
@@ -163,11 +163,11 @@ def test_account_without_a_read_key_says_so_and_shows_what_went_through_the_desk
     assert "What it says is not visible here: opening it would mark it as read for the agent." in page
 
 
-def test_hosted_letters_are_opened_one_by_one_but_never_one_that_the_agent_has_not_read(gateway, draft, upstream):
+def test_hosted_messages_are_read_singly_except_those_that_the_agent_has_not_read(gateway, draft, upstream):
     bare = {"markdown": None}
-    tell(
-        upstream, letter(1, -9, status="read", **bare), letter(2, -8, direction="outbound", **bare),
-        letter(3, -7, **bare),
+    set_thread(
+        upstream, thread_row(1, -9, status="read", **bare), thread_row(2, -8, direction="outbound", **bare),
+        thread_row(3, -7, **bare),
     )  # fmt: skip
     for number in (1, 2, 3):
         path = f"/v1/mailboxes/01MAILBOX/emails/01LETTER{number}"
@@ -190,14 +190,14 @@ def test_thread_is_read_again_after_half_a_minute(
         fragment(desk, draft)
     assert upstream.paths == [], "a view asks nobody"
     assert any("freshen_thread" in one for one in sent)
-    tell(upstream, letter(1, -5))
+    set_thread(upstream, thread_row(1, -5))
     assert [freshen_thread(message_id=draft.pk) for _ in range(2)] == ["read", "not due"]
     Thread.objects.update(read_at=Now() - timedelta(seconds=31))
     assert freshen_thread(message_id=draft.pk) == "read"
 
 
 def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft, upstream):
-    tell(upstream, letter(1, -5, "secret words"))
+    set_thread(upstream, thread_row(1, -5, "secret words"))
     read(draft)
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     answer = signed_in(stranger).get(f"/queue/{draft.public_id}/thread/")
@@ -211,8 +211,8 @@ def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft,
 # what came after the draft
 
 
-def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an_open_page(desk, draft, upstream):
-    tell(upstream, letter(1, -5))
+def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced(desk, draft, upstream):
+    set_thread(upstream, thread_row(1, -5))
     read(draft)
     pulse = f"/queue/pulse/?open={draft.public_id}"
     before = desk.get(pulse)
@@ -220,7 +220,7 @@ def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an
     desk.get(f"/queue/{draft.public_id}/thread/", headers={**HTMX, "Sec-Purpose": "prefetch"})
     assert OpenedPart.objects.count() == 0, "nobody looked at it"
 
-    tell(upstream, letter(1, -5), letter(2, 5, "Please cancel it instead."))
+    set_thread(upstream, thread_row(1, -5), thread_row(2, 5, "Please cancel it instead."))
     for _ in range(2):
         read(draft)
     assert late(draft) == ["01LETTER2"]
@@ -232,13 +232,13 @@ def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an
     assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
     assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
     unread, address = 'title="Not opened yet: the thread"', f"/queue/{draft.public_id}/unread/"
-    tell(upstream, letter(1, -5), letter(2, 5), letter(3, 6))
+    set_thread(upstream, thread_row(1, -5), thread_row(2, 5), thread_row(3, 6))
     read(draft)
     assert unread in desk.get(address).content.decode()
 
 
 def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(draft, upstream, reviewer):
-    tell(upstream, letter(2, 5))
+    set_thread(upstream, thread_row(2, 5))
     read(draft)
     with pytest.raises(ThreadMovedOn, match=r"dana@northwind\.example wrote in this thread on .* after this draft"):
         approve(draft, reviewer)
@@ -251,7 +251,7 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
         assert decide(draft, reviewer).decision.outcome == "approve"
     draft.refresh_from_db()
     # The tick for one letter is none for the next, nor for one that was written earlier and found later.
-    for found in (letter(3, 6), letter(1, 1)):
+    for found in (thread_row(3, 6), thread_row(1, 1)):
         ticked = conversation_of(draft).late_id
         upstream.answers[PATH][1]["emails"].append(found)
         read(draft)
@@ -266,33 +266,33 @@ NEWS = [
     (
         "what came to nothing",
         [
-            letter(n, 5, **{**OWN, "status": status})
+            thread_row(n, 5, **{**OWN, "status": status})
             for n, status in enumerate(("rejected", "cancelled", "send_failed"))
         ],
         [],
     ),
-    ("another draft, until it has left", [letter(1, 5, **OWN), letter(2, 6)], ["01LETTER2"]),
+    ("another draft, until it has left", [thread_row(1, 5, **OWN), thread_row(2, 6)], ["01LETTER2"]),
     (
         "another draft that has left",
-        [letter(1, 5, **{**OWN, "status": "sent"}, sent_at=at(8)), letter(2, 6)],
+        [thread_row(1, 5, **{**OWN, "status": "sent"}, sent_at=at(8)), thread_row(2, 6)],
         ["01LETTER1", "01LETTER2"],
     ),
     (
         "received mail that waits",
-        [letter(1, 5, status="pending_inbound_approval", markdown=None, subject="")],
+        [thread_row(1, 5, status="pending_inbound_approval", markdown=None, subject="")],
         ["01LETTER1"],
     ),
-    ("since the draft was written", [letter(0, -30, **OWN, id="draft"), letter(1, -5)], ["01LETTER1"]),
+    ("since the draft was written", [thread_row(0, -30, **OWN, id="draft"), thread_row(1, -5)], ["01LETTER1"]),
 ]
 
 
 @pytest.mark.slow
 def test_what_counts_as_news(draft, upstream):
     wrong = {}
-    for what, letters, expected in NEWS:
+    for what, rows, expected in NEWS:
         with rolled_back():
-            tell(
-                upstream, *[{**one, "id": draft.upstream_id if one["id"] == "draft" else one["id"]} for one in letters]
+            set_thread(
+                upstream, *[{**one, "id": draft.upstream_id if one["id"] == "draft" else one["id"]} for one in rows]
             )
             read(draft)
             if late(draft) != expected:
@@ -300,13 +300,13 @@ def test_what_counts_as_news(draft, upstream):
     assert wrong == {}
 
 
-def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway, draft, upstream, reviewer):
-    tell(upstream, letter(1, -5))
+def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(gateway, draft, upstream, reviewer):
+    set_thread(upstream, thread_row(1, -5))
     read(draft)
     receive(gateway, email_id="01LETTER2")
     with pytest.raises(ThreadMovedOn, match="came in this moment"):
         approve(draft, reviewer, thread_read=10**9)
-    tell(upstream, letter(1, -5), letter(2, 59, "Never mind."))
+    set_thread(upstream, thread_row(1, -5), thread_row(2, 59, "Never mind."))
     came = Message.objects.get(upstream_id="01LETTER2")
     assert request_read(message=came.public_id) == Thread.objects.get()
     assert read_thread(thread_id=Thread.objects.get().pk) == "read"
@@ -354,18 +354,18 @@ def post(client, draft, **fields):
     return client.post(f"/queue/{draft.public_id}/verdict/", data, headers=HTMX)
 
 
-def test_page_asks_for_the_tick_keeps_what_was_typed_without_it_and_takes_it(desk, draft, upstream):
-    tell(upstream, letter(1, 5, "Please cancel it instead."))
+def test_page_requires_the_tick_and_keeps_what_was_typed_without_it(desk, draft, upstream):
+    set_thread(upstream, thread_row(1, 5, "Please cancel it instead."))
     read(draft)
     ticked = conversation_of(draft).late_id
     refused = post(desk, draft, thread_read="1 OR 1=1", reason="Checked with Ben, the sum is right.")
     page = refused.content.decode()
     assert refused.status_code == 409
-    for told in (
+    for expected in (
         "Read that, tick that you did, then approve.", "Checked with Ben, the sum is right.",
         f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
     ):  # fmt: skip
-        assert told in page
+        assert expected in page
     assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a message that comes"
     assert Decision.objects.count() == 0
     for nonsense in ("", "-1", "x", "9" * 30, "1 OR 1=1"):
@@ -376,7 +376,7 @@ def test_page_asks_for_the_tick_keeps_what_was_typed_without_it_and_takes_it(des
 
 
 def test_thread_is_deleted_a_month_after_its_last_draft_is_past_the_desk(draft, upstream):
-    tell(upstream, letter(1, -5))
+    set_thread(upstream, thread_row(1, -5))
     read(draft)
     Thread.objects.update(not_before=Now() - timedelta(days=31))
     assert retention.forget_threads() == 0

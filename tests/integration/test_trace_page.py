@@ -31,8 +31,8 @@ STARTED = {
 }
 
 
-def tell(message, action, actor=None, **details):
-    told = {name: str(value) for name, value in details.items()}
+def record_action(message, action, actor=None, **details):
+    texts = {name: str(value) for name, value in details.items()}
     with transaction.atomic():
         return record(
             action,
@@ -40,7 +40,7 @@ def tell(message, action, actor=None, **details):
             connection=message.connection_id,
             message=message.public_id,
             fingerprint=message.revision.fingerprint,
-            details=told,
+            details=texts,
         )
 
 
@@ -66,11 +66,11 @@ def test_page_alone_answers_the_five_questions(signed_in, connection, reviewer, 
     )
     note_opened(message, actor=reviewer.actor(surface="web"))
     decide(message, reviewer, reason="Sums agree")
-    tell(message, "message.sent")
-    tell(message, "message.bounced", reason="Mailbox full")
+    record_action(message, "message.sent")
+    record_action(message, "message.bounced", reason="Mailbox full")
     page = read(signed_in(auditor), message)
-    for told in ("dana", "8123", "#sales", "Northwind", "99001", "run-7"):
-        assert told in page
+    for expected in ("dana", "8123", "#sales", "Northwind", "99001", "run-7"):
+        assert expected in page
     assert "asked for it, with the interaction 99001. claimed" in page
     assert re.search(
         r"sent with the API key “ ?Invoices ?”: MultiMail checked the key and told its name. verified", page
@@ -97,12 +97,12 @@ ENDS = [
 ]
 
 
-def test_every_end_is_told_in_words(connection):
+def test_every_outcome_is_explained(connection):
     wrong = []
-    for tells, says in ENDS:
+    for entries, says in ENDS:
         message = unheld(connection)
-        for action, details in tells:
-            tell(message, action, **details)
+        for action, details in entries:
+            record_action(message, action, **details)
         if says not in " ".join(answers(message).values()):
             wrong.append((says, answers(message)))
     assert wrong == []
@@ -113,42 +113,42 @@ def unheld(connection):
     return SimpleNamespace(public_id=uuid4(), connection_id=connection.pk, revision=SimpleNamespace(fingerprint=""))
 
 
-def test_rule_that_decided_is_named_and_no_person_and_each_version_is_told(connection, reviewer):
+def test_page_names_the_rule_that_decided_and_each_version(connection, reviewer):
     message = make_message(connection)
-    tell(message, "message.changed", version=2, subject="Second", recipients="lee@fabrikam.example")
-    told = answers(message)["What was sent to whom?"]
-    for words_told in ("Version 2", "“Second”", "Version 1"):
-        assert words_told in told
+    record_action(message, "message.changed", version=2, subject="Second", recipients="lee@fabrikam.example")
+    answer = answers(message)["What was sent to whom?"]
+    for expected in ("Version 2", "“Second”", "Version 1"):
+        assert expected in answer
     assert "never had that version open" not in answers(message)["What had they seen?"]
     decide(message, reviewer)
     assert "never had that version open on the desk" in answers(message)["What had they seen?"]
 
     by_rule = unheld(connection)
-    tell(by_rule, "message.held")
-    tell(by_rule, "decision.recorded", rule("expiry"), outcome="reject", rule="expiry", reason="Too late")
-    told = answers(by_rule)["Who decided it, and when?"]
-    assert "The desk itself rejected it by the rule “expiry”" in told
-    assert "Too late" in told
+    record_action(by_rule, "message.held")
+    record_action(by_rule, "decision.recorded", rule("expiry"), outcome="reject", rule="expiry", reason="Too late")
+    answer = answers(by_rule)["Who decided it, and when?"]
+    assert "The desk itself rejected it by the rule “expiry”" in answer
+    assert "Too late" in answer
 
 
 def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     message = make_message(connection, to=["dana@nortwind.example"], markdown="Pay to DE89370400440532013000 now")
     note_opened(message, actor=reviewer.actor(surface="web"))
     decide(message, reviewer, "reject", reason="No")
-    (given,) = lines(Entry.objects.of_message(message.public_id).of_action("verdict.given"))
-    findings = given.details["findings"].split("\n")
+    (line,) = lines(Entry.objects.of_message(message.public_id).of_action("verdict.given"))
+    findings = line.details["findings"].split("\n")
     assert len(findings) == len(message.revision.findings) > 0
-    assert message.revision.findings[0]["sentence"] in given.details["findings"]
-    assert given.details["ruling"]
-    assert given.details["risk"]
+    assert message.revision.findings[0]["sentence"] in line.details["findings"]
+    assert line.details["ruling"]
+    assert line.details["risk"]
     assert f"The page showed {len(findings)} finding" in answers(message)["What had they seen?"]
 
 
 def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
     message = make_message(connection, metadata={"discord_user": "<img src=x onerror=alert(1)>"})
     seal = seal_here(message=message.public_id)
-    tell(message, "alert.delivered", worker("alerts"), destination="#approvals")
-    tell(message, "message.sent", reason="</script>\u202egnp")
+    record_action(message, "alert.delivered", worker("alerts"), destination="#approvals")
+    record_action(message, "message.sent", reason="</script>\u202egnp")
     page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
     assert f"seal {seal.number}" in page
     assert "not sealed yet" in page
@@ -158,7 +158,7 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (False, True, False)
 
 
-def test_removed_details_are_said_and_gone(signed_in, connection, reviewer, auditor, admin):
+def test_removed_details_are_gone_and_named_as_removed(signed_in, connection, reviewer, auditor, admin):
     message = make_message(connection, subject="A secret subject")
     decide(message, reviewer, reason="A secret reason")
     seal_here(message=message.public_id)
@@ -175,12 +175,12 @@ def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connecti
     monkeypatch.setattr(import_module("audit.trail.views"), "PAGE", 4)
     message = make_message(connection)
     for _ in range(4):
-        tell(message, "message.asked_about")
+        record_action(message, "message.asked_about")
     client, path, found, after = signed_in(auditor), f"/audit/trace/{message.public_id}/", [], 0
     while after is not None:
         page = client.get(f"{path}?after={after}").content.decode()
-        told = client.get(f"{path}?after={after}&format=json").json()
+        listing = client.get(f"{path}?after={after}&format=json").json()
         found += [int(number) for number in re.findall(r'<li id="line-(\d+)"', page)]
-        assert ("Later entries" in page) == (told["next_after"] is not None)
-        after = told["next_after"]
+        assert ("Later entries" in page) == (listing["next_after"] is not None)
+        after = listing["next_after"]
     assert found == list(Entry.objects.of_message(message.public_id).oldest_first().values_list("pk", flat=True))

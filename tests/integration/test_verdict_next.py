@@ -116,7 +116,7 @@ def test_without_scripts_the_next_message_is_led_to_with_the_same_notice(desk, t
     assert notice(desk.get(answer["Location"])).startswith("Approved.")
 
 
-def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, message, second_reviewer):
+def test_notice_shows_the_later_status_to_who_decided_and_undoes(desk, message, second_reviewer):
     post(desk, message)
     path = f"/queue/{message.public_id}/decided/"
     Decision.objects.update(state="refused", explanation="The content had changed.")
@@ -186,8 +186,8 @@ def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, re
     read_everything(connection_id=connection.pk, now=NOW)
     page = signed_in(reviewer).get(f"/queue/{message.public_id}/?since={read}").content.decode()
     changed = page.partition('id="changed"')[2].partition('<div class="head">')[0]
-    for told in ("eve@evil", "mallory@evil", "oscar@evil", "Pay at evil.example", "terms.pdf"):
-        assert told in changed
+    for expected in ("eve@evil", "mallory@evil", "oscar@evil", "Pay at evil.example", "terms.pdf"):
+        assert expected in changed
 
 
 def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connection, reviewer):
@@ -195,8 +195,8 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connectio
     alone = f"/queue/{message.public_id}/approve/"
     make_risky(message)
     careful = desk.get(f"{alone}?order=riskiest").content.decode()
-    for told in ("How many people get it?", "A link lies.", f'action="{alone}?order=riskiest"'):
-        assert told in careful
+    for expected in ("How many people get it?", "A link lies.", f'action="{alone}?order=riskiest"'):
+        assert expected in careful
     assert careful.count('class="address whole"') == 5
 
     answer = post(desk, message, risk_read="link_text_lies", typed="northwind.example")
@@ -225,14 +225,14 @@ INCOMPLETE = [
 def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     make_risky(three[0])
     asked = {"findings": serious_findings(three[0]), "asked": Asked("To whom?", (DOMAIN,), of=DOMAIN)}
-    for fields, problem in INCOMPLETE:
+    for fields, error in INCOMPLETE:
         form = HighRiskForm({"fingerprint": three[0].revision.fingerprint, **fields}, **asked)
-        assert problem in form.first_error()
+        assert error in form.first_error()
     answer = post(desk, three[0], path="approve", **fields)
     page = answer.content.decode()
     assert answer.status_code == 422
-    for told in (problem, 'value="northwlnd.example"', 'value="link_text_lies" checked'):
-        assert told in page
+    for expected in (error, 'value="northwlnd.example"', 'value="link_text_lies" checked'):
+        assert expected in page
     assert Decision.objects.count() == 0
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert answer["Location"] == f"/queue/{three[1].public_id}/?decided={three[0].public_id}"
@@ -268,8 +268,8 @@ IMPOSSIBLE = [
 ]
 
 
-def test_keys_that_cannot_be_are_named_in_a_sentence_and_kept_on_the_page(desk, reviewer):
-    found = {name: problem_with(keys(**{name: place}))[1] for name, place, _ in IMPOSSIBLE}
+def test_impossible_keys_are_explained_and_stay_on_the_page(desk, reviewer):
+    found = {name: problem_with(keys(**{name: key}))[1] for name, key, _ in IMPOSSIBLE}
     assert found == {name: sentence for name, _, sentence in IMPOSSIBLE}
     answer = desk.post("/people/me/keys/", {"do": "save", **keys(next="jj")})
     page = answer.content.decode()

@@ -41,11 +41,11 @@ def shape(message):
         assert headers[varies] == properties["correlation_id"]
     # The limits of time are the worker's own where a message has none.
     differs = ("id", "root_id", "eta", "argsrepr", "timelimit")
-    kept = {name: value for name, value in headers.items() if name not in differs}
+    compared = {name: value for name, value in headers.items() if name not in differs}
     known = ("delivery_mode", "delivery_info", "priority", "body_encoding")
     return {
         **{name: message[name] for name in ("body", "content-encoding", "content-type")},
-        "headers": {**kept, "has eta": bool(headers["eta"])},
+        "headers": {**compared, "has eta": bool(headers["eta"])},
         "properties": {name: properties[name] for name in known},
     }
 
@@ -98,7 +98,7 @@ def test_redis_that_is_away_keeps_no_sweep_from_its_work(monkeypatch):
 
 
 @committed
-def test_worker_that_is_behind_is_not_told_again(monkeypatch):
+def test_busy_worker_is_not_woken_again(monkeypatch):
     monkeypatch.setattr(enqueue, "ENOUGH", 3)
     for number in range(3):
         enqueue.enqueue("alerts.tasks.deliver", number)

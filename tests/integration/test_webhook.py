@@ -31,11 +31,11 @@ def make_route():
 
 def test_pending_event_stores_mirrors_records_and_plans_in_one_go(client, connection):
     make_route()
-    told = timezone.now() - timedelta(minutes=10)
-    answer = post_event(client, connection, event_body(timestamp=told.isoformat()))
+    sent_at = timezone.now() - timedelta(minutes=10)
+    answer = post_event(client, connection, event_body(timestamp=sent_at.isoformat()))
     assert (answer.status_code, answer.json()) == (200, {"result": "applied"})
     message = only_message()
-    assert message.held_at == told
+    assert message.held_at == sent_at
     assert (message.state, message.subject, message.mailbox.address) == (
         "held", "Your refund for order 4471", "support@yourteam.example",
     )  # fmt: skip
@@ -93,8 +93,8 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_n
     assert (answer.status_code, answer.json()["result"]) == (200, "poison")
     event = WebhookEvent.objects.latest("pk")
     assert (event.result, event.error) == ("poison", "RuntimeError while applying; see the log.")
-    told = Entry.objects.get(action="webhook.poison").detail.fields
-    assert (told["event"], told["explanation"]) == ("oversight.pending", event.error)
+    details = Entry.objects.get(action="webhook.poison").detail.fields
+    assert (details["event"], details["explanation"]) == ("oversight.pending", event.error)
 
 
 def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connection, monkeypatch):
@@ -141,17 +141,24 @@ SPELLINGS = {
 def spelled(name, upstream_id, state):
     """The same event in each envelope of docs/multimail.md, with its fields as each of them names these."""
     box, to, at = "support@yourteam.example", "dana@northwind.example", timezone.now()
-    told = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
+    common = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
     verbs = {"approved": "approve", "rejected": "reject"}
     yield {
         "event": name, "timestamp": at.isoformat(),
-        "data": {"email_id": upstream_id, "from": box, "to": [to], "decision": state, **told},
+        "data": {"email_id": upstream_id, "from": box, "to": [to], "decision": state, **common},
     }  # fmt: skip
-    yield {"type": name, "data": {"message_id": upstream_id, "sender": box, "to": to, "decision": state, **told}}
-    yield {"type": f"multimail/{name}", "id": upstream_id, "from": box, "to_addresses": [to], "decision": state, **told}
+    yield {"type": name, "data": {"message_id": upstream_id, "sender": box, "to": to, "decision": state, **common}}
+    yield {
+        "type": f"multimail/{name}",
+        "id": upstream_id,
+        "from": box,
+        "to_addresses": [to],
+        "decision": state,
+        **common,
+    }
     yield {
         "event_type": name, "timestamp": at.timestamp(), "message_id": upstream_id, "from_address": box, "to": [to],
-        "action": verbs.get(state), **told,
+        "action": verbs.get(state), **common,
     }  # fmt: skip
 
 
@@ -162,7 +169,7 @@ def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(c
     turn, wrong = 0, {}
     for state, names in SPELLINGS.items():
         direction = "inbound" if state == "received" else "outbound"
-        told = ("support@yourteam.example", ["dana@northwind.example"], "Hi", {"run_id": "7"}, "01MAILBOX")
+        expected = ("support@yourteam.example", ["dana@northwind.example"], "Hi", {"run_id": "7"}, "01MAILBOX")
         for name in names:
             turn += 1
             for number in range(4) if each_in_all else [turn % 4]:
@@ -174,7 +181,7 @@ def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(c
                     one.state, one.sender, one.recipients, one.subject, one.trigger, one.mailbox.upstream_id,
                     one.direction,
                 )  # fmt: skip
-                if found != (state, *told, direction):
+                if found != (state, *expected, direction):
                     wrong[f"{name} in envelope {number}"] = found
     assert wrong == {}
 
@@ -223,25 +230,25 @@ def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
 
 
 def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(client, connection):
-    told = (timezone.now() - timedelta(days=1)).isoformat()
-    post_event(client, connection, event_body(email_id="01OLD", timestamp=told))
+    sent_at = (timezone.now() - timedelta(days=1)).isoformat()
+    post_event(client, connection, event_body(email_id="01OLD", timestamp=sent_at))
     assert only_message().state == "gone"
     assert mirror_row(connection, pending_row("01OLD"), timezone.now())
     assert only_message().state == "held"
     assert Entry.objects.filter(action="message.held").count() == 1
 
 
-def test_late_pending_fills_what_a_later_event_did_not_tell(client, connection):
-    told = timezone.now() - timedelta(minutes=10)
+def test_late_pending_fills_fields_that_a_later_event_lacked(client, connection):
+    sent_at = timezone.now() - timedelta(minutes=10)
     for name in ("oversight.approved", "oversight.rejected"):
         bare = {"type": name, "data": {"message_id": name}}
         post_event(client, connection, json.dumps(bare).encode())
         began = Message.objects.get(upstream_id=name)
         assert (began.subject, began.sender, began.recipients, began.mailbox) == ("", "", [], None)
-        full = event_body(email_id=name, thread_id="01THREAD", timestamp=told.isoformat())
+        full = event_body(email_id=name, thread_id="01THREAD", timestamp=sent_at.isoformat())
         assert post_event(client, connection, full).json() == {"result": "late"}
         filled = Message.objects.get(upstream_id=name)
-        assert (filled.state, filled.held_at, filled.thread_id) == (began.state, told, "01THREAD")
+        assert (filled.state, filled.held_at, filled.thread_id) == (began.state, sent_at, "01THREAD")
         assert (filled.subject, filled.sender) == ("Your refund for order 4471", "support@yourteam.example")
         assert (filled.recipients, filled.trigger["discord_guild"]) == (["dana@northwind.example"], "Acme")
         assert filled.mailbox.address == "support@yourteam.example"
@@ -256,7 +263,7 @@ def test_late_event_does_not_overwrite_what_a_read_brought(client, connection):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_event_of_a_deadlock_is_taken_in_by_the_next_try(client, monkeypatch):
+def test_event_after_a_deadlock_is_applied_by_the_next_try(client, monkeypatch):
     connection, tries, real = make_connection(), [], store.begin_message
 
     def break_down_once(*args, **kwargs):

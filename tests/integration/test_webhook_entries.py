@@ -43,7 +43,7 @@ EVENTS = [
 ]
 
 
-TOLD = {
+FIELDS = {
     "subject": "Your refund for order 4471",
     "sender": MAILBOX["address"],
     "recipients": "dana@northwind.example",
@@ -53,7 +53,7 @@ TOLD = {
 }
 
 
-def tell(connection, number, name, fields):
+def receive_event(connection, number, name, fields):
     body = event_body(name, email_id=f"01E{number}", **fields)
     return receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
 
@@ -72,7 +72,7 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
             if isinstance(step, dict):
                 Message.objects.filter(upstream_id=f"01E{number}").update(**step)
             else:
-                stored = tell(connection, number, *step)
+                stored = receive_event(connection, number, *step)
         message = Message.objects.get(upstream_id=f"01E{number}")
         entries = list(Entry.objects.exclude(pk__in=before).oldest_first())
         wanted = "".join(name for name in ("fetch", "ask") if getattr(stored, name) == message)
@@ -82,34 +82,34 @@ def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
             assert "4471" in entry.detail.words or not message.subject, steps
 
 
-def test_entry_tells_what_the_event_did(connection):
+def test_entry_records_the_effect_of_the_event(connection):
     more = {"reason": "Fine", "sent_by_key_name": "Bot"}
-    said = {"reason": "Fine", "key": "Bot"}
+    explained = {"reason": "Fine", "key": "Bot"}
     found = {"key": "Bot", "found": "it is sent, and nothing had told of that"}
     for number, (steps, expected) in enumerate([
-        ([(PENDING, {})], [TOLD]),
-        ([(PENDING, {}), (APPROVED, more)], [TOLD | said]),
-        ([(PENDING, {}), (SENT, more)], [TOLD | found, TOLD | said]),
+        ([(PENDING, {})], [FIELDS]),
+        ([(PENDING, {}), (APPROVED, more)], [FIELDS | explained]),
+        ([(PENDING, {}), (SENT, more)], [FIELDS | found, FIELDS | explained]),
         ([(APPROVED, {}), (APPROVED, more)], [{"event": APPROVED}]),
-        ([(REJECTED, BARE), (PENDING, {"sent_by_key": "mm_1"})], [TOLD | {"event": PENDING, "key": "mm_1"}]),
-        ([(PENDING, {}), (APPROVED, {"direction": "inbound"})], [TOLD | {"direction": "inbound"}]),
+        ([(REJECTED, BARE), (PENDING, {"sent_by_key": "mm_1"})], [FIELDS | {"event": PENDING, "key": "mm_1"}]),
+        ([(PENDING, {}), (APPROVED, {"direction": "inbound"})], [FIELDS | {"direction": "inbound"}]),
     ]):  # fmt: skip
         for step in steps:
             before = list(Entry.objects.values_list("pk", flat=True))
-            tell(connection, number, *step)
+            receive_event(connection, number, *step)
         entries = Entry.objects.exclude(pk__in=before).oldest_first()
         assert [fields_of(entry) for entry in entries] == expected, steps
 
 
-def test_body_that_says_nothing_to_the_desk_is_kept_and_named(connection):
-    for body, name, result, action, told in (
+def test_body_that_means_nothing_to_the_desk_is_stored_and_named(connection):
+    for body, name, result, action, expected in (
         (b"no JSON", "", "poison", "webhook.poison", {"explanation": "The body is not valid JSON."}),
         (event_body("mailbox.renamed"), "mailbox.renamed", "unknown", "webhook.unknown", {"event": "mailbox.renamed"}),
     ):
         stored = receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
         entry = Entry.objects.get(action=action)
-        assert (entry.connection, entry.message, fields_of(entry)) == (connection.pk, None, told)
+        assert (entry.connection, entry.message, fields_of(entry)) == (connection.pk, None, expected)
         stored.event.refresh_from_db()
         assert (stored.event.name, stored.event.result) == (name, result)
-        assert stored.event.error == stored.problem == told.get("explanation", "")
+        assert stored.event.error == stored.problem == expected.get("explanation", "")
     assert not Message.objects.exists()

@@ -198,13 +198,13 @@ def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_fo
     ):
         post_event(client, connection, event_body(name, email_id=email_id))
     make_route()
-    told = (
+    events = (
         ("oversight.pending", "01DONE", "rejected"),
         ("oversight.approved", "01DONE", "rejected"),
         ("oversight.pending", "01UNKNOWN", "gone"),
         ("message.sent", "01HELD", "sent"),
     )
-    for name, email_id, state in told:
+    for name, email_id, state in events:
         answer = post_event(client, connection, event_body(name, email_id=email_id, timestamp=ago(days=1)))
         assert (answer.status_code, answer.json()) == (200, {"result": "late"}), (name, email_id)
         assert Message.objects.get(upstream_id=email_id).state == state, (name, email_id)

@@ -16,7 +16,7 @@ GZIP = {"Accept-Encoding": "gzip"}
 ASKED_BY = {"same-origin": "gzip", "none": "gzip", "cross-site": "", "same-site": "", "": ""}
 
 
-def test_page_is_compressed_for_the_desk_and_for_people_alone_and_a_letter_never(signed_in, reviewer, connection):
+def test_pages_are_compressed_for_signed_in_people_only_and_a_message_body_never(signed_in, reviewer, connection):
     client = signed_in(reviewer)
     answers = {
         by: client.get("/people/me/sessions/", headers={**GZIP, **({"Sec-Fetch-Site": by} if by else {})})

@@ -112,7 +112,7 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
     assert states() == {"01A": "gone", "01B": "held", "01C": "gone"}
 
 
-def test_what_others_learnt_while_the_list_was_read_is_not_taken_back_by_it(hosted, upstream, monkeypatch):
+def test_reading_the_list_does_not_undo_newer_changes(hosted, upstream, monkeypatch):
     ended, edited = make_message(hosted), make_message(hosted)
     Decision.objects.create(
         message=ended, revision=ended.revision, outcome="approve", reference="R1", due_at=Now(), state="superseded"
@@ -135,7 +135,7 @@ def test_what_others_learnt_while_the_list_was_read_is_not_taken_back_by_it(host
     assert states()[ended.upstream_id] == "held", "the next one says that it is held after all"
 
 
-def test_read_key_tells_how_mail_was_decided_and_without_an_answer_closes_nothing(hosted, upstream):
+def test_read_key_shows_the_decision_and_closes_nothing_without_an_answer(hosted, upstream):
     Connection.objects.update(read_key="mm_live_read")
     one = "/v1/mailboxes/01MAILBOX/emails/01A"
     inbound = pending_row("01B", direction="inbound", status="pending_inbound_approval")
@@ -148,8 +148,14 @@ def test_read_key_tells_how_mail_was_decided_and_without_an_answer_closes_nothin
         assert read(hosted) == "0 held", answer
         # Received mail is never read with the read key: that would mark it as read.
         assert states() == {"01A": "held", "01B": "gone"}, answer
-    told = {"id": "01A", "status": "sent", "decision": "approved", "decided_by": "Ben", "delivered_at": "2026-11-20"}
-    upstream.answers[one] = (200, told)
+    upstream_fields = {
+        "id": "01A",
+        "status": "sent",
+        "decision": "approved",
+        "decided_by": "Ben",
+        "delivered_at": "2026-11-20",
+    }
+    upstream.answers[one] = (200, upstream_fields)
     read(hosted)
     message = Message.objects.get(upstream_id="01A")
     assert (message.state, message.upstream_status, message.upstream_decided_by) == ("delivered", "sent", "Ben")
@@ -178,7 +184,7 @@ def less(row, *names):
     return {name: value for name, value in row.items() if name not in (names or LESS)}
 
 
-def test_source_that_gives_more_is_a_new_version_less_is_none_and_each_ones_own_is_put_together_once(hosted, upstream):
+def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_merge_once(hosted, upstream):
     whole = pending_row("01A", cc=["b@x.example"])
     for row in (less(whole), whole, less(whole)):
         upstream.holds(row)
@@ -308,8 +314,8 @@ def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, ups
     Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"
     assert tasks.hydrate(message.pk) == "nothing to fetch"
-    told = [task(10**9) for task in (tasks.hydrate, tasks.execute_decision, tasks.read_connection, tasks.ask_about)]
-    assert set(told) == {"gone"}, "tasks of rows that are gone end"
+    results = [task(10**9) for task in (tasks.hydrate, tasks.execute_decision, tasks.read_connection, tasks.ask_about)]
+    assert set(results) == {"gone"}, "tasks of rows that are gone end"
 
 
 def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_wake_up_is_made_good(connection):

@@ -177,7 +177,7 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     """At hosted MultiMail, whose reports need not carry a reason; the second was given after two reads."""
     Connection.objects.update(is_our_gateway=False)
     Decision.objects.update(seen_held=2)
-    given = decide(message, second_reviewer).decision
+    decision = decide(message, second_reviewer).decision
 
     def ends():
         return list(Decision.objects.order_by("pk").values_list("state", "explanation"))
@@ -186,15 +186,15 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
         report(client, message, "oversight.approved", decided_by="The desk's key")
         assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", LOST_TO_OURS)]
         shown = shown_status(Message.objects.get())
-        told = ("Approved", "rose", "Left after all, although it was withdrawn")
-        assert (shown.word, shown.tone, shown.detail) == told
+        expected = ("Approved", "rose", "Left after all, although it was withdrawn")
+        assert (shown.word, shown.tone, shown.detail) == expected
     # Where both may have left, it says that MultiMail does not tell.
-    Decision.objects.filter(pk=given.pk).update(state="unknown", attempt=1, may_have_left=True)
+    Decision.objects.filter(pk=decision.pk).update(state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
     assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
-    said = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
-    assert shown_status(Message.objects.get()).detail == said
+    detail = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
+    assert shown_status(Message.objects.get()).detail == detail
 
 
 def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, reviewer, second_reviewer):
@@ -206,8 +206,8 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, revie
     newer = Decision.objects.exclude(pk=undone.pk).get()
     assert (newer.state, newer.explanation) == ("superseded", LOST_TO_OURS)
     # The effect of a decision that had ended is told loudly, and once.
-    told = Entry.objects.get(action="decision.left_after_all")
-    assert "undone" in told.detail.fields["explanation"]
+    entry = Entry.objects.get(action="decision.left_after_all")
+    assert "undone" in entry.detail.fields["explanation"]
     undone.refresh_from_db()
     assert undone.state == "undone"
 

@@ -59,8 +59,8 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     ((method, path, body),) = discord.calls
     assert (method, path) == ("POST", f"{PATH}?wait=true")
     key = signing.key_fingerprint(bytes.fromhex(head.key))
-    for told in (f"seal {head.number}", "5 entries", head.root, key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
-        assert told in body["content"]
+    for expected in (f"seal {head.number}", "5 entries", head.root, key, f"{head.at:%Y-%m-%d %H:%M:%S} UTC"):
+        assert expected in body["content"]
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["content"]) < 400
     # Nothing of any letter or person.
@@ -142,21 +142,21 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
         assert post_heads() == 0, status
         witness.refresh_from_db()
         assert f"Discord answered {status}" in witness.switched_off_because
-        told = lines(Entry.objects.of_action("destination.switched_off").newest_first())[0].details
-        assert (told["before"], told["after"]) == ("on", "off")
+        details = lines(Entry.objects.of_action("destination.switched_off").newest_first())[0].details
+        assert (details["before"], details["after"]) == ("on", "off")
         an_hour_passes()
         assert (post_heads(), len(discord.calls)) == (0, 1), status
 
 
-def test_admin_makes_a_witness_and_the_ledger_tells_before_and_after(signed_in, admin, discord):
+def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(signed_in, admin, discord):
     destination = make_witness(discord, witnesses=False)
     client, path = signed_in(admin), f"/alerts/{destination.pk}/"
     client.post(path, {**FORM, "witnesses": "yes"})
     destination.refresh_from_db()
     assert destination.witnesses
-    told = Entry.objects.of_action("destination.changed").select_related("detail").get().detail.fields
-    assert "keeps heads of the ledger: no" in told["before"]
-    assert "keeps heads of the ledger: yes" in told["after"]
+    details = Entry.objects.of_action("destination.changed").select_related("detail").get().detail.fields
+    assert "keeps heads of the ledger: no" in details["before"]
+    assert "keeps heads of the ledger: yes" in details["after"]
     seal()
     assert post_heads() == 1
     # Another address gets the head anew.
@@ -172,7 +172,7 @@ def test_admin_makes_a_witness_and_the_ledger_tells_before_and_after(signed_in, 
 
 
 @pytest.mark.slow
-def test_witness_may_be_told_of_nothing_else(signed_in, admin, discord):
+def test_witness_gets_no_other_notifications(signed_in, admin, discord):
     client = signed_in(admin)
     bare = {"name": "#proofs", "url": discord.url + PATH, "privacy": "headers"}
     assert client.post("/alerts/add/", bare).status_code == 422
