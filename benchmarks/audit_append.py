@@ -40,12 +40,12 @@ def measure() -> Result:
         recorded: list[float] = []
         bare: list[float] = []
         insert = bare_insert()
-        for taken, act in ((recorded, _record), (bare, insert)):
+        for seconds, act in ((recorded, _record), (bare, insert)):
             timed(act, 100)
-            taken.clear()
+            seconds.clear()
         for _ in range(ROUNDS):
-            for taken, act in random.sample([(recorded, _record), (bare, insert)], 2):
-                taken += timed(act, A_ROUND)
+            for seconds, act in random.sample([(recorded, _record), (bare, insert)], 2):
+                seconds += timed(act, A_ROUND)
     ours, control = statistics.median(recorded), statistics.median(bare)
     return Result(
         question=__doc__ or "",
@@ -66,13 +66,13 @@ def timed(act: Callable[[], None], number: int) -> list[float]:
     """Return how long each of so many acts took, with its transaction."""
     from django.db import transaction
 
-    taken = []
+    seconds = []
     for _ in range(number):
         began = time.perf_counter()
         with transaction.atomic():
             act()
-        taken.append(time.perf_counter() - began)
-    return taken
+        seconds.append(time.perf_counter() - began)
+    return seconds
 
 
 def _record() -> None:

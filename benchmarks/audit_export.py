@@ -145,12 +145,12 @@ def most_of(port: int) -> int:
 
 def _family(port: int) -> list[str]:
     """The web server has a parent, and a child that answers."""
-    said = {one.name: _said(one) for one in Path("/proc").iterdir() if one.name.isdigit()}
-    top = [pid for pid, command in said.items() if f"--port={port}" in command]
-    return [*top, *(pid for pid in said if _parent(pid) in top and pid not in top)]
+    commands = {one.name: _command_line(one) for one in Path("/proc").iterdir() if one.name.isdigit()}
+    top = [pid for pid, command in commands.items() if f"--port={port}" in command]
+    return [*top, *(pid for pid in commands if _parent(pid) in top and pid not in top)]
 
 
-def _said(process: Path) -> str:
+def _command_line(process: Path) -> str:
     try:
         return (process / "cmdline").read_text()
     except OSError:

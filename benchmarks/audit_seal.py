@@ -44,10 +44,10 @@ def measure() -> Result:
             owner.execute(_CHAIN)
         fill(rows())
         _begin_after_these()
-        taken = [_turn(is_chained=number < CHAINED_TURNS) for number in range(TURNS)]
+        rates = [_turn(is_chained=number < CHAINED_TURNS) for number in range(TURNS)]
         sealed = _check_the_seals()
-    rate = {key: statistics.median(turn[key] for turn in taken if key in turn) for key in taken[0]}
-    gains = [{name: turn[name, WRITERS] / turn[name, 1] for name, _ in turn} for turn in taken]
+    rate = {key: statistics.median(turn[key] for turn in rates if key in turn) for key in rates[0]}
+    gains = [{name: turn[name, WRITERS] / turn[name, 1] for name, _ in turn} for turn in rates]
     return Result(
         question=__doc__ or "",
         figures=(
@@ -65,7 +65,7 @@ def measure() -> Result:
         needs=(
             Need(
                 f"{WRITERS} sealed over {WRITERS} unsealed",
-                statistics.median(turn["on", WRITERS] / turn["off", WRITERS] for turn in taken),
+                statistics.median(turn["on", WRITERS] / turn["off", WRITERS] for turn in rates),
                 GOAL,
             ),
             Need(
@@ -84,12 +84,12 @@ def _turn(*, is_chained: bool) -> dict[tuple[str, int], float]:
         ways.append(("chain", _link, _wait_only))
     turns = [(way, writers) for way in ways for writers in (1, WRITERS)]
     return {
-        (name, writers): acts_a_second(act, writers, beside=beside)
-        for (name, act, beside), writers in random.sample(turns, len(turns))
+        (name, writers): acts_a_second(act, writers, companion=companion)
+        for (name, act, companion), writers in random.sample(turns, len(turns))
     }
 
 
-def acts_a_second(act: Callable[[], None], writers: int, *, beside: Callable[[Barrier, Event], None]) -> float:
+def acts_a_second(act: Callable[[], None], writers: int, *, companion: Callable[[Barrier, Event], None]) -> float:
     """Return how many acts these processes commit in a second, together, with one more process beside them."""
     from django.db import connection
 
@@ -97,7 +97,7 @@ def acts_a_second(act: Callable[[], None], writers: int, *, beside: Callable[[Ba
     context = multiprocessing.get_context("fork")
     begin, end, counts = context.Barrier(writers + 2), context.Event(), context.Queue()
     work = [context.Process(target=_write, args=(act, begin, end, counts)) for _ in range(writers)]
-    work.append(context.Process(target=beside, args=(begin, end)))
+    work.append(context.Process(target=companion, args=(begin, end)))
     for process in work:
         process.start()
     begin.wait(timeout=60)

@@ -124,10 +124,10 @@ def unindexed(few_name: str) -> tuple[float, float]:
     many_name = connection.settings_dict["NAME"]
     for name in (few_name, many_name):
         use(name)
-        taken = []
+        durations = []
         for _ in range(3):
             began = time.perf_counter()
             list(Entry.objects.filter(detail__fields__icontains='order 1200"').order_by("-id")[:100])
-            taken.append(time.perf_counter() - began)
-        found.append(statistics.median(taken))
+            durations.append(time.perf_counter() - began)
+        found.append(statistics.median(durations))
     return found[0], found[1]

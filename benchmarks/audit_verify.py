@@ -43,8 +43,8 @@ def measure() -> Result:
         bare_command = [sys.executable, "-I", "-c", _HASH, *(str(folder / name) for name in FILES)]
         verify_command = [sys.executable, "-I", "-S", verifier.__file__, str(folder)]
         seconds(bare_command)
-        taken = [(seconds(bare_command), seconds(verify_command)) for _ in range(RUNS)]
-    bare, verified = (statistics.median(times) for times in zip(*taken, strict=True))
+        durations = [(seconds(bare_command), seconds(verify_command)) for _ in range(RUNS)]
+    bare, verified = (statistics.median(times) for times in zip(*durations, strict=True))
     # The largest of all processes that were waited for, helpers included.
     memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     return Result(
@@ -74,47 +74,50 @@ def write_bundle(folder: Path, number: int) -> None:
     key, edge, leaves = Ed25519PrivateKey.generate(), verifier.Edge(), []
     seals: list[dict[str, Any]] = []
     with (folder / FILES[0]).open("wb") as entries, (folder / FILES[1]).open("wb") as details:
-        for place in range(1, number + 1):
-            line, listed = _lines(place)
+        for entry_number in range(1, number + 1):
+            line, listed = _lines(entry_number)
             leaves.append(verifier.leaf_of(line))
             entries.write(line + b"\n")
             details.write(listed.replace(b"LEAF", leaves[-1].hex().encode()) + b"\n")
-            if place % UNDER_A_SEAL == 0 or place == number:
+            if entry_number % UNDER_A_SEAL == 0 or entry_number == number:
                 edge, leaves = edge.grown(leaves), []
                 seals.append(_seal(edge, seals[-1] if seals else None, key))
     (folder / FILES[2]).write_bytes(b"".join(verifier.canonical(seal) + b"\n" for seal in seals))
     public = key.public_key().public_bytes_raw().hex()
     keys = [{"key": public, "fingerprint": verifier.fingerprint_of(public), "first_seal": 1}]
     (folder / "keys.json").write_text(json.dumps({"keys": keys}))
-    said = {"v": 1, "entries": number, "seals": len(seals), "size": number, "root": edge.root(), "unsealed": 0}
-    (folder / "manifest.json").write_text(json.dumps(said))
+    manifest = {"v": 1, "entries": number, "seals": len(seals), "size": number, "root": edge.root(), "unsealed": 0}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
-def _lines(place: int) -> tuple[bytes, bytes]:
+def _lines(entry_number: int) -> tuple[bytes, bytes]:
     salt = os.urandom(16)
-    fields = {"actor": f"Person {place % 40}", "recipients": f"person{place % 5000}@customer{place % 700}.example"}
-    fields["subject"] = f"Your refund for order {place // 6}"
+    fields = {
+        "actor": f"Person {entry_number % 40}",
+        "recipients": f"person{entry_number % 5000}@customer{entry_number % 700}.example",
+    }
+    fields["subject"] = f"Your refund for order {entry_number // 6}"
     hashes = {name: hashlib.sha256(salt + f"\0{name}\0{text}".encode()).hexdigest() for name, text in fields.items()}
     entry = {
-        "id": place,
-        "xid": str(700 + place),
-        "at": f"2026-11-21T02:04:33.{place % 1_000_000:06d}+00:00",
+        "id": entry_number,
+        "xid": str(700 + entry_number),
+        "at": f"2026-11-21T02:04:33.{entry_number % 1_000_000:06d}+00:00",
         "actor_kind": "person",
-        "actor_id": str(place % 40),
+        "actor_id": str(entry_number % 40),
         "surface": "web",
         "action": "message.served",
-        "connection": 1 + place % 3,
-        "message": str(uuid.UUID(int=place // 6)),
-        "fingerprint": hashlib.sha256(b"%d" % place).hexdigest(),
+        "connection": 1 + entry_number % 3,
+        "message": str(uuid.UUID(int=entry_number // 6)),
+        "fingerprint": hashlib.sha256(b"%d" % entry_number).hexdigest(),
         "trace": "",
         "detail_hashes": hashes,
     }
-    listed = {"id": place, "leaf": "LEAF", "salt": salt.hex(), "fields": fields}
+    listed = {"id": entry_number, "leaf": "LEAF", "salt": salt.hex(), "fields": fields}
     return verifier.canonical(entry), verifier.canonical(listed)
 
 
 def _seal(edge: verifier.Edge, before: dict[str, Any] | None, key: Ed25519PrivateKey) -> dict[str, Any]:
-    said = {
+    signed = {
         "v": 1,
         "number": before["number"] + 1 if before else 1,
         "kind": "seal",
@@ -130,4 +133,4 @@ def _seal(edge: verifier.Edge, before: dict[str, Any] | None, key: Ed25519Privat
         "next_key": "",
         "note": "",
     }
-    return {**said, "signature": key.sign(b"countersign seal v1\n" + verifier.canonical(said)).hex()}
+    return {**signed, "signature": key.sign(b"countersign seal v1\n" + verifier.canonical(signed)).hex()}

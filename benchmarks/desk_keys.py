@@ -46,18 +46,18 @@ def measure() -> Result:
     with own_database():
         prepare()
         client, connection, mailboxes = make_desk()
-        taken = {}
+        durations = {}
         with web_process("dashboard") as port:
             for first, last in ((1, FEW), (FEW + 1, MANY)):
                 fill(connection, mailboxes, first=first, last=last)
-                write_letters()
-                taken[last] = presses(f"http://127.0.0.1:{port}", session_of(client))
-    slow = {number: percentile(times) for number, times in taken.items()}
+                write_contents()
+                durations[last] = presses(f"http://127.0.0.1:{port}", session_of(client))
+    slow = {number: percentile(times) for number, times in durations.items()}
     return Result(
         question=__doc__ or "",
         figures=(
-            Figure(f"median, {FEW} waiting", statistics.median(taken[FEW]), "ms"),
-            Figure(f"median, {MANY:,} waiting", statistics.median(taken[MANY]), "ms"),
+            Figure(f"median, {FEW} waiting", statistics.median(durations[FEW]), "ms"),
+            Figure(f"median, {MANY:,} waiting", statistics.median(durations[MANY]), "ms"),
             Figure(f"95th percentile, {MANY:,} waiting", slow[MANY], "ms"),
         ),
         control=Figure(f"95th percentile, {FEW} waiting", slow[FEW], "ms"),
@@ -72,20 +72,20 @@ def measure() -> Result:
     )
 
 
-def write_letters() -> None:
+def write_contents() -> None:
     """Give each message a letter of ordinary length, and let PostgreSQL know what there is."""
     from django.db import connection as database
 
     from common.fingerprint import FIELDS, Content
 
     paragraph = "We looked into it, and the money is on its way to the account that you named. "
-    letter = Content(
+    message_content = Content(
         sender="support@yourteam.example",
         sender_name="Your Team Support",
         markdown="\n\n".join(["Hello,", *([paragraph * 4] * 5), "Kind regards"]),
         coverage=FIELDS,
     )
-    content = {name: value for name, value in asdict(letter).items() if name != "coverage"}
+    content = {name: value for name, value in asdict(message_content).items() if name != "coverage"}
     with database.cursor() as cursor:
         cursor.execute(LETTER, {"content": json.dumps(content), "coverage": json.dumps(list(FIELDS))})
         cursor.execute(LATER)
@@ -116,9 +116,9 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
         page.goto(f"{desk}/queue/")
         page.keyboard.press("j")
         page.keyboard.press("Enter")
-        taken = [press(page, number) for number in range(1, PRESSES + 1)]
+        durations = [press(page, number) for number in range(1, PRESSES + 1)]
         browser.close()
-    return taken
+    return durations
 
 
 def press(page: Any, number: int) -> float:
@@ -129,12 +129,12 @@ def press(page: Any, number: int) -> float:
     page.keyboard.press("a")
     page.wait_for_selector(f"#message:not([data-message='{before}']) #decided")
     page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
-    taken = page.evaluate("window.taken")
-    if len(taken) != number:
+    recorded = page.evaluate("window.taken")
+    if len(recorded) != number:
         raise RuntimeError(f"press {number} did not paint the next message at once")
-    return float(taken[-1])
+    return float(recorded[-1])
 
 
-def percentile(taken: list[float]) -> float:
+def percentile(durations: list[float]) -> float:
     """Return what 95 of 100 presses did not take longer than."""
-    return statistics.quantiles(taken, n=20)[-1]
+    return statistics.quantiles(durations, n=20)[-1]

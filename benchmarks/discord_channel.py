@@ -88,8 +88,8 @@ def channel() -> Iterator[Channel]:
                 key = self.path.partition("/messages/")[2].partition("?")[0] or str(10**17 + len(served.answered))
                 if not wait:
                     served.posts[key] = body
-            said = {"retry_after": wait, "global": False} if wait else {"id": key, "channel_id": "1"}
-            raw = json.dumps(said).encode()
+            reply = {"retry_after": wait, "global": False} if wait else {"id": key, "channel_id": "1"}
+            raw = json.dumps(reply).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(raw))}.items():
                 self.send_header(name, value)

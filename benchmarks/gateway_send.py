@@ -60,7 +60,7 @@ def make_sender() -> tuple[str, str]:
     return mailbox.pk, text
 
 
-def letter() -> bytes:
+def message_body() -> bytes:
     """Return the body of a send, different each time."""
     body = {
         "to": ["dana@northwind.example"],
@@ -73,7 +73,7 @@ def letter() -> bytes:
 
 def post(mailbox: str, key: str) -> bytes:
     """Return one whole request."""
-    body = letter()
+    body = message_body()
     head = (
         f"POST /v1/mailboxes/{mailbox}/send HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -103,7 +103,7 @@ def statements(mailbox: str, key: str) -> list[str]:
             with CaptureQueriesContext(connection) as captured:
                 headers = {"Authorization": f"Bearer {key}"}
                 path = f"/v1/mailboxes/{mailbox}/send"
-                answer = Client().post(path, letter(), content_type="application/json", headers=headers)
+                answer = Client().post(path, message_body(), content_type="application/json", headers=headers)
                 assert answer.status_code == 202, answer.content
     return [str(query["sql"]) for query in captured.captured_queries]
 

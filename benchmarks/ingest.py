@@ -228,15 +228,15 @@ def as_script(one: list[str], other: list[str]) -> str:
 
     script = "".join(f"{_ONE_OFF.sub(vary, statement)};\n" for statement in one)
     draws = [f"\\set {name} random(1{'0' * (int(name[1:3]) - 1)}, {'9' * int(name[1:3])})\n" for name in names.values()]
-    return "".join(draws) + _take_place(script)
+    return "".join(draws) + _claim_position(script)
 
 
-def _take_place(script: str) -> str:
+def _claim_position(script: str) -> str:
     """Let each run take a place of its own in the ledger, and use it."""
-    before, place, after = _PLACE.split(script)[0], _PLACE.search(script), _PLACE.split(script)[-1]
-    assert place is not None, script
+    before, position, after = _PLACE.split(script)[0], _PLACE.search(script), _PLACE.split(script)[-1]
+    assert position is not None, script
     inserted = re.search(r'INSERT INTO "audit_entry" .*?VALUES \((\d+), \'(\d+)\'', after, re.DOTALL)
     assert inserted is not None, script
     number, xid = inserted[1], inserted[2]
     after = re.sub(rf"\b{number}\b", ":number", after).replace(f"'{xid}'", "':xid'")
-    return before + place[0][:-1] + " \\gset" + after
+    return before + position[0][:-1] + " \\gset" + after

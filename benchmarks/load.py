@@ -33,14 +33,14 @@ def requests_a_second(port: int, *, clients: int, seconds: float, request: Reque
 
 def seconds_of(port: int, request: bytes, *, times: int, expect: bytes) -> list[float]:
     """Return how long each of `times` same requests took, over one connection."""
-    taken = []
+    durations = []
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         for _ in range(times):
             began = time.perf_counter()
             connection.sendall(request)
             check(read_answer(connection), expect)
-            taken.append(time.perf_counter() - began)
-    return taken
+            durations.append(time.perf_counter() - began)
+    return durations
 
 
 def read_answer(connection: socket.socket) -> bytes:

@@ -108,11 +108,11 @@ def read(connection: Any) -> tuple[float, int, int]:
     with transaction.atomic():
         before, own_before = writes()
         began = time.monotonic()
-        said = read_everything(connection_id=connection.pk, now=clock())
+        result = read_everything(connection_id=connection.pk, now=clock())
         seconds = time.monotonic() - began
         after, own = writes()
-    if said != f"{HELD} held":
-        raise RuntimeError(f"the list was not read: {said}")
+    if result != f"{HELD} held":
+        raise RuntimeError(f"the list was not read: {result}")
     return seconds, after - before, own - own_before
 
 

@@ -24,22 +24,22 @@ def measure() -> Result:
 
         _, connection, mailboxes = make_desk()
         fill(connection, mailboxes, number=MESSAGES, people=PEOPLE, domains=DOMAINS)
-        actor, place, version = set_up(connection)
+        actor, scope, version = set_up(connection)
         add_entries(version, first=1, last=ENTRIES)
         changes = changes_to_try()
         times: dict[str, list[float]] = {name: [] for name in changes}
         for _ in range(ROUNDS):
             for name, change in changes.items():
-                times[name].append(timed(lambda change=change: rehearsed(actor, place, change)))
+                times[name].append(timed(lambda change=change: rehearsed(actor, scope, change)))
         name = max(times, key=lambda name: statistics.median(times[name]))
         plain: list[Any] = []
-        control = timed(lambda: plain.append(in_plain_python(place, changes[name])))
-        if plain[0] != (told := rehearsed(actor, place, changes[name])):
-            raise RuntimeError(f"plain Python says {plain[0]}, the rehearsal {told}")
+        control = timed(lambda: plain.append(in_plain_python(scope, changes[name])))
+        if plain[0] != (result := rehearsed(actor, scope, changes[name])):
+            raise RuntimeError(f"plain Python says {plain[0]}, the rehearsal {result}")
     worst = statistics.median(times[name])
     return Result(
         question=__doc__ or "",
-        figures=tuple(Figure(f"{one}", statistics.median(taken) * 1000, "ms") for one, taken in times.items()),
+        figures=tuple(Figure(f"{one}", statistics.median(durations) * 1000, "ms") for one, durations in times.items()),
         control=Figure(f"plain Python: {name}", control * 1000, "ms"),
         ratio=control / worst,
         goal=GOAL,
@@ -71,17 +71,17 @@ def changes_to_try() -> dict[str, Any]:
     }
 
 
-def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
+def rehearsed(actor: Any, scope: Any, change: Any) -> tuple[int, int, int]:
     """Return what a rehearsal tells: how many it looked at, how many more are refused, how many fewer."""
     from django.utils import timezone
 
     from policy.allowlists.rehearsal import rehearse
 
-    told = rehearse(scope=place, change=change, actor=actor, now=timezone.now())
-    return told.looked_at, told.more, told.fewer
+    result = rehearse(scope=scope, change=change, actor=actor, now=timezone.now())
+    return result.looked_at, result.more, result.fewer
 
 
-def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
+def in_plain_python(scope: Any, change: Any) -> tuple[int, int, int]:
     """Do the same as anybody would write it: read every message, and judge it before and after."""
     from django.utils import timezone
 
@@ -90,9 +90,9 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
     from policy.allowlists.judgement import judge
 
     now = timezone.now()
-    before, after = lists_of(place, change, now)
+    before, after = lists_of(scope, change, now)
     counts = [0, 0, 0]
-    for message in Message.objects.filter(connection=place.connection).select_related("revision").iterator():
+    for message in Message.objects.filter(connection=scope.connection).select_related("revision").iterator():
         recipients = written_to_in(message.revision) if message.revision else ()
         was, becomes = (bool(judge(recipients, lists, None, now).refused) for lists in (before, after))
         counts[0] += 1
@@ -101,7 +101,7 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-def lists_of(place: Any, change: Any, now: datetime) -> tuple[list[Any], list[Any]]:
+def lists_of(scope: Any, change: Any, now: datetime) -> tuple[list[Any], list[Any]]:
     """Return the one list as it is, and as it would be."""
     from policy.allowlists.judgement import ApplicableList, Entry
     from policy.models import AllowEntry

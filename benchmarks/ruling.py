@@ -69,10 +69,10 @@ def rulings(actor: Any) -> list[float]:
     from mirror.models import Message
 
     messages = list(Message.objects.with_content().select_related("connection").order_by("pk"))
-    now, taken = timezone.now(), []
+    now, durations = timezone.now(), []
     for number, message in enumerate(random.choices(messages, k=A_ROUND + 10)):
         began = time.perf_counter()
         ruling_for(message, actor=actor, now=now)
         if number >= 10:
-            taken.append(time.perf_counter() - began)
-    return taken
+            durations.append(time.perf_counter() - began)
+    return durations

@@ -89,10 +89,10 @@ def pgbench(script: str, *, seconds: int, protocol: str) -> float:
     file.write_text(script)
     command = [str(postgres_programs() / "pgbench"), "-n", "-M", protocol, "-c", str(CLIENTS), "-j", "2"]
     command += ["-T", str(seconds), "-f", str(file), "-d", os.environ["DATABASE_URL"]]
-    said = subprocess.run(command, capture_output=True, text=True, check=False)
-    if said.returncode or "failed transactions: 0 " not in said.stdout:
-        raise RuntimeError(f"pgbench failed: {said.stderr or said.stdout}")
-    return float(next(line for line in said.stdout.splitlines() if line.startswith("tps")).split()[2])
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode or "failed transactions: 0 " not in process.stdout:
+        raise RuntimeError(f"pgbench failed: {process.stderr or process.stdout}")
+    return float(next(line for line in process.stdout.splitlines() if line.startswith("tps")).split()[2])
 
 
 def free_port() -> int:

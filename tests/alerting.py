@@ -92,9 +92,9 @@ class Discord:
         if self.slow.get(webhook):
             time.sleep(self.slow[webhook])
         with self._lock:
-            status, headers, said = self._answer(webhook, message, body)
+            status, headers, reply = self._answer(webhook, message, body)
             self.calls.append(Call(method, path, webhook, status, body))
-        return webhook, status, headers, said
+        return webhook, status, headers, reply
 
     def _answer(self, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if self.next[webhook]:
@@ -139,12 +139,12 @@ def discord() -> Iterator[Discord]:
     class Answers(Handler):
         def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            webhook, status, headers, said = standin.answer(self.command, self.path, body)
+            webhook, status, headers, reply = standin.answer(self.command, self.path, body)
             if standin.lost[webhook] and status == 200:
                 standin.lost[webhook] -= 1
                 self.close_connection = True
                 return
-            raw = json.dumps(said).encode()
+            raw = json.dumps(reply).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(raw))}.items():
                 self.send_header(name, value)

@@ -72,8 +72,10 @@ def discord(app: str) -> Iterator[Discord]:
     class Answers(Handler):
         def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, headers, said = standin.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
-            raw = json.dumps(said).encode()
+            status, headers, reply = standin.answer(
+                self.command, self.path, body, self.headers.get("Authorization", "")
+            )
+            raw = json.dumps(reply).encode()
             self.send_response(status)
             for name, value in {"Content-Type": "application/json", "Content-Length": str(len(raw)), **headers}.items():
                 self.send_header(name, value)

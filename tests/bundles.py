@@ -37,16 +37,16 @@ def path_of(first: int, leaves: list[bytes], *, known: bool = True) -> list[byte
     return [*path_of(first - half, leaves[half:], known=False), root_of(leaves[:half])]
 
 
-def nodes_beside(wanted: set[int], leaves: list[bytes], start: int = 0) -> list[tuple[int, int, str]]:
+def proof_nodes(wanted: set[int], leaves: list[bytes], start: int = 0) -> list[tuple[int, int, str]]:
     """The nodes of a proof, each as level, index and hash."""
     end = start + len(leaves)
     level = (len(leaves) - 1).bit_length()
-    if not any(start <= place < end for place in wanted):
+    if not any(start <= position < end for position in wanted):
         return [(level, start >> level, root_of(leaves).hex())]
     if len(leaves) == 1:
         return []
     half = 1 << (level - 1)
-    return nodes_beside(wanted, leaves[:half], start) + nodes_beside(wanted, leaves[half:], start + half)
+    return proof_nodes(wanted, leaves[:half], start) + proof_nodes(wanted, leaves[half:], start + half)
 
 
 def raw(key: Ed25519PrivateKey) -> str:
@@ -56,7 +56,7 @@ def raw(key: Ed25519PrivateKey) -> str:
 def fingerprint(key: str) -> str:
     number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
     signs = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    digits = "".join(signs[int(f"{number:060b}"[place : place + 5], 2)] for place in range(0, 60, 5))
+    digits = "".join(signs[int(f"{number:060b}"[position : position + 5], 2)] for position in range(0, 60, 5))
     return f"{digits[:4]}-{digits[4:8]}-{digits[8:]}"
 
 
@@ -178,13 +178,13 @@ class Book:
 
 def sign(seal: dict[str, Any], key: Ed25519PrivateKey, **says: Any) -> dict[str, Any]:
     """Sign what a seal says, with a key that it then names."""
-    said = {name: value for name, value in {**seal, "key": raw(key), **says}.items() if name != "signature"}
-    return {**said, "signature": key.sign(b"countersign seal v1\n" + canonical(said)).hex()}
+    signed = {name: value for name, value in {**seal, "key": raw(key), **says}.items() if name != "signature"}
+    return {**signed, "signature": key.sign(b"countersign seal v1\n" + canonical(signed)).hex()}
 
 
 def head_hash(seal: dict[str, Any]) -> str:
-    said = {name: value for name, value in seal.items() if name != "signature"}
-    signed = b"countersign seal v1\n" + canonical(said)
+    signed_fields = {name: value for name, value in seal.items() if name != "signature"}
+    signed = b"countersign seal v1\n" + canonical(signed_fields)
     return hashlib.sha256(signed + bytes.fromhex(seal["signature"])).hexdigest()
 
 

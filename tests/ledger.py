@@ -94,14 +94,14 @@ def check_chain() -> list[Seal]:
     previous, size, epoch, key = "", 0, 1, None
     seals = list(Seal.objects.order_by("number"))
     for number, seal in enumerate(seals, start=1):
-        said = {
+        signed_fields = {
             **{name: getattr(seal, name) for name in ("number", "kind", "epoch", "size", "root", "previous")},
             **{name: getattr(seal, name) for name in ("after_id", "cluster", "key", "next_key", "note")},
             "v": 1,
             "horizon": str(seal.horizon),
             "at": seal.at.astimezone(UTC).isoformat(timespec="microseconds"),
         }
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = json.dumps(signed_fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         signed = b"countersign seal v1\n" + text.encode()
         Ed25519PublicKey.from_public_bytes(bytes.fromhex(seal.key)).verify(bytes.fromhex(seal.signature), signed)
         assert (seal.number, seal.previous) == (number, previous)

@@ -10,10 +10,10 @@ T = TypeVar("T")
 LEAST = 0.001
 
 
-def seconds(work: Callable[[T], object], given: T) -> float:
+def seconds(work: Callable[[T], object], value: T) -> float:
     """Return the processor time of one call."""
     began = time.process_time()
-    work(given)
+    work(value)
     return time.process_time() - began
 
 

@@ -19,9 +19,9 @@ _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.
 def compact(html: str) -> str:
     """Return the page with white space only where a browser shows it."""
     pieces, end = [], 0
-    for kept in _KEPT.finditer(html):
-        pieces += [_compacted(html[end : kept.end(1)]), kept[2]]
-        end = kept.end()
+    for match in _KEPT.finditer(html):
+        pieces += [_compacted(html[end : match.end(1)]), match[2]]
+        end = match.end()
     return "".join([*pieces, _compacted(html[end:])])
 
 

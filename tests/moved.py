@@ -9,11 +9,11 @@ from django.db import connection
 @contextlib.contextmanager
 def moved_to(target: Mapping[str, str]) -> Iterator[None]:
     """`target` has `host`, `user` and `dbname`."""
-    kept = dict(connection.settings_dict)
+    settings_before = dict(connection.settings_dict)
     connection.close()
     connection.settings_dict.update(HOST=target["host"], USER=target["user"], NAME=target["dbname"])
     try:
         yield
     finally:
         connection.close()
-        connection.settings_dict.update(kept)
+        connection.settings_dict.update(settings_before)

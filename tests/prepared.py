@@ -54,10 +54,10 @@ def _digest() -> str:
     """Stands for every migration, of ours and of the packages, and for what runs them."""
     files = sorted(ROOT.glob("*/migrations/*.py"))
     made_by = [ROOT / "requirements.txt", ROOT / "dashboard/management/commands/prepare.py", Path(__file__)]
-    told = hashlib.sha256(servers_folder().name.encode())
+    digest = hashlib.sha256(servers_folder().name.encode())
     for path in (*files, *made_by, *sorted((ROOT / "launcher").glob("postgres.py"))):
-        told.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return told.hexdigest()[:16]
+        digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _environment() -> dict[str, str]:

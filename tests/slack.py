@@ -97,8 +97,8 @@ def slack() -> Iterator[Slack]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             call = Call(self.path, body, self.headers.get("Authorization", "").removeprefix("Bearer "))
             standin.calls.append(call)
-            status, headers, said = standin.answer(call)
-            raw = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            status, headers, reply = standin.answer(call)
+            raw = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
             self.send_response(status)
             for name, value in {**headers, "Content-Length": str(len(raw))}.items():
                 self.send_header(name, value)

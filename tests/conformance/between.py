@@ -45,8 +45,10 @@ def between(gateway_url: str) -> Iterator[Between]:
             if fault == LOST:
                 self.close_connection = True
                 return None
-            kept = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
-            return self._answer(answer.status_code, answer.content, kept)
+            passed_on = {
+                name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers
+            }
+            return self._answer(answer.status_code, answer.content, passed_on)
 
         def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)

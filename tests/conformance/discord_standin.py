@@ -60,7 +60,7 @@ class Interaction:
         """The first answer."""
         return next(iter(self.discord.calls_to("POST", f"/interactions/{self.id}/{self.token}/callback")), None)
 
-    def said(self) -> dict[str, Any] | None:
+    def final_message(self) -> dict[str, Any] | None:
         """The message that the user reads in the end."""
         edits = self.discord.calls_to("PATCH", f"/webhooks/{BOT}/{self.token}/messages/@original")
         return edits[-1].body if edits else None
@@ -131,8 +131,8 @@ class Discord:
 
     def answers_to(self, message_id: str) -> list[dict[str, Any]]:
         """What the bot wrote as replies to a message."""
-        said = [call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")]
-        return [body for body in said if str((body.get("message_reference") or {}).get("message_id")) == message_id]
+        posted = [call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")]
+        return [body for body in posted if str((body.get("message_reference") or {}).get("message_id")) == message_id]
 
     def next_id(self) -> str:
         """A new snowflake."""
@@ -214,19 +214,19 @@ class _Socket:
         async for frame in self._socket:
             if frame.type != WSMsgType.TEXT:
                 continue
-            said = json.loads(frame.data)
-            if said["op"] == HEARTBEAT:
+            payload = json.loads(frame.data)
+            if payload["op"] == HEARTBEAT:
                 await self._send({"op": ACK})
-            elif said["op"] == IDENTIFY:
-                await self._identified(said["d"])
+            elif payload["op"] == IDENTIFY:
+                await self._identified(payload["d"])
 
     async def dispatch(self, event: str, data: dict[str, Any]) -> None:
         """Send one event."""
         self._sequence += 1
         await self._send({"op": DISPATCH, "t": event, "s": self._sequence, "d": data})
 
-    async def _identified(self, said: dict[str, Any]) -> None:
-        if said["token"] != TOKEN:
+    async def _identified(self, fields: dict[str, Any]) -> None:
+        if fields["token"] != TOKEN:
             await self._socket.close(code=4004, message=b"Authentication failed.")
             return
         me = user(BOT, "mailbot", bot=True, email=None, mfa_enabled=False, verified=True, flags=0)
@@ -242,7 +242,7 @@ class _Socket:
         await self.dispatch("READY", ready)
         await self.dispatch("GUILD_CREATE", _guild())
         self._discord._socket = self
-        self._discord.intents = said["intents"]
+        self._discord.intents = fields["intents"]
 
     async def _send(self, payload: dict[str, Any]) -> None:
         text = json.dumps(payload)

@@ -114,14 +114,14 @@ def inngest() -> Iterator[Inngest]:
 
     class Answers(Handler):
         def do_POST(self) -> None:  # noqa: N802
-            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path.startswith("/fn/register"):
-                standin.functions = said["functions"]
+                standin.functions = posted["functions"]
                 return self._answer({"ok": True, "modified": True})
             assert self.path.startswith("/e/"), self.path
             if standin.keys and self.path.removeprefix("/e/") not in standin.keys:
                 return self._answer({"error": "Event key not found", "status": 401}, 401)
-            events = said if isinstance(said, list) else [said]
+            events = posted if isinstance(posted, list) else [posted]
             if not all(isinstance(event.get("name"), str) and isinstance(event.get("data"), dict) for event in events):
                 return self._answer({"error": "An event needs a name and data", "status": 400}, 400)
             standin.take(events)

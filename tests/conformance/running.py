@@ -106,13 +106,13 @@ class Gateway:
 
     def mails(self, subject: str) -> list[EmailMessage]:
         """What reached the mail server with this subject."""
-        return [mail for mail, _ in self._taken() if mail["Subject"] == subject]
+        return [mail for mail, _ in self._received() if mail["Subject"] == subject]
 
     def recipients(self, subject: str) -> set[str]:
         """Whom mails with this subject were handed over for, blind copies included."""
-        return {address for mail, to in self._taken() if mail["Subject"] == subject for address in to}
+        return {address for mail, to in self._received() if mail["Subject"] == subject for address in to}
 
-    def _taken(self) -> list[tuple[EmailMessage, list[str]]]:
+    def _received(self) -> list[tuple[EmailMessage, list[str]]]:
         return [(message_from_bytes(one.content, policy=modern), one.rcpt_tos) for one in self.mail.taken]  # type: ignore[misc]
 
     def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> str:
@@ -125,10 +125,10 @@ class Gateway:
 
     def make_account(self, mode: str) -> dict[str, str]:
         """Make an account with `gateway_account`, and return its ids and the texts of its keys."""
-        told = io.StringIO()
+        context = io.StringIO()
         account = {"name": f"Tenant {next(_numbers)}", "mode": mode, "oversight_email": "eve@overseer.example"}
-        call_command("gateway_account", **account, stdout=told)
-        lines = [line for text in told.getvalue().splitlines() if (line := _LINE.match(text))]
+        call_command("gateway_account", **account, stdout=context)
+        lines = [line for text in context.getvalue().splitlines() if (line := _LINE.match(text))]
         known = {line["what"]: line["value"] for line in lines}
         [mailbox] = [line for line in lines if line["what"] == "mailbox"]
         return known | {"address": mailbox["rest"]}
@@ -136,16 +136,16 @@ class Gateway:
 
 def assert_json_object(answer: Answer) -> dict[str, Any]:
     """docs/multimail.md, Errors and limits: an object with the JSON type; never 204, empty, HTML, nor a redirect."""
-    told = f"{answer.asked}: {answer.status_code}"
-    assert answer.status_code != 204, told
-    assert not 300 <= answer.status_code < 400, told
-    assert answer.headers.get("Content-Type", "").startswith("application/json"), told
+    context = f"{answer.asked}: {answer.status_code}"
+    assert answer.status_code != 204, context
+    assert not 300 <= answer.status_code < 400, context
+    assert answer.headers.get("Content-Type", "").startswith("application/json"), context
     if answer.asked.startswith("HEAD"):
         return {}
     body = answer.json()
-    assert isinstance(body, dict), told
-    assert body, told
+    assert isinstance(body, dict), context
+    assert body, context
     if answer.status_code >= 400:
-        assert isinstance(body.get("error"), str), f"{told} {body}"
-        assert body["error"].strip(), told
+        assert isinstance(body.get("error"), str), f"{context} {body}"
+        assert body["error"].strip(), context
     return body

@@ -69,10 +69,10 @@ def ida(desk):
     return make_person("ida@yourteam.example", "Ida Lindqvist", "admin").actor(surface="web")
 
 
-def change(ida, place, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
+def change(ida, scope, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
     put = tuple(WantedEntry(one, **wanted) for one in patterns)
     made = Change(mode=mode, put=put, remove=tuple(remove))
-    return apply_change(scope=place, kind=kind, change=made, version=version, actor=ida)
+    return apply_change(scope=scope, kind=kind, change=made, version=version, actor=ida)
 
 
 def push(*, at_once=True, kind="restriction", **options):
@@ -84,8 +84,8 @@ def push(*, at_once=True, kind="restriction", **options):
 
 
 def at_gate(tenant, kind="restriction"):
-    told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind=kind)
-    return told["mode"], sorted(one["pattern"] for one in told["entries"]), told["version"]
+    listed = tenant.get(f"{tenant.base}/allowlist", key="admin", kind=kind)
+    return listed["mode"], sorted(one["pattern"] for one in listed["entries"]), listed["version"]
 
 
 def gate_row():
@@ -123,8 +123,8 @@ def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, t
     change(ida, ListScope(connection=desk.pk), "a.example", mode="enforce", note="kept")
     change(ida, ListScope(), "b.example", version=1, expires_at=timezone.now() - timedelta(seconds=1))
     push()
-    told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
-    assert [(one["pattern"], one["expires_at"], one["note"]) for one in told] == [("a.example", None, "kept")]
+    entries = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
+    assert [(one["pattern"], one["expires_at"], one["note"]) for one in entries] == [("a.example", None, "kept")]
 
 
 def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(desk, ida, tenant):
@@ -250,9 +250,9 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
             assert awake.wait(120)
         wire.pass_on(exchange)
 
-    said = []
+    results = []
     with proxy.fault(sleep, kind=OTHER, times=2):
-        sleeper = threading.Thread(target=lambda: said.append(_push_in_a_thread()))
+        sleeper = threading.Thread(target=lambda: results.append(_push_in_a_thread()))
         GateList.objects.ensure()
         sleeper.start()
         assert asleep.wait(120)
@@ -261,7 +261,7 @@ def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, 
     assert push() == "pushed"
     awake.set()
     sleeper.join(120)
-    assert said == ["not due"]
+    assert results == ["not due"]
     assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 1)
     assert is_there()
     assert pushes().count() == 1
@@ -327,7 +327,7 @@ def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant,
 
 
 @pytest.mark.slow
-def test_multimail_without_lists_is_told_in_words_and_asked_seldom(desk, ida, proxy):
+def test_multimail_without_lists_is_explained_and_asked_seldom(desk, ida, proxy):
     change(ida, ListScope(), "northwind.example", mode="enforce")
     with proxy.fault(wire.answering(404), kind=OTHER):
         assert push() == "not now"
@@ -344,9 +344,9 @@ def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant):
     change(ida, ListScope(), "northwind.example", mode="enforce")
     assert push() == "waits for a code"
     assert gate_row().last_error.startswith(gates.WAITS_FOR_CODE)
-    told = io.StringIO()
-    call_command("gateway_codes", stdout=told)
-    [code] = [line.split()[0] for line in told.getvalue().splitlines() if tenant.address in line]
+    output = io.StringIO()
+    call_command("gateway_codes", stdout=output)
+    [code] = [line.split()[0] for line in output.getvalue().splitlines() if tenant.address in line]
     assert push(approval_code="wrong") == "not now"
     assert push(approval_code=code) == "pushed"
     assert at_gate(tenant)[:2] == ("enforce", ["northwind.example"])

@@ -145,8 +145,8 @@ def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
 
 @pytest.mark.proves("contract 8")
 def test_account_tells_a_key_that_does_not_read_its_scopes_alone(tenant):
-    told = ok(tenant.call("GET", "/v1/account", key="oversight"))
-    assert (set(told), told["scopes"]) == ({"id", "scopes", "mailboxes"}, ["oversight"])
+    account = ok(tenant.call("GET", "/v1/account", key="oversight"))
+    assert (set(account), account["scopes"]) == ({"id", "scopes", "mailboxes"}, ["oversight"])
 
 
 @pytest.mark.proves("contract 10")

@@ -27,8 +27,8 @@ def test_zapier_app_works_by_its_own_paths(tenant):
     whole = ok(call("GET", received["id"]))
     assert ("Where is my order?" in whole["body"], ok(call("GET", "inbox"))["emails"][0]["status"]) == (True, "read")
     assert ok(call("GET", f"thread/{received['thread_id']}"))["message_count"] == 1
-    letter = {"mailbox": tenant.address, "to": "dana@northwind.example", "subject": unique("Zap"), "body": "Hello"}
-    sent = ok(call("POST", "send", letter), 202)
+    message = {"mailbox": tenant.address, "to": "dana@northwind.example", "subject": unique("Zap"), "body": "Hello"}
+    sent = ok(call("POST", "send", message), 202)
     reply = ok(call("POST", f"{received['id']}/reply", {"mailbox": tenant.address, "body": "Soon"}), 202)
     assert [(one["status"], bool(one["message"])) for one in (sent, reply)] == [("queued", True)] * 2
     assert ok(call("POST", f"{received['id']}/tag", {"tags": ["seen"]}))["tags"] == ["seen"]
@@ -48,21 +48,21 @@ def test_zapier_app_works_by_its_own_paths(tenant):
 @pytest.mark.parametrize("prefix", [pytest.param("", marks=pytest.mark.slow), "/v1"])
 def test_discord_page_requests_work(tenant, prefix):
     received = tenant.receive()
-    told = {"discord_user": "ana#1", "discord_channel": "outreach"}
+    metadata = {"discord_user": "ana#1", "discord_channel": "outreach"}
     body = {"from": tenant.address, "to": "dana@northwind.example", "subject": "S0", "body": "Hello"}
-    body |= {"oversight_mode": "gated_send", "metadata": told}
+    body |= {"oversight_mode": "gated_send", "metadata": metadata}
     sent = ok(tenant.call("POST", f"{prefix}/send_email", json=body), 202)
     assert sent["status"] == "queued"
     assert sent["message_id"]
     inbox = tenant.get(f"{prefix}/check_inbox", mailbox=tenant.address, unread="true", limit="5")["emails"]
     assert [(row["subject"], row["from"]) for row in inbox] == [(received["subject"], "dana@northwind.example")]
     assert datetime.fromisoformat(inbox[0]["received_at"]).tzinfo
-    answer = {"thread_id": inbox[0]["thread_id"], "body": "Soon", "oversight_mode": "gated_send", "metadata": told}
+    answer = {"thread_id": inbox[0]["thread_id"], "body": "Soon", "oversight_mode": "gated_send", "metadata": metadata}
     reply = ok(tenant.call("POST", f"{prefix}/reply_email", json=answer), 202)
     assert (reply["status"], reply["thread_id"]) == ("queued", received["thread_id"])
     rows = {row["id"]: row for row in tenant.pending()}
     assert rows[reply["message_id"]]["to_addresses"] == ["dana@northwind.example"]
-    assert [rows[one["message_id"]]["metadata"] for one in (sent, reply)] == [told, told]
+    assert [rows[one["message_id"]]["metadata"] for one in (sent, reply)] == [metadata, metadata]
     failed = tenant.call("POST", f"{prefix}/send_email", json=body | {"to": "nobody"})
     assert ok(failed, 422)["error"]
 
@@ -110,9 +110,9 @@ def test_automation_clients_pass_with_x_api_key_alone(tenant):
         return tenant.call(method, path, key=None, headers=headers, **({"json": body} if body else {}))
 
     assert ok(call("GET", "/v1/account"))["account"]["name"], "the test of the connection"
-    letter = {"to": ["dana@northwind.example"], "subject": "Zap", "markdown": "Hello"}
+    message = {"to": ["dana@northwind.example"], "subject": "Zap", "markdown": "Hello"}
     contact = ok(call("POST", "/v1/contacts", {"name": "Dana", "email": "dana@northwind.example"}), 201)
-    sent = ok(call("POST", "{m}/send", letter | {"idempotency_key": "zap-1"}), 202)
+    sent = ok(call("POST", "{m}/send", message | {"idempotency_key": "zap-1"}), 202)
     reply = ok(call("POST", "{m}/reply/{e}", {"markdown": "It is on its way"}), 202)
     assert ok(call("PUT", "{m}/emails/{e}/tags", {"tags": {"seen": "yes"}}))["tags"] == {"seen": "yes"}
     found = [ok(call("GET", path)) for path in SEARCHES]

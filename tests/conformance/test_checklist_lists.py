@@ -19,14 +19,14 @@ def stored(tenant):
 @pytest.mark.proves("contract 35")
 def test_same_key_twice_is_one_message(tenant):
     body = {"to": [INSIDER], "subject": "Once", "markdown": "Hello"}
-    for given in ({"headers": {"Idempotency-Key": "k-1"}}, {"idempotency_key": "k-2"}):
-        first = tenant.send(**body, **given)
-        again = ok(tenant.submit(**body, **given))
+    for key_fields in ({"headers": {"Idempotency-Key": "k-1"}}, {"idempotency_key": "k-2"}):
+        first = tenant.send(**body, **key_fields)
+        again = ok(tenant.submit(**body, **key_fields))
         assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "already_sent", True)
         assert again["thread_id"] == first["thread_id"]
         assert again["email_id"] == again["message_id"] == first["id"]
         assert not again.get("idempotency_mismatch")
-        changed = ok(tenant.submit(**body | {"subject": "Else"}, **given))
+        changed = ok(tenant.submit(**body | {"subject": "Else"}, **key_fields))
         assert (changed["id"], changed["idempotency_mismatch"]) == (first["id"], True)
     assert len(stored(tenant)) == 2
     flat = {"from": tenant.address, "to": INSIDER, "subject": "Flat", "text": "Hello"}
@@ -121,6 +121,6 @@ def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
 def test_live_webhook_hears_of_sandbox_mail_only_where_it_asked_to(tenant):
     both, live = (tenant.subscribe("oversight.pending", include_sandbox=one) for one in (True, False))
     trial, real = tenant.held(key="sandbox agent"), tenant.held()
-    told = {one.body["id"]: one.body["sandbox"] for one in tenant.wait_for_events(both, 2)}
-    assert told == {trial["id"]: True, real["id"]: False}
+    sandbox_of = {one.body["id"]: one.body["sandbox"] for one in tenant.wait_for_events(both, 2)}
+    assert sandbox_of == {trial["id"]: True, real["id"]: False}
     assert [one.body["id"] for one in tenant.events(live)] == [real["id"]]

@@ -239,8 +239,8 @@ def test_tag_key_of_any_text_works_and_tags_merge(tenant):
         assert tenant.get(path)["tags"] == {}
     ok(tenant.call("PUT", path, json={"tags": {"a": "1"}}))
     assert ok(tenant.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {"a": "1", "b": "2"}
-    told = ok(tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
-    assert sorted(told["tags"]) == ["a", "b", "urgent"]
+    answer = ok(tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
+    assert sorted(answer["tags"]) == ["a", "b", "urgent"]
     assert tenant.get(path)["tags"]["urgent"] == "true"
 
 

@@ -21,10 +21,10 @@ def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     tenant = make_tenant("gated_all")
     ids = [tenant.send()["id"], tenant.receive()["id"], tenant.send()["id"]]
     for path in PENDING:
-        told = tenant.get(path, key="oversight")
-        assert told["pending"] == told["emails"] == told["messages"], path
-        assert ([row["id"] for row in told["pending"]], told["count"]) == (ids, 3), path
-    assert [row["status"] for row in told["pending"]].count("pending_inbound_approval") == 1
+        answer = tenant.get(path, key="oversight")
+        assert answer["pending"] == answer["emails"] == answer["messages"], path
+        assert ([row["id"] for row in answer["pending"]], answer["count"]) == (ids, 3), path
+    assert [row["status"] for row in answer["pending"]].count("pending_inbound_approval") == 1
 
 
 @pytest.mark.proves("contract 23")
@@ -35,14 +35,14 @@ def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(
     ok(tenant.cancel(gone["id"]))
     walked, cursor = [], ""
     while cursor is not None:
-        told = tenant.get(PENDING[0], key="oversight", limit=2, cursor=cursor)
-        walked, cursor = walked + [row["id"] for row in told["pending"]], told["cursor"]
+        answer = tenant.get(PENDING[0], key="oversight", limit=2, cursor=cursor)
+        walked, cursor = walked + [row["id"] for row in answer["pending"]], answer["cursor"]
     assert walked == ids
     assert len(tenant.get(PENDING[0], key="oversight", mailbox=tenant.address)["messages"]) == 3
     assert [row["id"] for row in tenant.get(PENDING[1], key="oversight", email_id=ids[2])["messages"]] == [ids[2]]
     assert tenant.call("GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}).status_code == 404
-    told = tenant.get(PENDING[0], key="oversight", email_id=gone["id"])
-    assert (told["pending"], told["status"]) == ([], "cancelled")
+    answer = tenant.get(PENDING[0], key="oversight", email_id=gone["id"])
+    assert (answer["pending"], answer["status"]) == ([], "cancelled")
     assert tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"] == "scheduled"
 
 
@@ -50,16 +50,16 @@ def test_pending_turns_pages_narrows_and_leaves_out_what_is_scheduled_or_closed(
 def test_approved_mail_leaves_once_and_is_on_record(tenant):
     subject = unique("Approved")
     sent = tenant.held(subject=subject)
-    told = ok(tenant.decide(sent["id"], "approve", reason="  "))
-    assert told["status"] == "approved_and_sent"
-    assert (told["decision"], told["action"], told["reason"]) == ("approved", "approve", None)
-    assert told["id"] == told["email_id"] == told["message_id"] == sent["id"]
-    assert told["postmark_message_id"]
+    answer = ok(tenant.decide(sent["id"], "approve", reason="  "))
+    assert answer["status"] == "approved_and_sent"
+    assert (answer["decision"], answer["action"], answer["reason"]) == ("approved", "approve", None)
+    assert answer["id"] == answer["email_id"] == answer["message_id"] == sent["id"]
+    assert answer["postmark_message_id"]
     tenant.wait_for_mails(subject)
     tenant.wait_for_status(sent["id"], "sent")
     tenant.gateway.sweep()
     read = tenant.read(sent["id"])
-    assert (read["approved_at"], read["approved_by"]) == (told["decided_at"], told["decided_by"])
+    assert (read["approved_at"], read["approved_by"]) == (answer["decided_at"], answer["decided_by"])
     assert read["approved_at"].endswith("Z")
     assert read["approved_by"]
     approvals = [entry for entry in tenant.audit() if "approved" in entry["action"]]
@@ -83,8 +83,8 @@ def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_uncl
     for path, (word, decision, status) in zip(DECIDE, words, strict=True):
         sent = tenant.send()["id"]
         body = {name: value or sent for name, value in word.items()}
-        told = ok(tenant.call("POST", path, key="oversight", json=body))
-        assert (told["decision"], told["status"]) == (decision, status), path
+        decided = ok(tenant.call("POST", path, key="oversight", json=body))
+        assert (decided["decision"], decided["status"]) == (decision, status), path
 
 
 @pytest.mark.proves("contract 25")
@@ -106,14 +106,14 @@ def test_second_decision_is_409_and_tells_the_first(tenant):
     for first, second in (("approve", "reject"), ("reject", "approve")):
         sent = tenant.held()
         before = ok(tenant.decide(sent["id"], first, reason="first"))
-        told = ok(tenant.decide(sent["id"], second, reason="second"), 409)
-        assert told["status"] in ("rejected", "sent", "scheduled")
-        assert (told["decision"], told["reason"]) == (before["decision"], "first")
-        assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
+        answer = ok(tenant.decide(sent["id"], second, reason="second"), 409)
+        assert answer["status"] in ("rejected", "sent", "scheduled")
+        assert (answer["decision"], answer["reason"]) == (before["decision"], "first")
+        assert (answer["decided_at"], answer["decided_by"]) == (before["decided_at"], before["decided_by"])
     cancelled = tenant.held()
     ok(tenant.cancel(cancelled["id"]))
-    told = ok(tenant.decide(cancelled["id"], "approve"), 409)
-    assert (told["status"], told.get("decision")) == ("cancelled", None)
+    answer = ok(tenant.decide(cancelled["id"], "approve"), 409)
+    assert (answer["status"], answer.get("decision")) == ("cancelled", None)
 
 
 def at_once(*calls):
@@ -197,8 +197,8 @@ def test_approved_content_is_not_edited_and_its_time_is_moved(tenant):
     assert ok(tenant.call("PATCH", path, json={"subject": "Other", "send_at": in_hours(2)}), 409)
     assert tenant.read(sent["id"]) == before
     moved = in_hours(3)
-    told = ok(tenant.call("PATCH", path, json={"send_at": moved}))
-    assert (told["status"], datetime.fromisoformat(told["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
+    answer = ok(tenant.call("PATCH", path, json={"send_at": moved}))
+    assert (answer["status"], datetime.fromisoformat(answer["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
     assert tenant.read(sent["id"])["approved_at"]
 
 

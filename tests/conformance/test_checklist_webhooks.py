@@ -91,9 +91,13 @@ def test_variant_a_gets_its_array_variant_d_code_and_diagnostic_and_none_the_tex
     bring_about(tenant, "message.bounced", markdown="Geheimwort")
     events = tenant.wait_for_events(hook, 2)
     assert [event.body["event"] for event in events if b"Geheimwort" in event.raw] == []
-    told, bounced = (event.body for event in events)
-    assert (told["id"], told["data"]["to"], told["to"]) == (received["id"], [tenant.address], [tenant.address])
-    assert tenant.get("/read_email", id=received["id"])["subject"] == told["subject"]
+    announced, bounced = (event.body for event in events)
+    assert (announced["id"], announced["data"]["to"], announced["to"]) == (
+        received["id"],
+        [tenant.address],
+        [tenant.address],
+    )
+    assert tenant.get("/read_email", id=received["id"])["subject"] == announced["subject"]
     assert bounced["event_type"] == "bounce"
     assert "550" in str(bounced["bounce_code"])
     assert "no such user" in bounced["diagnostic"]
@@ -190,8 +194,8 @@ def test_events_of_one_message_come_in_their_order(tenant):
     assert len(tenant.events(hook)) == 1
     tenant.gateway.hooks.answers[hook["path"]] = 200
     let_the_pause_pass(tenant, hook)
-    told = [event.body["event"] for event in tenant.events(hook)]
-    assert told == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
+    names = [event.body["event"] for event in tenant.events(hook)]
+    assert names == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
 
 
 @pytest.mark.proves("contract 43")

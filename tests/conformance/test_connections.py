@@ -34,7 +34,7 @@ def test_connection_of_a_key_without_the_scope_can_be_used_again(product):
     assert connection.getresponse().status == 200
 
 
-def test_nobody_waits_for_the_body_of_an_unknown_key_and_the_client_is_told(product):
+def test_body_with_an_unknown_key_is_not_awaited_and_the_client_gets_an_answer(product):
     connection = post(product, "mm_live_unknown")
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("Connection")) == (401, "close")

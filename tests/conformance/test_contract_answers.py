@@ -39,16 +39,16 @@ def missing(keys, answer):
 
 
 def test_account_and_mailbox_have_their_keys(tenant):
-    told = tenant.get("/v1/account", key="read")
-    assert missing(f"{ACCOUNT} account username scopes mailboxes", told) == []
-    assert missing(ACCOUNT, told["account"]) == []
-    assert told["username"] == told["slug"]
-    assert (told["is_active"], told["sending_disabled"]) in ((True, False), (1, 0))
-    for told in (tenant.get(tenant.base, key="read"), tenant.get("/v1/mailboxes", key="read")["mailboxes"][0]):
-        assert missing(MAILBOX, told) == []
-        assert isinstance(told["created_at"], int)
-        assert told["created_at"] > 10**12
-        assert [told[flag] for flag in ("forward_inbound", "is_active")] == [0, 1]
+    answer = tenant.get("/v1/account", key="read")
+    assert missing(f"{ACCOUNT} account username scopes mailboxes", answer) == []
+    assert missing(ACCOUNT, answer["account"]) == []
+    assert answer["username"] == answer["slug"]
+    assert (answer["is_active"], answer["sending_disabled"]) in ((True, False), (1, 0))
+    for answer in (tenant.get(tenant.base, key="read"), tenant.get("/v1/mailboxes", key="read")["mailboxes"][0]):
+        assert missing(MAILBOX, answer) == []
+        assert isinstance(answer["created_at"], int)
+        assert answer["created_at"] > 10**12
+        assert [answer[flag] for flag in ("forward_inbound", "is_active")] == [0, 1]
 
 
 def test_message_has_its_keys_in_list_read_pending_and_thread(tenant):
@@ -72,9 +72,9 @@ def test_things_of_an_account_have_their_keys(tenant):
     assert missing("id name prefix scopes created_at last_used_at is_active", rows.json()["api_keys"][0]) == []
     assert made["api_key"] not in rows.text
     contact = ok(tenant.call("POST", "/v1/contacts", json={"name": "C", "email": "c@x.example", "tags": ["t"]}), 201)
-    for told in (contact, tenant.get("/v1/contacts", key="read")["contacts"][0]):
-        assert missing("id name email tags created_at mailbox", told) == []
-        assert isinstance(told["created_at"], int)
+    for answer in (contact, tenant.get("/v1/contacts", key="read")["contacts"][0]):
+        assert missing("id name email tags created_at mailbox", answer) == []
+        assert isinstance(answer["created_at"], int)
     body = {"domain": f"{tenant.mailbox}.example".lower()}
     domain = ok(tenant.call("POST", "/v1/domains", key="admin", json=body), 201)
     assert missing(DOMAIN, domain) == []
@@ -86,9 +86,9 @@ def test_logs_and_usage_have_their_keys(tenant):
     assert missing("id url events mailbox_id signing_secret secret created_at", hook) == []
     tenant.held()
     tenant.wait_for_events(hook)
-    told = tenant.get("/v1/webhook-deliveries", key="admin")
-    assert missing("deliveries cursor", told) == []
-    assert missing(DELIVERY, told["deliveries"][0]) == []
+    answer = tenant.get("/v1/webhook-deliveries", key="admin")
+    assert missing("deliveries cursor", answer) == []
+    assert missing(DELIVERY, answer["deliveries"][0]) == []
     log = tenant.get("/v1/audit-log", key="admin")
     assert missing("entries cursor", log) == []
     assert all(missing(AUDIT, entry) == [] for entry in log["entries"])
@@ -117,7 +117,7 @@ def test_flat_reply_to_a_thread_answers_its_newest_received_mail(tenant):
     assert tenant.read(reply["id"])["in_reply_to"] == tenant.read(second["id"])["message_id_header"]
 
 
-def test_mailbox_address_is_never_given_twice(tenant, other):
+def test_mailbox_address_is_never_issued_twice(tenant, other):
     address = f"once@{tenant.address.partition('@')[2]}"
     body = {"address": address, "display_name": "Once"}
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json=body), 201)
@@ -158,8 +158,8 @@ def test_cursors_of_logs_walk_each_row_once(tenant):
         tenant.add_key("k", "read")
     walked, cursor = [], ""
     while cursor is not None:
-        told = tenant.get("/v1/audit-log", key="admin", limit=2, **({"cursor": cursor} if cursor else {}))
-        walked, cursor = walked + [entry["id"] for entry in told["entries"]], told["cursor"]
+        answer = tenant.get("/v1/audit-log", key="admin", limit=2, **({"cursor": cursor} if cursor else {}))
+        walked, cursor = walked + [entry["id"] for entry in answer["entries"]], answer["cursor"]
     whole = [entry["id"] for entry in tenant.audit()]
     assert (walked, len(whole) >= 5) == (whole, True)
 

@@ -37,8 +37,8 @@ def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
             command, more = _python(discord), {}
         else:
             command, more = _javascript(discord, Path(request.config.cache.mkdir("discord-js")))
-        told = {"DISCORD_TOKEN": discord_standin.TOKEN, "GATEWAY_URL": gateway.url}
-        env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS", **told, **more)
+        variables = {"DISCORD_TOKEN": discord_standin.TOKEN, "GATEWAY_URL": gateway.url}
+        env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS", **variables, **more)
         with recipes.running(command, env=env, log=log):
             running = Bot(request.param, discord, gateway, log)
             _wait(product, running, discord.is_ready, "the bot to log in")
@@ -93,11 +93,11 @@ def _wait(product, bot, function, what):
 
 def answered(product, bot, interaction) -> dict:
     """Wait for what the user reads, and hold the bot to Discord's rules on the way."""
-    said = _wait(product, bot, interaction.said, "an answer to the slash command")
+    reply = _wait(product, bot, interaction.final_message, "an answer to the slash command")
     first = interaction.callback()
     assert (first.body["type"], first.body["data"]["flags"]) == (DEFERRED, EPHEMERAL)
-    assert said["allowed_mentions"]["parse"] == []
-    return said
+    assert reply["allowed_mentions"]["parse"] == []
+    return reply
 
 
 def newest(product, **wanted):
@@ -124,9 +124,9 @@ def test_bot_registers_its_commands_for_those_who_may_manage_messages(bot):
     assert {str(command["default_member_permissions"]) for command in commands.values()} == {"8192"}
 
 
-def test_sendemail_is_held_and_the_user_is_told_not_to_repeat(product, bot):
+def test_sendemail_is_held_and_the_user_is_asked_not_to_repeat(product, bot):
     interaction = send(bot, f"Slash {bot.language}")
-    said = answered(product, bot, interaction)
+    reply = answered(product, bot, interaction)
     message = newest(product)
     assert message["status"] == "pending_send_approval"
     assert message["subject"] == f"Slash {bot.language}"
@@ -138,17 +138,17 @@ def test_sendemail_is_held_and_the_user_is_told_not_to_repeat(product, bot):
         "discord_guild": "Acme",
         "discord_interaction_id": interaction.id,
     }
-    assert "Held for review" in said["content"]
-    assert message["id"] in said["content"]
+    assert "Held for review" in reply["content"]
+    assert message["id"] in reply["content"]
 
 
 def test_sendemail_whose_answer_is_spoilt_makes_one_message(product, bot):
     for fault in (between.LOST, between.BUSY):
         bot.gateway.faults.append(fault)
         subject = f"Spoilt {fault} {bot.language}"
-        said = answered(product, bot, send(bot, subject))
+        reply = answered(product, bot, send(bot, subject))
         assert not bot.gateway.faults
-        assert "Held for review" in said["content"]
+        assert "Held for review" in reply["content"]
         assert len(subjects(product, subject)) == 1
 
 
@@ -168,7 +168,7 @@ def test_bot_outlives_an_interaction_that_discord_has_forgotten(product, bot):
     forgotten = send(bot, f"Forgotten {bot.language}")
     _wait(product, bot, forgotten.callback, "the first answer")
     answered(product, bot, send(bot, f"Remembered {bot.language}"))
-    assert forgotten.said() is None
+    assert forgotten.final_message() is None
     assert subjects(product, f"Forgotten {bot.language}") == []
 
 
@@ -192,16 +192,16 @@ def test_reply_is_held_in_its_thread(product, bot):
     answered(product, bot, send(bot, f"Asked {bot.language}"))
     asked = newest(product)
     message_id = bot.discord.write(f"!reply {asked['thread_id']} It is on its way.\nAna")
-    (said,) = _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    (answer,) = _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
     reply = newest(product)
     assert reply["thread_id"] == asked["thread_id"]
     assert reply["id"] != asked["id"]
     assert (reply["markdown"], reply["status"]) == ("It is on its way.\nAna", "pending_send_approval")
     assert reply["metadata"]["discord_user_id"] == MEMBER
     assert reply["metadata"]["discord_channel"] == "outreach"
-    assert "Held for review" in said["content"]
-    assert said["allowed_mentions"]["parse"] == []
-    assert not said["allowed_mentions"].get("replied_user")
+    assert "Held for review" in answer["content"]
+    assert answer["allowed_mentions"]["parse"] == []
+    assert not answer["allowed_mentions"].get("replied_user")
 
 
 @pytest.mark.slow
@@ -209,6 +209,6 @@ def test_reply_without_a_text_is_explained_and_one_of_somebody_without_the_right
     ignored = bot.discord.write("!reply", author=GUEST)
     # Messages are handled in their order: when the second is answered, the first has been passed over.
     heard = bot.discord.write("!reply")
-    (said,) = _wait(product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply")
-    assert said["content"].startswith("Write `!reply")
+    (reply,) = _wait(product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply")
+    assert reply["content"].startswith("Write `!reply")
     assert bot.discord.answers_to(ignored) == []

@@ -103,12 +103,12 @@ def test_page_of_errors_has_every_code_with_its_status_and_no_other():
         (int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", ERRORS.read_text(), re.M)
     ]
     assert len(rows) == len(set(rows))
-    given = set().union(*(answers_of(path) for path in (ROOT / "gateway").rglob("*.py")))
+    raised = set().union(*(answers_of(path) for path in (ROOT / "gateway").rglob("*.py")))
     # Where the framework chooses the status, only the word is ours.
-    anywhere = {code for status, code in given if status is None}
+    anywhere = {code for status, code in raised if status is None}
     listed = {row for row in rows if row[1] not in anywhere}
-    assert sorted({pair for pair in given if pair[0]} - listed) == [], "docs/errors.md lacks what the gateway gives"
-    assert sorted(listed - given) == [], "docs/errors.md has what the gateway does not give"
+    assert sorted({pair for pair in raised if pair[0]} - listed) == [], "docs/errors.md lacks what the gateway gives"
+    assert sorted(listed - raised) == [], "docs/errors.md has what the gateway does not give"
     assert {code for _, code in rows} >= anywhere
 
 
@@ -139,7 +139,7 @@ def _constant(node: object) -> object:
 
 
 def _of_call(call: ast.Call) -> list[tuple[object, object]]:
-    given = {one.arg: one.value for one in call.keywords}
+    arguments = {one.arg: one.value for one in call.keywords}
     name = getattr(call.func, "id", "")
     if name == "problem" and len(call.args) == 3:
         return [(call.args[0], call.args[2])]
@@ -148,7 +148,7 @@ def _of_call(call: ast.Call) -> list[tuple[object, object]]:
             getattr(key, "value", None): value
             for key, value in zip(call.args[0].keys, call.args[0].values, strict=True)
         }
-        return [(given.get("status"), body["code"])] if "code" in body else []
-    if "code" in given and name in ERROR_CLASSES:
-        return [(ast.Constant(ERROR_CLASSES[name]), given["code"])]
+        return [(arguments.get("status"), body["code"])] if "code" in body else []
+    if "code" in arguments and name in ERROR_CLASSES:
+        return [(ast.Constant(ERROR_CLASSES[name]), arguments["code"])]
     return []

@@ -46,8 +46,8 @@ def app(product, folder, tmp_path_factory):
     """The program, and the stand-in for Inngest that calls it."""
     port = str(product.stack.hook_port)
     with inngest_standin.inngest() as inngest:
-        told = {"KEY": product.known["AGENT_KEY"], "PORT": port, "INNGEST_DEV": inngest.url}
-        env = recipes.environment(product, "MAILBOX_ADDRESS", "OVERSIGHT_KEY", **told)
+        variables = {"KEY": product.known["AGENT_KEY"], "PORT": port, "INNGEST_DEV": inngest.url}
+        env = recipes.environment(product, "MAILBOX_ADDRESS", "OVERSIGHT_KEY", **variables)
         url = f"http://127.0.0.1:{port}/api/inngest"
         log = tmp_path_factory.mktemp("pages") / "app.log"
         with recipes.running(["node", str(folder / "inngest_pages.mjs")], env=env, log=log):
@@ -69,7 +69,7 @@ def event_of(product, name, message_id):
     return product.wait_for(posted, timeout=90, what=f"{name} of {message_id}")
 
 
-def test_triage_reads_and_tags_the_letter_of_the_event(product, app):
+def test_triage_reads_and_tags_the_message_of_the_event(product, app):
     received = recipes.receive(product, f"Refund {time.time_ns()}")
     ended = app("triage", event_of(product, "multimail/email.received", received["id"])).next()
     assert ended["output"] == {"id": received["id"], "tag": "refund"}
@@ -85,8 +85,8 @@ def test_digest_lists_what_waits_and_what_is_unread(product, app):
 
 
 def test_function_waits_for_the_decision_that_the_desk_posts(product, app):
-    letter = {"to": "dana@northwind.example", "subject": f"Pages {time.time_ns()}", "text": "Hello Dana"}
-    run = app("send", {"name": "app/letter.written", "data": letter})
+    message = {"to": "dana@northwind.example", "subject": f"Pages {time.time_ns()}", "text": "Hello Dana"}
+    run = app("send", {"name": "app/letter.written", "data": message})
     waiting = run.next()
     [sent] = [step["data"]["id"] for step in run.steps.values()]
     assert (waiting["op"], waiting["name"]) == ("WaitForEvent", "multimail/email.decided")

@@ -59,7 +59,7 @@ def test_sdk_message_is_approved_and_leaves_exactly_once(product, ana, line):
     assert product.wait_for(lambda: ana.find(line.sent["id"], "done"), timeout=60, what="the message under Done")
 
 
-def test_card_names_the_message_and_turns_in_place(product, ana, line):
+def test_card_names_the_message_and_is_updated(product, ana, line):
     [card], [after] = line.before, line.after
     embed = card["embeds"][0]
     fields = {field["name"]: field["value"].replace("\\", "") for field in embed["fields"]}
@@ -84,8 +84,8 @@ def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(product, 
     by_action = {entry["action"]: entry for entry in reversed(entries)}
     assert set(by_action) >= STEPS
     assert all(entry["at"] and entry["surface"] and entry["actor_kind"] for entry in entries)
-    given = by_action["verdict.given"]
-    assert (given["actor"], given["surface"]) == ("Ana Ferreira", "web")
+    entry = by_action["verdict.given"]
+    assert (entry["actor"], entry["surface"]) == ("Ana Ferreira", "web")
     assert by_action["decision.applied"]["fingerprint"] == line.row["fingerprint"]
     assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
     # From the webhook to the first post in Discord it is one trace, which the logs name too.
@@ -150,9 +150,9 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webh
         bodies = [bytes(body).decode() for (body,) in database.execute(query)]
     assert any(upstream_id in body and reason in body for body in bodies)
     with sdk(product) as client:
-        told = client.get_email(product.known["MAILBOX_ID"], upstream_id)
-    assert (told["status"], told["decision"]) == ("rejected", "rejected")
-    assert told["decision_reason"].startswith(reason)
+        email = client.get_email(product.known["MAILBOX_ID"], upstream_id)
+    assert (email["status"], email["decision"]) == ("rejected", "rejected")
+    assert email["decision_reason"].startswith(reason)
     assert product.mails(subject) == []
     entries = {entry["action"]: entry for entry in ana.trace(row["id"])}
     trigger = {k: v for k, v in entries["message.held"]["details"].items() if k.startswith("trigger.")}
@@ -210,12 +210,12 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
 
 
 def test_gateway_says_what_is_wrong_with_a_key_or_a_mailbox(product):
-    letter = {"to": ["a@b.example"], "subject": "x", "markdown": "x"}
+    message = {"to": ["a@b.example"], "subject": "x", "markdown": "x"}
     read, agent = product.known["READ_KEY"], product.known["AGENT_KEY"]
     path = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/send"
     unknown = f"{product.known['GATEWAY_URL']}/v1/mailboxes/01NOPE/send"
     wrong = [(path, None, 401), (path, "mm_live_wrong", 401), (path, "ümlaut", 401), (path, read, 403)]
     for address, key, status in [*wrong, (unknown, agent, 404)]:
         headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
-        answer = requests.post(address, json=letter, headers=headers, timeout=60)
+        answer = requests.post(address, json=message, headers=headers, timeout=60)
         assert (answer.status_code, bool(answer.json()["error"])) == (status, True), key

@@ -124,10 +124,10 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     contact = use("add_contact", {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]}, 201)["id"]
     assert [row["id"] for row in use("search_contacts")["contacts"]] == [contact]
     assert use("delete_contact", contact=contact)["deleted"] is True
-    told = use("get_account", has=("emails_sent_this_month", "emails_remaining_this_month"))
-    assert (told["enforcement_tier"], told["sending_enabled"]) == ("none", True)
+    account = use("get_account", has=("emails_sent_this_month", "emails_remaining_this_month"))
+    assert (account["enforcement_tier"], account["sending_enabled"]) == ("none", True)
     usage = use("get_usage", has=("emails_sent", "emails_received", "storage_used_bytes", "max_storage_bytes"))
-    assert (usage["plan"], usage["max_mailboxes"]) == (told["plan"], told["max_mailboxes"])
+    assert (usage["plan"], usage["max_mailboxes"]) == (account["plan"], account["max_mailboxes"])
     assert use("update_account", {"physical_address": "1 Main Street"}, key="admin")["status"] == "updated"
     assert use("get_audit_log", key="admin")["entries"]
     for tool in ("get_billing_portal", "upgrade_plan", "cancel_subscription"):

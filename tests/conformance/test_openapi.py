@@ -54,8 +54,8 @@ class InProcess(requests.adapters.HTTPAdapter):
     def send(self, request, **_):
         headers = {name: text for name, text in request.headers.items() if name not in ("Content-Length", "Host")}
         answer = self.gateway.call(request.method, request.path_url, data=request.body, headers=headers, raw=True)
-        told = {"status": answer.status_code, "headers": dict(answer.headers), "preload_content": False}
-        return self.build_response(request, urllib3.HTTPResponse(body=io.BytesIO(answer.content), **told))
+        answers = {"status": answer.status_code, "headers": dict(answer.headers), "preload_content": False}
+        return self.build_response(request, urllib3.HTTPResponse(body=io.BytesIO(answer.content), **answers))
 
 
 class Prober:
@@ -169,12 +169,12 @@ def test_every_example_of_a_body_runs(make_tenant):
         where, filled = with_real_things(tenant, path, example, real)
         # Several paths share an example, and the same message is not taken twice within a minute.
         tenant.gateway.sql("DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s", tenant.mailbox)
-        told = []
+        answers = []
         for key in ("agent", "oversight", "admin"):
             answer = tenant.call(method, where, key=key, json=filled)
-            told.append(answer.text)
+            answers.append(answer.text)
             # What this gateway has not, or the operator has not switched on.
             if answer.ok or answer.status_code == 501:
                 break
         else:
-            pytest.fail(f"{method} {path} {filled}: {told}")
+            pytest.fail(f"{method} {path} {filled}: {answers}")

@@ -126,12 +126,12 @@ class Model:
 
     def ask(self, method, **params):
         self._id += 1
-        self.tell(method, id=self._id, params=params)
+        self.write(method, id=self._id, params=params)
         answer = json.loads(self._program.stdout.readline())
         assert (answer["jsonrpc"], answer["id"]) == ("2.0", self._id)
         return answer.get("result", answer.get("error"))
 
-    def tell(self, method, **more):
+    def write(self, method, **more):
         self._program.stdin.write(json.dumps({"jsonrpc": "2.0", "method": method, **more}) + "\n")
         self._program.stdin.flush()
 
@@ -153,7 +153,7 @@ def model(product, tmp_path_factory):
         client = {"name": "test", "version": "1"}
         begun = model.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
         assert begun["protocolVersion"] == "2025-06-18"
-        model.tell("notifications/initialized")
+        model.write("notifications/initialized")
         yield model
         program.stdin.close()
 
@@ -168,11 +168,11 @@ def test_model_learns_from_the_tool_that_held_is_no_error(model):
 
 
 def test_model_sends_once_however_often_it_calls(product, model):
-    letter = {"to": ["dana@northwind.example"], "subject": f"MCP {time.time_ns()}", "markdown": "Hello"}
-    failed, text = model.use("send_email", **letter)
+    message = {"to": ["dana@northwind.example"], "subject": f"MCP {time.time_ns()}", "markdown": "Hello"}
+    failed, text = model.use("send_email", **message)
     first = json.loads(text)
     assert (failed, first["oversight_status"]) == (False, "pending_approval")
-    failed, text = model.use("send_email", **letter)
+    failed, text = model.use("send_email", **message)
     assert (failed, json.loads(text)["id"]) == (False, first["id"])
     recipes.decide(product, first["id"], "reject", "No.")
     failed, text = model.use("read_email", id=first["id"])
@@ -189,10 +189,10 @@ def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
     assert (failed, [one["id"] for one in json.loads(text)["emails"]]) == (False, [received["id"], reply["id"]])
     recipes.decide(product, reply["id"], "approve", "Good.")
     failed, text = model.use("wait_for_decision", id=reply["id"])
-    told = json.loads(text)
-    assert (failed, told["decision"], told["decision_reason"]) == (False, "approved", "Good.")
-    letter = {"to": ["dana@northwind.example"], "subject": f"Back {time.time_ns()}", "markdown": "Hello"}
-    waiting = json.loads(model.use("send_email", **letter)[1])
+    result = json.loads(text)
+    assert (failed, result["decision"], result["decision_reason"]) == (False, "approved", "Good.")
+    message = {"to": ["dana@northwind.example"], "subject": f"Back {time.time_ns()}", "markdown": "Hello"}
+    waiting = json.loads(model.use("send_email", **message)[1])
     failed, text = model.use("withdraw_email", id=waiting["id"])
     assert (failed, json.loads(model.use("wait_for_decision", id=waiting["id"])[1])["status"]) == (False, "cancelled")
     assert model.use("withdraw_email", id=reply["id"])[0], "it has left"
@@ -208,7 +208,7 @@ def test_model_reads_what_was_received(product, model):
     assert (failed, json.loads(text)["markdown"].strip()) == (False, "It was due on Monday.")
 
 
-def test_model_is_told_what_is_wrong(model):
+def test_model_gets_an_explanation_of_what_is_wrong(model):
     failed, text = model.use("send_email", to=["nobody"], subject="x", markdown="x")
     assert failed
     assert text.startswith("to")

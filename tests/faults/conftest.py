@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.desk_rig import DeskRig, desk_rig, standing_between
+from tests.faults.desk_rig import DeskRig, between_proxies, desk_rig
 from tests.faults.invariants import check_invariants
 from tests.faults.proxy import Proxy
 from tests.stack import Stack, group_of, running_stack
@@ -17,11 +17,11 @@ from tests.stack import Stack, group_of, running_stack
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let whoever breaks the shared product come after all who only use it, and the soak, the longest, come first."""
 
-    def place(item: pytest.Item) -> int:
+    def group_order(item: pytest.Item) -> int:
         breaks = item.path.parent.name == "faults" and group_of(item) == "stack"
         return 1 if breaks else -1 if item.get_closest_marker("soak") else 0
 
-    items.sort(key=place)
+    items.sort(key=group_order)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def desk_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRi
 
 @pytest.fixture(scope="session")
 def desk_of_all(stack: Stack) -> Iterator[DeskRig]:
-    with standing_between(stack, *map(Proxy, stack.proxy_ports)) as rig:
+    with between_proxies(stack, *map(Proxy, stack.proxy_ports)) as rig:
         # Each is read anew after a fault.
         rig.product.make_room(but=20)
         yield rig

@@ -261,8 +261,10 @@ class DeskRig(Records):
         """Whether no message of the desk's queues waits or is in the hands of a worker, but for those of later."""
         waiting = self.redis.llen("decisions") + self.redis.llen("sync")
         unacked = self.redis.hgetall("unacked").items()
-        taken = [json.loads(text) for tag, text in unacked if tag not in self._lost]
-        now = [one for one, _, queue in taken if queue in ("decisions", "sync") and not one["headers"].get("eta")]
+        unacknowledged = [json.loads(text) for tag, text in unacked if tag not in self._lost]
+        now = [
+            one for one, _, queue in unacknowledged if queue in ("decisions", "sync") and not one["headers"].get("eta")
+        ]
         return not waiting and len(now) == but
 
     def sweep_to(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
@@ -321,13 +323,13 @@ def desk_rig(
     secured = f"https://127.0.0.1:{pick_free_ports(1)[0]}"
     allow = f"{upstream.url},{hooks.url},{secured},http://no-such-host.invalid"
     product = running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables})
-    with product as stack, standing_between(stack, upstream, hooks) as rig:
+    with product as stack, between_proxies(stack, upstream, hooks) as rig:
         rig.secured = secured
         yield rig
 
 
 @contextlib.contextmanager
-def standing_between(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
+def between_proxies(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
     """Let the two halves of a running product speak through these proxies, which are closed in the end."""
     rig = DeskRig(stack, upstream, hooks)
     upstream.serve(rig.known["GATEWAY_URL"])

@@ -37,7 +37,7 @@ def check_invariants(rig: DeskRig) -> None:
         _i5_ends_are_ends(rig, held)
         _i7_doubt_is_shown(rig, held)
         _i9_every_card_has_its_delivery(rig, held)
-    _i3_every_accepted_webhook_is_kept(rig)
+    _i3_every_accepted_webhook_is_stored(rig)
     _i8_ledger_verifies(rig)
 
 
@@ -69,8 +69,8 @@ def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
 def _i1_at_most_one_effect(rig: DeskRig, held: Held) -> None:
     effects, approved = rig.effects(held), rig.email(held)["decision"] == "approved"
     assert len(effects) <= 1, f"I1: the gateway decided {held.subject} {len(effects)} times"
-    taken = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
-    assert len(taken) <= 1, f"I1: {len(taken)} calls for {held.subject} had an effect"
+    effective = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
+    assert len(effective) <= 1, f"I1: {len(effective)} calls for {held.subject} had an effect"
     if approved:
         what = f"I1: the mail {held.subject} that was approved to leave"
         rig.wait(lambda: rig.mails(held) or rig.let_outbox_lease_end(held), what)
@@ -140,7 +140,7 @@ def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
     assert rig.sql(query, held.id)[0]["n"], f"I9: nobody was to be told of {held.subject}"
 
 
-def _i3_every_accepted_webhook_is_kept(rig: DeskRig) -> None:
+def _i3_every_accepted_webhook_is_stored(rig: DeskRig) -> None:
     accepted = [seen for seen in rig.hooks.reached("webhook") if seen.status == 200]
     digests = {hashlib.sha256(seen.request.body).hexdigest() for seen in accepted}
     found = rig.sql("SELECT digest FROM mirror_webhookevent WHERE digest = ANY(%s)", list(digests))

@@ -49,7 +49,7 @@ class Sender:
         self.answers.append((body, answer.status_code))
         return answer
 
-    def post_until_taken(self, body: bytes) -> int:
+    def post_until_accepted(self, body: bytes) -> int:
         """Post as MultiMail does: the same bytes again until they are taken; returns how many answers were none."""
         deadline, failures = time.monotonic() + PATIENCE, 0
         while time.monotonic() < deadline:
@@ -72,7 +72,7 @@ class Sender:
                 # Enough for traffic; more would only keep the product from everything else.
                 while not is_over.wait(0.1):
                     body = make()
-                    self.post_until_taken(body)
+                    self.post_until_accepted(body)
                     taken.append(body)
             except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
                 problems.append(error)
@@ -89,7 +89,7 @@ class Sender:
         assert not problems, problems[0]
 
 
-def assert_kept_once(desk: DeskRig, bodies: list[bytes]) -> None:
+def assert_stored_once(desk: DeskRig, bodies: list[bytes]) -> None:
     """Each was stored once, made one message, and has one entry in the ledger, beside those of who was told of it."""
     digests = [digest(body) for body in bodies]
     rows = desk.sql("SELECT digest, result, email_id FROM mirror_webhookevent WHERE digest = ANY(%s)", digests)

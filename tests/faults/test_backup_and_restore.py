@@ -91,11 +91,11 @@ def restore(folder, target, path, *arguments):
     """Call `./run restore` with a data folder of its own."""
     ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
     outer = {name: value for name, value in os.environ.items() if name not in ours}
-    given = {"DATA_DIR": str(folder), "DEMO": "0", "REDIS_URL": settings.REDIS_URL, "BACKUP_PASSPHRASE": PASSPHRASE}
+    variables = {"DATA_DIR": str(folder), "DEMO": "0", "REDIS_URL": settings.REDIS_URL, "BACKUP_PASSPHRASE": PASSPHRASE}
     ports = dict.fromkeys(environment.PORTS, "0")
     return subprocess.run(
         [ROOT / "run", "restore", str(path), *map(str, arguments)],
-        env={**outer, **ports, **given, **target},
+        env={**outer, **ports, **variables, **target},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -114,7 +114,7 @@ def tables(target):
         return session.execute(query).fetchone()[0]
 
 
-def test_backup_is_restored_the_ledger_is_proven_and_what_was_lost_is_told(desk, target, tmp_path):
+def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(desk, target, tmp_path):
     path = make_backup(tmp_path)
     held = Entry.objects.count()
     seal_and_anchor(5)

@@ -63,7 +63,7 @@ def read_twice(desk, *messages):
     injected="A proxy answers 500 to the decide call, after MultiMail has committed, or before it saw the call.",
     held="Both are unknown, never failed; reading tells them apart.",
 )
-def test_spoiled_answer_is_doubt_and_reading_tells_whether_multimail_committed(desk):
+def test_spoiled_answer_is_doubt_and_reading_shows_whether_multimail_committed(desk):
     spoiled = COMMITTED | NOT_COMMITTED
     messages, doubted = {what: desk.hold() for what in spoiled}, {}
     with contextlib.ExitStack() as faults:

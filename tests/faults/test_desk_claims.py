@@ -78,8 +78,8 @@ def test_two_reviewers_at_once_make_one_decision(desk):
     assert [answer.status_code for answer in answers].count(302) == 1
     [decision] = desk.decisions(held)
     first = desk.sql("SELECT name FROM people_person WHERE id = %s", decision["given_by_id"])[0]["name"]
-    told = [answer.text for answer in answers if answer.status_code == 409]
-    assert all(first in text and "first, at" in text for text in told)
+    conflicts = [answer.text for answer in answers if answer.status_code == 409]
+    assert all(first in text and "first, at" in text for text in conflicts)
     assert desk.wait_for_decision(held, "applied")["attempt"] == 1
     assert len(desk.entries(held, "decision.recorded")) == 1
 

@@ -15,7 +15,7 @@ from launcher.processes import Process, http
 from tests.desk import Browser
 from tests.faults.clock import clock
 from tests.faults.proxy import DECIDE
-from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.sender import Sender, assert_stored_once, event
 from tests.faults.wire import Hold
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
@@ -26,7 +26,7 @@ NEAR = HOUR / 4
 
 
 @contextlib.contextmanager
-def beside(desk, plan, **variables):
+def extra_process(desk, plan, **variables):
     """Run one more process of the desk, as another host would."""
     parent = os.getpid()
     environment = {**os.environ, **desk.stack.env, **plan.environment, **variables}
@@ -65,7 +65,11 @@ def elsewhere(desk, tmp_path):
         web = http("web-elsewhere", port=port, serve="dashboard", path="/readyz")
         command = (*web.command[:1], "-m", "dashboard.worker", "elsewhere", "decisions,sync", "4")
         worker = Process(name="worker-elsewhere", command=command, environment={"BEAT": "dashboard"})
-        with giving_up(desk), beside(desk, web, **hands.variables), beside(desk, worker, **hands.variables):
+        with (
+            giving_up(desk),
+            extra_process(desk, web, **hands.variables),
+            extra_process(desk, worker, **hands.variables),
+        ):
             desk.wait(
                 lambda: Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"]).post(event()).ok, "the web process"
             )
@@ -128,8 +132,8 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
     for jump in (HOUR, -HOUR, DAY, -DAY):
         hands.step(jump)
         body = event()
-        sender.post_until_taken(body)
-        assert_kept_once(desk, [body])
+        sender.post_until_accepted(body)
+        assert_stored_once(desk, [body])
         held = desk.hold()
         assert seconds_off(desk, "SELECT held_at FROM mirror_message WHERE public_id = %s", held.id) < NEAR
         ana = Browser(url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"])

@@ -91,7 +91,7 @@ def _certificate(folder):
     held="Known as not sent: it can still be undone, nothing is in doubt, and it goes once by itself later.",
 )
 def test_unreachable_multimail_is_known_as_not_sent(desk):
-    messages, given = [desk.hold() for _ in range(3)], []
+    messages, decisions = [desk.hold() for _ in range(3)], []
     for held, unreachable in zip(messages, (refused, unknown_name, bad_certificate), strict=True):
         with unreachable(desk):
             assert desk.decide(held) == 302
@@ -99,8 +99,8 @@ def test_unreachable_multimail_is_known_as_not_sent(desk):
             decision = desk.wait_for_decision(held, "recorded")
             assert (decision["may_have_left"], desk.calls(held)) == (False, 0), unreachable.__name__
             assert decision["due_at"] > decision["changed_at"]
-            given.append(decision["id"])
-    for held, decision in zip(messages, given, strict=True):
+            decisions.append(decision["id"])
+    for held, decision in zip(messages, decisions, strict=True):
         desk.let_fall_due(held)
         assert (desk.sweep_to(held, "applied")["id"], desk.calls(held)) == (decision, 1)
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 from tests.faults.proxy import DECIDE, WEBHOOK
-from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.sender import Sender, assert_stored_once, event
 from tests.faults.wire import Hold, answering
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
@@ -51,7 +51,7 @@ def every_session(desk):
     injected="Every session that PostgreSQL grants the application is taken by somebody else.",
     held="Webhooks and people are answered 503 with Retry-After at once, nothing is decided; then all goes on.",
 )
-def test_no_connection_left_is_told_at_once_and_ends_by_itself(desk):
+def test_exhausted_connections_are_reported_at_once_and_recover_automatically(desk):
     sender, held = Sender.of(desk), desk.hold()
     bodies = [event() for _ in range(5)]
     page = desk.ana.get(f"/queue/{held.id}/")
@@ -64,8 +64,8 @@ def test_no_connection_left_is_told_at_once_and_ends_by_itself(desk):
         assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
         assert "The database does not answer" in answer.text
     for body in bodies:
-        sender.post_until_taken(body)
-    assert_kept_once(desk, bodies)
+        sender.post_until_accepted(body)
+    assert_stored_once(desk, bodies)
     assert desk.decision(held) == {}
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")
@@ -115,7 +115,7 @@ def deadlocks(desk):
     injected="A session locks the verdicts and then the message, while a verdict locks them the other way round.",
     held="PostgreSQL breaks the verdict's transaction off; it is begun again, and there is one decision and one mail.",
 )
-def test_deadlocked_verdict_is_given_once(desk):
+def test_deadlocked_verdict_counts_once(desk):
     held, before = desk.hold(), deadlocks(desk)
     desk.ana.get(f"/queue/{held.id}/")
     hostile = Hostile(desk, "approvals_verdict")
@@ -136,7 +136,7 @@ def test_deadlocked_verdict_is_given_once(desk):
     injected="The same with the ledger, and a webhook that tells of an approval made elsewhere.",
     held="Taken at once or asked for again; the message is moved once.",
 )
-def test_deadlocked_webhook_is_taken_once(desk):
+def test_deadlocked_webhook_is_accepted_once(desk):
     held, before = desk.hold(), deadlocks(desk)
     hostile = Hostile(desk, "audit_entry")
     try:
@@ -194,18 +194,18 @@ def test_serialization_failure_leaves_one_decision(desk):
     desk.sql(level.format("serializable"))
     desk.sql(again)
     try:
-        with sender.traffic(threads=2) as taken:
+        with sender.traffic(threads=2) as accepted:
             for held in messages:
                 first, ana = in_thread(decide_on_its_page, desk, held, "approve", "REVIEWER")
                 second, ben = in_thread(decide_on_its_page, desk, held, "reject", "REVIEWER2")
                 first.join(120), second.join(120)
                 assert sorted(ana + ben) == [302, 409]
-            seen = len(taken)
-            desk.wait(lambda: len(taken) > seen + 5, "webhooks to be taken")
+            seen = len(accepted)
+            desk.wait(lambda: len(accepted) > seen + 5, "webhooks to be taken")
         desk.bring_to_end(*messages, states=("applied", "superseded"))
         for held in messages:
             desk.wait(lambda held=held: desk.mails(held) == (desk.email(held)["decision"] == "approved"), "the mails")
     finally:
         desk.sql(level.format("read committed"))
         desk.sql(again)
-    assert_kept_once(desk, taken)
+    assert_stored_once(desk, accepted)

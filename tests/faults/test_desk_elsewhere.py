@@ -48,7 +48,7 @@ def test_decided_elsewhere_while_ours_waits_is_not_called(desk):
         assert entry["details"]["explanation"] == desk.decision(held)["explanation"]
 
 
-def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_arrived(desk):
+def test_approval_elsewhere_without_a_reason_is_not_mistaken_for_our_lost_call(desk):
     held = desk.hold()
     with desk.upstream.fault(wire.cut_before, DECIDE, held.upstream_id, times=1):
         assert desk.decide(held) == 302
@@ -77,8 +77,8 @@ def test_edit_or_cancel_before_the_click_refuses_the_verdict(desk):
     changed(desk, edited)
     refused = desk.ana.decide(edited.id, "reject", edited.fingerprint, "The date is wrong")
     assert refused.status_code == 409
-    for said in ("changed after you opened it", "another account", "The date is wrong"):
-        assert said in refused.text
+    for expected in ("changed after you opened it", "another account", "The date is wrong"):
+        assert expected in refused.text
     assert desk.decide(cancelled) == 409
     assert (desk.decisions(edited), desk.decisions(cancelled)) == ([], [])
 

@@ -11,7 +11,7 @@ import requests
 
 from tests.faults import wire
 from tests.faults.proxy import WEBHOOK, pass_on
-from tests.faults.sender import Sender, assert_kept_once, digest, event
+from tests.faults.sender import Sender, assert_stored_once, digest, event
 from upstream.signatures import HEADER, sign
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
@@ -67,13 +67,13 @@ def test_webhook_lost_for_good_is_made_up_for_by_reading(desk):
     with desk.hooks.fault(wire.answering(503), WEBHOOK) as lost:
         upstream_id, subject = desk.send()
 
-        def given_up():
+        def has_failed():
             hurry(desk, upstream_id)
             time.sleep(0.1)
             rows = desk.sql("SELECT state, attempts FROM gateway_webhookdelivery WHERE email_id = %s", upstream_id)
             return bool(rows) and all(row == {"state": "failed", "attempts": 4} for row in rows)
 
-        desk.wait(given_up, "the gateway to give up")
+        desk.wait(has_failed, "the gateway to give up")
         assert len([seen for seen in lost.met if seen.request.email_id == upstream_id]) == 4
     desk.reconcile()
     held = desk.shown(upstream_id, subject)
@@ -115,7 +115,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
         assert int(desk.redis.get("countersign:unsigned-total")) >= len(forged)
     finally:
         desk.sql("DELETE FROM mirror_connection WHERE slug = 'other'")
-    assert_kept_once(desk, [body])
+    assert_stored_once(desk, [body])
 
 
 @pytest.mark.fault(
@@ -128,18 +128,18 @@ def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
     first = sender.secret
     newest = "SELECT secret_used FROM mirror_webhookevent ORDER BY id DESC LIMIT 1"
     try:
-        with sender.traffic(threads=3) as taken:
+        with sender.traffic(threads=3) as accepted:
             for number in (1, 2, 3):
                 secret = f"whsec_fault_{number}"
                 desk.python(ROTATE.format(secret=secret, days=1))
                 desk.wait(lambda: desk.sql(newest)[0]["secret_used"] == "previous", "the previous secret to be used")
                 sender.secret = secret
-                seen = len(taken)
-                desk.wait(lambda seen=seen: len(taken) > seen + 10, "traffic with the new secret")
+                seen = len(accepted)
+                desk.wait(lambda seen=seen: len(accepted) > seen + 10, "traffic with the new secret")
         assert {status for _, status in sender.answers} == {200}
-        assert_kept_once(desk, taken)
+        assert_stored_once(desk, accepted)
         query = "SELECT DISTINCT secret_used FROM mirror_webhookevent WHERE digest = ANY(%s)"
-        used = desk.sql(query, [digest(body) for body in taken])
+        used = desk.sql(query, [digest(body) for body in accepted])
         assert {row["secret_used"] for row in used} == {"current", "previous"}
         desk.python(ROTATE.format(secret=first, days=-1))
         # The desk remembers secrets for a second.
@@ -178,7 +178,7 @@ MONSTERS = {
     injected="Signed bodies at and over the limit, a chunked one, 100 000 levels deep, U+0000, surrogates, not UTF-8.",
     held="Taken, or kept in quarantine with the reason, or 413 with nothing kept; never a 500, and the next is taken.",
 )
-def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
+def test_monstrous_body_is_accepted_or_quarantined(desk):
     sender, web = Sender.of(desk), desk.stack.pids()["web"]
     for what, (body, status, result) in MONSTERS.items():
         answer = sender.post(body)
@@ -201,7 +201,7 @@ def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
     injected="A lock on the ledger holds the webhook's transaction after its insert; then SIGKILL of the web process.",
     held="Nothing of it was kept; the retry is taken, once.",
 )
-def test_death_between_insert_and_commit_leaves_the_retry_to_be_taken(desk):
+def test_retry_is_accepted_after_a_death_between_insert_and_commit(desk):
     sender, body = Sender.of(desk), event()
     waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'audit_entry'::regclass"
     with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
@@ -211,9 +211,9 @@ def test_death_between_insert_and_commit_leaves_the_retry_to_be_taken(desk):
         desk.wait(lambda: desk.sql(waiting)[0]["n"], "the webhook to wait for the ledger")
         desk.restart("web")
     desk.wait(lambda: desk.sql(waiting)[0]["n"] == 0, "the dead process's transaction to end")
-    sender.post_until_taken(body)
+    sender.post_until_accepted(body)
     assert sender.post(body).json() == {"result": "duplicate"}
-    assert_kept_once(desk, [body])
+    assert_stored_once(desk, [body])
 
 
 @pytest.mark.fault(

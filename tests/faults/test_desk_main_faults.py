@@ -14,7 +14,7 @@ import requests
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, LIST, READ, WEBHOOK
 from tests.faults.records import Held
-from tests.faults.sender import Sender, assert_kept_once
+from tests.faults.sender import Sender, assert_stored_once
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -130,18 +130,18 @@ def insist(desk, held, outcome="approve"):
 def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     sender = Sender.of(desk)
     before, between, after = (desk.hold() for _ in range(3))
-    with sender.traffic(threads=2) as taken:
-        desk.wait(lambda: len(taken) > 4, "traffic")
+    with sender.traffic(threads=2) as accepted:
+        desk.wait(lambda: len(accepted) > 4, "traffic")
         assert desk.decide(before) == 302
         desk.restart("postgres")
         insist(desk, between, "reject")
-        seen = len(taken)
-        desk.wait(lambda: len(taken) > seen + 4, "traffic after the crash")
+        seen = len(accepted)
+        desk.wait(lambda: len(accepted) > seen + 4, "traffic after the crash")
         desk.stack.kill("postgres", signal.SIGQUIT)
         insist(desk, after)
-        seen = len(taken)
-        desk.wait(lambda: len(taken) > seen + 4, "traffic after the immediate shutdown")
-    assert_kept_once(desk, taken)
+        seen = len(accepted)
+        desk.wait(lambda: len(accepted) > seen + 4, "traffic after the immediate shutdown")
+    assert_stored_once(desk, accepted)
     assert {status for _, status in sender.answers} <= {200, 503}
 
     desk.bring_to_end(before, between, after)
@@ -229,7 +229,7 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
     held="Superseded, and the page says what was decided and by whom.",
 )
 def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
-    taken, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
+    decided, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
     call = wire.Hold()
     faults = {twice: wire.deliver_twice, theirs: call, gone: wire.answering(404), refused: wire.answering(422)}
     with contextlib.ExitStack() as stack:
@@ -245,10 +245,16 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
         for held, state in zip(messages, ("applied", "applied", "superseded", "refused", "refused"), strict=True):
             desk.wait_for_decision(held, state)
         # It does not wait for the webhook, which is lost, nor for the next whole read.
-        assert (desk.ana.find(taken.upstream_id), desk.ana.find(taken.upstream_id, "leaving") is None) == (None, False)
+        assert (desk.ana.find(decided.upstream_id), desk.ana.find(decided.upstream_id, "leaving") is None) == (
+            None,
+            False,
+        )
         assert desk.entries(gone, "message.gone")
         desk.reconcile()
-        for held, states in ((taken, ["rejected"]), (theirs, ["scheduled_approved", "approved", "sent", "delivered"])):
+        for held, states in (
+            (decided, ["rejected"]),
+            (theirs, ["scheduled_approved", "approved", "sent", "delivered"]),
+        ):
             desk.wait_for_message(held, *states)
         for held in (gone, refused):
             desk.wait_for_message(held, "held")
@@ -258,8 +264,8 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     assert (doubled.status, desk.decision(twice)["attempt"]) == (409, 1)
     first, _ = desk.decisions(refused)
     assert "422: Said by the proxy." in first["explanation"]
-    assert desk.decision(taken)["upstream_answer"]["decision"] == "rejected"
-    assert desk.email(taken)["decision_reason"].startswith("No such order (Ana Ferreira via Countersign, reference ")
+    assert desk.decision(decided)["upstream_answer"]["decision"] == "rejected"
+    assert desk.email(decided)["decision_reason"].startswith("No such order (Ana Ferreira via Countersign, reference ")
     assert "approved" in desk.decision(theirs)["explanation"]
     assert "outside this desk" in desk.ana.get(f"/queue/{theirs.id}/").text
 

@@ -19,11 +19,11 @@ _numbers = itertools.count(1)
 class Newcomer:
     """Somebody who came in by an invitation of the admin's and decides."""
 
-    def __init__(self, desk, place):
+    def __init__(self, desk, scope):
         self.desk, self.admin = desk, desk.product.reviewer("ADMIN")
         self.email = f"cleo{next(_numbers)}@yourteam.example"
         page = self.admin.get("/people/invite/")
-        fields = {"email": self.email, "roles": "reviewer", "place": place}
+        fields = {"email": self.email, "roles": "reviewer", "place": scope}
         made = self.admin.post("/people/invite/", page, **fields)
         self._join(re.search(r">(https?://[^<]+/join/[^<]+)<", made.text)[1])
         [self.row] = desk.sql("SELECT id FROM people_person WHERE email = %s", self.email)
@@ -82,9 +82,9 @@ HAPPENINGS = [
     held="The decision is still theirs, and leaves once.",
 )
 def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(desk):
-    for place, happen, state in HAPPENINGS:
+    for scope, happen, state in HAPPENINGS:
         held = desk.hold()
-        cleo = Newcomer(desk, mailbox_of(desk) if place == "mailbox" else place)
+        cleo = Newcomer(desk, mailbox_of(desk) if scope == "mailbox" else scope)
         with desk.undo_window():
             cleo.approve(held)
         happen(cleo)
@@ -104,7 +104,7 @@ def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(d
     injected="Whoever approved is deactivated while the content is read once more, right before the call.",
     held="The call is not made: who may is asked in the statement that marks it, the last thing before its first byte.",
 )
-def test_decision_whose_content_is_just_read_once_more_is_not_called_any_more(desk):
+def test_decision_whose_content_is_being_read_again_is_not_executed(desk):
     held = desk.hold()
     cleo, read = Newcomer(desk, "all"), wire.Hold(after_answer=True)
     with desk.upstream.fault(read, READ, held.upstream_id, times=1):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from redis import RedisError
 
-from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.sender import Sender, assert_stored_once, event
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -116,7 +116,7 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
             assert desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code == 302, way.__name__
             assert desk.decision(held)["outcome"] == "approve"
             upstream_id, subject = desk.send()
-        assert_kept_once(desk, bodies)
+        assert_stored_once(desk, bodies)
         # Nobody sweeps here but the worker itself.
         desk.wait_for_decision(held, "applied")
         assert desk.shown(upstream_id, subject).fingerprint

@@ -12,7 +12,7 @@ from tests.faults.answering import everything_answers
 from tests.faults.desk_rig import desk_rig
 from tests.faults.invariants import check_invariants
 from tests.faults.proxy import DECIDE
-from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.sender import Sender, assert_stored_once, event
 from tests.prepared import preparing
 from tests.stack import Stack
 
@@ -58,7 +58,7 @@ def full(desk):
     def fill():
         with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
-                file.write(block * 256 if _room(filler) > 1 << 21 else block)
+                file.write(block * 256 if _free_bytes(filler) > 1 << 21 else block)
 
     fill()
     try:
@@ -67,7 +67,7 @@ def full(desk):
         filler.unlink()
 
 
-def _room(path):
+def _free_bytes(path):
     status = os.statvfs(path)
     return status.f_bavail * status.f_frsize
 
@@ -91,7 +91,7 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
                 answers.append(desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code)
             desk.stack.kill("worker-desk", signal.SIGCONT)
             still = [event() for _ in range(20)]
-            refused += [body for body in still if not taken(sender, body)]
+            refused += [body for body in still if not is_accepted(sender, body)]
             assert_it_reads_and_says_so(desk)
             called = [held for held in messages if desk.upstream.requests(DECIDE, held.upstream_id)]
         desk.wait(lambda: desk.sql("SELECT 1"), "PostgreSQL to answer", timeout=60)
@@ -102,8 +102,8 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
             assert (status == 302) == bool(desk.decision(held)) == bool(recorded), f"{status}, {recorded} entries"
         accepted = [body for body, status in sender.answers if status == 200]
         for body in refused:
-            sender.post_until_taken(body)
-        assert_kept_once(desk, list(dict.fromkeys([*accepted, *refused])))
+            sender.post_until_accepted(body)
+        assert_stored_once(desk, list(dict.fromkeys([*accepted, *refused])))
         for held in messages:
             if not desk.decision(held):
                 assert desk.decide(held) == 302
@@ -118,8 +118,8 @@ def assert_it_reads_and_says_so(desk):
     assert "The disk is full." in queue.text
     ready = desk.ana.get("/readyz")
     assert (ready.status_code, ready.json()["parts"]["disk"], ready.json()["parts"]["postgresql"]) == (503, False, True)
-    told = desk.stack.run("manage", "doctor")
-    assert (told.returncode, "The disk of DATA_DIR is full" in told.stdout) == (2, True), told.stderr
+    report = desk.stack.run("manage", "doctor")
+    assert (report.returncode, "The disk of DATA_DIR is full" in report.stdout) == (2, True), report.stderr
 
 
 @pytest.mark.fault(
@@ -127,7 +127,7 @@ def assert_it_reads_and_says_so(desk):
     injected="While the disk is full, PostgreSQL, Redis, a worker and the web process are killed (SIGKILL).",
     held="The launcher goes on trying; with room again each is back by itself, with all that was stored.",
 )
-def test_what_dies_on_a_full_disk_is_back_by_itself_when_there_is_room(tmp_path_factory):
+def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_factory):
     with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
         held, before = desk.hold(), desk.stack.pids()
         desk.stack.kill("worker-desk", signal.SIGSTOP)
@@ -148,7 +148,7 @@ def test_what_dies_on_a_full_disk_is_back_by_itself_when_there_is_room(tmp_path_
         check_invariants(desk)
 
 
-def taken(sender, body):
+def is_accepted(sender, body):
     with contextlib.suppress(requests.RequestException):
         return sender.post(body).status_code == 200
     return False

@@ -43,7 +43,7 @@ def rows(desk, digest_of):
     return desk.sql("SELECT * FROM mirror_webhookevent WHERE email_id = %s ORDER BY id", digest_of)
 
 
-def cards_told(desk, held):
+def count_deliveries(desk, held):
     """How often somebody was to be told of a message."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
@@ -113,7 +113,7 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     desk.wait_for_message(held, "rejected")
     desk.wait(lambda: len(rows(desk, held.upstream_id)) == 2, "both webhooks")
     desk.wait_for_idle()
-    told, written = cards_told(desk, held), acts(desk, held)
+    cards_before, written = count_deliveries(desk, held), acts(desk, held)
     for request in events(desk, held.upstream_id):
         assert deliver(desk, request).status_code == 200
     assert (len(rows(desk, held.upstream_id)), acts(desk, held)) == (2, written)
@@ -124,7 +124,7 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     assert [row["result"] for row in rows(desk, held.upstream_id)][-1] == "late"
     assert desk.message(held)["state"] == "rejected"
     assert desk.ana.find(held.upstream_id) is None
-    assert cards_told(desk, held) == told
+    assert count_deliveries(desk, held) == cards_before
 
 
 @pytest.mark.proves("contract 49")
@@ -141,7 +141,7 @@ def test_spoiled_list_closes_nothing(desk):
     desk.wait(lambda: not desk.connection()["failing_since"], "the connection to be well")
 
 
-def test_fifty_approvals_together_leave_nothing_for_a_person(desk):
+def test_fifty_concurrent_approvals_leave_nothing_for_a_person(desk):
     """MultiMail's webhooks about them come once reads have told all of it, and in any order."""
     messages = [desk.shown(*sent) for sent in [desk.send() for _ in range(50)]]
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
@@ -161,8 +161,8 @@ def test_fifty_approvals_together_leave_nothing_for_a_person(desk):
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status_code for answer in pool.map(lambda one: deliver(desk, one), late)} == {200}
     desk.wait_for_idle()
-    kept = "SELECT result, handled_at FROM mirror_webhookevent WHERE email_id = ANY(%s)"
-    found = desk.sql(kept, [held.upstream_id for held in messages])
+    query = "SELECT result, handled_at FROM mirror_webhookevent WHERE email_id = ANY(%s)"
+    found = desk.sql(query, [held.upstream_id for held in messages])
     assert len(found) == 200
     assert [one for one in found if one["result"] == "late" and not one["handled_at"]] == []
     page = desk.person("ADMIN").get("/attention/").text

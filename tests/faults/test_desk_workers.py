@@ -165,7 +165,7 @@ def test_two_beats_do_each_job_once_a_period(desk):
     injected="SIGSTOP of the worker with the only beat; rows are moved half an hour back; then SIGCONT.",
     held="readyz answers 503 and the doctor and every page tell so; on waking it makes up for nothing and all goes on.",
 )
-def test_beat_that_sleeps_half_an_hour_is_told_of_and_wakes_by_itself(desk):
+def test_beat_that_stops_for_half_an_hour_is_reported_and_recovers_automatically(desk):
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:
         sent = desk.send()

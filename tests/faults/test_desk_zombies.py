@@ -27,7 +27,7 @@ def stopped(desk):
         os.kill(pid, signal.SIGCONT)
 
 
-def taken_over(desk, held, *states):
+def settle_by_another_worker(desk, held, *states):
     """Let the lease end, and another worker do what it finds, until the decision is in one of these states."""
     desk.let_lease_end(held)
 
@@ -61,7 +61,7 @@ def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk)
             assert desk.decide(held) == 302
             stop.wait()
         with stopped(desk):
-            settled = [taken_over(desk, held, "applied") for held in (calling, reading)]
+            settled = [settle_by_another_worker(desk, held, "applied") for held in (calling, reading)]
             call.release()
             read.release()
         desk.sweep_through()
@@ -88,7 +88,7 @@ def test_zombie_that_marked_its_call_does_not_call(desk):
                 began = time.monotonic()
                 lock.rollback()
                 desk.wait(lambda: desk.decision(held)["may_have_left"], "the mark to be written")
-                settled = taken_over(desk, held, "applied")
+                settled = settle_by_another_worker(desk, held, "applied")
                 desk.wait(lambda: time.monotonic() - began > FRESH_FOR, "the worker to have stood still too long")
         desk.sweep_through()
     assert (settled["attempt"], desk.calls(held)) == (2, 1)
@@ -104,7 +104,7 @@ def another_is_calling(desk, held, first):
     with ThreadPoolExecutor(1) as pool, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
         try:
             with stopped(desk):
-                other = pool.submit(taken_over, desk, held, "applied")
+                other = pool.submit(settle_by_another_worker, desk, held, "applied")
                 call.wait()
                 first.release()
             desk.sweep_through()
@@ -119,7 +119,7 @@ def another_is_calling(desk, held, first):
     injected="SIGSTOP between read and call as above; SIGCONT while the other one's call is under way.",
     held="The attempt number tells them apart: what wakes up does not call.",
 )
-def test_zombie_does_not_call_beside_a_newer_attempt(desk):
+def test_zombie_does_not_call_after_a_newer_attempt_began(desk):
     held = desk.hold()
     read = wire.Hold(after_answer=True)
     with desk.upstream.fault(read, READ, held.upstream_id, times=1):

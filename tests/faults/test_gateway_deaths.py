@@ -29,8 +29,8 @@ class Gateway:
 
     def __init__(self, stack):
         self.stack, self.port = stack, int(stack.env["INBOUND_PORT"])
-        told = stack.run("manage", "gateway_account", "--name", "Deaths").stdout
-        self.address = re.search(r"^mailbox .*  (\S+)$", told, re.M)[1]
+        output = stack.run("manage", "gateway_account", "--name", "Deaths").stdout
+        self.address = re.search(r"^mailbox .*  (\S+)$", output, re.M)[1]
 
     def sql(self, query, *parameters):
         with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"]) as database:
@@ -50,7 +50,7 @@ def message(subject, to):
     return f"From: {SENDER}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nWhere is it?\r\n".encode()
 
 
-def is_taken(gateway, content):
+def is_accepted(gateway, content):
     """Offer a message as a mail server does, once."""
     try:
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=PATIENCE) as client:
@@ -61,15 +61,15 @@ def is_taken(gateway, content):
 
 
 def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
-    mark, taken, enough = f"load-{uuid.uuid4().hex[:8]}", [], threading.Event()
+    mark, accepted, enough = f"load-{uuid.uuid4().hex[:8]}", [], threading.Event()
 
     def offer(sender):
         for number in range(EACH):
             subject = f"{mark}-{sender}-{number}"
             content = message(subject, gateway.address)
-            wait_for(lambda content=content: is_taken(gateway, content), PATIENCE, f"{subject} to be taken")
-            taken.append(subject)
-            if len(taken) >= SENDERS * EACH // 3:
+            wait_for(lambda content=content: is_accepted(gateway, content), PATIENCE, f"{subject} to be taken")
+            accepted.append(subject)
+            if len(accepted) >= SENDERS * EACH // 3:
                 enough.set()
 
     with ThreadPoolExecutor(SENDERS) as senders:
@@ -80,15 +80,15 @@ def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
             one.result()
     assert gateway.stack.pids()["worker-out"] != before
     rows = gateway.sql("SELECT subject FROM gateway_email WHERE subject LIKE %s ORDER BY subject", f"{mark}-%")
-    assert [subject for (subject,) in rows] == sorted(taken)
+    assert [subject for (subject,) in rows] == sorted(accepted)
 
 
 def children_of(pid):
-    told = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(one) for one in told.split()]
+    output = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
+    return [int(one) for one in output.split()]
 
 
-def test_pool_child_made_anew_keeps_no_connection_open(gateway):
+def test_replaced_pool_child_keeps_no_connection_open(gateway):
     """The pool forks again with a session under way: that goes on, and its end reaches the client."""
     worker = gateway.stack.pids()["worker-out"]
     [child] = gateway.wait(lambda: children_of(worker), "a child")

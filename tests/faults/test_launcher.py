@@ -32,7 +32,7 @@ def test_kill_of_the_launcher_leaves_no_process(launched: Stack) -> None:
 
 def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) -> None:
     assert launched.launcher is not None
-    kept = _lasting(launched.credentials)
+    before = _lasting(launched.credentials)
     # As if it had been down for an hour.
     _sql(launched, "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
     # Stopped first, so that none of them can react to the end of another.
@@ -45,7 +45,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     began = datetime.now(UTC)
     launched.start()
     assert everything_answers(launched)
-    assert _lasting(launched.credentials) == kept
+    assert _lasting(launched.credentials) == before
     # What came and went meanwhile is read at once, not with the next round in half a minute.
     query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
     launched.wait_for(lambda: _sql(launched, query, began) == [(True,)], 120, "every account to be read")

@@ -20,14 +20,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def application_url(settings, monkeypatch):
     """The address of the tests' own database, whose sessions may sit in a transaction for a moment only."""
-    given = connection.get_connection_params()
-    url = psycopg.conninfo.make_conninfo(host=given["host"], dbname=given["dbname"], user=given["user"])
+    params = connection.get_connection_params()
+    url = psycopg.conninfo.make_conninfo(host=params["host"], dbname=params["dbname"], user=params["user"])
     settings.OWN_DATABASE_URL = url
     monkeypatch.setattr("dashboard.management.commands.prepare.LONGEST_IDLE", "700ms")
     Command()._end_idle_transactions()
     yield url
     with connection.cursor() as cursor:
-        name = connection.ops.quote_name(given["dbname"])
+        name = connection.ops.quote_name(params["dbname"])
         cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL")
 
 

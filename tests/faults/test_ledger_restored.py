@@ -110,7 +110,7 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     injected="The same, and in the copy one sealed entry was altered.",
     held="The ledger is not taken up: the sealer names the entry, and seals nothing.",
 )
-def test_altered_backup_is_not_taken_up(target):
+def test_altered_backup_is_not_adopted(target):
     entry = append(20)[4]
     seal_all()
     _copy_to(target)

@@ -58,18 +58,18 @@ def _was_killed(process):
     held="Each seal is there whole or not at all; the next sealer goes on; every head stands in the file once.",
 )
 def test_sealer_killed_anywhere_leaves_one_chain(settings):
-    places = 0
+    statements = 0
     while True:
         append(2)
-        if not _was_killed(_in_another_process(lambda number=places: _seal_until_statement(number))):
+        if not _was_killed(_in_another_process(lambda number=statements: _seal_until_statement(number))):
             break
-        places += 1
+        statements += 1
         check_chain()
     append(2)
     assert _was_killed(_in_another_process(_seal_until_the_disk))
     append(1)
     seal()
-    assert places > 10
+    assert statements > 10
     seals = check_chain()
     assert seals[-1].size == Entry.objects.count()
     heads = [json.loads(line) for line in settings.SEAL_FILE.read_text().splitlines()]

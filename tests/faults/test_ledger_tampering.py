@@ -63,7 +63,7 @@ def desk(settings, tmp_path):
     return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
 
 
-def _sign_anew(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
+def _sign_again(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
     """Make the chain fit again from one seal on; without the key, each keeps the signature that it had."""
     for one in Seal.objects.filter(number__gte=first).order_by("number"):
         before = Seal.objects.filter(number=one.number - 1).first()
@@ -98,7 +98,7 @@ def _change_with_its_leaf(desk: Desk) -> None:
 
 def _change_with_leaf_and_seals(desk: Desk) -> None:
     _change_with_its_leaf(desk)
-    _sign_anew(2)
+    _sign_again(2)
 
 
 def _change_details(desk: Desk) -> None:
@@ -137,16 +137,16 @@ def _insert(desk: Desk) -> int:
 
 def _insert_with_a_leaf(desk: Desk) -> None:
     number = _insert(desk)
-    place = Leaf.objects.get(entry=desk.entry).position
-    as_superuser("UPDATE audit_leaf SET position = -position - 2 WHERE position > %s", [place])
+    position = Leaf.objects.get(entry=desk.entry).position
+    as_superuser("UPDATE audit_leaf SET position = -position - 2 WHERE position > %s", [position])
     as_superuser("UPDATE audit_leaf SET position = -position - 1 WHERE position < 0")
     digest = bytes.fromhex(Entry.objects.get(pk=number).leaf_hash)
-    as_superuser("INSERT INTO audit_leaf VALUES (%s, %s, 2, %s)", [place + 1, number, digest])
+    as_superuser("INSERT INTO audit_leaf VALUES (%s, %s, 2, %s)", [position + 1, number, digest])
 
 
 def _swap(desk: Desk) -> None:
-    place = Leaf.objects.get(entry=desk.entry).position
-    for before, after in ((place, -1), (place + 1, place), (-1, place + 1)):
+    position = Leaf.objects.get(entry=desk.entry).position
+    for before, after in ((position, -1), (position + 1, position), (-1, position + 1)):
         as_superuser("UPDATE audit_leaf SET position = %s WHERE position = %s", [after, before])
 
 
@@ -175,11 +175,11 @@ def _delete_seal(desk: Desk) -> None:
 
 def _swap_key(desk: Desk) -> None:
     _change_with_its_leaf(desk)
-    _sign_anew(1, Ed25519PrivateKey.generate())
+    _sign_again(1, Ed25519PrivateKey.generate())
 
 
 def _swap_key_midway(desk: Desk) -> None:
-    _sign_anew(3, Ed25519PrivateKey.generate())
+    _sign_again(3, Ed25519PrivateKey.generate())
 
 
 # What is done, what the desk's check says; what the offline verifier says if it is something else, given what.
@@ -221,9 +221,12 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
         as_superuser(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
     not_named = []
     for alter, by_desk, *others in CHANGES:
-        offline, *given = others or [by_desk]
+        offline, *expected_by_desk = others or [by_desk]
         alter(desk)
-        for who, wanted, found in (("desk", by_desk, desk.findings()), ("offline", offline, desk.offline(*given))):
+        for who, wanted, found in (
+            ("desk", by_desk, desk.findings()),
+            ("offline", offline, desk.offline(*expected_by_desk)),
+        ):
             if not any(wanted.format(**names) in one for one in found):
                 not_named.append((who, alter.__name__, wanted.format(**names), found))
         for table in TABLES:
@@ -258,27 +261,27 @@ def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
     """Issue 18, point 1: whoever has the database alone cannot make the code, and one is good once."""
     seal()
     mine = Entry.objects.get(pk=desk.entry).mac
-    for given, why in (
+    for fields, why in (
         ({"ago": "35 min", "mac": ""}, "it has no code"),
         ({"actor_id": "99", "mac": mine}, "its code does not fit"),
         ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):
-        number, sealed = put_in(desk.entry, **given), Seal.objects.count()
+        number, sealed = put_in(desk.entry, **fields), Seal.objects.count()
         seal()
-        told = Entry.objects.of_action("ledger.broken").select_related("detail").latest("pk")
-        assert (Seal.objects.count(), f"Entry {number} " in told.detail.fields["reason"]) == (sealed, True)
-        assert why in told.detail.fields["reason"]
+        reported = Entry.objects.of_action("ledger.broken").select_related("detail").latest("pk")
+        assert (Seal.objects.count(), f"Entry {number} " in reported.detail.fields["reason"]) == (sealed, True)
+        assert why in reported.detail.fields["reason"]
         as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [number])
         as_superuser("DELETE FROM audit_entry WHERE id = %s", [number])
         seal()
     assert desk.findings() == []
 
 
-def test_time_that_does_not_fit_its_place_is_told_by_the_sealer_and_named_by_both_verifiers(desk):
+def test_time_out_of_order_is_reported_by_the_sealer_and_both_verifiers(desk):
     number = put_in(desk.entry, ago="35 min", trace="of its own")
     seal()
-    told = Entry.objects.of_action("ledger.misdated").select_related("detail").get()
-    assert told.detail.fields["numbers"] == str(number)
+    reported = Entry.objects.of_action("ledger.misdated").select_related("detail").get()
+    assert reported.detail.fields["numbers"] == str(number)
     seal()
     for findings in (desk.findings(), desk.offline("--head", "--key")):
         assert [one for one in findings if one.startswith(f"Entry {number} says ")] == findings != []
@@ -304,7 +307,7 @@ def test_first_bad_entry_ends_the_command(desk):
     assert ended.value.returncode == 1
 
 
-def test_ledger_without_seals_is_not_said_to_hold(settings):
+def test_ledger_without_seals_is_not_reported_as_intact(settings):
     settings.SEAL_KEYS = []
     append()
     with pytest.raises(CommandError, match="signatures NOT checked") as ended:

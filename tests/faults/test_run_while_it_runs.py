@@ -46,7 +46,7 @@ def _listening_ports(pids: set[int]) -> set[int]:
     return found
 
 
-def test_second_start_and_a_taken_port_are_refused_by_name_and_nothing_is_left(
+def test_second_start_and_a_used_port_are_refused_by_name_and_leave_nothing_behind(
     stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     second = stack.run()
@@ -59,12 +59,12 @@ def test_second_start_and_a_taken_port_are_refused_by_name_and_nothing_is_left(
 
 
 @pytest.mark.slow
-def test_manage_works_beside_a_run_with_its_servers(stack: Stack) -> None:
+def test_manage_works_during_a_run_with_its_servers(stack: Stack) -> None:
     code = "from django.db import connection as c; c.ensure_connection(); print(c.settings_dict['HOST'])"
     shown = stack.run("manage", "shell", "-v", "0", "-c", code)
     assert shown.stdout.strip() == str(stack.data / "sockets"), shown.stderr
 
 
-def test_verbs_are_told_apart(stack: Stack) -> None:
+def test_verbs_are_distinguished(stack: Stack) -> None:
     for arguments, status in ((["dance"], 2), (["stop", "now"], 2), (["help"], 0)):
         assert stack.run(*arguments).returncode == status, arguments

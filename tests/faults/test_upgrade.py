@@ -50,7 +50,7 @@ def left_by_release(request, django_db_setup, settings, tmp_path):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_database_of_the_last_release_is_taken_on_with_everything_that_was_under_way(left_by_release):
+def test_database_of_the_last_release_is_migrated_with_its_unfinished_work(left_by_release):
     with moved_to(left_by_release):
         call_command("prepare", restoring=True)
         assert pending_migrations() == []

@@ -37,8 +37,10 @@ def endless(exchange: Exchange) -> None:
 
 def answering(status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str) -> Fault:
     """Answer in the gateway's place, which sees nothing. Header names are written with underscores."""
-    told = {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
-    return lambda exchange: exchange.reply(Answer(status, body, told))
+    all_headers = {"Content-Type": "application/json"} | {
+        name.replace("_", "-"): text for name, text in headers.items()
+    }
+    return lambda exchange: exchange.reply(Answer(status, body, all_headers))
 
 
 def answering_after(status: int, body: bytes = b'{"error": "Said by the proxy."}') -> Fault:

@@ -12,15 +12,15 @@ def test_every_fault_has_a_name_and_a_test():
     assert sorted({fault.number for fault in declared()}) == _NUMBERS
 
 
-def test_page_tells_of_the_tests_as_they_are_marked():
+def test_page_lists_the_tests_as_they_are_marked():
     rows = [
         re.sub(r" \*\*.*?\*\*(?= \|$)", "", line) for line in TABLE.read_text().splitlines() if line.startswith("| ")
     ]
-    told = {line for line in rows if line.split("|")[1].strip().isdecimal()}
+    listed = {line for line in rows if line.split("|")[1].strip().isdecimal()}
     marked = {f"| {fault.number} | {NAMES[fault.number]} | {fault.injected} | {fault.held} |" for fault in declared()}
     advice = "write it anew: ./run test --all tests -m fault --write-faults"
-    assert told - marked == set(), f"docs/faults.md tells of what no test is marked with; {advice}"
-    assert marked - told == set(), f"docs/faults.md does not tell of all that is tested; {advice}"
+    assert listed - marked == set(), f"docs/faults.md tells of what no test is marked with; {advice}"
+    assert marked - listed == set(), f"docs/faults.md does not tell of all that is tested; {advice}"
 
 
 def test_marks_are_sentences_that_fit_a_table():

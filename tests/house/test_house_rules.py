@@ -112,7 +112,7 @@ def test_execute_is_the_only_caller_of_decide_email():
     assert callers == {"approvals/decisions/execute.py"}
 
 
-def test_decision_state_is_written_in_one_place():
+def test_decision_state_is_written_in_one_module():
     pattern = re.compile(r"\.update\([^)]*\bstate=|decision\.state\s*=[^=]")
     found = {relative(path) for path in (ROOT / "approvals").rglob("*.py") if pattern.search(path.read_text())}
     assert found == {"approvals/decisions/settle.py"}

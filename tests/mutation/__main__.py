@@ -88,9 +88,9 @@ def _report(name: str, seconds: float) -> None:
     ends = {mutant: end for mutant, end in all_ends.items() if end != "not checked"}
     numbers = Counter(ends.values())
     share = sum(numbers[end] for end in _NOTICED) / len(ends)
-    told = ", ".join(f"{number} {end}" for end, number in numbers.most_common())
+    breakdown = ", ".join(f"{number} {end}" for end, number in numbers.most_common())
     tried = f"{len(ends)} of {len(all_ends)} mutants"
-    print(f"{name}: {tried}, {share:.1%} noticed ({told}) in {seconds:.0f} s")
+    print(f"{name}: {tried}, {share:.1%} noticed ({breakdown}) in {seconds:.0f} s")
     for mutant, end in ends.items():
         if end not in _NOTICED:
             changed = [line for line in _difference(name, mutant)[2:] if line[0] in "-+"]

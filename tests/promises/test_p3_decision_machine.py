@@ -46,7 +46,7 @@ def test_decisions_hold_in_many_more_histories(machine):
 @pytest.mark.parametrize(
     ("what", "trouble"), [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")], ids=str
 )
-def test_later_webhook_of_somebody_elses_approval_is_not_taken_for_ours(machine, what, trouble):
+def test_later_webhook_of_another_approval_is_not_mistaken_for_ours(machine, what, trouble):
     """A history that the machine found: the webhook that names who decided is late, and MultiMail does not tell.
 
     Or it tells who, and that they gave no reason.

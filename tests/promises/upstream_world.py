@@ -80,17 +80,17 @@ class World:
         repeats = self.repeats and earlier is not None and earlier.action == body["action"] == "approve"
         ours = earlier is not None and references_in(earlier.reason) and references_in(body["reason"])
         if earlier and not (repeats and ours):
-            return 409, {"error": "decided", "code": "not_pending", **self._told(earlier)}
+            return 409, {"error": "decided", "code": "not_pending", **self._outcome(earlier)}
         if body.get("expected_fingerprint") not in (None, print_now):
             return 409, {"error": "changed", "code": "content_changed", "status": "pending_send_approval"}
         effect = Effect(email_id, body["action"], body["reason"], print_now)
         self.effects.append(effect)
         self.decided.setdefault(email_id, effect)
-        told = self._told(effect)
-        self.webhooks.append(event_body(f"oversight.{told['decision']}", email_id=email_id, **told))
+        outcome = self._outcome(effect)
+        self.webhooks.append(event_body(f"oversight.{outcome['decision']}", email_id=email_id, **outcome))
         if effect.action == "approve":
             self.webhooks.append(event_body("message.sent", email_id=email_id, status="sent"))
-        return 200, told
+        return 200, outcome
 
     def read(self, email_id: str) -> tuple[int, Any]:
         """What a read shows: everything that is held, or one message."""
@@ -103,9 +103,9 @@ class World:
             return 200, {"pending": [self.rows[email_id]], "cursor": None}
         if self.forgets:
             return 404, {"error": "There is no such message in this account."}
-        return 200, {"pending": [], "cursor": None, "email_id": email_id, **self._told(self.decided[email_id])}
+        return 200, {"pending": [], "cursor": None, "email_id": email_id, **self._outcome(self.decided[email_id])}
 
-    def _told(self, effect: Effect) -> dict[str, Any]:
+    def _outcome(self, effect: Effect) -> dict[str, Any]:
         decided_by = "" if references_in(effect.reason) else "Somebody at MultiMail"
         status = "sent" if effect.action == "approve" else "rejected"
         return {

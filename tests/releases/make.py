@@ -74,7 +74,7 @@ def _fill() -> None:
             continue
         message = Message.objects.get(pk=message.pk)
         assert message.revision is not None
-        given = give_verdict(
+        result = give_verdict(
             message=message.public_id,
             actor=ana.actor(surface="web"),
             outcome="approve",
@@ -83,7 +83,7 @@ def _fill() -> None:
         )
         fields = {"attempt": 1, "may_have_left": True} if state != "recorded" else {}
         lease = {"lease_until": timezone.now()} if state == "calling" else {}
-        Decision.objects.filter(pk=given.decision.pk).update(state=state, due_at=timezone.now(), **fields, **lease)
+        Decision.objects.filter(pk=result.decision.pk).update(state=state, due_at=timezone.now(), **fields, **lease)
     seal_all()
     world = make_world()
     agent, desk = (ApiKey.objects.get(account=world.account, name=f"Key {name}") for name in ("agent", "desk"))

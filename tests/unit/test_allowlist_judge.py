@@ -145,7 +145,7 @@ def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
     assert known.passed == {"ana@x.io": AllowedBy("", "the contacts of the account")}
 
 
-def test_contacts_that_were_never_read_are_nobody_and_said_so():
+def test_contacts_that_were_never_read_match_nobody_with_an_explanation():
     judged = judge(["ana@acme.com"], [listed("contacts", [])], None, NOW)
     assert (judged.refused, judged.lacks_contacts) == (("ana@acme.com",), True)
 
@@ -156,6 +156,6 @@ def test_many_addresses_are_named_in_part():
     assert named([f"{n}@x.io" for n in range(1203)]) == "0@x.io, 1@x.io, 2@x.io and 1,200 more"
 
 
-def test_list_is_for_one_place():
+def test_list_applies_to_one_scope():
     with pytest.raises(ValueError, match="not for both"):
         ListScope(connection=1, mailbox=2)

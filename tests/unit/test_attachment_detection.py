@@ -69,7 +69,7 @@ def test_kind_goes_by_the_bytes_and_that_of_a_zip_by_what_it_lists():
 
 
 # Content, name and declared type, and a part of what is said of them.
-TOLD = [
+EXPECTED = [
     (b"plain words", "report.pdf", "application/pdf", "high: Its name ends in .pdf, but its bytes are plain text."),
     (b"MZ\x90", "report.pdf", "", "high: Its name ends in .pdf, but its bytes are a Windows program."),
     (b"MZ\x90", "report", "", "high: Its bytes are a Windows program."),
@@ -106,9 +106,9 @@ AGREES = [
 ]
 
 
-def test_what_contradicts_or_can_act_is_said_and_what_agrees_is_not_spoken_of():
-    for content, name, content_type, told in TOLD:
-        assert told in sentences(content, name, content_type), (name, told)
+def test_contradicting_or_active_files_are_named_and_consistent_ones_are_not():
+    for content, name, content_type, sentence in EXPECTED:
+        assert sentence in sentences(content, name, content_type), (name, sentence)
     for content, name, content_type in AGREES:
         assert sentences(content, name, content_type) == "", name
 

@@ -53,8 +53,14 @@ def facts(text, privacy="headers", **more):
 
 def card_of(status=HELD, **more):
     """Return the card of an ordinary message."""
-    given = {"upstream_id": "01E", "link": LINK, "subject": "Your refund", "sender": "support@yourteam.example", **more}
-    return embed(CardFacts(**{"recipients": ("dana@northwind.example",), "fingerprint": "7F3A", **given}), status)
+    fields = {
+        "upstream_id": "01E",
+        "link": LINK,
+        "subject": "Your refund",
+        "sender": "support@yourteam.example",
+        **more,
+    }
+    return embed(CardFacts(**{"recipients": ("dana@northwind.example",), "fingerprint": "7F3A", **fields}), status)
 
 
 def bot_body(text, tone="amber", privacy="headers"):
@@ -99,7 +105,7 @@ def test_what_is_over_says_no_times():
     assert not {"Held", "Expires", "Claimed by"} & {one["name"] for one in over["fields"]}
 
 
-def test_risk_and_minimal_privacy_are_told_in_words_that_give_nothing_away():
+def test_risk_with_minimal_privacy_reveals_no_content():
     risky = card_of(risk="look-alike, [x](y)")
     assert {"name": "Findings", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in risky["fields"]
 
@@ -108,8 +114,8 @@ def test_risk_and_minimal_privacy_are_told_in_words_that_give_nothing_away():
     assert "dana@" not in minimal
 
 
-def test_trigger_is_told_in_words():
-    told = {
+def test_trigger_is_described():
+    expected = {
         "ana#1 in #outreach": {"discord_user": "ana#1", "discord_channel": "#outreach"},
         "ana#1 (Acme)": {"discord_user": "ana#1", "discord_guild": "Acme"},
         "ana#1": {"discord_user": "ana#1", "discord_guild": "118000000000000777"},
@@ -117,7 +123,7 @@ def test_trigger_is_told_in_words():
         "run 02RUN": {"runId": "02RUN"},
         "an agent, through the API": {},
     }
-    assert {triggered_by(trigger): trigger for trigger in told.values()} == told
+    assert {triggered_by(trigger): trigger for trigger in expected.values()} == expected
 
 
 @pytest.mark.proves("case 10", "promise 10")
@@ -131,7 +137,7 @@ def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
 @pytest.mark.parametrize(
     "privacy", ["full", *(pytest.param(one, marks=pytest.mark.slow) for one in ("minimal", "headers"))]
 )
-def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(privacy):
+def test_every_card_of_hostile_mail_is_accepted_by_discord_and_by_discord_py(privacy):
     for number, text in enumerate(HOSTILE):
         # Each text with an open and an ended tone; all tones come up.
         for tone in (("amber", "orange")[number % 2], TONES[2 + number % 5]):
@@ -236,7 +242,7 @@ def test_long_list_of_recipients_fits_and_says_how_many_are_not_named():
     assert to["value"].endswith(" and 4995 more")
 
 
-def test_short_form_is_taken_and_says_what_became_of_which_message():
+def test_short_form_is_accepted_and_says_what_happened_to_which_message():
     card = shortened(bot_body("Refund", "rose"))["embeds"][0]
     assert (card["title"], card["description"][:16]) == ("Refund", "**Held.** Refund")
     assert card["fields"] == [{"name": "Message ID", "value": "Refund", "inline": False}]

@@ -50,13 +50,13 @@ def test_no_bar_is_wider_than_the_chart(rows):
         assert sum(float(part.width.rstrip("%")) for part in bar.parts) <= 100.1
 
 
-def test_time_is_said_in_its_largest_unit():
-    told = {-3: "0 s", 0.4: "0 s", 24: "24 s", 59.6: "1 min", 90: "1.5 min", 3599.9: "1 h", 40_000: "11 h"}
-    told |= {86_400: "1 d", 1_000_000: "12 d"}
-    assert {seconds: spoken(seconds) for seconds in told} == told
+def test_time_is_written_in_its_largest_unit():
+    expected = {-3: "0 s", 0.4: "0 s", 24: "24 s", 59.6: "1 min", 90: "1.5 min", 3599.9: "1 h", 40_000: "11 h"}
+    expected |= {86_400: "1 d", 1_000_000: "12 d"}
+    assert {seconds: spoken(seconds) for seconds in expected} == expected
 
 
-def test_refusal_is_told_by_how_its_sentence_begins():
+def test_refusal_is_classified_by_the_start_of_its_sentence():
     assert cause_of("Ben Okafor approved this message first, at 10:42:07 UTC.") == "first"
     assert cause_of("The content changed after the decision. An earlier call may still arrive.") == "changed"
     assert [cause_of(sentence) for sentence in ("Whatever else", "")] == ["other", "other"]

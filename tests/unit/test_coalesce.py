@@ -77,7 +77,7 @@ def test_run_that_began_late_enough_is_shared(asks):
     assert (first.result(), second.result()) == (1, 1)
 
 
-def test_error_reaches_everybody_and_the_next_run_begins_anew(asks):
+def test_error_reaches_every_caller_and_the_next_run_starts_over(asks):
     shared, work, wanted = Watched(), Slow(ValueError("no")), time.monotonic()
     both = [asks(shared, work), asks(shared, work, not_before=wanted)]
     shared.wait_for(2)

@@ -34,7 +34,7 @@ def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisio
         assert fill(stack, ConnectionSlots(8), 1, is_well=False) == 1
 
 
-def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(monkeypatch):
+def test_slow_connection_has_two_slots_until_it_is_fast_again(monkeypatch):
     shared, times = ConnectionSlots(8), iter([0.0, connection_slots.SLOW + 1, 10.0, 10.1])
     monkeypatch.setattr(connection_slots.time, "monotonic", lambda: next(times))
     with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
@@ -47,7 +47,7 @@ def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(m
         assert fill(stack, shared, 1) == 5
 
 
-def test_job_without_room_is_kept_once_and_handed_out_decisions_first():
+def test_job_without_a_slot_is_queued_once_and_decisions_go_first():
     shared = ConnectionSlots(8)
     with shared.enter(1, (READ, 0), is_well=False, is_urgent=False) as first:
         for job, is_urgent in (((READ, 1), False), ((READ, 1), False), ((READ, 2), False), ((DECIDE, 9), True)):
@@ -59,7 +59,7 @@ def test_job_without_room_is_kept_once_and_handed_out_decisions_first():
     assert last.next == ((READ, 2),)
 
 
-def test_place_is_free_again_after_an_error():
+def test_slot_is_free_again_after_an_error():
     shared = ConnectionSlots(8)
     with pytest.raises(RuntimeError), shared.enter(1, (READ, 0), is_well=False, is_urgent=False):
         raise RuntimeError
@@ -67,7 +67,7 @@ def test_place_is_free_again_after_an_error():
         assert entry.is_in
 
 
-def test_what_is_kept_is_bounded(monkeypatch):
+def test_queue_of_jobs_is_bounded(monkeypatch):
     monkeypatch.setattr(connection_slots, "MAX_QUEUED", 3)
     shared = ConnectionSlots(8)
     with ExitStack() as stack:

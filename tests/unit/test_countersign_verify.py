@@ -29,14 +29,14 @@ def _each_signature_is_checked_once():
 
 
 @pytest.fixture
-def told(tmp_path):
+def findings_of(tmp_path):
     """Write a ledger as a bundle, and return what the verifier finds."""
 
     def check(made, *, key=(), heads=(), **instead):
         folder = tmp_path / f"bundle-{len(list(tmp_path.iterdir()))}"
         made.write_to(folder, **instead)
-        kept = verifier.Heads([verifier.Seal(head) for head in heads])
-        return verifier.check_bundle(str(folder), verifier.Trust(key), kept).findings
+        saved_heads = verifier.Heads([verifier.Seal(head) for head in heads])
+        return verifier.check_bundle(str(folder), verifier.Trust(key), saved_heads).findings
 
     return check
 
@@ -64,13 +64,13 @@ def _long_story():
     return made
 
 
-def test_what_was_not_altered_holds(told):
+def test_what_was_not_altered_holds(findings_of):
     made = _long_story()
     key, last = made.seals[0]["key"], fingerprint(raw(made.key)).lower().replace("-", "")
     for trusted in (key, last):
-        assert told(made, key=[trusted], heads=made.seals) == []
-    assert told(book()) == []
-    assert told(book(unsealed=3)) == []
+        assert findings_of(made, key=[trusted], heads=made.seals) == []
+    assert findings_of(book()) == []
+    assert findings_of(book(unsealed=3)) == []
 
 
 def _line(data, number, change):
@@ -111,15 +111,15 @@ RAW_LINES = {
 }
 
 
-def test_line_that_is_not_as_it_must_be_is_named(told):
+def test_line_that_is_not_as_it_must_be_is_named(findings_of):
     data = SEALED.files()["entries.jsonl"]
     for wanted, changes in RAW_LINES.items():
         for change in changes:
-            found = told(SEALED, entries_jsonl=_line(data, 7, change))
+            found = findings_of(SEALED, entries_jsonl=_line(data, 7, change))
             assert any(wanted in one for one in found[:2]), (wanted, found)
 
 
-def test_line_that_could_be_spelled_otherwise_is_named_though_its_hash_is_listed(told):
+def test_line_that_could_be_spelled_otherwise_is_named_though_its_hash_is_listed(findings_of):
     files = SEALED.files()
     line = files["entries.jsonl"].splitlines()[7]
     for odd in (b"w\x01b", b"w\\u0077", b"w\\/b", b"w\xffb", b"w\x1fb"):
@@ -127,11 +127,11 @@ def test_line_that_could_be_spelled_otherwise_is_named_though_its_hash_is_listed
         altered = line.replace(b"web", odd)
         listed = {**SEALED.details[7], "leaf": hashlib.sha256(b"\0" + altered).hexdigest()}
         details = _line(files["details.jsonl"], 7, lambda _, listed=listed: canonical(listed) + b"\n")
-        found = told(SEALED, entries_jsonl=files["entries.jsonl"].replace(line, altered), details_jsonl=details)
+        found = findings_of(SEALED, entries_jsonl=files["entries.jsonl"].replace(line, altered), details_jsonl=details)
         assert any("Entry 8 is not as an entry must be" in one for one in found), (odd, found)
 
 
-def test_details_that_could_be_spelled_otherwise_are_named(told):
+def test_details_that_could_be_spelled_otherwise_are_named(findings_of):
     made = again(SEALED)
     salt, fields = bytes([7] * 16), {"actor": b"Ana", "reason": b"plain"}
     hashes = {name: hashlib.sha256(salt + f"\0{name}\0".encode() + text).hexdigest() for name, text in fields.items()}
@@ -141,39 +141,39 @@ def test_details_that_could_be_spelled_otherwise_are_named(told):
         made.details[7].update(salt=salt.hex(), fields={"actor": "Ana", "reason": "plain"})
         data = made.files()["details.jsonl"]
         line = data.splitlines()[7]
-        found = told(made, details_jsonl=data.replace(line, line.replace(b"Ana", odd)))
+        found = findings_of(made, details_jsonl=data.replace(line, line.replace(b"Ana", odd)))
         assert any("Line 8 of details.jsonl is not what it must be" in one for one in found), found
 
 
-def _change(made, place, **says):
+def _change(made, index, **says):
     """Change an entry, and what lists it."""
-    made.entries[place].update(says)
-    made.details[place]["leaf"] = leaf_of(made.entries[place]).hex()
+    made.entries[index].update(says)
+    made.details[index]["leaf"] = leaf_of(made.entries[index]).hex()
 
 
-def _remove(made, *places):
-    for place in places:
-        del made.entries[place], made.details[place]
+def _remove(made, *indexes):
+    for index in indexes:
+        del made.entries[index], made.details[index]
 
 
-def _insert(made, place, number):
-    entry = {**made.entries[place], "id": number}
-    made.entries.insert(place + 1, entry)
-    made.details.insert(place + 1, {**made.details[place], "id": number, "leaf": leaf_of(entry).hex()})
+def _insert(made, index, number):
+    entry = {**made.entries[index], "id": number}
+    made.entries.insert(index + 1, entry)
+    made.details.insert(index + 1, {**made.details[index], "id": number, "leaf": leaf_of(entry).hex()})
 
 
-def _swap(made, place):
+def _swap(made, index):
     for rows in (made.entries, made.details):
-        rows[place], rows[place + 1] = rows[place + 1], rows[place]
+        rows[index], rows[index + 1] = rows[index + 1], rows[index]
 
 
-def _sign_anew(made, first=0, key=None):
+def _sign_again(made, first=0, key=None):
     """Make the chain fit again; without the key only the hashes."""
-    for place, seal in enumerate(made.seals[first:], start=first):
-        seal["previous"] = head_hash(made.seals[place - 1]) if place else ""
+    for index, seal in enumerate(made.seals[first:], start=first):
+        seal["previous"] = head_hash(made.seals[index - 1]) if index else ""
         seal["root"] = root_of(made.leaves(seal["size"])).hex()
         if key:
-            made.seals[place] = sign(seal, key)
+            made.seals[index] = sign(seal, key)
 
 
 def _edit_seal(made, number, **says):
@@ -195,7 +195,7 @@ NOT_SIGNED = "Seal 2 is not signed by its key"
 LIES = {
     "One of the entries 6 to 13 is not as it was sealed": [lambda made: _change(made, 7, actor_id="9")],
     NOT_SIGNED: [
-        lambda made: (_change(made, 7, actor_id="9"), _sign_anew(made, 1)),
+        lambda made: (_change(made, 7, actor_id="9"), _sign_again(made, 1)),
         lambda made: _edit_seal(made, 2, at="2025-01-01T00:00:00.000000+00:00"),
         lambda made: _edit_seal(made, 2, signature=made.seals[0]["signature"]),
         lambda made: _edit_seal(made, 2, signature=_high(made.seals[1]["signature"])),
@@ -239,19 +239,19 @@ LIES = {
     "Seal 2 stands there twice": [lambda made: made.seals.insert(2, dict(made.seals[1]))],
     "Seal 2 is missing: behind seal 1 stands seal 3": [lambda made: made.seals.insert(1, made.seals.pop(2))],
     "which no seal before it names: the key was swapped": [
-        lambda made: _sign_anew(made, 1, Ed25519PrivateKey.generate())
+        lambda made: _sign_again(made, 1, Ed25519PrivateKey.generate())
     ],
     'manifest.json lies: "unsealed" is 0': [lambda made: made.manifest.update(unsealed=0)],
     'manifest.json lies: "unsealed" is True': [lambda made: made.manifest.update(unsealed=True)],
 }
 
 
-def test_lie_is_named(told):
+def test_lie_is_named(findings_of):
     for wanted, lies in LIES.items():
         for number, lie in enumerate(lies):
             made = again(WAITING)
             lie(made)
-            found = told(made)
+            found = findings_of(made)
             assert any(wanted in one for one in found), (wanted, number, found)
 
 
@@ -268,13 +268,13 @@ SIGNED_LIES = [
 ]
 
 
-def test_what_no_honest_desk_signs_is_named(told):
+def test_what_no_honest_desk_signs_is_named(findings_of):
     before = book(5, 8)
     before.write(3)
     for says, wanted in SIGNED_LIES:
         made = again(before)
         made.seal(**says)
-        found = told(made)
+        found = findings_of(made)
         assert any(wanted in one for one in found), (says, found)
 
 
@@ -298,53 +298,53 @@ def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_seal_over_more_entries_than_are_held_is_checked_all_the_same(told, monkeypatch):
+def test_seal_over_more_entries_than_are_held_is_checked_all_the_same(findings_of, monkeypatch):
     monkeypatch.setattr(verifier, "MOST_HELD", 4)
     made = book(3, 30, 5)
-    assert told(made) == []
+    assert findings_of(made) == []
     made.entries[20]["actor_id"] = "9"
-    assert told(made) == ["Entry 21 was changed: its hash is not the one that was sealed."]
+    assert findings_of(made) == ["Entry 21 was changed: its hash is not the one that was sealed."]
     _remove(made, 20)
-    assert "Seal 2 does not fit the entries under it: 1 entries missing." in told(made)[0]
+    assert "Seal 2 does not fit the entries under it: 1 entries missing." in findings_of(made)[0]
 
 
-def test_whole_ledger_signed_anew_is_found_by_the_key_and_by_a_head(told):
+def test_whole_ledger_that_was_signed_again_is_found_by_the_key_and_by_a_head(findings_of):
     made = again(SEALED)
     key, head = made.seals[0]["key"], dict(made.seals[1])
     _change(made, 7, actor_id="9")
-    _sign_anew(made, 0, Ed25519PrivateKey.generate())
-    assert told(made) == []
-    assert "None of the seals is signed by the key that you trust" in told(made, key=[fingerprint(key)])[0]
-    assert "is not the seal 2 that is here: what it covers was altered" in told(made, heads=[head])[0]
+    _sign_again(made, 0, Ed25519PrivateKey.generate())
+    assert findings_of(made) == []
+    assert "None of the seals is signed by the key that you trust" in findings_of(made, key=[fingerprint(key)])[0]
+    assert "is not the seal 2 that is here: what it covers was altered" in findings_of(made, heads=[head])[0]
 
 
-def test_end_that_was_cut_off_whole_is_found_by_a_head_only(told):
+def test_end_that_was_cut_off_whole_is_found_by_a_head_only(findings_of):
     made = again(SEALED)
     head = made.seals.pop()
     # The seal alone, and then with its entries.
-    assert told(made) == []
-    assert "the end was cut off" in told(made, heads=[head])[0]
+    assert findings_of(made) == []
+    assert "the end was cut off" in findings_of(made, heads=[head])[0]
     _remove(made, -1, -1, -1)
-    assert told(made) == []
-    (found,) = told(made, heads=[head])
+    assert findings_of(made) == []
+    (found,) = findings_of(made, heads=[head])
     assert "seal 3 of" in found
     assert "the end was cut off, for the last seal here is seal 2" in found
     forged = {**made.seals[1], "root": "0" * 64}
-    assert "is not signed by its key: it proves nothing" in told(made, heads=[forged])[0]
+    assert "is not signed by its key: it proves nothing" in findings_of(made, heads=[forged])[0]
 
 
-def test_restore_with_a_lost_key_holds_only_for_whoever_trusts_the_new_one(told):
+def test_restore_with_a_lost_key_holds_only_for_whoever_trusts_the_new_one(findings_of):
     made = book(5)
     made.write(2)
     made.restore(key=Ed25519PrivateKey.generate())
-    assert "which no seal before it names: the key was swapped. If the desk lost its key" in told(made)[0]
-    assert told(made, key=[fingerprint(raw(made.key))]) == []
+    assert "which no seal before it names: the key was swapped. If the desk lost its key" in findings_of(made)[0]
+    assert findings_of(made, key=[fingerprint(raw(made.key))]) == []
 
 
-def test_file_that_lies_or_ends_within_a_line_is_named(told):
+def test_file_that_lies_or_ends_within_a_line_is_named(findings_of):
     wrong = "keys.json does not hold the keys that signed, in the order of their use."
-    assert told(SEALED, keys_json=b'{"keys":[]}') == [wrong]
-    found = told(SEALED, entries_jsonl=SEALED.files()["entries.jsonl"][:-20])
+    assert findings_of(SEALED, keys_json=b'{"keys":[]}') == [wrong]
+    found = findings_of(SEALED, entries_jsonl=SEALED.files()["entries.jsonl"][:-20])
     assert any("ends within a line" in one for one in found)
 
 
@@ -433,7 +433,7 @@ def command(capsys):
     return run
 
 
-def test_command_tells_how_it_ends_where_there_is_nothing_but_python(tmp_path):
+def test_command_reports_its_result_with_the_standard_library_alone(tmp_path):
     folder = WAITING.write_to(tmp_path / "bundle")
     bare = [sys.executable, "-I", "-S", VERIFIER]
     ran = subprocess.run([*bare, folder], capture_output=True, text=True, timeout=120, env={}, check=False)
@@ -448,35 +448,35 @@ def test_command_tells_how_it_ends_where_there_is_nothing_but_python(tmp_path):
 def test_command_says_what_it_did_not_check(command, tmp_path):
     made = book(5, 8, unsealed=2)
     folder, key = made.write_to(tmp_path / "bundle"), fingerprint(raw(made.key))
-    code, said, _ = command(folder)
+    code, output, _ = command(folder)
     assert code == 0
-    assert "It holds: 15 entries, 13 of them under 2 seals." in said
-    assert key in said
+    assert "It holds: 15 entries, 13 of them under 2 seals." in output
+    assert key in output
     for not_checked in ("whether that key is the desk's", "2 entries that no seal covers yet"):
-        assert f"NOT checked: {not_checked}" in said
-    assert "A cut-off end can only be found with a head kept outside" in said
+        assert f"NOT checked: {not_checked}" in output
+    assert "A cut-off end can only be found with a head kept outside" in output
     head = tmp_path / "seals.jsonl"
     head.write_bytes(canonical(made.seals[0]) + b"\n" + canonical(made.seals[1]) + b"\n" + b'{"half')
-    code, said, _ = command(folder, "--head", head, "--key", key)
-    assert (code, said.count("NOT checked")) == (0, 1)
+    code, output, _ = command(folder, "--head", head, "--key", key)
+    assert (code, output.count("NOT checked")) == (0, 1)
     assert command(folder, "--head", canonical(made.seals[1]).decode())[0] == 0
     # A head that came after the bundle proves nothing against it, and nothing for it.
     made.manifest["made_at"] = AT.format(0)
-    code, said, _ = command(made.write_to(tmp_path / "older"), "--head", canonical(book(5, 8, 2).seals[2]).decode())
-    assert (code, "is younger than this bundle" in said) == (4, True)
+    code, output, _ = command(made.write_to(tmp_path / "older"), "--head", canonical(book(5, 8, 2).seals[2]).decode())
+    assert (code, "is younger than this bundle" in output) == (4, True)
     # Without signatures, or without a seal, nothing is proved.
     for unproved in ((folder, "--no-signatures"), (book(unsealed=3).write_to(tmp_path / "unsealed"),)):
-        code, said, _ = command(*unproved)
-        assert (code, said.endswith("signatures NOT checked\n")) == (3, True)
+        code, output, _ = command(*unproved)
+        assert (code, output.endswith("signatures NOT checked\n")) == (3, True)
 
 
 def test_command_names_what_does_not_hold_and_what_cannot_be_read(command, tmp_path):
     made = again(SEALED)
     made.entries[7]["actor_id"] = "\x1b[2J9"
     folder = made.write_to(tmp_path / "bundle")
-    code, said, _ = command(folder)
-    assert (code, "\x1b" in said) == (1, False)
-    assert said.startswith("NOT AS IT WAS: Entry 8 was changed")
+    code, output, _ = command(folder)
+    assert (code, "\x1b" in output) == (1, False)
+    assert output.startswith("NOT AS IT WAS: Entry 8 was changed")
     assert command(folder, "--no-signatures")[0] == 1
     assert command(tmp_path / "nowhere")[0] == 2
     assert command(folder, "--key", "nonsense")[0] == 2

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.verifier import countersign_verify as verifier
-from tests.bundles import book, canonical, fingerprint, nodes_beside, path_of, raw, root_of
+from tests.bundles import book, canonical, fingerprint, path_of, proof_nodes, raw, root_of
 
 # The roots over the first 0 to 8 of these leaves are those of the known vectors of RFC 6962 and RFC 9162 trees.
 KNOWN_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -37,8 +37,8 @@ def test_signatures_are_judged_as_by_another_implementation(data, bit, damaged):
     key, signature = private.public_key().public_bytes_raw(), private.sign(data)
 
     def flip(text):
-        place = bit % (len(text) * 8)
-        return text[: place // 8] + bytes([text[place // 8] ^ (1 << place % 8)]) + text[place // 8 + 1 :]
+        position = bit % (len(text) * 8)
+        return text[: position // 8] + bytes([text[position // 8] ^ (1 << position % 8)]) + text[position // 8 + 1 :]
 
     if damaged == "signature":
         signature = flip(signature)
@@ -114,8 +114,8 @@ def test_consistency_is_proved_by_its_own_path_only(leaves, data):
     assert not verifier.is_consistent(first, size, old, new, [*path, b"x" * 32])
     if path:
         assert not verifier.is_consistent(first, size, old, new, path[:-1])
-        place = data.draw(st.integers(0, len(path) - 1))
-        assert not verifier.is_consistent(first, size, old, new, [*path[:place], b"x" * 32, *path[place + 1 :]])
+        position = data.draw(st.integers(0, len(path) - 1))
+        assert not verifier.is_consistent(first, size, old, new, [*path[:position], b"x" * 32, *path[position + 1 :]])
     if first > 1:
         assert not verifier.is_consistent(first - 1, size, old, new, path)
 
@@ -123,14 +123,14 @@ def test_consistency_is_proved_by_its_own_path_only(leaves, data):
 @given(HASHES, st.data())
 def test_leaves_and_nodes_lead_to_the_root(leaves, data):
     wanted = data.draw(st.sets(st.integers(0, len(leaves) - 1), min_size=1, max_size=6))
-    nodes = {(level, index): bytes.fromhex(text) for level, index, text in nodes_beside(wanted, leaves)}
-    given_leaves = {place: leaves[place] for place in wanted}
-    root, used = verifier.root_from(given_leaves, nodes, len(leaves))
+    nodes = {(level, index): bytes.fromhex(text) for level, index, text in proof_nodes(wanted, leaves)}
+    known_leaves = {index: leaves[index] for index in wanted}
+    root, used = verifier.root_from(known_leaves, nodes, len(leaves))
     assert (root, used) == (root_of(leaves).hex(), len(nodes))
     if nodes:
         gone = data.draw(st.sampled_from(sorted(nodes)))
         with pytest.raises(ValueError, match="is missing"):
-            verifier.root_from(given_leaves, {key: value for key, value in nodes.items() if key != gone}, len(leaves))
+            verifier.root_from(known_leaves, {key: value for key, value in nodes.items() if key != gone}, len(leaves))
 
 
 def test_json_that_could_be_read_in_two_ways_is_refused():
@@ -142,14 +142,14 @@ def test_json_that_could_be_read_in_two_ways_is_refused():
 
 MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
 # Of its entries in the ledger that `made` gives.
-PLACES = (5, 10, 15)
+INDEXES = (5, 10, 15)
 
 
 def _proof(made):
     """Return the proof of the message, as the desk hands it out."""
     leaves = made.leaves(made.seals[-1]["size"])
-    details = [{name: made.details[place][name] for name in ("salt", "fields")} for place in PLACES]
-    entries = [{"position": place, "entry": canonical(made.entries[place]).decode()} for place in PLACES]
+    details = [{name: made.details[index][name] for name in ("salt", "fields")} for index in INDEXES]
+    entries = [{"position": index, "entry": canonical(made.entries[index]).decode()} for index in INDEXES]
     proof = {
         "v": 1,
         "kind": "message",
@@ -157,7 +157,7 @@ def _proof(made):
         "made_at": "2026-11-21T02:04:33.000000+00:00",
         "product": "Countersign",
         "entries": [entry | detail for entry, detail in zip(entries, details, strict=True)],
-        "nodes": [list(one) for one in nodes_beside(set(PLACES), leaves)],
+        "nodes": [list(one) for one in proof_nodes(set(INDEXES), leaves)],
         "seal": made.seals[-1],
     }
     return copy.deepcopy(proof)
@@ -194,8 +194,8 @@ def _altered(made, change):
     return proof
 
 
-def _edit(proof, place, before, after):
-    one = proof["entries"][place]
+def _edit(proof, index, before, after):
+    one = proof["entries"][index]
     one["entry"] = one["entry"].replace(before, after)
 
 
@@ -247,7 +247,7 @@ def test_proof_of_another_form_and_what_is_no_proof_cannot_be_read(made):
             pytest.fail(f"{data}: {verifier.check_proof(data)}")
 
 
-def test_proof_trusts_the_given_key_only(made):
+def test_proof_trusts_only_the_key_of_the_caller(made):
     found = _check(_proof(made), trust=verifier.Trust(["0" * 64])).report.findings
     assert found == [f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not the key that you trust."]
 
@@ -260,12 +260,12 @@ def _packed(proof):
 def test_proof_is_found_in_a_text_a_quoted_answer_and_an_email(made):
     block = _packed(_proof(made))
     quoted = "".join(f"> {line}\r\n" for line in block.splitlines())
-    letter = email.message.EmailMessage()
-    letter["Subject"] = "The proof"
-    letter.set_content("Here it is.\n\n" + block, cte="base64")
+    mail = email.message.EmailMessage()
+    mail["Subject"] = "The proof"
+    mail.set_content("Here it is.\n\n" + block, cte="base64")
     crossed = email.message.EmailMessage()
     crossed.set_content("Grüße\n" + block, cte="quoted-printable")
-    for data in (f"Hello\n\n{block}\nBye".encode(), quoted.encode(), letter.as_bytes(), crossed.as_bytes()):
+    for data in (f"Hello\n\n{block}\nBye".encode(), quoted.encode(), mail.as_bytes(), crossed.as_bytes()):
         assert verifier.check_proof(data).report.findings == []
 
 

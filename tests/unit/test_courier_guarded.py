@@ -69,7 +69,7 @@ PRIVATE = [
 PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]
 
 
-def test_private_addresses_are_told_from_public_ones():
+def test_private_addresses_are_distinguished_from_public_ones():
     assert [address for address in PRIVATE + PUBLIC if is_public(address)] == PUBLIC
 
 

@@ -37,7 +37,7 @@ def test_text_one_over_its_limit_is_named_by_path_and_at_its_limit_accepted() ->
     assert find_errors({"content": "c" * 2000, "embeds": [whole]}) == {}
 
 
-def test_all_embeds_together_may_have_6000_characters() -> None:
+def test_all_embeds_may_have_6000_characters_in_total() -> None:
     half = {"description": "x" * 3000}
     assert find_errors({"embeds": [half] * 2}) == {}
     assert codes_at({"embeds": [half, half, {"title": "x"}]}, "embeds") == ["MAX_EMBED_SIZE_EXCEEDED"]
@@ -109,7 +109,7 @@ def clock() -> Clock:
     return Clock()
 
 
-def test_sixth_request_in_a_window_is_refused_and_waiting_as_told_is_enough(clock: Clock) -> None:
+def test_sixth_request_in_a_window_is_refused_until_retry_after_has_passed(clock: Clock) -> None:
     rates = RateLimiter(clock)
     assert [rates.take("1").remaining for _ in range(5)] == [4, 3, 2, 1, 0]
     refused = rates.take("1")
@@ -122,7 +122,7 @@ def test_sixth_request_in_a_window_is_refused_and_waiting_as_told_is_enough(cloc
     assert rates.take("1").granted
 
 
-def test_thirty_first_request_of_a_minute_is_refused_though_the_headers_tell_of_room(clock: Clock) -> None:
+def test_thirty_first_request_of_a_minute_is_refused_whatever_the_headers_show(clock: Clock) -> None:
     rates = RateLimiter(clock)
     for _ in range(6):
         assert all(rates.take("1").granted for _ in range(5))

@@ -48,8 +48,8 @@ def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_wh
     path, payload = compose_flat(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
     assert (path, payload["from"]) == ("/v1/send_email", "support@yourteam.example")
     assert payload["bcc"] == ["archive@yourteam.example"]
-    told = ("user", "user_id", "channel", "guild", "interaction_id")
-    assert set(payload["metadata"]) == {f"discord_{name}" for name in told}
+    names = ("user", "user_id", "channel", "guild", "interaction_id")
+    assert set(payload["metadata"]) == {f"discord_{name}" for name in names}
 
 
 def test_environment_that_lacks_a_variable_or_names_no_port_is_named() -> None:

@@ -11,7 +11,7 @@ from approvals.message_page.content.word_diff import Effort, compare
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint
 from tests.linear import is_linear
 
-LETTER = Content(
+CONTENT = Content(
     sender="support@yourteam.example",
     sender_name="Support",
     to=("dana@northwind.example",),
@@ -22,7 +22,7 @@ LETTER = Content(
 
 
 def changed(**fields):
-    return difference(LETTER, replace(LETTER, **fields))
+    return difference(CONTENT, replace(CONTENT, **fields))
 
 
 def read(pieces, *kinds):
@@ -46,15 +46,15 @@ def test_addresses_are_compared_as_the_fingerprint_does():
 
 
 def test_file_of_the_same_name_with_other_bytes_is_a_changed_file():
-    other = replace(LETTER.attachments[0], sha256="b" * 64)
-    renamed = replace(LETTER.attachments[0], name="Terms.pdf.exe")
+    other = replace(CONTENT.attachments[0], sha256="b" * 64)
+    renamed = replace(CONTENT.attachments[0], name="Terms.pdf.exe")
     extra = Attachment("x.zip", "application/zip", 3)
     assert [one.kind for one in changed(attachments=(other,))[0].files] == ["changed"]
     assert [one.kind for one in changed(attachments=(renamed, extra))[0].files] == ["renamed", "added"]
     assert [(one.kind, one.name) for one in changed(attachments=())[0].files] == [("removed", "terms.pdf")]
 
 
-def test_field_that_only_one_source_gives_is_said_to_be_unknown_not_empty():
+def test_field_that_only_one_source_has_is_unknown_not_empty():
     narrow = tuple(name for name in FIELDS if name not in ("cc", "bcc"))
     found = changed(coverage=narrow)
     assert [(one.label, one.removed, one.added) for one in found] == [("Cc", (), ()), ("Bcc", (), ())]
@@ -65,27 +65,29 @@ def test_what_cannot_be_seen_is_named_in_a_change():
     assert marks(changed(subject="Your\u200b refund")[0], "new") == ["ZERO WIDTH SPACE"]
     assert marks(changed(subject="Your\u00a0refund")[0], "new") == ["no-break space"]
     assert marks(changed(subject="Your \ufeffrefund")[0], "new") == ["ZERO WIDTH NO-BREAK SPACE"]
-    (change,) = difference(replace(LETTER, html="a\r\nb"), replace(LETTER, html="a\nb"))
+    (change,) = difference(replace(CONTENT, html="a\r\nb"), replace(CONTENT, html="a\nb"))
     assert marks(change, "gone") == ["carriage return", "line end"]
 
 
-def test_letter_of_another_script_is_said_in_words():
+def test_character_of_another_script_is_described():
     (change,) = changed(subject="Your r\u0435fund")
     assert "cyrillic small letter ie (U+0435)" in change.notes[0]
-    (change,) = difference(replace(LETTER, subject="caf\u00e9"), replace(LETTER, subject="cafe\u0301"))
+    (change,) = difference(replace(CONTENT, subject="caf\u00e9"), replace(CONTENT, subject="cafe\u0301"))
     assert change.notes == ("The same letters are written with other characters.",)
 
 
 def test_no_text_empty_text_and_an_addition_differ():
-    assert difference(LETTER, replace(LETTER)) == ()
-    assert [one.field for one in difference(replace(LETTER, html=None), replace(LETTER, html=""))] == ["html"]
+    assert difference(CONTENT, replace(CONTENT)) == ()
+    assert [one.field for one in difference(replace(CONTENT, html=None), replace(CONTENT, html=""))] == ["html"]
     (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
     assert (change.addition, read(change.pieces, "new")) == ("auto_bcc", "audit@yourteam.example")
 
 
 def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():
     long = "word word\n" * 500
-    (change,) = difference(replace(LETTER, markdown=long + "one" + long), replace(LETTER, markdown=long + "two" + long))
+    (change,) = difference(
+        replace(CONTENT, markdown=long + "one" + long), replace(CONTENT, markdown=long + "two" + long)
+    )
     assert [piece.kind for piece in change.pieces] == ["skipped", "same", "gone", "new", "same", "skipped"]
     assert change.pieces[0].text == "484 lines"
     assert change.left_out == 0
@@ -108,7 +110,7 @@ def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
     found = []
 
     def compare_both(pair):
-        found.extend(difference(*(replace(LETTER, markdown=text) for text in pair)))
+        found.extend(difference(*(replace(CONTENT, markdown=text) for text in pair)))
 
     for units in kinds:
         short, long = ([unit * (size // len(unit)) for unit in units] for size in (length // 8, length))

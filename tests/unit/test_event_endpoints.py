@@ -44,22 +44,22 @@ def _destinations(settings):
     settings.PUBLIC_URL = "https://desk.yourteam.example"
 
 
-def test_what_is_public_or_named_is_taken():
+def test_public_or_named_addresses_are_accepted():
     inngest = [INNGEST, f"{INNGEST}/", "https://inn.gs:443/e/k", f"{OWN}/e/test"]
     hooks = ["https://hooks.example/in?token=1", f"{OWN}/hooks", "https://8.8.8.8/in"]
     assert [event_url_error(url) for url in inngest] == [""] * 4
     assert [endpoint_error(url) for url in hooks] == [""] * 3
 
 
-def test_what_is_no_event_url_is_said_in_words_without_the_key():
+def test_invalid_event_url_is_explained_without_the_key():
     problems = {url: event_url_error(url) for url in NO_INNGEST}
-    assert {url: problems[url] for url, told in NO_INNGEST.items() if told not in problems[url]} == {}
+    assert {url: problems[url] for url, sentence in NO_INNGEST.items() if sentence not in problems[url]} == {}
     assert [one for one in problems.values() if KEY in one or not one.endswith(".")] == []
 
 
-def test_what_takes_no_webhook_is_said_in_words_without_the_key():
+def test_invalid_webhook_url_is_explained_without_the_key():
     problems = {url: endpoint_error(url) for url in NO_WEBHOOK}
-    assert {url: problems[url] for url, told in NO_WEBHOOK.items() if told not in problems[url]} == {}
+    assert {url: problems[url] for url, sentence in NO_WEBHOOK.items() if sentence not in problems[url]} == {}
     assert [one for one in problems.values() if KEY in one] == []
 
 

@@ -21,7 +21,7 @@ from common.fingerprint import (
 
 VECTORS = json.loads((Path(__file__).parent.parent / "fixtures" / "fingerprint_vectors.json").read_text())
 
-LETTER = Content(
+CONTENT = Content(
     sender="support@yourteam.example",
     sender_name="Your Team Support",
     reply_to="help@yourteam.example",
@@ -39,9 +39,9 @@ LETTER = Content(
 
 
 def content_from(vector: dict) -> Content:
-    given = dict(vector["content"])
-    given["attachments"] = tuple(Attachment(**item) for item in given.get("attachments", ()))
-    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    fields = dict(vector["content"])
+    fields["attachments"] = tuple(Attachment(**item) for item in fields.get("attachments", ()))
+    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
 
 
 # Another value in each field.
@@ -67,15 +67,17 @@ def test_fingerprint_of_a_published_vector_is_as_published():
 
 def test_fingerprint_changes_with_every_field():
     changes = [{field.name: getattr(OTHER, field.name)} for field in fields(Content)]
-    changes.append({"attachments": (replace(LETTER.attachments[0], name="invoice.pdf.exe"),)})
-    assert [one for one in changes if fingerprint(replace(LETTER, **one)) == fingerprint(LETTER)] == []
+    changes.append({"attachments": (replace(CONTENT.attachments[0], name="invoice.pdf.exe"),)})
+    assert [one for one in changes if fingerprint(replace(CONTENT, **one)) == fingerprint(CONTENT)] == []
 
 
 def test_fingerprint_ignores_order_and_case_of_domains_and_keeps_the_case_of_names():
-    one = replace(LETTER, to=("a@one.example", "b@two.example"))
-    other = replace(LETTER, to=("b@TWO.example", " a@one.example"))
+    one = replace(CONTENT, to=("a@one.example", "b@two.example"))
+    other = replace(CONTENT, to=("b@TWO.example", " a@one.example"))
     assert fingerprint(one) == fingerprint(other)
-    assert fingerprint(replace(LETTER, to=("Dana@x.example",))) != fingerprint(replace(LETTER, to=("dana@x.example",)))
+    assert fingerprint(replace(CONTENT, to=("Dana@x.example",))) != fingerprint(
+        replace(CONTENT, to=("dana@x.example",))
+    )
 
 
 def test_address_keeps_what_stands_before_its_last_at_sign():
@@ -84,15 +86,15 @@ def test_address_keeps_what_stands_before_its_last_at_sign():
 
 
 def test_content_within_fewer_fields_is_as_a_source_shows_it_that_lacks_the_others():
-    shown = within(LETTER, {"subject", "to", "unknown"})
-    assert shown == replace(LETTER, coverage=("to", "subject"))
+    shown = within(CONTENT, {"subject", "to", "unknown"})
+    assert shown == replace(CONTENT, coverage=("to", "subject"))
     assert within(shown, FIELDS) == shown
 
 
 def test_uncovered_field_does_not_reach_the_hash():
     coverage = tuple(name for name in FIELDS if name != "bcc")
-    assert fingerprint(replace(LETTER, coverage=coverage)) == fingerprint(
-        replace(LETTER, coverage=coverage, bcc=("eve@evil.example",))
+    assert fingerprint(replace(CONTENT, coverage=coverage)) == fingerprint(
+        replace(CONTENT, coverage=coverage, bcc=("eve@evil.example",))
     )
 
 
@@ -103,6 +105,6 @@ def test_canonical_json_refuses_lone_surrogates():
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_subject_and_body_never_run_into_each_other(subject, body):
-    joined = replace(LETTER, subject=subject + body, markdown="")
-    split = replace(LETTER, subject=subject, markdown=body)
+    joined = replace(CONTENT, subject=subject + body, markdown="")
+    split = replace(CONTENT, subject=subject, markdown=body)
     assert (fingerprint(joined) == fingerprint(split)) == (body == "")

@@ -101,8 +101,13 @@ def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
 
 
 def test_automatic_mail_is_known_as_such_in_our_words():
-    told = {"no": "", "auto-replied; x=y": "auto-replied", "Auto-Generated": "auto-generated", "<x>": "auto-generated"}
-    assert {value: part(b"Auto-Submitted: " + value.encode()).automatic for value in told} == told
+    expected = {
+        "no": "",
+        "auto-replied; x=y": "auto-replied",
+        "Auto-Generated": "auto-generated",
+        "<x>": "auto-generated",
+    }
+    assert {value: part(b"Auto-Submitted: " + value.encode()).automatic for value in expected} == expected
 
 
 def test_file_name_leads_nowhere():
@@ -122,7 +127,7 @@ def test_file_name_leads_nowhere():
     assert {name: file_name(name, "application/pdf") for name in safe} == safe
 
 
-def test_file_names_are_decoded_and_told_apart():
+def test_file_names_are_decoded_and_made_distinct():
     for headers in (
         b"Content-Type: image/png\r\nContent-Disposition: attachment; filename*=utf-8''%e2%82%ac%20rates.png",
         b'Content-Type: image/png; name="=?utf-8?b?4oKsIHJhdGVzLnBuZw==?="',
@@ -170,7 +175,7 @@ def test_inline_images_and_second_html_are_files_and_plain_parts_are_joined():
     assert [file.name for file in got.files] == ["attachment.png", "attachment.html"]
 
 
-def test_what_is_too_long_is_cut_said_and_attached_whole():
+def test_long_content_is_truncated_with_a_notice_and_attached_in_full():
     body = b"<p>word</p>" * (MAX_BODY // 10)
     for kind, cut, name in (("plain", "text", "message.txt"), ("html", "html", "message.html")):
         got = part(b"Content-Type: text/%s" % kind.encode(), body)
@@ -272,7 +277,7 @@ _WORDS = st.sampled_from([
     b"Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n" + base64.b64encode(b"From: x\r\n\r\ny")
 )
 @example(b"Content-Disposition: attachment; filename*=idna''%ff\r\n\r\n")
-def test_no_bytes_raise_and_all_that_is_kept_can_be_kept(content: bytes):
+def test_no_bytes_raise_and_every_result_can_be_stored(content: bytes):
     got = read_mail(content)
     names = [file.name for file in got.files]
     texts = [got.subject, got.text, got.html or "", got.sender, got.sender_name, *got.to, *got.cc, *names]

@@ -18,7 +18,7 @@ from gateway.webhooks.events import APPROVED, KNOWN, PENDING, REJECTED, SPELLING
 NOW = datetime(2026, 11, 20, 8, 15, 0, 123456, tzinfo=UTC)
 
 
-def test_time_comes_back_as_it_is_kept_and_another_form_is_refused():
+def test_time_is_returned_as_stored_and_another_form_is_refused():
     assert iso(parse_iso("2026-11-20T08:15:00.1239Z")) == "2026-11-20T08:15:00.123Z"
     assert epoch_milliseconds(parse_iso("1970-01-01T00:00:01Z")) == 1000
     assert iso(None) is None

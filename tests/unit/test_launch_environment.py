@@ -12,7 +12,7 @@ from launcher.paths import ROOT
 OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
 
 
-def test_nothing_given_is_the_demo_on_the_usual_ports() -> None:
+def test_empty_environment_is_the_demo_on_the_usual_ports() -> None:
     asked = environment.read({})
     assert asked.url == "http://127.0.0.1:8000"
     assert asked.data == (ROOT / "var").resolve()
@@ -73,7 +73,7 @@ def test_live_url_is_a_path_or_an_address() -> None:
         assert environment.read({"LIVE_URL": value}).variables["LIVE_URL"] == value
 
 
-def test_given_servers_are_kept_and_the_owner_falls_back_to_the_application(tmp_path: Path) -> None:
+def test_configured_servers_are_used_and_the_owner_falls_back_to_the_application(tmp_path: Path) -> None:
     asked = environment.read({"DATABASE_URL": "postgresql://app:x@db/desk", "REDIS_URL": "rediss://redis:6379/1"})
     assert (asked.own_database, asked.own_redis) == (False, False)
     assert asked.variables["DATABASE_OWNER_URL"] == "postgresql://app:x@db/desk"
@@ -102,8 +102,8 @@ def test_bad_variable_is_refused_by_name_without_its_password() -> None:
     for name, value in BAD:
         with pytest.raises(LaunchError) as refusal:
             environment.read({name: value})
-        told = str(refusal.value)
-        assert (name in told, "\n" in told, "hunter2" in told) == (True, False, False), (name, value)
+        sentence = str(refusal.value)
+        assert (name in sentence, "\n" in sentence, "hunter2" in sentence) == (True, False, False), (name, value)
 
 
 def test_mail_listener_is_looked_for_where_it_listens() -> None:
@@ -115,7 +115,7 @@ def test_mail_listener_is_looked_for_where_it_listens() -> None:
         assert plan.environment["INBOUND"] == "1"
 
 
-def test_mail_is_taken_in_wherever_the_gateway_runs() -> None:
+def test_mail_is_accepted_wherever_the_gateway_runs() -> None:
     for product, listens in (("both", True), ("gateway", True), ("dashboard", False)):
         plans = processes.table(environment.read({"SERVE": product, "DEMO": "0"}))
         assert any("INBOUND" in plan.environment for plan in plans) is listens, product
@@ -135,11 +135,11 @@ def test_every_variable_of_ours_is_known_as_such() -> None:
 
 
 def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path) -> None:
-    given = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
-    first = keys.demo_application(environment.read(given))
+    variables = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
+    first = keys.demo_application(environment.read(variables))
     assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
     assert len(bytes.fromhex(first["DISCORD_PUBLIC_KEY"])) == 32
-    assert keys.demo_application(environment.read(given)) == first
+    assert keys.demo_application(environment.read(variables)) == first
     file = tmp_path / "discord.env"
     assert file.stat().st_mode & 0o777 == 0o600
     # What signs as Discord is told to nobody.
@@ -148,6 +148,6 @@ def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path)
 
 
 def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(tmp_path) -> None:
-    for given in ({"DEMO": "0"}, {"DISCORD_APP_ID": "4711"}, {"DISCORD_BOT_TOKEN": "x"}):
-        assert keys.demo_application(environment.read({"DATA_DIR": str(tmp_path), **given})) == {}, given
+    for variables in ({"DEMO": "0"}, {"DISCORD_APP_ID": "4711"}, {"DISCORD_BOT_TOKEN": "x"}):
+        assert keys.demo_application(environment.read({"DATA_DIR": str(tmp_path), **variables})) == {}, variables
     assert not (tmp_path / "discord.env").exists()

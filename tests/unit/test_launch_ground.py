@@ -21,9 +21,9 @@ def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> N
     assert max(picked) < 32_768
 
 
-def test_taken_port_is_refused_by_its_variable() -> None:
-    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
-        number = taken.getsockname()[1]
+def test_port_in_use_is_refused_by_its_variable() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
+        number = server.getsockname()[1]
         with pytest.raises(LaunchError, match=rf"Port {number} is taken.*LIVE_PORT=0"):
             ports.refuse_taken({"LIVE_PORT": number})
 
@@ -58,11 +58,11 @@ def test_socket_folder_that_somebody_else_made_is_refused(tmp_path: Path, monkey
         folder.rmdir()
 
 
-def _environment(data: Path, **given: str) -> environment.Environment:
-    return environment.read({"DATA_DIR": str(data), **given})
+def _environment(data: Path, **variables: str) -> environment.Environment:
+    return environment.read({"DATA_DIR": str(data), **variables})
 
 
-def test_keys_are_made_once_only_for_their_owner_and_not_beside_a_database_of_ones_own(tmp_path: Path) -> None:
+def test_keys_are_made_once_only_for_their_owner_and_not_with_an_external_database(tmp_path: Path) -> None:
     asked = _environment(tmp_path)
     first = keys.load_or_make(asked)
     assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
@@ -102,7 +102,7 @@ def test_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
         data_folder.claim(tmp_path)
 
 
-def test_long_log_is_emptied_in_place_and_kept_once(tmp_path: Path) -> None:
+def test_long_log_is_truncated_after_one_copy(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
     with log.open("ab", buffering=0) as writer:
         writer.write(b"x" * 200)
@@ -127,8 +127,8 @@ def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
 
 
 def test_each_product_has_its_processes() -> None:
-    def names(**given: str) -> list[str]:
-        return [process.name for process in table(environment.read(given))]
+    def names(**variables: str) -> list[str]:
+        return [process.name for process in table(environment.read(variables))]
 
     assert names() == ["web", "live", "worker-desk", "gateway", "worker-out", "demo"]
     assert names(DEMO="0") == ["web", "live", "worker-desk", "gateway", "worker-out"]

@@ -49,19 +49,19 @@ def test_page_that_does_not_keep_up_misses_hints_and_lives():
     assert len(hand_out(EVERYTHING, *[hint()] * (live.MAX_WAITING + 5))) == live.MAX_WAITING
 
 
-def doubt(person, *told):
+def doubt(person, *payloads):
     """Return whether the page of somebody else and Ana's page are to be looked up anew."""
     theirs, hers = live.Page([], "8"), live.Page(EVERYTHING, "7")
     live._pages.update({theirs, hers})
     try:
-        for text in (*told, json.dumps({"kind": "reach", "person": person})):
+        for text in (*payloads, json.dumps({"kind": "reach", "person": person})):
             live._hand_out(text)
     finally:
         live._pages.difference_update({theirs, hers})
     return theirs.needs_recheck, hers.needs_recheck, hers.hints.qsize()
 
 
-def test_whose_sessions_ended_is_looked_up_anew_and_woken_for_it():
+def test_person_whose_sessions_ended_is_woken_and_looked_up_again():
     assert doubt("7") == (False, True, 1)
     assert doubt("9") == (False, False, 0)
     # Also a page that does not keep up.
@@ -121,7 +121,7 @@ def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monke
     assert page.reach == [(1, 11)]
 
 
-def test_one_more_stream_than_a_person_may_have_ends_the_oldest_and_tells_its_page(monkeypatch):
+def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page(monkeypatch):
     monkeypatch.setattr(live, "STREAMS_PER_PERSON", 3)
     own = [live.Page(EVERYTHING, "7", opened_at=at) for at in (3.0, 1.0, 2.0)]
     others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]

@@ -4,8 +4,8 @@ from common.mail_addresses import masked_address, without_addresses
 from tests.linear import is_linear
 
 
-def test_address_is_told_by_its_first_sign_and_its_domain():
-    told = {
+def test_address_is_masked_to_its_first_character_and_its_domain():
+    expected = {
         "dana@northwind.example": "d…@northwind.example",
         "d@x@northwind.example": "d…@northwind.example",
         "@northwind.example": "…@northwind.example",
@@ -13,7 +13,7 @@ def test_address_is_told_by_its_first_sign_and_its_domain():
         "dana": "…",
         "": "…",
     }
-    assert {address: masked_address(address) for address in told} == told
+    assert {address: masked_address(address) for address in expected} == expected
 
 
 def test_every_address_in_a_text_is_masked_and_the_rest_stays():

@@ -14,7 +14,7 @@ def test_mention_is_the_longest_name_that_stands_there():
     assert {text: [one.id for one in mentions_in(text, [ANA, ANNA, BEN])[0]] for text in meant} == meant
 
 
-def test_name_of_two_or_of_nobody_is_told_and_means_nobody():
+def test_ambiguous_or_unknown_name_is_reported_and_mentions_nobody():
     remark = "“@ana” could be Ana Ferreira or Ana Sousa: write the whole name or the address."
     assert mentions_in("@Ana?", [ANA, ANNA]) == ([], [remark])
     assert mentions_in("@zoe @zoe hello", [ANA])[1] == ["“@zoe” names nobody who sees this message."]

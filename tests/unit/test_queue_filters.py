@@ -27,8 +27,8 @@ def test_every_token_is_read_as_the_field_of_its_name():
 
 
 def test_address_is_written_back_in_one_spelling_and_read_the_same():
-    place = "80-1700000000000000-9-1"
-    filters = read(f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={place}")
+    position = "80-1700000000000000-9-1"
+    filters = read(f"order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after={position}")
     assert filters.after == Position((80, 1700000000000000), 9, 1)
     assert read(filters.query()) == filters
     assert filters.query() == QueueForm(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
@@ -42,7 +42,7 @@ def test_change_goes_back_to_the_first_page_and_keeps_the_rest():
     assert not read("").narrows
 
 
-def test_unknown_token_is_told_and_searched_as_words_and_ordinary_writing_is_no_mistake():
+def test_unknown_token_is_named_and_searched_as_words_and_ordinary_text_is_no_error():
     filters = read("q=colour:red refund")
     assert filters.text == "colour:red refund"
     assert "“colour:” is not a filter" in filters.remarks[0]
@@ -56,15 +56,15 @@ def test_token_without_a_value_takes_the_next_word():
     assert read("q=refund to:") == Filters(text="refund")
 
 
-def test_what_cannot_be_meant_is_left_out_and_told():
-    told = {
+def test_impossible_filters_are_dropped_and_named():
+    expected = {
         "risk=purple": "There is no “risk:purple”",
         "rule=x": "There is no “rule:x”",
         "mailbox=99": "No mailbox of yours is called “99”",
         "q=mailbox:nobody": "No mailbox of yours is called “nobody”",
         "q=!!!": "has no letter or number in it",
     }
-    for query, words in told.items():
+    for query, words in expected.items():
         filters = read(query)
         assert any(words in remark for remark in filters.remarks), query
         assert not filters.narrows or filters.text == "!!!", query
@@ -85,7 +85,7 @@ def test_nonsense_in_any_field_is_read_as_something_or_nothing():
         assert read_as == ("waiting", "oldest", "", None, False), (name, nonsense[:9])
 
 
-def test_ill_formed_place_is_the_first_page():
+def test_malformed_position_is_the_first_page():
     long = "9" * 18
     ill_formed = {
         "oldest": ["x", "1", "1-x", "x-1", "1-2-3-4", f"{long}-1", "-1-1", f"1-1-{long}", "1-1\n"],
@@ -97,16 +97,16 @@ def test_ill_formed_place_is_the_first_page():
         assert [one for one in written if read_position(one, order=order) is not None] == [], order
 
 
-def test_place_is_read_as_it_was_written():
+def test_position_is_read_as_it_was_written():
     at = 1700000000000001
-    for order, place in (
+    for order, position in (
         ("oldest", Position((at,), 5)),
         ("newest", Position((at,), 5, 1700000000000000)),
         ("riskiest", Position((80, at), 5, 9)),
         ("soonest", Position((None, at), 5)),
         ("soonest", Position((1800000000000000, at), 5)),
     ):
-        assert read_position(str(place), order=order) == place
+        assert read_position(str(position), order=order) == position
 
 
 def test_time_keeps_its_last_microsecond():
@@ -114,7 +114,7 @@ def test_time_keeps_its_last_microsecond():
     assert at_time(as_number(at)) == at
 
 
-def test_sums_are_told_apart_and_other_numbers_are_not():
+def test_amounts_are_distinguished_and_other_numbers_are_not():
     assert amounts("Invoice 7: pay EUR 1.200,00 by 3 May") == amounts("Invoice 8: pay 1.200,00 EUR by 4 May")
     assert amounts("pay EUR 1.200") != amounts("pay EUR 12.000")
     assert amounts("order 4471") == ""

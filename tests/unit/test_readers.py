@@ -17,12 +17,12 @@ def test_reader_is_news_once_when_they_come_and_when_they_leave():
     assert [readers.is_news(hint("claim.taken"), at=45.0) for _ in range(2)] == [True, True]
 
 
-def test_reader_who_falls_silent_is_told_gone_within_45_seconds_and_once():
+def test_silent_reader_is_reported_gone_within_45_seconds_and_once():
     readers = Readers()
     readers.is_news(hint(), at=0.0)
     readers.is_news(hint(), at=20.0)
     assert readers.gone(at=20.0 + LASTS - 1) == []
-    (told,) = readers.gone(at=20.0 + LASTS)
-    assert (told["action"], told["person"]) == ("presence.left", "3")
+    (event,) = readers.gone(at=20.0 + LASTS)
+    assert (event["action"], event["person"]) == ("presence.left", "3")
     assert LASTS + 2 < 45
     assert readers.gone(at=999.0) == []

@@ -10,8 +10,8 @@ from tests.linear import is_linear
 
 
 def facts(text, thread=None):
-    letter = render_message(Content(markdown=text))
-    found = facts_of(letter.plain, letter.links, thread)
+    message = render_message(Content(markdown=text))
+    found = facts_of(message.plain, message.links, thread)
     return {kind.name: {fact.text: fact.in_thread for fact in kind.facts} for kind in found.kinds}
 
 
@@ -51,7 +51,7 @@ def test_each_fact_says_whether_it_stands_in_the_thread_however_it_is_written_th
     assert facts("It costs EUR 5.")["Sums"] == {"EUR 5": None}
 
 
-def test_many_facts_are_counted_and_a_long_letter_says_what_was_not_looked_at():
+def test_many_facts_are_counted_and_a_long_message_names_what_was_not_checked():
     text = " ".join(f"EUR {number}." for number in range(1, 40)) + " " * READ
     found = facts_of(text, ())
     (sums,) = found.kinds

@@ -21,7 +21,7 @@ def compared(**fields):
     return compare_parts(content, render_message(content))
 
 
-def said(comparison, kind):
+def texts_of(comparison, kind):
     return [piece.text.strip() for piece in comparison.pieces if piece.kind == kind]
 
 
@@ -29,7 +29,7 @@ def said(comparison, kind):
 def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted():
     amount = compared(html=HTML, markdown=TEXT.replace("1,000", "100"))
     assert (amount.kind, amount.differences) == ("differ", 1)
-    assert (said(amount, "new"), said(amount, "gone")) == (["1,000"], ["100"])
+    assert (texts_of(amount, "new"), texts_of(amount, "gone")) == (["1,000"], ["100"])
 
     link = compared(html=HTML.replace("acme.example", "evil.example"), markdown=TEXT)
     assert link.differences == 2
@@ -37,7 +37,7 @@ def test_amount_link_or_hidden_text_that_only_one_part_has_is_marked_and_counted
     assert link.links_in_text == ("https://acme.example/pay",)
 
     hidden = compared(html=f"{HTML}<p style='display:none'>and wire it today</p>", markdown=TEXT)
-    assert said(hidden, "new") == ["and wire it today"]
+    assert texts_of(hidden, "new") == ["and wire it today"]
 
 
 def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
@@ -45,7 +45,7 @@ def test_parts_that_only_break_their_lines_elsewhere_say_the_same():
         assert compared(html=HTML, markdown=text).kind == "same", text
 
 
-def test_letter_with_one_part_says_so_and_does_not_take_unseen_for_empty():
+def test_message_with_one_part_says_so_and_unknown_is_not_empty():
     for part, text, other in (("html", HTML, "markdown"), ("markdown", TEXT, "html")):
         found = compared(**{part: text})
         assert (found.kind, found.only) == ("one", part)
@@ -119,7 +119,7 @@ def test_source_has_both_parts_and_the_pages_of_the_longer():
 # as it arrives
 
 
-def test_inbox_shows_the_first_words_also_those_that_the_letter_hides():
+def test_inbox_preview_shows_the_first_words_including_hidden_ones():
     html = "<div style='display:none'>Your account is closed</div><p>Hello Lee, here is the newsletter.</p>"
     content = Content(sender="a@yourteam.example", sender_name="Team", html=html)
     found = inbox_of(content, render_message(content))
@@ -129,7 +129,7 @@ def test_inbox_shows_the_first_words_also_those_that_the_letter_hides():
     assert not inbox_of(plain, render_message(plain)).is_hidden
 
 
-def test_inbox_cuts_where_lists_cut_and_tells_of_colours():
+def test_inbox_preview_is_cut_like_a_list_and_mentions_colours():
     content = Content(html=f"<p style='color:#c00'>{'word ' * 60}</p>")
     found = inbox_of(content, render_message(content))
     assert len(found.preview) == PREVIEW + 1

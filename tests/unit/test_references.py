@@ -5,7 +5,7 @@ from common.references import is_reference, references_in, split_reference, with
 OLD = "[countersign:RRHG3090GH]"
 
 
-def test_what_is_added_is_found_and_taken_off_again():
+def test_added_reference_is_found_and_removed_again():
     assert with_reference("No.", "7K", "Ana Ferreira") == "No. (Ana Ferreira via Countersign, reference 7K)"
     for words in ("", "Wrong amount.", "Twice: [countersign:0AB] is no end", "(Ben via Countersign)"):
         named = with_reference(words, "RRHG3090GH", "Zoë (ops)\n" + "x" * 200)

@@ -107,7 +107,7 @@ def not_announced(mail, shown, found):
 @pytest.mark.proves("promise 8")
 def test_hostile_mail_is_shown_inert_and_as_its_head_says():
     wrong = {mail.name: wrong_with(mail) for mail in MAILS}
-    assert {name: said for name, said in wrong.items() if said} == {}
+    assert {name: differences for name, differences in wrong.items() if differences} == {}
 
 
 def test_corpus_is_large_and_every_file_says_what_it_tries():

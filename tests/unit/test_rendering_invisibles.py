@@ -26,6 +26,6 @@ def test_ordinary_writing_is_left_alone():
     assert [text for text in ordinary if found_in(text)] == []
 
 
-def test_characters_are_counted_by_name_and_can_be_taken_out():
+def test_characters_are_counted_by_name_and_can_be_removed():
     assert found_in("a\u200b\u202eb\u200b") == {"ZERO WIDTH SPACE": 2, "RIGHT-TO-LEFT OVERRIDE": 1}
     assert stripped("p\u200ba\u202ess") == "pass"

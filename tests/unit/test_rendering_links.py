@@ -167,7 +167,7 @@ def test_address_that_is_split_or_named_by_a_label_is_a_lie():
     assert "paypal</a> <span" in render_message(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
 
 
-def test_ordinary_links_beside_each_other_are_left_in_peace():
+def test_adjacent_ordinary_links_have_no_finding():
     found = [(message, link.claim) for message in WHOLE for link in render_message(Content(html=message)).links]
     assert len(found) >= len(WHOLE)
     assert [(message, claim) for message, claim in found if claim] == []
@@ -190,14 +190,14 @@ def test_written_out_host_and_short_target_read_well():
     assert short_target("javascript:alert(1)") == "javascript:alert(1)"
 
 
-def test_remote_addresses_are_told_from_those_inside_the_mail():
+def test_remote_addresses_are_distinguished_from_those_inside_the_mail():
     assert all(is_remote(url) for url in ("http://a.example", "//a.example", "\\\\a.example", "ftp:x", " hTTp:/a"))
     assert not any(is_remote(url) for url in ("", "cid:1", "data:image/png;base64,", "a.png", "/a.png", "about:blank"))
     assert not is_remote("mid:1@acme.example")
     assert host_of("//a.example/x") == "a.example"
 
 
-def test_scripts_that_one_language_writes_together_are_not_mixed():
+def test_scripts_that_one_language_combines_are_not_mixed():
     odd = {"カタカナabc.example": ("punycode",), "ひらがな漢字.example": ("punycode",), "aʰ.example": ("punycode",)}
     odd |= {"한글abc.example": ("punycode",), "pаypal.example": ("punycode", "mixed_script"), "a.б": ("punycode",)}
     assert {host: host_flags(host) for host in odd} == odd

@@ -53,7 +53,7 @@ def test_text_twin_reads_like_the_message_and_names_invisible_characters():
     assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
 
 
-def test_comments_are_counted_only_and_words_without_marks_are_kept_for_the_rules():
+def test_comments_are_only_counted_and_the_plain_text_has_no_markup():
     shown = render_message(Content(html="<!-- a -->x<!-- b -->"))
     assert (shown.comments, shown.hidden) == (2, ())
     html = 'pass\u200bword<span style="font-size:0">secret</span><img src="http://a.example/x">'
@@ -102,7 +102,7 @@ TAGS = (
 ).split()
 
 
-def thrown_together(dice):
+def random_html(dice):
     """Return HTML of random tags, opened and closed anywhere, and the words between them."""
     source, words = "", []
     for number in range(dice.randint(5, 60)):
@@ -120,7 +120,7 @@ def thrown_together(dice):
 
 def test_no_word_vanishes_whatever_the_tags_around_it():
     for seed in range(60):
-        source, words = thrown_together(random.Random(seed))
+        source, words = random_html(random.Random(seed))
         shown = render_message(Content(html=source))
         assert not shown.doubt, source
         assert [word for word in words if word not in shown.document or word not in shown.plain] == [], source

@@ -46,10 +46,10 @@ READ = {
 }
 
 
-def test_layout_that_is_read_in_another_order_is_told_with_both_readings():
-    told = {html: render_message(Content(html=html)).reordered for html in READ}
-    assert {html: found[0].read if found else None for html, found in told.items()} == READ
-    assert {found[0].certain for found in told.values() if found} == {True}
+def test_layout_that_reads_in_another_order_is_reported_with_both_readings():
+    reordered = {html: render_message(Content(html=html)).reordered for html in READ}
+    assert {html: found[0].read if found else None for html, found in reordered.items()} == READ
+    assert {found[0].certain for found in reordered.values() if found} == {True}
 
 
 def test_both_readings_stand_in_the_message_shortly_before_they_differ():
@@ -63,6 +63,6 @@ def test_both_readings_stand_in_the_message_shortly_before_they_differ():
     assert "the recipient may read “" in shown.text
 
 
-def test_many_reordered_parts_are_told_up_to_a_number():
+def test_reordered_parts_are_reported_up_to_a_limit():
     part = "<div><p>a <b style='float:right'>b</b> c</p></div>"
     assert len(render_message(Content(html=part * 100)).reordered) == 30

@@ -60,7 +60,7 @@ def test_old_colour_attribute_is_a_colour_whatever_its_word():
     assert {word: attribute_colour(word) for word in colours} == colours
 
 
-def test_escapes_are_read_and_signs_of_the_grammar_in_them_are_not_taken_for_it():
+def test_escapes_are_decoded_and_escaped_delimiters_are_no_delimiters():
     read = {
         r"c\olor:r\65 d\;x": "color:red\ufffdx",
         "a/* x */b\fc'\\\n'": "a b\nc''",
@@ -81,7 +81,7 @@ def test_variables_are_put_in_three_deep_and_in_bounds():
     assert (len(long), long[:201]) == (1000, "x" * 200 + " ")
 
 
-def test_what_some_mail_programs_pass_over_is_kept_apart():
+def test_rules_that_some_mail_programs_ignore_are_listed_separately():
     doubts = {
         "color:color-mix(in srgb, red, blue)": {"color": "transparent"},
         "color:red;color:color-mix(in srgb, red, blue)": {"color": "color-mix(in srgb, red, blue)"},
@@ -247,14 +247,14 @@ def test_ground_of_blocks_around_is_behind_what_lies_in_them_and_not_behind_what
     assert outer.in_doubt("td", {}).cell_background[0] == 0
 
 
-def test_size_of_a_picture_is_kept_within_bounds():
+def test_size_of_a_picture_is_bounded():
     sizes = {"10": ' width="10"', "5000": ' width="1200"', "12345": ' width="1200"', "20px": ' width="20"', "x": ""}
     assert {size: picture_size({"width": size}) for size in sizes} == sizes
     assert picture_size({"height": "1200", "width": "0"}) == ' width="0" height="1200"'
     assert picture_size({}) == ""
 
 
-def test_sheets_tell_certain_rules_from_possible_ones():
+def test_sheets_distinguish_certain_rules_from_possible_ones():
     sheets = Sheets()
     sheets.present |= {f".{name}" for name in "abcdef"}
     sheets.read("p.a{color:red} .b .c{color:red} @media print{.d{color:red}} .e:hover{color:red} .f:not(.g){color:red}")
@@ -272,7 +272,7 @@ def test_rule_is_of_what_lies_in_the_classes_that_it_asks_for():
     assert [one.text for one in shown.hidden] == ["told"]
 
 
-def test_only_understood_values_are_kept():
+def test_only_known_values_are_preserved():
     assert harmless_style(values("font-family:Courier New"), 16, True) == "font-family:monospace;"
     assert harmless_style(values("font-family:Arial"), 16, True) == "font-family:sans-serif;"
     style = values("color:red;padding:5px 500px;border:2px dashed #000;font-family:x,monospace;width:9999px;float:left")
@@ -306,4 +306,4 @@ def test_attributes_from_before_css_are_read_as_it():
         ("p", {"dir": "up", "align": "middle"}, {}),
         ("dialog", {}, {"position": "absolute"}),
     ]
-    assert [(name, given, old_attributes(name, given)) for name, given, _ in read] == read
+    assert [(name, value, old_attributes(name, value)) for name, value, _ in read] == read

@@ -60,7 +60,7 @@ def test_hidden_words_are_counted_and_named():
     assert (some.level, some.sentence) == ("notice", "2 words are shown to some recipients only.")
 
 
-def test_order_that_a_layout_changes_is_high_and_both_readings_are_told():
+def test_order_that_a_layout_changes_is_high_and_shows_both_readings():
     [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
     assert (found_one.level, found_one.sentence) == ("high", "Laid out in another order.")
     written, read = "Written: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
@@ -177,7 +177,7 @@ def test_text_that_names_another_address_or_has_other_words_than_the_html_is_a_n
     assert levels("parts_differ", html=closed, markdown="Happy birthday, dear friend") == ["notice"]
 
 
-def test_attachments_that_run_code_are_told_from_those_that_do_not():
+def test_attachments_that_run_code_are_distinguished_from_those_that_do_not():
     for name, kind, level in (
         ("invoice.pdf.exe", "application/pdf", "high"),
         ("INVOICE.EXE. ", "application/pdf", "high"),
@@ -243,7 +243,7 @@ def test_finding_leads_to_its_evidence():
             assert f'id="{anchor[1:]}"' in render_message(Content(**fields)).document
 
 
-def test_every_finding_of_a_message_leads_somewhere_and_is_kept_short():
+def test_every_finding_of_a_message_has_a_link_and_is_short():
     odd = {"html": MARKED, "sender": "a@b.example"}
     seen = risks(markdown="Pay 100 EUR", to=("a@gооgle.example",), reply_to="x@evil.example", **odd)
     assert {one.rule for one in seen} >= {"odd_address", "reply_elsewhere", "hidden_text", "parts_differ"}

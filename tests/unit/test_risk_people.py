@@ -224,8 +224,8 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
 
 
 def rejected_before(**before):
-    given = {"by": "Ana", "at": "20 November 2026, 10:42 UTC", "reason": "Wrong account", **before}
-    [one] = found("rejected_before", RiskContext(rejected=Rejected("0193", **given)))
+    fields = {"by": "Ana", "at": "20 November 2026, 10:42 UTC", "reason": "Wrong account", **before}
+    [one] = found("rejected_before", RiskContext(rejected=Rejected("0193", **fields)))
     return one
 
 

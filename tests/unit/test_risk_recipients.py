@@ -55,7 +55,7 @@ def test_mixed_scripts_are_found_without_any_known_contact():
     assert found.sentence == "A recipient's domain mixes letters of different scripts."
 
 
-def test_address_one_letter_from_a_known_person_is_a_notice():
+def test_address_one_character_from_a_known_person_is_a_notice():
     [found] = findings_for("lookalike_recipient", cc=("bi1ling@acme-corp.example", "dana@northwind.com"))
     assert (found.level, found.evidence[1]) == ("notice", "billing@acme-corp.example")
 

@@ -22,7 +22,7 @@ def test_milder_finding_counts_a_fifth_and_a_rule_counts_once():
     assert score(seen("hidden_text-", "hidden_text", "hidden_text"), {}).points == 60
 
 
-def test_weight_takes_the_place_of_the_published_points():
+def test_weight_replaces_the_published_points():
     findings = seen("hidden_text", "first_contact")
     assert score(findings, {"hidden_text": 10}).points == 20
     assert score(findings, {"hidden_text": 0}).level == "notice"

@@ -5,7 +5,7 @@ from itertools import combinations
 from common.fingerprint import Attachment, Content
 from risk.similarity import MAX_DISTANCE, alike, bands, shape
 
-LETTER = (
+TEXT = (
     "Dear {name},\n\nyour invoice {number} over {amount} is due on {day}. Please transfer it to the account that you "
     "know, and answer this letter to {address} when you have done so, because our books are closed soon after. All "
     "details are under {link} if you want to see them again.\n\nKind regards\nThe billing team"
@@ -21,7 +21,7 @@ FILLED = {
 
 
 def message(subject="Invoice 2207", html=False, **fields):
-    text = LETTER.format(**{**FILLED, **fields})
+    text = TEXT.format(**{**FILLED, **fields})
     if html:
         return Content(subject=subject, html="<p>" + text.replace("\n\n", "</p><p>").replace("\n", "<br>") + "</p>")
     return Content(subject=subject, markdown=text)
@@ -97,10 +97,10 @@ def test_unrelated_messages_are_not_alike():
 def test_three_bits_apart_share_a_band():
     one = bands(message())
     for flipped in ((), (0,), (0, 20), (1, 17, 40), (0, 1, 2)):
-        bits = sum((band & 0xFFFF) << 16 * place for place, band in enumerate(one))
+        bits = sum((band & 0xFFFF) << 16 * band_index for band_index, band in enumerate(one))
         for bit in flipped:
             bits ^= 1 << bit
-        other = [place << 16 | bits >> 16 * place & 0xFFFF for place in range(4)]
+        other = [band_index << 16 | bits >> 16 * band_index & 0xFFFF for band_index in range(4)]
         assert set(one) & set(other), flipped
         assert alike(one, other), flipped
 

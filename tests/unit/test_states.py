@@ -75,9 +75,9 @@ def test_event_that_comes_late_contradicts_only_what_another_way_led_to():
     for history in HISTORIES:
         for order in itertools.permutations(history):
             state = START
-            for told in order:
+            for reported in order:
                 # As it is taken in: an approval of received mail released it.
-                event = E.RELEASED if told == E.APPROVED and E.RECEIVED in history else told
+                event = E.RELEASED if reported == E.APPROVED and E.RECEIVED in history else reported
                 after = next_message_state(state, event)
                 assert after or not contradicts(state, event), (order, state, event)
                 state = after or state
@@ -137,7 +137,7 @@ def test_undo_is_out_of_reach_once_a_call_may_have_left():
     assert undoable == {"recorded", "calling"}
 
 
-def test_only_recorded_decisions_are_taken():
+def test_only_recorded_decisions_are_claimed():
     assert [state for state in DecisionState if (state, DecisionEvent.TAKE) in DECISION_TRANSITIONS] == ["recorded"]
 
 

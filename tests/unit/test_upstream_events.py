@@ -49,9 +49,9 @@ def test_kind_is_read_and_never_guessed():
 def test_known_event_without_its_message_is_misshapen_and_an_unknown_one_is_not():
     names = ("oversight.pending", "message.sent", "email.rejected", "bounce")
     ids = ({}, {"email_id": ""}, {"email_id": None}, {"message_id": None, "id": ""})
-    for name, given in itertools.product(names, ids):
+    for name, fields in itertools.product(names, ids):
         with pytest.raises(MisshapenEvent) as caught:
-            event(event=name, event_id="evt_1", subject="Hi", **given)
+            event(event=name, event_id="evt_1", subject="Hi", **fields)
         # What could be read is kept: the event is shown, and found again when it comes twice.
         assert (caught.value.event.name, caught.value.event.event_id) == (name, "evt_1")
     assert event(event="account.updated", event_id="evt_1").kind == ""

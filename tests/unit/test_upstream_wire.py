@@ -116,7 +116,7 @@ def test_peer_that_never_answers_or_takes_no_request_ends_in_time(monkeypatch):
             decide(url, "x" * 20_000_000)
 
 
-def test_name_that_is_not_found_or_place_where_nobody_listens_was_not_asked_anything(monkeypatch):
+def test_request_to_an_unknown_host_or_a_closed_port_was_not_sent(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as gone:
         port = gone.getsockname()[1]
     with pytest.raises(errors.NotSent, match="could not be reached"):
@@ -219,7 +219,7 @@ def test_answer_that_breaks_off_or_is_of_something_in_between_is_unknown():
             pytest.fail(f"{name}: {decide(url)}")
 
 
-def test_answer_larger_than_any_is_not_kept(monkeypatch):
+def test_oversized_answer_is_not_stored(monkeypatch):
     monkeypatch.setattr(client, "MAX_DECISION_ANSWER", 1000)
     with peer(answer(b"x" * 5000)) as (url, _), pytest.raises(errors.OutcomeUnknown, match="larger"):
         decide(url)

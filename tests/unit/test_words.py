@@ -33,7 +33,7 @@ def test_signs_of_postgresql_are_quoted():
     assert vector([(TO, ["o'brien\\"]), (FROM, ["a"])]) == "'o''brien\\\\':1A 'a':2B"
 
 
-def test_long_letters_are_kept_within_what_postgresql_takes():
+def test_long_texts_are_cut_to_what_postgresql_accepts():
     whole = vector([(LETTER, words_of(" ".join(f"word{n}" for n in range(60_000))))])
     assert len(whole.encode()) < 2_000_000
     assert f":{MAX_PLACE}D" in whole

@@ -152,11 +152,11 @@ def test_answer_that_breaks_off_has_no_end_and_one_that_never_began_is_500(caplo
 
 
 @pytest.mark.parametrize("name", [b"x-a", b"x_a"])
-def test_header_with_an_underscore_is_not_taken_for_one_with_a_dash(name):
-    told = json.loads(ask(Client(headers=[(name, b"1")])).body)[2]
-    assert told == ("1" if name == b"x-a" else None)
+def test_header_with_an_underscore_is_not_mistaken_for_one_with_a_dash(name):
+    value = json.loads(ask(Client(headers=[(name, b"1")])).body)[2]
+    assert value == ("1" if name == b"x-a" else None)
 
 
-def test_more_answers_than_threads_are_all_given():
+def test_more_answers_than_threads_are_all_sent():
     clients = ask(*[Client(b"whole", b"", headers=[length(5)]) for _ in range(5 * wsgi_bridge.THREADS)])
     assert {client.status for client in clients} == {200}
