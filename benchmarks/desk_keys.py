@@ -29,7 +29,7 @@ document.addEventListener("desk:shown", () => requestAnimationFrame(() => reques
 })));
 """
 # What the rows of the other benchmarks leave out: a letter that can be read and decided.
-LETTER = """
+STORE_CONTENT = """
 UPDATE mirror_revision r SET coverage = %(coverage)s::jsonb,
   content = %(content)s::jsonb || jsonb_build_object('subject', m.subject, 'to', m.recipients)
 FROM mirror_message m WHERE r.message_id = m.id AND r.coverage = '[]'::jsonb
@@ -87,7 +87,7 @@ def write_contents() -> None:
     )
     content = {name: value for name, value in asdict(message_content).items() if name != "coverage"}
     with database.cursor() as cursor:
-        cursor.execute(LETTER, {"content": json.dumps(content), "coverage": json.dumps(list(FIELDS))})
+        cursor.execute(STORE_CONTENT, {"content": json.dumps(content), "coverage": json.dumps(list(FIELDS))})
         cursor.execute(LATER)
 
 

@@ -30,7 +30,7 @@ PROTOCOL = "simple"
 
 # What is new with each event: hashes, ids of 26 letters and digits, and our own ids; 12 or 16 digits of each are drawn.
 _ONE_OFF = re.compile(r"\b(?:(?:[0-9a-f]{48}|[0-9A-Z]{10})([0-9A-Za-z]{16})|[0-9a-f]{20}([0-9a-f]{12}))\b")
-_PLACE = re.compile(r"SELECT pg_current_xact_id\(\)::text AS xid, nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
+_POSITION = re.compile(r"SELECT pg_current_xact_id\(\)::text AS xid, nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
 
 
 def measure() -> Result:
@@ -233,7 +233,7 @@ def as_script(one: list[str], other: list[str]) -> str:
 
 def _claim_position(script: str) -> str:
     """Let each run take a place of its own in the ledger, and use it."""
-    before, position, after = _PLACE.split(script)[0], _PLACE.search(script), _PLACE.split(script)[-1]
+    before, position, after = _POSITION.split(script)[0], _POSITION.search(script), _POSITION.split(script)[-1]
     assert position is not None, script
     inserted = re.search(r'INSERT INTO "audit_entry" .*?VALUES \((\d+), \'(\d+)\'', after, re.DOTALL)
     assert inserted is not None, script

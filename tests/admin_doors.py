@@ -5,7 +5,7 @@ from tests.doors_of import A, Door, U, nothing
 
 NEW = "a gannet counts slow wagons"
 PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
-PLACE = {"name": "Ops", "url": EXAMPLE, "privacy": "headers", "events": ["email.held"]}
+DESTINATION = {"name": "Ops", "url": EXAMPLE, "privacy": "headers", "events": ["email.held"]}
 
 OWN_DOORS = {
     "mfa_login_webauthn": Door("signs in with a passkey", "public"),
@@ -193,7 +193,7 @@ ACCOUNT_DOORS = {
 }
 
 ALERT_DOORS = {
-    "add-destination": Door("adds a destination", "desk", (A,), writes=True, sure=True, fields=lambda w: PLACE),
+    "add-destination": Door("adds a destination", "desk", (A,), writes=True, sure=True, fields=lambda w: DESTINATION),
     "destination": Door(
         *("changes a destination", "desk", (A,)),
         writes=True,

@@ -64,7 +64,7 @@ class Discord:
     bucket_limit: tuple[int, float] = (1000, 1.0)
     channel_limit: tuple[int, float] = (1000, 1.0)
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
-    _taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _request_times: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def destination(self, number: int, *, actions: tuple[str, ...] = (), **fields: Any) -> Destination:
@@ -123,11 +123,11 @@ class Discord:
         if used >= most:
             return after, headers | {"X-RateLimit-Remaining": "0"}
         most_in_channel, span = self.channel_limit
-        taken = self._taken[webhook] = [one for one in self._taken[webhook] if one > now - span]
-        if len(taken) >= most_in_channel:
-            return taken[0] + span - now, headers
+        times = self._request_times[webhook] = [one for one in self._request_times[webhook] if one > now - span]
+        if len(times) >= most_in_channel:
+            return times[0] + span - now, headers
         self._windows[webhook] = (start, used + 1)
-        taken.append(now)
+        times.append(now)
         return 0.0, headers | {"X-RateLimit-Remaining": str(most - used - 1)}
 
 

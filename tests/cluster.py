@@ -23,7 +23,7 @@ from tests.prepared import preparing
 pytest_plugins = ("tests.stack", "tests.fault_table")
 
 # The folder of servers that run already, for whoever starts many short test processes one after the other.
-_GIVEN = os.environ.get("COUNTERSIGN_TEST_SERVERS")
+_SERVERS_FOLDER = os.environ.get("COUNTERSIGN_TEST_SERVERS")
 
 _open_servers = contextlib.ExitStack()
 _servers: Servers | None = None
@@ -35,11 +35,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     global _servers
     # What is imported and collected lasts as long as the run: nothing of it is garbage.
     gc.disable()
-    if _GIVEN:
-        _servers = Servers(data=Path(_GIVEN), durable=False)
+    if _SERVERS_FOLDER:
+        _servers = Servers(data=Path(_SERVERS_FOLDER), durable=False)
     elif not _only_lists(early_config):
         preparing.begin()
-    if not _GIVEN and _runs_tests(early_config):
+    if not _SERVERS_FOLDER and _runs_tests(early_config):
         folder = tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True)
         _servers = Servers(data=Path(_open_servers.enter_context(folder)), durable=False)
     for name in environment.PRODUCT_VARIABLES & os.environ.keys():
@@ -53,7 +53,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     What lasts as long as the run is left out of each search for garbage: that took a seventh of the time.
     """
-    if _GIVEN and _servers is not None and _servers.redis is not None:
+    if _SERVERS_FOLDER and _servers is not None and _servers.redis is not None:
         redis.Redis.from_url(_servers.redis.url()).flushall()
     elif _servers is not None and _servers.postgres is not None and session.items:
         preparing.copy_to(_servers.postgres.data)

@@ -70,7 +70,7 @@ def _only_this_machine():
 
 
 # What migrations wrote, the same for every test; the desk asks for neither.
-_KEPT = {"django_content_type", "auth_permission"}
+_MIGRATION_TABLES = {"django_content_type", "auth_permission"}
 
 
 def _flush_what_is_there(
@@ -86,7 +86,7 @@ def _flush_what_is_there(
     Also the ledger, although it refuses it: only a superuser, which tests are, can do this.
     """
     assert not reset_sequences, "no test of ours counts on the numbers of rows"
-    names = [self.quote_name(table) for table in tables if table not in _KEPT]
+    names = [self.quote_name(table) for table in tables if table not in _MIGRATION_TABLES]
     with self.connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in names))
         filled = [name for (name,) in cursor.fetchall()]

@@ -69,8 +69,11 @@ class Browser:
         if not action:
             return page
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
-        kept = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL)
-        data = [("csrfmiddlewaretoken", token[1] if token else ""), *((name, unescape(text)) for name, text in kept)]
+        hidden_fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL)
+        data = [
+            ("csrfmiddlewaretoken", token[1] if token else ""),
+            *((name, unescape(text)) for name, text in hidden_fields),
+        ]
         url = self.base_url + unescape(action[1])
         return self.session.post(url, data=data, timeout=TIMEOUT, allow_redirects=False)
 

@@ -114,8 +114,8 @@ class Writer:
     def text(self) -> str:
         """The page, the same for every run with these outcomes."""
         # Those of one number as they stand in the tests: a later one may speak of the one before.
-        places = {fault: place for place, fault in enumerate(declared())}
-        return _HEAD + "".join(map(self._line, sorted(self._seen, key=lambda fault: (fault.number, places[fault]))))
+        order = {fault: number for number, fault in enumerate(declared())}
+        return _HEAD + "".join(map(self._line, sorted(self._seen, key=lambda fault: (fault.number, order[fault]))))
 
     def _note(self, seen: _Seen, report: pytest.TestReport) -> None:
         if report.failed:

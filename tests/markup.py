@@ -10,7 +10,7 @@ _BLOCKS = (
 ).replace(" ", "|")
 # White space counts inside these.
 _VERBATIM = "pre|textarea|script|style"
-_KEPT = re.compile(rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL)
+_VERBATIM_BLOCK = re.compile(rf"(<(?:{_VERBATIM})\b{_ATTRIBUTES}>)(.*?)(?=</(?:{_VERBATIM})>)", re.DOTALL)
 _TAG = re.compile(rf"<[a-zA-Z/]{_ATTRIBUTES}>")
 _AROUND_BLOCK = re.compile(rf"\s*(</?(?:{_BLOCKS})\b{_ATTRIBUTES}>)\s*")
 _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.DOTALL)
@@ -19,7 +19,7 @@ _IN_BUTTON = re.compile(rf"(<button\b{_ATTRIBUTES}>)\s*(.*?)\s*(</button>)", re.
 def compact(html: str) -> str:
     """Return the page with white space only where a browser shows it."""
     pieces, end = [], 0
-    for match in _KEPT.finditer(html):
+    for match in _VERBATIM_BLOCK.finditer(html):
         pieces += [_compacted(html[end : match.end(1)]), match[2]]
         end = match.end()
     return "".join([*pieces, _compacted(html[end:])])

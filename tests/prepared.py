@@ -19,7 +19,7 @@ from launcher.paths import ROOT
 from launcher.postgres import OWNER
 from launcher.servers import Servers
 
-_KEPT = servers_folder().parent
+_CACHE_FOLDER = servers_folder().parent
 _SECONDS = 120
 
 
@@ -27,7 +27,7 @@ class Preparing:
     """The folder, which may still be in the making by another process."""
 
     def __init__(self) -> None:
-        self.folder = _KEPT / f"prepared-{_digest()}"
+        self.folder = _CACHE_FOLDER / f"prepared-{_digest()}"
         self._maker: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
@@ -79,12 +79,12 @@ def make() -> None:
             servers.stop()
         assert servers.postgres is not None
         (servers.postgres.data / "postmaster.opts").unlink(missing_ok=True)
-        part = Path(tempfile.mkdtemp(prefix="part-", dir=_KEPT))
+        part = Path(tempfile.mkdtemp(prefix="part-", dir=_CACHE_FOLDER))
         shutil.copytree(servers.postgres.data, part / "whole")
         if not preparing.folder.exists():
             (part / "whole").rename(preparing.folder)
         shutil.rmtree(part, ignore_errors=True)
-    for old in _KEPT.glob("prepared-*"):
+    for old in _CACHE_FOLDER.glob("prepared-*"):
         # Of a branch that was left; one from today may be somebody's.
         if old != preparing.folder and time.time() - old.stat().st_mtime > 24 * 60 * 60:
             shutil.rmtree(old, ignore_errors=True)

@@ -281,8 +281,8 @@ class Walk:
         self.destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
 
     def _need_alert(self):
-        place = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
-        self.alert = Delivery.objects.create(destination=place, kind="event", action="test", state="failed")
+        destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+        self.alert = Delivery.objects.create(destination=destination, kind="event", action="test", state="failed")
 
     def _need_told_alert(self):
         self._need_alert()
@@ -309,8 +309,8 @@ class Walk:
         )
 
     def _need_export(self, state="asked"):
-        kept = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": state}
-        self.export = Export.objects.create(person=self.person.pk, **kept)
+        fields = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": state}
+        self.export = Export.objects.create(person=self.person.pk, **fields)
 
     def _need_broken_export(self):
         self._need_export("broken_off")

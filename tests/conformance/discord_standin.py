@@ -273,7 +273,9 @@ class _Rest:
         if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
             return _json({"message": "401: Unauthorized", "code": 0}, status=401)
         if path.endswith("/callback"):
-            return self._callback(path.split("/")[2], body, told=request.query.get("with_response") in ("1", "true"))
+            return self._callback(
+                path.split("/")[2], body, wants_message=request.query.get("with_response") in ("1", "true")
+            )
         return self._found(request.method, path, body)
 
     def _found(self, method: str, path: str, body: Any) -> web.StreamResponse:
@@ -288,17 +290,17 @@ class _Rest:
             case ("GET", ["oauth2" | "applications", *_]):
                 return _json(_APPLICATION | {"bot": me, "owner": user("4999", "owner"), "team": None})
             case ("PUT", ["applications", _, "commands"]):
-                given = {"application_id": BOT, "version": "1", "type": 1}
-                return _json([given | one | {"id": self._discord.next_id()} for one in body])
+                command_fields = {"application_id": BOT, "version": "1", "type": 1}
+                return _json([command_fields | one | {"id": self._discord.next_id()} for one in body])
             case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | ("POST", ["channels", _, "messages"]):
                 return _json(message(self._discord.next_id(), body.get("content") or "", me))
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
-    def _callback(self, interaction: str, body: Any, *, told: bool) -> web.StreamResponse:
+    def _callback(self, interaction: str, body: Any, *, wants_message: bool) -> web.StreamResponse:
         if self._discord.forgets_next:
             self._discord.forgets_next = False
             return _json({"message": "Unknown interaction", "code": 10062}, status=404)
-        if not told:
+        if not wants_message:
             return web.Response(status=204)
         message_id = self._discord.next_id()
         is_ephemeral = bool((body.get("data") or {}).get("flags", 0) & EPHEMERAL)

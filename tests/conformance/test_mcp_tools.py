@@ -60,7 +60,7 @@ TOOLS = {
 LISTED = {"id", "from", "to", "subject", "status", "received_at", "has_attachments"}
 MAILBOX = {"id", "oversight_mode", "display_name", "auto_cc", "auto_bcc", "default_gate_timing", "signature_block"}
 WORK = {"algorithm": "SHA-256", "challenge": "0" * 64, "number": 1, "salt": "s", "signature": "0" * 64}
-LETTER = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello"}
+MESSAGE = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello"}
 FILE = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base64.b64encode(b"hello").decode()}
 
 
@@ -89,9 +89,9 @@ def in_an_hour():
 def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     """Point 9."""
     # Mail.
-    sent = use("send_email", LETTER | {"attachments": [FILE], "idempotency_key": "m-1"}, 202, has=("status",))
-    assert use("send_email", LETTER | {"idempotency_key": "m-1"})["id"] == sent["id"]
-    later = LETTER | {"subject": "Later", "send_at": in_an_hour(), "gate_timing": "schedule_first"}
+    sent = use("send_email", MESSAGE | {"attachments": [FILE], "idempotency_key": "m-1"}, 202, has=("status",))
+    assert use("send_email", MESSAGE | {"idempotency_key": "m-1"})["id"] == sent["id"]
+    later = MESSAGE | {"subject": "Later", "send_at": in_an_hour(), "gate_timing": "schedule_first"}
     scheduled = use("schedule_email", later, 202, has=("id", "status", "thread_id"))["id"]
     assert use("edit_scheduled_email", {"subject": "Later still"}, email=scheduled)["id"] == scheduled
     older, received = tenant.receive(), tenant.receive(files={"a b.txt": b"hello"})

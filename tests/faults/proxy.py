@@ -78,7 +78,7 @@ class Seen:
     at: float
     # The nth connection, and the nth request on it.
     connection: int
-    place: int
+    request_number: int
     reached_at: float | None = None
     status: int | None = None
     answer: dict[str, Any] = field(default_factory=dict)
@@ -212,9 +212,9 @@ class Proxy:
             headers = {name: text for name, text in request.headers.items() if name != "connection"}
             upstream.request(request.method, request.path, request.body or None, headers)
             response = upstream.getresponse()
-            kept = ("content-type", "retry-after", "x-countersign-gateway")
-            told = {name: value for name, value in response.getheaders() if name.lower() in kept}
-            return Answer(response.status, response.read(), told)
+            passed_on = ("content-type", "retry-after", "x-countersign-gateway")
+            answer_headers = {name: value for name, value in response.getheaders() if name.lower() in passed_on}
+            return Answer(response.status, response.read(), answer_headers)
         except (OSError, HTTPException):
             return Answer(502, b'{"error": "The proxy could not reach the gateway."}')
         finally:
@@ -245,18 +245,18 @@ class Proxy:
         self._open.add(connection)
         try:
             with contextlib.suppress(OSError), connection.makefile("rb") as stream:
-                place = 0
+                request_number = 0
                 while request := _read_request(stream):
-                    place += 1
-                    if not self._meet(connection, request, number, place):
+                    request_number += 1
+                    if not self._meet(connection, request, number, request_number):
                         return
         finally:
             self._open.discard(connection)
             connection.close()
 
-    def _meet(self, connection: socket.socket, request: Request, number: int, place: int) -> bool:
+    def _meet(self, connection: socket.socket, request: Request, number: int, request_number: int) -> bool:
         """Answer one request, or do to it what a rule says; whether the connection can be used again."""
-        seen = Seen(request, time.monotonic(), number, place)
+        seen = Seen(request, time.monotonic(), number, request_number)
         exchange = Exchange(self, connection, seen)
         with self._lock:
             self.seen.append(seen)
@@ -264,7 +264,7 @@ class Proxy:
             if rule:
                 rule.left -= 1
                 rule.met.append(seen)
-        if rule is None and self.resets_idle and place > 1:
+        if rule is None and self.resets_idle and request_number > 1:
             exchange.reset()
         else:
             (rule.fault if rule else pass_on)(exchange)

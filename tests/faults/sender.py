@@ -63,7 +63,7 @@ class Sender:
     @contextlib.contextmanager
     def traffic(self, threads: int = 2, make: Callable[[], bytes] = event) -> Iterator[list[bytes]]:
         """Post from several threads for as long as the block lasts; the list holds what was taken."""
-        taken: list[bytes] = []
+        accepted: list[bytes] = []
         problems: list[BaseException] = []
         is_over = threading.Event()
 
@@ -73,7 +73,7 @@ class Sender:
                 while not is_over.wait(0.1):
                     body = make()
                     self.post_until_accepted(body)
-                    taken.append(body)
+                    accepted.append(body)
             except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
                 problems.append(error)
 
@@ -81,7 +81,7 @@ class Sender:
         for worker in workers:
             worker.start()
         try:
-            yield taken
+            yield accepted
         finally:
             is_over.set()
             for worker in workers:

@@ -37,7 +37,7 @@ class Diary:
     seed: int
     sent: dict[str, int] = field(default_factory=dict)
     # By upstream id: the verdict that was answered "taken".
-    taken: dict[str, str] = field(default_factory=dict)
+    accepted: dict[str, str] = field(default_factory=dict)
     undone: set[str] = field(default_factory=set)
     elsewhere: dict[str, str] = field(default_factory=dict)
     answers: Counter[str] = field(default_factory=Counter)
@@ -105,11 +105,13 @@ class Reviewer:
         if row["decision"] == "refused":
             return True
         # Now and then two come to the same one.
-        return row["decision"] is None and (row["upstream_id"] not in self.diary.taken or self.random.random() < 0.02)
+        return row["decision"] is None and (
+            row["upstream_id"] not in self.diary.accepted or self.random.random() < 0.02
+        )
 
     def _decide(self, row: dict[str, Any]) -> None:
         upstream_id, plan = row["upstream_id"], self.diary.plan(self.diary.sent[row["upstream_id"]])
-        if row["decision"] is None and upstream_id in self.diary.taken and self.random.random() > 0.1:
+        if row["decision"] is None and upstream_id in self.diary.accepted and self.random.random() > 0.1:
             return
         outcome = "approve" if plan == "undo" else plan
         if self.random.random() < 0.1:
@@ -120,7 +122,7 @@ class Reviewer:
         self.diary.answers[f"verdict: {answer}"] += 1
         if answer != 302:
             return
-        self.diary.taken[upstream_id] = outcome
+        self.diary.accepted[upstream_id] = outcome
         if plan == "undo" and self.post(row["id"], "undo") == 302:
             self.diary.undone.add(upstream_id)
 

@@ -143,7 +143,7 @@ def test_idle_connections_that_are_reset_cost_no_decision(desk):
     finally:
         desk.upstream.resets_idle = False
     calls = [call for held in messages for call in desk.upstream.requests(DECIDE, held.upstream_id)]
-    assert [call.place for call in calls] == [1, 1]
+    assert [call.request_number for call in calls] == [1, 1]
     assert not {call.connection for call in calls} & {
         seen.connection for seen in desk.upstream.seen if seen not in calls
     }

@@ -37,7 +37,7 @@ connection.save()
 
 
 # What the gateway is about to tell of what others decided lately.
-TELLING = """
+DELIVERING = """
 SELECT id FROM gateway_email WHERE status = 'scheduled' AND decided_at > now() - interval '1 minute'
 UNION ALL SELECT id::text FROM gateway_webhookdelivery
  WHERE state = 'sending' OR (state = 'due' AND next_attempt_at < now() + interval '5 seconds')
@@ -93,7 +93,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
     other = Sender(sender.url.replace(desk.connection()["webhook_id"], desk.python(OTHER)), "whsec_other")
     right = sign(body, sender.secret)
     # Mail of earlier tests may be just leaving, and its last webhooks on their way.
-    desk.wait(lambda: not desk.sql(TELLING), "the gateway to have told all")
+    desk.wait(lambda: not desk.sql(DELIVERING), "the gateway to have told all")
     desk.wait_for_idle()
     before = stored(desk)
     forged = [(body, right[:at] + format(int(right[at], 16) ^ 1, "x") + right[at + 1 :]) for at in range(7, 71, 9)]

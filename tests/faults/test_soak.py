@@ -185,7 +185,7 @@ def check(diary: Diary, sums: dict[str, Any]) -> None:
         else:
             assert effect["resource_id"] in diary.elsewhere, f"nobody decided {effect['resource_id']}"
     recorded = {one["upstream_id"] for one in sums["decisions"]}
-    assert set(diary.taken) <= recorded, "a verdict was answered as taken and is not there"
+    assert set(diary.accepted) <= recorded, "a verdict was answered as taken and is not there"
     for key in diary.undone:
         assert not mails[key], "a mail left that was undone"
         assert emails[key]["status"] == "pending_send_approval"

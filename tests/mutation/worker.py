@@ -46,8 +46,8 @@ class Visitor(MutationVisitor):
         return super()._skip_node_and_children(node)
 
     def _removes_ignored_code(self, node: cst.CSTNode, mutated_node: cst.CSTNode) -> bool:
-        kept = {id(child) for child in mutated_node.children}
-        gone = [child for child in node.children if id(child) not in kept]
+        remaining = {id(child) for child in mutated_node.children}
+        gone = [child for child in node.children if id(child) not in remaining]
         if any(_is_left_out(child.value if isinstance(child, cst.Arg) else child) for child in gone):
             return True
         return super()._removes_ignored_code(node, mutated_node)

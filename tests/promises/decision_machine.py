@@ -102,11 +102,11 @@ class DecisionMachine(DecisionSteps):
     def answer_read(self, which: int, how: str) -> None:
         worker = self.reading()[which % len(self.reading())]
         assert worker.at is not None
-        told = worker.at.answer if how.startswith("told") else (429, {"error": "slow down"})
+        answer = worker.at.answer if how.startswith("told") else (429, {"error": "slow down"})
         if how == "told, and stopped":
             self.pull_kill_switch()
         stopped = self.is_stopped()
-        worker.go_on(None if how == "cut" else told)
+        worker.go_on(None if how == "cut" else answer)
         if worker.at:
             assert not stopped, "a call began after the kill switch was pulled"
             attempt = Decision.objects.get(pk=worker.decision_id).attempt
@@ -155,12 +155,12 @@ class DecisionMachine(DecisionSteps):
     # Time, and what the desk does by itself
 
     @precondition(lambda self: "calling" in self.states)
-    @rule(taken_again=st.booleans())
-    def let_leases_end(self, taken_again: bool) -> None:
+    @rule(is_claimed_again=st.booleans())
+    def let_leases_end(self, is_claimed_again: bool) -> None:
         self.decisions().filter(state="calling").update(lease_until=Now() - timedelta(seconds=1))
         for key in self.decisions().abandoned().values_list("pk", flat=True):
             execute.abandon(decision_id=key)
-        if taken_again and self.decisions().filter(state="recorded").exists() and len(self.workers) < 4:
+        if is_claimed_again and self.decisions().filter(state="recorded").exists() and len(self.workers) < 4:
             self.start_executor(0, False)
 
     @precondition(lambda self: self.states & set(DOUBT))
