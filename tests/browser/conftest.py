@@ -35,13 +35,13 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_queue(product: Product) -> None:
-    """Begin with few messages: those of other tests would push a new one off the first page."""
+    """Start with few messages, so that a new one appears on the first page of the queue."""
     product.make_room(but=MANY)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
-    # A bound, not a wait: two processors carry three test processes and their products.
+    # An upper bound: three test processes and their products share two processors.
     expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
@@ -50,12 +50,12 @@ def chromium() -> Iterator[Chromium]:
         browser.close()
 
 
-# After ten minutes a sensitive act asks once more who one is; tests of that sign in by themselves.
+# After ten minutes a sensitive act requires reauthentication; tests of that sign in by themselves.
 PROOF_SECONDS = 7 * 60
 
 
 class Watch:
-    """What a page did that it must not do. `expected` are parts of console errors that a test provokes on purpose."""
+    """Violations of one page. `expected` are parts of console errors that a test provokes on purpose."""
 
     def __init__(self, page: Page, hosts: set[str]) -> None:
         self.expected: list[str] = []
@@ -77,7 +77,7 @@ class Watch:
 
 @pytest.fixture(scope="session")
 def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
-    """Return a function that gives somebody's cookies, from one sign-in for many tests: each costs, and is counted."""
+    """Return a function that returns somebody's cookies from one shared sign-in: sign-ins are slow and limited."""
     stored: dict[str, tuple[float, Any]] = {}
 
     def cookies_of(prefix: str) -> Any:
@@ -110,7 +110,7 @@ def sign_in(page: Page, product: Product, prefix: str) -> None:
 
 @pytest.fixture
 def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
-    """Opens pages in fresh browser contexts; what one of them did wrong fails the test at its end."""
+    """Open pages in fresh browser contexts; a violation in any of them fails the test at its end."""
     known = product.known
     hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
     hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")

@@ -1,4 +1,4 @@
-"""Chromium as the judge of a message: which words it shows where, and which of that the desk says nothing about."""
+"""Compare the words that Chromium shows, and where, with what the desk reports about a message."""
 
 import base64
 import re
@@ -15,13 +15,13 @@ from common.fingerprint import Content
 from rendering import RenderedMessage, render_message
 
 WIDTH, HEIGHT = 700, 900
-# All letters of one width, so that others can take their place without moving anything.
+# All characters have the same width, so that replacing them moves nothing.
 MONOSPACE = "*,*::before,*::after{font-family:monospace!important;animation-play-state:paused!important}"
-# Of a word's width and height so much is seen at least where it can be read.
+# The share of a word's width and height that must be visible for it to be readable.
 LEAST = (0.25, 0.12)
-# Of its area so much, where boxes around it cut it off.
+# The share of its area that must be visible where boxes around it clip it.
 LEAST_AREA = 0.3
-# Of the smaller of two words so much lies under the other where neither can be read.
+# The overlapping share of the smaller of two words from which neither is readable.
 GARBLED = 0.35
 
 Rect = list[float]
@@ -29,7 +29,7 @@ Rect = list[float]
 
 @dataclass(frozen=True)
 class Word:
-    """A word as Chromium draws it: where it lies (None: nowhere), whether it can be read, whether it is struck out."""
+    """A word as Chromium draws it: its box (None: nowhere), whether it is readable, whether it is struck through."""
 
     text: str
     rect: Rect | None
@@ -62,7 +62,7 @@ class Oracle:
         """Return the words of a message in the order in which they are written, as Chromium shows them."""
         self.page.set_content(html, wait_until="load")
         self.page.evaluate(f"(style) => {_script()}.restyle(style)", MONOSPACE)
-        # A picture that does not load has its place only once that is known.
+        # A picture that does not load gets its box only after its loading has failed.
         before = self.page.screenshot()
         found = self.page.evaluate(f"{_script()}.words()")
         self.page.evaluate(f"{_script()}.swap()")
@@ -75,7 +75,7 @@ class Oracle:
             if rect is None or _area(left) < LEAST_AREA * _area(rect):
                 words.append(Word(one["text"], None, False, one["struck"]))
                 continue
-            # What lies to the right or below is reached by scrolling.
+            # Content to the right or below is reached by scrolling.
             is_beyond = (rect[2] > WIDTH or rect[3] > HEIGHT) and rect[0] >= 0 and rect[1] >= 0
             is_judged = 2 * len(re.findall("[A-Za-z0-9]", one["text"])) > len(one["text"])
             is_read = is_beyond or not is_judged or (wide >= LEAST[0] and high >= LEAST[1])
@@ -84,7 +84,7 @@ class Oracle:
 
 
 def _common(one: Rect, other: list[float | None]) -> Rect:
-    """Return what two rectangles have in common; a side that is None has no end."""
+    """Return the intersection of two rectangles; a side that is None is unbounded."""
     left, top, right, bottom = (own if limit is None else limit for own, limit in zip(one, other, strict=True))
     return [max(one[0], left), max(one[1], top), min(one[2], right), min(one[3], bottom)]
 
@@ -94,7 +94,7 @@ def _area(rect: Rect) -> float:
 
 
 def _without_garbled(words: list[Word]) -> list[Word]:
-    """Return the words with those that lie over one another as not read."""
+    """Return the words, with overlapping ones marked as unreadable."""
     seen = [(at, word.rect) for at, word in enumerate(words) if word.is_read and word.rect]
     under: dict[int, set[str]] = defaultdict(set)
     for index, (at, one) in enumerate(seen):
@@ -109,7 +109,7 @@ def _without_garbled(words: list[Word]) -> list[Word]:
 
 
 def inverted(words: list[Word]) -> list[tuple[str, str]]:
-    """Return the pairs of words of which Chromium draws the later one where the earlier is to be read."""
+    """Return the pairs of words that Chromium draws in the opposite of their reading order."""
     ltr = [word for word in words if not any(bidirectional(character) in ("R", "AL") for character in word.text)]
     seen = [(word.text, word.rect) for word in ltr if word.is_read and word.rect]
     return [
@@ -129,7 +129,7 @@ def _is_read_before(one: Rect, other: Rect) -> bool:
 
 
 def silent(oracle: Oracle, html: str) -> list[str]:
-    """Return what of a message the desk shows otherwise than Chromium without saying so."""
+    """Return where the desk's view differs from Chromium's without the desk saying so."""
     shown = render_message(Content(html=html))
     if shown.doubt:
         return []
@@ -142,7 +142,7 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     struck = _bare(" ".join(re.findall(r"<s>(.*?)</s>", shown.document)))
     for word in words:
         bare = _bare(word.text)
-        # Of two words that lie over one another it is enough to point at one.
+        # Reporting one of two overlapping words is enough.
         if bare not in shown_words or any(_bare(one) in hidden_words for one in (word.text, *word.under)):
             continue
         if not word.is_read:
@@ -153,7 +153,7 @@ def silent(oracle: Oracle, html: str) -> list[str]:
 
 
 def reports_displacement(shown: RenderedMessage) -> bool:
-    """Whether the desk says that something lies elsewhere than it is written, and may lie over anything."""
+    """Whether the desk reports that some content is displaced and may cover other content."""
     over = ("may lie over", "beyond the edge", "over each other")
     return bool(shown.reordered) or any(how in one.how for one in shown.hidden for how in over)
 

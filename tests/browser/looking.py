@@ -1,4 +1,4 @@
-"""What tests of pages look at: axe-core's findings, what does not fit, where the focus is lost, what moves."""
+"""Checks of pages: axe-core's findings, overflow, lost focus, motion."""
 
 from collections.abc import Iterator
 from functools import cache
@@ -8,7 +8,7 @@ from typing import Any, Literal
 import axe_playwright_python
 from playwright.sync_api import Page
 
-# Whether Tab has led back to the element that it led to first.
+# Whether Tab has returned to the first focused element.
 IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
@@ -25,24 +25,24 @@ def _ours() -> str:
 
 
 def violations(page: Page, *rules: str) -> list[str]:
-    """What axe-core finds at levels A and AA, or by these rules alone; the letters are left out."""
+    """Return axe-core's findings at levels A and AA, or of these rules alone, outside of message bodies."""
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(_axe())
     return _ask(page, "violations", {"type": "rule" if rules else "tag", "values": rules or LEVELS})
 
 
 def too_wide(page: Page) -> list[str]:
-    """What does not fit into the width of the window."""
+    """Return the elements that are wider than the window."""
     return _ask(page, "tooWide")
 
 
 def is_narrow(page: Page) -> bool:
-    """Whether nothing makes the page wider than its window."""
+    """Whether the page fits the width of its window."""
     return bool(page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"))
 
 
 def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ...] = ()) -> list[str]:
-    """What does not fit windows of these widths, or the smallest, and what axe-core finds in a wide one."""
+    """Return what overflows at these widths, or the smallest, and axe-core's findings at a wide one."""
     found = []
     for width in widths or (320,):
         page.set_viewport_size({"width": width, "height": 800})
@@ -52,7 +52,7 @@ def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ..
 
 
 def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
-    """What axe-core finds in the page as it is, or in these schemes: from one to the next only colours change."""
+    """Return axe-core's findings as the page is, or in these schemes, which differ only in colours."""
     if not schemes:
         return violations(page)
     found = []
@@ -63,20 +63,20 @@ def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
 
 
 def bones(page: Page) -> list[str]:
-    """What is missing of heading, landmarks, the link past them, times and names of frames."""
+    """Return what is missing: heading, landmarks, skip link, times, names of frames."""
     return _ask(page, "bones")
 
 
 def moving(page: Page) -> list[str]:
-    """What would move, now or at the next change."""
+    """Return the elements with an animation or a transition."""
     return _ask(page, "moving")
 
 
 def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
-    """Where the focus cannot be seen, or something covers it, when one goes once through the page with Tab."""
+    """Return where the focus is invisible or covered while Tab goes through the page once."""
     for _ in range(presses):
         page.keyboard.press("Tab")
-        # The page scrolls to what has the focus before the next frame.
+        # The page scrolls to the focused element before the next frame.
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         if page.evaluate(IS_AT_FIRST_FOCUS):
             return
@@ -85,13 +85,13 @@ def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
 
 
 def settled(page: Page, address: str) -> None:
-    """Open an address and wait until nothing moves any more, but for what goes on while something is fetched."""
+    """Open an address and wait until nothing moves, except progress indicators."""
     page.goto(address)
     _rest(page)
 
 
 def show(page: Page, scheme: Literal["light", "dark"]) -> None:
-    """Show the page in this scheme, and wait until its colours have changed."""
+    """Show the page in this color scheme, and wait until its colours have changed."""
     page.emulate_media(color_scheme=scheme)
     _rest(page)
 
@@ -105,8 +105,8 @@ def _rest(page: Page) -> None:
 
 
 def _ask(page: Page, name: str, argument: Any = None) -> Any:
-    # A press that leads to another page returns before there is anything to look at.
+    # A press that navigates returns before the new page is ready.
     page.wait_for_load_state("domcontentloaded")
-    # By the protocol, not as an element of the page: its policy lets no script of others in.
+    # Injected through the protocol: the page's policy allows no foreign script elements.
     page.evaluate(_ours())
     return page.evaluate(f"(argument) => looking.{name}(argument)", argument)

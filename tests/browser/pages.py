@@ -1,8 +1,8 @@
-"""The pages that tests and pictures look at, by name; what stands in braces is filled in from tests/showcase.py."""
+"""The pages that tests and screenshots open, by name; tests/showcase.py fills in what is in braces."""
 
 from tests.showcase import STATES
 
-# One page of each kind. What stands in brackets is filled in.
+# One page of each kind. What is in braces is filled in.
 PAGES = {
     "sign-in": "/accounts/login/",
     "home": "/",
@@ -37,9 +37,9 @@ PAGES = {
     "factor-passkey": "/people/me/factors/passkey/",
     "not-found": "/nothing/here/",
 }
-# What went wrong, by the status that the browser complains of.
+# Error pages, by the status that the browser reports.
 ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}
-# The rest of what a person can look at: tabs, orders, and a message in each state.
+# The other pages: tabs, orders, and a message in each state.
 MORE = {
     **{f"tab {tab}": f"/queue/?tab={tab}" for tab in ("mine", "leaving", "unknown", "failed", "done")},
     "search": "/queue/?q=nothing-has-this-word",

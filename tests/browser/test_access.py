@@ -11,31 +11,31 @@ from tests.browser.pages import ERRORS, MORE, PAGES
 from tests.showcase import showcase
 from tests.walk import POST_ONLY
 
-# Addresses that answer no page of their own, by name.
+# Addresses that do not answer with a page, by name.
 NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
     "discord-interactions",
     *("pulse", "stop-banner", "message-body", "message-letter", "file-view", "file-download", "unread-parts", "beside"),
     *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
-    # Steps on the way in: tests of their own look at them.
+    # Steps of signing in, which have their own tests.
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback", "second-factor"),
     *("mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
-    # An admin's pages of people, and where one-time links lead: test_people_seen.py looks at them.
+    # Pages about people, and targets of one-time links: see test_people_seen.py.
     *("people", "person", "invite", "join", "link-discord"),
-    # An admin's pages of the account at MultiMail: test_accounts_seen.py looks at them.
+    # Pages about the account at MultiMail: see test_accounts_seen.py.
     *("add-mailbox", "mailbox", "loosen-mailbox", "delete-mailbox", "api-keys", "add-api-key", "api-key"),
     *("revoke-api-key", "domains", "webhooks", "add-webhook", "webhook-bodies", "webhook", "delete-webhook"),
-    # An admin's pages of a connection, and what a list was: test_connections_seen.py and test_allowlists_seen.py.
+    # Pages about connections and past lists: see test_connections_seen.py and test_allowlists_seen.py.
     *("connection", "add-connection", "remove-connection", "allow-entry"),
-    # An admin's pages of the first run: test_first_run_seen.py looks at them.
+    # Pages of the first run: see test_first_run_seen.py.
     *("setup", "add-destination", "destination", "add-route", "alert-log", "alert"),
-    # For admins and auditors alone: test_reports_seen.py looks at them.
+    # For admins and auditors only: see test_reports_seen.py.
     *("reports", "report-decisions", "report-decision-rows", "report-rights"),
-    # Of a past decision, and files of one trace: test_trace_seen.py looks at them.
+    # Past decisions and files of one trace: see test_trace_seen.py.
     *("seen-decision", "seen-body"),
-    # For admins and auditors alone too: test_export_seen.py looks at them.
+    # For admins and auditors only: see test_export_seen.py.
     *("export", "exports", "export-one", "export-file"),
-    # Shown in answer to a press: a test of its own looks at it.
+    # Shown in response to a press, which has its own test.
     *("bulk", "bulk-done", "account_go_on"),
     # Files of the ledger's proofs.
     *("newest-head", "verifier"),
@@ -59,7 +59,7 @@ def address(shown, product):
 
 @pytest.fixture
 def visit(open_page, signed_in, address):
-    """Opens a page by its name in a window of some width."""
+    """Return a function that opens a page by its name in a window of some width."""
 
     def visit(name, *, width=1440, height=900, **options):
         page = open_page(storage_state=signed_in, **options)
@@ -97,12 +97,12 @@ OF_LAYOUT = ("color-contrast", "target-size", "scrollable-region-focusable", "me
 
 
 def faults_of(page, name):
-    """What axe finds, light and dark when wide and on a phone, what does not fit, and what readers would miss."""
+    """Return axe's findings, light and dark, wide and narrow, what overflows, and missing landmarks."""
     page.set_viewport_size({"width": 320, "height": 700})
     found = too_wide(page)
     if name in PAGES:
         page.set_viewport_size({"width": 360, "height": 740})
-        # What a narrow page can have wrong that the wide one has not.
+        # What can only be wrong on a narrow page.
         found += [*violations(page, *OF_LAYOUT), *bones(page)]
     page.set_viewport_size({"width": 1440, "height": 900})
     return found + violations_in(page, *SCHEMES)
@@ -115,7 +115,7 @@ def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_i
     page.watch.expected += [*ERRORS]
     for number, (name, path) in enumerate({**PAGES, **MORE}.items()):
         seen_by = guest if name == "sign-in" else page
-        # On a phone, each second page is looked at in dark.
+        # On a phone, every second page is checked in dark.
         seen_by.emulate_media(color_scheme=SCHEMES[number % 2])
         settled(seen_by, address(path))
         found[name] = faults_of(seen_by, name)
@@ -154,7 +154,7 @@ def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed
             page.set_viewport_size(size)
             assert (page.locator(".code").inner_text(), too_wide(page)) == (status, [])
             expect(page.get_by_role("link", name="Go to the queue")).to_be_in_viewport()
-    # A form whose token is gone, as after signing in anew in another tab.
+    # A form whose CSRF token is outdated, as after signing in again in another tab.
     with page.expect_navigation():
         page.evaluate(
             "document.body.append(Object.assign(document.createElement('form'), {method: 'post', id: 'f'})); f.submit()"
@@ -171,7 +171,7 @@ def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed
 def test_zoomed_message_can_be_read_and_decided(visit):
     page = visit("message held")
     button = page.locator("#decide form.approve button")
-    # As at 200 and at 400 percent.
+    # As at a zoom of 200 and of 400 percent.
     for width, height in ((720, 450), (320, 256)):
         page.set_viewport_size({"width": width, "height": height})
         assert too_wide(page) == []
@@ -212,16 +212,16 @@ def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(vis
     assert boxes["approve"]["height"] >= 48
     assert boxes["reject"]["height"] >= 48
     assert boxes["reject"]["y"] - bottom["approve"] >= 12
-    # What is decided on needs the room, also where what came after the draft is to be ticked.
+    # The message needs the space, also where new messages must be ticked.
     assert boxes["bar"]["height"] <= 844 / 5
     assert boxes["addresses"]["y"] < boxes["letter"]["y"]
     assert boxes["findings"]["y"] < boxes["letter"]["y"]
-    # What was not opened stands beside the approval; once all was, nothing else moves up there.
+    # Unopened parts are named next to the approval; opening them all moves nothing else.
     page.locator("#unread").evaluate("(one) => { one.hidden = true; }")
     approve = page.locator("#message form.approve button").bounding_box()
     reject = page.locator("#message #reject > summary").bounding_box()
     assert reject["y"] - approve["y"] - approve["height"] >= 12
-    # The bar keeps out of the area that the system uses.
+    # The bar avoids the safe area of the system.
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setSafeAreaInsetsOverride", {"insets": {"bottom": 34}})
     low = page.locator("#decide").evaluate(
@@ -230,7 +230,7 @@ def test_phone_has_the_decision_at_the_bottom_and_the_risk_above_the_message(vis
         ".map((one) => one.getBoundingClientRect().bottom))"
     )
     assert low >= 34
-    # One column: the list is a page of its own, one press away.
+    # One column: the list is a separate page, one press away.
     expect(page.locator("#list .item").first).to_be_hidden()
     page.locator("#message .to-list").click()
     expect(page.locator("#list .item").first).to_be_visible()

@@ -22,7 +22,7 @@ def session_of(page):
 
 
 def let_time_pass(product, page, *, minutes):
-    """Let the last proof of who has the page open be that much older."""
+    """Make the last reauthentication that much older."""
     secret = keys.read_assignments(product.stack.data / "secrets.env")["SECRET_KEY"]
     signed = {"key": secret, "salt": SALT, "serializer": JSONSerializer}
     where = "WHERE session_key = %s"
@@ -36,7 +36,7 @@ def let_time_pass(product, page, *, minutes):
 
 @pytest.fixture
 def open_as(open_page, product):
-    """Return a function that signs somebody in, in a browser of their own."""
+    """Return a function that signs somebody in, in a new browser."""
 
     def open_as(prefix, **options):
         page = open_page(**options)
@@ -51,7 +51,7 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
     page = open_as("ADMIN", java_script_enabled=scripts)
     let_time_pass(product, page, minutes=11)
     page.set_viewport_size({"width": 360, "height": 740})
-    # Stopping waits for nothing.
+    # Stopping does not wait.
     page.goto(product.known["DASHBOARD_URL"] + "/stop/")
     page.get_by_label("Why?").fill(REASON)
     page.get_by_role("button", name="Stop it").click()
@@ -83,7 +83,7 @@ def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done
 
 @pytest.mark.proves("security 42")
 def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
-    # Told apart from Ben's browsers of other tests.
+    # Distinguishes this browser from Ben's in other tests.
     lost, desk = open_as("REVIEWER2", user_agent=PHONE), open_as("REVIEWER2")
     lost.watch.expected += ["401"]
     lost.wait_for_selector("[data-stream='open']", state="attached")
@@ -106,7 +106,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
         page.goto(url + "/queue/")
         clock = page.locator(".rail .as-of time")
         expect(clock).to_have_text(_in_india(page))
-        # What a script writes says the same as what the desk wrote.
+        # The script writes the same text as the server.
         read = clock.get_attribute("datetime")
         page.wait_for_function("before => document.querySelector('.rail .as-of time').dateTime !== before", arg=read)
         expect(clock).to_have_text(_in_india(page))
@@ -118,7 +118,7 @@ def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_th
 
 
 def _in_india(page):
-    """Return what the freshness line must say, from the time that programs read."""
+    """Return the expected freshness line, from the machine-readable time."""
     return page.evaluate(
         """() => {
           const at = new Date(document.querySelector(".rail .as-of time").dateTime);

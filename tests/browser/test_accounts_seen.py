@@ -76,7 +76,7 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     page.get_by_role("button", name="Loosen it").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
     assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "monitored"
-    # Stricter again at once, by the same form.
+    # Made stricter again at once, by the same form.
     page.get_by_role("radio", name="Sent mail waits").check()
     page.get_by_role("button", name="Change the mode").click()
     expect(page.get_by_text("is stricter now")).to_be_visible()
@@ -110,7 +110,7 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
 
 
 def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
-    """Point 8: what to put into DNS stands on the page; nothing of it names this machine."""
+    """Point 8: the page shows the DNS records; none of them names this machine."""
     name = f"{uuid.uuid4().hex[:8]}.example"
     page = admin("/domains/")
     page.get_by_label("Add a domain").first.fill("no domain")
@@ -135,7 +135,7 @@ def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
 
 
 def first_of(page, product, path):
-    """The address that the first row of a list leads to, and the one where another is made."""
+    """The link of the first row of a list, and the link to create another."""
     page.goto(product.known["DASHBOARD_URL"] + path)
     links = page.locator("a.box").first, page.get_by_role("link", name=re.compile("^New "))
     return [link.get_attribute("href") for link in links]

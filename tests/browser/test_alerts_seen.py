@@ -28,7 +28,7 @@ def test_admin_sets_up_a_program_and_resends_failed_deliveries(open_as, product)
     admin.get_by_role("link", name="Discord channel, by the bot").click()
     expect(admin.get_by_label("Id of the channel")).to_be_visible()
     admin.get_by_role("link", name="Signed webhook").click()
-    # What only other kinds have is out of the way.
+    # Fields of other kinds are hidden.
     expect(admin.get_by_label("Id of the channel")).to_be_hidden()
     admin.get_by_label("Name", exact=True).fill("Billing")
     admin.locator("#url").fill("https://hooks.yourteam.example/countersign")

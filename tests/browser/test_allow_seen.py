@@ -10,7 +10,7 @@ from tests.desk import TIMEOUT
 pytestmark = pytest.mark.slow
 
 MALLORY = "mallory@outside.example"
-# As the pages write it; put into the table, it holds at once and no gate stands between.
+# As the pages write it; inserted into the table, it applies at once without the gate.
 LIST = """
 INSERT INTO policy_allowlist (mailbox_id, kind, mode, version, changed_at)
 SELECT id, 'restriction', 'enforce', 1, now() FROM mirror_mailbox WHERE upstream_id = %s RETURNING id, mailbox_id
@@ -35,7 +35,7 @@ def held(product, ana):
     """A message of the second mailbox to two people, of whom the list there names one. Ana is an admin of it."""
     known = product.known
     row = product.hold(ana, to=["dana@northwind.example", MALLORY], **{"from": known["MAILBOX2_ADDRESS"]})
-    # Of a test before this one.
+    # Left by an earlier test.
     for (there,) in product.sql(THERE, known["MAILBOX2_ID"]):
         take_away(product, there)
     [(made, mailbox)] = product.sql(LIST, known["MAILBOX2_ID"])
@@ -43,7 +43,7 @@ def held(product, ana):
     [(grant,)] = product.sql(ADMIN, mailbox, known["REVIEWER_EMAIL"])
     yield row
     take_away(product, made)
-    # What the gate got of it is taken back too.
+    # What was pushed to the gate is removed too.
     product.sql("DELETE FROM people_grant WHERE id = %s", grant)
     product.sql(
         "UPDATE policy_gatelist SET wanted = wanted + 1, next_attempt_at = now() WHERE mailbox_id = %s", mailbox
@@ -61,7 +61,7 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     open_page, product, held, scripts
 ):
     page = open_page(java_script_enabled=scripts)
-    # Anew: an address is allowed by somebody who has just proved who they are.
+    # Again, because allowing an address requires reauthentication.
     sign_in(page, product, "REVIEWER")
     page.goto(product.page(held))
     people = page.locator("#addresses")
@@ -81,7 +81,7 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     assert product.mails(held["subject"]) == []
     approve.click()
     expect(page.get_by_role("button", name="Undo").first).to_be_visible()
-    # The button stands there before the decision is recorded.
+    # The button appears before the decision is recorded.
     mine = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
     due = f"UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' AND {mine} RETURNING id"
     product.wait_for(lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision")

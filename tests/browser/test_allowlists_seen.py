@@ -13,7 +13,7 @@ MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
 
 @pytest.fixture
 def lists(open_as, product):
-    """The list of the second mailbox, which nobody else's test writes from; off and empty again afterwards."""
+    """The list of the second mailbox, which no other test uses; switched off and emptied afterwards."""
     page = open_as("ADMIN")
     page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/")
     page.get_by_label("Open the list for").select_option(
@@ -44,7 +44,7 @@ def set_mode(page, name):
 
 
 def wait_for_gate(page):
-    """Until the page says that the gate has the list as it is here."""
+    """Wait until the page says that the gate has the current list."""
     gate = page.locator(".beside .gate")
     for _ in range(60):
         if gate.filter(has_text="At the gate since").count():
@@ -83,7 +83,7 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
     page.goto(at)
     wait_for_gate(page)
     assert send(product, MALLORY).status_code == 202
-    # Nothing covers the page, and nothing is cut on a phone.
+    # Nothing is covered, and nothing is cut off on a phone.
     for width in (1440, 768, 360):
         page.set_viewport_size({"width": width, "height": 800})
         assert is_narrow(page), width

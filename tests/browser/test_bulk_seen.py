@@ -16,7 +16,7 @@ WORDS = [f"{one}{two}" for one in "abcdefghij" for two in "klmno"]
 
 @pytest.fixture
 def batch(product):
-    """Makes messages like no other ones, and gives the address of the list that shows just these."""
+    """Return a function that makes distinct messages and returns the address of the list with only these."""
 
     def make(number):
         name = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
@@ -30,7 +30,7 @@ def batch(product):
         return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
 
     yield make
-    # Fifty more would keep what comes after them waiting.
+    # Fifty more would delay later messages.
     product.make_room(but=MANY)
 
 
@@ -58,7 +58,7 @@ def test_fifty_obvious_ones_take_three_actions(desk, batch, product):
 
 
 def ready(page):
-    """Wait until the page that a press led to listens to keys; one that was gone to by its address does so at once."""
+    """Wait until a page that was reached by a press handles keys; a page that is opened directly does so at once."""
     page.locator("#keys[data-ready]").wait_for(state="attached")
 
 
@@ -105,7 +105,7 @@ def test_selection_counts_clears_and_stays_and_neither_lost_words_nor_enter_on_a
     heading = desk.get_by_role("heading", name="3 messages together")
     expect(heading).to_be_visible()
     ready(desk)
-    # As somebody types a reason for whom the key that leads to its field was lost. An empty one would approve at once.
+    # As if the key that focuses the reason field was lost. An empty reason would approve at once.
     desk.keyboard.type("Name all the dates, please")
     expect(heading).to_be_visible()
     tick = desk.locator(".tick").first
@@ -166,7 +166,7 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone_and_without_scripts(open_pa
     assert states_of(product, ids) == ["undone"] * 2
 
     plain = open_page(storage_state=signed_in, java_script_enabled=False)
-    # What was refused is told with its status.
+    # A refused message is listed with its status.
     plain.watch.expected.append("422")
     plain.goto(address)
     plain.locator(".pick").nth(0).check()

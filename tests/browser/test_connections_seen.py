@@ -1,4 +1,4 @@
-"""A connection from its first key to its end, by the pages alone, with the product's real gateway behind it."""
+"""A connection from its first key to its removal, through the pages only, with the product's real gateway."""
 
 import re
 import uuid
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def account(product):
-    """Keys of another account of the gateway, as its operator gets them."""
+    """Keys of another account of the gateway, as its operator creates them."""
     output = product.stack.run("manage", "gateway_account", "--name", "Second team").stdout
     keys = dict(re.findall(r"^(\w+) +(mm_live_\w+)$", output, re.M))
     return {**keys, "address": re.search(r"\S+@\S+", output)[0]}
@@ -23,7 +23,7 @@ def account(product):
 
 @pytest.fixture
 def admin(open_as):
-    """A page of the admin's, where what was typed wrongly is answered by 422."""
+    """An admin's page, where invalid input is answered with 422."""
     page = open_as("ADMIN")
     page.watch.expected.append("status of 422")
     return page

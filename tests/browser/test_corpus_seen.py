@@ -1,4 +1,4 @@
-"""Every hostile mail of the corpus, opened in Chromium as the desk shows it: none loads, moves or asks for anything."""
+"""Every hostile mail of the corpus, rendered in Chromium: none loads, moves or requests anything."""
 
 from typing import ClassVar
 from urllib.parse import urlsplit
@@ -11,11 +11,11 @@ from tests.corpus import all_mails
 from tests.serving import Handler, serving
 
 MAILS = {mail.name: mail for mail in all_mails()}
-# Proves that the watch sees a request: this mail, as it was written, loads from here.
+# A control: this mail, unsanitised, loads from here.
 LOUD = '<img src="{origin}/seen"><link rel="stylesheet" href="{origin}/seen"><script src="{origin}/seen"></script>'
 
 
-# So many mails are opened beside one another: one page each would take minutes.
+# Number of mails on one page: a page for each would take minutes.
 FRAMES_A_PAGE = 16
 NAMES = list(MAILS)
 PAGES = [NAMES[first : first + FRAMES_A_PAGE] for first in range(0, len(NAMES), FRAMES_A_PAGE)]
@@ -58,7 +58,7 @@ def origin():
 
 
 class Acts:
-    """Everything that a mail may not do while it is looked at."""
+    """Everything that a mail must not do while it is shown."""
 
     def __init__(self, page, origin):
         self.found = []
@@ -79,7 +79,7 @@ class Acts:
 
 @pytest.fixture
 def watched(chromium, origin):
-    """A plain page, not the desk's, whose every act is noted."""
+    """A plain page, not one of the desk, whose actions are recorded."""
     context = chromium.new_context(viewport={"width": 1000, "height": 800})
     page = context.new_page()
     page.acts = Acts(page, origin)
@@ -88,12 +88,12 @@ def watched(chromium, origin):
 
 
 def look_at(page, origin, kind, names):
-    """Open these mails, and return what they did that no mail may do."""
+    """Open these mails, and return their violations."""
     page.acts.found.clear()
     page.goto(f"{origin}/page/{kind}/{','.join(names)}")
     wanted = [f"{origin}/{kind}/{name}" for name in names]
     went = [frame.url for frame in page.frames[1:] if frame.url not in wanted]
-    # The favicon that Chromium asks this server for is not there.
+    # Chromium's request for a favicon is answered with 404.
     found = [one for one in page.acts.found if "404" not in one]
     assert len(page.frames) == len(names) + 1
     return [*found, *(f"went to {url}" for url in went)]
@@ -102,14 +102,14 @@ def look_at(page, origin, kind, names):
 @pytest.mark.proves("security 27", "case 8")
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
 def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, origin, kind):
-    # "open": without the policy and the sandbox, what the sanitiser lets through acts and loads no more than with them.
+    # "open": without policy and sandbox, sanitised mail still loads nothing and runs nothing.
     wrong = {names[0]: found for names in PAGES if (found := look_at(watched, origin, kind, names))}
     assert wrong == {}
     assert len(NAMES) >= 80
 
 
 def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, origin):
-    # Chromium also reports a request that the policy keeps it from making.
+    # Chromium also reports requests that the policy blocks.
     for kind, expect in (("raw", watched.expect_response), ("safe", watched.expect_request)):
         CorpusHandler.asked.clear()
         with expect(lambda it: urlsplit(it.url).path == "/seen"):

@@ -1,4 +1,4 @@
-"""Deciding, seen in Chromium: one key, one request, the next message on screen; what fails comes back as it was."""
+"""Deciding in Chromium: one key, one request, the next message; a failure restores what was typed."""
 
 import re
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 
-# Tells the page twice what became of the message, the second time while the answer to the first is on its way.
+# Delivers the outcome twice, the second time while the first response is still being handled.
 DELIVER_TWICE = """message => {
   const tell = () => document.dispatchEvent(
     new CustomEvent("desk:hint", { detail: { message, action: "message.sent", word: "Sent" } }));
@@ -32,13 +32,13 @@ DELIVER_TWICE = """message => {
 
 @pytest.fixture
 def make(product, ana):
-    """Sends messages that wait one after the other, of the mailbox whose decisions can be undone for five seconds."""
+    """Send held messages, one by one, to the mailbox whose decisions can be undone for five seconds."""
 
     def make(number, *, alone=False):
         if alone:
             product.make_room(but=0)
-        # No two say the same: what resembles a rejected letter is a high risk, and what resembles a waiting one is
-        # gathered with it.
+        # Contents differ: similarity to a rejected message is a high risk, and similar waiting messages are
+        # grouped.
         texts = [f"Hello Dana, this is letter {n}.\n\n{some_words()}" for n in range(number)]
         sent = [product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]}) for text in texts]
         return [product.held(ana, upstream_id) for upstream_id, _ in sent]
@@ -51,7 +51,7 @@ def on_screen(page):
 
 
 def wait_for_ahead(page):
-    """The next message has been fetched, and its letter with it."""
+    """Wait until the next message and its body have been prefetched."""
     page.wait_for_selector("article[inert][data-letter=here]", state="attached")
 
 
@@ -198,7 +198,7 @@ def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_p
 def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empty_state(desk, product, make):
     rows = make(20, alone=True)
     desk.reload()
-    # No press leads to another page, so they can be counted in this one.
+    # No press navigates, so the requests can be counted in this page.
     desk.evaluate(
         "addEventListener('keydown', (event) => { window.presses = (window.presses ?? 0) + !event.repeat; }, true)"
     )

@@ -1,4 +1,4 @@
-"""Decisions that do not go straight, seen in Chromium: changed under the reader, two at once, sent back, in doubt."""
+"""Unusual decisions in Chromium: changed while read, two at once, requested changes, in doubt."""
 
 import uuid
 
@@ -20,7 +20,7 @@ def held(product, ana, **fields):
 
 
 def change(product, ana, upstream_id):
-    """Another content is there by now: a held message cannot be edited through the API, so its row is."""
+    """Change the row of a held message: the API cannot edit one."""
     product.sql("UPDATE gateway_email SET markdown = %s WHERE id = %s", OTHER, upstream_id)
     [(connection,)] = product.sql("SELECT connection_id FROM mirror_message WHERE upstream_id = %s", upstream_id)
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
@@ -44,7 +44,7 @@ def test_message_that_changes_while_it_is_read_is_shown_again_before_it_is_decid
     desk.keyboard.type("Too much")
     change(product, ana, upstream_id)
     expect(desk.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible()
-    # Nothing is swapped under the reader: the letter and the words stay until the changes are asked for.
+    # Nothing is replaced while it is read: body and reason stay until the reader loads the changes.
     expect(desk.frame_locator("#message iframe").get_by_text("EUR 12,400")).to_be_visible()
     desk.get_by_role("button", name="Show what changed").click()
     expect(desk.locator("#changed ins")).to_contain_text("21,400")
@@ -79,7 +79,7 @@ def test_changed_message_is_refused_and_shown_without_scripts_and_without_a_stre
     expect(plain.locator("#changed ins")).to_contain_text("21,400")
     plain.get_by_role("button", name="Approve and send").click()
     assert ana.find(upstream_id)["decision"] is None, "approved without saying that the changes were read"
-    # As when the tab is looked at again, which asks the pulse at once.
+    # As when the tab becomes visible again, which requests the pulse at once.
     polling.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     expect(polling.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible(
         timeout=20_000
@@ -110,7 +110,7 @@ def test_message_with_requested_changes_comes_again_with_its_differences(desk, p
 
 def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana):
     _, upstream_id, subject = held(product, ana)
-    # As after a call whose answer was lost, and two reads that showed it held.
+    # As after a lost answer and two reads that showed the message held.
     product.sql(
         "INSERT INTO approvals_decision (outcome, reason, reference, state, rule, due_at, attempt, may_have_left,"
         " seen_held, seen_absent, upstream_answer, explanation, given_by_id, message_id, revision_id)"
