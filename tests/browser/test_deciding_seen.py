@@ -32,7 +32,7 @@ DELIVER_TWICE = """message => {
 
 @pytest.fixture
 def make(product, ana):
-    """Send held messages, one by one, to the mailbox whose decisions can be undone for five seconds."""
+    """Return a function that sends messages to the mailbox whose decisions can be undone for five seconds."""
 
     def make(number, *, alone=False):
         if alone:

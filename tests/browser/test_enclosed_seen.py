@@ -1,4 +1,4 @@
-"""Attached files and the thread, seen in Chromium: harmless views, a file to keep, and what came after the draft."""
+"""Attachments and the thread in Chromium: safe previews, a download, and what came after the draft."""
 
 import base64
 import smtplib
@@ -27,7 +27,7 @@ FILES = (
 
 @pytest.fixture
 def with_files(product, ana):
-    """A held message with three files, one of which lies about what it is; fetched."""
+    """A held message with three fetched files, one of which has a false type."""
     files = [
         {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
         for name, content, kind in FILES
@@ -39,7 +39,7 @@ def with_files(product, ana):
 
 
 def customer_writes(product, subject, body, *, answers=""):
-    """Write to the second mailbox as a customer would; return the Message-ID, and the mail as the gateway lists it."""
+    """Write to the second mailbox as a customer; return the Message-ID, and the message as the gateway lists it."""
     mail = EmailMessage()
     mail["From"], mail["To"] = "Dana Whitfield <dana@northwind.example>", product.known["MAILBOX2_ADDRESS"]
     mail["Subject"], mail["Message-ID"] = subject, f"<{uuid.uuid4().hex}@northwind.example>"
@@ -57,7 +57,7 @@ def customer_writes(product, subject, body, *, answers=""):
 
 @pytest.fixture
 def answered(product, ana):
-    """A question of a customer and the agent's held answer: the question's Message-ID, its subject, the held row."""
+    """A customer's question and the agent's held answer: the question's Message-ID, its subject, the held row."""
     subject = f"Mugs {uuid.uuid4().hex[:8]}"
     asked, question = customer_writes(product, subject, "Two of the six mugs came broken.")
     path = f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/reply/{question['id']}"
@@ -104,7 +104,7 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")
     parts_unread(desk, 1)
-    # It is opened where it comes on screen, and only then counts as opened.
+    # It is loaded when it scrolls into view, and only then counts as opened.
     desk.locator("#thread").scroll_into_view_if_needed()
     expect(desk.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
     expect(desk.locator("#unread")).to_be_hidden()
@@ -114,12 +114,12 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     expect(tick).to_be_visible()
     expect(desk.locator("#message-notes")).to_contain_text("Dana Whitfield wrote after this draft")
     expect(desk.locator("#thread .late")).to_contain_text("I would rather have the money back.")
-    # By keyboard alone: without the tick the key leads to it, and decides nothing.
+    # By keyboard only: without the tick the key focuses it and decides nothing.
     desk.keyboard.press("a")
     expect(tick).to_be_focused()
     assert ana.find(row["upstream_id"])["decision"] is None
     desk.keyboard.press("Space")
-    # The page is painted again, and the tick is still there.
+    # The page is rendered again and keeps the tick.
     desk.evaluate("document.querySelector('#decide').dataset.old = '1'")
     desk.evaluate(
         "document.dispatchEvent(new CustomEvent('desk:hint', {detail: {message: document.getElementById('message')"
@@ -132,7 +132,7 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
 
 
 def test_without_scripts_no_file_counts_as_opened_that_nobody_looked_at(open_page, signed_in, product, with_files):
-    """Chromium without scripts loads each frame at once, also one that it is told to load late."""
+    """Without scripts Chromium loads each frame at once, including lazy ones."""
     page = open_page(storage_state=signed_in, java_script_enabled=False)
     page.goto(product.page(with_files))
     parts_unread(page, 3)
@@ -163,7 +163,7 @@ def test_without_scripts_thread_is_read_and_ticked(open_page, signed_in, product
 
 
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, with_files):
-    """The page was made before the files were there: as if it had been opened a moment earlier."""
+    """Return the page as it was rendered before the files were fetched."""
     mine = "SELECT f.id FROM mirror_attachedfile f JOIN mirror_message m ON m.id = f.message_id"
     mine = f"id IN ({mine} WHERE m.public_id = %s)"
     rows = product.sql(f"SELECT kind, seen::text, id FROM mirror_attachedfile WHERE {mine}", with_files["id"])

@@ -1,4 +1,4 @@
-"""Taking history out, seen in Chromium: from the ledger's filter to the whole file, and its progress on the way."""
+"""Exports in Chromium: from the ledger's filter to the complete file, and the progress on the way."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     auditor.get_by_label("JSON Lines").check()
     with auditor.expect_download() as download:
         auditor.get_by_role("button", name=re.compile("^Export")).click()
-    # The page stays, and looks by itself how far the file is.
+    # The page updates the progress by itself.
     auditor.wait_for_url("**/audit/export/*/?go=1")
     expect(auditor.get_by_role("heading", name="Handed out, whole")).to_be_visible()
     assert faults(auditor) == []
@@ -39,7 +39,7 @@ def test_auditor_takes_out_what_the_filter_shows(open_as, product, ana, tmp_path
     auditor.get_by_role("link", name="Exports").click()
     expect(auditor.locator(".exports tbody tr").first).to_contain_text("Done")
     assert faults(auditor) == []
-    # One whose reader is half way, and one whose reader went away.
+    # One half-finished download, and one whose reader left.
     key = auditor.locator(".exports tbody tr").first.get_attribute("id").removeprefix("export-")
     for state, words in (("running", "1 of"), ("broken_off", "The file is not whole"), ("asked", "Download the file")):
         alter(product, key, state)

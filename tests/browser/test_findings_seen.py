@@ -1,4 +1,4 @@
-"""Findings seen in Chromium: each jump leads to its evidence, by key and without scripts, and the rules are weighed."""
+"""Findings in Chromium: links lead to the evidence, by key and without scripts, and rules are weighted."""
 
 import uuid
 
@@ -18,7 +18,7 @@ BODY = f"""Dear Anna,
 
 @pytest.fixture(scope="module")
 def risky(product, ana):
-    """A held message with something to see in its letter, its parts and its addresses."""
+    """A held message with findings in its body, its parts and its addresses."""
     return product.hold(ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=BODY)
 
 
@@ -41,7 +41,7 @@ def test_findings_link_to_their_marks_and_to_the_address_also_without_scripts(
         desk.keyboard.press("Enter")
         expect(mark(desk, name)).to_be_in_viewport()
     assert desk.evaluate("history.length") == before, "a jump is no step that one goes back"
-    # A letter that is not laid out just now is opened at the mark.
+    # A message body that is not shown is opened at the mark.
     desk.locator("#tab-text").click()
     expect(desk.locator("#sheet iframe[name=letter]")).to_have_count(0)
     jump(desk, "Show it: hidden text").click()

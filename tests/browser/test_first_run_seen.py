@@ -25,19 +25,19 @@ WEBHOOK = "/api/webhooks/1180000000000000427/token-of_the-first-run"
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_queue() -> None:
-    """Nothing: these tests have a product of their own."""
+    """Override the shared fixture: these tests start their own product."""
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A product as `DEMO=0 ./run` starts it: nobody, no account, no connection."""
+    """A product as `DEMO=0 ./run` starts it: no people, no account, no connection."""
     with running_stack(tmp_path_factory, DEMO="0") as stack:
         yield stack
 
 
 @pytest.fixture
 def discord(desk: Stack) -> Iterator[Any]:
-    """Something that takes webhooks as Discord does, where the product may reach it; `posts` are what came."""
+    """A stand-in for Discord's webhooks, where the product may connect; `posts` are the received requests."""
     posts: list[dict[str, Any]] = []
 
     class Discord(Handler):
@@ -59,7 +59,7 @@ def discord(desk: Stack) -> Iterator[Any]:
 
 @pytest.fixture
 def browse(chromium: Any, desk: Stack) -> Iterator[Any]:
-    """Opens a page of a browser of somebody's own; what it did wrong fails the test."""
+    """Return a function that opens a page in a new browser; violations fail the test."""
     hosts = {f"127.0.0.1:{desk.env[name]}" for name in ("PORT", "LIVE_PORT")}
     opened = []
 
@@ -67,7 +67,7 @@ def browse(chromium: Any, desk: Stack) -> Iterator[Any]:
         context = chromium.new_context(viewport={"width": 1280, "height": 900})
         page = context.new_page()
         opened.append((context, Watch(page, hosts)))
-        # What was typed wrongly is answered by 422, a test that does not arrive by 502.
+        # Invalid input is answered with 422, a failed test event with 502.
         opened[-1][1].expected += ["status of 422", "status of 502"]
         return page  # type: ignore[no-any-return]
 
@@ -82,7 +82,7 @@ def step(page: Page, name: str) -> Any:
 
 
 def go(page: Page, name: str, label: str) -> None:
-    """From the set-up, press the button of a step."""
+    """Press the button of a step on the set-up page."""
     if not page.url.endswith("/setup/"):
         page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
     step(page, name).get_by_role("link", name=label).click()
@@ -102,7 +102,7 @@ def join(page: Page, link: str, name: str) -> None:
 
 
 def connect(page: Page, keys: dict[str, str]) -> None:
-    """Swap two keys first, as people do, then put each in its place."""
+    """Swap two keys first, as people do, then enter each in its field."""
     go(page, "connect", "Add a connection")
     page.get_by_label("Name", exact=True).fill("Our gateway")
     page.get_by_role("radio", name="Our gateway here").check()
@@ -183,7 +183,7 @@ def test_newcomer_sets_the_desk_up_and_decides_the_first_message(desk, browse, d
 
 
 def send_the_first_message(admin: Page, key: str) -> None:
-    """Do what the line that stands there does."""
+    """Run the command that the step shows."""
     line = step(admin, "letter").locator("pre").inner_text()
     url = re.search(r"http\S+/v1/send_email", line)[0]  # type: ignore[index]
     body = json.loads(re.search(r"-d '(.*)'", line)[1])  # type: ignore[index]
@@ -192,10 +192,10 @@ def send_the_first_message(admin: Page, key: str) -> None:
 
 
 def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
-    """Find the letter in the queue, approve it, and see the card turn in Discord."""
+    """Find the message in the queue, approve it, and see the card change in Discord."""
     row = reviewer.locator("#list .item", has_text="Hello from the first run")
     reviewer.goto(f"{desk.url}/queue/")
-    # One that comes while the list is open waits above it until it is asked for.
+    # A message that arrives while the list is open is announced above it.
     desk.wait_for(lambda: reviewer.reload() and row.count(), 120, "the message in the queue")
     row.click()
     reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
@@ -206,7 +206,7 @@ def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
 
 
 def look_at_pages(admin: Page, desk: Stack) -> None:
-    """Light and dark, at three widths: nothing that axe-core finds, and nothing too wide."""
+    """Check light and dark at three widths: no axe-core findings and no overflow."""
     for path in ("/setup/", "/alerts/?next=/setup/", "/alerts/add/", "/alerts/1/"):
         settled(admin, desk.url + path)
         assert faults(admin, 1440, 768, 360, schemes=SCHEMES) == [], path

@@ -35,7 +35,7 @@ STYLES = [
 
 
 def drawn_by(dice):
-    """Return the opening and closing tags of one letter."""
+    """Return the opening and closing tags of one message."""
     before = after = ""
     for tag in dice.choices(TAGS, k=dice.choice([1, 1, 2, 2, 3])):
         style = ";".join(dice.choices(STYLES, k=dice.choice([1, 1, 2, 2, 3])))

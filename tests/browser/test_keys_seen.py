@@ -1,4 +1,4 @@
-"""Single keys, seen in Chromium: what each does, where none acts, and how a person moves them or switches them off."""
+"""Single keys in Chromium: what each does, where none acts, and how a person remaps or disables them."""
 
 import random
 import re
@@ -18,7 +18,7 @@ def row(product, ana):
 
 @pytest.fixture
 def own_keys(product):
-    """Ana's keys are her own affair: whatever a test does to them ends with it."""
+    """Reset Ana's keys after each test."""
     yield
     query = "UPDATE people_person SET keys_off = false, key_map = '{}' WHERE email = %s"
     product.sql(query, product.known["REVIEWER_EMAIL"])
@@ -42,7 +42,7 @@ def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_do
     script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
     for field, value in (("isComposing", True), ("keyCode", 229), ("repeat", True)):
         desk.evaluate(script, {field: value})
-    # What follows is asked after whatever these may have sent.
+    # The next request comes after any that these keys may have sent.
     desk.keyboard.press("v")
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
     expect(desk.locator("#decide button.go")).to_be_visible()
@@ -68,14 +68,14 @@ def test_keys_move_jump_in_the_message_choose_a_reason_and_load_new_rows(desk, p
         expect(items.nth(focused)).to_be_focused()
     desk.keyboard.press("Enter")
     expect(desk.locator(f"#message[data-message='{first['id']}']")).to_be_visible()
-    # A message that is painted takes the focus, a moment after it can be seen.
+    # A rendered message takes the focus shortly after it becomes visible.
     expect(desk.locator("#subject")).to_be_focused()
     for key, target in (("l", "#links"), ("t", "#thread")):
         desk.keyboard.press(key)
         expect(desk.locator(f"#message {target}")).to_be_focused()
         expect(desk.locator(f"#message {target}")).to_be_in_viewport()
 
-    # A letter begins the reason, and Escape leaves it.
+    # A character starts the reason, and Escape leaves the field.
     desk.keyboard.press("b")
     desk.keyboard.press("4")
     expect(desk.locator("#message").get_by_label("Answer the question")).to_be_checked()

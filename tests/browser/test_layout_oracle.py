@@ -1,4 +1,4 @@
-"""Layouts drawn by lot, and the corpus: what Chromium hides, or lays out in another order, the desk points out."""
+"""Random layouts, and the corpus: the desk reports what Chromium hides or lays out in another order."""
 
 import random
 from itertools import islice
@@ -15,7 +15,7 @@ def _each(text: str) -> list[str]:
 
 WORDS = "Alfa Brav Char Delt Echo Foxt Golf Hote Indi Juli Kilo Lima Mike Nove Osca Papa Queb Rome Sier Tang".split()
 TAGS = "p div span b i a li h2 blockquote section small font td u s del center label fieldset legend".split()
-# What lays words out in another order, what hides them, and what does neither.
+# Styles that reorder words, that hide them, and that do neither.
 ORDERS = _each("""
     float:right | float:left | float:right;clear:both | float:inline-end | float:right;width:50% | display:flex |
     display:flex;flex-direction:row-reverse | display:flex;flex-flow:column-reverse |
@@ -61,7 +61,7 @@ PLAIN = _each("""
     text-decoration:line-through | text-decoration-line:line-through | text-decoration:underline line-through red |
     text-decoration:none | font-size:18px | background:#036;color:#fff | letter-spacing:1px | width:100%
 """)
-# Blocks that arrange what is in them, and what their parts say of their own place.
+# Blocks that arrange their content, and the placement of their parts.
 BLOCKS = _each("""
     | | display:flex | display:flex;flex-direction:row-reverse | display:flex;flex-flow:column-reverse | display:grid |
     display:inline-flex | direction:rtl | text-align:right
@@ -73,7 +73,7 @@ ITEMS = _each("""
 """)
 SHEET = """<style>:root{--p:#fff} @property --q{syntax:'*';inherits:false;initial-value:white}
 @keyframes gone{from{opacity:0}}</style>"""
-# Without words of their own: what may lie over others, or push them away.
+# Elements without text that may cover or displace others.
 EMPTY = _each("""
     <div style='position:absolute;inset:0;background:#fff'></div> |
     <hr style='position:relative;top:-40px;height:60px;background:#fff'> |
@@ -85,7 +85,7 @@ ATTRIBUTES = "dir=rtl align=right popover hidden nowrap class=x align=left data-
 
 
 class Drawn:
-    """One message that is drawn by lot; every word stands in it once. Few of its elements have a style that matters."""
+    """Return one random message; every word is unique, and few elements have a relevant style."""
 
     def __init__(self, dice: random.Random) -> None:
         self.dice = dice
@@ -167,7 +167,7 @@ def test_layouts_that_are_drawn_hide_and_reorder_enough_to_prove_something(oracl
 @pytest.mark.proves("security 31")
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_corpus_hides_and_reorders_nothing_in_silence(oracle, every):
-    # One leads to another page at once.
+    # One navigates at once.
     mails = [mail for mail in all_mails() if mail.expected.get("part") != ["markdown"] and mail.name != "meta_refresh"]
     missed = {
         mail.name: found for mail in mails[::every] if len(mail.body) < 20_000 if (found := silent(oracle, mail.body))

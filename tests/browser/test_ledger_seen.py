@@ -1,4 +1,4 @@
-"""The ledger searched, seen in Chromium: words, a facet, a saved search, the next page and back, and how it fits."""
+"""Ledger search in Chromium: words, a facet, a saved search, paging back and forth, and the layout."""
 
 import re
 
@@ -23,7 +23,7 @@ def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
     page.keyboard.type("by:max action:people")
     page.keyboard.press("Enter")
     expect(page.locator(".chips")).to_contain_text("By max")
-    # What was typed stands in the address in its one spelling.
+    # The address has the normalised spelling of the query.
     expect(page).to_have_url(f"{base}/audit/?by=max&action=people")
     expect(page.locator("#q")).to_be_focused()
     page.locator("#facets a", has_text="Person signed in").click()

@@ -1,4 +1,4 @@
-"""The page of how the ledger stands: a check that it follows by itself, a head that is compared; the real product."""
+"""The ledger status page: a check with live progress, and a compared checkpoint, on the real product."""
 
 import json
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def auditor(open_as):
-    """A page of the auditor's, where a head that is none is answered by 422."""
+    """An auditor's page, where an invalid checkpoint is answered with 422."""
     page = open_as("AUDITOR")
     page.watch.expected.append("status of 422")
     return page
@@ -24,7 +24,7 @@ def test_auditor_checks_the_ledger_and_compares_it_with_a_saved_checkpoint(audit
     page.goto(address)
     assert faults(page, 1440, 768, 360) == []
     page.get_by_role("button", name="Check now").click()
-    # Nobody loads the page again: it follows.
+    # The page updates without a reload.
     expect(page.get_by_text("Everything as it was sealed")).to_be_visible(timeout=90_000)
     expect(page.get_by_role("button", name="Check now")).to_be_visible()
     expect(page.locator("#ledger-state")).to_contain_text("Max Weber")

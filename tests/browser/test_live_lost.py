@@ -1,4 +1,4 @@
-"""The live stream is lost, held up or slept through: open pages ask instead, catch up, and say when they cannot."""
+"""The live stream is lost or stalls, or the computer sleeps: pages poll, catch up, and say when they cannot."""
 
 import contextlib
 import os
@@ -12,13 +12,13 @@ from playwright.sync_api import expect
 
 from tests.desk import TIMEOUT
 
-# Longer than the stream's silence may be, and than a page waits before it says that it heard nothing.
+# Longer than the stream may be silent, and longer than a page waits before it reports that.
 SILENT, UNHEARD = 26_000, 31_000
 
 
 @pytest.fixture
 def queue(open_page, signed_in, product, ana):
-    """The queue in Chromium, with a stream that works and a clock that the test can put forward."""
+    """The queue in Chromium, with a working stream and a clock that the test can advance."""
     product.make_room(but=20)
     page = open_page(storage_state=signed_in)
     page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CON"]
@@ -30,7 +30,7 @@ def queue(open_page, signed_in, product, ana):
 
 @contextlib.contextmanager
 def stopped(*pids):
-    """Let processes of this machine stand still for the block."""
+    """Stop processes of this machine for the block."""
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
     try:
@@ -41,7 +41,7 @@ def stopped(*pids):
 
 
 def cut_off(page, product, *patterns):
-    """End the stream that is open, and let nothing of these through that is asked for afterwards."""
+    """Close the open stream, and block these requests afterwards."""
     for pattern in patterns:
         page.route(pattern, lambda route: route.abort())
     product.stack.kill("live")

@@ -1,4 +1,4 @@
-"""What the ordinary run sees in Chromium: reading and deciding, by keys, by touch of two at once, and hostile mail.
+"""The Chromium tests of the ordinary run: reading and deciding, by keys, by touch, at once, and hostile mail.
 
 The other files look at every page and at what else can happen, with --all.
 """
@@ -21,7 +21,7 @@ PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 
 def held(product, ana, **fields):
-    """A held message like no other, of the mailbox whose decisions can be undone."""
+    """A distinct held message of the mailbox whose decisions can be undone."""
     fields = {"from": product.known["MAILBOX2_ADDRESS"], "body": f"Hello Dana.\n\n{some_words()}", **fields}
     return product.hold(ana, **fields)
 
@@ -36,7 +36,7 @@ def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(desk, p
     before = rows_of(desk)
     upstream_id, subject = product.send(body=f"Hello **Dana**, your *refund* is on its way.\n\n{some_words()}")
     expect(desk.get_by_role("link", name="1 new")).to_be_visible()
-    # Nothing moves under the cursor until it is asked for.
+    # Nothing moves under the cursor until the reader loads it.
     assert (desk.title()[0], rows_of(desk)) == ("(", before)
     row = product.held(ana, upstream_id)
     desk.goto(product.page(row))
@@ -50,7 +50,7 @@ def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(desk, p
 
 
 def wait_for_ahead(page):
-    """The next message has been fetched, and its letter with it."""
+    """Wait until the next message and its body have been prefetched."""
     page.wait_for_selector("article[inert][data-letter=here]", state="attached")
 
 
@@ -62,7 +62,7 @@ def opened(ana, row):
     return [one for one in ana.trace(row["id"]) if one["action"] == "message.opened"]
 
 
-# In the page, because a busy machine takes longer to hand over a second press than a double press may take.
+# Inside the page, because on a busy machine two presses from outside may be too far apart.
 PRESS_TWICE = """async (next) => {
   const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "a", bubbles: true}));
   press();
@@ -77,7 +77,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     desk.goto(product.page(first))
     wait_for_ahead(desk)
     asked = []
-    # The answer is kept back: what is on screen meanwhile was fetched ahead. A double press decides one message.
+    # The answer is delayed: the screen shows the prefetched message. A double press decides one message.
     desk.route("**/verdict/", lambda route: asked.append(route))
     desk.evaluate(PRESS_TWICE, second["id"])
     expect(desk.locator("#decided")).to_contain_text("Recording")
@@ -89,7 +89,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     notice = desk.locator("#decided")
     expect(notice).to_contain_text("Approved. Sends in")
     expect(notice).to_be_focused()
-    # Counting down says nothing more: only what is outside of the count is read out.
+    # Screen readers announce only text outside the countdown.
     expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
     expect(desk.get_by_role("alert").filter(has_text="Approved.")).to_be_visible()
     expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Sending")
@@ -122,7 +122,7 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
     product.wait_for(lambda: routes, timeout=TIMEOUT, what="the first verdict")
     page.unroute("**/verdict/")
     routes[0].continue_()
-    # Either the second verdict went out and was refused, or the page said in time that the letter is another.
+    # Either the second verdict was refused, or the page announced the changed message in time.
     expect(page.get_by_text("changed").first).to_be_visible()
     assert ana.find(second["upstream_id"])["decision"] is None
     product.wait_for(lambda: ana.find(first["upstream_id"], tab="leaving"), timeout=TIMEOUT, what="the first decision")
@@ -133,7 +133,7 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, 
     row = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_as("REVIEWER"), open_as("REVIEWER2")]
     for page in pages:
-        # Each believes that nobody has decided: no stream tells it better.
+        # With their streams closed, neither page knows of the other's decision.
         page.route("**/live/**", lambda route: route.abort())
         page.watch.expected += ["409", "ERR_FAILED"]
         page.goto(product.page(row))
@@ -160,7 +160,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     word = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
     row = held(product, ana, subject=f"Keys {word}")
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
-    # On the list no key decides, nor while the keys are shown.
+    # No key decides on the list, nor while the list of keys is open.
     desk.keyboard.press("a")
     desk.keyboard.press("j")
     expect(desk.locator(".item").first).to_be_focused()

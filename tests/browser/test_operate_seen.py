@@ -1,4 +1,4 @@
-"""Seen in Chromium: the kill switch on pages that are open, what is stuck with its one act, and reading now."""
+"""In Chromium: the kill switch on open pages, stuck work with its one action, and reading now."""
 
 import uuid
 
@@ -27,7 +27,7 @@ def admin(open_as, product):
 
 
 def release(page, product):
-    """Release whatever is pulled, also after a test that failed half way."""
+    """Release the kill switch, also after a failed test."""
     page.goto(product.known["DASHBOARD_URL"] + "/stop/")
     while page.get_by_role("button", name="Release").count():
         page.get_by_role("button", name="Release").first.click()
@@ -55,7 +55,7 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, adm
 
 def test_poison_is_looked_at_and_put_away(admin, product):
     name = f"odd.{uuid.uuid4().hex[:8]}"
-    # The page lists fifty, the oldest first.
+    # The page lists the fifty oldest.
     product.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE handled_at IS NULL")
     body = b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}' % name.encode()
     assert product.post_webhook(body).ok
@@ -100,7 +100,7 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     expect(card.get_by_text("Well", exact=True)).to_be_visible()
     product.sql("UPDATE mirror_connection SET wait_until = now() + interval '5 minutes'")
     try:
-        # What a hint about the connection brings about; there is none where the row is only written.
+        # The effect of a hint about the connection; writing only the row sends none.
         page.evaluate("document.dispatchEvent(new Event('desk:ask-pulse'))")
         expect(card.get_by_text("Waits", exact=True)).to_be_visible()
     finally:

@@ -1,4 +1,4 @@
-"""One letter on paper, as Chromium would print it: what it is, what it says, and nothing to press."""
+"""One printed message, as Chromium would print it: identity, content, and no buttons."""
 
 import pytest
 from playwright.sync_api import expect
@@ -17,7 +17,7 @@ def test_printed_message_has_its_fingerprint_text_and_history_and_no_buttons(des
     expect(paper).to_contain_text(row["upstream_id"])
     expect(desk.locator("#subject")).to_have_text(row["subject"])
     expect(desk.locator("#message pre.face.text")).to_be_visible()
-    # As it is read, not as it was typed.
+    # As rendered, not as source.
     expect(desk.locator("#message pre.face.text")).to_have_text("Please pay EUR 12,400 by Friday.")
     expect(desk.locator("#comments")).to_contain_text("held the message for review")
     for gone in ("#decide", "#list", ".rail", "iframe.rendered", "#comments textarea"):

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.stack
 
 @pytest.fixture
 def home(product: Product) -> str:
-    """The desk by a host name: passkeys are tied to one."""
+    """The desk under a host name: passkeys are bound to one."""
     return product.known["DASHBOARD_URL"].replace("127.0.0.1", "localhost")
 
 
 @pytest.fixture
 def newcomer(product: Product) -> Any:
-    """Somebody new, whom no other test signs in, with their address; gone afterwards."""
+    """A new person, whom no other test uses, and their address; removed afterwards."""
     email = "passkeys@yourteam.example"
     product.sql(
         "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, key_map, text_first)"
@@ -36,9 +36,9 @@ def newcomer(product: Product) -> Any:
 
 @pytest.fixture
 def page(open_page: Any, home: str) -> Page:
-    """A browser with a device that keeps passkeys and knows who uses it."""
+    """A browser with a virtual authenticator that verifies its user."""
     page: Page = open_page()
-    # The desk by another name, and its live stream.
+    # The desk under another name, and its live stream.
     page.watch._hosts |= {host.replace("127.0.0.1", "localhost") for host in page.watch._hosts}
     device = page.context.new_cdp_session(page)
     device.send("WebAuthn.enable")

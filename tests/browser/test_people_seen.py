@@ -1,4 +1,4 @@
-"""Inviting somebody, seen in Chromium: the link that is shown once, joining by it, and the first page."""
+"""An invitation in Chromium: the link that is shown once, joining by it, and the first page."""
 
 import uuid
 
@@ -52,7 +52,7 @@ def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as
     guest.watch.expected += ["401", "404"]
     guest.goto(base + "/queue/")
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
-    # The link is over, for whoever finds it.
+    # The link no longer works.
     guest.goto(link)
     expect(guest.get_by_role("heading", name="This link is over")).to_be_visible()
 

@@ -1,4 +1,4 @@
-"""The demo's Discord in Chromium: a command starts a letter, buttons decide it, and the answer comes back there."""
+"""The demo's Discord in Chromium: a command sends a message, buttons decide it, and the answer comes back."""
 
 import re
 
@@ -10,7 +10,7 @@ from tests.desk import TIMEOUT, some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alerts")]
 
-# A channel takes thirty posts a minute, and other tests post there too.
+# A channel accepts thirty posts a minute, and other tests post there too.
 PATIENCE = 90_000
 
 

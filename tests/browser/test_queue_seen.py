@@ -1,4 +1,4 @@
-"""The queue as people use it in Chromium: search, menus, a flood in one row, the place that is kept, the counts."""
+"""The queue in Chromium: search, menus, a flood in one row, the restored position, the counts."""
 
 import uuid
 
@@ -9,7 +9,7 @@ from tests.browser.looking import is_narrow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
-# What the pulse would say of a hundred thousand that wait.
+# The pulse of a queue of a hundred thousand.
 LONG = """async () => {
     const told = await (await fetch(document.body.dataset.pulse)).json();
     document.dispatchEvent(new CustomEvent('desk:pulse', { detail: { ...told, waiting: 100000 } }));
@@ -19,7 +19,7 @@ NAMES = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
 
 @pytest.fixture
 def queue(desk, product):
-    """Opens an address of the queue."""
+    """Return a function that opens an address of the queue."""
 
     def open_queue(query=""):
         desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{query}")
@@ -30,7 +30,7 @@ def queue(desk, product):
 
 
 def word():
-    """A word that no other letter has, without digits, which would make letters alike."""
+    """Return a unique word without digits, which would make messages similar."""
     return "w" + "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
 
 
@@ -150,10 +150,10 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM mirror_message m,"
     sql += " people_person p WHERE m.public_id = %s AND p.email = %s"
     product.sql(sql, row["id"], product.known["REVIEWER_EMAIL"])
-    # As when the tab is looked at again, which asks the pulse.
+    # As when the tab becomes visible again, which requests the pulse.
     page.evaluate("document.dispatchEvent(new CustomEvent('desk:ask-pulse'))")
     expect(page.locator("[data-tab-of=mine] [data-count]")).to_have_text("1")
-    # The heading tells all that wait, where counts of others stop at a thousand.
+    # The heading counts all that wait; other counts stop at a thousand.
     page.evaluate(LONG)
     expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
     assert page.title().startswith("(100,000) ")

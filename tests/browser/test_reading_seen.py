@@ -1,4 +1,4 @@
-"""Letters read in Chromium: each way to look at one, and how much room the letter has."""
+"""Messages in Chromium: each view of one, and how much space it has."""
 
 import re
 
@@ -44,7 +44,7 @@ def test_message_has_most_of_the_pane_and_key_v_cycles_its_tabs_which_stay_in_th
     desk.reload()
     source = desk.locator("#tab-source[aria-current=true]")
     expect(source).to_be_visible()
-    # It stays open while the page follows what becomes of the message.
+    # It stays open while the page updates the status of the message.
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo").first).to_be_visible()
     desk.goto(product.page(message, "?view=source"))

@@ -29,7 +29,7 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(open_as,
     assert faults(auditor) == []
     auditor.get_by_role("link", name=row["subject"]).click()
     auditor.wait_for_url(f"**/audit/trace/{row['id']}/")
-    # Who could have decided it, then.
+    # Who could have decided it at that time.
     auditor.goto(product.known["DASHBOARD_URL"] + REPORTS)
     assert faults(auditor) == []
     auditor.get_by_role("link", name="Who could decide where").click()

@@ -1,4 +1,4 @@
-"""What senders and people do that nobody planned for, seen in Chromium: the desk stays whole and says the truth."""
+"""Unexpected actions of senders and people, in Chromium: the desk stays consistent and says the truth."""
 
 import pytest
 from playwright.sync_api import expect
@@ -19,7 +19,7 @@ def test_long_words_of_a_sender_push_neither_the_queue_nor_the_addresses_away(de
     item = desk.locator(f".item[data-message='{row['id']}']")
     item.click()
     expect(desk.locator("#addresses")).to_be_in_viewport(ratio=1)
-    # It was held once, and is not said to be held again.
+    # It was held once, and is not reported as held again.
     expect(item.and_(desk.locator("[aria-current=true]"))).to_be_visible()
     expect(item.locator("[data-chip]")).to_be_hidden()
 
@@ -50,7 +50,7 @@ def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):
     row = product.hold(ana)
     desk.goto(product.page(row))
     desk.keyboard.press("g")
-    # Longer than anybody's hesitation would be measured: the next key is still not one that decides.
+    # After any hesitation, the next key still does not decide.
     desk.evaluate("new Promise((done) => setTimeout(done, 1700))")
     desk.keyboard.press("a")
     desk.wait_for_url("**/audit/")

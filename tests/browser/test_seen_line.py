@@ -1,4 +1,4 @@
-"""Seen in Chromium: a hostile letter opened alone, Back after signing out, and who was first, told in place."""
+"""In Chromium: a hostile message opened alone, Back after signing out, and who decided first."""
 
 import re
 
@@ -45,7 +45,7 @@ def test_back_after_signing_out_shows_nothing(open_page, product, ana):
     expect(page.get_by_role("heading", name=row["subject"])).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url("**/accounts/login/**")
-    # Where the browser asks for the letter's frame too, it gets the sign-in page, which stands in no frame.
+    # Where the browser also requests the message frame, it gets the sign-in page, which refuses framing.
     page.watch.expected += ["Framing", "csp-report"]
     page.go_back()
     expect(page.get_by_role("heading", name=row["subject"])).to_have_count(0)

@@ -1,4 +1,4 @@
-"""Every state of a message and of the queue, seen in Chromium: each says what is true and what to do next."""
+"""Every state of a message and of the queue, in Chromium: each is true and says what to do next."""
 
 import re
 import uuid
@@ -10,7 +10,7 @@ from tests.showcase import NEWCOMER, showcase
 
 pytestmark = pytest.mark.slow
 
-# The word of each state, and what its page tells.
+# The label of each state, and the text on its page.
 EXPECTED = {
     "held": ("Held", "Approve"),
     "expiring": ("Held", "Expires in"),
@@ -69,7 +69,7 @@ def test_every_state_of_a_message_has_a_word_says_what_is_true_and_leads_somewhe
         if words not in page_text or (name not in ("fetching", "unreadable") and word not in bar):
             wrong[name] = page_text[:300]
         if name in ("rejected", "delivered", "cancelled", "gone", "unknown", "fetching"):
-            # It takes no decision, and leads on.
+            # It cannot be decided, and links to the next step.
             expect(page.locator("#decide").locator("a, button").locator("visible=true").first).to_be_visible()
             expect(page.locator("#decide form.approve")).to_have_count(0)
     assert wrong == {}
@@ -99,7 +99,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     page.goto(base + "/")
     expect(page.get_by_text("Nothing waits.")).to_be_visible()
     page.watch.expected += ["404"]
-    # What others see does not exist for them.
+    # Messages of other people's scopes do not exist for them.
     page.goto(base + shown.pages["held"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
 

@@ -1,4 +1,4 @@
-"""The trace of a message that somebody on Discord started, read in Chromium; and the page of it that checks itself."""
+"""The audit trail of a message that was started on Discord, in Chromium; and its self-verifying page."""
 
 import re
 from pathlib import Path
@@ -44,7 +44,7 @@ def opened(open_page, tmp_path):
         file.write_text(text, encoding="utf-8")
         page = open_page(offline=True)
         page.on("dialog", lambda dialog: pytest.fail("a script of the data ran"))
-        # What is edited is refused by the file's own policy, which the browser says.
+        # The file's own policy blocks edited content, and the browser reports that.
         page.watch.expected = ["Content Security Policy"]
         page.goto(file.as_uri())
         return page

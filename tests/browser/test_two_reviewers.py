@@ -21,7 +21,7 @@ def message(product: Product, ana: Any) -> str:
 
 @pytest.fixture
 def two(open_as: Any, product: Product, message: str) -> tuple[Page, Page]:
-    """Ana's page and Ben's, each with the queue and the stream open."""
+    """Ana's page and Ben's page, each with the queue and an open stream."""
     pages = open_as("REVIEWER"), open_as("REVIEWER2")
     for page in pages:
         page.goto(product.known["DASHBOARD_URL"] + "/queue/")
@@ -50,7 +50,7 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
     open_message(ben, message)
     expect(ben.locator("#claim")).to_contain_text("Ana Ferreira is reading this")
     expect(ana.locator("#claim")).to_contain_text("Ben Okafor is reading this")
-    # It keeps nobody from deciding.
+    # It prevents nobody from deciding.
     expect(ben.locator("#decide [data-key=a]")).to_be_visible()
     ben.watch.expected.append("409")
     ben.keyboard.press("c")
@@ -73,7 +73,7 @@ def test_claim_and_presence_show_at_once_can_be_taken_over_and_end_when_left_or_
 
 
 def hide(page: Page) -> None:
-    """Let the page believe that it is in no window that can be seen."""
+    """Make the page believe that its window is hidden."""
     page.evaluate(
         "() => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });"
         " document.dispatchEvent(new Event('visibilitychange')); }"
@@ -84,7 +84,7 @@ def test_prefetched_message_shows_who_has_claimed_it_since(two, message, product
     first, other = two
     product.hold(ana)
     open_message(first, message)
-    # Whatever waits behind it: another test's letter is as good.
+    # Any message that waits next, also one of another test.
     following = first.locator("#message").get_attribute("data-next").split("/")[2]
     other.goto(f"{product.known['DASHBOARD_URL']}/queue/{following}/")
     other.keyboard.press("c")
@@ -104,7 +104,7 @@ def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, mes
         open_message(page, message)
         expect(page.locator("#decide [data-key=a]")).to_be_visible()
     fingerprint = ana.locator("#message").get_attribute("data-fingerprint")
-    # Both stand at the very same version; no page has heard of the other's press when its own is made.
+    # Both show the same version, and neither page knows of the other's press.
     post = (
         "async ([id, fingerprint]) => { const body = new URLSearchParams({ outcome: 'approve', fingerprint });"
         " const token = JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRFToken'];"
@@ -172,7 +172,7 @@ def test_message_is_snoozed_and_unsnoozed_by_key_and_an_open_menu_stays_while_an
     assert ana.decide(message, "approve", fingerprint).status_code == 302
     news = other.locator("#message-notes [data-news]")
     expect(news).to_contain_text("Approved by Ana Ferreira")
-    # Nothing was painted over the menu: it is offered instead.
+    # The menu is not covered: the update is offered instead.
     expect(news.get_by_role("button", name="Show it")).to_be_visible()
     expect(other.locator("#snooze button").first).to_be_focused()
     other.keyboard.press("Escape")
@@ -212,7 +212,7 @@ def test_browser_notifies_of_waiting_messages_only_when_asked_to_and_while_no_pa
     open_page, signed_in, product, message
 ):
     page = open_page(storage_state=signed_in)
-    # Chromium without a screen has no notifications of its own to look at.
+    # Headless Chromium has no notifications of its own.
     page.add_init_script(NOTIFIES)
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
     expect(page.locator("body[data-stream=open]")).to_be_attached()
