@@ -30,13 +30,13 @@ def text_of(answer):
 
 
 def recorded_actions():
-    """What the ledger says of the account, oldest first."""
+    """The actions that the ledger has about the account, oldest first."""
     skipped = ("message.", "webhook.", "person.")
     return [one.action for one in Entry.objects.oldest_first() if not one.action.startswith(skipped)]
 
 
 def settings_of(account, **changed):
-    """What the browser sends for a mailbox that nobody has touched, but for what is changed; None: not ticked."""
+    """The form of an unchanged mailbox with these changes; None means not ticked."""
     box = account.mailbox
     fields = {"display_name": box.display_name, "auto_cc": "", "auto_bcc": "", "signature_block": ""}
     fields |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1", **changed}
@@ -101,7 +101,7 @@ def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_o
     assert ("support@acme.example" in page, "asks that" in page, code in page) == (True, False, False)
 
 
-# What a page would refuse before, the command refuses by itself.
+# The command itself refuses what the page refuses.
 COMMANDS = {
     "create": lambda a, by: mailboxes.create_mailbox(connection=a.connection, actor=by, wanted={"address": "x"}),
     "change": lambda a, by: mailboxes.change_mailbox(mailbox=a.mailbox, actor=by, changes={"display_name": "X"}),
@@ -163,7 +163,7 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
 
 def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_in, admin, account):
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
-    # What is wrong is refused at its field, with what was typed.
+    # An invalid value is refused at its field and stays there.
     answer = client.post(path, settings_of(account, auto_cc="not an address", display_name="Kept"))
     assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
     assert "is not an email address" in answer.content.decode().partition('id="auto-cc-wrong"')[2][:300]
@@ -177,7 +177,7 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
     assert recorded_actions() == ["account.change_asked", "mailbox.changed"]
     assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
-    # Letting calls loosen it is a loosening.
+    # Allowing calls to loosen it counts as loosening.
     cleared = settings_of(account, ai_disclosure="1", allow_looser_per_call="1")
     assert client.post(path, cleared).status_code == 302
     box.refresh_from_db()
@@ -214,7 +214,7 @@ def test_tightening_takes_one_step_also_where_the_answer_was_lost(signed_in, adm
     lost = ["account.change_asked", "mailbox.change_failed", "mailbox.seen_changed", "mailbox.changed"]
     assert recorded_actions()[-4:] == lost
     assert account.mailbox.oversight_mode == "gated_all"
-    # What cannot be read either is said not to be known.
+    # What cannot be read either is shown as unknown.
     account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
     answer = signed_in(admin).post(path, {"mode": "read_only"})
     assert (answer.status_code, "may have happened all the same" in text_of(answer)) == (502, True)
@@ -239,14 +239,14 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
 
 
 def test_code_that_only_a_person_gets_is_asked_for_and_accepted(signed_in, admin, account):
-    # As hosted MultiMail: it lists no requests, and mails the code.
+    # As at hosted MultiMail, which lists no requests and mails the code.
     account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
     answer = client.post(path, {"to": "monitored"})
     assert (answer.status_code, 'name="code"' in answer.content.decode()) == (202, True)
     wrong = client.post(path, {"to": "monitored", "code": "AAA-AAA"})
     assert (wrong.status_code, "The code is wrong" in text_of(wrong)) == (422, True)
-    # It is loosened, and found out by reading where the answer was lost.
+    # It is loosened; where the answer was lost, a read confirms it.
     account.gateway.lost.add(("POST", "/upgrade"))
     right = client.post(path, {"to": "monitored", "code": UpgradeRequest.objects.get().code})
     assert (right.status_code, account.mailbox.oversight_mode) == (302, "monitored")
@@ -311,7 +311,7 @@ def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, a
     assert "1 held message is cancelled" in text_of(client.get(path))
     wrong = client.post(path, {"address": "support"})
     assert (wrong.status_code, account.asked("DELETE", "")) == (422, 0)
-    # Also where the answer was lost: it is found out by reading.
+    # Also where the answer was lost: a read confirms it.
     account.gateway.lost.add(("DELETE", f"/mailboxes/{account.world.mailbox.pk}"))
     assert client.post(path, {"address": "Support@ACME.example"}).status_code == 302
     assert (GatewayMailbox.objects.get().is_active, account.mailbox.is_active) == (False, False)

@@ -1,4 +1,4 @@
-"""What the message page says of changes, doubt and second tries, and what can be done from it."""
+"""The message page on changes, doubt and second tries, and the actions it offers."""
 
 import re
 from datetime import timedelta
@@ -48,7 +48,7 @@ def post(client, message, act="verdict", headers=None, **fields):
 
 
 def decided(message, person, outcome="approve", reason="", **fields):
-    """A decision in a state that only a network in trouble brings about."""
+    """A decision in a state that otherwise requires network failures."""
     result = decide(message, person, outcome, reason)
     Decision.objects.filter(pk=result.decision.pk).update(**fields)
     Verdict.objects.filter(pk=result.verdict.pk).update(live=fields.get("state") not in ("withdrawn", "refused"))
@@ -82,7 +82,7 @@ def test_page_of_a_message_takes_few_statements(
 
 
 def pane(message, person):
-    """What the page says of the decision, and what can be done: its bars and its notes alone."""
+    """The bars and notes of the page: the decision, and the actions it offers."""
     actor = person.actor(surface="web")
     found = get_visible_message_or_404(actor, message.public_id)
     facts = told_together(page_parts(found, actor, Filters()))
@@ -110,7 +110,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert "<h4>Bcc</h4>" in page
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
-    # Not opened over what is to be read first.
+    # Not opened over content that must be read first.
     assert '<details class="why" id="reject" name="why">' in page
     assert "What you wrote is kept under “Reject”:" in page
     assert message.revision.short_fingerprint in page
@@ -135,7 +135,7 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;" in page
     assert "RIGHT-TO-LEFT OVERRIDE" in page
-    # What was opened is the version that was on screen.
+    # The version on screen is recorded as opened.
     for fingerprint in (shown, "0" * 64):
         desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": fingerprint})
     opened = Entry.objects.of_message(message.public_id).filter(action="message.opened")
@@ -148,7 +148,7 @@ def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_
 
 
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
-    # Twice a minute it is told again, whatever happens.
+    # It is announced again twice a minute.
     monkeypatch.setattr("approvals.polling._half_minute", lambda: 1)
     desk, address = signed_in(reviewer), f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
@@ -224,7 +224,7 @@ def test_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, messag
     assert Decision.objects.get().state == "calling"
 
 
-# what was sent back
+# requested changes
 
 
 def send_back(message, person, reason="Please name the order, and say 14 days."):
@@ -245,7 +245,7 @@ PERSON = {"metadata": {"discord_user_id": "7", "discord_channel": "outreach"}}
 KEY = {"metadata": {}, "sent_by_key": "mm_live_abc"}
 LEE = {"to_addresses": ["lee@fabrikam.example"]}
 WEEK = 7 * 24 * 60
-# By how the first one came: what comes next as its next version, and what does not.
+# By the origin of the first one: what becomes its next version, and what does not.
 NEXT = {
     "thread": (
         THREAD,
@@ -300,7 +300,7 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
     assert at == sorted(at)
     assert "“Please name the order, and say 14 days.”" in page
     assert "added: 14 </ins>" in page
-    # What follows one that was approved is no second try.
+    # A message after an approved one is not a second try.
     Message.objects.exclude(answers=None).update(state="delivered")
     assert next_one(connection, 9, **THREAD).answers is None
 

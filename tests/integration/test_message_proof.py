@@ -1,4 +1,4 @@
-"""Proofs of one message: small, whole, and accepted by the verifier that knows nothing of the desk."""
+"""Proofs of one message: small, complete, and accepted by the standalone verifier."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ def salts(entries):
 
 @pytest.fixture
 def message(connection):
-    """A message whose entries stand among others, over more than one block of the tree."""
+    """A message whose entries lie among others, over more than one block of the tree."""
     made = make_message(connection)
     append(3)
     record_comments(made)
@@ -58,14 +58,14 @@ def test_proof_holds_before_the_verifier_as_json_and_as_an_email(message):
         assert findings(mail) == []
     assert max(map(len, proof.as_text().splitlines())) <= 110
     assert proof.seal.key_fingerprint in proof.as_text()
-    # Without details it tells nothing personal.
+    # Without details it contains nothing personal.
     proof = proof_of(message, with_details=False)
     assert findings(proof.as_json()) == []
     assert "Łódź" not in proof.as_json()
     assert salts(proof.data["entries"]) == {None}
 
 
-# What is altered, of the proof and of its first comment.
+# Alterations of the proof and of its first comment.
 ALTERED = {
     "name": lambda data, one: one["fields"].update(actor="Somebody else"),
     "detail gone": lambda data, one: one["fields"].pop("reason"),

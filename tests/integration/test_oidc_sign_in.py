@@ -1,4 +1,4 @@
-"""Signing in through a provider process: whom it lets in, whom not, and that no second factor is passed by."""
+"""Sign-in through a provider process: who is accepted, and that it bypasses no second factor."""
 
 import json
 import os
@@ -54,7 +54,7 @@ def provider():
 
 @pytest.fixture
 def configured(settings, provider):
-    """A desk that believes this provider."""
+    """A desk that trusts this provider."""
     cache.clear()
     settings.OIDC_ISSUER, settings.OIDC_NAME = provider, "Acme"
     settings.OUTGOING_ALLOW = [provider]
@@ -65,14 +65,14 @@ def configured(settings, provider):
 
 
 def begin(client, **query):
-    """Go to the provider, and return where the desk leads: an address of the provider."""
+    """Start a sign-in, and return the address of the provider that the desk redirects to."""
     answer = client.get("/accounts/login/provider/", query)
     assert answer.status_code == 302, answer.content
     return answer["Location"]
 
 
 def asked(address):
-    """What the address of the provider asks for."""
+    """The query of the provider's address."""
     return {name: value[0] for name, value in parse_qs(urlsplit(address).query).items()}
 
 
@@ -104,7 +104,7 @@ def test_verified_address_of_an_active_person_signs_in(client, configured, revie
     reviewer.refresh_from_db()
     assert reviewer.password == password, "the password stays good"
     client.post("/accounts/logout/")
-    # It leads back to no other site; the address is the same in capitals.
+    # It redirects to no other site; the address is the same in capitals.
     assert come_in(client, "ana-shouting", next="https://elsewhere.example/")["Location"] == "/queue/"
 
 
@@ -148,7 +148,7 @@ def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept
     for _ in range(2):
         assert come_in(client, "ana-1")["Location"] == "/accounts/login/second/"
         assert not is_in(client)
-        # Neither what the provider tells nor its token.
+        # Neither the provider's claims nor its token.
         session_text = str(dict(client.session.items()))
         assert "email_verified" not in session_text
         assert "'token'" not in session_text
@@ -173,7 +173,7 @@ def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_fro
     assert set(query["scope"].split()) == {"openid", "profile", "email"}
     assert "prompt" not in query
     assert query["redirect_uri"] == "http://testserver/accounts/login/provider/back/"
-    # A link of another site asks first, and who is signed in is asked again at the provider.
+    # A link of another site asks first, and a signed-in person is sent to the provider again.
     answer = client.get("/accounts/login/provider/", headers={"Sec-Fetch-Site": "cross-site"})
     assert (answer.status_code, "Another site led you here" in answer.content.decode()) == (200, True)
     query = asked(begin(signed_in(reviewer, minutes=11)))
@@ -182,7 +182,7 @@ def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_fro
 
 def test_answer_that_was_not_asked_for_here_or_counts_no_more_signs_nobody_in(client, configured, reviewer):
     back, theirs = "/accounts/login/provider/back/", type(client)()
-    # To a question of another browser.
+    # In response to a request of another browser.
     assert client.get(back, consent(begin(theirs), "ana-1")).status_code == 401
     # With the nonce of another sign-in of this browser.
     address = begin(client)

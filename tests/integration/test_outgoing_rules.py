@@ -1,4 +1,4 @@
-"""Which places the desk calls as MultiMail, and what bounds each call (docs/proofs.md, security 12 to 15)."""
+"""Which hosts the desk accepts as MultiMail, and the limits of each call (docs/proofs.md, security 12 to 15)."""
 
 import contextlib
 import socket
@@ -99,7 +99,7 @@ def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch):
 
 @pytest.mark.proves("security 13")
 def test_name_that_turns_private_after_a_look_up_is_not_called(monkeypatch):
-    """The address that is judged is the one that is connected to: the name is looked up once a call."""
+    """The checked address is the one that is connected to: each call resolves the name once."""
     looked_up = []
 
     def resolve(host, port, **_):
@@ -130,7 +130,7 @@ def test_loopback_in_another_spelling_is_not_the_named_one():
 
 @pytest.mark.proves("security 14")
 def test_gigabyte_is_given_up_after_what_is_kept_and_a_drip_after_the_time_that_a_page_gives_it():
-    """The stand-in would go on for ever: what ends is the call."""
+    """The stand-in never stops: the call's limit ends it."""
     with serving(Endless) as url:
         with pytest.raises(errors.TooLarge):
             ask(f"{url}/huge", within=60)

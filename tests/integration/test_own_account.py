@@ -94,7 +94,7 @@ def test_times_are_those_of_the_persons_zone_with_its_name():
             assert plain(shown) == expected
             assert plain(instant(at)).endswith(expected)
             assert plain(moment(at)).endswith(expected.partition(" ")[0])
-        # What programs read stays in UTC.
+        # Machine-readable times stay in UTC.
         assert f'datetime="{at.isoformat(timespec="seconds")}"' in shown
         assert plain(clock(at)) == "10:42:07 UTC"
 
@@ -107,7 +107,7 @@ def test_pages_follow_the_zone_and_what_programs_read_does_not(signed_in, review
     page = client.get(path, headers={"HX-Request": "true"}).content.decode()
     assert "20 Jul, 11:42:07" in plain(page)
     assert 'datetime="2026-07-20T10:42:07+00:00"' in page
-    # The zone of one is not that of the next who asks.
+    # The zone of one person does not apply to the next.
     assert zones.zone_name() == "UTC"
 
 

@@ -27,7 +27,7 @@ def there():
 
 @pytest.fixture
 def ours(there):
-    """A connection whose webhook is registered there."""
+    """A connection whose webhook is registered at MultiMail."""
     connection = make_connection("ours", api_url=there.url, admin_key="mm_live_admin_key", upstream_webhook_id="hook1")
     there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": connection.webhook_secret}
     return connection
@@ -44,14 +44,14 @@ def recorded_text():
 
 def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours, ida):
     there.hooks.clear()
-    # The second time, as where the desk died before it wrote down that it was registered.
+    # Again, as after a crash of the desk before it recorded the registration.
     for _ in range(2):
         Connection.objects.update(upstream_webhook_id="")
         own_webhook.register(connection=Connection.objects.get(), actor=ida)
         assert there.hooks["hook1"]["secret"] == ours.webhook_secret
         assert "message.cancelled" in there.hooks["hook1"]["events"]
         assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (1, "hook1")
-    # One that signs with another secret is believed, and the old one taken for a while.
+    # Another signing secret is accepted, and the old one stays valid for a while.
     there.hooks["hook1"]["secret"] = "whsec_of_its_own"
     Connection.objects.update(upstream_webhook_id="")
     own_webhook.register(connection=Connection.objects.get(), actor=ida)
@@ -87,7 +87,7 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
         with pytest.raises(ConnectionNotChanged, match=words):
             own_webhook.test(connection=ours, actor=ida)
     assert Connection.objects.get().webhook_tested_at is None
-    # Others cannot reach a desk of this machine; MultiMail is elsewhere, which the stand-in is not.
+    # A local desk is unreachable from outside; MultiMail is elsewhere, unlike the stand-in.
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
     monkeypatch.setattr("connections.accounts.own_webhook._is_of_this_machine", lambda url: url == settings.PUBLIC_URL)
     with pytest.raises(ConnectionNotChanged, match="PUBLIC_URL"):
@@ -98,7 +98,7 @@ def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, 
 
 
 def signed_with(connection):
-    """Return which of the two secrets the desk takes from MultiMail now."""
+    """Return which of the two secrets the desk accepts now."""
 
     found = sender(connection.webhook_id)
     return {secret for secret in secrets_of(found).values() if secret} if found else set()
@@ -142,7 +142,7 @@ def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, 
 
 
 def test_unfinished_change_is_never_outlived(there, ours, ida, client):
-    """The time of the old secret has no end while MultiMail may sign with it, whatever day it is."""
+    """The old secret stays valid while MultiMail may sign with it, whatever the date."""
     own_webhook.begin_rotation(connection=ours, actor=ida)
     held = Connection.objects.get()
     body = event_body()

@@ -47,7 +47,7 @@ def test_fifty_first_message_is_reached_by_links_alone(desk, connection, monkeyp
     # The same with pages of two, so that the third stands where the fifty-first would.
     monkeypatch.setattr(listing, "PAGE", 2)
     for name in ("plums", "kiwis", "figs"):
-        # No two alike, which would stand in one row.
+        # No similar messages, which would share one row.
         make_message(connection, markdown=f"About {name}")
     first = desk.get("/queue/").content.decode()
     last = Message.objects.order_by("held_at", "pk").last()

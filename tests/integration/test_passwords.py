@@ -1,4 +1,4 @@
-"""Which passwords are taken (line 44), and changing one's own."""
+"""Which passwords are accepted (line 44), and changing one's own."""
 
 import re
 import time
@@ -90,7 +90,7 @@ def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_anothe
     others, client = [sign_in(reviewer, SAFARI) for _ in range(2)], sign_in(reviewer)
     before = client.session.session_key
     assert change(client)["Location"] == "/people/me/"
-    # Ended at once, not only found to be of the old password when they ask.
+    # Deleted at once, not only rejected at the next request.
     assert [one.session_key for one in Session.objects.all()] == [client.session.session_key]
     assert [is_in(one) for one in (*others, client)] == [False, False, True]
     assert client.session.session_key != before

@@ -1,4 +1,4 @@
-"""The pages of people: who sees whom, what they say, and that each change asks to confirm who one is."""
+"""The pages of people: who sees whom, their content, and that each change requires reauthentication."""
 
 import re
 from datetime import timedelta

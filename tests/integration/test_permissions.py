@@ -1,4 +1,4 @@
-"""Walks every address as everybody: whoever may gets through, nobody else does, and what they tried changed nothing.
+"""Requests every address in every role: allowed roles succeed, all others fail and change nothing.
 
 The addresses stand in `tests/doors.py`; one that is not there fails here.
 """
@@ -44,20 +44,20 @@ from tests.walk import (
 
 pytestmark = pytest.mark.django_db
 
-# What is written however a request ends: sessions, counters of limits, and that somebody was refused or handed a page.
+# Written by any request: sessions, rate counters, and entries about refusals and page views.
 UNTOLD = ("django_session", "cache", "usersessions_usersession", "audit_entry", "audit_entrydetail")
 NOTED = (
     "('verdict.refused', 'message.served', 'attachment.served', 'thread.opened',"
     " 'message.opened', 'bulk.decided', 'ledger.seen_again')"
 )
-# What others wrote, handed out with a policy of its own.
+# Content of others, served with its own policy.
 SANDBOXED = {"message-body", "seen-body", "file-view", "file-download"}
-# What a browser would fetch for a page.
+# Subresources of a page.
 LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)"""
 
 
 def written():
-    """How many rows of each table this transaction has written so far, and of the ledger those that tell of an act."""
+    """The number of rows written per table in this transaction, and of entries about actions in the ledger."""
     with database.cursor() as cursor:
         cursor.execute(
             "SELECT relname, pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid)"
@@ -73,21 +73,21 @@ def test_every_address_has_a_door_and_every_door_an_address():
 
 
 def narrowest(door):
-    """Who has just enough to get through. What is one's own is looked at from elsewhere, and changed where all is."""
+    """People with the minimal role: own things are viewed from elsewhere, and changed where the role covers all."""
     if door.reach == "own":
         return Persona(door.roles[0], "everything" if door.fields else "elsewhere")
     return [one for one in SOMEBODY if may(one, door)][-1]
 
 
 def one_who_may_and_one_who_may_not(door):
-    """Of those who may not, whoever comes closest: the right role for elsewhere."""
+    """Of the refused people, the closest ones: the right role in another scope."""
     refused = [one for one in SOMEBODY if not may(one, door)]
     refused.sort(key=lambda one: (one.role not in door.roles, one.reach != "elsewhere"))
     return (SIGNED_OUT, narrowest(door), *refused[:1])
 
 
 def all_who_try_differently(door):
-    """A role that may not ends the same however far it reaches; what only shows something is one door for all."""
+    """A role without the right fails in any scope; pages that only show something need one test for all."""
     alike = ("connection", "mailbox") if door.fields else ()
     mine = [one for one in SOMEBODY if one.role in door.roles and one.reach in ("everything", "elsewhere", *alike)]
     others = [one for one in SOMEBODY if one.role not in door.roles and one.reach == "everything"]
@@ -99,10 +99,10 @@ def all_who_try_differently(door):
     "who_try", [one_who_may_and_one_who_may_not, pytest.param(all_who_try_differently, marks=pytest.mark.slow)]
 )
 def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, monkeypatch):
-    """Also: what every page carries, that looking changes nothing, and that what is done stands in the ledger."""
-    # Recovery codes are hashed slowly on purpose; test_recovery_codes.py sees how slowly.
+    """Also check what every page has, that viewing changes nothing, and that changes are in the ledger."""
+    # Recovery codes are hashed slowly by design; test_recovery_codes.py tests that.
     monkeypatch.setattr("people.sign_in.recovery_codes._digest", lambda code, salt: f"scrypt${salt}${code}")
-    # Nor is each refusal noted here; test_denied_access.py holds that it is.
+    # Refusals are not recorded here; test_denied_access.py tests that.
     monkeypatch.setattr("dashboard.frame.denials.note_denied", lambda request, status: None)
     wrong = {}
     for name, persona, minutes, walk in tries(client, signed_in, who_try):
@@ -112,7 +112,7 @@ def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in, mo
 
 
 def tries(client, signed_in, who_try):
-    """Yield each address with who tries it and how long after signing in; what they did is undone."""
+    """Yield each address with the person and the time since their sign-in; their changes are undone."""
     names = [name for name in DOORS if DOORS[name].reach not in ("public", "host")]
     for walk, alike in walks(client, signed_in, names):
         for name, persona in [(one, persona) for one in alike for persona in who_try(DOORS[one])]:
@@ -123,13 +123,13 @@ def tries(client, signed_in, who_try):
 
 
 def what_is_wrong(walk, name, persona, minutes):
-    """Try an address, and yield in words what is wrong with what came of it."""
+    """Request an address, and yield what is wrong with the result."""
     door, path = DOORS[name], walk.address(name)
     gets_through = may(persona, door) and not minutes
     if gets_through:
         yield what_it_wrongly_takes(walk, name)
         if door.writes and door.fields and name not in POST_ONLY:
-            # What is posted there is answered by leading elsewhere: this is its page.
+            # A post there redirects: this is its page.
             yield what_is_wrong_with_page(name, walk.client.get(path))
     before, last = written(), last_entry()
     answer = go_through(walk, door, name, path)
@@ -139,7 +139,7 @@ def what_is_wrong(walk, name, persona, minutes):
         yield not is_refused(door, name, persona, minutes, answer) and f"let through: {came}"
         yield changed and f"wrote {changed}"
     else:
-        # What is posted may lack something, and MultiMail is not there: the form says so, to whoever may fill it in.
+        # The form may be incomplete, and MultiMail is unreachable: the form says so to whoever may use it.
         if answer.status_code in (403, 404, 500) or answer.get("Location", "").startswith("/accounts/"):
             yield f"refused: {came}"
         yield door.writes and not changed and f"nothing was written: {came}"
@@ -159,13 +159,13 @@ def is_refused(door, name, persona, minutes, answer):
         return status == 302 and target.startswith("/accounts/login/?next")
     if minutes:
         return status == 302 and target.startswith("/accounts/reauthenticate/")
-    # Where somebody's role is for elsewhere, not even that there is such a row.
+    # A person with a role in another scope does not even learn that the row exists.
     is_hidden = persona.reach in ("", "elsewhere") and "<" in PATHS[name] and door.reach in ("mailbox", "connection")
     return status in ((404,) if is_hidden else (302, 403, 404, 422) if door.is_gentle else (403, 404))
 
 
 def what_is_wrong_with_entries(name, recorded):
-    """Yield what the ledger lacks of what was done."""
+    """Yield which entries the ledger lacks for the action."""
     if name in READS and READS[name] not in [line.entry.action for line in recorded]:
         yield f"no {READS[name]}"
     if (takes_a_form(name) or name in READS) and name not in {*NO_ACTS, *PROVED, *AT_MULTIMAIL}:
@@ -173,14 +173,14 @@ def what_is_wrong_with_entries(name, recorded):
 
 
 def what_is_wrong_with_page(name, answer):
-    """Return what a page lacks of what every page carries."""
+    """Return the parts of every page that this page lacks."""
     check_headers(answer, is_frame=name in SANDBOXED and answer.status_code == 200)
     page = answer.getvalue()
     loads = re.findall(LOADS, page.decode())
     if strange := [load for load in loads if not load.startswith(("/static/", "/queue/", "data:", "#"))]:
         return f"loads {strange}"
     if answer.status_code == 200 and b"<html" in page and name not in FRAMED | BARE:
-        # As of when the queue is complete, and what the kill switch stops.
+        # The time as of which the queue is complete, and what the kill switch stops.
         return (page.count(b'id="fresh"'), page.count(b'id="stopped"')) != (1, 1) and "no line of freshness"
     return ""
 
@@ -244,7 +244,7 @@ ENDS = (
 
 @pytest.mark.proves("promise 9")
 def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
-    """The control shows that the tasks are given what they need: where nothing ended, the decision is carried out."""
+    """A control: the tasks have everything they need; where nothing has ended, the decision is executed."""
     connection = make_connection(api_url=upstream.url)
     cases = {end.__name__: decided_and_ended(connection, end) for end in (nothing_ends, *ENDS)}
     make_due()
@@ -268,7 +268,7 @@ def test_no_task_carries_out_what_may_not_be_decided_any_more(upstream):
     approved = [one["email_id"] for one in upstream.decisions if one["action"] == "approve"]
     assert [name for name, (_, row) in cases.items() if row["id"] in approved] == ["nothing_ends"]
     assert len(approved) == 1
-    # All were judged: what the kill switch stops waits, the others are refused.
+    # All were judged: what the kill switch stops waits, and the others are refused.
     waiting = set(Decision.objects.filter(state="recorded").values_list("pk", flat=True))
     assert [name for name, (decision, _) in cases.items() if decision.pk in waiting] == ["pull_the_switch"]
 

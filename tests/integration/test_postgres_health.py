@@ -1,4 +1,4 @@
-"""Kept connections: one that the server has closed is noticed before a request uses it, without asking each time."""
+"""Persistent connections: a closed one is noticed before a request uses it, without a query each time."""
 
 import select
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @pytest.fixture
 def connect(db: None) -> Iterator[Callable[[], BaseDatabaseWrapper]]:
-    """Open connections beside that of the test."""
+    """Open connections besides the test's own."""
     opened: list[BaseDatabaseWrapper] = []
 
     def another() -> BaseDatabaseWrapper:
@@ -30,7 +30,7 @@ def ask(wrapper: BaseDatabaseWrapper, statement: str, *values: Any) -> Any:
 
 
 def wait_for_word(wrapper: BaseDatabaseWrapper) -> None:
-    """Return when the server has said something."""
+    """Wait until the server has sent something."""
     assert select.select([wrapper.connection.pgconn.socket], [], [], 60)[0]
 
 

@@ -1,4 +1,4 @@
-"""The file that makes the roles and the database on a PostgreSQL of somebody's own: it works as it is, and again."""
+"""The file that creates roles and database on an external PostgreSQL: it works unchanged, and twice."""
 
 import subprocess
 from contextlib import contextmanager
@@ -39,7 +39,7 @@ def session(role, database="postgres"):
 
 @pytest.fixture(params=["a superuser", "an admin of a managed server"])
 def maker(request):
-    """A role that may make roles and databases; what it makes is removed."""
+    """A role that may create roles and databases; what it creates is removed."""
     with session(OWNER) as owner:
         owner.execute('CREATE ROLE "the admin" LOGIN CREATEROLE CREATEDB')
         if request.param == "a superuser":

@@ -1,4 +1,4 @@
-"""Presence: who reads what, from Redis alone. Without Redis nobody is known to read, and nothing else is missing."""
+"""Presence: who reads what, from Redis alone. Without Redis no reader is known, and all else works."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ KEY = "countersign:reading"
 
 @pytest.fixture(autouse=True)
 def patient_redis(monkeypatch):
-    """A Redis in which nobody reads, and clients that wait for it on a busy machine too."""
+    """An empty Redis, and clients with timeouts that suit a busy machine."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     client.delete(KEY)
     monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
@@ -42,7 +42,7 @@ def post_presence(client, message, **fields):
 
 
 def read_by_others(person):
-    """Who else reads what, by message."""
+    """Other readers, by message."""
     found = presence.readers_by_message(person.actor(surface="web"))
     return {message: [reader.name for reader in readers] for message, readers in found.items()}
 
@@ -55,7 +55,7 @@ def test_reader_is_shown_to_others_on_row_and_bar_and_not_to_themselves(signed_i
     assert seen.count("Ana Ferreira is reading") == 2
     pulse = client.get("/queue/pulse/").json()
     assert pulse["readers"] == {str(message.public_id): [[str(reviewer.pk), "Ana Ferreira"]]}
-    # Who only fetched the page does not read it.
+    # Prefetching the page is not reading.
     enqueue.flush(60)
     assert read_by_others(reviewer) == {}
     post_presence(signed_in(reviewer), message, left="on")
@@ -71,7 +71,7 @@ def test_reader_is_known_to_those_who_see_the_message_and_for_45_seconds_alone(
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     assert read_by_others(stranger) == {}
     assert post_presence(signed_in(stranger), message).status_code == 404
-    # Who says nothing more is gone.
+    # A silent reader is gone.
     ((member, until),) = patient_redis.zrange(KEY, 0, -1, withscores=True)
     assert before + 20 < until <= patient_redis.time()[0] + 45
     assert 0 < patient_redis.ttl(KEY) <= 45

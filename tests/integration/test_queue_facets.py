@@ -1,4 +1,4 @@
-"""What the queue sorts and searches by, computed when a content is stored."""
+"""The columns for sorting and searching the queue, computed when content is stored."""
 
 import pytest
 
@@ -26,9 +26,9 @@ def test_facets_show_recipients_and_originators(connection):
     assert sorted(found["addresses"]) == ["amy@yourteam.example", "archive@keep.example", "dana@northwind.example"]
     assert (found["outside"], found["started_by"], found["run_id"]) == (2, "discord:ana#1", "7")
     assert (found["risk_level"], "link_text_lies" in found["rules"]) == ("high", True)
-    # What only the database reads is not loaded.
+    # Columns that only the database uses are not loaded.
     assert Message.objects.get().get_deferred_fields() == {"search", "bands"}
-    # A key started it where no person did, and nobody where mail came in.
+    # The originator is the key where there was no person, and nobody for received mail.
     sent = make_message(connection, metadata={}, sent_by_key="k1", sent_by_key_name="Invoices")
     assert columns(sent)["started_by"] == "key:Invoices"
     came = columns(make_message(connection, direction="inbound", **{"from": "dana@northwind.example"}))

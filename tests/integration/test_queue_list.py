@@ -1,4 +1,4 @@
-"""The queue as a list: what its address asks for, in every order, page by page, and what stands in one row."""
+"""The queue as a list: the query of its address, in every order, page by page, and grouped rows."""
 
 import re
 from datetime import timedelta
@@ -24,7 +24,7 @@ ORDERS = ("oldest", "riskiest", "soonest")
 
 
 def make(connection, name, **fields):
-    """A held message that is like no other, named by a word."""
+    """A distinct held message, named by a word."""
     fields.setdefault("markdown", f"About {name} and nothing else")
     return make_message(connection, subject=f"Subject {name}", **fields)
 
@@ -47,23 +47,23 @@ def listed(person, query=""):
 
 
 def names(person, query=""):
-    """The words by which the messages of a page are named, each by itself and in their order."""
+    """The words that name the messages of a page, in their order."""
     found = listing.page_of(person.actor(surface="web"), filters_of(person, query))
     return [message.subject.removeprefix("Subject ") for message in found]
 
 
 def gathered(person, query=""):
-    """The word of each row, and how many messages it stands for."""
+    """The word of each row, and the number of its messages."""
     rows = listed(person, query)["rows"]
     return [(row.message.subject.split()[-1], row.gathered.number if row.gathered else 1) for row in rows]
 
 
 def page_of(client, query=""):
-    """The list of the queue, as it stands beside a message too."""
+    """The list of the queue, which is also shown next to a message."""
     return client.get(f"/queue/?{query}", headers={"HX-Request": "true"}).content.decode()
 
 
-# By what is found: the addresses that ask for it.
+# For each expected result, the addresses that find it.
 FOUND = {
     "plum": ("q=plum", "q=pl", 'q="about plum"', "q=risk:high", "rule=link_text_lies"),
     "kiwi": ("q=muller", "q=to:zoe", "q=to:zoe to:contoso", "thread=T1"),
@@ -83,7 +83,7 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(desk, signed_
     )  # fmt: skip
     sales = connection.mailboxes.create(upstream_id="02", address="sales@yourteam.example")
     Message.objects.filter(subject="Subject fig").update(mailbox=sales)
-    # What nobody has read is in no search, and is not said to have nothing in it.
+    # Unfetched content is in no search, and is not reported as empty.
     announce(connection, "date")
     assert "date" not in names(reviewer, "risk=none")
     for found, queries in FOUND.items():
@@ -91,7 +91,7 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(desk, signed_
     assert re.findall(r'class="subject clip"><bdi>Subject (\w+)', page_of(desk, "q=mailbox:sales")) == ["fig"]
     twin = desk.get("/queue/?format=json&q=mailbox:sales").json()["messages"]
     assert [row["subject"] for row in twin] == ["Subject fig"]
-    # What is out of sight is in no number.
+    # Messages out of scope are not counted.
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     page = page_of(signed_in(stranger), "q=plum")
     assert re.search(r"data-waiting>0<", page)
@@ -150,7 +150,7 @@ INVOICE = "Hello {name},\n\nyour invoice {number} over EUR {amount} is due.\n\nK
 
 
 def flood(connection, odd=2):
-    """Six messages that are alike, the last ones with another amount."""
+    """Six similar messages, the last ones with another amount."""
     people = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
     for index, name in enumerate(people):
         amount = "9.000,00" if index >= len(people) - odd else "100,00"
@@ -168,21 +168,21 @@ def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connecti
     assert "<strong>6 like this</strong>, 2 differ in the amount" in page
     opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1].replace("&amp;", "&")
     assert gathered(reviewer, opened) == [("invoice", 1)] * 6
-    # Nobody is hidden one that the others, out of sight, stand for.
+    # A message whose group is out of scope is not hidden.
     with rolled_back():
         other = connection.mailboxes.create(upstream_id="02", address="sales@yourteam.example")
         Message.objects.filter(pk=alike[-1].pk).update(mailbox=other)
         person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other)
         assert [row.message for row in listed(person)["rows"]] == alike[-1:]
-    # What is riskier has a row of its own.
+    # A riskier message has its own row.
     Message.objects.filter(pk=alike[-1].pk).update(risk=70)
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
-    # The first that is decided gives its place to the next.
+    # After the first is decided, the next represents the group.
     decide(alike[0], reviewer)
     Message.objects.filter(pk=alike[-1].pk).update(risk=alike[0].risk)
     assert [row.message for row in listed(reviewer)["rows"]][1] == alike[1]
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5)]
-    # Few that are alike stand by themselves unless that is asked for.
+    # Small groups are not folded unless requested.
     decide(alike[1], reviewer)
     assert gathered(reviewer) == [("plum", 1), *[("invoice", 1)] * 4]
     assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
@@ -223,7 +223,7 @@ def test_mine_has_claimed_and_snoozed_messages_and_questions(desk, reviewer, sec
     assert "Ben Okafor has it" in page
     assert re.search(r"data-waiting>5<", page)
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
-    # What one puts off is never gone for others, and is back at its time.
+    # A message that one person snoozes stays for others, and returns at its time.
     assert "put" in names(second_reviewer)
     Snooze.objects.update(until=Now())
     assert names(reviewer) == list(made)
@@ -269,7 +269,7 @@ def test_queue_asks_the_database_twelve_times_at_most_whatever_is_asked_for(
 
 
 def rows_of(page):
-    """What people read of each row, with its blanks folded."""
+    """The visible text of each row, with whitespace folded."""
     rows = page.partition('id="rows"')[2].partition("</section>")[0]
     return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in re.findall(r"<li id.*?</li>", rows, re.DOTALL)]
 
@@ -284,7 +284,7 @@ def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
     make(connection, "fig", to_addresses=["a@x.example", "b@yourteam.example"], cc=["c@y.example"])
     page = page_of(desk)
     first, second, third = rows_of(page)
-    # The word of what is held stands there for other states, and is not shown.
+    # The label of the state is in the markup also for held messages, but not visible.
     assert first == (
         "dana@northwind.example 3 h Subject plum Held High: link lies, hidden text, reply elsewhere support Test "
         "ana#1 in #outreach 9 d left"

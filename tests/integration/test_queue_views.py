@@ -1,4 +1,4 @@
-"""Saved views of the queue: one's own, or everybody's, and always no more than an address."""
+"""Saved views of the queue, private or shared: each only stores an address."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_view_is_saved_shown_and_leads_back_to_what_it_shows(signed_in, auditor)
     assert "Saved as “Risky first”." in page
     assert re.search(r'href="/queue/\?risk=high&amp;order=riskiest" aria-current="true"><span class="clip">Risky', page)
     assert Entry.objects.filter(action="view.saved").count() == 1
-    # One of the same name is replaced; no page is kept, and nothing that the queue does not know.
+    # A view of the same name is replaced; page and unknown parameters are dropped.
     save(client, name="RISKY first", query="after=1700000000000000-9&q=refund&next=https://evil.example/&tab=nonsense")
     assert saved() == [("RISKY first", "q=refund")]
 

@@ -1,4 +1,4 @@
-"""Messages that no person would write: huge subjects, very many recipients, broken ends of lines, odd bytes.
+"""Unusual messages: huge subjects, very many recipients, broken line endings, odd bytes.
 
 Nothing of them crashes the page, and what does not fit it is counted there and reachable on a page further.
 """

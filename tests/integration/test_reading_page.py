@@ -1,4 +1,4 @@
-"""The message page as a place to read on: its tabs, its people, its facts, and mail that means harm to either."""
+"""The message page: its tabs, people, facts, and hostile mail."""
 
 import html
 import re
@@ -33,7 +33,7 @@ def read(client, message):
 
 
 def plain(answer):
-    """The page without the marks that only keep directions apart, and with its blanks folded."""
+    """The page without direction isolates, and with whitespace folded."""
     assert answer.status_code == 200
     return re.sub(r"\s+", " ", re.sub(r"</?bdi>", "", answer.content.decode()))
 
@@ -70,7 +70,7 @@ def earlier(connection, to, state="delivered", **fields):
 BODY = """Dear Dana, we agreed on EUR 5.00, and now it is EUR 9.00.
 
 ![](https://track.evil.example/o.gif) <p style="color:#ffffff">approve this</p> pay\u200bment"""
-# What each part of the page says of one message, part by part as they stand there.
+# The expected text of each part of the page, in order.
 EXPECTED = {
     "message-bar": ("Held", "Test", "Version 2", "1 of 1 , waiting under a minute"),
     "addresses": (
@@ -134,7 +134,7 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
     page = plain(desk.get(f"{path}?order=riskiest&risk=none&view=source"))
     assert "&lt;p&gt;Dear Lee,&lt;/p&gt;" in page
     for view in ("rendered", "text", "parts", "source", "changes", "headers"):
-        # They keep the queue that the message was opened from.
+        # They preserve the queue that the message was opened from.
         assert f'href="{path}?risk=none&amp;order=riskiest&amp;view={view}#sheet"' in page
     part = sheet(desk, message, "parts")
     assert part.lstrip().startswith('<section class="sheet" id="sheet"')
@@ -211,7 +211,7 @@ def test_address_shows_the_outcomes_of_earlier_messages(client, connection, revi
     assert "New: 1 rejected here before" in shown["refused@acme.example"]
     assert re.search(r"\bNew\b(?!:)", shown["new@acme.example"])
     assert "Inside" in shown["us@yourteam.example"]
-    # Who wrote and was never written to is no stranger.
+    # A person who wrote to us is no stranger, even if we never wrote to them.
     shown = recipients(make_message(connection, to_addresses=["dana@northwind.example"]), reviewer)
     assert "Never written to, wrote once" in shown["dana@northwind.example"]
 
@@ -285,7 +285,7 @@ def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_
     for anchor in anchors:
         assert 'rel="noopener noreferrer"' in anchor
         assert 'target="_blank"' in anchor
-    # What misleads takes a second press.
+    # Misleading links require a second press.
     (careful,) = re.findall(r'<details class="open-link">.*?</details>', links)
     assert ("pay.evil.example" in careful, "good.example" in careful) == (True, False)
     assert links.count("The desk does not open such an address.") == len(hostile)

@@ -1,4 +1,4 @@
-"""Confirming who one is before a sensitive act (line 41): what was posted is kept, encrypted, and done once after."""
+"""Reauthentication before a sensitive act (line 41): the request is stored, encrypted, and replayed once."""
 
 import base64
 import re
@@ -30,7 +30,7 @@ DONE = []
 
 @reauthenticated
 def sensitive(request):
-    """A view that notes what reaches it."""
+    """A view that records its requests."""
     DONE.append(
         (request.method, request.get_full_path(), dict(request.POST.lists()), bool(request.htmx), request.actor.id)
     )
@@ -50,7 +50,7 @@ def _nothing_done():
 
 
 def confirm(client, answer, password=PASSWORD):
-    """Type the password on the page that the answer leads to."""
+    """Enter the password on the page that the response redirects to."""
     assert answer.status_code == 302, answer.content
     assert answer["Location"].startswith(AGAIN)
     page = client.get(answer["Location"])
@@ -60,7 +60,7 @@ def confirm(client, answer, password=PASSWORD):
 
 
 def go_on(client, answer):
-    """Do what the browser does on the page between: post what stands in its form."""
+    """Do what the browser does on the interstitial page: post its form."""
     assert answer["Location"] == GO_ON
     page = client.get(GO_ON).content.decode()
     assert ("<b>" in page, DONE) == (False, []), "what was posted is escaped, and the page does nothing by itself"
@@ -86,7 +86,7 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     client = signed_in(admin, minutes=11)
     posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
     answer = client.post("/sensitive/?tab=a&b=%20c", posted)
-    # The page between asks first.
+    # The interstitial page asks first.
     assert client.get(GO_ON)["Location"].startswith(AGAIN)
     refused = confirm(client, answer, password="not this one")
     assert refused.status_code == 422
@@ -97,7 +97,7 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     assert go_on(client, after).content == b"done"
     fields = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
     assert [("POST", "/sensitive/?tab=a&b=%20c", fields, False, str(admin.pk))] == DONE
-    # Going back to the page between finds nothing left to do.
+    # Returning to the interstitial page finds nothing left to do.
     assert client.get(GO_ON)["Location"] == "/queue/"
     assert len(DONE) == 1
 
@@ -220,7 +220,7 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, ad
     client = signed_in(admin, minutes=60)
     assert client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"] == "/stop/"
     switch = KillSwitch.objects.get(released_at=None)
-    # Whoever may not release is refused and not asked.
+    # A person who may not release is refused without reauthentication.
     assert signed_in(reviewer, minutes=60).post(f"/stop/{switch.pk}/release/").status_code == 403
     client = signed_in(admin, minutes=60)
     answer = client.post(f"/stop/{switch.pk}/release/")

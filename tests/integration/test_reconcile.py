@@ -1,4 +1,4 @@
-"""Reading what MultiMail holds: whatever stands in a row, every other one reaches the queue, and nothing is closed."""
+"""Reading the held messages of MultiMail: whatever one row contains, all others reach the queue."""
 
 from datetime import timedelta
 from itertools import zip_longest
@@ -50,7 +50,7 @@ HOSTILE = {
 }
 
 
-# The first odd value of each field in one row, the second ones in the next, and so on; and each in a row of its own.
+# The first odd value of each field in one row, the second ones in the next, and so on; and each in its own row.
 _COLUMNS = [[(name, value) for value in values] for name, values in HOSTILE.items()]
 COMBINED_FIELDS = [dict(filter(None, row)) for row in zip_longest(*_COLUMNS)]
 ALONE = [{name: value} for column in _COLUMNS for name, value in column]
@@ -66,7 +66,7 @@ def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, review
     assert Message.objects.exclude(hydrated_at=None).count() == len(rows) + 1
     desk = signed_in(reviewer)
     assert desk.get("/queue/?group=none", headers={"HX-Request": "true"}).status_code == 200
-    # Of what stands together the first row has a value of every field.
+    # The first of the combined rows has a value for every field.
     for message in Message.objects.order_by("pk")[: 1 if odd is COMBINED_FIELDS else None]:
         assert desk.get(f"/queue/{message.public_id}/", headers={"HX-Request": "true"}).status_code == 200
 
@@ -79,7 +79,7 @@ def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):
     connection.refresh_from_db()
     assert connection.complete_as_of is None
     assert "1 of the held messages could not be read" in connection.last_error
-    # It is recorded once, and its end too.
+    # Both it and its end are recorded once.
     upstream.holds(pending_row("01GOOD"))
     assert read(connection, 4) == "1 held"
     found = Entry.objects.filter(action__startswith="connection.").order_by("id").values_list("action", flat=True)

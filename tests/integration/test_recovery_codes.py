@@ -1,4 +1,4 @@
-"""Recovery codes: shown once, kept as hashes, each good once, also for two who try the same (line 45)."""
+"""Recovery codes: shown once, stored as hashes, each valid once, also in concurrent use (line 45)."""
 
 import hashlib
 import re
@@ -29,7 +29,7 @@ def _no_tries_yet():
 
 @pytest.fixture(autouse=True)
 def hashed(monkeypatch):
-    """With what the codes were hashed; scrypt is slow on purpose, and here it is not."""
+    """The passwords that were hashed; scrypt is slow by design, and replaced here."""
     used = []
     scrypt = hashlib.scrypt
 
@@ -108,7 +108,7 @@ def test_codes_of_somebody_else_and_of_before_do_not_count(reviewer, second_revi
     give_app(second_reviewer)
     before, theirs = make_for(reviewer)[0], make_for(second_reviewer)[0]
     now = make_for(reviewer)[0]
-    # It is read as people write it.
+    # Spelling variants that people type are accepted.
     typed = " " + now.lower().replace("-", " ").replace("0", "o").replace("1", "l")
     assert [use(reviewer, code) for code in (before, theirs, "", "AAAAA-AAAAA", typed, now)] == [
         *[False] * 4, True, False,

@@ -1,4 +1,4 @@
-"""Rehearsing a change of an allowlist: on real mail of the last 30 days, exactly as each message would be judged."""
+"""Previews of an allowlist change: on real mail of the last 30 days, exactly as each message would be judged."""
 
 from datetime import timedelta
 
@@ -31,7 +31,7 @@ def root(db):
 
 @pytest.fixture
 def mail(db):
-    """Mail of two connections, one of them with two mailboxes, and one letter of no mailbox that is known."""
+    """Messages of two connections, one of them with two mailboxes, and one message of no known mailbox."""
     first, second = make_connection("first"), make_connection("second")
     second_mailbox = Mailbox.objects.create(connection=first, upstream_id="01B", address="b@yourteam.example")
     mailbox_fields = [{}, {"mailbox_id": "01B", "mailbox": second_mailbox.address}]
@@ -42,7 +42,7 @@ def mail(db):
         make_message(second, to_addresses=["ana@acme.com"], bcc=recipients, subject=f"{recipients}")
     make_message(first, to_addresses=["x@bücher.example"], subject="no mailbox")
     Message.objects.filter(subject="no mailbox").update(mailbox=None)
-    # As letters stand that were read before their recipients were stored by themselves.
+    # As messages that were read before recipients were stored in their own table.
     Message.objects.filter(subject__in=["letter 3", "letter 6"]).update(written_to=None)
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     KnownContact.objects.create(connection=first, address="eve@evil.io")
@@ -56,7 +56,7 @@ def scopes_of(mail):
 
 
 def refused_now(now):
-    """Return whom the ruling would refuse of each message; of many it is that of each (test_allowlist_ruling.py)."""
+    """Return whom the ruling would refuse for each message; test_allowlist_ruling.py checks the batch."""
     judged = judge_messages(list(Message.objects.select_related("revision")), now=now)
     return {key: one.refused for key, one in judged.items()}
 
@@ -66,11 +66,11 @@ ends = st.sampled_from([None, -1, 0, 1])
 entries = st.lists(st.tuples(st.sampled_from(PATTERNS), ends), max_size=4)
 
 
-# Lists that stood before (place, mode, entries), and the change: its place, its mode, what it puts and removes.
+# Existing lists (scope, mode, entries), and the change: its scope, its mode, what it adds and removes.
 CHANGES = [
     ([(0, "enforce", [("acme.com", None), ("evil.io", None)])], 0, None, [], ["acme.com"]),
     ([(0, "off", [("acme.com", None)])], 2, "contacts", [("acme.com", 0)], []),
-    # A letter of no known mailbox stands under the same lists as others, whose entries say nothing of it.
+    # A message of no known mailbox is under the same lists as others, whose entries do not apply to it.
     ([(2, "enforce", [("bücher.example", None)])], 0, "enforce", [("bücher.example", None)], []),
 ]
 

@@ -1,4 +1,4 @@
-"""Kept webhooks: an admin applies one again with today's code, or dismisses it; both are recorded."""
+"""Stored webhooks: an admin replays one with today's code, or dismisses it; both are recorded."""
 
 from datetime import timedelta
 
@@ -21,7 +21,7 @@ def break_down(*args, **kwargs):
 
 @pytest.fixture
 def poison(client, connection, monkeypatch):
-    """An event that could not be applied, because of a mistake that is mended by now."""
+    """An event that could not be applied because of a bug that is fixed by now."""
     with monkeypatch.context() as broken:
         broken.setattr("mirror.store.begin_message", break_down)
         assert post_event(client, connection, event_body(email_id="01SAME")).json() == {"result": "poison"}
@@ -60,7 +60,7 @@ def test_replay_of_a_late_event_changes_nothing_that_came_after_it(client, conne
     assert replay(late, admin) == "late"
     late.refresh_from_db()
     assert (late.handled_at, Message.objects.get().state) == (None, "rejected")
-    # What is no event stays poison.
+    # A body that is not an event stays poison.
     post_event(client, connection, b"[1]")
     assert replay(WebhookEvent.objects.latest("pk"), admin) == "poison"
 

@@ -1,4 +1,4 @@
-"""Who decided what, by month: figures that add up, and the very rows behind each of them."""
+"""Decisions by reviewer and month: figures that add up, and the rows behind each of them."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def at(decision, moment, **fields):
 
 
 def made(connection, person, outcome="approve", *, moment=None, state="applied", **fields):
-    """A decision of a message of its own, made at a moment, and where it got to."""
+    """A decision on a new message, with a given time and state."""
     message = make_message(connection, **fields)
     result = decide(message, person, outcome, reason="=No" if outcome != "approve" else "")
     at(result.decision, moment or timezone.now(), state=state)
@@ -59,7 +59,7 @@ def rows(person, query=""):
 
 
 def figures(row):
-    """What is not nothing in one row of the report."""
+    """The non-zero cells of one row of the report."""
     return {cell.head: cell.number for cell in row.cells if cell.number}
 
 
@@ -171,7 +171,7 @@ def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, auditor
     decided = made(connection, reviewer, subject="By Ana")
     event = event_body("oversight.approved", email_id=decided.message.upstream_id, status="approved")
     assert post_event(client, connection, event).status_code == 200
-    # Never held, and taken back by its sender.
+    # Never held, and withdrawn by its sender.
     post_event(client, connection, event_body("message.sent", email_id="01AUTO", status="sent", subject="Autonomous"))
     post_event(client, connection, event_body("message.cancelled", email_id=make_message(connection).upstream_id))
     assert rows(auditor, "figure=elsewhere") == [[], [event_message]]

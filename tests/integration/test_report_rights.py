@@ -1,4 +1,4 @@
-"""Who had which rights when: every way of changing them is in the history, and the report tells it as of a moment."""
+"""The rights report: every change of rights is in the history, and the report shows them at a moment."""
 
 import contextlib
 import csv
@@ -39,14 +39,14 @@ def run(sql, *values):
 
 
 def periods_of(person):
-    """A person's periods as they would be told: role, place, how each began and ended."""
+    """A person's periods: role, scope, how each began and ended."""
     rows = GrantPeriod.objects.of_person(person.pk).order_by("pk")
     assert all((one.until is None) == (one.ended == "") for one in rows)
     return [(one.role, one.place, one.began, one.ended) for one in rows]
 
 
 def write(**fields):
-    """Write history as nobody can but who made the database: for the tests of reading it."""
+    """Write history as only the database's owner can, to test reading it."""
     fields_of_period = {
         "grant": 1,
         "name": "Ana",
@@ -81,12 +81,12 @@ def test_no_way_of_changing_rights_is_forgotten(connection):
     ]
     run("UPDATE people_grant SET mailbox_id = %s WHERE person_id = %s", mailbox.pk, three.pk)
     assert periods_of(three)[2] == ("auditor", mailbox.address, "changed", "")
-    # What changes no right makes no period.
+    # A change that affects no right adds no period.
     Grant.objects.filter(person=three).update(created_at=timezone.now())
     Person.objects.filter(pk=three.pk).update(name="Else", is_active=True)
     assert len(periods_of(three)) == 3
     run("UPDATE people_person SET is_active = false WHERE id = %s", four.pk)
-    # What is given meanwhile does not count yet.
+    # A role that is granted meanwhile does not count yet.
     Grant.objects.create(person=four, role="admin")
     assert periods_of(four) == [("reviewer", "everything", "given", "deactivated")]
     Person.objects.filter(pk=four.pk).update(is_active=True)
@@ -149,7 +149,7 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     for sql in ("DELETE FROM people_grantperiod", "UPDATE people_grantperiod SET name = 'x'"):
         with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
             run(sql)
-    # Nor by a table of its own that it hangs the triggers onto.
+    # Nor by a new table that it attaches the triggers to.
     run("CREATE TEMP TABLE mine (LIKE people_grant)")
     with pytest.raises(DatabaseError, match="permission denied"), transaction.atomic():
         run("CREATE TRIGGER t AFTER DELETE ON mine FOR EACH ROW EXECUTE FUNCTION people_note_grant()")
@@ -157,7 +157,7 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
 
 
 def shown(answer):
-    """Whose which right stands under what, as `Could decide: Ana, Reviewer of everything`."""
+    """Rights and their reasons, as `Could decide: Ana, Reviewer of everything`."""
     found = []
     for title, section in re.findall(r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>', page_of(answer), re.DOTALL):
         for row in re.findall(r"<tr>\s*<td>(.*?)</tr>", section, re.DOTALL):
@@ -213,7 +213,7 @@ def test_report_shows_who_could_decide_in_a_mailbox_and_by_which_role(signed_in,
         ("others", "Max", "Auditor of everything"),
     ]
     assert len(shown(client.get(PATH))) == 6
-    # Of a place that is gone, history still tells.
+    # The history still has scopes that were removed.
     gone = f"connection-{other.pk}"
     other.delete()
     answer = client.get(PATH, {"place": gone})
@@ -238,14 +238,14 @@ def test_report_shows_where_a_required_second_factor_was_missing(signed_in, admi
         ("Ana", True),
         ("Max", False),
     ]
-    # Taken off, and what the details said gone with retention.
+    # Removed, and its details deleted by retention.
     with transaction.atomic():
         record("person.factor_removed", actor=actor(admin), details={"factor": "passkey", "of": auditor.email})
     lacks = [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"]
     assert lacks == [True, True]
     EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
     assert "is not known any more" in page_of(signed_in(admin).get(PATH))
-    # Before the rule it kept nobody.
+    # Before the rule it excluded nobody.
     earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(seconds=1)
     page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
     assert "needed a second factor" not in page

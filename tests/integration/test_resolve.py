@@ -1,4 +1,4 @@
-"""A decision in doubt is ended by reading alone: two complete reads, a settle time apart, by the database's clock."""
+"""A decision in doubt is settled by reads alone: two complete reads, a settle time apart, by database time."""
 
 from datetime import timedelta
 
@@ -17,10 +17,10 @@ from tests.integration.deciding import decide
 pytestmark = pytest.mark.django_db
 
 
-# Our gateway is asked for one message by id, hosted MultiMail for everything it holds.
+# Our gateway is queried for one message by id, hosted MultiMail for everything it holds.
 both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
 hosted = pytest.mark.parametrize("connection", [False], ids=["hosted"], indirect=True)
-# What both answer is counted alike.
+# Both kinds of answers count alike.
 hosted_too = pytest.mark.parametrize(
     "connection", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["our gateway", "hosted"], indirect=True
 )
@@ -50,7 +50,7 @@ def doubt(message, person, outcome="approve", **fields):
 
 
 def look(decision):
-    """Read once, as the sweep would, whatever was read a second ago."""
+    """Read once, as the sweep would, however recent the last read is."""
     Connection.objects.update(read_at=None)
     return resolve(decision_id=decision.pk)
 
@@ -72,7 +72,7 @@ def seen():
 
 
 def outcomes(cases, run):
-    """What came of each case, by itself: what it wrote is undone before the next."""
+    """The result of each case in isolation: its writes are undone before the next."""
     found = {}
     for case in cases:
         with rolled_back():
@@ -85,7 +85,7 @@ def test_read_within_a_settle_time_is_not_counted(message, reviewer, monkeypatch
     for _ in range(2):
         assert look(decision) == "read once"
         assert seen() == ("unknown", 1, 0)
-    # Nor one that began before its end, although it ended later.
+    # Nor one that began before the call ended, even if it finished later.
     ask = reads.ask_status
     monkeypatch.setattr(reads, "ask_status", lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1])
     assert look(decision) == "read once"
@@ -100,13 +100,13 @@ def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_pe
         decision = doubt(message, reviewer, "reject")
         assert look_twice(decision) == "recorded"
         decision.refresh_from_db()
-        # An earlier call may be on its way still: it is not undone any more.
+        # An earlier call may still be in flight: it cannot be undone any more.
         assert (decision.attempt, decision.may_have_left) == (1, True)
         assert Decision.objects.due().count() == 1
     with rolled_back():
         assert look_twice(doubt(message, reviewer)) == "still held, a person must confirm"
         assert seen() == ("unknown", 2, 0)
-        # From now on it is read at leisure.
+        # From now on it is read less often.
         assert Decision.objects.to_resolve().count() == 0
     assert upstream.decisions == []
     Connection.objects.update(repeats_unknown_approvals=True)
@@ -170,7 +170,7 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
     doubt(message, reviewer)
     cases = [
         ("sent", "", NOW.isoformat(), "", "applied"),
-        # Others than our gateway may shorten a reason; one with another reference is of somebody else's decision.
+        # Hosted MultiMail may shorten a reason; one with another reference belongs to another decision.
         ("sent", "approved", "", "It is fine.", "applied"),
         ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
         ("rejected", "rejected", "", "", "superseded"),
@@ -251,7 +251,7 @@ def test_later_webhooks_end_what_the_lost_one_would_have_ended(connection, messa
     doubt(message, reviewer)
     cases = FORGOTTEN_BY_OURS if connection.is_our_gateway else FORGOTTEN_BY_HOSTED
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
-    # None is believed while MultiMail may still say more.
+    # No answer is final while MultiMail may still say more.
     upstream.unknown = set()
     upstream.answers["/v1/oversight/pending"] = (500, {"error": "no"})
     assert run("unknown", "sent", "approve", "") == "not known"

@@ -46,7 +46,7 @@ def held(account):
 
 
 def send(account, **fields):
-    """Send a message through the gateway, where it is held; return its id."""
+    """Send a message through the gateway, which holds it; return its id."""
     message_fields = {"to": ["dana@northwind.example"], "subject": f"Order {fields}", "markdown": "Hello", **fields}
     return account.ask("POST", f"{account.world.base}/send", key="agent", json=message_fields).json()["id"]
 
@@ -59,7 +59,7 @@ def approved(account, **fields):
 
 
 def restore(admin):
-    """Do what `./run restore` does before anything starts, and let an admin go on."""
+    """Do what `./run restore` does before anything starts, and continue as an admin."""
     call_command("gateway_restored", "--made-at", NOW.isoformat())
     held = hold_back(made_at=NOW, actor=OPERATOR)
     for connection in Connection.objects.all():
@@ -69,7 +69,7 @@ def restore(admin):
 
 
 def carry_out_all():
-    """Do what workers do with everything that is due."""
+    """Do the workers' due work."""
     for decision in Decision.objects.due():
         run_decision(decision_id=decision.pk)
     for email in Email.objects.in_outbox():
@@ -77,7 +77,7 @@ def carry_out_all():
 
 
 def look_twice(decision):
-    """Read twice, a settle time apart; return what came of each."""
+    """Read twice, a settle time apart; return both results."""
     found = []
     for _ in range(2):
         Decision.objects.update(due_at=Now() - timedelta(seconds=1), changed_at=Now() - timedelta(seconds=3))
@@ -128,7 +128,7 @@ def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, a
     restore(admin)
     for _ in range(2):
         carry_out_all()
-        # What waits for its time may have been taken back since.
+        # Scheduled messages may have been cancelled since.
         Email.objects.filter(pk=with_time.pk).update(due_at=Now())
     assert (len(mail_server.taken), leave(with_time)) == (1, "not due")
     due.refresh_from_db()
@@ -149,7 +149,7 @@ def test_hosted_multimail_that_was_not_restored_reports_the_outcome(upstream, re
     with rolled_back():
         carry_out_all()
     assert len(upstream.decisions) == 1
-    # It holds the one that was decided no more, and names our decision.
+    # It no longer holds the decided one, and names our decision.
     upstream.holds(pending_row(messages[1].upstream_id))
     upstream_fields = {"status": "sent", "decision": "approved", "decision_reason": upstream.decisions[0]["reason"]}
     for path in (f"/v1/mailboxes/01MAILBOX/emails/{messages[0].upstream_id}", f"/v1/emails/{messages[0].upstream_id}"):

@@ -1,4 +1,4 @@
-"""Personal details go when their time is over, or when somebody asks for it; the entries stay and still hold."""
+"""Personal details are removed after retention or on request; the entries stay and still verify."""
 
 import io
 from datetime import timedelta
@@ -28,7 +28,7 @@ def message(settings):
 
 
 def grow_old(entries, *, days):
-    """Move entries into the past beneath the application, which cannot; their leaves are not looked at here."""
+    """Backdate entries directly in the database; their leaves are not checked here."""
     with database.cursor() as cursor:
         cursor.execute("SET session_replication_role = 'replica'")
         entries.update(at=Entry.objects.newest_first().first().at - timedelta(days=days))
@@ -110,7 +110,7 @@ def test_erasing_a_message_removes_its_details_and_copies_once_and_says_what_sta
     message.refresh_from_db()
     assert message.revision.content["subject"], "what was decided on stays"
 
-    # Why it was erased is not erased by the next time.
+    # The reason for an erasure survives the next one.
     assert "Removed the details of 0 entries" in erase(message, because="Once more")
     (erasure,) = lines(Entry.objects.of_action("ledger.details_erased"))
     assert erasure.details["reason"] == "Asked for by the recipient, ticket 81"

@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with the newest key, row by row, and none of them in clear in a dump (line 55)."""
+"""Secrets at rest: encrypted with the newest key, row by row, and none in clear text in a dump (line 55)."""
 
 import io
 
@@ -39,7 +39,7 @@ HOOK = "whsec_clear_of_the_gateway"
 
 @pytest.fixture
 def stored(settings, admin):
-    """One of each kind of secret, written with the old key; the new one comes first now."""
+    """One secret of each kind, written with the old key; the new key is now first."""
     settings.ENCRYPTION_KEYS = [OLD]
     make_connection(**SECRETS)
     Destination.objects.create(name="#approvals", url=ADDRESS)
@@ -117,7 +117,7 @@ def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, set
 
 @pytest.mark.django_db(transaction=True)
 def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
-    """Rotation waits for the row's lock, and then renews what stands there, not what it had read before."""
+    """Rotation waits for the row's lock, and then re-encrypts the current value, not the one read before."""
     with another_session() as other:
         new = encrypt("mm_live_changed_meanwhile")
         other.execute("UPDATE mirror_connection SET read_key = %s", [new])
@@ -130,13 +130,13 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
 
 @pytest.mark.proves("security 55")
 def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
-    # What is posted and waits for somebody to confirm who they are is kept too.
+    # A request that waits for reauthentication is stored too.
     signed_in(admin, minutes=30).post("/connections/add/", {"place": "ours", "name": "X", **KEYS})
     dump = _dump()
     assert b"Gateway main" in dump
     clear = [*SECRETS.values(), ADDRESS, FACTOR, *CODES, HOOK, "clear-seed", *KEYS.values()]
     assert [secret for secret in clear if secret.encode() in dump] == []
-    # Sessions are packed: as what stands in them, not as it is stored.
+    # Sessions are compressed: compare their content, not the stored bytes.
     packed = " ".join(str(session.get_decoded()) for session in Session.objects.all())
     assert "/connections/add/" not in packed
     assert [secret for secret in clear if secret in packed] == []

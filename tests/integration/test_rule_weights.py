@@ -1,4 +1,4 @@
-"""Admins weigh the published rules: who may, what the ledger says, and that what is held is weighed anew."""
+"""Admins set the weights of the published rules: permissions, ledger entries, and held messages are reweighed."""
 
 import re
 from dataclasses import asdict
@@ -90,7 +90,7 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
     Message.objects.filter(pk=done.pk).update(state="rejected")
     weight = weigh(admin, 80)
     assert tasks.reweigh(weight.pk) == "to be continued"
-    # The sweep finds it, whatever became of the wake-up.
+    # The sweep finds it even if the wake-up was lost.
     assert list(RuleWeight.objects.exclude(weighed_to=None)) == [weight]
     while tasks.reweigh(weight.pk) != "weighed":
         pass
@@ -138,7 +138,7 @@ def test_message_page_shows_uncounted_and_discontinued_findings(connection, admi
 
 
 def hit(connection, **fields):
-    """A message of today, whatever day it is, in which the rule saw something."""
+    """A message of today, with a finding of the rule."""
     message = make_message(connection, **MISADDRESSED, **fields)
     Message.objects.filter(pk=message.pk).update(held_at=Now(), changed_at=Now())
     return message
@@ -152,7 +152,7 @@ def test_list_shows_the_weight_and_30_days_of_findings_of_each_rule(connection, 
     page = plain(signed_in(admin).get("/rules/findings/"))
     what = "Greets another The message greets somebody else than it goes to. 80 high published 30"
     assert f"{what} 1 message in 30 days" in page
-    # Sorted by what they count: it is the heaviest now.
+    # Sorted by weight: it is the heaviest now.
     assert page.index("Greets another") < page.index("Look-alike")
 
 
@@ -180,7 +180,7 @@ def test_hits_are_paged_without_gap_or_repetition(connection, admin, signed_in, 
         after = context["next_after"]
         address = f"{PAGE}?after={after}" if after else ""
     assert sorted(seen) == sorted(wanted)
-    # An ill-formed place is the first page; test_queue_filters.py goes through the forms of them.
+    # A malformed position is the first page; test_queue_filters.py tests the forms.
     assert len(client.get(f"{PAGE}?after=99999999999999999999-1").context["hits"]) == 2
 
 

@@ -1,4 +1,4 @@
-"""Rulings for a list of messages: they are those that each message gets alone."""
+"""Rulings for a list of messages equal the rulings of each message alone."""
 
 from datetime import timedelta
 

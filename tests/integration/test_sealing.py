@@ -1,4 +1,4 @@
-"""Sealing: what is taken and when, what stops it, keys that change, and many writers at once."""
+"""Sealing: which entries are sealed and when, what stops it, key changes, and concurrent writers."""
 
 import threading
 from datetime import timedelta
@@ -36,7 +36,7 @@ def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_ot
     assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (1, "seal", 1, 5, 0)
     assert seal.cluster == read_database_state().cluster != ""
     assert list(Leaf.objects.order_by("position").values_list("entry", flat=True)) == [entry.pk for entry in made]
-    # One less than a block, over two edges at once, and one entry.
+    # One less than a block, across two boundaries at once, and one entry.
     for number in (BLOCK - 6, BLOCK + 3, 1):
         append_in_one_transaction(number)
         assert seal_all() == number
@@ -61,7 +61,7 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
         session.rollback()
     assert seal_all() == 3
     check_chain()
-    # The sealer's own transaction is none of those.
+    # The sealer's own transaction does not count.
     with transaction.atomic(), connection.cursor() as cursor:
         assert read_database_state().horizon > max(Entry.objects.values_list("xid", flat=True))
         cursor.execute("SELECT pg_current_xact_id_if_assigned()")
@@ -69,7 +69,7 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
 
 
 def test_what_is_written_while_it_seals_waits_for_the_next_time():
-    """Else a desk that is never still would be sealed without end, a few entries at a time."""
+    """Otherwise a busy desk would be sealed continuously, a few entries at a time."""
 
     def append_another(sender, instance, **_):
         if instance.number < 9:
@@ -189,7 +189,7 @@ FORGED = [
 
 
 def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
-    """As whoever stole a key could write one."""
+    """As a thief of a key could write one."""
     settings.SEAL_KEYS = [new_key(), new_key()]
     for number, fields, named in FORGED:
         if Seal.objects.count() < number:
@@ -235,7 +235,7 @@ def test_state_shows_the_progress_the_delay_and_its_cause(monkeypatch):
 
 @pytest.mark.proves("case 28", "promise 7")
 def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
-    """Two sealers at once, transactions of several entries that overlap, some of which roll back."""
+    """Two concurrent sealers, and overlapping transactions of several entries, some of which roll back."""
     done = threading.Event()
 
     def write(number):

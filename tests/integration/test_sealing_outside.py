@@ -44,7 +44,7 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     assert file.stat().st_mode & 0o777 == 0o600
     append()
     seal_all()
-    # As a crash leaves it: the third line half written; then whole, but not noted.
+    # As after a crash: the third line half written; then complete, but not noted.
     file.write_bytes(file.read_bytes() + b'{"number": 3, "at": "20')
     assert write_anchors() == 1
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
@@ -72,7 +72,7 @@ def test_file_that_cannot_be_written_is_reported_once_and_costs_no_seal(settings
 
 
 def _play_back(seals):
-    """Take the newest seals away, and what is under them, as a backup would."""
+    """Remove the newest seals and their entries, as restoring a backup would."""
     as_superuser("DELETE FROM audit_anchor WHERE seal > %s", [seals])
     as_superuser("DELETE FROM audit_entry WHERE id IN (SELECT entry FROM audit_leaf WHERE seal > %s)", [seals])
     as_superuser("DELETE FROM audit_leaf WHERE seal > %s", [seals])
@@ -95,7 +95,7 @@ def test_older_database_is_not_sealed_before_somebody_gives_a_reason(file, setti
     call_command("audit_restored", because="the backup of Monday was played back")
     assert "Seal 4 begins epoch 2" in capsys.readouterr().out
     append()
-    # What was written about the restore, and the one after it.
+    # The entry about the restore, and the one after it.
     assert seal() == "2 sealed, 1 anchored"
     restored, after = check_chain()[3:]
     assert (restored.kind, restored.epoch, restored.note) == ("restored", 2, "the backup of Monday was played back")
@@ -133,7 +133,7 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
     file.rmdir()
     file.write_bytes(saved)
     append()
-    # Beside it what was written about the restore and about the file.
+    # Together with the entries about the restore and about the file.
     assert seal() == "3 sealed, 2 anchored"
     assert _heads(file)[-1] == head_json(latest_seal())
 

@@ -1,4 +1,4 @@
-"""Where the state of the seals is told: the doctor, the Attention page, Prometheus."""
+"""Where the state of the seals is shown: the doctor, the Attention page, Prometheus."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ LATE = "What happened lately is not sealed"
 
 @pytest.fixture
 def late():
-    """Entries that should long be under a seal."""
+    """Entries that should have been sealed long ago."""
     append()
     seal_all()
     as_superuser("UPDATE audit_seal SET at = at - interval '5 minutes'")
@@ -64,7 +64,7 @@ def test_doctor_and_metrics_show_how_far_the_ledger_is_sealed(late, client, sett
     output = doctor()
     assert "Worth knowing" in output
     assert "SEAL_KEY is not set, so the ledger is not sealed." in output
-    # It is told at once that the sealing has stopped, before anything is late.
+    # Stopped sealing is reported at once, before anything is late.
     as_superuser("UPDATE audit_entry SET at = clock_timestamp()")
     settings.SEAL_KEYS = [new_key()]
     assert "The ledger is not sealed any more. The key" in doctor()
