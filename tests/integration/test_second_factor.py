@@ -1,4 +1,4 @@
-"""A second factor: adding it, being asked for it, a role that needs it, and no way around it (lines 39 and 45)."""
+"""A second factor: adding it, using it, a role that requires it, and no way around it (lines 39 and 45)."""
 
 import re
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ from tests.walk import PATHS
 
 pytestmark = pytest.mark.django_db
 
-# What is everybody's, and what it takes to set a factor up or to leave.
+# Public pages, and pages for setting up a factor or signing out.
 OPEN = {
     *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
     *("multimail-webhook", "discord-interactions"),
@@ -85,7 +85,7 @@ def test_tries_at_the_second_step_are_limited_over_all_browsers(reviewer, settin
 @pytest.mark.proves("security 45")
 def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(client, reviewer):
     give_app(reviewer)
-    # Still good for half a minute, because clocks may differ.
+    # Still valid for half a minute, because clocks may differ.
     code = code_now(steps=1)
     sign_in(client, reviewer)
     assert client.post(STEP, {"code": code}).status_code == 302
@@ -137,7 +137,7 @@ def test_app_is_added_by_its_code_stored_encrypted_and_signs_in(signed_in, revie
     assert secret not in str(stored.data)
     assert actions()[-1] == "person.factor_added"
     assert client.get("/queue/").status_code == 200
-    # The code that proved it signs nobody in.
+    # The code that confirmed the app cannot be used to sign in.
     other = Client()
     sign_in(other, reviewer)
     assert other.post(STEP, {"code": code}).status_code == 422
@@ -170,7 +170,7 @@ def test_own_factor_is_removed_unless_it_is_the_last_required_one(signed_in, rev
 
 @pytest.mark.proves("security 39")
 def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_up(rf, reviewer, strict):
-    """As Django asks it before every view, for each address that the desk has."""
+    """Call the check as Django does before every view, for each address of the desk."""
     gate, person, reached = SignInMiddleware(lambda request: None), PersonBackend().get_user(reviewer.pk), set()
     for name in PATHS:
         request = rf.get("/")
@@ -186,7 +186,7 @@ def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict,
     make_message(connection)
     client = signed_in(reviewer)
     with django_assert_num_queries(2):
-        # The session and the person; in it stands that the gate is closed.
+        # The session and the person; the session records that the second factor is missing.
         assert client.get("/queue/").status_code == 302
     assert client.get("/queue/?format=json").status_code == 403
     assert client.get("/live/reach/", headers={"Accept": "*/*"}).status_code != 200
@@ -205,7 +205,7 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     client = signed_in(reviewer)
     give_app(reviewer)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
-    # No new factor without the old one.
+    # A new factor requires the old one.
     for ask, name in ((client.get, "factor-app"), (client.get, "factor-passkey"), (client.post, "recovery-codes")):
         assert ask(reverse(name))["Location"].startswith("/people/me/factors/"), name
     answer = client.get("/queue/")

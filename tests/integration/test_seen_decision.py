@@ -1,4 +1,4 @@
-"""A past decision, opened as it was seen: the letter, findings and ruling of then, whatever came since."""
+"""A past decision as it was seen: its message, findings and ruling, whatever changed since."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Sessions of people: another id for each proof, two ends in time, their list, and ending them (line 42)."""
+"""Sessions of people: a new id at each sign-in, two expiry times, the list, and ending them (line 42)."""
 
 import json
 from datetime import timedelta
@@ -51,14 +51,14 @@ def row_of(client):
 
 
 def move_back(client, ago):
-    """Let the session have been noted that long ago."""
+    """Backdate the session's last use by this much."""
     Session.objects.update(expire_date=timezone.now() - ago + IDLE)
 
 
 @pytest.mark.proves("security 42")
 def test_signing_in_and_confirming_give_the_session_another_id_but_no_new_beginning(reviewer):
     client = Client()
-    # A session from before, as a next page or another way in leaves one; its id may be known to somebody else.
+    # An earlier session, as another page or sign-in leaves one; its id may be known to somebody else.
     planted = SessionStore()
     planted["before"] = "sign-in"
     planted.save()
@@ -166,7 +166,7 @@ def test_signing_in_puts_away_what_is_over(reviewer):
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_streams_are_notified_once_ended_sessions_are_deleted(client):
-    # What tests before left to be sent may have found Redis away.
+    # Earlier tests may have left notifications while Redis was away.
     enqueue.flush(60)
     enqueue._rests_until = 0.0
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")

@@ -1,4 +1,4 @@
-"""What a report ends, and what it says in the ledger: the pairs of decision and report that other tests leave out."""
+"""How reports settle decisions, and their ledger entries: the pairs that other tests leave out."""
 
 import pytest
 from django.db import transaction
@@ -17,7 +17,7 @@ ACTOR = worker("sync")
 
 @pytest.fixture
 def decision(connection, reviewer):
-    """Return an approve whose call may have left."""
+    """Return an approval whose call may have been sent."""
     made = decide(make_message(connection), reviewer).decision
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     made.refresh_from_db()
@@ -25,7 +25,7 @@ def decision(connection, reviewer):
 
 
 def meet(decision, reported, *, reason="", decided_by=""):
-    """Let the report end what is open on the message; return what became of the decision."""
+    """Settle the message by the report; return the resulting decision."""
     with transaction.atomic():
         settle_by_report(decision.message, reported=reported, reason=reason, decided_by=decided_by, actor=ACTOR)
     decision.refresh_from_db()
@@ -36,7 +36,7 @@ def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
     ours = f"[countersign:{decision.reference}]"
     for report, end in (
         (("approved", ours, ""), ("applied", "")),
-        # Taken back after it was decided here: scheduled mail can be.
+        # Cancelled after it was decided here: scheduled mail can be.
         (("cancelled", ours, ""), ("applied", "")),
         (("cancelled", "", "Eve"), ("superseded", "The message was taken back by its sender first.")),
         (("rejected", ours, "Eve"), ("superseded", "The message was rejected by Eve outside this desk first.")),

@@ -1,4 +1,4 @@
-"""The page of the first run: each step read from what is there, in words that say what to do."""
+"""The set-up page: the state of each step, and what to do next."""
 
 from datetime import timedelta
 from html import unescape
@@ -31,7 +31,7 @@ def step(name):
 
 @pytest.fixture
 def ready(connection, client):
-    """A connection whose keys were asked about, whose webhook called, and that was read just now."""
+    """A connection whose keys were checked, whose webhook was called, and that was read just now."""
     post_event(client, connection, event_body("webhook.test"))
     checked = {"key_scopes": {"oversight": ["oversight"]}, "keys_checked_at": Now(), "complete_as_of": Now()}
     Connection.objects.filter(pk=connection.pk).update(**checked)
@@ -56,14 +56,14 @@ def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_unti
 
 def test_steps_are_done_one_by_one(signed_in, admin, ready):
     assert states()["connect"] == states()["keys"] == states()["webhook"] == states()["queue"] == "done"
-    # Nobody needs Discord.
+    # Discord is optional.
     assert (set_up().left, states()["alerts"], step("alerts").is_left) == ("", "todo", False)
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
     assert step("alerts").said == "#approvals has not taken a test yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
     assert (states()["alerts"], set_up().left) == ("done", "")
 
-    # The first letter is a line to copy.
+    # The first message is a command to copy.
     Mailbox.objects.update(address="o'hara@yourteam.example")
     page = signed_in(admin).get("/setup/").content.decode()
     for expected in ("Everything that is needed is done", "/v1/send_email", "AGENT-KEY"):
@@ -106,14 +106,14 @@ def test_connection_that_fails_or_is_paused_says_why(ready):
     Connection.objects.update(paused_at=Now(), paused_because="MultiMail does not take the oversight key.")
     assert step("keys").problems == ("MultiMail does not take the oversight key. Put in a key that MultiMail takes.",)
     assert step("queue").state == "wrong"
-    # A person who paused it is no wrong key.
+    # A pause by a person is no wrong key.
     Connection.objects.update(paused_because="Ida paused it: holidays", paused_by_hand=True)
     assert (states()["keys"], states()["queue"]) == ("done", "wrong")
     assert "holidays" in step("queue").said
 
 
 def test_webhook_says_what_is_missing_and_what_to_do(client, connection, settings):
-    # Without an admin key it gives the address to register.
+    # Without an admin key it shows the address to register.
     address = f"/webhooks/multimail/{connection.webhook_id}/"
     assert address in step("webhook").said
     Connection.objects.update(admin_key="mm_live_admin")
@@ -121,7 +121,7 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     Connection.objects.update(upstream_webhook_id="01HOOK")
     assert (step("webhook").state, step("webhook").label) == ("todo", "Test the webhook")
     Connection.objects.update(upstream_webhook_id="", admin_key="")
-    # Forged calls say that the secret differs.
+    # Calls with wrong signatures mean that the secret differs.
     client.post(address, b"{}", content_type="application/json")
     found = step("webhook")
     assert (found.state, found.label) == ("wrong", "Change the secret")
@@ -134,7 +134,7 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
 
 @pytest.fixture
 def mail_server(settings):
-    """Give a function that starts a mail server with one account, and has EMAIL_URL name it with this password."""
+    """Return a function that starts a mail server with one account and sets EMAIL_URL with this password."""
 
     def login(server, session, envelope, mechanism, data):
         is_right = (data.login, data.password) == (b"desk", b"right")
@@ -171,7 +171,7 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     assert "hunter2" not in str(found)
     mail_server("right")
     assert step("mail").state == "done"
-    # What left before proves it, and nobody is asked.
+    # Mail that was sent before proves that it works, without a test.
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     make_message(ready)
     Message.objects.update(state="sent")

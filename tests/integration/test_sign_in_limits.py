@@ -1,4 +1,4 @@
-"""How often anybody may try (line 40): shared by all processes, by address and account, and telling nothing."""
+"""Rate limits of sign-in (line 40): shared by all processes, by address and account, without revealing accounts."""
 
 import os
 import subprocess
@@ -17,13 +17,13 @@ from tests.markup import compact
 pytestmark = pytest.mark.django_db
 
 PASSWORD = "correct horse battery"
-# Of one account, of one address of the network; the desk's own numbers are larger.
+# Limits per account and per IP address; the real ones are larger.
 OF_AN_ACCOUNT, OF_AN_ADDRESS = 2, 3
 
 
 @pytest.fixture
 def few(settings):
-    """Let fewer tries be enough than the desk asks for."""
+    """Lower the limits for tests."""
     limits = settings.ACCOUNT_RATE_LIMITS
     assert limits["login_failed"] == "10/m/ip,5/5m/key"
     settings.ACCOUNT_RATE_LIMITS = {**limits, "login_failed": f"{OF_AN_ADDRESS}/m/ip,{OF_AN_ACCOUNT}/5m/key"}
@@ -48,7 +48,7 @@ def test_account_is_closed_for_a_while_whichever_address_tries(signed_in, review
     page = compact(answer.content.decode())
     assert "Wait 5 minutes" in page
     assert 'href="/accounts/login/"' in page
-    # Another account is not meant, nor whoever is signed in.
+    # Other accounts and signed-in people are not limited.
     assert try_to(from_address(99), "somebody@else.example").status_code != 429
     assert signed.get("/live/reach/").status_code == 200
     assert signed.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
@@ -56,9 +56,9 @@ def test_account_is_closed_for_a_while_whichever_address_tries(signed_in, review
 
 @pytest.mark.proves("security 40")
 def test_address_is_closed_for_a_while_whichever_account_it_tries(signed_in, reviewer, few):
-    """Nobody gets another count by a header that no trusted proxy wrote."""
+    """A header that no trusted proxy wrote does not change the counted address."""
     client = from_address(1)
-    # Who signs in is not counted as one who fails.
+    # Successful sign-ins do not count as failures.
     assert try_to(client, password=PASSWORD).status_code == 302
     client = from_address(1)
     tried = [
@@ -100,7 +100,7 @@ def test_unknown_or_deactivated_person_is_answered_as_a_known_one(reviewer, seco
         answers.append((answer.status_code, len(hashed), body.split("csrfmiddlewaretoken")[0]))
     assert answers[0] == answers[1]
     assert answers[0][1] == 1
-    # That somebody may not sign in any more is told only with the password.
+    # A deactivated account is only revealed with the right password.
     assert answers[2][2] == answers[0][2]
 
 
@@ -119,13 +119,13 @@ def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer
         assert answer.status_code == 429, path
         assert 0 < int(answer["Retry-After"]) <= 60
         assert 'href="/queue/"' in answer.content.decode()
-        # Looking at the page is not trying.
+        # Opening the page is not a try.
         assert client.get(path).status_code == 200
 
 
 @pytest.mark.proves("security 40")
 def test_counters_are_in_postgresql_for_all_processes_and_outlive_many_addresses_that_are_tried(reviewer):
-    """The cache throws away a third of what it holds when it is full: its limit must be out of a guesser's reach."""
+    """A full cache drops a third of its entries: its size must be out of a guesser's reach."""
     assert settings.CACHES["default"]["OPTIONS"]["MAX_ENTRIES"] >= 10_000
     try_to(Client())
     with database.cursor() as cursor:

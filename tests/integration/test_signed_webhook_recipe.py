@@ -1,4 +1,4 @@
-"""The receiver of the documentation, as it stands, told by the desk."""
+"""The receiver of the documentation, unchanged, called by the desk."""
 
 import sys
 
@@ -39,7 +39,7 @@ def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, r
     assert try_out(destination, within=10.0).accepted
     for _ in range(2):
         assert send_event(delivery, destination).status == 204
-    # One that is not signed by the secret, and one that is not signed at all.
+    # One signed with another secret, and one without a signature.
     stranger = Destination(kind="signed_webhook", url=destination.url, secret=channel_of("signed_webhook").new_secret())
     assert "(401)" in try_out(stranger, within=10.0).sentence
     assert requests.post(destination.url, data=b"{}", timeout=10).status_code == 401

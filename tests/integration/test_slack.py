@@ -1,4 +1,4 @@
-"""Slack, by its documented protocol: by a webhook and by a bot, its limits and refusals, and what its cards show."""
+"""Slack, by its documented protocol: a webhook and a bot, limits and refusals, and the content of cards."""
 
 import json
 from datetime import UTC, datetime
@@ -205,7 +205,7 @@ def test_address_and_token_are_stored_encrypted_and_never_come_out(standin, sign
     standin.next = [(200, {}, {"ok": False, "error": "invalid_auth", "echo": TOKEN})]
     refused = client.post(f"/alerts/{destination.pk}/test/")
     assert (refused.status_code, b"does not accept the bot&#x27;s token" in refused.content) == (502, True)
-    # Nothing typed: it stays.
+    # An empty field leaves it unchanged.
     assert client.post(f"/alerts/{destination.pk}/", form(name="#other", channel=CHANNEL)).status_code == 302
     destination.refresh_from_db()
     assert (destination.name, destination.secret, destination.tested_at is None) == ("#other", TOKEN, False)
@@ -238,7 +238,7 @@ def test_only_slacks_own_host_or_an_allowed_origin_is_accepted(signed_in, admin,
     assert webhook_error(REAL) == ""
     destination = Destination(kind="slack", url=REAL)
     assert channel_of("slack").address(destination) == "hooks.slack.com/services/…0123/••••"
-    # Allowed before, and no more: nothing is posted there.
+    # Allowed before, but not any more: nothing is posted there.
     settings.OUTGOING_ALLOW = []
     found = channel_of("slack").test(Destination(kind="slack", url=f"http://127.0.0.1:1{HOOK}"), within=2)
     assert (found.accepted, "not an address of Slack" in found.sentence) == (False, True)

@@ -1,4 +1,4 @@
-"""What people do by commands on Discord: through the real gateway, and answered to a stand-in for Discord."""
+"""Commands on Discord: through the real gateway, and answered to a stand-in for Discord."""
 
 import contextlib
 import io
@@ -88,7 +88,7 @@ def make_due(row):
 
 
 def run_to_the_end(row):
-    """Try as often as it is tried at all."""
+    """Run all retries."""
     for _ in range(running.MAX_TRIES):
         make_due(row)
         run(row)
@@ -99,20 +99,20 @@ def recorded(action):
 
 
 def assert_is_text(text, *live):
-    """None of it does anything on Discord: it is escaped."""
+    """Assert that none of it is markup on Discord: it is escaped."""
     for one in live:
         assert not re.search(rf"(?<!\\){re.escape(one)}", text), text
 
 
 def give_keys(*connections):
-    """Let the desk send from these."""
+    """Allow the desk to send from these mailboxes."""
     for one in connections:
         one.agent_key = "mm_live_agent"
         one.save()
 
 
 def length(text):
-    """As Discord counts characters."""
+    """Return the length as Discord counts characters."""
     return len(text.encode("utf-16-le")) // 2
 
 
@@ -172,11 +172,11 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     message, facts, who = found["Your refund"]
     assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
     assert [one.evidence for one in who][:2] == ["proved", "proved"]
-    # The id of a command proves nothing that somebody else wrote beside it.
+    # The id of a command proves nothing about metadata that somebody else wrote.
     assert "proved" not in found["Lie"][1].values()
     is_verified = told_together({one: verified_part(message) for one, (message, *_) in found.items()})
     assert (is_verified["Your refund"], is_verified["Lie"]) == (True, False)
-    # The author is known also where the trigger is lost.
+    # The author is known even if the trigger is lost.
     for trigger in (message.trigger, {}):
         Message.objects.filter(pk=message.pk).update(trigger=trigger)
         with pytest.raises(VerdictNotAllowed, match="You started this message"):
@@ -250,7 +250,7 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     for _ in range(3):
         assert run(row) == "postponed"
         make_due(row)
-    # What the command lacked is no matter any more: it was answered so.
+    # The command's earlier fault no longer matters: it was answered.
     asked = len(desk.gateway.calls)
     discord.status = 200
     assert run(row) == "refused"
@@ -263,7 +263,7 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
     row = make_command("pending")
     assert run(row) == "not answered"
     assert (row.state, row.token) == ("failed", "")
-    # What Discord takes no answer to any more is not done either.
+    # A command that Discord accepts no answer for any more is not executed.
     row, answered = make_command("sendemail", **MESSAGE), len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
@@ -273,7 +273,7 @@ def test_answer_that_discord_refused_is_repeated_and_the_command_is_not(desk, di
 def test_fault_of_the_desk_is_answered_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
     for table, user in (("approvals_commandedmail", ANA), ("people_discordlink", "1")):
         with database.cursor() as cursor:
-            # A fault that no part of the desk expects.
+            # An unexpected exception in the desk.
             cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
         caplog.clear()
         row = make_command("sendemail", user=user, **MESSAGE)
@@ -302,7 +302,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     run_to_the_end(row)
     assert "It is not known whether MultiMail took the message" in discord.said
     assert Email.objects.count() == 2
-    # Nor does a refusal after a lost answer say that nothing left.
+    # A refusal after a lost answer does not say that nothing was sent.
     row = make_command("sendemail", **{**MESSAGE, "subject": "Left before"})
     assert run(row) == "postponed"
     grants = list(ana.grants.all())
@@ -312,7 +312,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     assert "no part in this desk" in discord.said
     assert running.NOT_KNOWN in discord.said
     Grant.objects.bulk_create(grants)
-    # One that was not reached sent nothing.
+    # Nothing was sent where the host was not reached.
     desk.gateway.lost.clear()
     type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
     row = make_command("sendemail", **MESSAGE)
@@ -365,7 +365,7 @@ def test_refusal_of_multimail_is_explained_and_its_own_words_are_plain_text(desk
         assert_is_text(discord.said, "@everyone", "**must**", "[see](")
     assert len(recorded("command.failed")) == len(refusals)
 
-    # That it is queued is all that hosted MultiMail says; it is not called held.
+    # Hosted MultiMail only says that it is queued; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
     run(make_command("sendemail", **MESSAGE))
     assert discord.said.startswith("MultiMail took it")
@@ -429,7 +429,7 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     run(make_command("checkinbox", mailbox="nobody@x.example"))
     assert "There is no mailbox" in discord.said
     assert run(make_command("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
-    # A reply leaves from the mailbox that got the letter.
+    # A reply is sent from the mailbox that received the message.
     came = make_message(connection)
     reply = read_command(make_command("reply", message_id=came.upstream_id, body="Soon."))
     assert mailbox_for(reply, to_write=True, email_id=came.upstream_id) == came.mailbox
@@ -457,7 +457,7 @@ def test_message_that_was_not_sent_is_returned_to_its_author(connection, ana, di
         assert inside.rstrip("…") in body.replace("```", "'''")
         assert len(inside) > 10
         assert length(discord.said) <= 2000
-    # Every answer is cut to what Discord takes.
+    # Every answer is cut to Discord's limit.
     monkeypatch.setitem(running.COMMANDS, "pending", lambda interaction: "\U0001f600" * 1000 + "x")
     run(make_command("pending"))
     assert length(discord.said) <= 2000

@@ -1,4 +1,4 @@
-"""Snooze: out of one person's list until a time, and back earlier when something happens. Others see it throughout."""
+"""Snooze: hidden from one person's list until a time, or until something happens. Others still see it."""
 
 import json
 import re
@@ -54,14 +54,14 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, 
     client = signed_in(reviewer)
     answer = snooze(client, message, wait="tomorrow")
     assert (answer.status_code, answer["Location"]) == (302, f"/queue/{second.public_id}/")
-    # The time can be changed; with scripts it goes on to the next.
+    # The time can be changed; with scripts the next message follows.
     answer = snooze(client, message, headers=HTMX, wait="hour")
     assert json.loads(answer["HX-Location"])["path"] == f"/queue/{second.public_id}/"
     until = Snooze.objects.get().until
     assert timedelta(minutes=50) < until - timezone.now() < timedelta(minutes=61)
     details = Entry.objects.of_action("snooze.set").latest("pk").detail.fields
     assert details["until"].startswith(f"{until:%Y-%m-%dT%H:%M}")
-    # What is decided is not put off.
+    # A decided message cannot be snoozed.
     decide(second, second_reviewer)
     assert snooze(client, second, wait="hour", headers=HTMX).status_code == 422
     assert Snooze.objects.get().message == message
@@ -76,7 +76,7 @@ def test_snoozed_message_leaves_only_ones_own_list_and_is_under_mine(signed_in, 
 
 
 ZONES = [
-    # One's own zone; what the browser tells counts only where nobody chose.
+    # The person's zone; the browser's zone counts only where none is set.
     ("Pacific/Auckland", "Europe/Lisbon", "Pacific/Auckland"),
     ("", "Asia/Tokyo", "Asia/Tokyo"),
     ("", "../etc", "UTC"),
@@ -96,7 +96,7 @@ def test_tomorrow_is_nine_in_ones_own_zone_or_the_browsers(signed_in, reviewer, 
 
     client = signed_in(reviewer)
     assert snooze(client, message, wait="tomorrow", zone="\0").status_code == 422
-    # A time of one's own is read in one's own zone too.
+    # A custom time is read in the person's zone too.
     reviewer.time_zone = "Asia/Tokyo"
     reviewer.save()
     at = timezone.now() + timedelta(days=2)
@@ -133,7 +133,7 @@ def test_snooze_ends_an_hour_before_the_message_expires_and_says_so(signed_in, r
     (notice,) = get_messages(answer.wsgi_request)
     assert "an hour before it expires" in notice.message
     assert Snooze.objects.filter(until=F("message__expires_at") - timedelta(hours=1)).count() == 1
-    # In its last hour it comes back, and cannot be put off.
+    # In its last hour it returns and cannot be snoozed.
     Message.objects.update(expires_at=Now() + timedelta(minutes=59))
     sweep()
     assert Snooze.objects.count() == 0

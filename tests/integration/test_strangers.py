@@ -1,4 +1,4 @@
-"""What strangers may ask for and send: how large and how often, and the figures for a monitor."""
+"""Limits for anonymous requests: size, rate, and the figures for a monitor."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from upstream.signatures import HEADER
 
 TOKEN = "a-token-of-a-monitor"
 REPORT = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif"}}'
-# What proxies put in, each by itself.
+# Headers that proxies add, each alone.
 FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto")
 
 
@@ -21,10 +21,10 @@ def test_metrics_are_for_this_host_alone(client, settings):
     assert (status(client), status(client, "::1")) == (200, 200)
     assert [status(client, address) for address in ("192.0.2.7", "10.0.0.2", "")] == [403] * 3
     assert [name for name in FORWARDED if client.get("/metrics", headers={name: "127.0.0.1"}).status_code != 403] == []
-    # Behind a proxy everybody comes from this host, and the proxy need not say so.
+    # Behind a proxy all requests come from this host, and the proxy may add no header.
     settings.IS_BEHIND_PROXY = True
     assert status(client) == 403
-    # Without a token nothing is one.
+    # Without a configured token no request is authorised.
     assert (status(client, Authorization="Bearer "), status(client, Authorization="Bearer")) == (403, 403)
 
 

@@ -1,4 +1,4 @@
-"""Whom MultiMail writes to no more: read with the admin key alone, and told beside the address."""
+"""Suppressed addresses: read with the admin key only, and shown next to the address."""
 
 import re
 
@@ -32,7 +32,7 @@ def stored_addresses():
 
 def test_suppressed_address_says_so_on_the_page_until_it_is_lifted(signed_in, reviewer, gateway, upstream):
     message = make_message(gateway, to_addresses=["Dana <Dana@Northwind.example>", "lee@fabrikam.example"])
-    # A list of another connection says nothing here.
+    # A list of another connection does not apply here.
     other = SuppressedAddress.objects.create(connection=make_connection("other"), address="lee@fabrikam.example")
     set_suppressions(upstream, "dana@northwind.example")
     assert read_suppressed(connection_id=gateway.pk) == "read"

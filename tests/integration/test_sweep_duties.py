@@ -1,4 +1,4 @@
-"""The duties of a sweep fail one by one: what one of them meets in the database costs none of the others."""
+"""The duties of a sweep fail independently: a database error in one does not stop the others."""
 
 import json
 from datetime import timedelta
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 def refuse(when):
-    """Let PostgreSQL refuse every write of such a decision, as a constraint or a broken index would."""
+    """Make PostgreSQL refuse every write of such a decision, as a constraint or a broken index would."""
     with database.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"

@@ -1,4 +1,4 @@
-"""The thread beside a draft: read in the background, and what came after the draft must be ticked before approval."""
+"""The thread of a draft: read in the background; newer messages must be ticked before approval."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -62,7 +62,7 @@ def draft(gateway):
 
 
 def make_draft(gateway, **fields):
-    """A held answer in the thread T1, an hour old."""
+    """A held reply in the thread T1, an hour old."""
     message = make_message(gateway, thread_id="T1", in_reply_to="<1@northwind.example>", **fields)
     Message.objects.filter(pk=message.pk).update(held_at=DRAFTED)
     message.refresh_from_db()
@@ -70,12 +70,12 @@ def make_draft(gateway, **fields):
 
 
 def set_thread(upstream, *rows, **more):
-    """Let the stand-in tell this thread, oldest first."""
+    """Make the stand-in return this thread, oldest first."""
     upstream.answers[PATH] = (200, {"thread_id": "T1", "emails": list(rows), **more})
 
 
 def read(draft):
-    """Read the draft's thread now, however lately that was done."""
+    """Read the draft's thread now, even if it was read recently."""
     Thread.objects.update(wanted=True, not_before=Now())
     return read_thread(thread_id=Thread.objects.get().pk)
 
@@ -92,13 +92,13 @@ def fragment(client, draft):
 
 
 def receive(gateway, name="message.received", **fields):
-    """Take in the webhook of a letter of the thread."""
+    """Receive the webhook of a message of the thread."""
     event_fields = {"thread_id": "T1", "direction": "inbound", "status": "unread", **fields}
     return ingest.receive_webhook(connection=gateway, body=event_body(name, **event_fields), secret_used="current")
 
 
 def late(draft):
-    """The letters that came after the draft."""
+    """The messages that came after the draft."""
     return [one.upstream_id for one in conversation_of(draft).late]
 
 
@@ -123,7 +123,7 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     page = fragment(desk, draft)
     assert page.index("Still not here.") < page.index("On its way.") < page.index("Where is it?")
     assert "dana@northwind.example" in page
-    # A letter is text, with what hides in it named.
+    # A message is shown as text, with its hidden parts named.
     assert [live for live in ("<script>alert(1)", "<img", "\u202e") if live in page] == []
     assert "RIGHT-TO-LEFT OVERRIDE" in page
 
@@ -202,7 +202,7 @@ def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft,
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     answer = signed_in(stranger).get(f"/queue/{draft.public_id}/thread/")
     assert (answer.status_code, b"secret words" in answer.content) == (404, False)
-    # Letters of another mailbox stay there.
+    # Messages of another mailbox are not shown.
     other = make_message(gateway, thread_id="T1", mailbox_id="02MAILBOX", mailbox="board@yourteam.example")
     assert conversation_of(other).messages == ()
     assert [one.text for one in conversation_of(draft).messages] == ["secret words"]
@@ -228,7 +228,7 @@ def test_message_that_came_after_the_draft_is_marked_recorded_once_and_announced
     assert entry.detail.fields["from"] == "dana@northwind.example"
     after = desk.get(pulse, headers={"If-None-Match": before["ETag"]}).json()["open"]["late"]
     assert after != "0"
-    # That the thread was opened is noted once, until it grows.
+    # Opening the thread is recorded once, until it grows.
     assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
     assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
     unread, address = 'title="Not opened yet: the thread"', f"/queue/{draft.public_id}/unread/"
@@ -242,7 +242,7 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
     read(draft)
     with pytest.raises(ThreadMovedOn, match=r"dana@northwind\.example wrote in this thread on .* after this draft"):
         approve(draft, reviewer)
-    # To reject it and to release received mail ask for no tick.
+    # Rejecting it and releasing received mail require no tick.
     for outcome in ("reject", "send_back"):
         with rolled_back():
             assert decide(draft, reviewer, outcome, "They wrote again").decision.outcome == outcome
@@ -250,7 +250,7 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
         Message.objects.update(direction="inbound")
         assert decide(draft, reviewer).decision.outcome == "approve"
     draft.refresh_from_db()
-    # The tick for one letter is none for the next, nor for one that was written earlier and found later.
+    # A tick for one message does not cover the next, nor an earlier one that is found later.
     for found in (thread_row(3, 6), thread_row(1, 1)):
         ticked = conversation_of(draft).late_id
         upstream.answers[PATH][1]["emails"].append(found)
@@ -310,7 +310,7 @@ def test_webhook_of_a_new_message_counts_before_the_thread_is_read_again(gateway
     came = Message.objects.get(upstream_id="01LETTER2")
     assert request_read(message=came.public_id) == Thread.objects.get()
     assert read_thread(thread_id=Thread.objects.get().pk) == "read"
-    # One that the read key does not see counts by its webhook.
+    # A message that the read key cannot see counts by its webhook.
     receive(gateway, "oversight.pending", email_id="01HELD", status="pending_inbound_approval")
     read(draft)
     assert "01HELD" in late(draft)
@@ -339,7 +339,7 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch,
         assert tasks.hear_of_letter(enqueued[0][1]) == "to be read", name
         thread = Thread.objects.get()
         assert (thread.wanted, enqueued[-1]) == (True, ("approvals.tasks.read_thread", thread.pk)), name
-    # In a thread in which nobody waits nobody asks.
+    # A thread without a waiting draft is not read.
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
     assert request_read(message=came.public_id) is None

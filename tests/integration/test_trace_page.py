@@ -1,4 +1,4 @@
-"""The trace of one message: who reads nothing else can answer who started it, what was sent, who decided, what came."""
+"""The audit trail of one message alone answers who started it, what was sent, who decided, what came."""
 
 import re
 from html import unescape
@@ -45,7 +45,7 @@ def record_action(message, action, actor=None, **details):
 
 
 def words(page):
-    """What a reader sees of the page, without its markup."""
+    """The visible text of the page."""
     text = re.sub(r"<(script|style|svg)\b.*?</\1>|</?(?:bdi|time|span class=\"mono\")[^>]*>", "", page, flags=re.S)
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", text))).replace(" ,", ",").replace(" .", ".")
 
@@ -109,7 +109,7 @@ def test_every_outcome_is_explained(connection):
 
 
 def unheld(connection):
-    """A message that the ledger alone will know."""
+    """A message that only the ledger will know."""
     return SimpleNamespace(public_id=uuid4(), connection_id=connection.pk, revision=SimpleNamespace(fingerprint=""))
 
 

@@ -1,4 +1,4 @@
-"""Messages that the desk first hears of when they are past it: shown as what they are, and asked about."""
+"""Messages that the desk first hears of after their review: shown with their status, and read."""
 
 from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
@@ -24,13 +24,13 @@ def connection(upstream):
 
 
 def hear(connection, name="oversight.approved", **fields):
-    """Take in a webhook that says hardly more than the id of its message."""
+    """Receive a webhook with hardly more than the id of its message."""
     body = event_body(name, **{**BARE, "status": "", **fields})
     return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
 def letter(**fields):
-    """What a read of the message itself answers."""
+    """The answer to a read of the message itself."""
     return {
         "id": "01UNHEARD", "subject": "Your refund", "from": "support@yourteam.example", "direction": "outbound",
         "to_addresses": ["dana@northwind.example"], "mailbox_id": "01MAILBOX", "mailbox": "support@yourteam.example",

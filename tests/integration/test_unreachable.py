@@ -1,4 +1,4 @@
-"""MultiMail cannot be reached: nothing is lost, nothing is closed, and every page says so."""
+"""MultiMail is unreachable: nothing is lost, nothing is closed, and every page says so."""
 
 from datetime import timedelta
 

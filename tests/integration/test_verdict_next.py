@@ -63,14 +63,14 @@ def shown(answer):
 
 
 def notice(answer):
-    """The words of the notice over the message."""
+    """The text of the notice over the message."""
     found = re.search(r'<div class="just" id="just">(<div.*?</div>)?</div>', answer.content.decode(), re.DOTALL)
     assert found, "no place for a notice"
     return " ".join(re.sub(r"<[^>]+>", " ", found[1] or "").split())
 
 
 def make_risky(message, level="high", **fields):
-    """Let a finding weigh as much as a rule can."""
+    """Give a finding the largest possible weight."""
     finding = {
         "rule": "link_text_lies", "level": level, "sentence": "A link lies.", "detail": "", "evidence": [],
         "version": 1, "points": 60, **fields,
@@ -92,7 +92,7 @@ def test_verdict_answers_with_the_next_message_under_a_notice_and_the_last_with_
     assert re.match(r"Approved\. Sends in [1-5]\d s", notice(answer)), notice(answer)
     assert f'action="/queue/{three[0].public_id}/undo/' in page
 
-    # A preset goes with the words that were written.
+    # A preset is combined with the typed reason.
     Message.objects.filter(pk=three[1].pk).update(state="gone")
     answer = post(desk, three[2], outcome="send_back", preset="shorter", reason="To Dana, too.", headers=HTMX)
     assert shown(answer) == ""
@@ -144,7 +144,7 @@ def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message)
     page = answer.content.decode()
     assert answer.status_code == 422
     assert re.search(r'id="reject"[^>]* open', page)
-    # Said at once, and tied to the field that it is about.
+    # Shown at once, and linked to its field.
     assert re.search(r'role="alert"[^>]*>.*?<strong>Say why', page, re.DOTALL)
     assert re.search(r'id="reject-reason"[^>]* aria-describedby="reject-note" aria-invalid="true"', page)
     assert re.search(r'id="reject-note"[^>]*>.*?<span class="whole">Say why', page)
@@ -209,7 +209,7 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connectio
     with pytest.raises(RiskUnread):
         verdict(message, reviewer, "approve", surface="discord", risk_read=("first_contact",))
     assert Decision.objects.count() == 0
-    # To reject it needs no care.
+    # Rejecting it requires no extra confirmation.
     assert verdict(message, reviewer, "reject", "No").decision.outcome == "reject"
 
 

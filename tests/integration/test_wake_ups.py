@@ -1,4 +1,4 @@
-"""Wake-ups travel as Celery's own messages, without waiting for Redis, and are given up where it is away."""
+"""Wake-ups are Celery messages, sent without waiting for Redis, and dropped where it is unavailable."""
 
 import json
 import threading
@@ -14,13 +14,13 @@ from common import enqueue
 
 pytestmark = pytest.mark.django_db
 
-# What is woken is sent once its transaction has committed.
+# A wake-up is sent once its transaction has committed.
 committed = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
 def patient_redis(monkeypatch):
-    """An empty Redis, and a client that waits for it on a busy machine too."""
+    """An empty Redis, and a client with a timeout that suits a busy machine."""
     client = redis.Redis.from_url(settings.REDIS_URL)
     enqueue.flush(60)
     client.flushdb()
@@ -35,11 +35,11 @@ def messages(client, queue):
 
 
 def shape(message):
-    """A message without what is different in each."""
+    """A message without the fields that always differ."""
     headers, properties = message["headers"], message["properties"]
     for varies in ("id", "root_id"):
         assert headers[varies] == properties["correlation_id"]
-    # The limits of time are the worker's own where a message has none.
+    # A message without time limits has the worker's.
     differs = ("id", "root_id", "eta", "argsrepr", "timelimit")
     compared = {name: value for name, value in headers.items() if name not in differs}
     known = ("delivery_mode", "delivery_info", "priority", "body_encoding")
@@ -68,7 +68,7 @@ def test_wake_up_is_what_a_worker_takes_once_it_is_committed(patient_redis):
         message = connection.SimpleQueue("alerts").get(timeout=60)
         message.ack()
     assert (message.headers["task"], message.payload[0]) == ("alerts.tasks.deliver", [7])
-    # Nothing is sent of what was rolled back.
+    # A transaction that is rolled back sends nothing.
     with transaction.atomic():
         enqueue.enqueue("approvals.tasks.hydrate", 1)
         transaction.set_rollback(True)

@@ -1,4 +1,4 @@
-"""The webhook endpoint: what it stores and mirrors, what it keeps apart, and what late events still tell."""
+"""The webhook endpoint: what it stores and mirrors, what it quarantines, and what late events add."""
 
 import json
 from datetime import timedelta
@@ -70,7 +70,7 @@ def test_known_event_without_its_message_is_poison_and_answered_200(client, conn
 def test_received_mail_is_known_by_its_status_where_nothing_names_its_direction(client, connection):
     post_event(client, connection, event_body(direction="", status="pending_inbound_approval"))
     assert only_message().direction == "inbound"
-    # A row that does not name it either takes nothing back, and one that does is believed.
+    # A row that does not name it either changes nothing, and one that does is used.
     assert show_row(only_message(), direction=None, status="pending").direction == "inbound"
     assert show_row(only_message(), direction="outbound").direction == "outbound"
     assert show_row(only_message(), direction=None, status="pending_inbound_approval").direction == "inbound"
@@ -125,7 +125,7 @@ def test_each_webhook_twice_in_any_order_is_one_message_and_one_card(client, con
     assert {results[names, name] for name in names} == {"applied"}
 
 
-# By what each leads to: the spellings of docs/multimail.md, Event names.
+# By resulting state: the spellings of docs/multimail.md, Event names.
 SPELLINGS = {
     "held": ("oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"),
     "approved": ("oversight.approved", "message.approved", "email.approved", "email.decided"),
@@ -139,7 +139,7 @@ SPELLINGS = {
 
 
 def spelled(name, upstream_id, state):
-    """The same event in each envelope of docs/multimail.md, with its fields as each of them names these."""
+    """The same event in each envelope of docs/multimail.md, with the field names of each."""
     box, to, at = "support@yourteam.example", "dana@northwind.example", timezone.now()
     common = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
     verbs = {"approved": "approve", "rejected": "reject"}
@@ -201,7 +201,7 @@ def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint():
 
 
 def test_row_of_any_form_is_read_and_nothing_of_it_is_left_out():
-    """What is not of the expected kind is shown as it is written, so that it is hidden from nobody."""
+    """A value of an unexpected type is shown as it is written, so that nobody misses it."""
     files = [
         {"name": "a.txt", "size_bytes": 3},
         {"filename": "b.txt", "size": "many", "sha256": "f" * 64},

@@ -1,4 +1,4 @@
-"""What an event leaves in the ledger, and whether its message is fetched or asked about, by what was known before."""
+"""The ledger entries of an event, and whether its message is fetched or queried, by what was known before."""
 
 from datetime import timedelta
 
@@ -59,7 +59,7 @@ def receive_event(connection, number, name, fields):
 
 
 def fields_of(entry):
-    """What it tells, without who told it."""
+    """Its details, without its source."""
     fields = dict(entry.detail.fields)
     assert (fields.pop("actor"), fields.pop("address")) == ("MultiMail (main)", "203.0.113.7")
     return fields

@@ -1,4 +1,4 @@
-"""The security list's lines 1 to 11: what may come in, what is refused, and what neither leaves behind."""
+"""Lines 1 to 11 of the security list: what is accepted, what is refused, and what neither leaves behind."""
 
 import hmac
 import io
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _own_counters(monkeypatch):
-    """Counters of other tests are none of ours, nor what they found out about Redis; they are by the minute."""
+    """Reset counters and the state of Redis that other tests left; counters are by the minute."""
     monkeypatch.setattr(unsigned, "time", SimpleNamespace(time=lambda: 1_800_000_010.0))
     enqueue.quick_redis().flushdb()
     unsigned._local.clear()
@@ -122,13 +122,13 @@ def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkey
     connection.webhook_secret = "whsec_new"
     connection.save()
     enqueue.flush()
-    # As in another process, which has not heard of it.
+    # As in another process, which does not know of it yet.
     webhooks._remembered.update(remembered)
     body = event_body()
     assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
 
 
-# What JSON is not, or what no webhook is.
+# Bodies that are not JSON, or not a webhook.
 HOSTILE = [
     b'{"event": "oversight.pending", "email_id": "01E", "metadata": ' + b"[" * 60 + b"]" * 60 + b"}",
     b"[" * 120_000 + b"]" * 120_000,
@@ -208,11 +208,11 @@ def test_old_event_is_marked_late_alerts_nobody_and_reopens_nothing_but_moves_fo
         answer = post_event(client, connection, event_body(name, email_id=email_id, timestamp=ago(days=1)))
         assert (answer.status_code, answer.json()) == (200, {"result": "late"}), (name, email_id)
         assert Message.objects.get(upstream_id=email_id).state == state, (name, email_id)
-        # Only what it moved is told.
+        # Only its actual effect is announced.
         assert Delivery.objects.filter(message__upstream_id=email_id).count() == (name == "message.sent")
     assert WebhookEvent.objects.filter(result="late").count() == 4
     assert not Entry.objects.filter(action="message.held", message=Message.objects.get(state="gone").public_id).exists()
-    # Old is what is two hours old.
+    # An event is old after two hours.
     results = [
         post_event(client, connection, event_body(timestamp=ago(minutes=minutes))).json()["result"]
         for minutes in (119, 121)
@@ -347,7 +347,7 @@ def test_forged_webhook_costs_no_statement(client, connection, django_assert_num
 
 @pytest.fixture
 def logged():
-    """What reaches the log, as it is written there."""
+    """The log's text."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())

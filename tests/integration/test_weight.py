@@ -1,4 +1,4 @@
-"""What goes over the wire: pages compressed only where nobody can learn from their size, files bundled as written."""
+"""Transfer sizes: pages compressed only where their size reveals nothing, and bundled files."""
 
 import gzip
 
@@ -23,7 +23,7 @@ def test_pages_are_compressed_for_signed_in_people_only_and_a_message_body_never
         for by in ASKED_BY
     }
     assert {by: answer.get("Content-Encoding", "") for by, answer in answers.items()} == ASKED_BY
-    # The size of what is compressed varies by chance.
+    # Compressed sizes vary by chance.
     own = {**GZIP, "Sec-Fetch-Site": "same-origin"}
     pages = [answers["same-origin"], answers["none"], client.get("/people/me/sessions/", headers=own)]
     assert len({len(page.content) for page in pages}) > 1

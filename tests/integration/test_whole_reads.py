@@ -1,4 +1,4 @@
-"""Whole reads: nothing is written without news, lists of many pages close nothing wrongly, each source counts alike."""
+"""Whole reads: no writes without news, paged lists close nothing wrongly, and all sources count alike."""
 
 from datetime import timedelta
 
@@ -57,7 +57,7 @@ def states():
 
 
 def during_a_read(monkeypatch, act):
-    """Let this happen after MultiMail answered a read, before the desk writes down what it said."""
+    """Run this after MultiMail's answer, before the desk stores it."""
     ask = asking.ask
 
     def ask_and_be_overtaken(*args, **more):
@@ -93,11 +93,11 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
     all_held = dict.fromkeys(("01A", "01B", "01C"), "held")
     pages(upstream, [pending_row("01A"), pending_row("01B")], [pending_row("01C")])
     assert read(hosted) == "3 held"
-    # Somebody decided 01A while the list was read, and 01C slipped from the second page to the first.
+    # 01A was decided while the list was read, and 01C moved from the second page to the first.
     pages(upstream, [pending_row("01A"), pending_row("01B")], [])
     read(hosted)
     assert states() == all_held
-    # A page that cannot be read closes nothing.
+    # An unreadable page closes nothing.
     pages(upstream, [pending_row("01C")], [])
     upstream.pages["1"] = (500, {"error": "no"})
     assert (read(hosted), states()) == ("unreachable", all_held)
@@ -106,7 +106,7 @@ def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_i
     assert states() == all_held
     read(hosted)
     assert states() == {"01A": "gone", "01B": "held", "01C": "held"}
-    # A list of one page closes at once what it lacks.
+    # A list of one page closes missing messages at once.
     upstream.holds(pending_row("01B"))
     read(hosted)
     assert states() == {"01A": "gone", "01B": "held", "01C": "gone"}
@@ -193,7 +193,7 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
     assert ("cc" in first.coverage, "cc" in second.coverage) == (False, True)
     assert ["not_visible" in str(one.findings) for one in (first, second)] == [True, False]
     assert Message.objects.get().revision == second
-    # Unless it says something else.
+    # Unless its content differs.
     upstream.holds(less(whole) | {"subject": "Another"})
     read(hosted)
     assert "cc" not in Message.objects.get(subject="Another").revision.coverage
@@ -209,7 +209,7 @@ def test_source_with_more_fields_is_a_new_version_with_fewer_is_not_and_both_mer
 
 
 def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connection, upstream, monkeypatch, admin):
-    """What a killed process leaves: the try that was counted before the content was touched."""
+    """The state after a killed process: the try was counted before the content was stored."""
 
     class Killed(BaseException):
         pass
@@ -232,7 +232,7 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connectio
     assert states() == {"01POISON": "held", "01GOOD": "held"}
     assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
     assert (Message.objects.to_hydrate().count(), hydrate(message_id=poison.pk, now=NOW)) == (0, "nothing to fetch")
-    # A read that lists it again puts it into the queue again, and tells of it no second time.
+    # A read that lists it again returns it to the queue, without a second announcement.
     Message.objects.filter(pk=poison.pk).update(state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
     read(connection)
     assert desk_messages().unfetchable().awaiting_review().count() == 1
@@ -297,7 +297,7 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
 
 @pytest.fixture
 def enqueued(monkeypatch):
-    """The tasks that were asked for, with how long they wait."""
+    """The enqueued tasks, with their delays."""
     sent = []
     monkeypatch.setattr(tasks, "enqueue", lambda name, row, countdown=0: sent.append((name, row, countdown)))
     return sent
@@ -310,7 +310,7 @@ def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, ups
     Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
     assert tasks.hydrate(message.pk) == "not now"
     assert enqueued == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
-    # A lease from a clock that was set back holds nobody up.
+    # A lease from a clock that was set back blocks nobody.
     Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"
     assert tasks.hydrate(message.pk) == "nothing to fetch"
@@ -346,7 +346,7 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection,
     assert Message.objects.count() == 0
     assert not Connection.objects.to_read().exists()
     assert "may also send" in freshness_of(connection, now=NOW).reason
-    # Another key ends it by itself. Each key is asked about once.
+    # A new key ends it automatically. Each key is checked once.
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
     Connection.objects.filter(pk=connection.pk).update(oversight_key="mm_live_another")
     assert [read(connection), read(connection)] == ["1 held", "1 held"]

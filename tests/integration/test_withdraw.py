@@ -1,4 +1,4 @@
-"""Once a call may have left: what a person can still do, and how a withdrawn decision ends all the same."""
+"""After a call may have been sent: what a person can still do, and how a withdrawn decision is settled."""
 
 from itertools import product
 
@@ -48,7 +48,7 @@ def message(connection, upstream):
 
 
 def in_doubt(message, person, outcome="approve", **fields):
-    """Make a decision whose call got no answer."""
+    """Make a decision whose call was not answered."""
     decision = decide(message, person, outcome).decision
     values = {"state": "unknown", "attempt": 1, "may_have_left": True, **fields}
     Decision.objects.filter(pk=decision.pk).update(**values)
@@ -79,7 +79,7 @@ def states():
 
 @pytest.fixture
 def withdrawn(message, reviewer):
-    """An approve that was withdrawn after its call may have left."""
+    """An approval that was withdrawn after its call may have been sent."""
     in_doubt(message, reviewer)
     return withdraw(message, reviewer)
 
@@ -124,7 +124,7 @@ def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads
     with rolled_back():
         Decision.objects.update(seen_held=2)
         assert decide(message, reviewer, "approve").decision.state == "recorded"
-    # A withdrawn reject leaves every verdict open.
+    # After a withdrawn rejection every verdict is possible.
     Decision.objects.update(outcome="reject")
     assert decide(message, reviewer, "approve").decision.state == "recorded"
 
@@ -143,11 +143,11 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, upstr
             report(client, message, event, **fields)
             assert states() == [state], (event, fields)
     with rolled_back():
-        # The webhook was lost, and a read tells.
+        # The webhook was lost, and a read shows it.
         upstream.holds(status="sent", decision="approved")
         read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
         assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
-    # One that left after all says so loudly.
+    # One that was sent after all is shown as a warning.
     report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
     withdrawn.refresh_from_db()
     assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
@@ -164,7 +164,7 @@ def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client
         with rolled_back():
             report(client, message, event)
             assert states() == ends, event
-    # Of two that it may be of, one without a reference is claimed by one only.
+    # A report without a reference settles only one of two possible decisions.
     withdraw(message, reviewer)
     Decision.objects.update(outcome="reject")
     report(client, message, "oversight.rejected")
@@ -174,7 +174,7 @@ def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client
 def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     client, message, reviewer, second_reviewer, withdrawn
 ):
-    """At hosted MultiMail, whose reports need not carry a reason; the second was given after two reads."""
+    """At hosted MultiMail, whose reports may lack a reason; the second was made after two reads."""
     Connection.objects.update(is_our_gateway=False)
     Decision.objects.update(seen_held=2)
     decision = decide(message, second_reviewer).decision
@@ -188,7 +188,7 @@ def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
         shown = shown_status(Message.objects.get())
         expected = ("Approved", "rose", "Left after all, although it was withdrawn")
         assert (shown.word, shown.tone, shown.detail) == expected
-    # Where both may have left, it says that MultiMail does not tell.
+    # Where both may have been sent, it says that MultiMail does not say which.
     Decision.objects.filter(pk=decision.pk).update(state="unknown", attempt=1, may_have_left=True)
     report(client, message, "oversight.approved")
     assert ends() == [("superseded", WINNER_UNKNOWN), ("applied", WINNER_UNKNOWN)]
@@ -205,7 +205,7 @@ def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, revie
         report(client, message, name, reason=f"[countersign:{undone.reference}]")
     newer = Decision.objects.exclude(pk=undone.pk).get()
     assert (newer.state, newer.explanation) == ("superseded", LOST_TO_OURS)
-    # The effect of a decision that had ended is told loudly, and once.
+    # The late effect of a settled decision is shown as a warning, once.
     entry = Entry.objects.get(action="decision.left_after_all")
     assert "undone" in entry.detail.fields["explanation"]
     undone.refresh_from_db()
@@ -279,7 +279,7 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(messa
     assert (confirmed.pk, confirmed.state, confirmed.attempt) == (decision.pk, "recorded", 1)
     assert Entry.objects.filter(action="decision.confirmed").count() == 1
     ours = {"status": "sent", "decision": "approved", "reason": f"[countersign:{decision.reference}]"}
-    # It was not decided before, or was, by our first call.
+    # It was not decided before, or only by our first call.
     for status, body in ((200, {"decision": "approved"}), (409, {**ours, "error": "decided"})):
         with rolled_back():
             upstream.decides(status, **body)
@@ -314,7 +314,7 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
                 report(client, message, "oversight.rejected", decided_by="Eve")
                 shown = shown_status(Message.objects.get())
                 assert (shown.word, shown.detail) == ("Rejected", "Decided outside this desk by Eve")
-    # What MultiMail says before anybody does ends it too.
+    # MultiMail's own report settles it too.
     report(client, message, "oversight.rejected")
     assert states() == ["superseded"]
 
@@ -326,7 +326,7 @@ def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(mes
         Message.objects.update(state="gone")
         assert settle(message, reviewer, took_effect=True).state == "applied"
         assert shown_status(Message.objects.get()).word == "Approved"
-    # Where there is another, the word that one took effect ends the withdrawn one too.
+    # Where there is another decision, a report of its effect settles the withdrawn one too.
     in_doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")
     for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
@@ -350,7 +350,7 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     assert desk_messages().awaiting_review().count() == 0
     read_everything(connection_id=connection.pk, now=clock())
     assert Message.objects.get().state == "held"
-    # Whoever opens the queue must see that it waits again.
+    # The queue must show that it waits again.
     assert (desk_messages().awaiting_review().count(), desk_messages().leaving().count()) == (1, 0)
     assert shown_status(Message.objects.get()).detail == "Held again, although it was approved by Ana Ferreira"
     with pytest.raises(AlreadyDecided):

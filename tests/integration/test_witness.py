@@ -1,4 +1,4 @@
-"""Heads of the ledger in a channel: what is posted, how often, and what a channel that refuses costs."""
+"""Checkpoints of the ledger in a channel: their content, their rate, and the effect of a refusing channel."""
 
 import json
 from datetime import timedelta
@@ -63,7 +63,7 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
         assert expected in body["content"]
     assert body["allowed_mentions"] == {"parse": []}
     assert len(body["content"]) < 400
-    # Nothing of any letter or person.
+    # No content of messages and no people.
     for personal in ("Not for Discord", "northwind", reviewer.name, reviewer.email, "@"):
         assert personal not in json.dumps(body)
     anchor = Anchor.objects.get(kind="discord")
@@ -73,7 +73,7 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     assert witness.witnessed_seal == head.number
     assert abs(timezone.now() - witness.witnessed_at) < timedelta(minutes=10)
 
-    # Compared with the ledger as it is copied out of a channel.
+    # The text can be compared as it is copied from a channel.
     copied = body["content"].replace("*", "").replace("`", "")
     page = signed_in(reviewer).post("/audit/verify/compare/", {"head": copied}).content.decode()
     assert "Everything under this head is still there." in page
@@ -98,7 +98,7 @@ def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_els
     assert len(discord.calls) == 4
     posted = Destination.objects.exclude(witnessed_seal=None).values_list("name", "witnessed_seal")
     assert dict(posted) == {"#proofs": 3, "#others": 3}
-    # A post is no act: it would ask for the next seal.
+    # A post is not recorded: it would require the next seal.
     assert set(Entry.objects.values_list("action", flat=True)) == {"message.opened"}
 
 
@@ -114,7 +114,7 @@ def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, 
     assert timedelta(seconds=1) < witness.witness_due_at - timezone.now() < timedelta(seconds=40)
     assert deliver(delivery_id=due.pk) == "not due"
     assert witness.switched_off_at is None
-    # And where a card was asked to wait, the head does.
+    # Where a card must wait, the checkpoint waits too.
     witness.delete()
     other = make_witness(discord, "#others")
     card = Card.objects.create(destination=other, message=message)
@@ -159,7 +159,7 @@ def test_admin_makes_a_witness_and_the_ledger_records_before_and_after(signed_in
     assert "keeps heads of the ledger: yes" in details["after"]
     seal()
     assert post_heads() == 1
-    # Another address gets the head anew.
+    # A new address gets the checkpoint again.
     other = "/api/webhooks/1180000000000000428/token"
     discord.answers[other] = (200, {"id": "222"})
     client.post(path, {**FORM, "url": discord.url + other, "witnesses": "yes"})
