@@ -1,4 +1,4 @@
-"""Stands between a client and the gateway, passes everything on, and spoils an answer when a test says so."""
+"""A proxy between a client and the gateway that spoils an answer when a test asks for it."""
 
 import contextlib
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What the folder's tests share: the gateway in this process. Tests of the line use the product that all share."""
+"""Shared fixtures: the gateway in this process. Tests of the line use the shared product."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,33 +26,33 @@ def hooks() -> Iterator[Receiver]:
 
 @pytest.fixture
 def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: MailServer, hooks: Receiver) -> Gateway:
-    """The gateway as it is served, with a mail server that takes everything until the test says otherwise."""
+    """The served gateway, with a mail server that accepts everything unless the test changes that."""
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = mails.url
-    # A machine that is slow itself is no reason to let the mail server rest.
+    # A slow machine must not make the gateway pause the mail server.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
     mail_server_memory.State.asked_again_at = 0.0
     mails.mood, mails.refuse = "ok", {}
-    # What earlier tests sent would be read through again at each look for a mail.
+    # Otherwise each search for a mail would read the mail of earlier tests again.
     mails.taken.clear()
     return Gateway(mails, hooks)
 
 
 @pytest.fixture
 def make_tenant(gateway: Gateway) -> Callable[..., Tenant]:
-    """Returns a function that gives an account which nobody else uses, with a mailbox of the mode asked for."""
+    """Return a function that makes a new account with a mailbox of the given mode."""
     return lambda mode="gated_send": Tenant(gateway, gateway.make_account(mode))
 
 
 @pytest.fixture
 def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
-    """An account whose mailbox holds what is sent."""
+    """An account whose mailbox holds outgoing messages."""
     return make_tenant()
 
 
 @pytest.fixture
 def other(make_tenant: Callable[..., Tenant]) -> Tenant:
-    """Somebody else."""
+    """Another account."""
     return make_tenant()

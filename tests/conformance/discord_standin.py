@@ -49,7 +49,7 @@ class Call:
 
 @dataclass
 class Interaction:
-    """A slash command that was dispatched, and what became of it."""
+    """A slash command that was dispatched, and its answers."""
 
     id: str
     token: str
@@ -68,7 +68,7 @@ class Interaction:
 
 @dataclass
 class Discord:
-    """What the stand-in saw, and the means to send events to the bot."""
+    """The requests that the stand-in received, and methods that send events to the bot."""
 
     url: str = ""
     calls: list[Call] = field(default_factory=list)

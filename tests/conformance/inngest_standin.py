@@ -19,7 +19,7 @@ from tests.serving import Handler, serving
 
 @dataclass
 class Inngest:
-    """What the stand-in was told: the functions of the app, and events. Without `keys` it takes any event key."""
+    """The state of the stand-in: the functions of the app, and events. Without `keys` it accepts any event key."""
 
     url: str = ""
     keys: set[str] = field(default_factory=set)
@@ -92,7 +92,7 @@ class Run:
 
 
 def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> bool:
-    """Whether an event fits what a run waits for: `event.` is what began the run, `async.` what arrived."""
+    """Whether an event matches what a run waits for: `event.` is the first event, `async.` the new one."""
 
     def value(term: str) -> Any:
         if term[0] in "'\"":

@@ -1,4 +1,4 @@
-"""An endpoint for webhooks that keeps exactly what it was sent. Each test uses a path of its own."""
+"""An endpoint for webhooks that stores requests unchanged. Each test uses its own path."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ from tests.serving import Handler, serving
 
 @dataclass(frozen=True)
 class Event:
-    """One request that came: headers and the raw bytes."""
+    """One received request: headers and the raw bytes."""
 
     headers: dict[str, str]
     raw: bytes
@@ -27,7 +27,7 @@ class Event:
 
 @dataclass
 class Receiver:
-    """What came, by path, and how each path answers: 200, unless `answers` says otherwise."""
+    """Received requests by path, and the status of each path: 200, unless `answers` has another."""
 
     origin: str = ""
     events: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))

@@ -1,4 +1,4 @@
-"""Runs the programs under docs/recipes as they stand, with nothing but the environment that they ask for."""
+"""Runs the programs under docs/recipes unchanged, with only the documented environment."""
 
 import contextlib
 import os
@@ -15,12 +15,12 @@ from tests.desk import Product
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "recipes"
-# A developer's shell has these; nothing else of the test's own environment may help a program along.
+# Variables of a developer's shell; no other variable of the test may help a program.
 _SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
 
 
 def environment(product: Product, *names: str, **more: str) -> dict[str, str]:
-    """The variables of the credentials file that are named, and others."""
+    """Return the named variables of the credentials file, and others."""
     return {**_SHELL, **{name: product.known[name] for name in ("GATEWAY_URL", *names)}, **more}
 
 
@@ -63,7 +63,7 @@ def decide(product: Product, email_id: str, action: str, reason: str = "") -> No
 
 
 def receive(product: Product, subject: str, *, sender: str = "dana@northwind.example") -> dict[str, Any]:
-    """Bring a letter to the mailbox by SMTP, as the internet would, and return its row in the list."""
+    """Deliver a message to the mailbox by SMTP, as the internet would, and return its row in the list."""
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, product.known["MAILBOX_ADDRESS"], subject
     mail.set_content("It was due on Monday.")
@@ -80,7 +80,7 @@ def receive(product: Product, subject: str, *, sender: str = "dana@northwind.exa
 
 @contextlib.contextmanager
 def webhook(product: Product, *events: str, path: str = "/hooks/multimail") -> Iterator[dict[str, Any]]:
-    """A subscription to the one place where the product may reach a test."""
+    """A subscription to the only address where the product may reach a test."""
     url = f"http://127.0.0.1:{product.stack.hook_port}{path}"
     made = product.call("POST", "/v1/webhooks", key="ADMIN_KEY", json={"url": url, "events": list(events)})
     assert made.status_code == 201, made.text

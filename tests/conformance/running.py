@@ -1,4 +1,4 @@
-"""The gateway in this process, and what stands around it in a test: a mail server, a receiver of webhooks, accounts.
+"""The gateway in this process, with a mail server, a receiver of webhooks, and accounts.
 
 It is asked as clients ask, through its own addresses and middleware. Nothing runs beside a test: what the worker would
 do is done when a test waits for it. The database is touched for two things only: to let time pass, and to set what an
@@ -34,7 +34,7 @@ _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
 
 
 class Answer:
-    """What the gateway answered, in the words of the clients' own libraries."""
+    """An answer of the gateway, with the interface of the clients' libraries."""
 
     def __init__(self, asked: str, response: Any) -> None:
         self.asked, self.status_code, self.headers = asked, response.status_code, response.headers
@@ -53,7 +53,7 @@ class Answer:
 
 
 class Gateway:
-    """The gateway as its clients and its operator reach it."""
+    """The gateway as its clients and its operator use it."""
 
     def __init__(self, mail: MailServer, hooks: Receiver) -> None:
         self.mail, self.hooks = mail, hooks

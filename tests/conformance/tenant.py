@@ -21,7 +21,7 @@ def unique(word: str) -> str:
 
 
 def ok(response: Answer, status: int = 200) -> dict[str, Any]:
-    """The answer's object; any other status fails the test with what was said."""
+    """Return the answer's object; any other status fails the test with the answer."""
     assert response.status_code == status, f"{response.status_code} {response.text}"
     return assert_json_object(response)
 
@@ -69,7 +69,7 @@ class Tenant:
 
     def status(self, email_id: str, *, key: str = "read") -> str:
         """A message's status, by the list, which changes nothing."""
-        # What sorts after all of the id but its last sign, oldest first: the message itself, and hardly another.
+        # List what sorts after the id without its last character, oldest first: the message, and hardly another.
         rows = self.get(f"{self.base}/emails", key=key, since_id=email_id[:-1], limit=5)["emails"]
         return next((row["status"] for row in rows if row["id"] == email_id), "absent")
 
@@ -125,7 +125,7 @@ class Tenant:
             mail[name.replace("_", "-")] = value
         for name, content in (files or {}).items():
             mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
-        # By its id: a key that may not read held mail is not told its subject.
+        # By its id: a key that may not read held mail does not see its subject.
         email_id = self.gateway.deliver(mail, to=to or self.address)
         rows = self.get(f"{self.base}/emails", key="read", direction="inbound", limit=100)["emails"]
         return next(row for row in rows if row["id"] == email_id)

@@ -1,4 +1,4 @@
-"""The desk brings its allowlists to a real gateway. Whatever goes wrong on the way, the right list ends there."""
+"""The desk pushes its allowlists to a real gateway. Whatever fails on the way, the right list arrives."""
 
 import io
 import threading
@@ -23,7 +23,7 @@ from tests.faults import wire
 from tests.faults.proxy import OTHER, Answer, Proxy
 from tests.serving import named
 
-# The gateway answers from a thread of the proxy's, which has a session of its own.
+# The gateway answers in a thread of the proxy, with its own database session.
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DANA = "dana@northwind.example"
@@ -48,7 +48,7 @@ class InProcess(Proxy):
 
 @pytest.fixture
 def proxy(gateway):
-    """What stands between the desk and the gateway."""
+    """The proxy between the desk and the gateway."""
     between = InProcess(gateway)
     between.serve("")
     with named(between.url):
@@ -227,7 +227,7 @@ def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy
     def meanwhile(exchange):
         if exchange.request.method == "PUT":
             change(ida, ListScope(), "contoso.example", version=1)
-            # The thread is the proxy's.
+            # Runs in the proxy's thread.
             database.close()
         wire.pass_on(exchange)
 

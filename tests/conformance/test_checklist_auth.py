@@ -124,7 +124,7 @@ def test_either_header_will_do_and_bearer_wins(tenant):
 
 @pytest.mark.proves("contract 8")
 def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
-    """With each scope that is enough alone, and with all others together, of which no key has sending and deciding."""
+    """Test each scope that is sufficient alone, and all others combined; no key can both send and decide."""
 
     def is_refused(method, path, scopes):
         name = " ".join(sorted(scopes))

@@ -89,7 +89,7 @@ def test_inngest_page_requests_work(tenant, prefix):
     assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 
-# What these services call, with the key in X-API-Key alone: docs/multimail.md, Accounts and keys.
+# The calls of these services, with the key in X-API-Key alone: docs/multimail.md, Accounts and keys.
 SEARCHES = (
     "/v1/mailboxes",
     "{m}/emails?limit=1",

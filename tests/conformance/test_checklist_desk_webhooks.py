@@ -29,7 +29,7 @@ def rows(product: Product, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 
 
 def message(product: Product, email_id: str) -> tuple[Any, ...]:
-    """The state, sender, recipients and subject that the desk has."""
+    """The state, sender, recipients and subject in the desk."""
     found = rows(
         product, "SELECT state, sender, recipients, subject FROM mirror_message WHERE upstream_id = %s", email_id
     )
@@ -47,7 +47,7 @@ def now() -> str:
 
 
 def envelopes(email_id: str) -> dict[str, dict[str, Any]]:
-    """A rejection in each published form: a closed row, which no read of what is held changes any more."""
+    """A rejection in each published form: a closed row that no read of held messages changes."""
     mail = {"from": FROM, "subject": SUBJECT}
     hybrid = {"event_id": uuid.uuid4().hex, "timestamp": now(), "id": email_id, "email_id": email_id}
     hybrid |= {"message_id": email_id, **mail, "to": [TO], "decision": "rejected"}
@@ -148,7 +148,7 @@ def test_unknown_event_is_kept_and_what_is_no_object_is_400_and_nothing_is_guess
 
 
 def raw(product: Product, head: str, *parts: bytes, close: bool = False) -> tuple[int, bytes]:
-    """Send bytes as they are, and return the status and all that came back."""
+    """Send raw bytes, and return the status and the whole answer."""
     address = urlsplit(product.known["WEBHOOK_URL"])
     with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n{head}\r\n"
@@ -187,7 +187,7 @@ def test_length_over_the_limit_is_refused_before_the_body_and_one_that_lies_stor
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["A"]).encode()
     signature = f"{HEADER}: {signed(product, body)}\r\n"
-    # Shorter than it says: the connection ends before the body does. Longer: the rest is no part of it.
+    # Shorter than declared: the connection ends early. Longer: the rest does not belong to the body.
     assert raw(product, f"Content-Length: {len(body) + 10}\r\n{signature}", body, close=True)[0] in (0, 400)
     assert raw(product, f"Content-Length: {len(body) - 10}\r\n{signature}", body)[0] == 401
     assert results(product, email_id) == []

@@ -82,7 +82,7 @@ def test_same_content_is_refused_for_a_minute(tenant):
     assert tenant.submit(**body | {"markdown": "Other"}).status_code == 202
     assert tenant.submit(**body | {"to": [OUTSIDER]}).status_code == 202
     assert tenant.submit(**body, idempotency_key="k").status_code == 202
-    # A minute later, as far as the guard can tell; before that it still holds.
+    # A minute later for the guard; before that it still applies.
     for passed, status in (("30 seconds", 409), ("30 seconds", 202)):
         tenant.gateway.sql(
             "UPDATE gateway_idempotencyrecord SET expires_at = expires_at - %s::interval WHERE email_id = %s",

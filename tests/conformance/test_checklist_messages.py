@@ -115,7 +115,7 @@ def test_only_a_single_read_marks_as_read(tenant, make_tenant):
     tenant.get("/v1/read_email", email_id=other["id"])
     assert tenant.status(received["id"]) == tenant.status(other["id"]) == "read"
     assert tenant.get("/check_inbox", mailbox=tenant.address)["emails"] == []
-    # Whoever decides reads it without marking it as read for the agent.
+    # Reading with the oversight key does not mark it as read for the agent.
     gated = make_tenant("gated_all")
     received = gated.receive()
     assert gated.pending()[0]["id"] == received["id"]
@@ -127,7 +127,7 @@ def test_only_a_single_read_marks_as_read(tenant, make_tenant):
 def test_ids_sort_in_the_order_of_creation_and_lists_turn_pages_as_promised(tenant):
     ids = [tenant.send()["id"] for _ in range(4)]
     assert ids == sorted(set(ids))
-    # More than the largest page holds: as many more, a moment apart.
+    # More messages than the largest page, a moment apart.
     copied = (
         "jsonb_build_object('id', left(id, 23) || (100 + number), 'created_at', created_at + number * interval '1ms')"
     )
@@ -180,7 +180,7 @@ def check_aliases(message):
 
 @pytest.mark.proves("contract 20")
 def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
-    """Of a message that used everything, before and after its approval."""
+    """Test a message that used every field, before and after its approval."""
     fields = {"cc": ["cee@x.example"], "bcc": ["bea@x.example"], "attachments": [file_of(b"x")]}
     email_id = tenant.send(markdown=f"Ein {WORD}", metadata={"a": "b"}, **fields)["id"]
     [row] = tenant.pending()
@@ -206,7 +206,7 @@ def test_aliases_are_equal_in_pending_lists_and_reads(tenant):
         assert message["received_at"].endswith("Z")
     assert (row["to"], row["mailbox_id"], row["mailbox"]) == (row["to_addresses"], tenant.mailbox, tenant.address)
 
-    # Its text stands only where it may.
+    # Its text is only in the allowed fields.
     to_mcp, to_sdk = ok(tenant.call("GET", path, headers=JSON)), ok(tenant.call("GET", path))
     assert [name for name, value in to_mcp.items() if WORD in str(value)] == ["markdown"]
     assert sorted(name for name, value in to_sdk.items() if WORD in str(value)) == ["markdown", "text_body"]
@@ -270,7 +270,7 @@ def test_file_of_any_name_is_found(tenant):
 
 
 def by_link(tenant, url):
-    """Follow a signed address, as whoever got it does: without a key."""
+    """Follow a signed address without a key."""
     parts = urlsplit(url)
     return tenant.call("GET", f"{parts.path}?{parts.query}", key=None, raw=True)
 

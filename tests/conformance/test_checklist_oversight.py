@@ -117,7 +117,7 @@ def test_second_decision_is_409_and_tells_the_first(tenant):
 
 
 def at_once(*calls):
-    """Make all calls at once; the answers, in the order of the calls."""
+    """Make all calls at once; return the answers in the order of the calls."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
@@ -149,7 +149,7 @@ def test_cancel_twice_is_200_and_after_leaving_409(tenant):
 def test_key_that_composed_does_not_decide(tenant):
     made = tenant.add_key("turncoat", "send")
     sent = tenant.held(key="turncoat")
-    # No key may send and decide, so an operator has given this one another office meanwhile.
+    # No key may send and decide, so an operator has changed this key's scope meanwhile.
     tenant.gateway.sql("UPDATE gateway_apikey SET scopes = '{oversight}' WHERE id = %s", made["id"])
     assert ok(tenant.decide(sent["id"], "approve", key="turncoat"), 403)["code"] != "missing_scope"
     assert tenant.status(sent["id"]) == "pending_send_approval"
@@ -175,7 +175,7 @@ def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_se
 @pytest.mark.proves("contract 29")
 def test_schedule_first_asks_when_its_time_has_come(tenant):
     subject = unique("Schedule first")
-    # Where the call is silent, the mailbox says.
+    # Without a value in the call the mailbox's setting applies.
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"default_gate_timing": "schedule_first"}))
     sent = tenant.send(subject=subject, send_at=in_hours(1))
     assert tenant.wait_for_status(sent["id"], "scheduled")

@@ -13,7 +13,7 @@ FILE = bytes(range(256)) * 3
 
 
 def wired_to(gateway, monkeypatch):
-    """Let the SDK's own HTTP client find the gateway in this process, in place of a socket."""
+    """Route the SDK's own HTTP client to the gateway in this process, without a socket."""
 
     def answer(transport, request):
         headers = {name: text for name, text in request.headers.items() if name != "content-length"}
@@ -31,7 +31,7 @@ def wired_to(gateway, monkeypatch):
 
 
 class Sdk:
-    """The SDK with the account's keys, its two clients called alike; it notes which methods were used."""
+    """The SDK with the account's keys, with one interface for its two clients; it records the methods used."""
 
     def __init__(self, kind, tenant):
         self.is_async = kind is AsyncMultiMail
@@ -50,7 +50,7 @@ class Sdk:
             self(key, "close")
 
 
-# That the other client speaks to the product is proven by the tests of the line.
+# The tests of the line prove that the other client works with the product.
 @pytest.fixture(params=[MultiMail, pytest.param(AsyncMultiMail, marks=pytest.mark.slow)], ids=["sync", "async"])
 def sdk(request, gateway, tenant, monkeypatch):
     wired_to(gateway, monkeypatch)

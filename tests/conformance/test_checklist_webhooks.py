@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.tenant import ok, unique
 
-# Contract 6.2: each event and every other word for it, with what brings it about.
+# Contract 6.2: each event, its aliases, and the action that causes it.
 SPELLINGS = {
     "oversight.pending": ("message.pending_approval", "email.pending", "message.pending_send_approval"),
     "oversight.approved": ("message.approved", "email.approved", "email.decided"),
@@ -24,7 +24,7 @@ TEXT_TO = {"message.pending_approval", "message.approved", "message.rejected", "
 
 
 def bring_about(tenant, name, **fields):
-    """Make an event happen, and return the id of the message that it is about."""
+    """Cause an event, and return the id of its message."""
     if name == "message.received":
         return tenant.receive()["id"]
     if name == "message.bounced":

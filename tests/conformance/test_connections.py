@@ -1,4 +1,4 @@
-"""What becomes of a connection when the answer is known before the body: clients keep connections and reuse them."""
+"""Reuse of a connection whose answer is known before the body arrives: clients reuse connections."""
 
 import http.client
 import socket
@@ -21,7 +21,7 @@ def post(product, key):
 
 def test_connection_of_a_key_without_the_scope_can_be_used_again(product):
     connection = post(product, product.known["AGENT_KEY"])
-    # The answer waits for the body, or what is left of it would be taken for the next request.
+    # The answer waits for the body; otherwise its rest would be read as the next request.
     connection.sock.settimeout(0.3)
     with pytest.raises(TimeoutError):
         connection.sock.recv(1, socket.MSG_PEEK)

@@ -34,7 +34,7 @@ AUDIT = "id action resource_type resource_id actor_key_id metadata created_at"
 
 
 def missing(keys, answer):
-    """Which of the promised keys an answer lacks."""
+    """Return the promised keys that an answer lacks."""
     return sorted(set(keys.split()) - set(answer))
 
 

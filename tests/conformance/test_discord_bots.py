@@ -1,4 +1,4 @@
-"""The Discord bots of the documentation, as they stand, with real discord.py and discord.js, against the gateway."""
+"""The Discord bots of the documentation, unchanged, with real discord.py and discord.js, against the gateway."""
 
 import fcntl
 import shutil
@@ -20,7 +20,7 @@ INSTALL_SECONDS = 60
 
 @dataclass
 class Bot:
-    """A running bot: the Discord it sees, and what stands between it and the gateway."""
+    """A running bot, its stand-in for Discord, and the proxy to the gateway."""
 
     language: str
     discord: Discord
@@ -50,7 +50,7 @@ def _python(discord: Discord) -> list[str]:
 
 
 def _javascript(discord: Discord, folder: Path) -> tuple[list[str], dict[str, str]]:
-    """Put the bot where a developer would have it: in a folder with what its package.json asks for."""
+    """Install the bot as a developer would: in a folder with the dependencies of its package.json."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("The JavaScript bot needs node and npm, and this machine has none.")
     with (folder / "lock").open("w") as lock:
@@ -92,7 +92,7 @@ def _wait(product, bot, function, what):
 
 
 def answered(product, bot, interaction) -> dict:
-    """Wait for what the user reads, and hold the bot to Discord's rules on the way."""
+    """Return the answer that the user reads, and check that the bot obeys Discord's rules."""
     reply = _wait(product, bot, interaction.final_message, "an answer to the slash command")
     first = interaction.callback()
     assert (first.body["type"], first.body["data"]["flags"]) == (DEFERRED, EPHEMERAL)
@@ -207,7 +207,7 @@ def test_reply_is_held_in_its_thread(product, bot):
 @pytest.mark.slow
 def test_reply_without_a_text_is_explained_and_one_of_somebody_without_the_right_ignored(product, bot):
     ignored = bot.discord.write("!reply", author=GUEST)
-    # Messages are handled in their order: when the second is answered, the first has been passed over.
+    # Messages are handled in order: when the second is answered, the first has been skipped.
     heard = bot.discord.write("!reply")
     (reply,) = _wait(product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply")
     assert reply["content"].startswith("Write `!reply")

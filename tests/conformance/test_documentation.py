@@ -1,4 +1,4 @@
-"""The commands of the documentation do what it says: each block is run against the product, as it stands."""
+"""The commands of the documentation work as it says: each block is run unchanged against the product."""
 
 import ast
 import json
@@ -15,7 +15,7 @@ from tests.conformance import recipes
 from tests.conformance.recipes import RECIPES, ROOT
 
 DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bot-developers.md", ROOT / "docs" / "gateway.md")
-# A block that is run, and the answer that may be shown behind it.
+# A block that is run, and the optional answer after it.
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```(?:\s*```json\n(.*?)```)?", re.S)
 # One of each kind: the others run with --all.
 ALWAYS = {"README-1", "bot-developers-3"}
@@ -31,7 +31,7 @@ ERROR_CLASSES = {name: one.status for name, one in vars(errors).items() if hasat
 
 @pytest.fixture(scope="module")
 def _something_received(product):
-    """A letter in the inbox and one that waits, for the blocks that read or answer one."""
+    """A message in the inbox and a held one, for the blocks that read or answer one."""
     recipes.receive(product, "Where is my order?")
     product.send()
 
@@ -63,7 +63,7 @@ def list_version(product):
 
 @pytest.fixture
 def _no_webhook_stays(product):
-    """End the subscriptions that a block made, so that nothing is sent to whoever listens there next."""
+    """End the subscriptions that a block made, so that they receive nothing from later tests."""
     yield
     port = f":{product.stack.hook_port}/"
     for hook in product.call("GET", "/v1/webhooks", key="ADMIN_KEY").json()["webhooks"]:
@@ -72,7 +72,7 @@ def _no_webhook_stays(product):
 
 
 def assert_shown(shown, real):
-    """Check that what the page shows is in the real answer; … stands for any text, an empty list for any list."""
+    """Check that the real answer has what the page shows; … stands for any text, an empty list for any list."""
     if isinstance(shown, dict):
         assert shown.keys() <= real.keys()
         for name, value in shown.items():
@@ -104,7 +104,7 @@ def test_page_of_errors_has_every_code_with_its_status_and_no_other():
     ]
     assert len(rows) == len(set(rows))
     raised = set().union(*(answers_of(path) for path in (ROOT / "gateway").rglob("*.py")))
-    # Where the framework chooses the status, only the word is ours.
+    # Where the framework chooses the status, only the code is ours.
     anywhere = {code for status, code in raised if status is None}
     listed = {row for row in rows if row[1] not in anywhere}
     assert sorted({pair for pair in raised if pair[0]} - listed) == [], "docs/errors.md lacks what the gateway gives"
@@ -113,7 +113,7 @@ def test_page_of_errors_has_every_code_with_its_status_and_no_other():
 
 
 def answers_of(path: Path) -> set[tuple[int | None, str]]:
-    """The statuses and stable words that a module may answer with, wherever it writes them."""
+    """Return the statuses and error codes that a module may answer with."""
     found: list[tuple[object, object]] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):

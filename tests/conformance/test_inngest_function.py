@@ -12,7 +12,7 @@ from tests.conformance import inngest_standin, recipes
 
 
 class App:
-    """The running recipe, and the stand-in for Inngest that it knows."""
+    """The running recipe, and its stand-in for Inngest."""
 
     def __init__(self, inngest, url, secret):
         self.inngest, self.url, self.secret = inngest, url, secret

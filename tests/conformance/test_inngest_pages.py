@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture(scope="module")
 def folder(request):
-    """Where a developer would have the program, with the package installed; fetched once, and kept by pytest."""
+    """The program's folder with the package installed; fetched once, and cached by pytest."""
     if not shutil.which("node") or not shutil.which("npm"):
         pytest.skip("The functions in JavaScript need node and npm, and this machine has none.")
     folder = Path(request.config.cache.mkdir("inngest-js"))
@@ -59,7 +59,7 @@ def app(product, folder, tmp_path_factory):
 
 
 def event_of(product, name, message_id):
-    """Wait for an event as the desk posted it to Inngest, which keeps it as it came."""
+    """Wait for an event that the desk posted to Inngest, which stores it unchanged."""
 
     def posted():
         events = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=60).json()["events"]

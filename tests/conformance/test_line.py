@@ -36,13 +36,13 @@ def sdk(product, key="AGENT_KEY"):
 
 @pytest.fixture(scope="module")
 def line(product, ana, alerts):
-    """One message from the SDK's call to the turned card: what was there on the way."""
+    """One message from the SDK's call to the updated card, with everything on the way."""
     subject = f"SDK {time.time_ns()}"
     with sdk(product) as client:
         fields = {"subject": subject, "markdown": "Hello **Dana**"}
         sent = client.send_email(product.known["MAILBOX_ID"], to=["dana@northwind.example"], **fields)
         read = client.get_email(product.known["MAILBOX_ID"], sent["id"])
-    # The SDK knows no metadata; what started it is written as the flat call writes it.
+    # The SDK has no metadata; the origin is written as the flat call writes it.
     row = product.held(ana, sent["id"])
     before = product.wait_for(lambda: product.cards(subject), timeout=120, what="the card")
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
@@ -88,7 +88,7 @@ def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(product, 
     assert (entry["actor"], entry["surface"]) == ("Ana Ferreira", "web")
     assert by_action["decision.applied"]["fingerprint"] == line.row["fingerprint"]
     assert [entry["id"] for entry in entries] == sorted(entry["id"] for entry in entries)
-    # From the webhook to the first post in Discord it is one trace, which the logs name too.
+    # One trace, which the logs also name, covers the webhook to the first post in Discord.
     [trace] = {by_action[name]["trace"] for name in ("message.held", "message.fetched", "alert.delivered")}
     for name in ("web", "worker-desk"):
         assert trace in product.stack.log(name), name
@@ -102,7 +102,7 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(pr
         assert len(bodies) >= 3
         for body in [*bodies, *reversed(bodies)]:
             assert product.post_webhook(body).json()["result"] == "duplicate"
-        # The newest first, under ids of their own, as if the sender had lost its memory and its order.
+        # The newest first, with new ids, as if the sender had lost its memory and its order.
         for body in bodies:
             again = json.loads(body) | {"event_id": f"again-{time.time_ns()}"}
             assert product.post_webhook(json.dumps(again).encode()).json()["result"] == "late"
@@ -119,7 +119,7 @@ async def _send_async(product, subject):
 
 
 def test_async_sdk_and_both_flat_paths_are_held(product, ana):
-    # In a thread of its own: the browser tests keep a loop running in this one.
+    # In a thread, because the browser tests keep an event loop running in this one.
     with ThreadPoolExecutor() as threads:
         sent = threads.submit(asyncio.run, _send_async(product, f"Async {time.time_ns()}")).result(60)
     assert sent["status"] == "pending_scan"
@@ -162,7 +162,7 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webh
 
 
 def test_test_mail_is_decided_at_the_desk_and_never_leaves(product, ana):
-    """Point 3: it stands in the queue of a live connection, marked, and what becomes of it is this desk's doing."""
+    """Point 3: it is in the queue of a live connection, marked, and only this desk decides it."""
     wish = {"name": "Trying", "scopes": ["read", "send"], "sandbox": True}
     product.known["TEST_KEY"] = product.call("POST", "/v1/api-keys", key="ADMIN_KEY", json=wish).json()["api_key"]
     for outcome in ("approve", "reject"):

@@ -1,4 +1,4 @@
-"""A customer's mail on its way: by SMTP into the demo, past a reviewer where the mailbox asks for one, to the agent."""
+"""Inbound mail: by SMTP into the demo, past a reviewer where the mailbox requires one, to the agent."""
 
 import smtplib
 import uuid

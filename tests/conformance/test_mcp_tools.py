@@ -66,7 +66,7 @@ FILE = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base6
 
 @pytest.fixture
 def use(tenant):
-    """Returns a function that calls as a tool does: always a JSON type, often no body. It keeps which were called."""
+    """Return a function that calls as a tool does: always a JSON type, often no body. It records the calls."""
 
     def call(tool, body=None, status=200, *, key="agent", has=(), **ids):
         method, path = TOOLS[tool].split(" ")
@@ -120,7 +120,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     verdict = {"email_id": reply["id"], "action": "reject", "reason": "Too short."}
     assert use("decide_email", verdict, key="oversight")["status"] == "rejected"
 
-    # The account, and what this gateway has not.
+    # The account, and unsupported features.
     contact = use("add_contact", {"name": "Dana", "email": "dana@northwind.example", "tags": ["a"]}, 201)["id"]
     assert [row["id"] for row in use("search_contacts")["contacts"]] == [contact]
     assert use("delete_contact", contact=contact)["deleted"] is True
@@ -162,7 +162,7 @@ def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
     assert [row["id"] for row in use("list_webhooks", key="admin")["webhooks"]] == [hook_id]
     assert use("delete_webhook", key="admin", hook=hook_id)["status"] == "deleted"
 
-    # What is gone for good.
+    # Permanent deletions.
     tenant.gateway.mail.refuse["no+one@northwind.example"] = "550 no such user"
     tenant.decide(tenant.send(to=["no+one@northwind.example"])["id"], "approve")
     tenant.wait(lambda: use("check_suppression")["suppressions"], "a suppression")

@@ -1,4 +1,4 @@
-"""The OpenAPI document tells the truth: its examples run, and no request gets an answer that it does not name."""
+"""The OpenAPI document is correct: its examples run, and every answer is one that it lists."""
 
 import contextlib
 import io
@@ -12,14 +12,14 @@ from hypothesis.errors import Unsatisfiable
 
 from tests.conformance.tenant import ok, unique
 
-# Of each kind for each operation: half of them about something that is there, the others about nothing.
+# Requests per kind and operation: half of them about existing objects.
 EXAMPLES = 6
-# What would end the account that the requests are made with.
+# Operations that would delete the account of the requests.
 LAST = {("DELETE", "/v1/account")}
 
 
 def things(tenant):
-    """Something real for every name in a path."""
+    """An existing object for every name in a path."""
     for name, scopes in (("spare", ["read"]), ("gone", ["read"])):
         tenant.add_key(name, *scopes)
     sent = tenant.send(attachments=[{"name": "a", "content_base64": "YQ==", "content_type": "text/plain"}])
@@ -45,7 +45,7 @@ def things(tenant):
 
 
 class InProcess(requests.adapters.HTTPAdapter):
-    """Hands what `requests` would send to the gateway in this process."""
+    """Routes requests of `requests` to the gateway in this process."""
 
     def __init__(self, gateway):
         super().__init__()
@@ -59,7 +59,7 @@ class InProcess(requests.adapters.HTTPAdapter):
 
 
 class Prober:
-    """Sends generated requests, half of them about things that are there, and keeps what went against the document."""
+    """Sends generated requests, half of them about existing objects, and records violations of the document."""
 
     def __init__(self, tenant):
         # Not at the top: they take seconds to import, and every test process imports this file to collect it.
@@ -85,7 +85,7 @@ class Prober:
         if self.turn % 2:
             named = case.path_parameters or {}
             case.path_parameters = {name: self.real.get(name, value) for name, value in named.items()}
-        # Every third as the desk, the others as an agent. Admin comes last: it may end what the request is about.
+        # Every third as the desk, the others as an agent. Admin comes last: it may delete the object of the request.
         for key in ("agent" if self.turn % 3 else "oversight", "admin"):
             bearer = {"Authorization": f"Bearer {self.tenant.keys[key]}"}
             try:
@@ -105,7 +105,7 @@ class Prober:
             suppress_health_check=list(HealthCheck),
         )
         for mode in self.modes:
-            # What takes nothing cannot be asked wrongly.
+            # An operation without parameters has no invalid requests.
             with contextlib.suppress(Unsatisfiable):
                 few(given(case=operation.as_strategy(generation_mode=mode))(self.ask))()
 
@@ -118,21 +118,21 @@ def test_no_generated_request_gets_an_undocumented_answer(tenant, settings):
         if (operation.method.upper(), operation.path) not in LAST:
             prober.probe(operation)
     assert not prober.found, "\n\n".join(prober.found[:20])
-    # It went far enough to mean something.
+    # Enough requests were successful.
     assert {200, 201, 403, 404, 422} <= prober.statuses
 
 
 def example_of(document, operation):
     """The example of an operation's body; every body has one."""
     schema = operation["requestBody"]["content"]["application/json"]["schema"]
-    # A body that may be left out stands behind its default.
+    # An optional body is wrapped by its default.
     schema = next((one for one in schema.get("allOf", []) if "$ref" in one), schema)
     name = schema.get("$ref", "").rpartition("/")[2]
     return (document["components"]["schemas"][name] if name else schema)["example"]
 
 
 def with_real_things(tenant, path, example, real):
-    """The example with ids, mailboxes and codes of what is there, and nothing else changed."""
+    """The example with existing ids, mailboxes and codes, otherwise unchanged."""
     ids = {"from": tenant.address, "mailbox": tenant.address, "mailbox_id": tenant.mailbox}
     if "{email}" in path or {"email_id", "message_id", "id", "thread_id"} & set(example):
         at = {"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"} if "schedule" in path else {}
@@ -163,17 +163,17 @@ def test_every_example_of_a_body_runs(make_tenant):
         if "requestBody" in operation
     ]
     assert len(bodies) > 20
-    # What loosens the mailbox or ends things comes late.
+    # Operations that loosen the mailbox or delete objects come last.
     late = sorted(bodies, key=lambda body: (body[:2] in LAST, body[1].endswith("upgrade"), body[0] == "DELETE"))
     for method, path, example in late:
         where, filled = with_real_things(tenant, path, example, real)
-        # Several paths share an example, and the same message is not taken twice within a minute.
+        # Several paths share an example, and the same message is refused within a minute.
         tenant.gateway.sql("DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s", tenant.mailbox)
         answers = []
         for key in ("agent", "oversight", "admin"):
             answer = tenant.call(method, where, key=key, json=filled)
             answers.append(answer.text)
-            # What this gateway has not, or the operator has not switched on.
+            # Unsupported features, or ones that the operator has not enabled.
             if answer.ok or answer.status_code == 501:
                 break
         else:

@@ -1,4 +1,4 @@
-"""The smaller programs of the documentation, as they stand: waiting, the digest, signatures, a model's tools."""
+"""The smaller programs of the documentation, unchanged: waiting, the digest, signatures, a model's tools."""
 
 import json
 import subprocess
@@ -81,7 +81,7 @@ def test_digest_is_posted_to_discord_without_pinging_anybody(digest_env):
 
 @pytest.fixture(scope="module")
 def receiver(product, tmp_path_factory):
-    """The recipe that checks signatures, subscribed to decisions and tests; what it prints is in a file."""
+    """The recipe that checks signatures, subscribed to decisions and tests; it prints to a file."""
     port, out = str(product.stack.hook_port), tmp_path_factory.mktemp("receiver") / "out"
     with recipes.webhook(product, "oversight.pending", "email.decided", "message.received") as hook:
         env = recipes.environment(product, SIGNING_SECRET=f"whsec_older {hook['signing_secret']}", PORT=port)
@@ -119,7 +119,7 @@ def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
 
 
 class Model:
-    """Speaks to the MCP server of the recipes as an MCP client does."""
+    """An MCP client of the recipes' MCP server."""
 
     def __init__(self, program):
         self._program, self._id = program, 0
