@@ -1,4 +1,4 @@
-"""Whether a running product answers at all of its doors."""
+"""Checks that a running product answers at all of its addresses."""
 
 import urllib.request
 

@@ -51,7 +51,7 @@ _COMPILERS = ("cc", "gcc", "clang", "tcc")
 
 
 class Clock:
-    """The clock of whoever runs with `variables` in its environment."""
+    """The clock of a process that runs with `variables` in its environment."""
 
     def __init__(self, folder: Path, library: Path) -> None:
         self._file = folder / "offset"
@@ -68,7 +68,7 @@ class Clock:
 
 @contextlib.contextmanager
 def clock(folder: Path) -> Iterator[Clock]:
-    """Skips where there is no compiler and none can be installed."""
+    """Skip the test where no compiler can be installed."""
     if not _compiler() and not (os.geteuid() == 0 and shutil.which("apt-get") and install_debian_packages(["tcc"])):
         pytest.skip("Setting a process's clock needs a C compiler, and none is here or can be installed.")
     source, library = folder / "clock.c", folder / "clock.so"

@@ -1,4 +1,4 @@
-"""What the fault tests break: the product with proxies between its two halves, and one that is killed and ended.
+"""Products for the fault tests: one with proxies between its two halves, and one that is killed and stopped.
 
 The main faults, which the ordinary run injects, share the product of all other tests and come last there.
 """
@@ -15,7 +15,7 @@ from tests.stack import Stack, group_of, running_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let whoever breaks the shared product come after all who only use it, and the soak, the longest, come first."""
+    """Run the soak first, and tests that break the shared product after those that only use it."""
 
     def group_order(item: pytest.Item) -> int:
         breaks = item.path.parent.name == "faults" and group_of(item) == "stack"
@@ -47,21 +47,21 @@ def desk_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRi
 @pytest.fixture(scope="session")
 def desk_of_all(stack: Stack) -> Iterator[DeskRig]:
     with between_proxies(stack, *map(Proxy, stack.proxy_ports)) as rig:
-        # Each is read anew after a fault.
+        # Each is read again after a fault.
         rig.product.make_room(but=20)
         yield rig
 
 
 @pytest.fixture
 def shared_desk(request: pytest.FixtureRequest) -> DeskRig:
-    """The product of the test's group: whoever breaks it mends it, or starts one of its own with `desk_rig`."""
+    """The product of the test's group: a test that breaks it repairs it, or starts its own with `desk_rig`."""
     desk: DeskRig = request.getfixturevalue("desk_of_all" if group_of(request.node) == "stack" else "desk_of_its_own")
     return desk
 
 
 @pytest.fixture
 def desk(shared_desk: DeskRig, tmp_path: Path) -> Iterator[DeskRig]:
-    """The product, a history file, and messages of the test's own, of which all invariants must hold in the end."""
+    """The product, a history file, and the test's own messages, which must satisfy all invariants at the end."""
     shared_desk.mine, shared_desk.history = [], tmp_path / "history.jsonl"
     yield shared_desk
     check_invariants(shared_desk)

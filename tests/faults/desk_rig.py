@@ -28,28 +28,28 @@ from tests.faults.wire import answering
 from tests.stack import Stack, running_stack, wait_for
 
 T = TypeVar("T")
-# A bound, not a wait: a busy machine is slow.
+# An upper bound: a busy machine is slow.
 SOON = 90
 SWEEP_PAUSE = 1.5
 
 
 class DeskRig(Records):
-    """The product, what stands around it, and a history of what was done and answered."""
+    """The product, its proxies, and a history of actions and answers."""
 
     def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
         super().__init__(stack)
         self.upstream, self.hooks = upstream, hooks
-        # An https address that the desk may call and where nobody listens.
+        # An https address that the desk may call, without a listener.
         self.secured = ""
         self.mine: list[Held] = []
         self.decided_elsewhere: set[str] = set()
-        # The ledger's last entry that was checked.
+        # The last checked entry of the ledger.
         self.verified = 0
         self.history: Path | None = None
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
         self.celery = Celery(broker=broker, set_as_current=False)
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
-        # What was in the hands of workers that were killed.
+        # Tasks of workers that were killed.
         self._lost: set[bytes] = set()
         self.shell = Shell(stack)
         self._people: dict[str, Browser] = {}
@@ -60,9 +60,9 @@ class DeskRig(Records):
         webhook = self.known["WEBHOOK_URL"].replace(self.known["DASHBOARD_URL"], self.hooks.url)
         self.sql("UPDATE gateway_webhook SET url = %s WHERE url = %s", webhook, self.known["WEBHOOK_URL"])
         self.product.set_undo_window("0")
-        # Cards are planned, and not posted: of them the alerts' own fault tests tell.
+        # Cards are planned but not posted: the alerts have their own fault tests.
         self.product.hold_alerts()
-        # A whole read each half minute could end a doubt before the test has seen it: `reconcile` does it when asked.
+        # A whole read each half minute could settle a doubt too early: `reconcile` runs one on request.
         self.sql(
             "INSERT INTO dashboard_tick (job, period) SELECT 'approvals.tasks.reconcile_all', "
             "floor(extract(epoch FROM now()) / 30) + ahead FROM generate_series(0, 240) AS ahead ON CONFLICT DO NOTHING"
@@ -178,7 +178,7 @@ class DeskRig(Records):
     def let_settle(self, held: Held) -> None:
         """Everything about the decision happened long enough ago for a read to prove something."""
         self._set(held, "changed_at = changed_at - interval '5 minutes'")
-        # Of a decision in doubt this is when a further read counts.
+        # For a decision in doubt this is when another read counts.
         self._set(held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')")
 
     def let_its_event_be_late(self, held: Held) -> None:
@@ -213,7 +213,7 @@ class DeskRig(Records):
                 self.let_fall_due(held)
                 state = self.decision(held)["state"]
                 if state == "unknown":
-                    # An approval whose call never arrived goes out again only where a person says so.
+                    # An approval whose call never arrived is sent again only when a person says so.
                     self.confirm(held)
                 assert state in states, f"{held.subject} is {state}"
             return True
@@ -232,7 +232,7 @@ class DeskRig(Records):
 
     def sweep_until(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
         """Wait for something that a sweep brings about, with a sweep at once, and others where one is not enough."""
-        # What the function does to let time pass comes before the first sweep.
+        # The function advances time before the first sweep.
         with contextlib.suppress(AssertionError):
             if found := function():
                 return found
@@ -254,7 +254,7 @@ class DeskRig(Records):
 
     def wait_for_idle(self, but: int = 0) -> None:
         """Wait until the desk's workers have nothing more to do, but for so many tasks that are kept from ending."""
-        # Twice in a row: a message that is on its way to Redis, or to a worker, is in neither place for a moment.
+        # Twice in a row: a task in transit to Redis or to a worker is in neither for a moment.
         self.wait(lambda: self._is_idle(but) and (time.sleep(0.15) or self._is_idle(but)), "the workers to be idle")
 
     def _is_idle(self, but: int) -> bool:
@@ -330,7 +330,7 @@ def desk_rig(
 
 @contextlib.contextmanager
 def between_proxies(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
-    """Let the two halves of a running product speak through these proxies, which are closed in the end."""
+    """Connect the two halves of a running product through these proxies, and close them at the end."""
     rig = DeskRig(stack, upstream, hooks)
     upstream.serve(rig.known["GATEWAY_URL"])
     hooks.serve(rig.known["DASHBOARD_URL"])

@@ -1,4 +1,4 @@
-"""What must hold after every fault, checked from outside: by the gateway's, the mail box's and the proxies' records.
+"""Invariants after every fault, checked from outside: by records of the gateway, the mail box and the proxies.
 
 The invariants have numbers, I1 to I12. I10 needs a second connection: test_desk_neighbours. Of I9 only the plan is
 checked here; that cards are posted takes Discord's own time, and test_line_survives waits for it.
@@ -13,7 +13,7 @@ from common.references import references_in
 from tests.faults.desk_rig import DeskRig
 from tests.faults.records import Held
 
-# What the desk may show for each status of the gateway, once the fault is over.
+# The states that the desk may show for each status of the gateway after the fault.
 _MIRRORED = {
     "pending_send_approval": ("held",),
     "scheduled": ("approved", "scheduled_approved"),
@@ -28,7 +28,7 @@ _CLOSED = ("message.rejected", "message.cancelled", "message.sent", "message.del
 
 
 def check_invariants(rig: DeskRig) -> None:
-    """Fail with the first that does not hold for the messages of this test."""
+    """Fail with the first violated invariant for the messages of this test."""
     for held in rig.mine:
         _i12_nothing_is_left_over(rig, held)
         _i4_mirror_is_what_the_gateway_has(rig, held)
@@ -42,7 +42,7 @@ def check_invariants(rig: DeskRig) -> None:
 
 
 def _i12_nothing_is_left_over(rig: DeskRig, held: Held) -> None:
-    """What was begun ends without a hand; only what is in doubt may wait for a person."""
+    """Unfinished work ends automatically; only doubt may wait for a person."""
 
     def ended() -> bool:
         states = [decision["state"] for decision in rig.decisions(held)]
@@ -53,7 +53,7 @@ def _i12_nothing_is_left_over(rig: DeskRig, held: Held) -> None:
 
 
 def _i4_mirror_is_what_the_gateway_has(rig: DeskRig, held: Held) -> None:
-    """Soon, by itself; what the desk does each half minute, and of late mail each minute, it is made to do now."""
+    """Periodic work of the desk is run now instead of each half minute or minute."""
 
     def equal() -> bool:
         status, state = rig.email(held)["status"], rig.message(held)["state"]
@@ -74,7 +74,7 @@ def _i1_at_most_one_effect(rig: DeskRig, held: Held) -> None:
     if approved:
         what = f"I1: the mail {held.subject} that was approved to leave"
         rig.wait(lambda: rig.mails(held) or rig.let_outbox_lease_end(held), what)
-    # I11 too: what was not approved at the gateway has not left.
+    # I11 too: unapproved messages have not been sent.
     assert rig.mails(held) == approved, f"I1: {rig.mails(held)} mails with the subject {held.subject}"
 
 
@@ -132,7 +132,7 @@ def _i7_doubt_is_shown(rig: DeskRig, held: Held) -> None:
 
 
 def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
-    """That what is planned is sent or shown as failed takes Discord's own time."""
+    """Checking that planned cards are sent or shown as failed takes Discord's own time."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
         "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
@@ -148,7 +148,7 @@ def _i3_every_accepted_webhook_is_stored(rig: DeskRig) -> None:
 
 
 def _i8_ledger_verifies(rig: DeskRig) -> None:
-    """Every entry since the last check hashes to its leaf, and its details to theirs."""
+    """Each entry since the last check matches its leaf, and so do its details."""
     query = (
         "SELECT e.*, d.salt, d.fields FROM audit_entry e JOIN audit_entrydetail d ON d.entry_id = e.id "
         "WHERE e.id > %s ORDER BY e.id"

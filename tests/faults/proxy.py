@@ -1,4 +1,4 @@
-"""A TCP proxy before a server of ours that can answer, cut, hold and delay in its place, and keeps its own record.
+"""A TCP proxy before one of our servers that can answer, cut, hold and delay for it, and keeps a record.
 
 A fault is a function of one exchange (tests/faults/wire.py). It is set for requests of one kind, most often for those
 of one message, so that the rest of the product goes on. Another such proxy stands before the desk, for webhooks.
@@ -26,7 +26,7 @@ PATIENCE = 120
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came off the wire. READ asks for one message, LIST for all that is held."""
+    """One request as received. READ fetches one message, LIST all held ones."""
 
     method: str
     path: str
@@ -58,7 +58,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer; its length is told by the reply."""
+    """An HTTP answer; `reply` adds its length."""
 
     status: int
     body: bytes = b"{}"
@@ -72,7 +72,7 @@ class Answer:
 
 @dataclass
 class Seen:
-    """One line of the record: what arrived when, whether it reached the gateway, and what that answered."""
+    """One line of the record: the request and its time, whether it reached the gateway, and the answer."""
 
     request: Request
     at: float
@@ -88,7 +88,7 @@ Fault = Callable[["Exchange"], None]
 
 
 class Exchange:
-    """One request and the connection that it came on."""
+    """One request and its connection."""
 
     def __init__(self, proxy: "Proxy", connection: socket.socket, seen: Seen) -> None:
         self.request, self.seen = seen.request, seen
@@ -150,7 +150,7 @@ class Rule:
 
 
 class Proxy:
-    """Listens on one port of the loopback. `seen` is its record: lines are only added."""
+    """Listens on one loopback port. `seen` is its append-only record."""
 
     def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
@@ -177,7 +177,7 @@ class Proxy:
     def refusing(self, *, keep_open: bool = False) -> Iterator[None]:
         """Refuse connections, as a port does where nothing listens; what is open breaks, unless it is kept."""
         self._unlisten(keep_open=keep_open)
-        # Bound, so that nobody else gets the port meanwhile.
+        # Bound, so that no other process gets the port meanwhile.
         self._bound = self._bind(self.port)
         try:
             yield

@@ -1,4 +1,4 @@
-"""What the desk, the gateway and the mail box have on record, read without asking the code that wrote it."""
+"""The records of the desk, the gateway and the mail box, read without the code that wrote them."""
 
 import mailbox
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.stack import Stack
 
 @dataclass(frozen=True)
 class Held:
-    """A message of the test's own as the desk shows it: `id` is the desk's, `upstream_id` the gateway's."""
+    """A message of the test: `id` is the desk's, `upstream_id` the gateway's."""
 
     upstream_id: str
     subject: str
@@ -30,7 +30,7 @@ class Records:
         self.stack = stack
         self.product = Product(stack)
         self.known = self.product.known
-        # The subjects of what has left, by the names of the files.
+        # The subjects of delivered mail, by file name.
         self._left: dict[str, str] = {}
         self._database: psycopg.Connection[dict[str, Any]] | None = None
 
@@ -39,7 +39,7 @@ class Records:
         try:
             return self._run(query, parameters)
         except psycopg.OperationalError:
-            # The session of before may have been killed with its server.
+            # The previous session may have been killed with its server.
             self._database = None
             return self._run(query, parameters)
 
@@ -85,7 +85,7 @@ class Records:
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
         for key in folder.keys():  # noqa: SIM118 - a Maildir is no dict
             if key not in self._left:
-                # A mail never changes, so each is read once.
+                # A mail file never changes, so each is read once.
                 self._left[key] = str(message_from_bytes(folder.get_bytes(key), policy=modern)["Subject"])
         return list(self._left.values()).count(held.subject)
 

@@ -19,7 +19,7 @@ PATIENCE = 120
 
 
 def event(name: str = "message.received", **fields: Any) -> bytes:
-    """One event of now; as a rule about received mail, which waits for nobody and of which no card tells."""
+    """A current event, by default about received mail, which is not held and has no card."""
     upstream_id = fields.setdefault("email_id", f"01FAULT{uuid.uuid4().hex[:18].upper()}")
     inner = {"subject": f"Fault {upstream_id}", "to": ["dana@northwind.example"], "direction": "inbound", **fields}
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -32,7 +32,7 @@ def digest(body: bytes) -> str:
 
 @dataclass
 class Sender:
-    """Somebody who posts to one webhook address with one secret, and keeps each answer."""
+    """A sender that posts to one webhook address with one secret, and stores each answer."""
 
     url: str
     secret: str
@@ -69,7 +69,7 @@ class Sender:
 
         def go_on() -> None:
             try:
-                # Enough for traffic; more would only keep the product from everything else.
+                # Enough for traffic; more would only slow the product down.
                 while not is_over.wait(0.1):
                     body = make()
                     self.post_until_accepted(body)
@@ -90,7 +90,7 @@ class Sender:
 
 
 def assert_stored_once(desk: DeskRig, bodies: list[bytes]) -> None:
-    """Each was stored once, made one message, and has one entry in the ledger, beside those of who was told of it."""
+    """Assert that each was stored once, made one message, and has one entry in the ledger besides those of alerts."""
     digests = [digest(body) for body in bodies]
     rows = desk.sql("SELECT digest, result, email_id FROM mirror_webhookevent WHERE digest = ANY(%s)", digests)
     assert sorted(row["digest"] for row in rows) == sorted(digests)

@@ -1,4 +1,4 @@
-"""One process beside the product's own in which a test runs Python: as an operator does, or as another worker would."""
+"""A separate process in which a test runs Python: as an operator does, or as another worker would."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ for line in sys.stdin:
         error = traceback.format_exc()
     print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
 """
-# What it wakes it does itself: the queues may be read by a worker that is stopped.
+# It runs its own wake-ups: the worker that reads the queues may be stopped.
 _OTHER_WORKER = """
 from common import enqueue
 from dashboard.celery import app
@@ -37,7 +37,7 @@ def work(task, *arguments):
 
 
 class Shell:
-    """`./run manage shell`, begun when it is first needed."""
+    """`./run manage shell`, started at its first use."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack

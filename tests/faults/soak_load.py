@@ -1,4 +1,4 @@
-"""The load of the soak: agents who send, reviewers who decide over HTTP, and somebody who breaks things meanwhile.
+"""The load of the soak: agents that send, reviewers who decide over HTTP, and faults meanwhile.
 
 What each message meets is drawn from the seed and its number, whoever comes to it and when. Who decided what, and what
 they were answered, is kept by those who asked: it is one of the outside records that must add up in the end.
@@ -22,7 +22,7 @@ from tests.faults import wire
 from tests.faults.desk_rig import DeskRig
 from tests.faults.proxy import DECIDE, READ, WEBHOOK, Fault
 
-# What becomes of a message, and how often.
+# The outcomes of messages, and their frequencies.
 PLANS = {"approve": 60, "reject": 12, "send_back": 8, "undo": 8, "elsewhere": 2, "leave": 10}
 _DECIDED = ("approve", "reject", "send_back", "undo")
 # How often each process is killed or stopped, and each store emptied.
@@ -32,11 +32,11 @@ _LOST = (requests.RequestException, ValueError, KeyError, AssertionError)
 
 @dataclass
 class Diary:
-    """What the people and programs around the product saw with their own eyes."""
+    """What the people and programs around the product observed."""
 
     seed: int
     sent: dict[str, int] = field(default_factory=dict)
-    # By upstream id: the verdict that was answered "taken".
+    # Accepted verdicts, by upstream id.
     accepted: dict[str, str] = field(default_factory=dict)
     undone: set[str] = field(default_factory=set)
     elsewhere: dict[str, str] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Diary:
 
 
 def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
-    """Send messages until there are no more numbers; one whose answer was lost is sent again with the same key."""
+    """Send messages until the numbers run out; after a lost answer, send again with the same key."""
     while True:
         try:
             number = numbers.pop()
@@ -69,7 +69,7 @@ def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
 
 
 class Reviewer:
-    """Somebody with a session who works through the queue, page by page, in an order of their own."""
+    """A reviewer with a session who works through the queue, page by page, in a random order."""
 
     def __init__(self, rig: DeskRig, diary: Diary, prefix: str, number: int) -> None:
         self.rig, self.diary = rig, diary
@@ -104,7 +104,7 @@ class Reviewer:
             return False
         if row["decision"] == "refused":
             return True
-        # Now and then two come to the same one.
+        # Sometimes two reviewers open the same message.
         return row["decision"] is None and (
             row["upstream_id"] not in self.diary.accepted or self.random.random() < 0.02
         )
@@ -149,7 +149,7 @@ class Reviewer:
 
 
 def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) -> None:
-    """Decide at MultiMail itself, past the desk."""
+    """Decide at MultiMail itself, without the desk."""
     action = random.Random(f"{diary.seed}:{number}:elsewhere").choice(["approve", "reject"])
     body = {"email_id": upstream_id, "action": action, "reason": "decided elsewhere"}
     with contextlib.suppress(requests.RequestException):
@@ -159,7 +159,7 @@ def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) 
 
 
 class Chaos:
-    """Breaks one thing after the other, in an order that the seed gives."""
+    """Injects one fault after another, in an order given by the seed."""
 
     def __init__(self, rig: DeskRig, diary: Diary) -> None:
         self.rig, self.diary = rig, diary
@@ -193,7 +193,7 @@ class Chaos:
             self._one()
 
     def _one(self) -> None:
-        # Each of them comes before one comes again.
+        # Each fault occurs once before any repeats.
         self._bag = self._bag or self.random.sample([*self._wire, *self._acts], len(self._wire) + len(self._acts))
         name = self._bag.pop()
         if name in self._acts:
@@ -201,7 +201,7 @@ class Chaos:
                 self.diary.faults[name] += 1
                 with contextlib.suppress(OSError, RedisError):
                     self._acts[name]()
-                # What is killed or emptied should be at work again before the next: that is what the soak is about.
+                # A killed or emptied process must work again before the next fault: that is what the soak tests.
                 time.sleep(self.random.uniform(3, 8))
             return
         self.diary.faults[name] += 1
@@ -230,7 +230,7 @@ class Chaos:
 
 
 def in_threads(*works: Callable[[], None]) -> list[threading.Thread]:
-    """Begin each in a thread of its own."""
+    """Start each in its own thread."""
     threads = [threading.Thread(target=work, daemon=True) for work in works]
     for thread in threads:
         thread.start()

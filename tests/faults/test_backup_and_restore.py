@@ -1,4 +1,4 @@
-"""A backup of a database that goes on meanwhile, brought back into another one by `./run restore`."""
+"""A backup of a database in use, restored into another one by `./run restore`."""
 
 import io
 import os
@@ -64,7 +64,7 @@ def target(cluster):
 
 @pytest.fixture
 def desk(monkeypatch):
-    """A desk with a held message, a decision on its way and a sealed ledger."""
+    """A desk with a held message, an unfinished decision and a sealed ledger."""
     here = connection.get_connection_params()
     monkeypatch.setenv("DATABASE_OWNER_URL", url_of(here["host"], OWNER, here["dbname"]))
     monkeypatch.setenv("BACKUP_PASSPHRASE", PASSPHRASE)
@@ -88,7 +88,7 @@ def make_backup(folder):
 
 
 def restore(folder, target, path, *arguments):
-    """Call `./run restore` with a data folder of its own."""
+    """Call `./run restore` with a new data folder."""
     ours = {*environment.PRODUCT_VARIABLES, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
     outer = {name: value for name, value in os.environ.items() if name not in ours}
     variables = {"DATA_DIR": str(folder), "DEMO": "0", "REDIS_URL": settings.REDIS_URL, "BACKUP_PASSPHRASE": PASSPHRASE}
@@ -135,7 +135,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_losses_are_reported(desk, t
         assert session.execute("SELECT to_regclass(%s)", [MARKER]).fetchone() == (None,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("DELETE FROM audit_entry")
-    # What is there is never written over.
+    # Existing data is never overwritten.
     used = restore(folder, target, path)
     assert (used.returncode, "is in use (log, seals.jsonl, secrets.env)" in used.stderr) == (1, True), used.stderr
     assert "secrets.env" in left_in(folder)
@@ -194,7 +194,7 @@ def test_seals_of_another_desk_and_backups_of_a_newer_one_are_refused(desk, targ
 
 
 def test_every_seal_of_the_copy_is_in_the_dump_also_when_seals_are_made_meanwhile(desk, tmp_path, monkeypatch):
-    """The copy of the seals is never younger than the dump: an honest restore would look forged."""
+    """The copy of the seals is never newer than the dump: otherwise an honest restore would look forged."""
     copied = backup_command._copy_seals
 
     def seal_before_and_after(target):

@@ -1,4 +1,4 @@
-"""MultiMail's answer to a decision is lost, late, wrong or unreadable: doubt is shown, and ended by reading only."""
+"""MultiMail's answer to a decision is lost, late, wrong or unreadable: doubt is shown, and settled by reads only."""
 
 import contextlib
 
@@ -10,7 +10,7 @@ from tests.faults.proxy import DECIDE, READ
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 NOT_JSON = b"<html><title>502 Bad Gateway</title></html>"
-# That no byte comes back at all is told by test_desk_main_faults.
+# test_desk_main_faults tests the loss of the whole answer.
 COMMITTED = {
     "half of the answer": wire.truncate,
     "an answer without end": wire.endless,
@@ -26,8 +26,8 @@ NOT_COMMITTED = {
 
 
 def in_doubt(desk, held):
-    """Wait until the decision has come into doubt, and see that the reviewer is told so while it is."""
-    # On a slow machine a sweep finds out before anybody sees the doubt; the ledger keeps it.
+    """Wait until the decision is in doubt, and check that the reviewer sees that."""
+    # On a slow machine a sweep may settle the doubt before it is seen; the ledger has it.
     desk.wait(lambda: desk.entries(held, "decision.unknown"), f"the decision on {held.subject} to come into doubt")
     shown = desk.ana.find(held.upstream_id, tab="unknown")
     decision = desk.decision(held)
@@ -97,7 +97,7 @@ def test_approve_that_never_arrived_waits_for_a_person(desk):
         doubted = in_doubt(desk, held)
     read_twice(desk, held)
     desk.sweep()
-    # A read asked for after the sweep has begun shows that the sweep is over.
+    # A read that is requested after the sweep began shows that the sweep is over.
     held_again = desk.hold()
     assert desk.decision(held)["state"] == "unknown"
     assert (desk.calls(held), desk.mails(held), held_again.id != held.id) == (1, 0, True)

@@ -1,4 +1,4 @@
-"""Many at once: one claim of a decision, one decision on a message, and everybody else is told."""
+"""Concurrency: one claim of a decision, one decision on a message, and all others get a conflict."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -30,7 +30,7 @@ def test_wake_up_published_many_times_is_one_call(desk):
         for _ in range(40):
             desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
         call.wait()
-        # With the call under way all others come and find nothing to claim.
+        # During the call all others find nothing to claim.
         desk.sweep()
         desk.wait_for_idle(but=1)
         call.release()

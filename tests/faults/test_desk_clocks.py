@@ -21,7 +21,7 @@ from tests.faults.wire import Hold
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 HOUR, DAY = 3600, 86400
-# Seconds that are no jump, however busy the machine is.
+# A difference of so many seconds is no jump, even on a busy machine.
 NEAR = HOUR / 4
 
 
@@ -51,14 +51,14 @@ def extra_process(desk, plan, **variables):
 
 @contextlib.contextmanager
 def giving_up(desk):
-    """Whoever is ended in the block takes nothing with it that others wait for."""
+    """Give up the claims of a process that is stopped in the block."""
     yield
     desk.give_up_unacked()
 
 
 @pytest.fixture
 def elsewhere(desk, tmp_path):
-    """A host with a clock of its own: its web process and its worker do all the work, and its address is given."""
+    """A host with its own clock, whose web process and worker do all the work; yields its address."""
     port = pick_free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
     with clock(tmp_path) as hands:
@@ -74,14 +74,14 @@ def elsewhere(desk, tmp_path):
                 lambda: Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"]).post(event()).ok, "the web process"
             )
             desk.stack.kill("worker-desk", signal.SIGSTOP)
-            # What it had in hand stays there until it goes on.
+            # Its unfinished work stays until it continues.
             desk.give_up_unacked()
             try:
                 yield hands, url
             finally:
                 hands.step(0)
                 desk.stack.kill("worker-desk", signal.SIGCONT)
-                # To a host that is a day ahead, sessions of today are over.
+                # For a host that is a day ahead, today's sessions have expired.
                 desk.forget_sessions()
 
 
@@ -90,14 +90,14 @@ def _path(desk):
 
 
 def seconds_off(desk, query, *parameters):
-    """By how much a time in the database is off the database's own clock."""
+    """Return the difference of a time in the database to the database's own clock."""
     [row] = desk.sql(f"SELECT abs(extract(epoch FROM clock_timestamp() - ({query}))) AS off", *parameters)
     return row["off"]
 
 
 def a_day_ahead_ends_no_lease(desk, hands):
     held, hold = desk.hold(), Hold()
-    # What others left to do must not keep the sweep waiting until the call itself gives up.
+    # Leftover work must not delay the sweep until the call itself times out.
     desk.wait_for_idle()
     with desk.upstream.fault(hold, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
@@ -140,7 +140,7 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
         assert ana.decide(held.id, "approve", held.fingerprint).status_code == 302
         desk.wait_for_decision(held, "applied")
         assert desk.decision(waits) == {}, "it is not over by the database's clock"
-    # One whose time is over by the database's clock ends although this clock is a day behind.
+    # A message that expired by database time is settled although this clock is a day behind.
     desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
     desk.wait_for_decision(over, "applied")
     assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")

@@ -1,4 +1,4 @@
-"""MultiMail cannot be reached, or its connections break: what was never written goes again by itself."""
+"""MultiMail is unreachable, or connections break: unsent requests are repeated automatically."""
 
 import contextlib
 import datetime
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @contextlib.contextmanager
 def led_to(desk, url):
-    """Let the desk look for MultiMail at another address."""
+    """Point the desk's connection to another address."""
     desk.sql("UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'", url)
     try:
         yield
@@ -42,11 +42,11 @@ def unknown_name(desk):
 
 @contextlib.contextmanager
 def bad_certificate(desk):
-    """Answer TLS with a certificate that nobody vouches for."""
+    """Answer TLS with an untrusted certificate."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(desk.stack.data.parent))
     written: list[bytes] = []
-    # An address that the desk may call: it is the certificate alone that it refuses.
+    # An allowed address: only the certificate is refused.
     with socket.create_server(("127.0.0.1", urlsplit(desk.secured).port)) as server:
         threading.Thread(target=_shake_hands, args=[server, context, written], daemon=True).start()
         with led_to(desk, desk.secured):

@@ -1,4 +1,4 @@
-"""PostgreSQL dies, is full of sessions, or breaks transactions off: what was acknowledged stays, the rest is redone."""
+"""PostgreSQL dies, runs out of sessions, or aborts transactions: acknowledged work stays, the rest is redone."""
 
 import contextlib
 import threading
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @contextlib.contextmanager
 def every_session(desk):
-    """Hold all sessions that the application may have; the product's own are ended."""
+    """Hold all sessions of the application; the product's own are terminated."""
     with contextlib.ExitStack() as sessions, psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner:
         owner.autocommit = True
         mine = []
@@ -36,7 +36,7 @@ def every_session(desk):
             fill()
             if not are_gone():
                 return False
-            # A session that has just ended left a place free after the last try.
+            # A session that has just ended may have freed a slot after the last try.
             seen = len(mine)
             fill()
             return len(mine) == seen and are_gone()
@@ -72,7 +72,7 @@ def test_exhausted_connections_are_reported_at_once_and_recover_automatically(de
 
 
 class Hostile:
-    """A session that locks things in the other order, and never is the one that PostgreSQL ends."""
+    """A session that locks rows in the other order, and is never the one that PostgreSQL aborts."""
 
     def __init__(self, desk, table):
         self.desk, self.table = desk, table
@@ -102,7 +102,7 @@ def in_thread(function, *arguments):
 
 
 def decide_on_its_page(desk, held, outcome, who):
-    """Decide once the page comes: one that is broken off several times in a row asks to be tried again."""
+    """Decide; a transaction that is aborted several times in a row asks the person to try again."""
     return desk.wait(lambda: desk.decide(held, outcome, who), "the page with its form")
 
 

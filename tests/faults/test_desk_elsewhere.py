@@ -1,4 +1,4 @@
-"""The message changes, or somebody else decides it, between looking and deciding and between deciding and the call."""
+"""The message changes or is decided elsewhere: before the decision, or between decision and call."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Webhooks that are lost, forged, damaged, monstrous, or cut off by a death: what was taken stays, once; no more."""
+"""Webhooks that are lost, forged, damaged, monstrous, or cut off by a death: accepted ones are stored once."""
 
 import json
 import random
@@ -17,7 +17,7 @@ from upstream.signatures import HEADER, sign
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 LIMIT = 256 * 1024
-# A connection of somebody else, which nobody reads: its address of MultiMail leads nowhere.
+# Another connection, which is never read: its address of MultiMail leads nowhere.
 OTHER = """
 from approvals.models import Connection
 other, _ = Connection.objects.get_or_create(slug="other", defaults={
@@ -36,7 +36,7 @@ connection.save()
 """
 
 
-# What the gateway is about to tell of what others decided lately.
+# Deliveries that the gateway is about to make about other decisions.
 DELIVERING = """
 SELECT id FROM gateway_email WHERE status = 'scheduled' AND decided_at > now() - interval '1 minute'
 UNION ALL SELECT id::text FROM gateway_webhookdelivery
@@ -45,13 +45,13 @@ UNION ALL SELECT id::text FROM gateway_webhookdelivery
 
 
 def stored(desk):
-    """How many webhooks are kept, and how many entries of the ledger speak of some."""
+    """Return the number of stored webhooks and of their entries in the ledger."""
     entries = "SELECT count(*) FROM audit_entry WHERE actor_kind = 'webhook'"
     return desk.sql(f"SELECT count(*) AS events, ({entries}) AS entries FROM mirror_webhookevent")
 
 
 def hurry(desk, upstream_id):
-    """Let the gateway's next try of what it could not deliver about a message be due."""
+    """Make the gateway's next delivery try for a message due."""
     desk.sql(
         "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE state = 'due' AND email_id = %s", upstream_id
     )
@@ -92,7 +92,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
     sender, body, chance = Sender.of(desk), event(), random.Random(22)
     other = Sender(sender.url.replace(desk.connection()["webhook_id"], desk.python(OTHER)), "whsec_other")
     right = sign(body, sender.secret)
-    # Mail of earlier tests may be just leaving, and its last webhooks on their way.
+    # Mail of earlier tests may still be leaving, with its last webhooks.
     desk.wait(lambda: not desk.sql(DELIVERING), "the gateway to have told all")
     desk.wait_for_idle()
     before = stored(desk)
@@ -110,7 +110,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
             assert sender.post(raw, signature).status_code in (401, 429), signature
         assert other.post(body, right).status_code in (401, 429)
         assert stored(desk) == before
-        # Whoever signs rightly is never limited.
+        # Correctly signed requests are never limited.
         assert sender.post(body).status_code == 200
         assert int(desk.redis.get("countersign:unsigned-total")) >= len(forged)
     finally:
@@ -142,7 +142,7 @@ def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
         used = desk.sql(query, [digest(body) for body in accepted])
         assert {row["secret_used"] for row in used} == {"current", "previous"}
         desk.python(ROTATE.format(secret=first, days=-1))
-        # The desk remembers secrets for a second.
+        # The desk caches secrets for a second.
         desk.wait(lambda: sender.post(event()).status_code in (401, 429), "the old secret to be refused")
     finally:
         desk.python(ROTATE.format(secret=first, days=-1))
@@ -192,7 +192,7 @@ def test_monstrous_body_is_accepted_or_quarantined(desk):
     assert requests.post(sender.url, data=chunks, headers=headers, timeout=60).status_code == 413
     assert sender.post(event()).status_code == 200
     assert desk.stack.pids()["web"] == web
-    # Put away, so that the next test begins with nothing to look at.
+    # Dismissed, so that the next test starts without it.
     desk.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE result = 'poison'")
 
 
@@ -244,6 +244,6 @@ def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
 
 
 def answered(desk, upstream_id):
-    """What the desk was sent about a message, once the second of it was answered."""
+    """Return the webhooks about a message once the second of them was answered."""
     tries = desk.hooks.reached(WEBHOOK, upstream_id)
     return tries if len(tries) > 1 and tries[-1].answer else None
