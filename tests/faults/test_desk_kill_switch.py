@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @contextlib.contextmanager
 def pulled(desk):
-    """Pull it for everything, as a reviewer does; an admin releases it in the end."""
+    """Pull the kill switch for everything, as a reviewer does; an admin releases it at the end."""
     page = desk.ana.get("/stop/")
     answer = desk.ana.post("/stop/pull/", page, scope="all", reason="Something is wrong with the agent")
     assert answer.status_code == 302, answer.text
@@ -27,7 +27,7 @@ def pulled(desk):
 
 
 def test_kill_switch_stops_every_call(desk):
-    """Approve and reject alike: what is under way has left, what stands before its call has not, nothing follows."""
+    """For approvals and rejections: a call in flight completes, one before its call does not, nothing follows."""
     flying, marking, *stream = (desk.hold() for _ in range(6))
     call, read = wire.Hold(), wire.Hold(after_answer=True)
     with contextlib.ExitStack() as faults, desk.undo_window():
@@ -56,7 +56,7 @@ def test_kill_switch_stops_every_call(desk):
             waiting = [desk.decision(held) for held in stream if desk.decision(held)["state"] == "recorded"]
             assert {decision["outcome"] for decision in waiting} == {"approve", "reject"}
             assert "Ana Ferreira pulled the kill switch" in desk.ben.get("/queue/").text
-            # What was under way has left, what stood before its call can be undone, and reading goes on.
+            # Calls in flight are complete, decisions before their call can be undone, and reading continues.
             call.release()
             desk.wait_for_decision(flying, "applied")
             page = desk.ana.get(f"/queue/{marking.id}/")
@@ -68,7 +68,7 @@ def test_kill_switch_stops_every_call(desk):
 
 
 def let_expire(desk, held):
-    """The time to approve the message is over."""
+    """The message has expired."""
     desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", held.id)
 
 

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 
 def applied(desk, *messages):
-    """Whether the decisions have taken effect, once enough time has passed for a read to prove something."""
+    """Return whether the decisions have taken effect, after enough time for a conclusive read."""
     for held in messages:
         desk.let_settle(held)
     return all(desk.decision(held)["state"] == "applied" for held in messages)
@@ -37,7 +37,7 @@ def test_lost_answer_is_doubt_that_reading_ends(desk):
         assert desk.decide(held) == 302
         doubted = desk.wait_for_decision(held, "unknown")
         shown = desk.ana.find(held.upstream_id, tab="unknown")
-        # On a slow machine a sweep may have found out meanwhile.
+        # On a slow machine a sweep may have settled it meanwhile.
         assert shown or desk.decision(held)["state"] != "unknown"
         desk.let_settle(held)
         settled = desk.sweep_to(held, "applied")
@@ -62,11 +62,11 @@ def blocked_sessions(desk):
 
 @contextlib.contextmanager
 def executors_at_their_points(desk, messages):
-    """Decide each message, and enter the block once its executor stands at its point; afterwards all may go on."""
+    """Decide each message, and enter the block once its executor reaches its point; release all afterwards."""
     stops = {point: wire.Hold(**how) for point, (_, how, *_) in POINTS.items()}
     with contextlib.ExitStack() as faults, contextlib.ExitStack() as locks:
         for point, held in messages.items():
-            # What becomes known is read: webhooks would tell too soon.
+            # Outcomes come from reads: webhooks would arrive too early.
             faults.enter_context(desk.without_webhooks(held))
             faults.enter_context(desk.upstream.fault(stops[point], POINTS[point][0], held.upstream_id, times=1))
             assert desk.decide(held, "reject") == 302
@@ -97,7 +97,7 @@ def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(d
     messages = {point: desk.hold() for point in POINTS}
     with executors_at_their_points(desk, messages) as locks:
         desk.restart("worker-desk")
-        # With all that it has begun in the database: so it is when a host dies.
+        # Including its open transactions, as when a host dies.
         for row in blocked_sessions(desk):
             desk.sql("SELECT pg_terminate_backend(%s)", row["pid"])
         locks.close()
@@ -109,7 +109,7 @@ def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(d
 
 
 def insist(desk, held, outcome="approve"):
-    """Decide as a person does who meets error pages: look, and try again until a decision is there."""
+    """Decide as a person does who sees error pages: retry until a decision exists."""
 
     def decided():
         with contextlib.suppress(requests.RequestException, psycopg.Error):
@@ -168,7 +168,7 @@ def test_redis_emptied_of_all_wake_ups_loses_and_doubles_nothing(desk):
         desk.wait_for_decision(held, "applied")
     desk.shown(*sent)
     assert [desk.calls(held) for held in messages] == [1] * 2
-    # What the worker had in hand when Redis forgot it is never told to be over.
+    # Redis forgot the worker's tasks, which are never acknowledged.
     desk.give_up_unacked()
 
 
@@ -183,7 +183,7 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
         upstream_id, subject = desk.send()
         desk.wait(lambda: webhooks_of(desk, upstream_id), "the webhook, which is lost")
         desk.wait(lambda: desk.email(Held(upstream_id, "", "", ""))["status"] == "pending_send_approval", "the gate")
-        # A list in which nothing is held closes nothing that MultiMail itself says is held.
+        # An empty list closes nothing that MultiMail itself reports as held.
         empty = wire.answering(200, b'{"pending": [], "count": 0}', X_Countersign_Gateway="1")
         with desk.upstream.fault(empty, LIST) as lists:
             desk.reconcile()
@@ -244,7 +244,7 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
         call.release()
         for held, state in zip(messages, ("applied", "applied", "superseded", "refused", "refused"), strict=True):
             desk.wait_for_decision(held, state)
-        # It does not wait for the webhook, which is lost, nor for the next whole read.
+        # It does not wait for the lost webhook, nor for the next whole read.
         assert (desk.ana.find(decided.upstream_id), desk.ana.find(decided.upstream_id, "leaving") is None) == (
             None,
             False,
@@ -299,7 +299,7 @@ def test_hostile_words_are_text_on_every_page_and_who_when_and_why_is_kept(desk)
 
 
 def card_of(desk, subject):
-    """The card of a message as the demo's Discord has it: its id, and what can be pressed."""
+    """Return the card of a message in the demo's Discord: its id, and its buttons."""
     cards = requests.get(f"{desk.known['DISCORD_URL']}/messages.json", timeout=60).json()["messages"]
     for card in cards:
         if any(embed.get("title") == subject for embed in card["embeds"]):

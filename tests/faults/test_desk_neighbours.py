@@ -1,4 +1,4 @@
-"""A connection that is down, slow, throttled or shut out costs the other connections nothing (I10)."""
+"""A connection that is down, slow, throttled or refused does not affect the others (I10)."""
 
 import uuid
 
@@ -9,9 +9,9 @@ from tests.faults.proxy import DECIDE, READ
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
-# Of the worker that carries decisions out.
+# The worker that executes decisions.
 THREADS = 8
-# Another MultiMail account, connected without a proxy between.
+# Another MultiMail account, connected without a proxy.
 CONNECT = """
 import io, re
 from django.core.management import call_command
@@ -28,7 +28,7 @@ result = {{**made, "webhook_id": connection.webhook_id}}
 
 @pytest.fixture(scope="module")
 def neighbour(desk_of_its_own):
-    """The keys of the other account, whose webhooks come to the desk."""
+    """The keys of the other account, whose webhooks reach the desk."""
     made = desk_of_its_own.python(CONNECT.format(url=desk_of_its_own.known["GATEWAY_URL"]))
     desk_of_its_own.known |= {"NEIGHBOUR_KEY": made["agent"], "NEIGHBOUR_ADMIN_KEY": made["admin"]}
     body = {
@@ -42,7 +42,7 @@ def neighbour(desk_of_its_own):
 
 
 def neighbour_decides(desk):
-    """Let the neighbour send a message and approve it, and wait for its effect."""
+    """Send a message of the other account, approve it, and wait for its effect."""
     subject = f"Neighbour {uuid.uuid4().hex[:10]}"
     body = {"from": "agent@neighbour.example", "to": "dana@northwind.example", "subject": subject, "body": "Hello"}
     answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
@@ -98,7 +98,7 @@ def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, troub
     try:
         with fault:
             assert desk.decide(held) == 302
-            # Reading its thread may be the first to be told to wait, and then the decision is not even tried.
+            # Reading its thread may be throttled first, and then the decision is not even tried.
             desk.wait(lambda: desk.decision(held)["explanation"] or desk.connection()["wait_until"], "the trouble")
             neighbour_decides(desk)
     finally:

@@ -1,4 +1,4 @@
-"""Whoever decided is kept out, or loses the role, before the decision leaves: nothing of theirs leaves any more."""
+"""The reviewer is deactivated or loses the role before the call: nothing of theirs is sent any more."""
 
 import itertools
 import re
@@ -17,7 +17,7 @@ _numbers = itertools.count(1)
 
 
 class Newcomer:
-    """Somebody who came in by an invitation of the admin's and decides."""
+    """A reviewer who joined by an admin's invitation."""
 
     def __init__(self, desk, scope):
         self.desk, self.admin = desk, desk.product.reviewer("ADMIN")
@@ -62,7 +62,7 @@ def mailbox_of(desk):
     return f"mailbox-{row['id']}"
 
 
-# The place of whose role it is, what happens to them, and what becomes of the decision.
+# The scope of the role, what happens to the person, and the resulting state of the decision.
 HAPPENINGS = [
     ("all", lambda cleo: cleo.by_admin("deactivate"), "refused"),
     ("all", Newcomer.lose_roles, "refused"),

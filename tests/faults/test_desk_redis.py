@@ -1,4 +1,4 @@
-"""Redis is emptied, gone, full, read-only or older than it was: it only wakes, so nothing is lost or doubled."""
+"""Redis is emptied, gone, full, read-only or outdated: it only wakes workers, so nothing is lost or doubled."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @pytest.fixture(autouse=True)
 def _wait_for_no_dead_worker(desk):
-    """A worker ends when Redis takes nothing more, and what it had in hand is given out again in some minutes only."""
+    """A worker stops when Redis refuses writes, and its tasks are redelivered only after some minutes."""
     yield
     desk.give_up_unacked()
 
@@ -70,7 +70,7 @@ def hanging(desk):
 
 @contextlib.contextmanager
 def gone(desk):
-    """Nothing answers at its address, and open connections are cut."""
+    """Make its address unreachable, and cut open connections."""
     socket = Path(desk.stack.data / "sockets" / "redis.sock")
     desk.redis.ping()
     away = socket.rename(socket.with_name("away.sock"))
@@ -117,7 +117,7 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk):
             assert desk.decision(held)["outcome"] == "approve"
             upstream_id, subject = desk.send()
         assert_stored_once(desk, bodies)
-        # Nobody sweeps here but the worker itself.
+        # Only the worker itself sweeps here.
         desk.wait_for_decision(held, "applied")
         assert desk.shown(upstream_id, subject).fingerprint
         desk.give_up_unacked()
@@ -135,7 +135,7 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
     launcher = desk.stack.launcher.pid
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:
-        # One message of each is handed to the worker that cannot take it; the others stay in the queue.
+        # One message of each is delivered to the worker that cannot run it; the others stay in the queue.
         desk.sweep(), desk.sweep()
         assert [desk.decide(held) for held in messages] == [302] * 3
         desk.wait(lambda: desk.redis.llen("decisions") >= 3, "the wake-ups to wait in Redis")
@@ -144,7 +144,7 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
         desk.stack.kill("worker-desk", signal.SIGCONT)
     for held in messages:
         desk.wait_for_decision(held, "applied")
-    # The launcher must not start it again before the old data is there.
+    # The launcher must not restart it before the old data is back.
     os.kill(launcher, signal.SIGSTOP)
     try:
         desk.stack.kill("redis")
@@ -162,7 +162,7 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
 
 
 def wake_ups(desk):
-    """How many wake-ups for decisions wait; None while Redis cannot tell."""
+    """Return the number of queued wake-ups for decisions; None while Redis is unavailable."""
     try:
         return desk.redis.llen("decisions")
     except RedisError:

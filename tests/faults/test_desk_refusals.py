@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @pytest.fixture
 def nothing_waits(desk):
-    """Whatever a test did to the connection is over when the next one begins."""
+    """Reset the connection after each test."""
     yield
     desk.sql("UPDATE mirror_connection SET wait_until = NULL")
     desk.reconcile()
@@ -60,7 +60,7 @@ def test_revoked_key_pauses_the_connection_and_says_so(desk, nothing_waits):
         with desk.upstream.fault(wire.answering(status, b'{"error": "This key was revoked."}'), kind=""):
             assert desk.decide(held) == 302
             desk.wait(lambda: desk.connection()["paused_at"], f"the connection to be paused by {status}")
-            # Whoever had asked whether it is paused before it was still has that one call on its way.
+            # A worker that checked for a pause before it began still makes that one call.
             desk.wait_for_idle()
             asked = len(desk.upstream.requests(READ)) + len(desk.upstream.requests(DECIDE))
             desk.let_fall_due(held)

@@ -1,4 +1,4 @@
-"""The secret of the webhook is changed by its page while our gateway sends: no event is refused, whatever breaks."""
+"""The webhook's secret is rotated on its page while our gateway sends: no event is refused, whatever breaks."""
 
 import contextlib
 import threading
@@ -26,13 +26,13 @@ result = webhook.pk
 """
 
 
-# Events that wait in the gateway's queue: with more of them a busy machine would come to the newest too late.
+# The gateway's queue limit: with more, a busy machine would reach the newest too late.
 AHEAD = 20
 
 
 @pytest.fixture
 def hook(desk):
-    """The desk's webhook at the gateway, as its page knows it; its secret is the known one again in the end."""
+    """The desk's webhook at the gateway; its known secret is restored at the end."""
     known = KNOWN.format(secret=desk.known["WEBHOOK_SECRET"])
     yield desk.python(known)
     desk.python(known)
@@ -40,7 +40,7 @@ def hook(desk):
 
 @contextlib.contextmanager
 def gateway_sending(desk, hook):
-    """Have the gateway send events for as long as the block lasts; the list holds the ids of those it was asked for."""
+    """Make the gateway send events during the block; the list has the ids of the requested ones."""
     asked, problems, is_over = [], [], threading.Event()
 
     def go_on():
@@ -68,14 +68,14 @@ def gateway_sending(desk, hook):
 
 
 def rotate(desk, overlap):
-    """Change the secret as an admin does, and return the answer's status."""
+    """Rotate the secret as an admin does, and return the status of the answer."""
     ida, number = desk.person("ADMIN"), desk.sql("SELECT id FROM mirror_connection WHERE slug = 'demo'")[0]["id"]
     page = ida.get(f"/connections/{number}/")
     return ida.post(f"/connections/{number}/webhook/rotate/", page, overlap=overlap).status_code
 
 
 def arrived(desk, asked):
-    """Wait until all that was asked for so far has come in, and return with which secrets it was signed."""
+    """Wait until all requested events have arrived, and return the secrets that signed them."""
     ids = list(asked)
     query = "SELECT secret_used FROM mirror_webhookevent WHERE event_id = ANY(%s)"
     desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive")
@@ -83,14 +83,14 @@ def arrived(desk, asked):
 
 
 def more(desk, asked, number=10):
-    """Wait for so many more, and return with which secrets these were signed."""
+    """Wait for this many more, and return the secrets that signed them."""
     seen = len(asked)
     desk.wait(lambda: len(asked) > seen + number, "more events")
     return arrived(desk, asked[seen:])
 
 
 def let_overlap_end(desk):
-    """The time of the old secret is over, first at the gateway and then here."""
+    """End the old secret, first at the gateway and then here."""
     desk.sql("UPDATE gateway_webhook SET previous_until = now() WHERE previous_secret <> ''")
     return "UPDATE mirror_connection SET previous_secret_until = now() WHERE slug = 'demo'"
 
@@ -101,7 +101,7 @@ def only_rotation(fault):
 
 def assert_nothing_was_refused(desk, asked):
     query = "SELECT attempts, response_status FROM gateway_webhookdelivery WHERE event_id = ANY(%s)"
-    # What was answered is written down after it.
+    # The record is written after the answer.
     desk.wait(lambda: all(row["response_status"] for row in desk.sql(query, asked)), "every answer to be noted")
     rows = desk.sql(query, asked)
     assert len(rows) == len(asked)

@@ -1,4 +1,4 @@
-"""The disk is full: nothing is decided unwritten, pages say so, and all goes on when there is room again."""
+"""The disk is full: no decision goes unrecorded, pages say so, and work resumes when there is space again."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ KILLED = ("worker-desk", "redis", "web", "postgres")
 
 @contextlib.contextmanager
 def small_disk(folder):
-    """A file system of its own in memory, for DATA_DIR."""
+    """A separate file system in memory, for DATA_DIR."""
     folder.mkdir(mode=0o700)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
@@ -40,7 +40,7 @@ def running_on_small_disk(tmp_path_factory, **variables):
     stack = Stack(tmp_path_factory.mktemp("small"), **variables)
     with small_disk(stack.data):
         preparing.copy_to(stack.data / "postgres")
-        # As a run before this one would have left it.
+        # As an earlier run would have left it.
         (stack.data / "run.lock").touch(mode=0o600)
         try:
             yield stack.start()
@@ -51,7 +51,7 @@ def running_on_small_disk(tmp_path_factory, **variables):
 
 @contextlib.contextmanager
 def full(desk):
-    """Fill what is left of the disk, and keep it full: what a cleaning process gives back is taken too."""
+    """Fill the disk, and keep it full: space that a cleaning process frees is used too."""
     filler = desk.stack.data / "filler"
     block = b"x" * 4096
 
@@ -112,7 +112,7 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
 
 
 def assert_it_reads_and_says_so(desk):
-    """What only reads is answered, under a banner; health and the doctor name the disk."""
+    """Assert that reading works, under a banner, and that health and the doctor name the disk."""
     queue = desk.ana.get("/queue/")
     assert queue.status_code == 200
     assert "The disk is full." in queue.text
@@ -138,7 +138,7 @@ def test_process_that_dies_on_a_full_disk_restarts_when_there_is_space(tmp_path_
                 fill()
             noticed = [f"{name} ended" for name in KILLED]
             desk.wait(lambda: all(line in desk.stack.output.read_text() for line in noticed), "the launcher to notice")
-            # PostgreSQL may find the two blocks that it needs to start, those of its own lock files.
+            # PostgreSQL may find the two blocks that its lock files need to start.
             desk.wait(lambda: "The disk is full" in desk.ana.get("/queue/").text, "the desk to say why")
         desk.wait(lambda: everything_answers(desk.stack), "everything to answer", timeout=60)
         assert desk.stack.is_running()
@@ -155,7 +155,7 @@ def is_accepted(sender, body):
 
 
 def until_refused(desk, sender, fill):
-    """Post until the room that tables had left is used up; return what was refused, the first with its answer."""
+    """Post until the free space of the tables is used up; return the refused bodies, the first with its answer."""
     refused = []
     for _ in range(400):
         fill()

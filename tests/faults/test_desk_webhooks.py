@@ -24,13 +24,13 @@ ORDERS = [(3, *order) if number % 2 else (*order, 3) for number, order in enumer
 
 
 def events(desk, upstream_id):
-    """The webhooks of a message that MultiMail has sent so far, oldest first, each once."""
+    """The webhooks that MultiMail has sent about a message, oldest first, each once."""
     requests_ = [seen.request for seen in desk.hooks.requests(WEBHOOK, upstream_id)]
     return list({request.body: request for request in requests_}.values())
 
 
 def deliver(desk, request):
-    """Bring a webhook to the desk as MultiMail did, with its signature."""
+    """Post a webhook to the desk as MultiMail did, with its signature."""
     url = desk.known["DASHBOARD_URL"] + request.path
     headers = {name: text for name, text in request.headers.items() if name not in ("host", "connection")}
     answer = requests.post(url, data=request.body, headers=headers)
@@ -44,7 +44,7 @@ def rows(desk, digest_of):
 
 
 def count_deliveries(desk, held):
-    """How often somebody was to be told of a message."""
+    """Return the number of deliveries that were planned for a message."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
         "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
@@ -92,12 +92,12 @@ def test_webhooks_in_any_order_end_in_the_same_mirror(desk):
         shown = (message["state"], message["subject"], message["recipients"])
         assert shown == ("delivered", held.subject, ["dana@northwind.example"]), order
         assert len(rows(desk, held.upstream_id)) == 4, order
-        # It was never held here without having been decided already, so there is nothing to approve.
+        # It was already decided when the desk first saw it, so it cannot be approved.
         assert desk.ana.find(held.upstream_id) is None, order
 
 
 def acts(desk, held):
-    """What the ledger tells of a message, but for alerts, which another worker delivers in its own time."""
+    """The entries of a message, without alerts, which another worker delivers at its own pace."""
     return [entry["action"] for entry in desk.entries(held) if not entry["action"].startswith("alert.")]
 
 
@@ -142,7 +142,7 @@ def test_spoiled_list_closes_nothing(desk):
 
 
 def test_fifty_concurrent_approvals_leave_nothing_for_a_person(desk):
-    """MultiMail's webhooks about them come once reads have told all of it, and in any order."""
+    """MultiMail's webhooks about them come after reads have shown everything, in any order."""
     messages = [desk.shown(*sent) for sent in [desk.send() for _ in range(50)]]
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
         sheet = desk.ana.post("/queue/bulk/", desk.ana.get("/queue/"), id=[held.id for held in messages])

@@ -1,4 +1,4 @@
-"""An approval is stopped while its call is under way: nothing is shown as undone that may still leave."""
+"""An approval is withdrawn during its call: nothing is shown as undone that may still be sent."""
 
 import contextlib
 

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 @contextlib.contextmanager
 def killing(desk, seconds):
-    """Kill each worker so long after it was ready while the block lasts; the list holds whom."""
+    """Kill each worker this long after it was ready, during the block; the list has the killed ones."""
     killed, is_over = [], threading.Event()
 
     def lives():
@@ -118,7 +118,7 @@ def test_mail_that_kills_its_worker_is_put_aside_after_three_deaths(desk):
 
 @contextlib.contextmanager
 def second_worker(desk):
-    """One more worker with a beat of its own, as a second host would run."""
+    """Run one more worker with its own beat, as a second host would."""
     parent = os.getpid()
     with (desk.stack.data / "log" / "second.log").open("wb") as log:
         worker = subprocess.Popen(
@@ -148,7 +148,7 @@ def test_two_beats_do_each_job_once_a_period(desk):
     with second_worker(desk):
         reads = len(desk.upstream.requests(LIST))
         for _ in range(10):
-            # Nothing but the row keeps the connection from being read again.
+            # Only the row prevents the connection from being read again.
             desk.sql("UPDATE mirror_connection SET read_at = NULL, reading_until = NULL")
             desk.celery.send_task("dashboard.tasks.tick", args=["approvals.tasks.reconcile_all", 86400], queue="sync")
             desk.wait_for_idle()

@@ -1,4 +1,4 @@
-"""A worker stalls past its lease, or loses its database while it calls: it overwrites nothing, nothing goes twice."""
+"""A worker stalls past its lease, or loses its database during a call: nothing is overwritten or sent twice."""
 
 import contextlib
 import os
@@ -28,7 +28,7 @@ def stopped(desk):
 
 
 def settle_by_another_worker(desk, held, *states):
-    """Let the lease end, and another worker do what it finds, until the decision is in one of these states."""
+    """Expire the lease, and run another worker until the decision is in one of these states."""
     desk.let_lease_end(held)
 
     def reached():

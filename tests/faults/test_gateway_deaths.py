@@ -25,7 +25,7 @@ SENDERS, EACH = 4, 15
 
 
 class Gateway:
-    """The running gateway, and an account whose mailbox takes mail."""
+    """The running gateway, and an account whose mailbox accepts mail."""
 
     def __init__(self, stack):
         self.stack, self.port = stack, int(stack.env["INBOUND_PORT"])
@@ -51,7 +51,7 @@ def message(subject, to):
 
 
 def is_accepted(gateway, content):
-    """Offer a message as a mail server does, once."""
+    """Offer a message once, as a mail server does; return whether it was accepted."""
     try:
         with smtplib.SMTP("127.0.0.1", gateway.port, timeout=PATIENCE) as client:
             client.sendmail(SENDER, [gateway.address], content)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
 
 def test_end_of_the_session_leaves_no_process(launched: Stack) -> None:
-    # That Ctrl-C leaves none is looked at when each product of the tests ends.
+    # Ctrl-C is tested when each product of the tests stops.
     assert launched.stop(signal.SIGHUP) == 0
     assert launched.processes() == {}
 
@@ -35,7 +35,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     before = _lasting(launched.credentials)
     # As if it had been down for an hour.
     _sql(launched, "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
-    # Stopped first, so that none of them can react to the end of another.
+    # Stopped first, so that none of them reacts to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in [launched.launcher.pid, *launched.processes()]:
             # What a server or a worker starts for a moment may be over already.
@@ -46,7 +46,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     launched.start()
     assert everything_answers(launched)
     assert _lasting(launched.credentials) == before
-    # What came and went meanwhile is read at once, not with the next round in half a minute.
+    # Changes during the outage are read at once, not with the next round in half a minute.
     query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
     launched.wait_for(lambda: _sql(launched, query, began) == [(True,)], 120, "every account to be read")
 
@@ -57,7 +57,7 @@ def _sql(launched: Stack, query: str, *parameters: object) -> list[tuple[object,
 
 
 def _lasting(credentials: dict[str, str]) -> dict[str, str]:
-    """Addresses change, because the ports are free ones; keys and people do not."""
+    """Return what survives a restart: keys and people; addresses change with the free ports."""
     return {name: value for name, value in credentials.items() if name.endswith(("_KEY", "_PASSWORD", "_EMAIL", "_ID"))}
 
 

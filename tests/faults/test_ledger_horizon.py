@@ -1,4 +1,4 @@
-"""A session writes and then does nothing: it holds up every seal, which is said, until the server ends it."""
+"""An idle transaction blocks every seal, which is reported, until the server ends it."""
 
 from datetime import timedelta
 

@@ -87,7 +87,7 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     _copy_to(target)
     with moved_to(target):
         assert read_cluster() != cluster
-        # Whoever is quicker than the sealer writes into the new cluster first.
+        # A process that is faster than the sealer writes into the new cluster first.
         new = append(2)
         assert all(entry.xid < before.horizon for entry in new)
         assert seal_all() == 9 + 1

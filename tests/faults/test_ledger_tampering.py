@@ -64,7 +64,7 @@ def desk(settings, tmp_path):
 
 
 def _sign_again(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
-    """Make the chain fit again from one seal on; without the key, each keeps the signature that it had."""
+    """Make the chain valid again from one seal on; without the key, each keeps its signature."""
     for one in Seal.objects.filter(number__gte=first).order_by("number"):
         before = Seal.objects.filter(number=one.number - 1).first()
         one.previous = head_hash(before) if before else ""
@@ -214,7 +214,7 @@ TABLES = ("audit_entry", "audit_entrydetail", "audit_leaf", "audit_block", "audi
     " outside, another key by its fingerprint.",
 )
 def test_what_is_altered_beneath_the_application_is_named(desk):
-    """All in one test, each upon the same ledger: to make one anew takes longer than to check it."""
+    """One test for all, each on the same ledger: making a new one takes longer than checking it."""
     leaves = list(Leaf.objects.filter(seal=2).order_by("position").values_list("entry", flat=True))
     names = {"entry": desk.entry, "next": desk.next, "first": leaves[0], "last": leaves[-1]}
     for table in TABLES:

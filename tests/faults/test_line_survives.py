@@ -33,14 +33,14 @@ def test_line_survives_the_death_of_each_process(product):
         before = stack.kill(name)
         product.wait_for(partial(is_another, stack, name, before), timeout=120, what=f"another {name}")
         product.wait_for(lambda: everything_answers(stack), timeout=120, what=f"all to answer after {name} was killed")
-        # Its own children would hold its port or go on taking its work.
+        # Its children would otherwise hold its port or continue its work.
         assert not [pid for pid in family if pid in stack.processes()]
         assert f"{name} ended" in stack.output.read_text()
         wait_for_its_mail_and_card(product, decided[-1], f"decided before {name} died")
     decided.append(decide_one(product, ana, "after all deaths"))
     wait_for_its_mail_and_card(product, decided[-1], "decided after all deaths")
     assert {subject: len(product.mails(subject)) for subject in decided} == dict.fromkeys(decided, 1)
-    # A post whose worker dies before Discord's answer may stand twice.
+    # A post whose worker dies before Discord's answer may appear twice.
     cards = {subject: len(product.cards(subject)) for subject in decided}
     assert all(0 < number <= 2 for number in cards.values()), cards
 

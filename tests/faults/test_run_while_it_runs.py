@@ -1,4 +1,4 @@
-"""What `./run` promises while it runs, looked at beside the shared product."""
+"""What `./run` promises while it runs, tested next to the shared product."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Clients that send or read slowly: others are answered meanwhile, nothing restarts, and the slow ones are ended."""
+"""Slow clients: others are answered meanwhile, nothing restarts, and the slow ones are disconnected."""
 
 import contextlib
 import json
@@ -105,7 +105,7 @@ def is_ended(connection):
 
 
 def is_cut_off(connection):
-    """Whether the server has given it up. Nothing of it is read: one more byte is answered by a reset then."""
+    """Return whether the server has closed it, without reading: one more byte is then answered with a reset."""
     try:
         connection.send(b"a")
     except BlockingIOError:

@@ -36,7 +36,7 @@ def endless(exchange: Exchange) -> None:
 
 
 def answering(status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str) -> Fault:
-    """Answer in the gateway's place, which sees nothing. Header names are written with underscores."""
+    """Answer for the gateway, which sees nothing. Header names are written with underscores."""
     all_headers = {"Content-Type": "application/json"} | {
         name.replace("_", "-"): text for name, text in headers.items()
     }
@@ -44,7 +44,7 @@ def answering(status: int, body: bytes = b'{"error": "Said by the proxy."}', **h
 
 
 def answering_after(status: int, body: bytes = b'{"error": "Said by the proxy."}') -> Fault:
-    """Let the gateway commit, and say something else of it."""
+    """Let the gateway commit, and replace its answer."""
 
     def fault(exchange: Exchange) -> None:
         exchange.forward()

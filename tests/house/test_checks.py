@@ -1,4 +1,4 @@
-"""What `./run check` looks at, beside the other tests: types, imports, formats, lint, migrations, deployment."""
+"""The checks of `./run check`, besides the other tests: types, imports, formats, lint, migrations, deployment."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from launcher.quality import run, steps
 
 CHECKS = ("mypy", "imports", "format", "templates", "assets", "lint", "migrations", "deploy")
-# Early, as the longest of them takes as long as a hundred tests.
+# Early, because the longest takes as long as a hundred tests.
 pytestmark = pytest.mark.xdist_group("checks")
 
 

@@ -35,7 +35,7 @@ WEB_SOURCES = sorted(
     if path.suffix in {".html", ".css", ".js"}
 )
 MAX_LINES, MAX_FUNCTION, MAX_COLUMNS = 550, 50, 120
-# Auditors get it as one file that imports nothing of ours: that is worth more to them than short files.
+# Auditors get it as a single file without imports of ours, which matters more than its length.
 IN_ONE_PIECE = ROOT / "audit" / "verifier" / "countersign_verify.py"
 
 
