@@ -21,7 +21,7 @@ from django.db.models.functions import Cast
 
 from approvals.models import Decision, RuleWeight
 from common.fingerprint import Content, normalise_address
-from common.postgres.statements import ANY, Part, any_of, told_together
+from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from common.references import without_references
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
@@ -89,12 +89,12 @@ def _outside(content: Content, own_domains: set[str]) -> list[str]:
 
 def _set_up(connection: int) -> tuple[list[str], bool]:
     """Return the addresses of a connection's mailboxes, and whether any allowlist is in force there, by one query."""
-    values = told_together(_parts(), {ANY: connection})
+    values = read_values(_parts(), {ANY: connection})
     return values["addresses"], values["has_lists"]
 
 
 @cache
-def _parts() -> dict[str, Part]:
+def _parts() -> dict[str, ValueQuery]:
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[ANY])
     return {"addresses": addresses_of_any(), "has_lists": any_of(lists)}
 

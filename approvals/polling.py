@@ -18,7 +18,7 @@ from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import PulseForm
 from approvals.queue.views import COUNTED_TABS, counted, newest_of, tab_counts
 from common.pages import DeskRequest
-from common.postgres.statements import COUNTED, Part, told_together
+from common.postgres.statements import COUNTED, ValueQuery, read_values
 from mirror.models import Message
 from mirror.querysets.messages import anybody_like, asked_by
 from mirror.sync.health import freshness_for
@@ -77,7 +77,7 @@ def _counted_for(person: Actor, _moment: int) -> int:
 
 
 @lru_cache(maxsize=256)
-def _parts(anybody: Actor) -> dict[str, Part]:
+def _parts(anybody: Actor) -> dict[str, ValueQuery]:
     return {**tab_counts(anybody), "newest": newest_of(anybody), "asked": asked_of(anybody)}
 
 
@@ -91,7 +91,7 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
-    counts = told_together(_parts(anybody_like(actor)), asked_by(actor))
+    counts = read_values(_parts(anybody_like(actor)), asked_by(actor))
     freshness = freshness_for(actor)
     return JsonResponse(
         {

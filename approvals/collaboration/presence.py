@@ -23,7 +23,7 @@ from approvals.models import Claim
 from approvals.querysets.messages import desk_messages
 from common.enqueue import is_resting, send
 from common.pages import DeskRequest
-from common.postgres.statements import Part, count_of
+from common.postgres.statements import ValueQuery, count_of
 from mirror.models import Message
 from people.actors import Actor
 
@@ -152,6 +152,6 @@ def presence_of(request: DeskRequest) -> dict[str, Any]:
     return known
 
 
-def asked_of(actor: Actor) -> Part:
+def asked_of(actor: Actor) -> ValueQuery:
     """Return how to ask for the number of messages that wait with a question to this person."""
     return count_of(desk_messages().asked_of(actor), most=MOST_ASKED)

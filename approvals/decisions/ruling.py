@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail
-from common.postgres.statements import ASKING, Part, list_of, told_together
+from common.postgres.statements import ASKING, ValueQuery, list_of, read_values
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
@@ -50,7 +50,7 @@ def ruled(
 
     `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
     """
-    facts = told_together(ruling_parts(message)) if facts is None else facts
+    facts = read_values(ruling_parts(message)) if facts is None else facts
     judged = judge_messages([message], now=now)[message.pk] if facts["list"] else Judgement()
     switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
     authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
@@ -59,18 +59,18 @@ def ruled(
     return rule(_facts(message, actor, now, stop=stop, files=differing, judged=judged, authors=authors)), judged
 
 
-def ruling_parts(message: Message) -> dict[str, Part]:
+def ruling_parts(message: Message) -> dict[str, ValueQuery]:
     """Return how to ask which kill switches, allowlists and authors there are for a message: mostly none."""
     key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
     interaction = _interaction_of(message)
     parts = _ruling_parts(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
     named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
     named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction}
-    return {name: part.naming(named) for name, part in parts.items()}
+    return {name: part.with_values(named) for name, part in parts.items()}
 
 
 @cache
-def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, Part]:
+def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, ValueQuery]:
     """Return how to ask for those about a message that has these; its values are named later."""
     stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[_CONNECTION])
@@ -80,7 +80,7 @@ def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interactio
     return {
         "stop": list_of(stops.order_by().values_list("pk")),
         "list": list_of(lists.order_by().values_list("pk")),
-        "owner": list_of(owners.values_list("person_id")) if has_key else Part("NULL"),
+        "owner": list_of(owners.values_list("person_id")) if has_key else ValueQuery("NULL"),
         "commander": list_of(commanders.values_list("person_id")),
     }
 

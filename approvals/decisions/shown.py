@@ -15,7 +15,7 @@ from approvals.models import OpenedPart, RuleWeight
 from audit.models import Entry
 from audit.trail import recorded_actions
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, Part, list_of
+from common.postgres.statements import ANY_ID, ASKING, NAMED_LATER, ValueQuery, list_of
 from mirror.models import AttachedFile, Message
 from mirror.recording import record_about
 from mirror.threads.conversation import Conversation
@@ -131,14 +131,14 @@ def note_page(message: Message, *, actor: Actor, is_opened: bool, recorded: Coll
         _note_once(actions, message, actor)
 
 
-def views_part(message: Message, *, actor: Actor) -> Part:
+def views_part(message: Message, *, actor: Actor) -> ValueQuery:
     """Return how to ask which of loading and opening the current version is recorded of the actor already."""
     fingerprint = message.revision.fingerprint if message.revision else ""
-    return _views_part().naming({ANY_ID: message.public_id, NAMED_LATER: fingerprint, str(ASKING): actor.id})
+    return _views_part().with_values({ANY_ID: message.public_id, NAMED_LATER: fingerprint, str(ASKING): actor.id})
 
 
 @cache
-def _views_part() -> Part:
+def _views_part() -> ValueQuery:
     entries = Entry.objects.of_message(ANY_ID).filter(actor_id=str(ASKING), fingerprint=NAMED_LATER)
     return list_of(entries.filter(action__in=(SERVED, OPENED)).values_list("action").distinct())
 

@@ -38,7 +38,7 @@ from approvals.queue.views import counted, filters_of, next_in
 from approvals.reconcile.ask_again import look_again
 from common.pages import DeskRequest
 from common.patterns import compared
-from common.postgres.statements import count_of, told_together
+from common.postgres.statements import count_of, read_values
 from mirror.errors import DeskError
 from mirror.models import Message
 from mirror.states import Outcome
@@ -106,7 +106,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
     filters, others_wait = filters_of(request), ""
     if filters.narrows or filters.tab != "waiting":
         waiting = count_of(queue_messages().waiting_for(request.actor))
-        number = told_together({"waiting": waiting})["waiting"]
+        number = read_values({"waiting": waiting})["waiting"]
         others_wait = counted(number) if number else ""
     context = {
         **just_decided(request.actor, message.public_id),

@@ -21,7 +21,7 @@ from approvals.querysets.messages import awaits_review_part
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
-from common.postgres.statements import ANY, ASKING, Part, any_of, list_of, told_together
+from common.postgres.statements import ANY, ASKING, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import FilePreview, preview_of
 from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
@@ -46,18 +46,18 @@ class HistoryLine:
     comment: Comment | None = None
 
 
-def panel_parts(message: Message, actor: Actor) -> dict[str, Part]:
+def panel_parts(message: Message, actor: Actor) -> dict[str, ValueQuery]:
     """Return how to ask what the side panel shows of a message, as far as it is a flag or a short list."""
     parts = _panel_parts(message.mailbox_id is not None)
     named = {ANY: message.pk, ASKING: int(actor.id), _CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
-    found = {name: part.naming(named) for name, part in parts.items()}
+    found = {name: part.with_values(named) for name, part in parts.items()}
     if not may_comment(actor, message):
-        found["people"] = Part("NULL")
+        found["people"] = ValueQuery("NULL")
     return {**found, "waits": awaits_review_part(message.pk)}
 
 
 @cache
-def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
+def _panel_parts(has_mailbox: bool) -> dict[str, ValueQuery]:
     mine = {"message": ANY, "person": ASKING}
     seeing = Person.objects.seeing(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     asker = Coalesce(NullIf("comment__person__name", Value("")), "comment__person__email", output_field=TextField())
@@ -74,7 +74,7 @@ def _panel_parts(has_mailbox: bool) -> dict[str, Part]:
 def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Return who has a message, what may be done with it, its history, and whom a comment can be for."""
     actor: Actor = request.actor
-    facts = told_together(panel_parts(message, actor)) if facts is None else facts
+    facts = read_values(panel_parts(message, actor)) if facts is None else facts
     claim = Claim.objects.on(message).select_related("person").first() if facts["is_claimed"] else None
     waits = facts["waits"]
     people = [Known(**json.loads(one)) for one in facts["people"] or ()]

@@ -45,7 +45,7 @@ from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY, Part, told_together
+from common.postgres.statements import ANY, ValueQuery, read_values
 from mirror.models import Message
 from mirror.querysets import FETCH_TRIES, MessageQuerySet
 from mirror.querysets.connections import addresses_of_any
@@ -97,7 +97,7 @@ def answer_with_message(
     actor: Actor = request.actor
     message = get_visible_message_or_404(actor, public_id)
     filters = filters_of(request)
-    facts = told_together(page_parts(message, actor, filters))
+    facts = read_values(page_parts(message, actor, filters))
     context = message_context(message, actor, filters=filters, facts=facts)
     content, rendered = context["content"], context["rendered"]
     context |= reading_context(message, content, rendered, actor=actor, known=context, facts=facts)
@@ -164,14 +164,14 @@ def _one(visible: MessageQuerySet, public_id: UUID) -> Message:
     return message
 
 
-def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, Part]:
+def page_parts(message: Message, actor: Actor, filters: Filters) -> dict[str, ValueQuery]:
     """Return the one statement of the page: everything it shows that is a flag, a number or a short list."""
     return {
         **ruling_parts(message),
         **position_parts(actor, filters, message),
         **panel_parts(message, actor),
         "others": others_part(message, actor=actor),
-        "own_addresses": addresses_of_any().naming({ANY: message.connection_id}),
+        "own_addresses": addresses_of_any().with_values({ANY: message.connection_id}),
         "views": views_part(message, actor=actor),
         "weights": weights_part(),
         "is_verified": verified_part(message),

@@ -20,7 +20,7 @@ from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.status import overdue, sealing_state
 from common.grace import STUCK_AFTER
-from common.postgres.statements import Part, count_of, told_together
+from common.postgres.statements import ValueQuery, count_of, read_values
 from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import DecisionState, MessageState, Outcome
 from mirror.sync.health import freshness_of
@@ -50,16 +50,16 @@ def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
 
 def attention_count(actor: Actor) -> int:
     """Return how many things are stuck within the actor's reach, up to a thousand and one, by one query."""
-    return int(told_together({"stuck": attention_part(actor)})["stuck"])
+    return int(read_values({"stuck": attention_part(actor)})["stuck"])
 
 
-def attention_part(actor: Actor) -> Part:
+def attention_part(actor: Actor) -> ValueQuery:
     """Return how `attention_count` is asked for together with other values."""
-    return _count(actor.scopes, bool(signing.public_keys())) if actor.scopes else Part("0")
+    return _count(actor.scopes, bool(signing.public_keys())) if actor.scopes else ValueQuery("0")
 
 
 @lru_cache(maxsize=256)
-def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> Part:
+def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
     """The query of what is to be counted, on every page: composing it takes longer than asking it.
 
     It may be kept because its times are PostgreSQL's now(), and what the actor sees is told by its scopes alone.

@@ -26,7 +26,7 @@ from django.db.models.functions import Now, TruncDate
 
 from audit.models import Entry
 from common.postgres.rows import run
-from common.postgres.statements import count_of, told_together
+from common.postgres.statements import count_of, read_values
 from mirror.models import Message
 from mirror.querysets.terms import DONE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -72,7 +72,7 @@ def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
     }
     # A clock of MultiMail that runs ahead has held things in the future: they have waited for no time.
     counts["minutes"] = count_of(waiting.filter(held_at__gt=Now() - _SHORTEST))
-    found = told_together(counts)
+    found = read_values(counts)
     return {name: found[name] for name in counts}
 
 

@@ -23,7 +23,7 @@ from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze
 from common.grace import WORD_AFTER
-from common.postgres.statements import ANY, Part, any_of, told_together
+from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from mirror.models import Connection, Message
 from mirror.querysets.messages import MessageQuerySet
 from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
@@ -165,16 +165,16 @@ def read_decisions(messages: Sequence[Message]) -> None:
 
 def awaits_review(message: int) -> bool:
     """Whether the message of this key awaits review."""
-    return bool(told_together({"awaits": awaits_review_part(message)})["awaits"])
+    return bool(read_values({"awaits": awaits_review_part(message)})["awaits"])
 
 
-def awaits_review_part(message: int) -> Part:
+def awaits_review_part(message: int) -> ValueQuery:
     """Return how to ask whether the message of this key awaits review."""
-    return _awaits().naming({ANY: message})
+    return _awaits().with_values({ANY: message})
 
 
 @cache
-def _awaits() -> Part:
+def _awaits() -> ValueQuery:
     return any_of(desk_messages().filter(pk=ANY).awaiting_review())
 
 

@@ -27,7 +27,7 @@ from django.db.models.lookups import IsNull
 from approvals.models import RuleWeight
 from approvals.querysets.messages import Among, DeskMessageQuerySet
 from approvals.queue.filters import COMPARED, Filters, Position, as_number, at_time
-from common.postgres.statements import ANY, COUNTED, NAMED_LATER, Part, list_of
+from common.postgres.statements import ANY, COUNTED, NAMED_LATER, ValueQuery, list_of
 from common.words import BY, FROM, TO, asked
 from mirror.models import Message
 from mirror.querysets.terms import CALM, ENDS
@@ -204,7 +204,7 @@ def named_at(order: str, position: Position) -> dict[Any, Any]:
 
 
 @cache
-def weights_part() -> Part:
+def weights_part() -> ValueQuery:
     """Return how to ask for each rule that an admin weighed, with its points behind a colon."""
     weights = RuleWeight.objects.exclude(points=None)
     spelled = Concat(F("rule"), Value(":"), Cast(F("points"), TextField()), output_field=TextField())

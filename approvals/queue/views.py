@@ -30,7 +30,16 @@ from approvals.queue.querysets import (
 )
 from approvals.queue.rows import Row, as_json, chips_of, rows_of, with_people
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
+from common.postgres.statements import (
+    COUNTED,
+    NAMED_LATER,
+    ValueQuery,
+    any_of,
+    count_of,
+    first_of,
+    list_of,
+    read_values,
+)
 from mirror.models import Mailbox, Message
 from mirror.querysets.messages import anybody_like, asked_by
 from people.actors import Actor
@@ -158,18 +167,18 @@ def _figures(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[M
     anybody = anybody_like(actor)
     parts = {**_standing_parts(anybody)}
     if filters.gathers_floods and any(message.shape for message in found):
-        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).naming({NAMED_LATER: _keys(found)})
+        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values({NAMED_LATER: _keys(found)})
     if filters.narrows:
         parts["matching"] = count_of(asked)
     if filters.searches:
         parts["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
         parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
-    return told_together(parts, asked_by(actor))
+    return read_values(parts, asked_by(actor))
 
 
 @lru_cache(maxsize=1000)
-def _standing_parts(actor: Actor) -> Mapping[str, Part]:
+def _standing_parts(actor: Actor) -> Mapping[str, ValueQuery]:
     """Return the figures that every list shows. Their SQL is the same each time, and takes long to build."""
     oldest = desk_messages().waiting_for(actor).oldest_first().values_list("held_at")[:1]
     return {
@@ -184,12 +193,12 @@ def _standing_parts(actor: Actor) -> Mapping[str, Part]:
 
 
 @lru_cache(maxsize=1000)
-def _flood_part(actor: Actor, filters: Filters) -> Part:
+def _flood_part(actor: Actor, filters: Filters) -> ValueQuery:
     """Return how to ask whether any of the rows of a page is one of a flood."""
     return count_of(_asked_for(actor, filters).in_floods())
 
 
-def tab_counts(actor: Actor) -> dict[str, Part]:
+def tab_counts(actor: Actor) -> dict[str, ValueQuery]:
     """Return how the number in each tab is asked for."""
     return {tab: count_of(queue_messages().of_tab(actor, tab)) for tab in COUNTED_TABS}
 
@@ -199,7 +208,7 @@ def _keys(messages: list[Message]) -> str:
     return "{" + ",".join(str(message.pk) for message in messages) + "}"
 
 
-def newest_of(actor: Actor) -> Part:
+def newest_of(actor: Actor) -> ValueQuery:
     """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
     newest = desk_messages().waiting_for(actor).order_by("-held_at", "-pk")
     return list_of(newest.values_list("public_id")[:20])
@@ -243,7 +252,7 @@ def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision 
 
 def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     """Return the message to go on with: the next in this list, or its first when this was the last."""
-    following: UUID | None = told_together({"next": position_parts(actor, filters, message)["next"]})["next"]
+    following: UUID | None = read_values({"next": position_parts(actor, filters, message)["next"]})["next"]
     return following
 
 
@@ -252,17 +261,17 @@ def position_of(figures: Mapping[str, Any]) -> tuple[str, str] | None:
     return (counted(figures["before"] + 1), counted(figures["all"])) if figures["here"] else None
 
 
-def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str, Part]:
+def position_parts(actor: Actor, filters: Filters, message: Message) -> dict[str, ValueQuery]:
     """Return how to ask whether a message stands in this list, what comes before it, and what comes next."""
     order = order_of(filters)
     position = position_at(message, order)
     parts = _position_parts(anybody_like(actor), replace(filters, after=None), anywhere_like(position))
     named = asked_by(actor) | named_at(order, position)
-    return {name: part.naming(named) for name, part in parts.items()}
+    return {name: part.with_values(named) for name, part in parts.items()}
 
 
 @lru_cache(maxsize=1000)
-def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[str, Part]:
+def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[str, ValueQuery]:
     order = order_of(filters)
     asked = _asked_for(actor, filters)
     others = asked.exclude(pk=position.key).in_order(order)

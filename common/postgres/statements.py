@@ -1,6 +1,7 @@
-"""One statement that tells several values, of which each is written once and kept: writing SQL costs more than asking.
+"""Read several values with one SQL statement.
 
-What is kept holds no row's value: the keys that differ from one request to the next are named later.
+Callers cache the queries, because compiling SQL in Django takes longer than running it here. A cached query contains
+placeholders instead of the values that differ from one request to the next; `read_values` replaces them.
 """
 
 from collections.abc import Mapping
@@ -14,64 +15,69 @@ from django.db.models.query import QuerySet
 
 from common.postgres.rows import run
 
-# A count stops here, so that it costs the same at any length of the queue.
+# The highest number that is counted exactly, so that the cost of a count does not grow with the queue.
 COUNTED = 1000
 
-# These stand, while a statement is written, for what is named later: words, a message's public id, the key of the
-# person who asks, and that of a row. No row has such values.
+# Placeholders in a cached query, for a text, a message's public id, the requesting person's key and another row's key.
+# No row has these values.
 NAMED_LATER = "{named later}"
 ANY_ID = UUID(int=0)
 ASKING = -(2**62)
 ANY = ASKING + 1
-_NAMED = (int, str, datetime, UUID)
+_PLACEHOLDER_TYPES = (int, str, datetime, UUID)
 
 
 @dataclass(frozen=True)
-class Part:
-    """One value of a statement that tells several: its SQL in brackets, and what goes into it."""
+class ValueQuery:
+    """The SQL expression for one value of a statement, in parentheses, and its parameters."""
 
     sql: str
     values: tuple[Any, ...] = ()
 
-    def naming(self, named: Mapping[Any, Any]) -> "Part":
-        """Return the part with these values, by what stood for them."""
-        return Part(self.sql, tuple(named.get(one, one) if isinstance(one, _NAMED) else one for one in self.values))
+    def with_values(self, values: Mapping[Any, Any]) -> "ValueQuery":
+        """Return the query with its placeholders replaced; `values` maps each placeholder to its value."""
+        return ValueQuery(
+            self.sql,
+            tuple(values.get(one, one) if isinstance(one, _PLACEHOLDER_TYPES) else one for one in self.values),
+        )
 
 
-def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> Part:
-    """Tell how many rows there are; beyond COUNTED it only tells that there are more."""
-    return _part(rows.order_by().values("pk")[:most], "(SELECT count(*) FROM ({sql}) AS told)", "0")
+def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> ValueQuery:
+    """Count the rows, at most up to COUNTED + 1, which means "more than COUNTED"."""
+    return _value_query(rows.order_by().values("pk")[:most], "(SELECT count(*) FROM ({sql}) AS counted)", "0")
 
 
-def list_of(rows: QuerySet[Any]) -> Part:
-    """Tell the only column of some rows."""
-    return _part(rows, "ARRAY({sql})", "NULL")
+def list_of(rows: QuerySet[Any]) -> ValueQuery:
+    """List the values of the rows' only column."""
+    return _value_query(rows, "ARRAY({sql})", "NULL")
 
 
-def any_of(rows: QuerySet[Any]) -> Part:
-    """Tell whether there is any row."""
-    return _part(rows.order_by().values("pk")[:1], "EXISTS({sql})", "false")
+def any_of(rows: QuerySet[Any]) -> ValueQuery:
+    """Check whether there is any row."""
+    return _value_query(rows.order_by().values("pk")[:1], "EXISTS({sql})", "false")
 
 
-def first_of(*queries: QuerySet[Any]) -> Part:
-    """Tell the only column of the first row, of the first of these queries that has one."""
-    parts = [_part(rows[:1], "({sql})", "NULL") for rows in queries]
-    return Part(
-        f"COALESCE({', '.join(part.sql for part in parts)})", tuple(value for part in parts for value in part.values)
-    )
+def first_of(*queries: QuerySet[Any]) -> ValueQuery:
+    """Return the only column of the first row of the first query that has a row."""
+    first_rows = [_value_query(rows[:1], "({sql})", "NULL") for rows in queries]
+    sql = f"COALESCE({', '.join(query.sql for query in first_rows)})"
+    return ValueQuery(sql, tuple(value for query in first_rows for value in query.values))
 
 
-def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:
+def _value_query(rows: QuerySet[Any], template: str, if_empty: str) -> ValueQuery:
     try:
         sql, values = rows.query.sql_with_params()
     except EmptyResultSet:
-        # Nothing can be in it, which Django knows without asking.
-        return Part(empty)
-    return Part(written.replace("{sql}", sql), tuple(values))
+        # Django knows without a query that no row can match.
+        return ValueQuery(if_empty)
+    return ValueQuery(template.replace("{sql}", sql), tuple(values))
 
 
-def told_together(parts: Mapping[str, Part], named: Mapping[Any, Any] | None = None) -> dict[str, Any]:
-    """Return the value of each part, and the time as "clock", by one statement; `named` is what was named later."""
-    values = [value for part in parts.values() for value in part.naming(named or {}).values]
-    columns = ", ".join([*(part.sql for part in parts.values()), "clock_timestamp()"])
-    return dict(zip((*parts, "clock"), run(f"SELECT {columns}", values).row(), strict=True))
+def read_values(queries: Mapping[str, ValueQuery], values: Mapping[Any, Any] | None = None) -> dict[str, Any]:
+    """Return the value of each query, and the database's time as "clock", with one statement.
+
+    `values` maps the placeholders in the queries to their values.
+    """
+    parameters = [value for query in queries.values() for value in query.with_values(values or {}).values]
+    columns = ", ".join([*(query.sql for query in queries.values()), "clock_timestamp()"])
+    return dict(zip((*queries, "clock"), run(f"SELECT {columns}", parameters).row(), strict=True))

@@ -14,7 +14,7 @@ from approvals.collaboration.presence import asked_of
 from approvals.operations.attention import attention_part
 from approvals.querysets.messages import desk_messages
 from common.disk import is_full
-from common.postgres.statements import Part, any_of, count_of, told_together
+from common.postgres.statements import ValueQuery, any_of, count_of, read_values
 from dashboard.first_run.views import reminder
 from dashboard.health.heartbeat import silent_jobs
 from dashboard.live.views import live_origin
@@ -29,9 +29,9 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
-    counts = SimpleLazyObject(lambda: told_together(_counts(anybody_like(actor)), asked_by(actor)))
+    counts = SimpleLazyObject(lambda: read_values(_counts(anybody_like(actor)), asked_by(actor)))
     state = SimpleLazyObject(
-        lambda: told_together(
+        lambda: read_values(
             {"stuck": attention_part(actor), "stops": _any_switch(anybody_like(actor))}, asked_by(actor)
         )
     )
@@ -54,12 +54,12 @@ def desk(request: HttpRequest) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _counts(anybody: Actor) -> dict[str, Part]:
+def _counts(anybody: Actor) -> dict[str, ValueQuery]:
     return {"waiting": count_of(desk_messages().waiting_for(anybody)), "asked": asked_of(anybody)}
 
 
 @lru_cache(maxsize=256)
-def _any_switch(anybody: Actor) -> Part:
+def _any_switch(anybody: Actor) -> ValueQuery:
     return any_of(KillSwitch.objects.visible_to(anybody))
 
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Coalesce, Greatest, Least, Length, Now, S
 
 from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from common.postgres.rows import Answer, run
-from common.postgres.statements import ANY, Part, list_of, told_together
+from common.postgres.statements import ANY, ValueQuery, list_of, read_values
 from mirror.querysets.terms import BODY_SHOWN
 from people.actors import Actor
 
@@ -129,7 +129,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 
     def addresses_in(self, connection: int) -> list[str]:
         """Return the addresses of a connection's mailboxes, as far as they are known."""
-        found = told_together({"addresses": addresses_of_any()}, {ANY: connection})
+        found = read_values({"addresses": addresses_of_any()}, {ANY: connection})
         return list(found["addresses"])
 
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
@@ -139,7 +139,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
 
 
 @cache
-def addresses_of_any() -> Part:
+def addresses_of_any() -> ValueQuery:
     """Return how to ask for the addresses of a connection's mailboxes; its key is named later."""
     known = apps.get_model("mirror", "Mailbox").objects.filter(connection=ANY).exclude(address="")
     return list_of(known.values_list("address"))

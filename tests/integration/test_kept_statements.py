@@ -11,7 +11,7 @@ from approvals.message_page import side_panel
 from approvals.message_page.content import origin
 from approvals.models import Snooze
 from approvals.queue import views as listing
-from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
+from common.postgres.statements import ANY, ASKING, NAMED_LATER, read_values
 from dashboard.frame import context
 from mirror.querysets.messages import anybody_like, asked_by
 from tests.factories import make_message
@@ -24,7 +24,7 @@ def test_cached_statement_returns_each_person_their_own_rows(connection, reviewe
     Snooze.objects.create(message=message, person=reviewer, until=Now() + timedelta(hours=1))
     actors = [person.actor(surface="web") for person in (reviewer, second_reviewer)]
     assert anybody_like(actors[0]) == anybody_like(actors[1])
-    counts = [told_together(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
+    counts = [read_values(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
     assert [one["waiting"] for one in counts] == [0, 1]
 
 
@@ -43,6 +43,6 @@ def test_cached_statement_contains_no_time(reviewer):
 
 def test_every_placeholder_of_a_cached_statement_is_named(reviewer):
     actor = reviewer.actor(surface="web")
-    part = origin._others_part(anybody_like(actor)).naming({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
+    part = origin._others_part(anybody_like(actor)).with_values({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
     assert {"discord:ana", 7} <= set(part.values)
     assert not {NAMED_LATER, ANY, ASKING} & set(part.values)

@@ -16,7 +16,7 @@ from approvals.models import Decision, Verdict
 from approvals.querysets.messages import desk_messages
 from approvals.queue.filters import Filters
 from audit.models import Entry
-from common.postgres.statements import told_together
+from common.postgres.statements import read_values
 from mirror import store
 from mirror.models import Connection, Message, Thread
 from people.actors import worker
@@ -85,7 +85,7 @@ def pane(message, person):
     """The bars and notes of the page: the decision, and the actions it offers."""
     actor = person.actor(surface="web")
     found = get_visible_message_or_404(actor, message.public_id)
-    facts = told_together(page_parts(found, actor, Filters()))
+    facts = read_values(page_parts(found, actor, Filters()))
     context = message_context(found, actor, filters=Filters(), facts=facts)
     parts = ("message_bar", "message_notes", "decide")
     return plain("".join(render_to_string(f"approvals/message_page/_{name}.html", context) for name in parts))

@@ -12,7 +12,7 @@ from django.utils import timezone
 from approvals.models import Claim, Comment, Decision, Question, RuleWeight, Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import QueueForm
-from common.postgres.statements import told_together
+from common.postgres.statements import read_values
 from mirror.models import Connection, Mailbox, Message
 from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
@@ -244,7 +244,7 @@ def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connect
     assert (counts["waiting"], counts["tabs"]["waiting"]) == (3, "1+")
     assert re.search(r"data-waiting>1\+<", page_of(desk))
     parts = listing.position_parts(reviewer.actor(surface="web"), filters_of(reviewer, ""), made["date"])
-    assert listing.position_of(told_together(parts)) == ("1+", "1+")
+    assert listing.position_of(read_values(parts)) == ("1+", "1+")
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from typing import Any
 from approvals.models import CommandedMail
 from approvals.queue.filters import Filters
 from approvals.queue.querysets import queue_messages
-from common.postgres.statements import ANY, NAMED_LATER, Part, any_of, count_of
+from common.postgres.statements import ANY, NAMED_LATER, ValueQuery, any_of, count_of
 from mirror.models import Message
 from mirror.querysets.messages import anybody_like
 from people.actors import Actor
@@ -47,15 +47,15 @@ def origin_of(message: Message, *, others: int, is_verified: bool) -> Origin:
     return Origin(discord_address(message.trigger), stated_reason(message.trigger), others, query, is_verified)
 
 
-def others_part(message: Message, *, actor: Actor) -> Part:
+def others_part(message: Message, *, actor: Actor) -> ValueQuery:
     """Return how to ask for the number of other messages that wait from the same trigger."""
     if not message.started_by:
-        return Part("0")
-    return _others_part(anybody_like(actor)).naming({NAMED_LATER: message.started_by, ANY: message.pk})
+        return ValueQuery("0")
+    return _others_part(anybody_like(actor)).with_values({NAMED_LATER: message.started_by, ANY: message.pk})
 
 
 @lru_cache(maxsize=256)
-def _others_part(actor: Actor) -> Part:
+def _others_part(actor: Actor) -> ValueQuery:
     waiting = queue_messages().visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
     return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
 
@@ -64,11 +64,11 @@ def _started(trigger: str) -> Filters:
     return Filters(started=trigger, group="none")
 
 
-def verified_part(message: Message) -> Part:
+def verified_part(message: Message) -> ValueQuery:
     """Return how to ask whether the interaction that the sender names is a signed command that made this message."""
     named = str(message.trigger.get("discord_interaction_id") or "")
     made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
-    return any_of(made.filter(interaction_id=named)) if named else Part("false")
+    return any_of(made.filter(interaction_id=named)) if named else ValueQuery("false")
 
 
 def discord_address(trigger: Mapping[str, Any]) -> str:
