@@ -86,8 +86,8 @@ def bars(rows: Sequence[tuple[str, str, Sequence[tuple[int, str]]]]) -> Bars:
     """Return the chart of rows of a label, its words and its pieces, each a number and a colour."""
     widest = max((sum(number for number, _ in pieces) for _, _, pieces in rows), default=0) or 1
     drawn = tuple(
-        Bar(label=label, words=words, y=ROW * place, parts=_parts(pieces, widest))
-        for place, (label, words, pieces) in enumerate(rows)
+        Bar(label=label, words=words, y=ROW * index, parts=_parts(pieces, widest))
+        for index, (label, words, pieces) in enumerate(rows)
     )
     return Bars(height=ROW * len(drawn), bars=drawn)
 
@@ -108,13 +108,13 @@ def days(times: Sequence[tuple[date, float | None, float | None]]) -> Days:
     wide = (100 - LEFT) / max(len(times), 1)
     marks = tuple(
         Mark(
-            x=_percent((LEFT + wide * (place + 0.5)) / 100),
+            x=_percent((LEFT + wide * (index + 0.5)) / 100),
             day=f"{day:%a}",
             middle=None if middle is None else _height(middle, least, most),
             most=None if top is None else _height(top, least, most),
             words="" if middle is None else spoken(middle),
         )
-        for place, (day, middle, top) in enumerate(times)
+        for index, (day, middle, top) in enumerate(times)
     )
     lines = tuple(Line(_height(value, least, most), words) for value, words in STEPS if least <= value <= most)
     return Days(height=HEIGHT, lines=lines, marks=marks)
@@ -138,8 +138,8 @@ def _ends(known: Sequence[float]) -> tuple[int, int]:
     """The steps between which all of these lie; two at least."""
     low, high = (min(known), max(known)) if known else (1, 60)
     steps = [value for value, _ in STEPS]
-    first = max((place for place, step in enumerate(steps) if step <= low), default=0)
-    last = min((place for place, step in enumerate(steps) if step >= high), default=len(steps) - 1)
+    first = max((index for index, step in enumerate(steps) if step <= low), default=0)
+    last = min((index for index, step in enumerate(steps) if step >= high), default=len(steps) - 1)
     if last <= first:
         first, last = (first, first + 1) if first + 1 < len(steps) else (first - 1, first)
     return steps[first], steps[last]

@@ -133,14 +133,14 @@ def _ensure_carrier() -> None:
 
 def _carry() -> None:
     while True:
-        taken = [_outgoing.get()]
+        items = [_outgoing.get()]
         with contextlib.suppress(queue.Empty):
-            while len(taken) < _AT_ONCE:
-                taken.append(_outgoing.get_nowait())
-        commands = [one for one in taken if isinstance(one, tuple)]
+            while len(items) < _AT_ONCE:
+                items.append(_outgoing.get_nowait())
+        commands = [one for one in items if isinstance(one, tuple)]
         if commands and not is_resting():
             _deliver(commands)
-        for one in taken:
+        for one in items:
             if isinstance(one, threading.Event):
                 one.set()
 

@@ -18,7 +18,7 @@ def uuid7() -> uuid.UUID:
 
 def crockford(value: int, length: int) -> str:
     """Return `value` as `length` digits of Crockford's base 32, most significant first."""
-    return "".join(CROCKFORD[(value >> (5 * place)) & 31] for place in reversed(range(length)))
+    return "".join(CROCKFORD[(value >> (5 * index)) & 31] for index in reversed(range(length)))
 
 
 def ulid() -> str:

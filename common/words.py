@@ -8,11 +8,11 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
-# Where a word stands: among who gets it, who it is from, who or what started it, or in the letter itself.
+# Where a word is: in the recipients, the sender, the person or program that started it, or the message itself.
 TO, FROM, BY, LETTER = "A", "B", "C", "D"
 
-# PostgreSQL keeps words of up to 2046 bytes, places up to 16383, and a megabyte of words with two bytes a place.
-MAX_WORD, MAX_PLACE = 60, 16_383
+# A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a megabyte, two bytes for a position.
+MAX_WORD, MAX_POSITION = 60, 16_383
 MAX_BYTES, MAX_TEXT = 500_000, 200_000
 MAX_ASKED = 12
 
@@ -27,8 +27,8 @@ def words_of(text: str) -> list[str]:
         # Nothing to take apart: most of what is written, and in a tenth of the time.
         return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
     plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
-    letters = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
-    return [word[:MAX_WORD] for word in _WORD.findall(letters)]
+    characters = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    return [word[:MAX_WORD] for word in _WORD.findall(characters)]
 
 
 def words_of_address(address: str) -> list[str]:
@@ -36,8 +36,8 @@ def words_of_address(address: str) -> list[str]:
     whole = "".join(words_and_signs(address))
     local, _, domain = whole.rpartition("@")
     labels = domain.split(".")
-    domains = [".".join(labels[place:]) for place in range(len(labels))]
-    # The words come last and in their order, so that the address is also found as it would be in a letter.
+    domains = [".".join(labels[start:]) for start in range(len(labels))]
+    # The words come last and in their order, so that the address is also found as a phrase, as in a message.
     words = words_of(address)
     return [word[:MAX_WORD] for word in dict.fromkeys((whole, local, *domains)) if word and word not in words] + words
 
@@ -54,24 +54,24 @@ def words_and_signs(text: str) -> Iterator[str]:
 
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
     """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it keeps, the beginning."""
-    places: dict[str, list[str]] = {}
-    size = place = 0
+    positions: dict[str, list[str]] = {}
+    size = position = 0
     for label, words in parts:
         for word in words:
-            place += 1
-            found = places.get(word)
+            position += 1
+            found = positions.get(word)
             if found is None:
                 if (size := size + len(word.encode()) + 8) > MAX_BYTES:
-                    return _written(places)
-                found = places[word] = []
-            # PostgreSQL keeps 255 places of a word.
+                    return _written(positions)
+                found = positions[word] = []
+            # PostgreSQL stores 255 positions of a word.
             if len(found) < 255:
-                found.append(f"{min(place, MAX_PLACE)}{label}")
-    return _written(places)
+                found.append(f"{min(position, MAX_POSITION)}{label}")
+    return _written(positions)
 
 
-def _written(places: dict[str, list[str]]) -> str:
-    return " ".join(f"{quoted(word)}:{','.join(found)}" for word, found in places.items())
+def _written(positions: dict[str, list[str]]) -> str:
+    return " ".join(f"{quoted(word)}:{','.join(found)}" for word, found in positions.items())
 
 
 def asked(text: str, label: str = "") -> str:

@@ -65,30 +65,30 @@ def text_of_html(html: str) -> str:
 
 def _pieces(html: str) -> Iterator[tuple[str, str]]:
     """Yield each run of text with the name of the tag behind it, such as `p` or `/p`; empty for other markup."""
-    place = 0
-    while found := _MARKUP.search(html, place):
+    position = 0
+    while found := _MARKUP.search(html, position):
         named = _NAME.match(html, found.end())
         tag = named[0].lower() if named else ""
-        yield html[place : found.start()], tag
-        place = _end_of_tag(html, found.end()) if named else _end_of_comment(html, found.end())
+        yield html[position : found.start()], tag
+        position = _end_of_tag(html, found.end()) if named else _end_of_comment(html, found.end())
         if tag in _RAW:
-            ending = _RAW[tag].search(html, place)
-            place = ending.start() if ending else len(html)
-    yield html[place:], ""
+            ending = _RAW[tag].search(html, position)
+            position = ending.start() if ending else len(html)
+    yield html[position:], ""
 
 
-def _end_of_tag(html: str, place: int) -> int:
+def _end_of_tag(html: str, position: int) -> int:
     # Without an end the rest of the text is inside the tag, so nothing is searched twice.
-    while step := _TAG_STEP.search(html, place):
+    while step := _TAG_STEP.search(html, position):
         if step[0] == ">":
             return step.end()
-        place = html.find(step[0][-1], step.end()) + 1
-        if not place:
+        position = html.find(step[0][-1], step.end()) + 1
+        if not position:
             break
     return len(html)
 
 
-def _end_of_comment(html: str, place: int) -> int:
-    ending = "-->" if html.startswith("!--", place) else ">"
-    found = html.find(ending, place)
+def _end_of_comment(html: str, position: int) -> int:
+    ending = "-->" if html.startswith("!--", position) else ">"
+    found = html.find(ending, position)
     return len(html) if found < 0 else found + len(ending)

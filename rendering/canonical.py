@@ -293,8 +293,8 @@ class _Writer:
         source = attributes.get("src", "")
         drawn, pixels = drawable(source) if source.lstrip()[:5].lower() == "data:" else Picture()
         style, why, *_ = self.styling.of(token)
-        has_room = self.drawn + len(drawn) <= MAX_ALL_PICTURES and self.pixels + pixels <= MAX_PIXELS
-        if drawn and has_room and not (why or box_reason(style)):
+        fits = self.drawn + len(drawn) <= MAX_ALL_PICTURES and self.pixels + pixels <= MAX_PIXELS
+        if drawn and fits and not (why or box_reason(style)):
             self.drawn += len(drawn)
             self.pixels += pixels
             self.result.pictures.append((drawn, attributes))

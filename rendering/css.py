@@ -191,8 +191,8 @@ def _in_string(match: re.Match[str]) -> str:
 
 def _outside(match: re.Match[str]) -> str:
     character = _escaped(match)
-    is_letter = character.isalnum() or character in "_-" or character > "\x7f"
-    return character if is_letter or not character else "\ufffd"
+    is_identifier = character.isalnum() or character in "_-" or character > "\x7f"
+    return character if is_identifier or not character else "\ufffd"
 
 
 def _escaped(match: re.Match[str]) -> str:

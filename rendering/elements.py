@@ -153,10 +153,18 @@ def loads_of(name: str, attributes: Mapping[str, str]) -> list[Load]:
 
 def restyles(token: Token) -> str:
     """Return how a tag restyles the whole message in a way that is not followed here; empty where it does not."""
-    given = {name: decode_attribute(value).strip().lower() for name, value in token.attributes.items()}
-    if token.name == "link" and "stylesheet" in given.get("rel", "") and given.get("href", "").startswith("data:"):
+    attributes = {name: decode_attribute(value).strip().lower() for name, value in token.attributes.items()}
+    if (
+        token.name == "link"
+        and "stylesheet" in attributes.get("rel", "")
+        and attributes.get("href", "").startswith("data:")
+    ):
         return "a style sheet inside an address, which may hide text"
-    if token.name == "meta" and given.get("name") == "color-scheme" and "light" not in given.get("content", "light"):
+    if (
+        token.name == "meta"
+        and attributes.get("name") == "color-scheme"
+        and "light" not in attributes.get("content", "light")
+    ):
         return "a dark colour scheme, in which text may be hidden"
     return ""
 

@@ -242,7 +242,7 @@ class Nesting:
         if written in TABLE_PARTS:
             if not self.count["table"]:
                 return False
-            self._make_room(written)
+            self._close_table_parts(written)
         else:
             self._leave_table(written)
         if written in BLOCKS:
@@ -312,7 +312,7 @@ class Nesting:
                 while self.formatting and (entry := self.formatting.pop()) is not None:
                     self.cut_off -= not entry.open
 
-    def _make_room(self, written: str) -> None:
+    def _close_table_parts(self, written: str) -> None:
         """Close what a part of a table closes by starting."""
         closes = {"td": _CELLS, "th": _CELLS, "tr": _CELLS | {"tr"}, "caption": TABLE_PARTS, "col": _CELLS}
         wanted = closes.get(written, TABLE_PARTS)

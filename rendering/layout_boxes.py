@@ -79,8 +79,8 @@ def is_narrow(style: Style, size: float) -> bool:
 
 def _is_too_small(value: str, size: float) -> bool:
     """Whether no letter fits. What a percentage is of is not known, so it counts as it is."""
-    room = length(value, size)
-    return room is not None and room <= (TINY if value.endswith("%") else max(TINY, CUT * size))
+    pixels = length(value, size)
+    return pixels is not None and pixels <= (TINY if value.endswith("%") else max(TINY, CUT * size))
 
 
 def pushed_in(style: Style, size: float) -> float:
@@ -116,10 +116,10 @@ class Capacity:
             self.used += (max(wide) + pushed_in(style, size)) / (LETTER * max(size, TINY))
 
 
-def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is_beside: bool) -> Capacity | None:
-    """Return how many letters surely stand inside of the box of an element; None where nothing limits them.
+def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is_inline: bool) -> Capacity | None:
+    """Return how many characters certainly fit into an element's box; None where nothing limits them.
 
-    Meant to be too few rather than too many: a narrow window, wide letters.
+    A low estimate: it assumes a narrow window and wide characters.
     """
     cutting = cuts(style)
     clamped = length(style.get("-webkit-line-clamp", ""), 1, 1)
@@ -128,9 +128,9 @@ def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is
     rows += [clamped] if clamped else []
     is_low, is_one_line = bool(rows), is_one_line or (cutting and "flex" in style.get("display", ""))
     has_width = any(length(style.get(name, ""), size) is not None for name in ("width", "max-width"))
-    if is_one_line and (cutting or (is_beside and has_width)):
+    if is_one_line and (cutting or (is_inline and has_width)):
         rows.append(1)
-    elif is_beside and is_narrow(style, 2 * size):
+    elif is_inline and is_narrow(style, 2 * size):
         rows.append(0)
     if not rows:
         return None
@@ -274,11 +274,11 @@ _RECOLOURED = {"brightness": (0.2, 3.0), "contrast": (0.2, math.inf), "invert": 
 
 
 def _padded(style: Style, size: float) -> bool:
-    """Padding gives a box of no height room to show a line all the same."""
+    """Whether padding makes a box without height high enough to show a line."""
     around = lengths(style.get("padding", ""), size)
-    room = [around[0], around[2] if len(around) > 2 else around[0]] if around else []
-    room += [n for name in ("padding-top", "padding-bottom") for n in lengths(style.get(name, ""), size)]
-    return bool(room) and max(room) > CUT * size
+    paddings = [around[0], around[2] if len(around) > 2 else around[0]] if around else []
+    paddings += [n for name in ("padding-top", "padding-bottom") for n in lengths(style.get(name, ""), size)]
+    return bool(paddings) and max(paddings) > CUT * size
 
 
 def margin(style: Style, side: str, size: float, box: str = "margin") -> float:

@@ -243,10 +243,10 @@ def _split_target(target: str) -> tuple[str, str, list[str]]:
     if scheme not in WEB_SCHEMES:
         return scheme, "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
     authority = _WEB.match(rest).group(1)  # type: ignore[union-attr]
-    user, at, place = authority.rpartition("@")
+    user, at, host_and_port = authority.rpartition("@")
     flags = ["credentials_in_url"] if at and user else []
     flags += ["not_https"] if scheme == "http" else []
-    host, port = _host_and_port(place)
+    host, port = _host_and_port(host_and_port)
     flags += ["unusual_port"] if port not in ("", _DEFAULT_PORTS[scheme]) else []
     host, more = _read_host(host)
     return scheme, host, flags + more
@@ -259,11 +259,11 @@ def _read_host(written: str) -> tuple[str, list[str]]:
     return host, ["disguised_dot"] if is_disguised else []
 
 
-def _host_and_port(place: str) -> tuple[str, str]:
-    if place.startswith("["):
-        host, _, rest = place[1:].partition("]")
+def _host_and_port(host_and_port: str) -> tuple[str, str]:
+    if host_and_port.startswith("["):
+        host, _, rest = host_and_port[1:].partition("]")
         return host, rest.lstrip(":")
-    host, _, port = place.partition(":")
+    host, _, port = host_and_port.partition(":")
     return host, port
 
 
@@ -402,11 +402,11 @@ def separators(tag: str, style: Style, size: float) -> tuple[str, str]:
 
 def _gap(style: Style, side: str, size: float) -> str:
     """Return a blank where an element keeps at least so much room on a side that a reader sees a space."""
-    room = sum(_room(style, name, side, size) for name in ("margin", "padding"))
-    return _APART_MARK if room >= _GAP * size else ""
+    gap = sum(_inset(style, name, side, size) for name in ("margin", "padding"))
+    return _APART_MARK if gap >= _GAP * size else ""
 
 
-def _room(style: Style, name: str, side: str, size: float) -> float:
+def _inset(style: Style, name: str, side: str, size: float) -> float:
     if f"{name}-{side}" in style:
         return length(style[f"{name}-{side}"], size) or 0.0
     # One to four: all, or top with bottom and the sides, or each.

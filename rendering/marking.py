@@ -56,13 +56,13 @@ class Page:
         return mark
 
     def reserve(self) -> tuple[int, int]:
-        """Return the place that comes next, where something can be written later."""
+        """Append an empty slot and return its position, so that something can be written there later."""
         self.out.append("")
         self.text.append("")
         return len(self.out) - 1, len(self.text) - 1
 
     def write_target(self, slot: tuple[int, int], link: Link) -> None:
-        """Write where a link goes in the room that was left after it; in a box where it is not where it seems to go."""
+        """Write a link's target into its reserved slot; as a box where the link does not go where it seems to."""
         in_out, in_text = slot
         if link.is_alarming:
             drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
@@ -73,8 +73,8 @@ class Page:
     def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
         """Return a box as it is drawn and as it stands in the text."""
         label = named(label, self.tally)
-        place = f'id="{mark}" ' if mark else ""
-        return f'<span {place}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
+        mark_id = f'id="{mark}" ' if mark else ""
+        return f'<span {mark_id}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
 
     def next_mark(self, kind: str) -> str:
         """Return the next id of a kind: "hidden-2"."""
@@ -134,10 +134,10 @@ class DoubtTracker:
         self.open: list[Element] = []
         self.capacities: list[Capacity] = []
 
-    def start(self, element: Element, style: Style, *, is_box: bool, is_beside: bool) -> None:
+    def start(self, element: Element, style: Style, *, is_box: bool, is_inline: bool) -> None:
         """Gather from here on if the element shows so many characters only, or may hide.
 
-        `is_box`: it has a height of its own; `is_beside`: words may stand to the right of it.
+        `is_box`: it has a height of its own; `is_inline`: words may follow it on the same line.
         """
         for capacity in self.capacities:
             capacity.block(style, element.look.size, breaks=is_box and element.tag != "div")
@@ -147,7 +147,7 @@ class DoubtTracker:
             style = {name: value for name, value in style.items() if "height" not in name} if is_cell else style
             one_line = look.is_one_line
             element.capacity = capacity_of(
-                style, look.size, look.line_height(), is_one_line=one_line, is_beside=is_beside
+                style, look.size, look.line_height(), is_one_line=one_line, is_inline=is_inline
             )
         if element.capacity is not None:
             self.capacities.append(element.capacity)
@@ -180,8 +180,8 @@ def cut_off(element: Element) -> str:
     if element.capacity is None:
         return ""
     text = " ".join("".join(element.texts).split())
-    room = max(0, int(element.capacity.letters - element.capacity.used))
-    return text[text.rfind(" ", 0, room + 1) + 1 :] if len(text) > room else ""
+    capacity = max(0, int(element.capacity.letters - element.capacity.used))
+    return text[text.rfind(" ", 0, capacity + 1) + 1 :] if len(text) > capacity else ""
 
 
 def with_doubts(style: Style, doubted: Style) -> Style:
@@ -241,7 +241,7 @@ class _Walker:
         ]
         self.link_texts = LinkTexts()
         self.doubts = DoubtTracker()
-        self.doubts.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
+        self.doubts.start(self.stack[0], self.root_style, is_box=True, is_inline=False)
         # One for what every mail program follows, one for what only some follow.
         worst = with_doubts(self.root_style, {k: v for _, one in canonical.root for k, v in one.doubted.items()})
         self.orders = [ReadingOrder().within(style, look.size) for style in (self.root_style, worst)]
@@ -341,8 +341,8 @@ class _Walker:
             self.page.out.append(f"<{element.drawn}{marks}>")
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
-        is_beside = "inline-" in style.get("display", "") or floats(style)
-        self.doubts.start(element, style, is_box=self.orders[0].here.is_block or is_beside, is_beside=is_beside)
+        is_inline = "inline-" in style.get("display", "") or floats(style)
+        self.doubts.start(element, style, is_box=self.orders[0].here.is_block or is_inline, is_inline=is_inline)
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -362,13 +362,13 @@ class _Walker:
 
     def _end_reading_order(self, element: Element) -> None:
         """Announce an element that is laid out elsewhere than where it is written, once all of its text is known."""
-        boxes = [order.here for order in self.orders]
+        innermost = [order.here for order in self.orders]
         sure, doubted = (order.end() for order in self.orders)
         if found := sure or (replace(doubted, certain=False) if doubted else None):
             how = f"{found.how} {SOME}" if not found.certain else found.how
             label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
             self.reordered.append(replace(found, mark=self.page.write_box("ghost", label, "hidden")))
-        elif element.look.is_painted() and (how := next(filter(None, map(lies_over, boxes)), "")):
+        elif element.look.is_painted() and (how := next(filter(None, map(lies_over, innermost)), "")):
             label = f"a box here may lie over other text ({how})"
             self._announce(label, "", f"a box that may lie over other text ({how})")
 
@@ -412,15 +412,19 @@ class _Walker:
             self._note(note)
             self.link_texts.add_labels(() if hidden else note.labels)
         elif "data-picture" in attributes:
-            source, given = self.canonical.pictures[int(attributes["data-picture"])]
-            says = given.get("alt", "")
+            source, picture_attributes = self.canonical.pictures[int(attributes["data-picture"])]
+            says = picture_attributes.get("alt", "")
             if hidden:
                 self._reveal()
                 self.page.write_box("ghost", f"hidden picture ({hidden})")
             else:
-                self.page.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
+                self.page.out.append(
+                    f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(picture_attributes)}>'
+                )
                 self.page.write_picture(f"[picture: {says}]" if says else "[picture]", says)
-                self.link_texts.add_labels([given[name] for name in PICTURE_LABELS if given.get(name, "").strip()])
+                self.link_texts.add_labels(
+                    [picture_attributes[name] for name in PICTURE_LABELS if picture_attributes.get(name, "").strip()]
+                )
         elif tag in ("br", "hr"):
             if hidden:
                 self.run.append(" ") if self.run else None

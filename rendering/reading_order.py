@@ -71,12 +71,12 @@ def cut_text(box: Box) -> str:
 
 def text_of(parts: "list[str | Box]") -> str:
     pieces: list[str] = []
-    room = MAX_READ
+    left = MAX_READ
     for part in parts:
         for piece in [part] if isinstance(part, str) else part.text():
-            pieces.append(piece[:room])
-            room -= len(piece)
-            if room <= 0:
+            pieces.append(piece[:left])
+            left -= len(piece)
+            if left <= 0:
                 return " ".join("".join(pieces).split())
     return " ".join("".join(pieces).split())
 
@@ -379,18 +379,20 @@ class ReadingOrder:
             words = _WORDS.findall(text)
             self.here.words += len(words)
             self.here.rtl_words += sum(map(is_rtl, words))
-        is_beside = True
+        is_same_line = True
         for context in reversed(self.contexts):
             if context.right and self.count + len(self.passed_floats) < MAX_REORDERED:
                 self.passed_floats += context.right
             context.right = []
-            if is_beside:
+            if is_same_line:
                 if (last := below(context.left)) and self.count + len(self.passed_floats) < MAX_REORDERED:
                     self.passed_floats.append(last)
                 context.left = []
                 context.has_words = True
                 context.line += len(text)
-            is_beside = is_beside and not (context.box.is_block or context.box.floats or is_placed(context.box.style))
+            is_same_line = is_same_line and not (
+                context.box.is_block or context.box.floats or is_placed(context.box.style)
+            )
 
     def end(self) -> ReorderedText | None:
         """End the element begun last; return how what it holds is reordered, None where it is not."""

@@ -158,8 +158,8 @@ def _spread(value: str, size: float) -> str:
 def _clamped(part: str, size: float) -> str:
     if part == "auto":
         return "auto"
-    room = length(part, size)
-    return "" if room is None else f"{min(max(room, 0.0), 64.0):.0f}px"
+    pixels = length(part, size)
+    return "" if pixels is None else f"{min(max(pixels, 0.0), 64.0):.0f}px"
 
 
 def _border(value: str) -> str:
@@ -177,6 +177,6 @@ def _width(style: Style) -> dict[str, str]:
         value = style.get(name, "")
         if value.endswith("%") and (share := length(value, whole=100.0)):
             found[name] = f"{min(max(share, 5.0), 100.0):.0f}%"
-        elif (room := length(value)) and room >= 40 and not value.endswith(("vw", "vh")):
-            found[name] = f"{min(room, 1200.0):.0f}px"
+        elif (pixels := length(value)) and pixels >= 40 and not value.endswith(("vw", "vh")):
+            found[name] = f"{min(pixels, 1200.0):.0f}px"
     return found

@@ -280,8 +280,8 @@ class Styling:
 
     def _apply_rules(self, old: Mapping[str, str], rules: Sequence[Rule]) -> tuple[Cascade, str]:
         possible = ""
-        given = [Declaration(name, value, important=False, sure=True) for name, value in old.items() if value]
-        cascade = Cascade().apply(given)
+        declarations = [Declaration(name, value, important=False, sure=True) for name, value in old.items() if value]
+        cascade = Cascade().apply(declarations)
         for rule in rules:
             cascade.apply(self._counted(rule.declared), certain=rule.certain)
             if not rule.certain and (reason := _hides({one.name: one.value for one in rule.declared})):

@@ -211,8 +211,8 @@ def _background(style: Style, background: Colour) -> Colour:
 
 def _is_sliver(style: Style, size: float) -> bool:
     """Whether an element is painted on a strip that is smaller than a line of its text."""
-    rooms = (length(style.get(name, ""), size) for name in ("height", "max-height", "width", "max-width"))
-    return any(room is not None and room < size for room in rooms)
+    sizes = (length(style.get(name, ""), size) for name in ("height", "max-height", "width", "max-width"))
+    return any(pixels is not None and pixels < size for pixels in sizes)
 
 
 def _font_size(style: Style, inherited: float) -> float:

@@ -188,7 +188,7 @@ _NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 def odd_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Addresses that are not what they seem: of anybody by their form, of strangers by their letters."""
     yield from islice(_by_form(content), MAX_NAMED)
-    yield from islice(_by_letters(content, context), MAX_NAMED)
+    yield from islice(_by_characters(content, context), MAX_NAMED)
 
 
 def _by_form(content: Content) -> Iterator[Finding]:
@@ -205,15 +205,15 @@ def _by_form(content: Content) -> Iterator[Finding]:
         yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=address_anchor(address))
 
 
-def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
+def _by_characters(content: Content, context: RiskContext) -> Iterator[Finding]:
     for who, address in unknown_addresses(content, context):
         local, domain = address.rpartition("@")[0], domain_of(address)
         if address.isascii() and "xn--" not in domain:
             continue
-        places = ((domain, "domain"), (local, "name before the @"))
-        if odd := next((place for text, place in places if has_mixed_scripts(text)), ""):
+        parts = ((domain, "domain"), (local, "name before the @"))
+        if odd := next((part for text, part in parts if has_mixed_scripts(text)), ""):
             yield _odd(address, f"A {who}'s {odd} mixes letters of different scripts.")
-        elif odd := next((place for text, place in places if passes_for_latin(text)), ""):
+        elif odd := next((part for text, part in parts if passes_for_latin(text)), ""):
             yield _odd(address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
         elif unicode_host(domain) != domain or not domain.isascii():
             yield _odd(address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)

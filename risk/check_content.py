@@ -170,20 +170,20 @@ def encoded_words(content: Content, rendered: RenderedMessage, context: RiskCont
 
 def invisible_characters(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
     """Characters that show nothing but change what is read, in body, subject, addresses and file names."""
-    places = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
+    locations = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
     addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
-    places["addresses"] = sum(map(found_in, addresses), Counter())
-    places["file names"] = sum((found_in(a.name) for a in content.attachments), Counter())
-    total: Counter[str] = sum(places.values(), Counter())
+    locations["addresses"] = sum(map(found_in, addresses), Counter())
+    locations["file names"] = sum((found_in(a.name) for a in content.attachments), Counter())
+    total: Counter[str] = sum(locations.values(), Counter())
     if not total:
         return
-    where = [place for place, counts in places.items() if counts]
+    where = [location for location, counts in locations.items() if counts]
     named = ", ".join(f"{name.lower()} × {number}" for name, number in total.most_common(4))
     harmless = set(total) <= ORDINARY and where == ["body"]
     sentence = f"{counted(total.total(), 'character')} in the {' and '.join(where)} cannot be seen."
-    if turned := [place for place, counts in places.items() if set(counts) & BIDI]:
+    if turned := [location for location, counts in locations.items() if set(counts) & BIDI]:
         sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
-    evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
+    evidence = (f"{location}: {dict(counts)}" for location, counts in locations.items() if counts)
     anchor = mark_anchor(rendered.inked) if where[0] == "body" else _ANCHORS[where[0]]
     yield finding("invisible_characters", sentence, f"{named}.", evidence, is_milder=harmless, anchor=anchor)
 

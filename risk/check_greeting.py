@@ -131,8 +131,8 @@ def is_one_name(one: str, other: str) -> bool:
 def spellings(word: str) -> tuple[str, ...]:
     """Return how a name may stand in an address: Müller as muller and mueller."""
     spread = word.lower()
-    for letter, letters in _TWO_LETTERS:
-        spread = spread.replace(letter, letters)
+    for character, replacement in _TWO_LETTERS:
+        spread = spread.replace(character, replacement)
     return tuple(dict.fromkeys((folded(word), folded(spread))))
 
 

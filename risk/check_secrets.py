@@ -137,7 +137,7 @@ def is_card(digits: str) -> bool:
     """Whether these digits are a card number by Luhn's check; rows of one digit are not."""
     if not 13 <= len(digits) <= 19 or len(set(digits)) < 2:
         return False
-    doubled = [int(d) * (1 + place % 2) for place, d in enumerate(reversed(digits))]
+    doubled = [int(d) * (1 + index % 2) for index, d in enumerate(reversed(digits))]
     return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
 
 

@@ -21,7 +21,7 @@ MAX_EVIDENCE = 50
 _BLANKS = re.compile(r"\s+")
 _QUOTES = re.compile('[“”„‟«»"]')
 
-_ORDER = {name: place for place, name in enumerate(RULES)}
+_ORDER = {name: position for position, name in enumerate(RULES)}
 _LEVELS = {"high": 0, "notice": 1}
 
 

@@ -41,11 +41,11 @@ def lookalike_of(domain: str, known: "KnownDomains") -> str:
         return held[0]
     mine = registered_domain(domain)
     looks = skeleton(mine)
-    letters = frozenset(looks)
-    for other, registered, skeleton_of_other, letters_of_other in known.looks:
+    characters = frozenset(looks)
+    for other, registered, other_skeleton, other_characters in known.looks:
         if mine == registered:
             continue
-        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and is_near(looks, skeleton_of_other)):
+        if looks == other_skeleton or (len(characters ^ other_characters) <= 4 and is_near(looks, other_skeleton)):
             return other
     return ""
 
@@ -67,8 +67,8 @@ def skeleton(domain: str) -> str:
     """Return what a domain looks like at a glance: confusable letters and pairs of letters made one."""
     text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
     text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
-    for pair, letter in _PAIRS:
-        text = text.replace(pair, letter)
+    for pair, character in _PAIRS:
+        text = text.replace(pair, character)
     return text
 
 
@@ -92,7 +92,7 @@ def has_mixed_scripts(name: str) -> bool:
 def passes_for_latin(name: str) -> bool:
     """Whether a word of a domain or name is of one other script, and each of its letters is taken for a Latin one."""
     for word in unicode_host(name[:MAX_DOMAIN]).split("."):
-        letters = [letter for letter in word.casefold() if letter.isalpha()]
-        if len(letters) > 2 and not word.isascii() and all(letter in _PASSES for letter in letters):
+        characters = [character for character in word.casefold() if character.isalpha()]
+        if len(characters) > 2 and not word.isascii() and all(character in _PASSES for character in characters):
             return True
     return False

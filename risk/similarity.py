@@ -75,7 +75,7 @@ def bands(content: Content) -> list[int]:
     simhash = _simhash(_shingles(words)) if words else None
     if simhash is None:
         return []
-    return [place << 16 | simhash >> 16 * place & 0xFFFF for place in range(4)]
+    return [index << 16 | simhash >> 16 * index & 0xFFFF for index in range(4)]
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> bool:
@@ -153,12 +153,12 @@ def _simhash(shingles: Iterable[str]) -> int:
     for shingle in shingles:
         number += 1
         digest = hashlib.blake2b(shingle.encode("utf-8", "replace"), digest_size=8).digest()
-        for place in range(8):
-            counts[place] += _SPREAD[digest[place]]
+        for index in range(8):
+            counts[index] += _SPREAD[digest[index]]
     bits = 0
-    for place in range(64):
-        ones = counts[place // 8] >> _LANE * (place % 8) & (1 << _LANE) - 1
-        bits |= (2 * ones > number) << place
+    for index in range(64):
+        ones = counts[index // 8] >> _LANE * (index % 8) & (1 << _LANE) - 1
+        bits |= (2 * ones > number) << index
     return bits
 
 

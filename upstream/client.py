@@ -67,9 +67,9 @@ class Client:
             limit = MAX_ANSWER - size
             answer = self._exchange("GET", "/v1/oversight/pending", params=params, limit=limit, deadline=deadline)
             body = _object_in(answer)
-            given = rows_in(body, "pending", "emails", "messages", what="list of held messages")
-            named = [row for row in given if isinstance(row, dict) and row.get("id")]
-            unreadable += len(given) - len(named)
+            listed = rows_in(body, "pending", "emails", "messages", what="list of held messages")
+            named = [row for row in listed if isinstance(row, dict) and row.get("id")]
+            unreadable += len(listed) - len(named)
             # Of a row that slipped from one page to the next the later reading is the newer one.
             rows |= {str(row["id"]): row for row in named if not email_id or str(row["id"]) == email_id}
             size += len(answer.body)
@@ -81,7 +81,7 @@ class Client:
             seen.add(cursor)
         return Pending(
             rows=list(rows.values()),
-            closed=body if email_id and not given and body.get("status") else None,
+            closed=body if email_id and not listed and body.get("status") else None,
             is_our_gateway=answer.headers.get("X-Countersign-Gateway") == "1",
             unreadable=unreadable,
             pages=len(seen),
@@ -98,8 +98,8 @@ class Client:
 
         Only our gateway knows the question for the bodies; others leave it out of account.
         """
-        place = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
-        return self._call("GET", place, params={"bodies": "true"}, limit=MAX_THREAD)
+        thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
+        return self._call("GET", thread_path, params={"bodies": "true"}, limit=MAX_THREAD)
 
     def download(self, *, email_id: str, mailbox_id: str, name: str, limit: int) -> bytes:
         """Fetch one attachment with a read key. Raises TooLarge beyond `limit` bytes."""

@@ -114,9 +114,9 @@ def parse(body: bytes) -> Event:
     return event
 
 
-def direction_of(told: Any, status: Any) -> str:
+def direction_of(direction: Any, status: Any) -> str:
     """Return which way a message goes: only received mail waits for an inbound approval, named so or not."""
-    return "inbound" if told == "inbound" or status == _AWAITS_INBOUND else "outbound"
+    return "inbound" if direction == "inbound" or status == _AWAITS_INBOUND else "outbound"
 
 
 def _email_id(reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
@@ -127,14 +127,14 @@ def _email_id(reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str,
 class _Reader:
     """Reads fields from the inner object first, then from the top; `wrong` names those of a kind that nobody sends."""
 
-    def __init__(self, *places: Mapping[str, Any]) -> None:
-        self.places = places
+    def __init__(self, *objects: Mapping[str, Any]) -> None:
+        self.objects = objects
         self.wrong: list[str] = []
 
     def find(self, *keys: str) -> Any:
-        for place in self.places:
+        for fields in self.objects:
             for key in keys:
-                if (value := place.get(key)) is not None and value != "":
+                if (value := fields.get(key)) is not None and value != "":
                     return value
         return None
 

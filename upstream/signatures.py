@@ -17,13 +17,13 @@ def verify(body: bytes, header: str, secrets: dict[str, str]) -> str:
     `secrets` maps a name (current, previous) to its text; empty texts never match. The hex may stand with or without
     its prefix and in any case. All comparisons are of bytes and take constant time.
     """
-    given = header.strip()
-    if given[: len(_PREFIX)].lower() == _PREFIX:
-        given = given[len(_PREFIX) :]
-    given_bytes = given.lower().encode("utf-8", "surrogateescape")
+    digest = header.strip()
+    if digest[: len(_PREFIX)].lower() == _PREFIX:
+        digest = digest[len(_PREFIX) :]
+    digest_bytes = digest.lower().encode("utf-8", "surrogateescape")
     found = ""
     for name, secret in secrets.items():
         expected = sign(body, secret)[len(_PREFIX) :].encode()
-        if hmac.compare_digest(expected, given_bytes) and secret and not found:
+        if hmac.compare_digest(expected, digest_bytes) and secret and not found:
             found = name
     return found

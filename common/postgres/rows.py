@@ -113,6 +113,6 @@ def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
 @cache
 def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bool) -> str:
     names = ", ".join(f'"{column}"' for column in columns)
-    places = ", ".join(["%s"] * len(columns))
+    placeholders = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
-    return f'INSERT INTO "{table}" ({names}) VALUES ({places}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+    return f'INSERT INTO "{table}" ({names}) VALUES ({placeholders}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours

@@ -119,7 +119,7 @@ def _check_another_admin(key: ApiKey) -> None:
     """Refuse to remove the last admin key: nobody could make a new one."""
     if not key.administers():
         return
-    others = ApiKey.objects.filter(account_id=key.account_id).administering().exclude(pk=key.pk)
+    others = ApiKey.objects.filter(account_id=key.account_id).account_admins().exclude(pk=key.pk)
     if not others.exists():
         raise Conflict(
             "This is the last key that can administer the whole account. Make another one first.", code="last_admin"

@@ -35,7 +35,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
         # Locked, so that the count stays right until the mailbox is stored.
         account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         address = _address(account, wanted)
-        _check_room(account)
+        _check_mailbox_limit(account)
         mailbox = _insert(
             account, address, {**settings, "oversight_mode": stricter(mode or Mode.GATED_SEND, Mode.GATED_SEND)}
         )
@@ -102,7 +102,7 @@ def _address(account: Account, wanted: str) -> str:
     return address
 
 
-def _check_room(account: Account) -> None:
+def _check_mailbox_limit(account: Account) -> None:
     if account.max_mailboxes is None:
         return
     if Mailbox.objects.filter(account=account, is_active=True).count() >= account.max_mailboxes:

@@ -97,7 +97,7 @@ def confirm(*, code: str, now: datetime) -> tuple[Signup, Mailbox, str]:
         mode = Mode(signup.oversight_mode)
         mailbox = make_mailbox(account=account, address=address, display_name=signup.operator_name, mode=mode)
         if mailbox.account_id != account.pk:
-            raise _taken(signup)
+            raise _slug_conflict(signup)
         text = new_key_text()
         scopes = [str(Scope.READ), str(Scope.SEND)]
         register_key(account=account, name="First key", scopes=scopes, text=text)
@@ -115,10 +115,10 @@ def _make_account(signup: Signup) -> Account:
                 physical_address=signup.physical_address,
             )
     except IntegrityError:
-        raise _taken(signup) from None
+        raise _slug_conflict(signup) from None
 
 
-def _taken(signup: Signup) -> Conflict:
+def _slug_conflict(signup: Signup) -> Conflict:
     return Conflict(f"The name {signup.slug} was taken meanwhile. Sign up again.", code="slug_taken")
 
 
@@ -188,12 +188,12 @@ def _code_message(signup: Signup, sender: str) -> bytes:
 def _code(signup: Signup) -> str:
     """Return the code of a request, such as SKP-7D2-4V8."""
     drawn = salted_hmac("gateway.signup.code", f"{signup.pk}:{signup.codes}", algorithm="sha256").digest()
-    letters = "".join(ALPHABET[byte % len(ALPHABET)] for byte in drawn[:9])
-    return f"{letters[:3]}-{letters[3:6]}-{letters[6:]}"
+    characters = "".join(ALPHABET[byte % len(ALPHABET)] for byte in drawn[:9])
+    return f"{characters[:3]}-{characters[3:6]}-{characters[6:]}"
 
 
 def _hash(code: str) -> str:
-    plain = "".join(letter for letter in code.upper() if letter.isalnum())
+    plain = "".join(character for character in code.upper() if character.isalnum())
     return hashlib.sha256(plain.encode()).hexdigest()
 
 

@@ -211,9 +211,11 @@ def _notice(found: Allowlist, live: int, now: datetime) -> str | None:
     box = found.mailbox
     copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
     if found.kind == Allowlist.Kind.RESTRICTION and (
-        kept_out := judge(mailbox=box, recipients=copied, now=now).outsiders
+        outsiders := judge(mailbox=box, recipients=copied, now=now).outsiders
     ):
-        return f"The mailbox sends a copy of everything to {kept_out[0]}, who is not on this list: all mail is refused."
+        return (
+            f"The mailbox sends a copy of everything to {outsiders[0]}, who is not on this list: all mail is refused."
+        )
     return None
 
 

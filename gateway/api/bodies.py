@@ -144,12 +144,12 @@ class Body(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _note_unknown(cls, given: Any, info: ValidationInfo) -> Any:
+    def _note_unknown(cls, data: Any, info: ValidationInfo) -> Any:
         request = (info.context or {}).get("request")
-        if request is not None and isinstance(given, dict):
+        if request is not None and isinstance(data, dict):
             known = {word for name, field in cls.model_fields.items() for word in (name, field.alias)}
-            middleware.remember(request, given.keys() - known)
-        return given
+            middleware.remember(request, data.keys() - known)
+        return data
 
 
 class NamesEmail(Body):

@@ -61,8 +61,8 @@ class KeyPatch(Confirmable):
 
     def changes(self) -> dict[str, Any]:
         """Return the fields that were given; only `mailboxes` may be null."""
-        given = self.model_dump(include={"name", "scopes", "mailboxes"}, exclude_unset=True)
-        return {name: value for name, value in given.items() if value is not None or name == "mailboxes"}
+        fields = self.model_dump(include={"name", "scopes", "mailboxes"}, exclude_unset=True)
+        return {name: value for name, value in fields.items() if value is not None or name == "mailboxes"}
 
 
 class KeyAnswer(Answer):

@@ -37,17 +37,17 @@ OVERLAP = timedelta(days=7)
 
 @dataclass(frozen=True)
 class DnsAnswer:
-    """What DNS says to one question, record by record; `problem` is a sentence where it could not be asked."""
+    """What DNS says to one question, record by record; `error` is a sentence where DNS could not be asked."""
 
     records: tuple[str, ...] = ()
-    problem: str = ""
+    error: str = ""
 
 
 def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
-    """Return what DNS says to each name and kind, TXT or MX; a second caller at the same time gets a problem."""
+    """Return what DNS says to each name and kind, TXT or MX; a second caller at the same time gets an error."""
     questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
-        busy = DnsAnswer(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
+        busy = DnsAnswer(error="Another domain is being looked up at this moment. Try again in a few seconds.")
         return dict.fromkeys(questions, busy)
     try:
         ends = time.monotonic() + LIMIT_OF_ALL
@@ -58,14 +58,14 @@ def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
 
 def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     if seconds <= 0:
-        return DnsAnswer(problem=f"DNS was too slow to be asked about {name}. Try again later.")
+        return DnsAnswer(error=f"DNS was too slow to be asked about {name}. Try again later.")
     try:
         answer = _resolver(seconds).resolve(dns.name.from_text(f"{name}."), kind)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         # DNS did answer: there is no such name, or nothing of this kind at it.
         return DnsAnswer()
     except dns.exception.DNSException as error:
-        return DnsAnswer(problem=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
+        return DnsAnswer(error=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
     return DnsAnswer(tuple(_record_text(record, kind) for record in list(answer)[:_MOST_RECORDS]))
 
 
@@ -91,14 +91,14 @@ OWNERSHIP, SPF, DMARC, MX = "ownership", "spf", "dmarc", "mx"
 
 @dataclass(frozen=True)
 class Record:
-    """One record. `problem_with` says what is wrong with what DNS has in its place; empty: it is right."""
+    """A DNS record. `find_error` returns what is wrong with the texts found in DNS, empty where nothing is."""
 
     key: str
     type: str
     name: str
     value: str
     purpose: str
-    problem_with: Callable[[tuple[str, ...]], str]
+    find_error: Callable[[tuple[str, ...]], str]
 
 
 def records_of(domain: Domain) -> list[Record]:
@@ -122,12 +122,12 @@ def records_of(domain: Domain) -> list[Record]:
     return records + ([_mx(name, host)] if host and not _is_address(host) else [])
 
 
-def problem_of(record: Record, found: DnsAnswer) -> str:
+def record_error(record: Record, found: DnsAnswer) -> str:
     """Return what is wrong with a record, as a sentence; empty: it is right."""
-    if found.problem:
-        return found.problem
-    problem = record.problem_with(found.records)
-    return f"{problem} A new record may take some time to be seen." if problem else ""
+    if found.error:
+        return found.error
+    error = record.find_error(found.records)
+    return f"{error} A new record may take some time to be seen." if error else ""
 
 
 def dkim_name(key: DkimKey, domain: str) -> str:
@@ -141,14 +141,14 @@ def _dkim(domain: str, key: DkimKey) -> Record:
     if key.retired_at:
         purpose = "signed the mail until another key took over; can go within a week"
 
-    def problem_with(found: tuple[str, ...]) -> str:
+    def find_error(found: tuple[str, ...]) -> str:
         published = [tags for text in found if (tags := _tags(text)).get("p") is not None]
         if not published:
             return "" if key.retired_at else f"No DKIM key was found at {name}."
         same = any("".join(tags["p"].split()) == key.public_key for tags in published)
         return "" if same else f"The DKIM key at {name} is another one."
 
-    return Record(f"dkim:{key.selector}", "TXT", name, value, purpose, problem_with)
+    return Record(f"dkim:{key.selector}", "TXT", name, value, purpose, find_error)
 
 
 def _spf(domain: str) -> Record:
@@ -156,7 +156,7 @@ def _spf(domain: str) -> Record:
     # Without a public name of the mail server, the domain's MX hosts are named as senders.
     sender = _as_sender(host) if host else "mx"
 
-    def problem_with(found: tuple[str, ...]) -> str:
+    def find_error(found: tuple[str, ...]) -> str:
         policies = [text for text in found if text.lower().split(" ")[0] == "v=spf1"]
         if len(policies) != 1:
             return f"{'Several SPF records were' if policies else 'No SPF record was'} found at {domain}."
@@ -168,29 +168,29 @@ def _spf(domain: str) -> Record:
         more = " What it refers to was not looked into." if refers else ""
         return f"The SPF record at {domain} does not name {sender}.{more}"
 
-    return Record(SPF, "TXT", domain, f"v=spf1 {sender} ~all", "lets the mail server send for it (SPF)", problem_with)
+    return Record(SPF, "TXT", domain, f"v=spf1 {sender} ~all", "lets the mail server send for it (SPF)", find_error)
 
 
 def _dmarc(domain: str) -> Record:
     name = f"_dmarc.{domain}"
 
-    def problem_with(found: tuple[str, ...]) -> str:
+    def find_error(found: tuple[str, ...]) -> str:
         has_policy = any(_tags(text).get("v") == "DMARC1" and "p" in _tags(text) for text in found)
         return "" if has_policy else f"No DMARC record was found at {name}."
 
     return Record(
-        DMARC, "TXT", name, "v=DMARC1; p=none", "says what becomes of mail that is not signed (DMARC)", problem_with
+        DMARC, "TXT", name, "v=DMARC1; p=none", "says what becomes of mail that is not signed (DMARC)", find_error
     )
 
 
 def _mx(domain: str, host: str) -> Record:
-    def problem_with(found: tuple[str, ...]) -> str:
+    def find_error(found: tuple[str, ...]) -> str:
         exchanges = sorted(one.rstrip(".").lower() for one in found if one != ".")
         if not exchanges:
             return f"{domain} takes no mail: no MX record was found."
         return "" if host.lower() in exchanges else f"The mail for {domain} goes to {exchanges[0]}, not to {host}."
 
-    return Record(MX, "MX", domain, host, "brings its mail to this gateway", problem_with)
+    return Record(MX, "MX", domain, host, "brings its mail to this gateway", find_error)
 
 
 def _tags(text: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from common.domains import is_public_suffix
 from common.mail_addresses import ascii_domain, is_domain
 from gateway import auditing
 from gateway.domains.dkim import activate_published, make_key
-from gateway.domains.dns_records import OWNERSHIP, look_up, problem_of, records_of
+from gateway.domains.dns_records import OWNERSHIP, look_up, record_error, records_of
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
@@ -26,7 +26,7 @@ def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
     if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
         raise Conflict(f"{name} is a domain of this account already.", code="domain_exists", id=earlier.pk)
     if Domain.objects.active().filter(domain=name).exists():
-        raise _taken(name)
+        raise _domain_conflict(name)
     try:
         with transaction.atomic():
             domain = Domain.objects.create(account_id=key.account_id, domain=name, token=secrets.token_hex(16))
@@ -51,16 +51,16 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> str:
         make_key(domain, now=now)
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
-    problems = {record.key: problem_of(record, found[record.name, record.type]) for record in records}
-    result = dict(problems)
+    record_errors = {record.key: record_error(record, found[record.name, record.type]) for record in records}
+    result = dict(record_errors)
     # Records that could not be looked up keep their last result.
-    unasked = [record.key for record in records if found[record.name, record.type].problem]
-    problems |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
-    if domain.status == Domain.Status.PENDING and not problems[OWNERSHIP] and OWNERSHIP not in unasked:
+    unasked = [record.key for record in records if found[record.name, record.type].error]
+    record_errors |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
+    if domain.status == Domain.Status.PENDING and not record_errors[OWNERSHIP] and OWNERSHIP not in unasked:
         _activate(domain, key.account_id, key, now)
-    published = [name.removeprefix("dkim:") for name, problem in problems.items() if not problem]
+    published = [name.removeprefix("dkim:") for name, error in record_errors.items() if not error]
     activate_published(domain, published, now=now)
-    Domain.objects.filter(pk=domain.pk).update(dns_problems=problems, looked_at=now)
+    Domain.objects.filter(pk=domain.pk).update(dns_problems=record_errors, looked_at=now)
     domain.refresh_from_db()
     return _sentence(domain, result)
 
@@ -118,16 +118,16 @@ def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime
                 auditing.record("domain.verified", domain, key=key, by="dns" if key else "operator")
     except IntegrityError:
         # The unique index refused it: another account has the domain.
-        raise _taken(domain.domain) from None
+        raise _domain_conflict(domain.domain) from None
 
 
-def _sentence(domain: Domain, problems: dict[str, str]) -> str:
+def _sentence(domain: Domain, record_errors: dict[str, str]) -> str:
     if domain.status == Domain.Status.PENDING:
-        return problems[OWNERSHIP]
-    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, problems.values()))])
+        return record_errors[OWNERSHIP]
+    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, record_errors.values()))])
 
 
-def _taken(name: str) -> Conflict:
+def _domain_conflict(name: str) -> Conflict:
     return Conflict(f"{name} belongs to another account.", code="domain_taken")
 
 

@@ -255,10 +255,10 @@ def file_name(name: str, kind: str) -> str:
     return f"{stem[: MAX_FILE_NAME - len(extension)]}.{extension}"
 
 
-def _unused_name(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, used: set[str]) -> str:
     stem, dot, extension = name.rpartition(".")
     number, free = 1, name
-    while free in taken:
+    while free in used:
         number += 1
         free = f"{stem} ({number}){dot}{extension}" if dot else f"{name} ({number})"
     return free

@@ -203,9 +203,9 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
     if mailbox is None:
         return None, False
     email = outgoing.filter(mailbox=mailbox, message_id_header__in=report.message_ids).first()
-    tells_of_delivery = any(one.action != COMPLAINT for one in report.result)
+    reports_delivery = any(one.action != COMPLAINT for one in report.result)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the return address where there is one.
-    if email is not None and ((sender and tells_of_delivery) or email.has_return_address):
+    if email is not None and ((sender and reports_delivery) or email.has_return_address):
         raise ForgedReport
     return email, False
 

@@ -222,28 +222,28 @@ class InboundSession(SMTP):  # type: ignore[misc]
         sender = envelope.mail_from.removeprefix("<>")
         try:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
-            content, problem = await self._read_message()
+            content, reply = await self._read_message()
             # Storing may take longer than the client's time limit.
             self._reset_timeout()
             self._set_post_data_state()
             await self.push(
-                problem or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
+                reply or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
             )
         finally:
             self._give_back()
 
     async def _read_message(self) -> tuple[bytes, str]:
         """Read to the final dot; return the message, or an answer that says why it is not kept."""
-        data, lines, problem, fresh = bytearray(), 0, "", True
+        data, lines, reply, fresh = bytearray(), 0, "", True
         while True:
             line, whole = await self._read_line()
             if fresh and line == b".\r\n":
-                return bytes(data), problem
-            if not problem:
+                return bytes(data), reply
+            if not reply:
                 lines += 1
-                problem = self._objection(len(data), len(line), lines, whole)
+                reply = self._objection(len(data), len(line), lines, whole)
                 data += line[1:] if fresh and line.startswith(b".") else line
-            if problem and data:
+            if reply and data:
                 # The rest is read, for the answer is due only after it, but not kept.
                 data.clear()
                 self._give_back()

@@ -81,7 +81,7 @@ def _attempt(email: Email) -> str:
     server = Server.from_url(settings.EMAIL_URL)
     try:
         with smtp.watched():
-            taken = smtp.hand_over(
+            result = smtp.hand_over(
                 server=server,
                 sender=return_address(email) if server.dsn else outgoing.sender,
                 recipients=[one for one in outgoing.recipients if one not in suppressed],
@@ -101,7 +101,7 @@ def _attempt(email: Email) -> str:
         if error.refused:
             error.refused.update(suppressed)
         return _retry_or_fail(email, error, timezone.now())
-    _record_sent(email, replace(taken, refused=taken.refused | suppressed), timezone.now())
+    _record_sent(email, replace(result, refused=result.refused | suppressed), timezone.now())
     return "sent"
 
 
@@ -140,14 +140,14 @@ def _simulate(email: Email, now: datetime) -> str:
     return "pretended" if moved else "lease lost"
 
 
-def _record_sent(email: Email, taken: smtp.HandoverResult, now: datetime) -> None:
+def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> None:
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
-    if taken.refused:
-        email.refused_recipients = taken.refused
-        kind = suppression.bounce_type(taken.refused)
-        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
+    if result.refused:
+        email.refused_recipients = result.refused
+        kind = suppression.bounce_type(result.refused)
+        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": result.refused}
     # Without delivery reports the mail server's acceptance counts as delivery.
-    is_delivered = not taken.reports_delivery and reaches_a_recipient(email)
+    is_delivered = not result.reports_delivery and reaches_a_recipient(email)
     if is_delivered:
         fields["delivered_at"] = now
     with transaction.atomic():
@@ -156,15 +156,15 @@ def _record_sent(email: Email, taken: smtp.HandoverResult, now: datetime) -> Non
             if not Email.objects.written_off(email).update(**fields):
                 return
             email.status = Status.SENT
-        auditing.record("email.sent", email, refused=len(taken.refused))
+        auditing.record("email.sent", email, refused=len(result.refused))
         events.announce(events.SENT, email=email, now=now)
         if is_delivered:
             events.announce(events.DELIVERED, email=email, now=now)
-        if taken.refused:
+        if result.refused:
             email.bounce_type = fields["bounce_type"]
-            suppression.suppress_gone(email=email, refused=taken.refused, now=now)
-            _announce_bounce(email, taken.refused, now)
-    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
+            suppression.suppress_gone(email=email, refused=result.refused, now=now)
+            _announce_bounce(email, result.refused, now)
+    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(result.refused)})
 
 
 def _retry_or_fail(email: Email, error: smtp.HandoverFailed, now: datetime) -> str:

@@ -97,7 +97,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             keys = keys.filter(mailbox_ids__contained_by=key.mailbox_ids).exclude(mailbox_ids=[])
         return keys
 
-    def administering(self) -> Self:
+    def account_admins(self) -> Self:
         """Keys that can look after a whole account."""
         return self.filter(scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None)
 

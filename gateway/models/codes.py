@@ -26,8 +26,8 @@ _NOT_PART = re.compile(r"[\s\-\u2010-\u2015]")
 
 def new_code() -> str:
     """Return a code such as A7X-29K."""
-    letters = "".join(secrets.choice(ALPHABET) for _ in range(6))
-    return f"{letters[:3]}-{letters[3:]}"
+    characters = "".join(secrets.choice(ALPHABET) for _ in range(6))
+    return f"{characters[:3]}-{characters[3:]}"
 
 
 def _plain(code: str) -> bytes:

@@ -120,8 +120,8 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
     def claim(self, pk: str) -> Email | None:
         """Take one email out of the outbox for one attempt, or None when it is not due or somebody has it."""
-        taken = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
-        return self.with_mailbox().get(pk=pk) if taken else None
+        claimed = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
+        return self.with_mailbox().get(pk=pk) if claimed else None
 
     def postpone(self, pk: str, *, seconds: float) -> bool:
         """Make a live email due later without an attempt; False when it is not due now."""
@@ -165,11 +165,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def not_leaving(self) -> Self:
         """Not just released or approved to leave at once.
 
-        The person who approves is told that it leaves. Until a worker has had time to claim it, nobody else may be told
-        that it was cancelled; what stays longer, or was put off by the mail server, can be taken back again.
+        The approver sees that the email is leaving. Until a worker has had time to claim it, nobody else may be told
+        that it was cancelled. Emails that wait longer, or were deferred by the mail server, can be cancelled again.
         """
-        just_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
-        return self.exclude(just_due & ~_approved_but_blocked())
+        newly_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
+        return self.exclude(newly_due & ~_approved_but_blocked())
 
     def unclaimed(self) -> Self:
         """No worker holds it, and none may have sent it."""

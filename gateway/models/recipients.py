@@ -22,7 +22,7 @@ ListMatch = tuple[str, str, int, str | None]
 class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
     """Lists of mailboxes."""
 
-    def standing(self, *, mailbox_id: str, patterns: Iterable[str], now: datetime) -> list[ListMatch]:
+    def active_matches(self, *, mailbox_id: str, patterns: Iterable[str], now: datetime) -> list[ListMatch]:
         """The lists of a mailbox that are not switched off: a row each, or one for each live entry among `patterns`.
 
         One statement, so that a list is never judged by the mode of one version and the entries of another. It finds

@@ -161,8 +161,8 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
 
         Webhook.objects.locked(webhook_id)
         pk = rows.order_by("pk").values_list("pk", flat=True).first()
-        taken = pk is not None and rows.filter(pk=pk).take()
-        return self.select_related("webhook").get(pk=pk) if taken else None
+        claimed = pk is not None and rows.filter(pk=pk).take()
+        return self.select_related("webhook").get(pk=pk) if claimed else None
 
     def _its_turn(self) -> Q:
         """No earlier event of the message is still on its way, and no later one is being sent at this moment."""

@@ -88,9 +88,10 @@ def _missed(restriction: _ListStatus, mailbox: Mailbox, recipients: list[str]) -
 def _list_statuses(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _ListStatus]:
     wanted = {pattern for recipient in recipients for pattern in patterns_for(recipient)}
     lists: dict[str, _ListStatus] = {}
-    for kind, mode, version, pattern in Allowlist.objects.standing(mailbox_id=mailbox.pk, patterns=wanted, now=now):
-        standing = lists.setdefault(kind, _ListStatus(kind, mode, version))
-        standing.hits |= {pattern} if pattern else set()
+    matches = Allowlist.objects.active_matches(mailbox_id=mailbox.pk, patterns=wanted, now=now)
+    for kind, mode, version, pattern in matches:
+        status = lists.setdefault(kind, _ListStatus(kind, mode, version))
+        status.hits |= {pattern} if pattern else set()
     return lists
 
 

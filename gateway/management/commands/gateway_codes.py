@@ -31,4 +31,4 @@ def _line(one: UpgradeRequest | ApprovalRequest, what: str) -> str:
 
 
 def _plain(text: str) -> str:
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)

@@ -23,9 +23,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
         owner = account_named(account, Account.objects.all())
         try:
-            given = assign_domain(account=owner, name=clean_domain(domain), now=timezone.now())
+            assigned = assign_domain(account=owner, name=clean_domain(domain), now=timezone.now())
         except ValueError as error:
             raise CommandError(f"{domain!a} {error}") from None
         except Conflict as error:
             raise CommandError(error.error) from None
-        self.stdout.write(f"domain   {given.pk}  {given.domain}  {given.status}\n")
+        self.stdout.write(f"domain   {assigned.pk}  {assigned.domain}  {assigned.status}\n")

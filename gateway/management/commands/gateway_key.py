@@ -43,11 +43,11 @@ class Command(BaseCommand):
 
 
 def _checked(options: dict[str, Any]) -> KeyIn:
-    given = {"name": options["name"], "scopes": options["scopes"].split(",")}
+    values = {"name": options["name"], "scopes": options["scopes"].split(",")}
     if options["mailboxes"] is not None:
-        given["mailboxes"] = [name.strip() for name in options["mailboxes"].split(",")]
+        values["mailboxes"] = [name.strip() for name in options["mailboxes"].split(",")]
     try:
-        return KeyIn.model_validate(given)
+        return KeyIn.model_validate(values)
     except ValidationError as error:
         first: dict[str, Any] = dict(error.errors()[0])
         raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None
