@@ -21,7 +21,7 @@ class SecretStillValid(AlertsError):
     """The secret before the present one still signs."""
 
 
-class ChannelTaken(AlertsError):
+class ChannelInUse(AlertsError):
     """What began in that channel is answered by another destination."""
 
 

@@ -68,7 +68,7 @@ def event_of(action: str) -> Event | None:
     return _BY_ACTION.get(action)
 
 
-def about_of(action: str, *, entry: int, connection: int | None) -> str:
+def about_key(action: str, *, entry: int, connection: int | None) -> str:
     """Return what a card of this act is about: "connection/4", "refusal/171" by its entry, or empty for a message."""
     if action == REFUSED:
         return f"refusal/{entry}"

@@ -23,7 +23,7 @@ from approvals.models import Decision, RuleWeight
 from common.fingerprint import Content, normalise_address
 from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from common.references import without_references
-from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
 from mirror.querysets import earlier_mail
 from mirror.querysets.connections import addresses_of_any
@@ -286,11 +286,11 @@ def _words_and_likeness(message: Message, content: Content) -> dict[str, Any]:
         (FROM, [word for one in senders for word in words_of_address(bare_address(one))]),
         (FROM, words_of(content.sender_name)),
         (BY, [word for value in (started_by(message), *trigger[:50]) for word in words_of(value[:500])]),
-        (LETTER, words_of(content.subject)),
+        (CONTENT, words_of(content.subject)),
         (TO, [word for one in everybody(content) for word in words_of_address(one)]),
         (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),
-        (LETTER, [word for one in content.attachments for word in words_of(one.name)]),
-        (LETTER, words_of(text)),
+        (CONTENT, [word for one in content.attachments for word in words_of(one.name)]),
+        (CONTENT, words_of(text)),
     )
     return {
         "shape": shape(content),

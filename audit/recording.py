@@ -24,7 +24,7 @@ from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
 from common.postgres.rows import batch, insert, run
-from common.words import BY, LETTER, TO, vector, words_of, words_of_address
+from common.words import BY, CONTENT, TO, vector, words_of, words_of_address
 
 NOTHING = "nothing"
 
@@ -180,7 +180,7 @@ def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple
 
 
 def _label(name: str) -> str:
-    return TO if name in _TO else BY if name.startswith(_BY) else LETTER
+    return TO if name in _TO else BY if name.startswith(_BY) else CONTENT
 
 
 def _words(text: str) -> Iterable[str]:

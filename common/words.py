@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 
 # Where a word is: in the recipients, the sender, the person or program that started it, or the message itself.
-TO, FROM, BY, LETTER = "A", "B", "C", "D"
+TO, FROM, BY, CONTENT = "A", "B", "C", "D"
 
 # A tsvector has words of up to 2046 bytes, positions up to 16383, and at most a megabyte, two bytes for a position.
 MAX_WORD, MAX_POSITION = 60, 16_383

@@ -13,7 +13,7 @@ TINY = 4.0
 WIDE_APART = 100.0
 # A narrow window, and how wide a letter is of its height.
 WINDOW = 320.0
-LETTER = 0.6
+CHARACTER_WIDTH = 0.6
 # Below this share of a line's height, or of itself, nothing can be read any more.
 CUT = 0.6
 SMALL = 0.25
@@ -113,7 +113,7 @@ class Capacity:
         self.used += self.row * ((high / max(self.line, 1.0)) + breaks) * self.is_low
         if self.is_one_line:
             wide = [length(style.get(name, ""), size) or 0.0 for name in ("width", "min-width", "flex-basis")]
-            self.used += (max(wide) + pushed_in(style, size)) / (LETTER * max(size, TINY))
+            self.used += (max(wide) + pushed_in(style, size)) / (CHARACTER_WIDTH * max(size, TINY))
 
 
 def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is_inline: bool) -> Capacity | None:
@@ -136,7 +136,7 @@ def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is
         return None
     wide = [length(style[name], size, WINDOW) for name in ("width", "max-width") if style.get(name)]
     width = min([w for w in wide if w is not None] + [WINDOW])
-    row = 0.9 * width / (LETTER * max(size, TINY))
+    row = 0.9 * width / (CHARACTER_WIDTH * max(size, TINY))
     return Capacity(min(rows) * row, row, line, cutting, is_one_line, is_low)
 
 

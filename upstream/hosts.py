@@ -13,8 +13,8 @@ def is_named(url: str) -> bool:
     return origin_of(url) in {origin_of(one) for one in named}
 
 
-def problem_of(url: str) -> str:
-    """Return a sentence that says why MultiMail may not be looked for there; nothing where it may."""
+def not_allowed_reason(url: str) -> str:
+    """Return why this desk may not call MultiMail at this address, as a sentence; empty where it may."""
     if is_named(url) or origin_of(url) == origin_of(HOSTED):
         return ""
     return (

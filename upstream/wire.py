@@ -44,7 +44,7 @@ def exchange(
     `before_write` is called when the connection is there and nothing was written yet; what it raises ends the exchange.
     """
     try:
-        problem = hosts.problem_of(url)
+        reason = hosts.not_allowed_reason(url)
         limits = http.Limits(
             deadline=deadline,
             connect_timeout=CONNECT_TIMEOUT,
@@ -56,8 +56,8 @@ def exchange(
             raise ValueError("a name and password in the address would take the key's place")
     except ValueError:
         raise errors.NotSent("MultiMail's address is not a valid one.") from None
-    if problem:
-        raise errors.NotSent(problem)
+    if reason:
+        raise errors.NotSent(reason)
     if body is not None:
         headers = headers | {"Content-Type": "application/json"}
     try:

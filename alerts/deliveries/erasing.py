@@ -18,5 +18,5 @@ def erase_bodies(message: Message) -> int:
     mine.unfinished().update(state=Delivery.State.FAILED, lease_until=None, last_error=ENDED, last_attempt_at=Now())
     on_digests = Delivery.objects.filter(digest__in=message.cards.values("digest"))
     on_digests.unfinished().update(request="", answer="")
-    kept = Delivery.objects.filter(Q(pk__in=mine.values("pk")) | Q(pk__in=on_digests.values("pk")), erased_at=None)
-    return kept.exclude(state__in=("due", "sending")).update(request="", answer="", erased_at=Now())
+    stored = Delivery.objects.filter(Q(pk__in=mine.values("pk")) | Q(pk__in=on_digests.values("pk")), erased_at=None)
+    return stored.exclude(state__in=("due", "sending")).update(request="", answer="", erased_at=Now())

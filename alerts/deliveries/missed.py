@@ -19,7 +19,7 @@ from mirror.models import Message
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 _AT_A_TIME = 200
-# As alerts.ledger_events.about_of says it.
+# The same key as alerts.ledger_events.about_key returns.
 _REFUSAL = Concat(Value("refusal/"), Cast(OuterRef("pk"), CharField()))
 _CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharField()))
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 
 from alerts.channels import card_kinds
-from alerts.ledger_events import ENDS, EVENTS, about_of
+from alerts.ledger_events import ENDS, EVENTS, about_key
 from alerts.models.destinations import one_spelling
 from audit.models import Entry
 from common.enqueue import enqueue
@@ -176,7 +176,7 @@ class Planned:
             "action_listed": json.dumps([entry.action]),
             "connection": entry.connection,
             "message": entry.message,
-            "about": "" if entry.message else about_of(entry.action, entry=entry.pk, connection=entry.connection),
+            "about": "" if entry.message else about_key(entry.action, entry=entry.pk, connection=entry.connection),
             "trace": trace_id.get(),
             "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
             "makes": entry.action not in UPDATES_ONLY,

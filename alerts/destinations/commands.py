@@ -14,7 +14,7 @@ from alerts.channels import DEFAULT_KIND, channel_of
 from alerts.channels.base import TestResult
 from alerts.deliveries import waits
 from alerts.destinations.wording import describe
-from alerts.errors import ChannelTaken, DestinationMissing, DestinationNotAllowed
+from alerts.errors import ChannelInUse, DestinationMissing, DestinationNotAllowed
 from alerts.ledger_events import actions_of
 from alerts.models import Card, Destination, Digest, Route
 from audit.recording import record
@@ -202,7 +202,7 @@ def _reset_failures(destination: Destination) -> None:
 
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
-    """Save within: raises ChannelTaken where another destination answers what began in this channel.
+    """Save within: raises ChannelInUse where another destination answers what began in this channel.
 
     The constraint finds it, also where another transaction saves the same at this moment; a query could not.
     """
@@ -214,7 +214,7 @@ def _answering_alone(channel: str) -> Iterator[None]:
         if not isinstance(cause, psycopg.Error) or cause.diag.constraint_name != _ONE_ANSWERS:
             raise
         other = Destination.objects.answering(channel).first()
-        raise ChannelTaken(
+        raise ChannelInUse(
             f"{other or 'Another destination'} answers what began in {channel} already, and only one can. Take it off "
             "there first."
         ) from error

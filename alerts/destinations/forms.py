@@ -146,10 +146,10 @@ class RouteForm(SentenceForm):
         required=False, error_messages={"invalid_choice": "This connection or mailbox is gone. Choose again."}
     )
 
-    def __init__(self, *args: Any, places: Iterable[tuple[str, str]], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, scopes: Iterable[tuple[str, str]], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.places = [("", "all connections, also those added later"), *places]
-        self.fields["place"].choices = self.places  # type: ignore[attr-defined]
+        self.scopes = [("", "all connections, also those added later"), *scopes]
+        self.fields["place"].choices = self.scopes  # type: ignore[attr-defined]
 
     def settings(self) -> RouteSettings:
         """Return the route, for a command or a preview."""

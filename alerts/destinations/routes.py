@@ -42,10 +42,10 @@ def would_go(acts: Iterable[Any], settings: RouteSettings, *, around: int | None
     `around` is the connection of the mailbox, where the route names one.
     """
     actions = set(settings.actions)
-    return [act for act in acts if act.action in actions and _matches_place(act, settings, around)]
+    return [act for act in acts if act.action in actions and _matches_scope(act, settings, around)]
 
 
-def _matches_place(act: Any, settings: RouteSettings, around: int | None) -> bool:
+def _matches_scope(act: Any, settings: RouteSettings, around: int | None) -> bool:
     if settings.mailbox is None:
         return settings.connection in (None, act.connection)
     # A route of a mailbox includes acts of its connection.

@@ -13,7 +13,7 @@ from alerts.cards.notice import notice_card
 from alerts.channels import channel_of
 from alerts.deliveries.event_bodies import event_body
 from alerts.destinations.wording import TO_PEOPLE, TO_PROGRAMS
-from alerts.ledger_events import REFUSED, Event, about_of, event_of
+from alerts.ledger_events import REFUSED, Event, about_key, event_of
 from alerts.models import Destination
 from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail
@@ -107,7 +107,7 @@ def _shown(event: Event, destination: Destination, connection: int | None) -> tu
     if event.about == "message":
         facts = CardFacts(**_FACTS, privacy=destination.privacy)
         return message_card(facts, _STATUSES.get(event.name, _HELD), _MARKUP), ""
-    about = about_of(entry.action, entry=entry.pk, connection=connection)
+    about = about_key(entry.action, entry=entry.pk, connection=connection)
     return notice_card(about, entry, destination, _MARKUP), ""
 
 

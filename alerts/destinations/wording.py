@@ -41,10 +41,11 @@ def privacy_summary(destination: Destination) -> str:
 def describe(destination: Destination) -> str:
     """Return a destination's settings in words, for the ledger; its address is a secret and shown by its end alone."""
     routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
-    told_when = "; or ".join(sentence(one) for one in routes) or "never"
+    notified_about = "; or ".join(sentence(one) for one in routes) or "never"
     address = channel_of(destination.kind).address(destination)
     return (
-        f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; told when: {told_when}; "
+        f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; "
+        f"told when: {notified_about}; "
         f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address}; "
         f"answers what began in: {destination.answers_channel or 'no channel'}"
     )

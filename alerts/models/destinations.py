@@ -40,8 +40,8 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def answering(self, channel: str) -> Self:
         """Those that answer what began in this channel, however it is spelled."""
-        kept = self.kept().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
-        return kept.filter(spelling=OneSpelling(Value(channel)))
+        found = self.kept().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
+        return found.filter(spelling=OneSpelling(Value(channel)))
 
     def due_witnesses(self) -> Self:
         """Those to which the ledger's newest head may be posted now."""

@@ -22,7 +22,7 @@ from alerts.destinations.wording import (
     privacy_summary,
     sentence,
 )
-from alerts.errors import ChannelTaken, SecretStillValid
+from alerts.errors import ChannelInUse, SecretStillValid
 from alerts.ledger_events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.views.access import find_destination, managing
@@ -49,7 +49,7 @@ def add(request: DeskRequest) -> HttpResponse:
         return _page(request, form, None)
     try:
         added = commands.add_destination(settings=form.settings(), url=form.url, actor=request.actor)
-    except ChannelTaken as error:
+    except ChannelInUse as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, None)
     if form.channel.makes_secret:
@@ -70,7 +70,7 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     settings = form.settings()
     try:
         commands.change_destination(destination_id=destination_id, settings=settings, url=form.url, actor=request.actor)
-    except ChannelTaken as error:
+    except ChannelInUse as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
     off = " It is still switched off: send a test, and switch it on again." if destination.switched_off_at else ""

@@ -27,7 +27,7 @@ from people.sign_in.reauthentication import reauthenticated
 def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Add a route, after a preview of its cards and of the newest acts that it would have delivered."""
     destination = find_destination(destination_id)
-    form = RouteForm(request.POST if request.method == "POST" else None, places=_places())
+    form = RouteForm(request.POST if request.method == "POST" else None, scopes=_scope_choices())
     if not form.is_bound or not form.is_valid():
         return _page(request, destination, form)
     if request.POST.get("do") != "add":
@@ -50,12 +50,12 @@ def remove_route(request: DeskRequest, destination_id: int, route_id: int) -> Ht
     return redirect_with_notice(request, "The route is removed.", "destination", destination_id=destination_id)
 
 
-def _places() -> list[tuple[str, str]]:
+def _scope_choices() -> list[tuple[str, str]]:
     connections = Connection.objects.filter(removed_at=None).order_by("name")
-    boxes = Mailbox.objects.filter(connection__removed_at=None).order_by("address", "pk")
+    mailboxes = Mailbox.objects.filter(connection__removed_at=None).order_by("address", "pk")
     return [
         *((f"connection-{key}", name) for key, name in connections.values_list("pk", "name")),
-        *((f"mailbox-{box.pk}", f"the mailbox {box}") for box in boxes),
+        *((f"mailbox-{mailbox.pk}", f"the mailbox {mailbox}") for mailbox in mailboxes),
     ]
 
 
@@ -73,8 +73,8 @@ def _connection_of(settings: routes.RouteSettings) -> int | None:
     """Return a connection for the samples: the route's own, or the first that there is."""
     if settings.mailbox is not None:
         return Mailbox.objects.filter(pk=settings.mailbox).values_list("connection", flat=True).first()
-    kept = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True)
-    return settings.connection or kept.first()
+    connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True)
+    return settings.connection or connections.first()
 
 
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
@@ -84,9 +84,9 @@ def _page(request: DeskRequest, destination: Destination, form: RouteForm, **mor
         "channel": channel_of(destination.kind),
         "legend": f"{destination} notifies about",
         "events": EVENTS,
-        "places": form.places,
+        "scopes": form.scopes,
         "chosen": request.POST.getlist("events") if form.is_bound else ["email.held"],
-        "place": request.POST.get("place", ""),
+        "scope": request.POST.get("place", ""),
         "problems": problems,
         **more,
     }

@@ -408,22 +408,22 @@ def _step(line: Line) -> Sentence:
     why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
     by = ", by {actor}" if line.entry.actor_kind == "person" else by
     # MultiMail gives back what the desk sent: these are not its own words.
-    said = "[, with the reason that the desk had sent: “{why}”]" if reference else "[: “{why}”]"
+    quoted_reason = "[, with the reason that the desk had sent: “{why}”]" if reference else "[: “{why}”]"
     mark = "[, marked with our reference {reference:code}]"
-    form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{said}{mark}."
+    form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{quoted_reason}{mark}."
     return sentence(form, line, why=why, reference=reference)
 
 
 def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
     """Yield where alerts told of it, and where they failed."""
     if shown := _of_action(found, "alert.delivered"):
-        places = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
-        updates = len(shown) - len(places)
+        destinations = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
+        updates = len(shown) - len(destinations)
         where = "An alert told of it[ in {named}]"
-        if len(places) > 1:
-            where = f"Alerts told of it in {len(places)} places:[ {{named}}]"
+        if len(destinations) > 1:
+            where = f"Alerts told of it in {len(destinations)} places:[ {{named}}]"
         since = f", and followed it {updates} time{'' if updates == 1 else 's'} since" if updates else ""
-        yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=listed([one for one in places if one]))
+        yield sentence(f"{where}, first {{at}}{since}.", shown[0], named=listed([one for one in destinations if one]))
     if failed := _of_action(found, "alert.failed"):
         yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
 

@@ -40,9 +40,9 @@ def proof_page(proof: Proof) -> str:
 def _words(proof: Proof) -> dict[str, Any]:
     """Return what the script cannot work out from the entries: names of actions, and the answers."""
     # The entries of which the file has the details.
-    told = [line.entry.pk for line, one in zip(proof.lines, proof.data["entries"], strict=True) if one["fields"]]
+    detailed = [line.entry.pk for line, one in zip(proof.lines, proof.data["entries"], strict=True) if one["fields"]]
     coverage = SealCoverage(len(proof.lines), len(proof.lines) + len(proof.not_sealed), proof.seal)
-    answers = answers_of(proof.lines, coverage) if told else ()
+    answers = answers_of(proof.lines, coverage) if detailed else ()
     return {
         "actions": {name: ACTIONS.get(name, name) for name in sorted({line.entry.action for line in proof.lines})},
         "answers": [
@@ -54,7 +54,7 @@ def _words(proof: Proof) -> dict[str, Any]:
         ],
         "not_sealed": list(proof.not_sealed),
         "made_at": proof.data["made_at"],
-        "told": told,
+        "told": detailed,
     }
 
 

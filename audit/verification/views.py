@@ -90,7 +90,7 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
     form = HeadForm(request.POST)
     if not form.is_valid():
         return _page(
-            request, problem_with_head=first_error(form)[1], head=str(request.POST.get("head", ""))[:2000], status=422
+            request, head_error=first_error(form)[1], head=str(request.POST.get("head", ""))[:2000], status=422
         )
     compared = compare_with(form.cleaned_data["head"], actor=request.actor)
     if compared.is_same and form.cleaned_data["wanted"] == "file":

@@ -274,15 +274,15 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
 def fingerprint_of(key: str) -> str:
     """Return the short fingerprint of a key given in hex: three groups of four."""
     number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
-    digits = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31] for place in range(11, -1, -1))
+    digits = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * index & 31] for index in range(11, -1, -1))
     return "-".join((digits[:4], digits[4:8], digits[8:]))
 
 
 class Trust:
     """The keys that the auditor trusts: fingerprints, short or whole, or the keys themselves."""
 
-    def __init__(self, given: Iterable[str] = ()) -> None:
-        self._given = {self._plain(one) for one in given}
+    def __init__(self, keys: Iterable[str] = ()) -> None:
+        self._names = {self._plain(one) for one in keys}
 
     @staticmethod
     def _plain(text: str) -> str:
@@ -295,12 +295,12 @@ class Trust:
         return text
 
     def __bool__(self) -> bool:
-        return bool(self._given)
+        return bool(self._names)
 
     def has(self, key: str) -> bool:
         """Whether this key is one of them."""
         names = {key, hashlib.sha256(bytes.fromhex(key)).hexdigest(), self._plain(fingerprint_of(key))}
-        return bool(self._given & names)
+        return bool(self._names & names)
 
 
 # --- The tree of RFC 9162 -------------------------------------------------------------------------------------------
@@ -392,7 +392,7 @@ def root_from(leaves: dict[int, bytes], nodes: dict[tuple[int, int], bytes], siz
         if end - start == 1:
             return leaves[start]
         middle = start + (1 << (level - 1))
-        left = [place for place in wanted if place < middle]
+        left = [index for index in wanted if index < middle]
         return node(over(start, middle, left), over(middle, end, wanted[len(left) :]))
 
     return over(0, size, sorted(leaves)).hex(), used
@@ -623,7 +623,7 @@ class Record(NamedTuple):
         return self.hash is not None and self.leaf in (None, self.hash)
 
 
-def details_of(line: bytes, place: str, report: Report) -> re.Match[bytes] | None:
+def details_of(line: bytes, where: str, report: Report) -> re.Match[bytes] | None:
     """Match an entry's line; None, with a finding, where it is not in canonical form."""
     found = _ENTRY.fullmatch(line)
     if found is not None and (line.isascii() or _is_utf8(line)):
@@ -635,7 +635,7 @@ def details_of(line: bytes, place: str, report: Report) -> re.Match[bytes] | Non
         )
     except (ValueError, RecursionError) as error:
         why = str(error)
-    report.find("%s is not as an entry must be: %s." % (place, why))
+    report.find("%s is not as an entry must be: %s." % (where, why))
     return None
 
 
@@ -758,7 +758,7 @@ class Ledger:
         self._items = iter(items)
         self._next: Record | None = None
         self._edge = Edge()
-        self._place = 0
+        self._position = 0
         self._numbers = Numbers()
         # The seal from which on roots cannot be compared, because of an unexplained difference before it; 0: none.
         self._lost_since = 0
@@ -772,7 +772,7 @@ class Ledger:
         if item is None:
             self._next = None
             return
-        self._place += 1
+        self._position += 1
         if not isinstance(item, Record):
             self._next = self._record(item)
             return
@@ -785,12 +785,12 @@ class Ledger:
         """Check an entry for everything that may be wrong with it."""
         number, xid, digest, at = item.number or 0, -1, None, b""
         if item.line is None:
-            who = "Entry %d" % number if number else "The entry at position %d" % (self._place - 1)
+            who = "Entry %d" % number if number else "The entry at position %d" % (self._position - 1)
             self.report.find(who + " was removed" + (": its leaf hash is still listed." if item.leaf else "."))
         else:
             self.report.count()
             digest = leaf_of(item.line)
-            found = details_of(item.line, "Entry %d" % number if number else "Line %d" % self._place, self.report)
+            found = details_of(item.line, "Entry %d" % number if number else "Line %d" % self._position, self.report)
             if found is not None:
                 at, number, xid = found[1], int(found[3]), int(found[4])
                 if self._numbers.add(number):
@@ -845,7 +845,7 @@ class Ledger:
 
     def _release(self, edge: Edge, group: list[Record]) -> Edge:
         """Release entries of a seal that covers more than fit in memory; return the tree with them."""
-        self._tell_altered(group)
+        self._report_altered(group)
         return edge.grown(record.best for record in group)
 
     def _is_under(self, record: Record, seal: Seal) -> bool | None:
@@ -875,8 +875,8 @@ class Ledger:
     def _check_order(self, group: list[Record], seal: Seal) -> None:
         self._check_times(group, self._before, seal)
         begin = self._before.horizon if self._before and seal.kind == "seal" else 0
-        places = [(record.xid, record.number) for record in group]
-        if not places or (places[0][0] >= begin and sorted(places) == places):
+        order = [(record.xid, record.number) for record in group]
+        if not order or (order[0][0] >= begin and sorted(order) == order):
             return
         known = [record for record in group if record.xid >= 0]
         for one, other in zip(known, known[1:]):
@@ -896,9 +896,9 @@ class Ledger:
         """Compare the root of a seal; where it differs, find out which entry is the reason."""
         before = self._edge
         if not self._is_explained(seal, group, over):
-            self._tell_altered(group)
+            self._report_altered(group)
             if over:
-                self._tell_number(seal, group, over)
+                self._report_number(seal, group, over)
             elif not self._lost_since and all(record.is_whole for record in group):
                 self.report.find(self._range(seal, group))
             self._edge = before.grown(record.best for record in group)
@@ -919,11 +919,11 @@ class Ledger:
         in_order = sorted(group, key=lambda record: (record.xid, record.number))
         # The wrong order is a finding already.
         if fits([record.best for record in group]) or fits([record.best for record in in_order]):
-            self._tell_altered(group)
+            self._report_altered(group)
             return True
         if over == 1 and len(group) <= MOST_TRIED:
-            for place, record in enumerate(group):
-                if fits([one.best for one in group[:place] + group[place + 1 :]]):
+            for index, record in enumerate(group):
+                if fits([one.best for one in group[:index] + group[index + 1 :]]):
                     self.report.find(
                         "Entry %d was put in later: seal %d does not cover it." % (record.number, seal.number)
                     )
@@ -954,7 +954,7 @@ class Ledger:
             self.report.find("Seal %d does not fit the entries under it: %s." % (seal.number, how))
             self._lost_since = seal.number
 
-    def _tell_altered(self, group: list[Record]) -> None:
+    def _report_altered(self, group: list[Record]) -> None:
         for record in group:
             if record.hash is not None and not record.is_whole:
                 self.report.find("Entry %d was changed: its hash is not the one that was sealed." % record.number)
@@ -967,7 +967,7 @@ class Ledger:
         which = "Entry %d" % first if len(numbers) == 1 else "One of the entries %d to %d" % (first, last)
         return which + " is not as it was sealed, or seal %d over it was edited: the root does not fit." % seal.number
 
-    def _tell_number(self, seal: Seal, group: list[Record], over: int) -> None:
+    def _report_number(self, seal: Seal, group: list[Record], over: int) -> None:
         numbers = sorted(record.number for record in group if record.number)
         covers = "Seal %d covers %d entries, and %d are here" % (seal.number, len(group) - over, len(group))
         among = ", among the entries %d to %d" % (numbers[0], numbers[-1]) if numbers else ""
@@ -1006,19 +1006,19 @@ class Ledger:
                 )
             if record.xid >= 0 and (record.xid, record.number) < before:
                 self.report.find("Entry %d, not sealed yet, does not stand in order." % record.number)
-            self._tell_altered([record])
+            self._report_altered([record])
             self._check_times([record], last, None)
             before = (record.xid, record.number)
             self.report.unsealed += 1
             self._advance()
-        self._tell_missing()
+        self._report_missing()
         if self._lost_since:
             self.report.note(
                 "From seal %d on entries could not be compared with the roots of their seals, because of what is wrong."
                 % self._lost_since
             )
 
-    def _tell_missing(self) -> None:
+    def _report_missing(self) -> None:
         """Find entries whose details are missing although no removal is recorded."""
         report = self.report
         if report.left_out:
@@ -1196,7 +1196,7 @@ _DETAILS = re.compile(
 )
 
 
-def _listed(line: bytes, place: int, report: Report) -> Item:
+def _listed(line: bytes, line_number: int, report: Report) -> Item:
     """Parse a line of details.jsonl."""
     found = _DETAILS.fullmatch(line)
     try:
@@ -1210,7 +1210,7 @@ def _listed(line: bytes, place: int, report: Report) -> Item:
         if canonical({"fields": fields, "id": number, "leaf": leaf, "salt": salt}) != line:
             raise ValueError("it is not in canonical form")
     except (ValueError, AttributeError) as error:
-        report.find("Line %d of details.jsonl is not what it must be: %s." % (place, error))
+        report.find("Line %d of details.jsonl is not what it must be: %s." % (line_number, error))
         return Item(None)
     return Item(None, number, bytes.fromhex(leaf), None if salt is None else bytes.fromhex(salt), fields)
 
@@ -1286,7 +1286,7 @@ def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item 
         if found is not None and not lines and not listed:
             numbers, xids, hashes, times = found
             # Hashes and times have 32 bytes each.
-            leaves, ats = ([one[place : place + 32] for place in range(0, len(one), 32)] for one in (hashes, times))
+            leaves, ats = ([one[offset : offset + 32] for offset in range(0, len(one), 32)] for one in (hashes, times))
             yield from map(Record, numbers, xids, leaves, itertools.repeat(None), ats)
             continue
         lines.extend(one)
@@ -1568,7 +1568,7 @@ def _check_message(claims: dict[str, Any], report: Report, trust: Trust, signatu
 # --- The command ----------------------------------------------------------------------------------------------------
 
 
-def _result_lines(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[str]:
+def _result_lines(report: Report, trust: Trust, *, has_head: bool, what: str) -> list[str]:
     """Return the lines of the result: findings, notes, and what was not checked."""
     lines = ["NOT AS IT WAS: " + shown(sentence) for sentence in report.findings]
     if report.more:
@@ -1591,7 +1591,7 @@ def _result_lines(report: Report, trust: Trust, *, head_given: bool, what: str) 
         why = "this bundle leaves them out" if report.left_out else "entries record the removal of %s" % explained
         lines.append("%d entries are without their details: %s." % (report.without_details, why))
     lines += ["NOT checked: " + shown(sentence) for sentence in report.younger]
-    if not head_given:
+    if not has_head:
         lines.append(
             "NOT checked: whether the end is there. A cut-off end can only be found with a head kept outside (--head)."
         )
@@ -1599,11 +1599,11 @@ def _result_lines(report: Report, trust: Trust, *, head_given: bool, what: str) 
 
 
 def _progress(began: float) -> Callable[[int], None]:
-    def tell(entries: int) -> None:
+    def report_progress(entries: int) -> None:
         if sys.stderr.isatty() or entries % 100_000 == 0:
             sys.stderr.write("%d entries, %.0f s\n" % (entries, time.monotonic() - began))
 
-    return tell
+    return report_progress
 
 
 def _read(path: str) -> bytes:
@@ -1617,14 +1617,14 @@ def _read(path: str) -> bytes:
     return data
 
 
-def _heads(given: list[str]) -> Heads:
-    return Heads.read(b"\n".join((one.encode() if one.lstrip()[:1] == "{" else _read(one)).strip() for one in given))
+def _heads(values: list[str]) -> Heads:
+    return Heads.read(b"\n".join((one.encode() if one.lstrip()[:1] == "{" else _read(one)).strip() for one in values))
 
 
 def _run(options: argparse.Namespace) -> int:
     trust = Trust(options.key)
     signatures = not options.no_signatures
-    head_given = bool(options.head)
+    has_head = bool(options.head)
     progress = _progress(time.monotonic())
     # More would only wait for the process that puts the results together.
     workers = min(os.cpu_count() or 1, 4)
@@ -1640,7 +1640,7 @@ def _run(options: argparse.Namespace) -> int:
         what = "%d entries, %d of them under %d seals." % (report.entries, report.sealed, report.seals)
     else:
         proof = check_proof(_read(options.path), trust, signatures=signatures)
-        report, head_given = proof.report, True
+        report, has_head = proof.report, True
         sys.stdout.write("".join(line + "\n" for line in proof.lines))
         what = (
             "the second seal continues the first."
@@ -1648,7 +1648,7 @@ def _run(options: argparse.Namespace) -> int:
             else ("%d entries are in the ledger as they stand here." % report.entries)
         )
         what += "" if proof.kind == "consistency" else " NOT checked: whether these are all about this message."
-    lines = _result_lines(report, trust, head_given=head_given, what=what)
+    lines = _result_lines(report, trust, has_head=has_head, what=what)
     unsigned = not signatures or report.last is None
     if unsigned:
         lines.append("signatures NOT checked")

@@ -128,7 +128,7 @@ class KeyCheck:
 def address_problem(api_url: str) -> str:
     """Return why MultiMail may not be called at this address; empty where it may."""
     try:
-        return hosts.problem_of(api_url)
+        return hosts.not_allowed_reason(api_url)
     except ValueError:
         return "That is not an address. It begins with https:// and has no path."
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
-from common.words import LETTER, TO
+from common.words import CONTENT, TO
 from mirror.models.connections import Connection, Mailbox
 from mirror.querysets import VOID, MessageManager
 from mirror.querysets.terms import CALM, ENDS
@@ -157,7 +157,7 @@ class Message(models.Model):
 
     def ledger_words(self) -> list[tuple[str, str]]:
         """Return what every entry of the ledger about this message is found by, with the labels of `common.words`."""
-        return [(LETTER, self.subject), *((TO, address) for address in self.addresses[:50])]
+        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50])]
 
     @property
     def is_unnamed(self) -> bool:

@@ -20,7 +20,7 @@ from alerts.destinations.forms import DestinationForm
 from alerts.destinations.routes import RouteSettings, newest_acts, would_go
 from alerts.destinations.samples import event_samples
 from alerts.destinations.wording import destination_status
-from alerts.errors import ChannelTaken, NotResent
+from alerts.errors import ChannelInUse, NotResent
 from alerts.ledger_events import EVENTS, REFUSED
 from alerts.models import Delivery, Destination, Route
 from audit.models import Entry, EntryDetail
@@ -110,9 +110,9 @@ def test_channel_is_answered_by_one_destination_however_its_name_is_spelled(sign
     second = make_destination(kind="discord_bot", channel="12345")
     for other in ("support", " ##SUPPORT "):
         wanted = Settings(name="Second", privacy="headers", kind="discord_bot", channel="12345", answers_channel=other)
-        with pytest.raises(ChannelTaken):
+        with pytest.raises(ChannelInUse):
             add_destination(settings=wanted, url="", actor=actor)
-        with pytest.raises(ChannelTaken):
+        with pytest.raises(ChannelInUse):
             change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor)
     remove_destination(destination_id=first.pk, actor=actor)
     assert change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor).answers_channel == other
@@ -129,7 +129,7 @@ def test_of_two_destinations_claiming_a_channel_at_once_one_is_refused(admin):
         waiting_for_a_lock(database)
     thread.join(60)
     [refused] = results
-    assert isinstance(refused, ChannelTaken)
+    assert isinstance(refused, ChannelInUse)
     assert refused.sentence.startswith("First answers what began in #Support already")
     assert Destination.objects.get().name == "First"
 

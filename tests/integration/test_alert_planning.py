@@ -13,7 +13,7 @@ from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from alerts.destinations.commands import Settings, change_destination, switch_off, switch_on
 from alerts.destinations.routes import RouteSettings, add_route
-from alerts.ledger_events import EVENTS, about_of
+from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import tasks
 from approvals.decisions.expire import announce_expiring
@@ -97,7 +97,7 @@ def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
                 action
             )
             on_cards = {one.card.about for one in made if one.card}
-            assert on_cards == {about_of(action, entry=entry.pk, connection=connection.pk)}
+            assert on_cards == {about_key(action, entry=entry.pk, connection=connection.pk)}
 
 
 def test_actions_of_alerts_themselves_are_never_planned(message):

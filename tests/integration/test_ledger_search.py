@@ -14,7 +14,7 @@ from audit.recording import found_by, record, reserve
 from audit.search import results
 from audit.search.filters import Filters, actions_of
 from common.logs import trace_id
-from common.words import BY, LETTER, TO, vector
+from common.words import BY, CONTENT, TO, vector
 from people.actors import Actor
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
@@ -92,7 +92,7 @@ class Refund:
     """A row with search words, like a message."""
 
     def ledger_words(self):
-        return [(LETTER, "Refund")]
+        return [(CONTENT, "Refund")]
 
 
 def test_each_detail_is_found_under_its_label():
@@ -103,17 +103,17 @@ def test_each_detail_is_found_under_its_label():
         ({"to": "lee"}, TO, ["lee"]),
         ({"cc": "lee"}, TO, ["lee"]),
         ({"bcc": "lee"}, TO, ["lee"]),
-        ({"reason": "Too much"}, LETTER, ["too", "much"]),
+        ({"reason": "Too much"}, CONTENT, ["too", "much"]),
         # Each part of an address is found, also in a list of addresses.
         ({"to": "d@n.io"}, TO, ["d@n.io", "n.io", "d", "n", "io"]),
         ({"to": "x,d@n.io;y"}, TO, ["x", "d@n.io", "n.io", "d", "n", "io", "y"]),
         # Only the beginning of a long text is indexed.
-        ({"reason": "a " * 1000 + "b"}, LETTER, ["a"] * 1000),
+        ({"reason": "a " * 1000 + "b"}, CONTENT, ["a"] * 1000),
     ):
         assert found_by(fields) == vector([(label, words)]), fields
-    both = vector([(LETTER, ["no"]), (TO, ["lee"]), (LETTER, ["refund"])])
+    both = vector([(CONTENT, ["no"]), (TO, ["lee"]), (CONTENT, ["refund"])])
     assert found_by({"reason": "no"}, Refund(), [(TO, "lee")]) == both
-    assert found_by({"reason": "no"}, object()) == vector([(LETTER, ["no"])])
+    assert found_by({"reason": "no"}, object()) == vector([(CONTENT, ["no"])])
 
 
 def test_days_begin_at_midnight_in_the_persons_time_zone_across_dst_changes(desk, auditor):

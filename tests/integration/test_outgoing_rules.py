@@ -10,7 +10,7 @@ import pytest
 from tests.serving import Handler, named, serving
 from upstream import errors
 from upstream.admin import AdminClient
-from upstream.hosts import HOSTED, problem_of
+from upstream.hosts import HOSTED, not_allowed_reason
 
 OURS = "http://127.0.0.1:8001"
 SECRET = "mm_live_never_shown"
@@ -58,7 +58,7 @@ def test_host_that_is_not_named_is_refused_and_the_way_out_is_told():
         "https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
         "https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001", "http://localhost:8001",
     ):  # fmt: skip
-        assert "OUTGOING_ALLOW" in problem_of(url)
+        assert "OUTGOING_ALLOW" in not_allowed_reason(url)
         with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
             ask(url)
 
@@ -67,7 +67,7 @@ def test_host_that_is_not_named_is_refused_and_the_way_out_is_told():
 def test_named_hosts_are_taken(settings):
     settings.OUTGOING_ALLOW = ["https://mail.yourteam.example"]
     for url in (HOSTED, f"{HOSTED}:443/", OURS, "https://mail.yourteam.example/"):
-        assert problem_of(url) == ""
+        assert not_allowed_reason(url) == ""
 
 
 @pytest.mark.proves("security 12")

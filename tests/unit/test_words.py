@@ -1,6 +1,6 @@
 """The words that mail is found by: one spelling on both sides, and nothing that means anything to PostgreSQL."""
 
-from common.words import FROM, LETTER, MAX_PLACE, TO, asked, vector, words_of, words_of_address
+from common.words import CONTENT, FROM, MAX_POSITION, TO, asked, vector, words_of, words_of_address
 
 
 def test_words_have_one_spelling():
@@ -34,7 +34,7 @@ def test_signs_of_postgresql_are_quoted():
 
 
 def test_long_texts_are_cut_to_what_postgresql_accepts():
-    whole = vector([(LETTER, words_of(" ".join(f"word{n}" for n in range(60_000))))])
+    whole = vector([(CONTENT, words_of(" ".join(f"word{n}" for n in range(60_000))))])
     assert len(whole.encode()) < 2_000_000
-    assert f":{MAX_PLACE}D" in whole
-    assert vector([(LETTER, ["again"] * 1000)]).count(",") == 254
+    assert f":{MAX_POSITION}D" in whole
+    assert vector([(CONTENT, ["again"] * 1000)]).count(",") == 254

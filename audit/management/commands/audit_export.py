@@ -31,7 +31,7 @@ class Command(BaseCommand):
         # So that the bundle carries a seal over what was written until now.
         seal_all()
         try:
-            made = write_bundle(target, details=not without_details, progress=self._tell)
+            made = write_bundle(target, details=not without_details, progress=self._report_progress)
         except BundleFailed as failed:
             raise CommandError(str(failed)) from None
         self.stdout.write(
@@ -43,5 +43,5 @@ class Command(BaseCommand):
         else:
             self.stdout.write("There is no seal yet, so the bundle proves nothing: SEAL_KEY is not set.")
 
-    def _tell(self, entries: int) -> None:
+    def _report_progress(self, entries: int) -> None:
         self.stderr.write(f"{entries:,} entries")

@@ -14,7 +14,7 @@ from people.sign_in.backend import needs_second_factor
 
 _TYPED, _FENCE = "\nYou typed:\n", "```"
 # Below so much room nothing is given back.
-_MIN_ROOM = 40
+_MIN_UNITS = 40
 
 
 class CommandRefused(Exception):
@@ -96,10 +96,10 @@ def with_typed_text(sentence: str, stored_options: str) -> str:
     named = [f"{name}: {typed[name]}" for name in ("to", "subject", "message_id") if typed.get(name, "").strip()]
     # Three backticks would end the block in which nothing else is markup.
     body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
-    room = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)
-    if room < _MIN_ROOM:
+    limit = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)
+    if limit < _MIN_UNITS:
         return sentence
-    return f"{sentence}{_TYPED}{_FENCE}\n{cut(body, room)}\n{_FENCE}"
+    return f"{sentence}{_TYPED}{_FENCE}\n{cut(body, limit)}\n{_FENCE}"
 
 
 def _options(stored: str) -> dict[str, str]:
