@@ -22,11 +22,11 @@ class SecretStillValid(AlertsError):
 
 
 class ChannelInUse(AlertsError):
-    """What began in that channel is answered by another destination."""
+    """Another destination answers commands from this channel."""
 
 
 class RouteExists(AlertsError):
-    """A route for the same events at the same place exists."""
+    """A route for the same events and the same scope exists."""
 
 
 class RouteMissing(AlertsError):

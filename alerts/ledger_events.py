@@ -46,9 +46,9 @@ EVENTS: tuple[Event, ...] = (
     Event("desk.stale", "the desk is no longer sure that it shows all mail", ("connection.stale",), "connection"),
     Event("desk.fresh", "the desk shows all mail again", ("connection.fresh_again",), "connection"),
 )
-# No act on a message: the gate refused it before there was one. Each has a card of its own.
+# Not about a message: the gate refused it before there was one. Each refusal has its own card.
 REFUSED = "message.refused_at_gate"
-# What changes the existing card of a connection, and makes none.
+# Actions that update a connection's existing card, and create none.
 ENDS = ("connection.removed",)
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
@@ -69,7 +69,7 @@ def event_of(action: str) -> Event | None:
 
 
 def about_key(action: str, *, entry: int, connection: int | None) -> str:
-    """Return what a card of this act is about: "connection/4", "refusal/171" by its entry, or empty for a message."""
+    """Return the `about` key of this act's card: "connection/4", "refusal/171" (by entry), or empty for a message."""
     if action == REFUSED:
         return f"refusal/{entry}"
     event = event_of(action)

@@ -1,4 +1,4 @@
-"""Every action that can stand in the ledger, with the sentence that tells it. An entry of another name is refused."""
+"""Every action of the ledger, with the sentence that describes it. `record` refuses any other action."""
 
 ACTIONS: dict[str, str] = {
     # what MultiMail reported
@@ -169,7 +169,7 @@ ACTIONS: dict[str, str] = {
     "person.keys_off": "switched the single keys off",
     "person.keys_on": "switched the single keys on",
     "access.denied": "was denied access",
-    # the ledger itself; seals are none, or each would ask for the next
+    # the ledger itself; a seal is no entry, because each would need another seal
     "ledger.restored": "took the ledger up again after a restore",
     "ledger.key_changed": "gave the ledger another signing key",
     "ledger.check_asked": "asked for a check of the whole ledger",
@@ -191,7 +191,7 @@ ACTIONS: dict[str, str] = {
     "ledger.report_taken": "took a report",
 }
 
-# Acts that set something: their entries tell how it was before and how it is after.
+# Actions that change a setting: their entries have the value before and after.
 SETTINGS = frozenset(
     {
         *("rule.weighed", "kill_switch.pulled", "kill_switch.released"),

@@ -49,12 +49,12 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(id__lt=entry_id)
 
     def without_steps(self) -> Self:
-        """Without intermediate steps, and without what another entry of the same act says already."""
+        """Without intermediate steps, and without entries that repeat another entry of the same act."""
         steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
         return self.exclude(action__in=(*steps, "alert.delivered"))
 
     def of_person(self, person: int) -> Self:
-        """What one person did, through whatever."""
+        """Entries of one person, through any surface."""
         return self.filter(actor_kind="person", actor_id=str(person))
 
     def of_action(self, action: str) -> Self:
@@ -91,9 +91,9 @@ class Entry(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True)
     trace = models.CharField(max_length=64, blank=True)
     detail_hashes = models.JSONField(default=dict)
-    # What became of something, where the action alone does not say it; unlike details it is never removed.
+    # The result, where the action alone does not show it. Unlike details it is never removed.
     outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
-    # Shows that the desk wrote it: a code with a key that the database does not have (audit.recording.mac_of).
+    # Proves that the desk wrote the entry: a MAC with a key that the database does not have (audit.recording.mac_of).
     mac = models.CharField(max_length=64, blank=True, default="", db_default="")
     leaf_hash = models.CharField(max_length=64)
 
@@ -106,19 +106,19 @@ class Entry(models.Model):
             # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
             # the few out of order are found at once.
             BrinIndex(fields=["at", "id"], name="entry_at_brin"),
-            # What is to be sealed next, in the order in which it is.
+            # The next entries to seal, in the order of the tree.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
             models.Index(fields=["action", "id"], name="entry_action"),
             models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
             models.Index(fields=["surface", "id"], name="entry_surface"),
             models.Index(fields=["connection", "id"], name="entry_connection"),
-            # Found by what is copied from elsewhere, also by its beginning.
+            # For identifiers copied from elsewhere, also by prefix.
             models.Index(
                 OpClass("fingerprint", "varchar_pattern_ops"), condition=~Q(fingerprint=""), name="entry_fingerprint"
             ),
             models.Index(OpClass("trace", "varchar_pattern_ops"), condition=~Q(trace=""), name="entry_trace"),
-            # Who was refused a verdict lately, for the home page: few among many.
+            # Recent refused verdicts, for the home page: few among many entries.
             models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
             # Whether a code was used before.
             HashIndex(fields=["mac"], name="entry_mac"),
@@ -129,7 +129,7 @@ class Entry(models.Model):
 
     @property
     def sentence(self) -> str:
-        """What happened, to be read after the name of who did it."""
+        """What happened, as it reads after the actor's name."""
         return ACTIONS.get(self.action, self.action)
 
 
@@ -157,13 +157,13 @@ BLOCK = 256
 
 
 class Seal(models.Model):
-    """A signed statement: so many entries, in this order, and no others before this horizon."""
+    """A signed statement: these entries, in this order, and no others before this horizon."""
 
     class Kind(models.TextChoices):
         SEAL = "seal", "Seal"
-        # The first after the database came from a backup: says where the ledger goes on.
+        # The first seal after a restore from a backup: says where the ledger continues.
         RESTORED = "restored", "Restored"
-        # Signed with the key that leaves, and names the one that comes.
+        # Signed with the old key, and names the new one.
         KEY = "key", "Key"
 
     number = models.BigIntegerField(primary_key=True)
@@ -208,7 +208,7 @@ class Seal(models.Model):
 
 
 class Leaf(models.Model):
-    """Where an entry stands in the tree, from 0, and its leaf hash as it was when it was sealed."""
+    """An entry's position in the tree, from 0, and its leaf hash when it was sealed."""
 
     position = models.BigIntegerField(primary_key=True)
     entry = models.BigIntegerField(unique=True)
@@ -230,7 +230,7 @@ class Block(models.Model):
 
 
 class Anchor(models.Model):
-    """Where a seal was written outside the database, by which a cut tail is found."""
+    """Where a seal was written outside the database, so that deleted entries at the end are found."""
 
     class Kind(models.TextChoices):
         FILE = "file", "File"
@@ -238,13 +238,13 @@ class Anchor(models.Model):
 
     seal = models.BigIntegerField(db_index=True)
     kind = models.CharField(max_length=8, choices=Kind)
-    # The file's name or the destination's, and what it is found by there.
+    # The name of the file or destination, and the seal's reference there.
     place = models.CharField(max_length=200)
     reference = models.CharField(max_length=64, blank=True)
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
-        # The newest of each place, however many there are.
+        # The newest anchor of each location, however many there are.
         indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
 
     def __str__(self) -> str:
@@ -255,7 +255,7 @@ class Anchor(models.Model):
 
 
 class SavedSearch(models.Model):
-    """A named address of the ledger's search. A shared one is everybody's to use who may read the ledger."""
+    """A saved search of the ledger. Everybody who may read the ledger can use a shared one."""
 
     person = models.BigIntegerField()
     name = models.CharField(max_length=60)

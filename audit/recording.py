@@ -1,4 +1,4 @@
-"""Writes the ledger, and nothing else does. Whoever wants to know that something happened listens to `recorded`.
+"""Writes the ledger; nothing else does. Receivers of the signal `recorded` are notified of each entry.
 
 An entry and its details are written by one statement, which gives the entry its position. The hash covers number,
 transaction and time, which only the database knows, so the text that is hashed is prepared here and completed there.
@@ -35,7 +35,7 @@ recorded = Signal()
 
 
 class ActorLike(Protocol):
-    """What the ledger needs to know of whoever acts."""
+    """What the ledger needs to know about an actor."""
 
     @property
     def kind(self) -> str: ...
@@ -53,7 +53,7 @@ class ActorLike(Protocol):
 
 @dataclass(frozen=True)
 class SystemActor:
-    """Who acts where no person is signed in: a `worker` of the desk, or an operator through a `command`."""
+    """The actor where no person is signed in: a `worker` of the desk, or an operator through a `command`."""
 
     kind: str
     id: str
@@ -140,9 +140,9 @@ def leaf_hash(entry: Any) -> str:
 def mac_of(entry: Any) -> str:
     """Return the message authentication code of an entry: HMAC-SHA256, in hex.
 
-    By it the sealer tells entries that the desk wrote from those that somebody put into the database, which never has
-    SECRET_KEY. It covers what the entry says, not its position. After SECRET_KEY was changed, the old one has to stay
-    in SECRET_KEY_FALLBACKS until the entries written with it are sealed.
+    With it the sealer distinguishes the desk's entries from others that were inserted into the database, which never
+    has SECRET_KEY. It covers what the entry says, not its position. After a change of SECRET_KEY, the old one has to
+    stay in SECRET_KEY_FALLBACKS until the entries written with it are sealed.
     """
     return _mac(entry, settings.SECRET_KEY)
 
@@ -194,7 +194,7 @@ def _words(text: str) -> Iterable[str]:
 
 
 def changed(*, before: str, after: str) -> dict[str, str]:
-    """Return the two details that tell how something was set and how it is set now; what was added was nothing."""
+    """Return the details with a setting's value before and after; something that was added had no value before."""
     return {"before": before or NOTHING, "after": after or NOTHING}
 
 
@@ -248,7 +248,7 @@ def record(
 
 
 def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
-    # Never without a detail: its salt makes each entry unlike all others, and the sealer refuses a repeated one.
+    # There is always a detail: its salt makes each entry unique, and the sealer refuses a repeated entry.
     fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **details}
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
 
@@ -278,7 +278,7 @@ def _append(entry: Entry, removes: Sequence[int], detail: list[Any]) -> None:
         *_around_position(entry),
         *detail,
     ]
-    # One text, because the driver takes its time over each column.
+    # One text, because each column costs the driver time.
     number, xid, entry.leaf_hash, at = run(_REMOVE if removes else _APPEND, values).row()[0].split(" ")
     entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
 

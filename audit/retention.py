@@ -19,7 +19,7 @@ from audit.verifier.countersign_verify import Ranges
 from common.postgres import clock
 from common.postgres.rows import run
 
-# Details of so many entries are removed in one transaction: no seal may wait for it long.
+# How many entries lose their details in one transaction: seals must not wait long for it.
 STEP = 2000
 # Seconds after which the rest is left to the next run.
 LONGEST = 30.0
@@ -31,7 +31,7 @@ _RETENTION = SystemActor("worker", "retention", "the retention worker")
 
 @dataclass(frozen=True)
 class ErasureResult:
-    """How many entries of one message lost their details, and how many did not because they are not sealed yet."""
+    """How many entries of a message lost their details, and how many did not, because they are not sealed yet."""
 
     removed: int
     not_sealed: int
@@ -101,7 +101,7 @@ def _sealed() -> "QuerySet[EntryDetail]":
 
 
 def _lock_removals() -> None:
-    """Wait for whoever removes details now: an entry names exactly those that go with it."""
+    """Wait for other removals of details: an entry must name exactly the ones that it removed."""
     run("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
 
 

@@ -1,4 +1,4 @@
-"""What the workers do for the ledger. Each may be called twice: rows say what is left to do."""
+"""The ledger's tasks. Each may run twice: the rows say what is left to do."""
 
 from celery import shared_task
 
@@ -17,7 +17,7 @@ def seal() -> str:
 
 @shared_task
 def check(check_id: int) -> str:
-    """Check the whole ledger for one row of Check, in a process beside this worker."""
+    """Check the whole ledger for one row of Check, in a separate process."""
     return start_check(check_id)
 
 

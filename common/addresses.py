@@ -1,4 +1,4 @@
-"""Where a request came from. What a proxy says of it counts only from one that is named in TRUSTED_PROXIES."""
+"""Where a request came from. Forwarding headers count only from proxies in TRUSTED_PROXIES."""
 
 from ipaddress import ip_address
 
@@ -26,7 +26,7 @@ _FORWARDING = (
 
 
 def comes_from_this_host(request: HttpRequest) -> bool:
-    """Whether a program on this host asks, and not a proxy for somebody elsewhere.
+    """Whether the request comes from a program on this host, and not through a proxy from elsewhere.
 
     A proxy on this host connects from the loopback address for every stranger, and need not say so in a header. So
     where the desk is behind one, nobody counts as local.

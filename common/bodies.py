@@ -12,7 +12,7 @@ def read_body(request: HttpRequest, *, most: int) -> bytes | None:
 
 
 def declared_length(request: HttpRequest, *, most: int) -> int:
-    """Return the length that the header tells, 0 without one; of a number without end, only that it is too much."""
+    """Return the Content-Length, 0 without the header; for an endless number, a value over any limit."""
     length = request.META.get("CONTENT_LENGTH") or ""
     if not length.isdecimal():
         return 0

@@ -11,7 +11,7 @@ from datetime import date, timedelta
 
 ROW = 36
 TOP, BOTTOM, HEIGHT = 22, 152, 178
-# What is left of the marks of the days: the words of the scale stand there.
+# The width left of the marks, for the labels of the scale.
 LEFT = 15.0
 # The scale of times, in seconds, with its words: each step is some times the one before.
 STEPS = (
@@ -75,7 +75,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Days:
-    """Times of days beside each other, on a scale that grows by times: a second and a day fit on it."""
+    """The times of several days, on a logarithmic scale that has space for a second and a day."""
 
     height: int
     lines: tuple[Line, ...]
@@ -135,7 +135,7 @@ def spoken(seconds: float) -> str:
 
 
 def _ends(known: Sequence[float]) -> tuple[int, int]:
-    """The steps between which all of these lie; two at least."""
+    """Return the steps around all of these values; at least two."""
     low, high = (min(known), max(known)) if known else (1, 60)
     steps = [value for value, _ in STEPS]
     first = max((index for index, step in enumerate(steps) if step <= low), default=0)
@@ -146,7 +146,7 @@ def _ends(known: Sequence[float]) -> tuple[int, int]:
 
 
 def _height(seconds: float, least: int, most: int) -> float:
-    """How far down a time stands; what lies beyond an end stands at it."""
+    """Return the height of a time on the scale, clamped to its ends."""
     share = math.log(max(seconds, least) / least) / math.log(most / least)
     return round(BOTTOM - min(share, 1.0) * (BOTTOM - TOP), 1)
 

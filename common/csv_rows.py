@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 # What a spreadsheet would take for the beginning of a formula; some read the full-width forms as the usual ones.
 FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
-# Some take off what cannot be seen before they look.
+# Some spreadsheets remove invisible characters first.
 _UNSEEN = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\0]*")
 
 

@@ -1,10 +1,10 @@
-"""What the demo's desk and its stand-in for Discord both know: the server, its channels, and who is there."""
+"""Data shared by the demo's desk and its stand-in for Discord: the server, its channels and its members."""
 
 from dataclasses import dataclass
 
 GUILD_ID = "1180000000000000001"
 APP_ID = "1180000000000000900"
-# Of everything that the stand-in's application needs, beside credentials.env.
+# What the stand-in's application needs in addition to credentials.env.
 APPLICATION_FILE = "discord.env"
 COMMANDS_FILE = "discord-commands.json"
 
@@ -44,7 +44,7 @@ PLACES = (APPROVALS, SUPPORT, MAIL_LOG)
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody on the demo's server; `email` is theirs at the desk, empty for who is nobody there."""
+    """A member of the demo's server; `email` is their address at the desk, empty for people without an account."""
 
     id: str
     username: str

@@ -1,4 +1,4 @@
-"""Where the demo's stand-ins for programs are told of events, and where the secret that signs for one is kept."""
+"""The addresses at which the demo's stand-ins for programs receive events, and the name of the signing secret."""
 
 EVENTS_PATH = "/e/"
 EVENT_KEY = "demo-event-key-of-the-stand-in"

@@ -1,4 +1,4 @@
-"""Tells whether a disk is full, by its free space or by an error. Standard library only: the launcher uses it too."""
+"""Checks whether a disk is full, by its free space or by an error. Standard library only: the launcher uses it too."""
 
 import errno
 import os

@@ -8,7 +8,7 @@ from functools import cache, lru_cache
 
 from publicsuffixlist import PublicSuffixList
 
-# No longer one can be looked up.
+# The longest name that DNS can look up.
 MAX_HOST = 253
 # Reserved for documentation and tests (RFC 2606), where they stand for real ones.
 _RESERVED = frozenset({"example", "test"})
@@ -22,7 +22,7 @@ def registered_domain(host: str) -> str:
 
 
 def is_public_suffix(domain: str) -> bool:
-    """Whether names are given out below this lower-case domain, so that it has no single owner."""
+    """Whether names below this lower-case domain are registered by others, so that it has no single owner."""
     return _list().is_public(domain)
 
 
@@ -38,5 +38,5 @@ def _registered(host: str) -> str | None:
 
 @cache
 def _list() -> PublicSuffixList:
-    # Read when it is first asked for: most processes never ask.
+    # Read on first use: most processes never need it.
     return PublicSuffixList()

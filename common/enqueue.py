@@ -42,8 +42,8 @@ _starting = threading.Lock()
 
 @cache
 def quick_redis() -> "redis.Redis":
-    """Return this process's Redis client, for what may be lost and must not keep anybody waiting."""
-    # A kept connection of a Redis that was restarted meanwhile fails at once, and a new one does not.
+    """Return this process's Redis client, for commands that may be lost and must not block."""
+    # A connection from before a restart of Redis fails at once; a new one does not.
     again = {"retry": Retry(NoBackoff(), 1), "retry_on_error": [redis.ConnectionError]}
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, **again)
 
@@ -157,7 +157,7 @@ def _deliver(commands: list[Command]) -> None:
 
 
 def _forget_carrier() -> None:
-    # A forked child has no threads of its parent, and what the parent still has to send is not its business.
+    # A forked child does not have its parent's threads, and must not send its parent's commands.
     global _carrier, _outgoing, _starting
     _carrier, _outgoing, _starting = None, queue.SimpleQueue(), threading.Lock()
     quick_redis.cache_clear()

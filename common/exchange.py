@@ -29,7 +29,7 @@ from common.origins import is_public
 _HEADERS = {
     "User-Agent": requests.utils.default_user_agent(),
     "Accept": "*/*",
-    # What comes packed could unpack to any size.
+    # A compressed answer could unpack to any size.
     "Accept-Encoding": "identity",
     "Connection": "close",
 }
@@ -40,11 +40,11 @@ class NotConnected(Exception):
 
 
 class PrivateAddress(NotConnected):
-    """The name leads to an address that is not one of the open internet."""
+    """The name resolves to an address that is not public."""
 
 
 class TimedOut(Exception):
-    """The time was over; `by_silence`: there was time left, and for too long nothing came."""
+    """The time was over; `by_silence`: nothing was received for too long, although there was time left."""
 
     def __init__(self, *, by_silence: bool) -> None:
         super().__init__("silence" if by_silence else "deadline")

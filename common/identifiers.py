@@ -22,6 +22,6 @@ def crockford(value: int, length: int) -> str:
 
 
 def ulid() -> str:
-    """Return a ULID: 26 digits that sort by creation time, here down to the nanosecond the clock gives."""
+    """Return a ULID: 26 digits that sort by creation time, here with the clock's nanoseconds."""
     milliseconds, nanoseconds = divmod(time.time_ns(), 1_000_000)
     return crockford((milliseconds << 80) | (nanoseconds << 60) | (int.from_bytes(os.urandom(8), "big") >> 4), 26)

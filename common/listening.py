@@ -1,4 +1,4 @@
-"""Ends connections whose readers take nothing, in the kernel.
+"""Makes the kernel close connections whose clients have stopped reading.
 
 A web server hands a stream out on one of its few threads, part by part, and waits for its reader without an end: a
 laptop that sleeps would keep the thread for as long as its connection stays. Python has no way into that wait, but the
@@ -15,7 +15,7 @@ PATIENCE = 60_000
 
 
 def let_go_of_stalled_readers() -> None:
-    """Give every connection that this process accepted, and will accept, an end to its patience (Linux has one)."""
+    """Set a time limit for unread data on every connection that this process accepted or will accept (Linux only)."""
     option = getattr(socket, "TCP_USER_TIMEOUT", None)
     if option is None:
         return

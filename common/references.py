@@ -15,7 +15,7 @@ def with_reference(reason: str, reference: str, who: str) -> str:
 
 
 def via(who: str) -> str:
-    """Return whom MultiMail is told to have decided: a person, by this desk."""
+    """Return the decider's name as it is sent to MultiMail: a person, through this desk."""
     return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'} via Countersign"
 
 

@@ -51,7 +51,7 @@ def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout
 
     Raises smtplib.SMTPException, OSError or UnicodeError.
     """
-    # The own name is given, or smtplib asks DNS for it, which may take long.
+    # Pass our own name: otherwise smtplib asks DNS for it, which may take long.
     name = socket.gethostname()
     if server.implicit_tls:
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(
@@ -90,12 +90,12 @@ def problem_of(url: str) -> str:
 
 
 def limit(smtp: smtplib.SMTP, seconds: float) -> None:
-    """Give each step from now on so many seconds."""
+    """Set the time limit of each later step."""
     if smtp.sock is not None:
         smtp.sock.settimeout(seconds)
 
 
 @cache
 def _tls() -> ssl.SSLContext:
-    # To read the system's authorities takes as long as all else of handing a mail over: once a process.
+    # Loading the system's certificates takes as long as sending a message, so it is done once per process.
     return ssl.create_default_context()

@@ -27,7 +27,7 @@ from gateway.models import (
 
 log = logging.getLogger(__name__)
 
-# What stops or loosens something, or tells of an attack.
+# Acts that stop or loosen something, or indicate an attack.
 _WARNINGS = frozenset(
     {
         *("account.deleted", "account.hold_all_on", "account.hold_all_off", "account.signed_up"),

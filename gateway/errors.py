@@ -57,7 +57,7 @@ class Conflict(GatewayError):
 
 
 class TooLarge(GatewayError):
-    """More bytes than are taken."""
+    """More bytes than allowed."""
 
     status = 413
     code = "too_large"

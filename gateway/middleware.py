@@ -31,7 +31,7 @@ _SENTENCES = {
     405: ("This path does not take this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }
-# Common mistakes in paths, and what to tell about them.
+# Common mistakes in paths, and the hint for each.
 _NEAR_MISSES = (
     (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
     (re.compile(r"./$"), "it ends with a slash."),
@@ -71,7 +71,7 @@ def too_large() -> str:
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in JSON, in place of Django's HTML page."""
+    """Answer 404 in JSON instead of Django's HTML page."""
     sentence, code = _SENTENCES[404]
     for mistake, mending in _NEAR_MISSES:
         if mistake.search(request.path_info):

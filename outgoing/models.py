@@ -64,7 +64,7 @@ class Delivery(models.Model):
         return bool(mine.update(lease_until=None, last_attempt_at=Now(), **fields))
 
     def delivered(self, *, status: int) -> bool:
-        """Record success; False when a newer attempt has taken over."""
+        """Record success; return False when a newer attempt has claimed the row."""
         return self._finish(state=self.State.DELIVERED, response_status=status, last_error="")
 
     def failed(self, *, error: str, status: int | None = None) -> bool:

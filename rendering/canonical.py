@@ -91,7 +91,7 @@ _NEVER_DRAWN = frozenset("html head body base link meta script style param sourc
 
 @dataclass(frozen=True)
 class Note:
-    """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems.
+    """A label drawn in position: `blocked` for what was left out, `ghost` for what is not as it seems.
 
     `about` is the index of its finding among hidden texts or blocked loads; `labels` are the titles and texts of the
     picture that it replaces.

@@ -1,6 +1,6 @@
 """Reads CSS text as its standard cuts it, cascades what it declares as mail programs do, and finds what it adds.
 
-Comments, strings, escapes and addresses are told apart in one pass, so that none of them can swallow what follows.
+One pass separates comments, strings, escapes and addresses, so that none of them can swallow what follows.
 Nothing of this text is ever sent to a browser.
 """
 
@@ -31,7 +31,7 @@ PROPERTIES = frozenset(
     "grid-column-start grid-column-end grid-template grid-template-areas caption-side writing-mode box-direction "
     "min-height min-width border-right-width border-bottom-width".split()
 )
-# Names that go by the direction of writing, which is taken for the ordinary one.
+# Names that depend on the direction of writing, which is assumed to be left to right.
 _ALIASES = {
     f"{box}{side}": f"{box}-{edge}"
     for box in ("margin", "padding")
@@ -260,7 +260,7 @@ def _declaration(name: str, value: str, variables: Mapping[str, str], own: Mappi
             if "(" in value or not is_harmless(name, value):
                 yield Declaration(name, "", important, sure=False, clear=False)
             return
-        # The colour beside a picture still counts.
+        # The colour of a background with a picture still counts.
         value = " ".join(_NOT_PLAIN.sub(" ", _URL.sub(" ", value)).split())
     yield Declaration(name, value, important, is_sure(name, value), is_known and is_followed(name, value))
 

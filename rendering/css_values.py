@@ -1,4 +1,4 @@
-"""Reads CSS values: works out lengths, and tells which values every mail program follows and which hide nothing.
+"""Reads CSS values: computes lengths, and lists the values that every mail program follows or that hide nothing.
 
 Linear, and bounded in depth. What cannot be worked out is None, never a guess. What is not sure is judged both ways.
 """
@@ -162,7 +162,7 @@ _SURE_LENGTH = re.compile(_ONE_LENGTH)
 _PART = re.compile(rf"{_NUMBER}%?")
 _SIZES = frozenset("xx-small x-small small medium large x-large xx-large xxx-large smaller larger".split())
 _ROOM = frozenset("auto none min-content max-content fit-content".split())
-# Properties of one length, or of a few, and the words that may stand in a length's place.
+# Properties of one or more lengths, and the keywords that may replace a length.
 _LENGTHS = {
     "font-size": (1, _SIZES),
     "letter-spacing": (1, frozenset({"normal"})),

@@ -48,12 +48,12 @@ SOMETIMES_SEEN = {
     "marquee": "in text that moves",
     "frameset": "in place of a page of frames",
 }
-# The text of these elements stands in an attribute.
+# The text of these elements is in an attribute.
 LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
 # The only elements with a background attribute.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
 _FLOATED = frozenset({"table", "object", "iframe", "img"})
-# Texts of an element outside its content: shown beside the pointer, read aloud, or in place of a picture.
+# Texts of an element outside its content: shown as a tooltip, read aloud, or instead of a picture.
 LABELS = ("title", "aria-label")
 PICTURE_LABELS = ("alt", *LABELS)
 PICTURE_ATTRIBUTES = ("src", "width", "height", *PICTURE_LABELS)
@@ -180,7 +180,7 @@ def load_target(item: Blocked) -> str:
 
 
 def load_label(item: Blocked) -> str:
-    """Return what stands in the message where something was left out."""
+    """Return the label that replaces something that was left out."""
     if item.kind == "form":
         return f"form that would be sent to {load_target(item)}"
     if item.kind == "jump to another page":

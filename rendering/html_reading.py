@@ -282,7 +282,7 @@ class Nesting:
         self._carry()
 
     def _find(self, fits: Callable[[_Open], bool], stops: frozenset[str]) -> int:
-        """Return 1 + the place of the innermost fitting element, 0 when there is none before one of `stops`."""
+        """Return 1 + the position of the innermost matching element, 0 when there is none before one of `stops`."""
         for at in range(len(self.open), 0, -1):
             if fits(self.open[at - 1]):
                 return at

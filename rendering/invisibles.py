@@ -70,7 +70,7 @@ _RUN = re.compile(f"[{_CLASS}]+")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
-# What ordinary writing may need, by what stands beside it; any other that stands alone is to be marked.
+# What ordinary writing needs next to certain characters; anywhere else it is marked.
 _BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
 
 # More marks than this in one message would only bury it; the rest is counted and announced once.

@@ -11,7 +11,7 @@ FAR = 250.0
 FAR_ON = 2000.0
 TINY = 4.0
 WIDE_APART = 100.0
-# A narrow window, and how wide a letter is of its height.
+# A narrow window, and a character's width as a share of its height.
 WINDOW = 320.0
 CHARACTER_WIDTH = 0.6
 # Below this share of a line's height, or of itself, nothing can be read any more.
@@ -23,7 +23,7 @@ Style = Mapping[str, str]
 
 
 def is_placed(style: Style) -> bool:
-    """Whether an element has a place of its own, apart from the text around it."""
+    """Whether an element is positioned apart from the text around it."""
     return style.get("position") in ("absolute", "fixed")
 
 
@@ -48,7 +48,7 @@ def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
 
 
 def shift(style: Style, size: float) -> float:
-    """Return how far an element is pulled to the left and up out of its place, in pixels."""
+    """Return how far an element is moved to the left and up, in pixels."""
     names = ["margin-left", "margin-top"]
     if style.get("position") in ("absolute", "fixed", "relative"):
         names += ["left", "top"]
@@ -73,12 +73,12 @@ def scaling(style: Style) -> float:
 
 
 def is_narrow(style: Style, size: float) -> bool:
-    """Whether a box is too narrow for a single letter."""
+    """Whether a box is too narrow for a single character."""
     return any(_is_too_small(style.get(name, ""), size) for name in ("width", "max-width"))
 
 
 def _is_too_small(value: str, size: float) -> bool:
-    """Whether no letter fits. What a percentage is of is not known, so it counts as it is."""
+    """Whether no character fits. The base of a percentage is not known, so its number counts as pixels."""
     pixels = length(value, size)
     return pixels is not None and pixels <= (TINY if value.endswith("%") else max(TINY, CUT * size))
 
@@ -95,7 +95,7 @@ def pushed_in(style: Style, size: float) -> float:
 
 @dataclass(slots=True, eq=False)
 class Capacity:
-    """How many letters a box surely shows: `row` in one line, `letters` in all; `used` by what else is in it."""
+    """How many characters a box certainly shows: `row` in one line, `letters` in all; `used` by its other content."""
 
     letters: float
     row: float
@@ -267,9 +267,9 @@ _OVERFLOWS = ("overflow", "overflow-x", "overflow-y")
 _CUTTING = frozenset("hidden clip scroll auto".split())
 _WIDE = ("initial", "inherit", "unset")
 _MASKS = ("mask", "mask-image", "-webkit-mask", "-webkit-mask-image")
-# Dark letters on white vanish in these.
+# Dark text on white disappears in these.
 _FADING = frozenset("screen overlay lighten color-dodge soft-light difference exclusion hue saturation color".split())
-# Between these a filter leaves letters as they are.
+# Between these values a filter leaves text readable.
 _RECOLOURED = {"brightness": (0.2, 3.0), "contrast": (0.2, math.inf), "invert": (-math.inf, 0.3)}
 
 

@@ -212,7 +212,7 @@ def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: s
 
 
 def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]) -> str:
-    """Return the address that a link's text names only with what stands beside it, where the link does not go there."""
+    """Return the address that a link's text names only with the text around it, where the link does not go there."""
     named = find_hosts_across(before, text, after) if text.strip() and (before or after) else []
     return next((one.text for one in named if not goes_to(one)), "")
 
@@ -308,7 +308,7 @@ def _joined(base: str, target: str) -> str:
         return target
 
 
-# Characters; more of a name would not be taken for another's.
+# The longest name that could be mistaken for another, in characters.
 MAX_BESIDE = 64
 
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
@@ -319,7 +319,7 @@ _BLANKS = str.maketrans(dict.fromkeys("\t\n\r\f\x1e\x1f", " "))
 _CELLS = frozenset({"td", "th", "caption"})
 _SIDE_BY_SIDE = frozenset({"table-cell", "inline-block", "inline-table", "inline-flex", "inline-grid"})
 _INLINE = frozenset({"inline", "contents", "initial", "unset"})
-# In widths of a letter M; a space has a quarter.
+# In em; a space is a quarter.
 _GAP = 0.2
 
 
@@ -353,7 +353,7 @@ class LinkTexts:
         self.size += len(text)
 
     def add_labels(self, labels: Sequence[str]) -> None:
-        """Add what an element inside of links is called: its title, or the text in place of a picture."""
+        """Add the label of an element inside links: its title, or the text that replaces a picture."""
         for link in self.open:
             link.labels += labels
 
@@ -401,7 +401,7 @@ def separators(tag: str, style: Style, size: float) -> tuple[str, str]:
 
 
 def _gap(style: Style, side: str, size: float) -> str:
-    """Return a blank where an element keeps at least so much room on a side that a reader sees a space."""
+    """Return a space where an element's margin or padding on a side is so wide that a reader sees one."""
     gap = sum(_inset(style, name, side, size) for name in ("margin", "padding"))
     return _APART_MARK if gap >= _GAP * size else ""
 
@@ -420,7 +420,7 @@ MAX_WRITTEN_OUT = 500
 
 
 def find_bare_links(text: str, known: set[str]) -> list[Link]:
-    """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
+    """Return the addresses in plain text, which mail programs turn into links."""
     found: dict[str, Link] = {}
     for match in WRITTEN_OUT.finditer(text):
         link = _read_written_out(match.group())

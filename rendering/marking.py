@@ -71,7 +71,7 @@ class Page:
             self.text[in_text] = f" <{named(link.target)}>"
 
     def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
-        """Return a box as it is drawn and as it stands in the text."""
+        """Return a box as HTML and as text."""
         label = named(label, self.tally)
         mark_id = f'id="{mark}" ' if mark else ""
         return f'<span {mark_id}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
@@ -82,7 +82,7 @@ class Page:
         return f"{kind}-{self.marks[kind]}"
 
     def write_picture(self, text: str, plain: str) -> None:
-        """Write the text in place of a picture."""
+        """Write the text that replaces a picture."""
         self.text.append(text)
         self.plain.append(f" {plain} ")
 

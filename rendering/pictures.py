@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000
-# All pictures of a message together: a few bytes can unpack to more than the reviewer's browser has room for.
+# The limit for all pictures of a message: a few bytes can unpack to more than the browser's memory.
 MAX_PIXELS = 40_000_000
 
 _DATA = re.compile(r"\s{0,20}data:image/(png|jpe?g|gif|webp|bmp);base64,", re.IGNORECASE)
@@ -68,7 +68,7 @@ _JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def size_of(kind: str, content: bytes) -> tuple[int, int] | None:
-    """Return width and height in pixels; None where the header does not tell."""
+    """Return width and height in pixels; None where the header does not have them."""
     try:
         return _READERS[kind](content)
     except (KeyError, struct.error, IndexError):

@@ -32,7 +32,7 @@ class Box:
     parts: "list[str | Box]" = field(default_factory=list)
     has_words: bool = False
     is_block: bool = False
-    is_apart: bool = False  # it is separated from the text beside it
+    is_apart: bool = False  # it is separated from the text around it
     has_breaks: bool = False
     floats: str = ""  # the side that it floats to
     follows_words: bool = False  # on the line that it starts in
@@ -49,7 +49,7 @@ class Box:
     number: int = 0  # in the order in which elements begin
 
     def text(self) -> Iterator[str]:
-        """Yield what it says, as it is written."""
+        """Yield the text of the box in source order."""
         yield " " if self.is_apart else ""
         yield "[" if self.how else ""
         for part in self.parts:
@@ -100,7 +100,7 @@ def _start(text: str, at: int) -> str:
     return ("… " if at else "") + text[at : at + MAX_SHOWN].strip() + (" …" if len(text) > at + MAX_SHOWN else "")
 
 
-# Of the size of its letters, how far text may be moved before it can lie beside other words.
+# How far text may be moved before it can be next to other words, as a share of its font size.
 SLIGHT = 0.35
 _ACROSS = frozenset("horizontal-tb lr-tb lr initial inherit unset".split())
 EDGES = ("left", "right", "top", "bottom", "inset")
@@ -156,7 +156,7 @@ def is_rtl(text: str) -> bool:
 
 
 def lies_over(box: Box) -> str:
-    """Return why an element without words may cover others or pull them over; empty where it lies in its place."""
+    """Return why an element without words may cover or move others; empty where it does not."""
     how = "" if box.has_words else displaced(box)
     is_painted = any(name.startswith(("background", "border")) for name in box.style)
     return how if is_painted or any("margin" in name for name in box.style) else ""
@@ -222,7 +222,7 @@ def below(floats: list[Box]) -> Box | None:
 
 
 def is_line_end(box: Box) -> bool:
-    """Whether a float stands at the end of the line that it is written in, and no lower."""
+    """Whether a float is at the end of the line that it is written in, and no lower."""
     if not box.follows_words or box.has_breaks or any(box.style.get(name) for name in _HEIGHTENING):
         return False
     above = box.above.size if box.above else box.size
@@ -273,7 +273,7 @@ def _group(part: "str | Box", table: Box) -> int:
 
 
 def _flattened(box: Box) -> "list[str | Box]":
-    """Return the parts of an element; those of an element without a box of its own stand in its place."""
+    """Return the parts of an element; an element without a box is replaced by its own parts."""
     if not any(isinstance(part, Box) and part.style.get("display") == "contents" for part in box.parts):
         return box.parts
     found: list[str | Box] = []
@@ -332,7 +332,7 @@ class ReadingOrder:
         box.is_apart = box.is_block or is_item or placed or bool(box.floats) or display in APART
         direction = style.get("direction")
         box.is_rtl = direction == "rtl" if direction in ("rtl", "ltr") else above.is_rtl
-        self._place(box, display)
+        self._set_position(box, display)
         context = self.contexts[-1]
         clear = style.get("clear", "none")
         if clear in ("both", "right", "inline-end", "inline-start", "all"):
@@ -346,7 +346,7 @@ class ReadingOrder:
             self.contexts.append(_Context(box))
         self.here = box
 
-    def _place(self, box: Box, display: str) -> None:
+    def _set_position(self, box: Box, display: str) -> None:
         above, style, size = box.above, box.style, box.size
         assert above is not None
         is_own_context = box.floats or box.is_item or display in APART or box.tag in ("td", "th", "table")
@@ -436,7 +436,7 @@ class ReadingOrder:
             len(moved) > 1 or any(one.word_count < box.word_count or is_pulled_out(one) for one in moved)
         )
         if box.above is not None:
-            # Text that was moved is read as it is written where nothing else stands beside it.
+            # Moved text is read in source order where nothing else is next to it.
             box.above.moved += [*([] if is_announced else moved), *([box] if box.how else [])][:MAX_REORDERED]
         if is_announced:
             how = ", ".join(dict.fromkeys(one.how for one in moved))

@@ -68,7 +68,7 @@ class Link:
 
     @property
     def is_alarming(self) -> bool:
-        """Whether its true target is written beside it in the message."""
+        """Whether its true target is written next to it in the message."""
         return not ALARMING.isdisjoint(self.flags)
 
 

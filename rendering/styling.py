@@ -23,7 +23,7 @@ MAX_MATCHES = 200_000
 
 _SHEET_PIECE = re.compile(r"""[^{}"']+|"[^"\n]*"?|'[^'\n]*'?|[{}]""")
 _PARENTHESES = re.compile(r"\([^()]*\)")
-# What stands in square brackets, strings first: a selector is cut at its blanks.
+# Square brackets with their content, strings first: a selector is split at its spaces.
 _BRACKETS = re.compile(r"""\[(?:[^\]"']|"[^"]*"|'[^']*')*\]?""")
 _WORD = r"(?:[\w-]|[^\x00-\x7f])+"
 _COMPOUND = re.compile(rf"([a-z]{_WORD}|[a-z]|\*)?((?:[.#]{_WORD})*)")
@@ -171,7 +171,7 @@ class Sheets:
         named = set(_NAME.findall(selector))
         if {name for name in named if name[0] == "."} - self.present:
             return
-        # Of what stands beside an element nobody keeps the names.
+        # The names of an element's siblings are not stored.
         needs = frozenset(
             _NAME.findall(" ".join(_COMBINATORS.split(selector)[:-1])) if not set("+~") & set(selector) else ()
         )

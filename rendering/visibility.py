@@ -48,7 +48,7 @@ _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cel
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How text at one place of the message would look to its recipient."""
+    """How text at one position of the message would look to its recipient."""
 
     colour: Colour = INK
     background: Colour = WHITE
@@ -104,7 +104,7 @@ class Look:
             return self
         look = self.inside(style, why, maybe)
         apart = is_placed(style) or style.get("float") in ("left", "right")
-        # What is painted behind the words of a line is not behind a box that stands in it.
+        # The background of a line's words is not the background of a box in that line.
         leaves_line = is_block or style.get("display", "").startswith("inline-")
         under = self.cell_background if apart or (self.has_inline_background and leaves_line) else self.background
         background = _background({n: v for n, v in style.items() if n in _BACKGROUNDS and is_sure(n, v)}, under)

@@ -125,7 +125,7 @@ def restored(stored: Mapping[str, Any]) -> Finding:
 
 
 def rule_order(rule: str) -> int:
-    """Return the place of a rule among the published ones; those that are published no more come last."""
+    """Return the position of a rule in the published order; rules that are no longer published come last."""
     return _ORDER.get(rule, len(_ORDER))
 
 

@@ -1,4 +1,4 @@
-"""Tells whether one domain or name could be taken for another: by how its letters look, and by slips of the hand."""
+"""Checks whether one domain or name could be mistaken for another: by similar characters, or by typing errors."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -73,7 +73,7 @@ def skeleton(domain: str) -> str:
 
 
 def is_near(first: str, second: str) -> bool:
-    """Whether two names are one slip of the hand apart, or two where both are long."""
+    """Whether two names differ by one typing error, or by two where both are long."""
     shorter = min(len(name.partition(".")[0]) for name in (first, second))
     limit = 2 if shorter >= 9 else 1
     return shorter >= 4 and 0 < OSA.distance(first, second, score_cutoff=limit) <= limit

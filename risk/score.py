@@ -1,4 +1,4 @@
-"""How much the findings about a message weigh together, and why. It only counts what the checks found.
+"""The total weight of a message's findings, and its parts. It only counts what the checks found.
 
 Each rule counts once, by its heaviest finding; an admin's weight takes the place of the points it was published with.
 """
@@ -42,7 +42,7 @@ class Score:
 
 
 def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
-    """Return what findings weigh together. `weights` has only the rules that an admin gave points of their own."""
+    """Return the score of findings. `weights` has only the rules for which an admin set other points."""
     heaviest: dict[str, Part] = {}
     for finding in findings:
         part = _part(finding, weights)

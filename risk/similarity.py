@@ -1,4 +1,4 @@
-"""Tells messages that say the same apart from others: exactly the same but for what is filled in, or nearly so.
+"""Finds messages with the same text: identical except for filled-in values, or nearly identical.
 
 Pure and linear. Two messages of one shape may still differ in what matters most, the amount: similarity is a reason to
 show them side by side, never to judge one by the other.
@@ -67,7 +67,7 @@ def shape(content: Content) -> str:
 
 
 def bands(content: Content) -> list[int]:
-    """Return the four bands of a message, each 16 bits of a 64-bit simhash and the band's own place above them.
+    """Return the four bands of a message: 16 bits of a 64-bit simhash each, with the band's index in the bits above.
 
     Of two messages whose simhashes differ in three bits or fewer, one band is the same. None without words.
     """
@@ -90,7 +90,7 @@ def _joined(found: Sequence[int]) -> int:
 
 
 def _masked(content: Content) -> str:
-    """Return what a message says, with a sign at each place that a template would fill in."""
+    """Return the message's text, with a sign in place of each value that a template would fill in."""
     return _masked_parts(content.subject, content.markdown or "", content.html)
 
 
@@ -146,7 +146,7 @@ def _shingles(words: Sequence[str]) -> set[str]:
 def _simhash(shingles: Iterable[str]) -> int:
     """Return 64 bits, each as most of the shingles' hashes have it.
 
-    The counts of eight bits are kept side by side in one number, so that each byte of a hash is one addition.
+    Each number in `counts` packs the counts of eight bits, so that each byte of a hash costs one addition.
     """
     counts = [0] * 8
     number = 0

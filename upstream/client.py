@@ -16,7 +16,7 @@ from upstream import errors
 from upstream.events import storable
 from upstream.wire import TOTAL_TIMEOUT, Answer, exchange
 
-# All pages of one list together.
+# The limit for all pages of one list.
 WHOLE_TIMEOUT = 25.0
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
@@ -70,7 +70,7 @@ class Client:
             listed = rows_in(body, "pending", "emails", "messages", what="list of held messages")
             named = [row for row in listed if isinstance(row, dict) and row.get("id")]
             unreadable += len(listed) - len(named)
-            # Of a row that slipped from one page to the next the later reading is the newer one.
+            # If a row moved from one page to the next, the later copy is the newer one.
             rows |= {str(row["id"]): row for row in named if not email_id or str(row["id"]) == email_id}
             size += len(answer.body)
             cursor = "" if email_id else str(body.get("cursor") or "")
@@ -96,7 +96,7 @@ class Client:
     def read_thread(self, *, thread_id: str, mailbox_id: str) -> dict[str, Any]:
         """Read the messages of one thread, where MultiMail gives that with their bodies. Nothing is marked as read.
 
-        Only our gateway knows the question for the bodies; others leave it out of account.
+        Only our gateway supports `bodies`; others ignore it.
         """
         thread_path = path("/v1/mailboxes/{}/threads/{}", mailbox_id, thread_id)
         return self._call("GET", thread_path, params={"bodies": "true"}, limit=MAX_THREAD)
@@ -233,7 +233,7 @@ def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamE
         header = answer.headers.get("Retry-After", "")
         return errors.Throttled(sentence, retry_after=min(float(header), 3600) if header.isdecimal() else 30.0)
     if found is None and status != 401:
-        # MultiMail's errors are JSON: this one is of something in between, which knows nothing of what the call did.
+        # MultiMail's errors are JSON. This one comes from a proxy, which does not know what the call did.
         return errors.OutcomeUnknown(sentence, status=status)
     if status == 409:
         return errors.Conflict(sentence, body=body)

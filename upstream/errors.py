@@ -35,7 +35,7 @@ class NotFound(UpstreamError):
 
 
 class Conflict(UpstreamError):
-    """409: not pending, or changed. What MultiMail said of the message is in the attributes, empty where it did not."""
+    """409: not pending, or changed. The attributes have what MultiMail reports of the message, or are empty."""
 
     def __init__(self, sentence: str, *, body: dict[str, object]) -> None:
         super().__init__(sentence, status=409)

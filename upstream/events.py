@@ -23,7 +23,7 @@ _SPELLINGS = {
 }
 _NAMES = {name: kind for kind, names in _SPELLINGS.items() for name in names.split()}
 _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
-# About no message that is there: what a restriction kept out is read from the gate's list of it.
+# Not about a stored message: refusals are read from the gate's list of refusals.
 REFUSED = "message.refused"
 # Asked for to see whether events arrive; it is about no message.
 TEST = "webhook.test"
@@ -51,7 +51,7 @@ class Event:
     reason: str = ""
     decided_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    # With which key it was sent, and what that is called; a gateway of this product tells it.
+    # The key that it was sent with, and the key's name; only this product's gateway sends them.
     key: str = ""
     key_name: str = ""
     at: datetime | None = None
@@ -115,7 +115,7 @@ def parse(body: bytes) -> Event:
 
 
 def direction_of(direction: Any, status: Any) -> str:
-    """Return which way a message goes: only received mail waits for an inbound approval, named so or not."""
+    """Return a message's direction. Only received mail waits for an inbound approval, whatever direction is named."""
     return "inbound" if direction == "inbound" or status == _AWAITS_INBOUND else "outbound"
 
 

@@ -21,7 +21,7 @@ TOTAL_TIMEOUT = 20.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back: the whole of it, or there is none."""
+    """A complete answer."""
 
     status: int
     headers: Mapping[str, str]

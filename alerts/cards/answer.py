@@ -46,7 +46,7 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
         text_field(markup, "Message ID", message.upstream_id, MAX_SHORT, inline=True),
     ]
     if requester := str(message.trigger.get("discord_user") or ""):
-        # As text: it tells people apart, and calls nobody.
+        # Plain text, so that the name is visible but nobody is pinged.
         name = without_addresses(requester) if minimal else requester
         fields.append(text_field(markup, "Asked for by", name, 100, inline=True))
     by = f" by {markup.literal(decision.giver, 100)}" if decision and decision.giver else ""
@@ -63,7 +63,7 @@ def answer_card(message: Message, entry: Entry, destination: Destination, markup
 
 
 def _applied_decision(message: Message) -> Decision | None:
-    """Our own decision that took effect, if it was ours."""
+    """Return the desk's own decision that took effect, if there is one."""
     applied = message.decisions.filter(state__in=(DecisionState.APPLIED, DecisionState.CALLING))
     return applied.select_related("given_by").order_by("-pk").first()
 

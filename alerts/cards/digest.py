@@ -1,4 +1,4 @@
-"""One card that stands for many: how many there are in each state, the newest few, and the way to all of them."""
+"""One card for many messages: how many are in each state, the newest few, and a link to all of them."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from mirror.states import MessageState
 MAX_LISTED, MAX_READ = 10, 200
 # A field takes 1,024 units, and "and 12 more" follows.
 _MAX_LINES = 980
-# The worst of them gives the colour.
+# The card has the colour of the most serious state.
 _WORST_FIRST = ("orange", "amber", "violet", "rose", "blue", "plain", "green")
 _RISKS = (("high", "high risk"), ("notice", "to be looked at"))
 

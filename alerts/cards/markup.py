@@ -18,7 +18,7 @@ MAX_SHORT = 256
 # Discord accepts no longer address under a button.
 MAX_LINK = 512
 OPEN_TONES = ("amber", "orange")
-# A joiner or mark that lost its partner, or the first half of an escape, would change what comes before it.
+# A cut must not leave a lone joiner, combining mark or half an escape: it would change the character before it.
 _HALF = re.compile(r"[\\\u200d\ufe0f]+$")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
 
@@ -62,10 +62,10 @@ class Markup(Protocol):
     """How a channel writes text. What others wrote passes through `literal` or `plain`, and is cut to `limit`."""
 
     def literal(self, text: str, limit: int = MAX_SHORT) -> str:
-        """Return text to stand within formatted text, where none of it may act as markup."""
+        """Return text for use within formatted text, escaped so that none of it acts as markup."""
 
     def plain(self, text: str, limit: int = MAX_SHORT) -> str:
-        """Return text to stand by itself: a title or a field's value."""
+        """Return text for a title or a field's value, which have no markup around them."""
 
     def bold(self, text: str) -> str:
         """Return our own text in bold."""

@@ -33,14 +33,14 @@ from mirror.states import MessageState
 from risk import score_of
 
 MAX_FINDINGS, MAX_NAME = 512, 100
-# Of the message's text, at the fullest level: enough to recognise it; whoever decides reads it on the desk.
+# Characters of the message's text at the fullest level: enough to recognise it. Reviewers read it on the desk.
 MAX_EXCERPT = 400
 MAX_RISK_WORDS = 3
 MAX_RECIPIENTS, MAX_FILES = 5, 5
 _UNREVIEWED_MODES = ("monitored", "autonomous")
 _SENT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
 _WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
-# Acts by which somebody was asked, or might have been.
+# Actions after which a reviewer was asked, or may have been.
 _REVIEW_ACTIONS = ("message.held", "message.approved", "decision.recorded")
 
 
@@ -115,7 +115,7 @@ def desk_link(message: Message) -> str:
 
 
 def card_status(message: Message) -> Status:
-    """Return the status, and what only a card adds: that time is nearly over, or that nobody was asked."""
+    """Return the status, with what only a card shows: that the time is nearly over, or that nobody was asked."""
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
         return replace(status, word="Held, expires soon", tone="orange") if _is_nearly_over(message) else status
@@ -157,7 +157,7 @@ def triggered_by(trigger: dict[str, Any]) -> str:
     user, channel, guild = (trigger.get(f"discord_{name}") for name in ("user", "channel", "guild"))
     if user:
         where = f" in #{str(channel).lstrip('#')}" if channel else ""
-        # Discord gives programs a server's number instead of its name, which means nothing to people.
+        # Discord gives programs a server's id instead of its name; the id means nothing to people.
         is_named = guild and not str(guild).isdigit()
         return f"{user}{where}{f' ({guild})' if is_named else ''}"
     run = trigger.get("run_id") or trigger.get("runId")
@@ -214,7 +214,7 @@ def _address_field(name: str, addresses: Sequence[str], limit: int, markup: Mark
 
 def _field_with_rest(name: str, value: str, rest: int, limit: int, markup: Markup, *, inline: bool) -> Field:
     more = f" and {rest} more" if rest else ""
-    # The number of the rest is shown however long the first ones are.
+    # Always leave space for the number of the others.
     shown = text_field(markup, name, value, limit - len(more), inline=inline)
     return replace(shown, value=shown.value + more)
 

@@ -17,7 +17,7 @@ from mirror.models import Connection
 MAX_NAME, MAX_EXPLANATION = 80, 700
 
 
-# As a message's status; the detail says what it costs and what to do.
+# Like a message's status; the detail says what the effect is and what to do.
 _PAUSED = Status("Paused", "orange", "Nothing is decided through it until it goes on.")
 _NOTICES = {
     "connection.failing": Status(
@@ -56,7 +56,7 @@ def newest_entry(about: str, planned: int | None) -> Entry | None:
     if kind == "connection" and number is not None:
         newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
         return newest.newest_first().first()
-    # A refusal has a card of its own: each is about different mail.
+    # Each refusal has its own card, because each is about a different message.
     wanted = number if kind == "refusal" else planned
     return entries.filter(pk=wanted).first() if wanted is not None else None
 
@@ -82,7 +82,7 @@ def _status_card(about: str, entry: Entry | None, explanation: str, markup: Mark
 
 
 def _refusal_card(entry: Entry, details: Mapping[str, str], markup: Markup, *, minimal: bool) -> Card:
-    """Mail that no allowlist let through: it was never held, nobody can decide it."""
+    """Show mail that an allowlist refused: it was never held, so nobody can decide about it."""
     started = triggered_by(
         {key.partition(".")[2]: value for key, value in details.items() if key.startswith("trigger.")}
     )

@@ -128,7 +128,7 @@ class Channel(ABC):
     answers_commands: ClassVar[bool] = False
     keeps_heads: ClassVar[bool] = False
     makes_secret: ClassVar[bool] = False
-    # Its hosts, so that no signed webhook goes there by mistake.
+    # Its hosts, so that a signed webhook is not sent there by mistake.
     hosts: ClassVar[tuple[str, ...]] = ()
     # A module with URL patterns of its own.
     urls: ClassVar[str] = ""
@@ -171,7 +171,7 @@ class Channel(ABC):
 
     @abstractmethod
     def address(self, destination: Destination) -> str:
-        """Return where it leads, without what would let somebody post there."""
+        """Return the address without its secret part."""
 
     def command_channel(self, typed: str) -> str:
         """Return a channel in which commands begin as it is stored, where the kind can answer there."""
@@ -182,7 +182,7 @@ class Channel(ABC):
         return ""
 
     def sweep(self) -> None:  # noqa: B027 - most kinds have nothing to do
-        """Find work of this kind that no worker was told about; called every few seconds."""
+        """Find work of this kind for which no task was enqueued; called every few seconds."""
 
     @abstractmethod
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:
@@ -230,7 +230,7 @@ class CardChannel(Channel):
 
     @abstractmethod
     def shorten(self, body: dict[str, Any]) -> dict[str, Any]:
-        """Return the little that is certainly accepted, for a body that was refused."""
+        """Return a minimal body that is certainly accepted, to replace a body that was refused."""
 
     def lines_body(self, lines: tuple[str, ...]) -> dict[str, Any]:
         """Return what is posted to show these lines, the first in bold, where the kind keeps heads of the ledger."""
@@ -268,7 +268,7 @@ class EventChannel(Channel):
 
 
 class NotInstalled(CardChannel, EventChannel):
-    """Stands for a kind whose folder was removed. What is due for it switches the destination off."""
+    """Placeholder for a kind whose folder was removed. The next due delivery switches the destination off."""
 
     kind, label = "", "Not installed"
     not_ready = "This kind is not installed."

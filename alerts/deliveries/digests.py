@@ -1,4 +1,4 @@
-"""When more cards wait than a channel accepts, one digest post stands for all of them and is edited in place.
+"""When more cards wait than a channel accepts, one digest post replaces them and is edited in place.
 
 A card has its own post or is on one digest, never both: one whose post may have been sent keeps its own.
 """

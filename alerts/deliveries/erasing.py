@@ -12,7 +12,7 @@ ENDED = "The message was erased before this was sent."
 def erase_bodies(message: Message) -> int:
     """Remove what went out about a locked message and what came back, in the caller's transaction; return of how many.
 
-    What still waits to go there is given up. A digest that waits stays: it stands for others too, and keeps nothing.
+    Waiting deliveries are given up. A waiting digest stays: it is about other messages too, and stores no text.
     """
     mine = Delivery.objects.filter(message=message)
     mine.unfinished().update(state=Delivery.State.FAILED, lease_until=None, last_error=ENDED, last_attempt_at=Now())

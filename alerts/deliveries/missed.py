@@ -1,4 +1,4 @@
-"""Finds acts of the last minutes that a mistake kept from being planned when they happened, and plans them."""
+"""Finds acts of the last minutes that were not planned because of an error, and plans them."""
 
 from datetime import timedelta
 
@@ -25,7 +25,7 @@ _CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharFiel
 
 
 def plan_missed() -> int:
-    """Plan what a mistake kept from being planned when it happened; return how many acts that were."""
+    """Plan recent acts that were not planned because of an error; return how many there were."""
     lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
     planned = 0
     for entry in lately.filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]:

@@ -1,4 +1,4 @@
-"""Sends again what was delivered or given up, because somebody asked for it: by a delivery of its own."""
+"""Sends a delivery again on request, as a new delivery."""
 
 from django.db import transaction
 

@@ -116,7 +116,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
 
 @atomic_with_retry
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
-    """Let alerts go there again. What was given up stays so, and earlier failures are forgotten."""
+    """Switch the destination on again and reset its failures. Deliveries that were given up stay given up."""
     check_may_manage(actor)
     destination = locked_destination(destination_id)
     if destination.switched_off_at:
@@ -135,7 +135,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 
 @atomic_with_retry
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
-    """Let nothing go there until somebody switches it on again; what still waits to go is given up, and kept."""
+    """Switch the destination off. Waiting deliveries are given up, and stay in the log."""
     check_may_manage(actor)
     destination = locked_destination(destination_id)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
@@ -170,7 +170,7 @@ def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
         raise DestinationMissing("This destination was removed in the meantime.")
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)
     with transaction.atomic():
-        # One that was given another address in the meantime has not been tested.
+        # A destination whose address changed meanwhile has not been tested.
         where = ("url", "channel", "secret")
         now = Destination.objects.filter(pk=destination_id).first()
         is_same = now is not None and all(getattr(now, name) == getattr(destination, name) for name in where)
@@ -195,14 +195,14 @@ def _abandon_posts(destination: Destination) -> None:
 
 
 def _reset_failures(destination: Destination) -> None:
-    """Try at once again. What the destination asked for itself still holds."""
+    """Reset the failures, so that the next attempt is at once. A wait that the destination asked for stays."""
     if destination.failures:
         destination.failures, destination.waits_until = 0, None
 
 
 @contextmanager
 def _answering_alone(channel: str) -> Iterator[None]:
-    """Save within: raises ChannelInUse where another destination answers what began in this channel.
+    """Save inside this block: raises ChannelInUse where another destination answers commands from this channel.
 
     The constraint finds it, also where another transaction saves the same at this moment; a query could not.
     """

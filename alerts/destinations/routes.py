@@ -37,7 +37,7 @@ class RouteSettings:
 
 
 def would_go(acts: Iterable[Any], settings: RouteSettings, *, around: int | None = None) -> list[Any]:
-    """Return the acts that this route would deliver, as planning does: of its events, at its place.
+    """Return the acts that this route would deliver, by its events and its scope, with the same rules as planning.
 
     `around` is the connection of the mailbox, where the route names one.
     """
@@ -62,7 +62,7 @@ def newest_acts() -> list[Any]:
     named = [action for event in EVENTS for action in event.actions]
     of_message = Message.objects.filter(public_id=OuterRef("message"))
     found = Entry.objects.filter(action__in=named).newest_first()
-    # What was refused has no message, and names its mailbox in its details alone.
+    # A refusal has no message: its mailbox is only in its details.
     refused_of = Mailbox.objects.filter(connection=OuterRef("connection"), address=OuterRef("named"))
     acts = found.annotate(
         named=Subquery(EntryDetail.objects.filter(entry=OuterRef("pk")).values(box=KT("fields__mailbox"))[:1]),

@@ -65,7 +65,7 @@ _ON = DestinationStatus("On", "green")
 
 
 def destination_status(destination: Destination, now: datetime) -> DestinationStatus:
-    """Return whether what goes there arrives, waits or is kept back, and why."""
+    """Return whether deliveries arrive, wait or are stopped, and why."""
     if destination.switched_off_at:
         return DestinationStatus("Switched off", "rose", destination.switched_off_because)
     failures, until = destination.failures, destination.waits_until
@@ -102,12 +102,12 @@ def events_of(actions: Iterable[str]) -> list[Event]:
 
 
 def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
-    """Return what follows “Notifies about”; of the hidden routes without where it must happen.
+    """Return what follows “Notifies about”; for hidden routes without their connection or mailbox.
 
     Relies on `connection` and `mailbox` being loaded.
     """
     events = listed([event.words for event in events_of(route.actions)])
-    # What routes of earlier versions held, and no event means.
+    # Actions in routes of earlier versions that belong to no event.
     rest = [action for action in route.actions if event_of(action) is None]
     events = events or listed([action.replace(".", " ").replace("_", " ") for action in rest]) or "nothing happens"
     if route.pk in hidden:
@@ -116,7 +116,7 @@ def sentence(route: Route, *, hidden: Collection[int] = ()) -> str:
 
 
 def location(route: Route) -> str:
-    """Return where it must happen, in words."""
+    """Return the route's connection or mailbox, in words."""
     if route.mailbox is not None:
         return f"in the mailbox {route.mailbox}"
     if route.connection is not None:

@@ -13,7 +13,7 @@ from common.grace import STUCK_AFTER
 from outgoing.models import Delivery as CourierDelivery
 from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
-# One more than is shown, to know that there are others.
+# One more than is shown, to find out whether there are more.
 MAX_DEAD_COUNTED = 101
 
 
@@ -26,11 +26,11 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.in_turn().due().filter(next_attempt_at__lt=Now() - STUCK_AFTER).exclude(waits)
 
     def unfinished(self) -> Self:
-        """Those that were neither delivered nor given up."""
+        """Deliveries that are neither delivered nor given up."""
         return self.filter(state__in=("due", "sending"))
 
     def in_turn(self) -> Self:
-        """Those before which nothing else must go: no earlier event or answer of the same message, no digest."""
+        """Deliveries that wait for no other: no earlier event or answer of the same message, no digest."""
         ordered = ("event", "answer")
         earlier = self.model._default_manager.unfinished().filter(
             destination=models.OuterRef("destination"),
@@ -42,7 +42,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.exclude(behind).exclude(kind="card", card__digest__isnull=False)
 
     def next_at(self, destination_id: int) -> Self:
-        """What is due at one destination and in its turn, the oldest first."""
+        """Deliveries that are due at one destination and wait for no other, oldest first."""
         return self.due().in_turn().filter(destination=destination_id).order_by("pk")
 
     def dead_lately(self) -> Self:
@@ -56,7 +56,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
-        # What went out and came back is long, and shown on the page of each alone.
+        # Requests and answers are long, and shown only on the page of one delivery.
         listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
         if actor.sees_all():
             return listed
@@ -74,7 +74,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.annotate(sent_again_as=models.Subquery(repeats.values("pk")[:1]))
 
     def never_again(self) -> Self:
-        """Those that nobody had sent once more."""
+        """Deliveries that were not sent again."""
         return self.exclude(models.Exists(self.model._default_manager.filter(again_of=models.OuterRef("pk"))))
 
     def with_a_way(self) -> Self:
@@ -103,11 +103,11 @@ class Delivery(CourierDelivery):
     # The act that it is about, by the number of its entry in the ledger.
     entry = models.BigIntegerField(null=True, blank=True)
     action = models.CharField(max_length=40)
-    # What went out last and what came back, for the log. Every attempt of an event has the same id and body.
+    # The last request and its answer, for the log. Every attempt of an event has the same id and body.
     event_id = models.CharField(max_length=64, blank=True)
     request = models.TextField(blank=True)
     answer = models.TextField(blank=True)
-    # When both were removed, because somebody asked for the erasure of the message. It is not sent any more.
+    # When request and answer were erased with the message. Such a delivery is not sent again.
     erased_at = models.DateTimeField(null=True, blank=True)
     # The delivery that somebody had sent once more by this one.
     again_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
@@ -118,9 +118,9 @@ class Delivery(CourierDelivery):
         indexes = [
             # What was given up, few among many.
             models.Index(fields=["id"], condition=Q(state="failed"), name="delivery_dead"),
-            # The worker's question: what is due?
+            # For the worker: all deliveries that are due.
             models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"),
-            # What is next at one destination?
+            # For one destination: the next delivery.
             models.Index(
                 fields=["destination", "id"], condition=Q(state__in=("due", "sending")), name="delivery_to_do_there"
             ),

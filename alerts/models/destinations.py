@@ -35,11 +35,11 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         return self.kept().exclude(switched_off_at=None).order_by("name")
 
     def kept(self) -> Self:
-        """All but those that were removed."""
+        """Destinations that are not removed."""
         return self.filter(removed_at=None)
 
     def answering(self, channel: str) -> Self:
-        """Those that answer what began in this channel, however it is spelled."""
+        """Destinations that answer commands from this channel, in any spelling of its name."""
         found = self.kept().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
         return found.filter(spelling=OneSpelling(Value(channel)))
 
@@ -53,7 +53,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         return self.kept().prefetch_related("routes__connection", "routes__mailbox").order_by("name", "pk")
 
     def proved(self) -> Self:
-        """Those that are on and accepted a test, or a card."""
+        """Destinations that are on and have accepted a test or a card."""
         took = Q(tested_at__isnull=False) | models.Exists(
             apps.get_model("alerts", "Card")
             .objects.filter(destination=models.OuterRef("pk"))
@@ -101,7 +101,7 @@ class Destination(models.Model):
     # Its address is forgotten then; its cards stay to be looked up.
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    # What happened before is not delivered: it did not exist yet, was off, or answered another channel.
+    # Earlier acts are not delivered: the destination did not exist, was off, or answered another channel.
     told_since = models.DateTimeField(db_default=Now())
 
     objects = DestinationQuerySet.as_manager()

@@ -1,4 +1,4 @@
-"""What somebody did on Discord: a press, a form, a command. Each counts once, and is kept to be answered."""
+"""An interaction on Discord: a button, a form or a command. Each is processed once and stored until it is answered."""
 
 from django.db import models
 from django.db.models import Q
@@ -34,7 +34,7 @@ class Interaction(CourierDelivery):
     token = EncryptedTextField(blank=True)
     # How it ended, in a word.
     outcome = models.CharField(max_length=40, blank=True)
-    # What a press was answered, JSON: who sends the same again gets the same, and decides nothing by it.
+    # The answer to a press, as JSON: a repeated press gets the same answer, and has no other effect.
     answer = EncryptedTextField(blank=True)
 
     class Meta:
@@ -42,9 +42,9 @@ class Interaction(CourierDelivery):
             models.Index(
                 fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="interaction_to_do"
             ),
-            # Whose answer is still kept: those of the last minutes.
+            # Interactions of the last minutes, whose answer is still stored.
             models.Index(fields=["created_at"], condition=~Q(answer=""), name="interaction_answered"),
-            # How often one account was refused lately.
+            # For counting an account's recent refusals.
             models.Index(fields=["discord_user_id", "created_at"], name="interaction_of_account"),
         ]
 

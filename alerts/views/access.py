@@ -1,4 +1,4 @@
-"""Lets admins of everything alone through to what says where alerts go, and finds what they ask for."""
+"""Limits the alert settings to admins of everything, and finds their destinations."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -14,7 +14,7 @@ from common.pages import DeskRequest
 
 
 def managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Let a view run only for those who may say where alerts go; what was removed meanwhile is a 404."""
+    """Run a view only for users who may manage destinations; a removed destination is a 404."""
 
     @wraps(view)
     def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

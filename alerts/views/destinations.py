@@ -94,7 +94,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Let alerts go there again."""
+    """Switch a destination on again."""
     destination = commands.switch_on(destination_id=destination_id, actor=request.actor)
     return _to_list(request, destination, f"{destination} is on. Send a test, to see that it arrives.")
 
@@ -103,7 +103,7 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 @require_POST
 @managing
 def off(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Let nothing go there until somebody switches it on again."""
+    """Switch a destination off."""
     destination = commands.switch_off(destination_id=destination_id, actor=request.actor)
     return _to_list(request, destination, f"{destination} is switched off. Nothing goes there.")
 

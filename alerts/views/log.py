@@ -20,7 +20,7 @@ from alerts.views.access import managing
 from common.pages import DeskRequest, redirect_with_notice
 
 PAGE = 50
-# So many at once, so that nobody floods a channel by one press.
+# The most that one request sends again, so that it cannot flood a channel.
 MAX_AGAIN = 100
 
 
@@ -91,7 +91,7 @@ def again(request: DeskRequest, alert_id: int) -> HttpResponse:
 @require_POST
 @managing
 def all_again(request: DeskRequest) -> HttpResponse:
-    """Send what was given up again, the oldest first and so many at most; nothing twice."""
+    """Send deliveries that were given up again: the oldest MAX_AGAIN, each once."""
     filters = {**LogForm(request.POST).filters(), "state": "failed"}
     given_up = Delivery.objects.for_log(request.actor, filters).never_again()
     sent, error_sentence = 0, ""

@@ -41,7 +41,7 @@ class _BrokenOff(Exception):
 
 
 class Download:
-    """The parts of one export as a server asks for them. Whoever ends it early says so by `close`, also unasked."""
+    """The parts of one export, produced as the server iterates. `close` ends it early, also before the first part."""
 
     def __init__(self, export: Export, *, actor: ActorLike, stays: Callable[[], bool]) -> None:
         self._export, self._actor, self._stays = export, actor, stays
@@ -59,7 +59,7 @@ class Download:
             return next(self._parts)
 
     def close(self) -> None:
-        """End it where it is. Nothing happens after its end."""
+        """End the export now. Does nothing after its end."""
         with traced(self._trace):
             self._break_off(GONE)
 
@@ -113,7 +113,7 @@ class Download:
     def _read(self, entries: EntryQuerySet) -> list[Line]:
         if not self._format.has_details:
             return [Line(entry, {}) for entry in entries]
-        # What no file holds, and is the larger part of a row.
+        # Columns that no file contains, and that are the larger part of a row.
         found = lines(entries.defer("detail__words", "detail__salt"))
         return with_subjects(found) if self._format.kind == "csv" else found
 
@@ -129,5 +129,5 @@ class Download:
         try:
             break_off(actor=self._actor, export=self._export.pk, rows=self._rows, reason=sentence)
         except DatabaseError as error:
-            # It is recorded later, as one that lost its process.
+            # A later check records it as an export that lost its process.
             log.warning("end of an export not noted", extra={"reason": type(error).__name__})

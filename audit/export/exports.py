@@ -1,4 +1,4 @@
-"""What becomes of an export: asked for, running, done or broken off. Each step is one transaction with its entry.
+"""The life of an export: requested, running, done or interrupted. Each step is one transaction with its entry.
 
 An export holds the entries that were there when it was asked for, however long it runs. PostgreSQL's snapshot of that
 moment is stored as text, so no transaction is held open.
@@ -23,11 +23,11 @@ from audit.search.results import readable
 from common.postgres.retry import atomic_with_retry
 from common.postgres.rows import run
 
-# Of a person, and in all: each holds one of the web process's four threads.
+# Limits per person and in total: each export holds one of the web process's four threads.
 MOST_OF_ONE, MOST = 1, 2
 # An export without progress for so long has lost its process; longer than download.SLOWEST.
 LOST_AFTER = timedelta(minutes=5)
-# Seconds for counting what there is.
+# The time limit of the count, in seconds.
 COUNTED_WITHIN = 30
 _LOCK = (0x5EA1, 7)
 _EXPORTER = SystemActor("worker", "exporter", "the exporter")
@@ -35,7 +35,7 @@ LOST = "The process that wrote it ended."
 
 
 class NotExported(Exception):
-    """It cannot begin now; the sentence says why."""
+    """The export cannot begin now; the sentence says why."""
 
 
 @atomic_with_retry
@@ -61,7 +61,7 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
 
 @atomic_with_retry
 def request_again(*, actor: ActorLike, export: UUID) -> None:
-    """Let an export that was broken off begin once more, over the same entries. Raises NotExported."""
+    """Let an interrupted export begin again, with the same entries. Raises NotExported."""
     note_lost_exports()
     broken_off = Export.objects.filter(pk=export, state=Export.State.BROKEN_OFF)
     if not broken_off.update(state=Export.State.ASKED, rows_done=0, sha256="", changed_at=Now()):
@@ -88,13 +88,13 @@ def start_export(export: UUID) -> Export:
 
 
 def note_progress(export: UUID, rows: int) -> bool:
-    """Note how far it is; False where it was broken off meanwhile."""
+    """Store the progress; False where the export was interrupted meanwhile."""
     return bool(_running(export).update(rows_done=rows, changed_at=Now()))
 
 
 @transaction.atomic
 def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> bool:
-    """Note that all of it was handed out, and what it was; False where it was broken off meanwhile."""
+    """Record that the export was sent completely, and its totals; False where it was interrupted meanwhile."""
     done = {"state": Export.State.DONE, "rows_done": rows, "sha256": sha256, "changed_at": Now()}
     if not _running(export).update(**done):
         return False
@@ -105,7 +105,7 @@ def end_export(*, actor: ActorLike, export: UUID, rows: int, sha256: str) -> boo
 
 @transaction.atomic
 def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None:
-    """Note that only a part of it was handed out."""
+    """Record that only a part of the export was sent."""
     broken = {"state": Export.State.BROKEN_OFF, "rows_done": rows, "changed_at": Now()}
     if _running(export).update(**broken):
         details = {**_details(Export.objects.get(pk=export)), "handed_out": str(rows), "reason": reason}
@@ -114,7 +114,7 @@ def break_off(*, actor: ActorLike, export: UUID, rows: int, reason: str) -> None
 
 @transaction.atomic
 def note_lost_exports() -> None:
-    """Note as broken off what no process writes any more."""
+    """Record exports whose process has died as interrupted."""
     for lost in Export.objects.running().idle_for(LOST_AFTER):
         break_off(actor=_EXPORTER, export=lost.pk, rows=lost.rows_done, reason=LOST)
 
@@ -124,7 +124,7 @@ def _running(export: UUID) -> QuerySet[Export]:
 
 
 def _details(export: Export) -> dict[str, str]:
-    """Return what every entry of an export tells of it."""
+    """Return the details that every entry about an export has."""
     return {
         "export": str(export.pk),
         "filter": export.query or "everything",
@@ -174,16 +174,16 @@ class Cut:
 
 @contextmanager
 def no_longer_than(seconds: int) -> Iterator[None]:
-    """Let no statement of the block take longer. Raises OperationalError."""
+    """Set the time limit of each statement in the block. Raises OperationalError."""
     with transaction.atomic():
         run(f"SET LOCAL statement_timeout = '{seconds}s'")
         yield
-        # What comes after the block has its own limit.
+        # Later statements have their own limit.
         run("SET LOCAL statement_timeout = DEFAULT")
 
 
 def take_cut() -> Cut:
-    """Return the ledger's present moment. Whoever asks has written nothing yet in this transaction."""
+    """Return the ledger's current cut. The transaction must not have written anything yet."""
     return Cut(*run(_CUT).row())
 
 
@@ -194,6 +194,6 @@ def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
 
 
 def seals_of(entries: list[int]) -> dict[int, int]:
-    """Return under which seals these entries stand. They travel as one value, however many they are."""
+    """Return the seals of these entries. Their ids are sent as one array, however many there are."""
     keys = "{" + ",".join(map(str, entries)) + "}"
     return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows)

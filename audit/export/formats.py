@@ -17,7 +17,7 @@ COLUMNS = (
 )
 # Details that have a column of their own.
 _OWN = frozenset({"actor", "address", "subject", "reason"})
-# Without it spreadsheet programs take UTF-8 for something else, and names come out broken.
+# The byte order mark: without it spreadsheet programs read UTF-8 as another encoding.
 _MARK = "\ufeff"
 
 
@@ -31,7 +31,7 @@ class Format:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The format's name for people."""
         kind = "CSV" if self.kind == "csv" else "JSON Lines"
         return kind if self.has_details else f"{kind} without personal details"
 
@@ -40,7 +40,7 @@ class Format:
         return "text/csv; charset=utf-8" if self.kind == "csv" else "application/jsonl; charset=utf-8"
 
     def head(self) -> str:
-        """Return what stands before the first entry."""
+        """Return what comes before the first entry."""
         return _MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
 
     def row(self, line: Line, seal: int | None) -> str:
@@ -48,11 +48,11 @@ class Format:
         if self.kind == "csv":
             return csv_row(_cells(line, seal))
         columns = line.as_json()
-        # Leaving details out here says nothing about what the ledger still has.
+        # The ledger may still have the details that are left out here.
         return _json_line({name: columns[name] for name in columns if self.has_details or "details" not in name})
 
     def broken(self, sentence: str) -> str:
-        """Return the last line of a file that is not whole, which no reader takes for an entry."""
+        """Return the last line of an incomplete file, which no reader can mistake for an entry."""
         notice = f"BROKEN OFF, this file is not whole: {sentence}"
         return csv_row((notice,)) if self.kind == "csv" else _json_line({"broken_off": notice})
 

@@ -1,4 +1,4 @@
-"""Writes heads outside the database, where whoever alters it does not reach.
+"""Writes heads outside the database, out of reach of anybody who alters it.
 
 The file's last line says how far the ledger was. A database that does not know that head is older than what was sealed;
 then nothing more is sealed until an operator has said why.
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # Read from the end of the file: far more than the seals between two writes.
 _TAIL = 1024 * 1024
-# Heads that are written in one go.
+# The most heads that are written at once.
 _AT_ONCE = 500
 # How long a seal may be missing in the file before the status page says so.
 PATIENCE = timedelta(minutes=1)
@@ -41,7 +41,7 @@ def add_anchor(seal: Seal, kind: str, place: str, reference: str = "") -> Anchor
 
 
 def write_anchors() -> int:
-    """Write the heads that are not in the seals' file yet; return how many. A file that fails costs no seal."""
+    """Write the heads that are not in the seals' file yet; return how many. A failure here does not stop sealing."""
     pending = list(_after_newest_anchor()[:_AT_ONCE])
     if not pending:
         return 0
@@ -70,7 +70,7 @@ def unknown_heads() -> list[dict[str, Any]]:
 
 
 def check_not_rolled_back(last: Seal | None) -> None:
-    """Raise SealingRefused where the file knows of a seal that the database does not."""
+    """Raise SealingRefused where the file has a seal that the database does not have."""
     unknown = unknown_heads()
     if not unknown:
         return

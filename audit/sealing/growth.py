@@ -15,7 +15,7 @@ from audit.sealing.tree import fold, root_of
 from audit.verifier.countersign_verify import window
 from common.postgres.rows import run
 
-# Entries that are held in memory at once.
+# The most entries in memory at once.
 AT_ONCE = 1000
 
 

@@ -20,7 +20,7 @@ SEALER = SystemActor("worker", "sealer", "the sealer")
 
 
 class SealingRefused(Exception):
-    """Nothing is sealed before somebody has looked. `is_breach`: the ledger or its seals are not what they were."""
+    """Sealing stops until a person has looked into it. `is_breach`: the ledger or its seals were altered."""
 
     def __init__(self, sentence: str, *, is_breach: bool = True) -> None:
         super().__init__(sentence)
@@ -44,7 +44,7 @@ def record_refusal(sentence: str, last: Seal | None) -> None:
 
 @dataclass(frozen=True)
 class DatabaseState:
-    """What the database says of itself. No transaction below the horizon is still open."""
+    """The database's state. No transaction below the horizon is still open."""
 
     horizon: int
     at: datetime
@@ -79,14 +79,14 @@ def read_database_state() -> DatabaseState:
 
 
 def read_cluster() -> str:
-    """Return the identifier that the cluster was given when it was made, empty where it may not be read."""
+    """Return the cluster's own identifier, empty where it may not be read."""
     if not run("SELECT has_function_privilege('pg_catalog.pg_control_system()', 'EXECUTE')").row()[0]:
         return ""
     return str(run("SELECT system_identifier::text FROM pg_control_system()").row()[0])
 
 
 def check_base(last: Seal | None) -> TreeBase:
-    """Return what the next seal stands on. Raises SealingRefused where that is not what the last seal says."""
+    """Return the base of the next seal. Raises SealingRefused where it does not match the last seal."""
     size = last.size if last else 0
     if last is not None:
         _check_signature(last)

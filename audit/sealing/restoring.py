@@ -27,7 +27,7 @@ def is_other_cluster(last: Seal, cluster: str) -> bool:
 
 
 def why_not_automatic(last: Seal, cluster: str) -> str:
-    """Return why the ledger is not continued by itself: a long one is left to a command, which has the time."""
+    """Return why the ledger is not continued automatically: a long one needs the command, which has no time limit."""
     if not is_other_cluster(last, cluster) or last.size <= LONGEST_IN_TASK:
         return ""
     return (

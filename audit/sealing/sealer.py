@@ -1,4 +1,4 @@
-"""Seals what no open transaction can come before any more: one seal, one transaction, and one sealer at a time.
+"""Seals entries that no open transaction can precede any more: one seal per transaction, one sealer at a time.
 
 It writes nothing before it has read the horizon, so that it never waits for itself. Whoever kills it leaves a whole
 seal or none; the primary keys of seals and leaves keep two from forking the chain even without the lock.
@@ -38,7 +38,7 @@ _LOCK = (0x5EA1, 1)
 def seal_all() -> int:
     """Return how many entries were sealed. Does nothing while another seals, or where there is no key."""
     sealed, ends = 0, time.monotonic() + LONGEST
-    # What is written meanwhile waits for the next run, or a busy desk would keep this loop running.
+    # Later entries wait for the next run; otherwise a busy desk would keep this loop running.
     wanted = read_database_state().horizon
     while signing.public_keys() and time.monotonic() < ends:
         try:

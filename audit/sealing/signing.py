@@ -76,7 +76,7 @@ def key_fingerprint(raw_public_key: bytes) -> str:
 
 @cache
 def _keys(texts: tuple[str, ...]) -> dict[bytes, Ed25519PrivateKey]:
-    """Private keys by their raw public ones, in the order in which they were given."""
+    """Private keys by their raw public keys, in the order of the setting."""
     private = [Ed25519PrivateKey.from_private_bytes(_seed(text)) for text in texts]
     return {key.public_key().public_bytes_raw(): key for key in private}
 

@@ -1,4 +1,4 @@
-"""How far the ledger is sealed, and what holds it up, in sentences for pages, the doctor and Prometheus.
+"""How far the ledger is sealed, and what delays it, in sentences for pages, the doctor and Prometheus.
 
 It reads rows and settings only, so that it says the same on every host.
 """
@@ -32,9 +32,9 @@ class SealingState:
     # Since when the oldest unsealed entry waits.
     waits_since: datetime | None
     age: timedelta
-    # There is a key to sign with.
+    # Whether there is a key to sign with.
     is_on: bool
-    # The sealer found that it must not go on.
+    # The sealer refused to continue.
     is_stopped: bool
     is_late: bool
     why: str

@@ -1,4 +1,4 @@
-"""What the ledger is searched for: one value that is read from an address and written back into one.
+"""The filters of the ledger's search: one value, read from a query string and written back into one.
 
 Pure: no models and no database. `results.matching` applies it; pages, exports and saved searches share it.
 """
@@ -41,7 +41,7 @@ _GRAMMAR = Grammar(
 
 # --- Actions --------------------------------------------------------------------------------------------------------
 
-# Groups that people think in; each with its label and what belongs to it: areas, or actions themselves.
+# Groups of actions; each with its label and its areas or actions.
 _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "decisions": ("Decisions", ("verdict", "decision", "bulk")),
     "mail": ("What became of mail", ("message", "attachment", "thread")),
@@ -56,7 +56,7 @@ _GROUPS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ledger": ("The ledger itself", ("ledger",)),
 }
 GROUPS = {name: label for name, (label, _) in _GROUPS.items()}
-# What stands before the dot of an action.
+# The part of an action before the dot.
 AREAS = frozenset(action.partition(".")[0] for action in ACTIONS)
 
 
@@ -83,10 +83,10 @@ def kind_label(kind: str) -> str:
 
 # --- Fingerprints ---------------------------------------------------------------------------------------------------
 
-# Fewer characters would find anything.
+# Fewer characters would match too much.
 _LEAST = 4
 _HEX = re.compile(r"[0-9a-f]{1,64}")
-# Letters that people write for digits that look alike.
+# Letters that people mistake for digits.
 _LOOKALIKES = str.maketrans("ILO", "110")
 
 
@@ -153,7 +153,7 @@ class Filters:
 
     @property
     def narrows(self) -> bool:
-        """Whether less is shown than there is."""
+        """Whether any filter is on."""
         return bool(self.pairs())
 
     @property
@@ -168,7 +168,7 @@ class Filters:
         return urlencode([*changed.pairs(), *pages])
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Return what narrows, each named as the address names it."""
+        """Return the filters that are on, by their names in the query string."""
         return [(name, str(value)) for name in NARROWING if (value := getattr(self, _attribute(name)))]
 
     def without(self, *names: str) -> str:
@@ -218,7 +218,7 @@ def _page_key(text: str) -> int | None:
         return None
 
 
-# How a field is read, and what is said where it cannot be.
+# How each field is parsed, and the remark where it cannot be.
 _FIELDS: dict[str, tuple[Callable[[str], Any], str]] = {
     "action": (read_kind, f"Groups of acts are {', '.join(GROUPS)}; acts are such as verdict.given."),
     "actor": (_read_actor, "An actor is written as person/5."),
@@ -235,7 +235,7 @@ class _Reader:
 
     def __init__(self, asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> None:
         self.asked = {name: as_asked(asked.get(name)) for name in (*NARROWING, "on", "before", "after")}
-        # One more than is searched, to see that there was more.
+        # One more than is searched, to find out whether there was more.
         self.typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
         self.remarks = list(self.typed.remarks)
         self.read_span = partial(read_span, zone=zone, now=now)

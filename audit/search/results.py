@@ -1,4 +1,4 @@
-"""Reads one page of the ledger for a filter, and what stands beside it: how many match, and of which kinds they are.
+"""Reads one page of the ledger for a filter, with its facets: how many entries match, by kind.
 
 PostgreSQL does not know how rare a word is by its beginning, nor that a time is a stretch of entry numbers; guessing
 wrong, it would walk through the whole ledger for the newest hundred. So `quickly` looks up both first.
@@ -68,7 +68,7 @@ class _HasWords(Func):
 
 
 class _AnyId(Func):
-    """Whether a key is among some; they travel as one value, however many they are."""
+    """Whether a key is in a list, which is sent as one array however long it is."""
 
     template = "(%(expressions)s::bigint[]))"
     arg_joiner = " = ANY ("
@@ -149,7 +149,7 @@ def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> E
         by_words = run(_FOUND, [words, RARE + 1]) if words else None
         by_print = run(*prints.values("pk")[: RARE + 1].query.sql_with_params()) if filters.fingerprint else None
         bounds = _bounds(filters) if filters.begins or filters.ends else None
-    # Where these are all, looking for the same once more would take as long again.
+    # If these are all matches, a second query would take as long again.
     if (keys := _all_keys(by_words)) is not None:
         entries, filters = entries.filter(_AnyId(keys)), replace(filters, text="", to="", by="")
     if (keys := _all_keys(by_print)) is not None:
@@ -159,7 +159,7 @@ def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> E
         return found
     first, last, strays = bounds.row()
     if len(strays) >= MOST_STRAYS:
-        # Numbers say nothing about time here.
+        # The entries' numbers do not follow their times here.
         return found
     within = Q(id__gte=first, id__lt=last)
     return found.filter(within | Q(_AnyId(strays)) if strays else within)
@@ -195,7 +195,7 @@ def readable(actor: Any, filters: Filters) -> EntryQuerySet:
 
 @dataclass(frozen=True)
 class Page:
-    """A page of the ledger, newest first, with the keys of the pages beside it."""
+    """A page of the ledger, newest first, with the keys of the previous and the next page."""
 
     lines: list[Line]
     older: int | None = None
@@ -209,7 +209,7 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
         if len(found) > PAGE:
             shown = found[PAGE - 1 :: -1]
             return Page(with_subjects(shown), older=shown[-1].entry.pk, newer=shown[0].entry.pk)
-    # What would be less than a page before the newest is the newest page.
+    # Less than a page before the newest entries: show the newest page.
     found = lines((entries.before(filters.before) if filters.before else entries).newest_first()[: PAGE + 1])
     shown = found[:PAGE]
     older = shown[-1].entry.pk if len(found) > PAGE else None
@@ -222,7 +222,7 @@ def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
 
 @dataclass(frozen=True)
 class Count:
-    """How many of the newest that match have one value, and what that value is called."""
+    """How many of the newest matches have one value, and the value's label."""
 
     value: str
     number: int
@@ -231,7 +231,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Facets:
-    """How many of the newest entries that match have which value, the most frequent first."""
+    """The values of the newest matches with their counts, the most frequent first."""
 
     total: int = 0
     is_cut: bool = False
@@ -240,7 +240,7 @@ class Facets:
 
     @property
     def is_one(self) -> bool:
-        """Whether there is just one entry."""
+        """Whether there is exactly one entry."""
         return self.total == 1 and not self.is_cut
 
     @property
@@ -270,7 +270,7 @@ _TOTAL = 15
 
 
 def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets | None:
-    """Count what there is among the newest that match; None where that would take too long."""
+    """Count the values of the newest matches; None where that would take too long."""
     columns = ("id", "action", "actor_kind", "actor_id", "surface", "connection")
     sql, values = entries.newest_first().values(*columns)[: COUNTED + 1].query.sql_with_params()
     try:

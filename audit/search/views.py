@@ -37,7 +37,7 @@ Names = dict[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Choice:
-    """One value of a facet: what it is called, how many there are, and where it leads."""
+    """One value of a facet: its label, its count and its link."""
 
     label: str
     number: int
@@ -104,9 +104,9 @@ def _too_long(request: DeskRequest, filters: Filters, *, as_json: bool) -> HttpR
 
 
 def _frame(request: DeskRequest, filters: Filters, facets: Facets | None) -> dict[str, Any]:
-    """Return what stands around the entries: the form's values, chips, facets and saved searches."""
+    """Return the context around the entries: the form's values, chips, facets and saved searches."""
     counts = facets.counts if facets else {}
-    # What people and connections are called, by what the newest entries say.
+    # The names of people and connections, from the newest entries.
     names = {(name, one.value): one.label for name in ("actor", "connection") for one in counts.get(name, [])}
     first = filters.query(before=None, after=None)
     kinds = GROUPS if not filters.action else {**GROUPS, filters.action: kind_label(filters.action)}
@@ -228,7 +228,7 @@ def save(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def delete(request: DeskRequest, search_id: int) -> HttpResponse:
-    """Delete a search of one's own; somebody else's is not there to be deleted."""
+    """Delete one of the user's own searches; another person's is a 404."""
     if not delete_search(search=search_id, actor=request.actor):
         raise Http404("You have no such search.")
     messages.info(request, "The search is deleted. What it found is where it was.", extra_tags="desk")

@@ -1,4 +1,4 @@
-"""The questions that everybody asks of a message, answered in sentences from its entries, oldest first."""
+"""The usual questions about a message, answered in sentences from its entries, oldest first."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from common.references import split_reference
 
 # The answers rest on at most so many entries; a message with more of them was not written for people.
 MOST = 5000
-# Nothing in the answers rests on these, and there may be very many of them.
+# The answers do not use these, and there may be very many of them.
 _NOT_ASKED = ("message.served", "message.asked_about", "webhook.late", "ledger.seen_again", "ledger.proof_taken")
 
 
@@ -28,14 +28,14 @@ class SealCoverage:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the top of the page says."""
+    """The summary at the top of the page."""
 
     subject: str
     fingerprint: str
     is_inbound: bool
     answers: tuple[Answer, ...]
     coverage: SealCoverage
-    # What the reader must know before the answers: that something was removed, or that not all was looked at.
+    # Notes before the answers: that details were removed, or that not all entries were read.
     notes: tuple[Sentence, ...]
 
 
@@ -103,7 +103,7 @@ _SIGNED = {
 
 
 def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield who started it. What a program wrote into the message it sent is said, not proved."""
+    """Yield who started it. What a program wrote into its own message is claimed, not verified."""
     trigger = next((line.trigger for line in found if line.trigger), {})
     is_inbound = _first(found, "direction") == "inbound"
     if is_inbound:
@@ -120,7 +120,7 @@ def who_started(found: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("MultiMail did not tell with which API key it was sent.")
     if run := trigger.get("run_id") or trigger.get("runId"):
         yield sentence("It belongs to the run {run:code}.", evidence=SAYS, run=run)
-    # What is not known by name stands together in one detail of that name.
+    # Fields without a name of their own are in one detail of this name.
     others = [
         value if name == "other" else f"{name}: {value}"
         for name, value in trigger.items()
@@ -160,14 +160,14 @@ def _is_signed(name: str, trigger: dict[str, str], command: Line | None) -> bool
 
 @dataclass(frozen=True)
 class Origin:
-    """What the first chapter tells: names and values, each with what it rests on, and the entry that tells them."""
+    """The content of the first chapter: names and values with their evidence, and the entry that has them."""
 
     line: Line
     facts: tuple[tuple[str, str, str], ...]
 
 
 def message_origin(found: Sequence[Line]) -> Origin:
-    """Return what the first entries tell of where the message came from."""
+    """Return where the message came from, by the first entries."""
     line = next((one for one in found if one.trigger), found[0])
     trigger, command = line.trigger, _command_in(found)
     facts = [
@@ -185,7 +185,7 @@ def message_origin(found: Sequence[Line]) -> Origin:
 
 
 def _what_was_sent(found: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield each version of the content, with all that its entry tells."""
+    """Yield each version of the content, with all details of its entry."""
     versions = _of_action(found, "message.fetched", "message.changed")
     for number, line in enumerate(versions, 1):
         yield _content(line, f"Version {line.details.get('version') or number}")
@@ -264,7 +264,7 @@ def _who_decided(found: Sequence[Line]) -> Iterator[Sentence]:
 
 def _verdict(line: Line) -> Sentence:
     details, surface = line.details, line.entry.surface
-    # Discord tells no address of whoever presses there.
+    # Discord sends no network address of the person who pressed.
     is_unknown = not details.get("address") and surface != "discord"
     return sentence(
         "{actor} {did:words} "
@@ -301,7 +301,7 @@ def _decided_elsewhere(found: Sequence[Line]) -> Sentence:
 
 
 def _what_they_saw(found: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield for each verdict what its giver had before them, and who else opened the message."""
+    """Yield for each verdict what its reviewer had seen, and who else opened the message."""
     verdicts, opened = _of_action(found, "verdict.given"), _of_action(found, "message.opened")
     for line in verdicts:
         yield from _seen(line, opened)
@@ -381,12 +381,12 @@ _STEPS = {
     "decision.found_again": "It was found held again",
 }
 _SOURCES = {"webhook": ", told by MultiMail's webhook", "worker": ", found by the desk when it asked MultiMail"}
-# Of many attempts to carry it out, so many are told here; all of them stand in the story.
+# The most attempts to carry a decision out that are listed here; the story has all of them.
 _MOST_STEPS = 12
 
 
 def _what_became(found: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield what happened to it after it was decided or went past the desk, in order."""
+    """Yield what happened after the message was decided or bypassed the desk, in order."""
     steps = _of_action(found, *_REPORTS, *_STEPS)
     yield from map(_step, steps[:_MOST_STEPS])
     if len(steps) > _MOST_STEPS:
@@ -407,7 +407,7 @@ def _step(line: Line) -> Sentence:
     by = _SOURCES.get(surface, "") if action in _REPORTS else ""
     why, reference = split_reference(details.get("explanation") or details.get("reason") or "")
     by = ", by {actor}" if line.entry.actor_kind == "person" else by
-    # MultiMail gives back what the desk sent: these are not its own words.
+    # MultiMail repeats what the desk sent: these are not its own words.
     quoted_reason = "[, with the reason that the desk had sent: “{why}”]" if reference else "[: “{why}”]"
     mark = "[, marked with our reference {reference:code}]"
     form = f"{_REPORTS.get(action) or _STEPS[action]}{did}, {{at}}{by}{quoted_reason}{mark}."
@@ -415,7 +415,7 @@ def _step(line: Line) -> Sentence:
 
 
 def _who_was_notified(found: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield where alerts told of it, and where they failed."""
+    """Yield where alerts about the message were delivered, and where they failed."""
     if shown := _of_action(found, "alert.delivered"):
         destinations = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
         updates = len(shown) - len(destinations)
@@ -444,7 +444,7 @@ def _how_sealed(coverage: SealCoverage) -> Sentence:
     return sentence(form, at=newest.at)
 
 
-# So many removals by age are looked through for the one that removed an entry's details.
+# The most removals by age that are searched for the one that removed an entry's details.
 _MOST_REMOVALS = 1000
 
 
@@ -462,7 +462,7 @@ def _what_was_removed(found: Sequence[Line]) -> Iterator[Sentence]:
 
 
 def _removed_by_age_at(line: Line) -> datetime | None:
-    """Return when details as old as these were first removed, where the ledger still tells."""
+    """Return when details as old as these were first removed, where the ledger still shows it."""
     removals = Entry.objects.of_action("ledger.details_removed").after(line.entry.pk).oldest_first()
     for removal in lines(removals[:_MOST_REMOVALS]):
         try:

@@ -29,7 +29,7 @@ class Line:
 
     @property
     def actor(self) -> str:
-        """Who did it, by name unless the details were removed."""
+        """The actor, by name unless the details were removed."""
         return self.details.get("actor", f"{self.entry.actor_kind} {self.entry.actor_id}")
 
     @property

@@ -30,7 +30,7 @@ _WIDTH = 76
 
 
 class NothingSealed(Exception):
-    """There is nothing to prove yet; the sentence says why."""
+    """Nothing is sealed yet; the sentence says why."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Sentences whose pieces keep what they are: our words, moments, and text that somebody else wrote."""
+"""Sentences made of typed pieces: our own words, moments, and text that others wrote."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from typing import Any
 from audit.trail.entries import Line
 from common.fingerprint import short_fingerprint
 
-# What a sentence rests on: whoever sent the message wrote it, or somebody checked it.
+# The evidence of a sentence: the sender claimed it, or it was verified.
 SAYS, PROVED = "says", "proved"
 
 
@@ -41,7 +41,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question that everybody asks of a message, and its answer."""
+    """A question about a message, and its answer."""
 
     question: str
     sentences: tuple[Sentence, ...]
@@ -117,5 +117,5 @@ def duration(seconds: float) -> str:
 
 
 def in_utc(at: datetime) -> str:
-    """Return a moment as a file tells it, which is read anywhere."""
+    """Return a moment for a file, which may be read in any time zone."""
     return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"

@@ -69,7 +69,7 @@ class Chapter:
 
 
 def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Chapter]:
-    """Return the story of these entries, oldest first; `before` is the one that stands before the first of them."""
+    """Return the story of these entries, oldest first; `before` is the entry before the first of them."""
     seals = dict(Leaf.objects.filter(entry__in=[line.entry.pk for line in found]).values_list("entry", "seal"))
     times = dict(Seal.objects.filter(number__in=set(seals.values())).values_list("number", "at"))
     chapters: list[Chapter] = []

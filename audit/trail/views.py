@@ -32,12 +32,12 @@ class PageForm(forms.Form):
 
 
 class ProofForm(forms.Form):
-    """Whether a proof tells the personal details, or only shows that there were some."""
+    """Whether a proof contains the personal details, or only their hashes."""
 
     details = forms.ChoiceField(choices=[("yes", "With details"), ("no", "Without")], required=False)
 
     def wants_details(self) -> bool:
-        """With them, unless somebody said otherwise. What is not understood gives nothing away."""
+        """Include the details unless the field says otherwise. An invalid value leaves them out."""
         return self.is_valid() and self.cleaned_data["details"] != "no"
 
 
@@ -77,7 +77,7 @@ def _page(request: DeskRequest, public_id: UUID, *, after: int = 0, error: str =
 @login_required
 @require_POST
 def proof(request: DeskRequest, public_id: UUID, form: str) -> HttpResponse:
-    """Hand out the proof of one message. Taking it is recorded, so it takes a button: no browser may prefetch it."""
+    """Download the proof of one message. The download is recorded, so it is a POST, which no browser prefetches."""
     if not _readable(request, public_id).exists():
         raise Http404("Nothing is recorded of such a message, or it is in a mailbox that you do not see.")
     with_details = ProofForm(request.GET or request.POST).wants_details()

@@ -1,6 +1,6 @@
 """Writes the whole ledger into a folder or a .zip that can be checked without the desk: docs/ledger.md.
 
-It is written to a temporary folder beside the target and moved when it is whole, so no half bundle is left.
+It is written to a temporary folder next to the target and moved when it is complete, so no partial bundle is left.
 """
 
 import errno
@@ -31,7 +31,7 @@ _REPORT_EVERY = 10_000
 
 
 class BundleFailed(Exception):
-    """There is no bundle; the sentence says why."""
+    """The bundle was not written; the sentence says why."""
 
 
 @dataclass

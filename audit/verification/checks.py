@@ -31,13 +31,13 @@ EVERY = timedelta(days=1)
 LOST_AFTER = timedelta(minutes=10)
 # Seconds between two reports of progress.
 _PAUSE = 1.0
-# So many findings are stored: the first tells where to look.
+# The most findings that are stored: the first ones show where to look.
 _FINDINGS = 100
 _TASK = "audit.tasks.check"
 
 
 class CheckRefused(Exception):
-    """No check is started; the sentence says why."""
+    """The check was not started; the sentence says why."""
 
     def __init__(self, sentence: str, *, is_denied: bool) -> None:
         super().__init__(sentence)
@@ -79,7 +79,7 @@ def begin_daily_check() -> str:
 
 
 def start_check(check_id: int) -> str:
-    """Check in a process of its own, which gives way to all others; return at once."""
+    """Check in a separate process with the lowest priority; return at once."""
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "audit_check", str(check_id)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # The parent has to wait for it, or it stays as a zombie.
@@ -102,7 +102,7 @@ def run_check(check_id: int, *, alive: Callable[[], None] = lambda: None) -> str
 
 
 class _Progress:
-    """Reports progress now and then, on a connection beside the transaction in which the check reads."""
+    """Reports progress now and then, on a connection of its own, outside the transaction in which the check reads."""
 
     def __init__(self, check_id: int, alive: Callable[[], None]) -> None:
         self._check_id, self._alive = check_id, alive

@@ -13,7 +13,7 @@ from audit.sealing.signing import SEAL_FIELDS, head_json, is_signed
 from audit.sealing.tree import TreeIncomplete, consistency_path, stored_root
 from audit.verifier import countersign_verify as verifier
 
-# What a witness was told (alerts.deliveries.witness), as it is copied out of a channel.
+# A witness's post (alerts.deliveries.witness), as it is copied out of a channel.
 _POST = re.compile(
     r"seal ([0-9]{1,15})\b.*?\b([0-9][0-9,]{0,18}) entr(?:y|ies)\b.*?\broot\W+([0-9a-f]{64})\b", re.S | re.I
 )
@@ -24,12 +24,12 @@ _NO_HEAD = (
 
 
 class NoHead(ValueError):
-    """What was put in is nothing to compare with; the sentence says why."""
+    """The input is no head; the sentence says why."""
 
 
 @dataclass(frozen=True)
 class SavedHead:
-    """What somebody saved: a whole head with its signature, or a post in a channel, which has no `seal`."""
+    """A saved head: a whole one with its signature, or a post in a channel, which has no `seal`."""
 
     number: int
     size: int
@@ -66,7 +66,7 @@ class Comparison:
 
     @property
     def answer(self) -> str:
-        """The sentence that decides: the last, for what speaks against the ledger ends the comparison."""
+        """The sentence of the result: the last one, because a difference ends the comparison."""
         return self.steps[-1][1]
 
     def proof(self) -> dict[str, Any]:

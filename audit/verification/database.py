@@ -108,7 +108,7 @@ def _json(text: Any) -> Any:
 
 # --- The check ------------------------------------------------------------------------------------------------------
 
-# Of the file of heads its end is read: each head speaks of all before it.
+# Only the end of the file of heads is read: each head covers all earlier entries.
 _TAIL = 4 * 1024 * 1024
 
 
@@ -119,7 +119,7 @@ class CheckResult:
     entries: int
     seals: int
     findings: list[str] = field(default_factory=list)
-    # Remarks that do not speak against the ledger.
+    # Notes that are no findings.
     notes: list[str] = field(default_factory=list)
     # Entries that no seal covers yet.
     unsealed: int = 0
@@ -128,7 +128,7 @@ class CheckResult:
 
     @property
     def holds(self) -> bool:
-        """Whether nothing speaks against it."""
+        """Whether there are no findings."""
         return not self.findings
 
 
@@ -162,7 +162,7 @@ def check_database(progress: Callable[[int], None] | None = None) -> CheckResult
 
 
 def _heads(report: verifier.Report) -> verifier.Heads:
-    """Return what stands in the seals' file; none where there is no file."""
+    """Return the content of the seals' file; none where there is no file."""
     try:
         with Path(settings.SEAL_FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))

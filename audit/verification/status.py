@@ -1,4 +1,4 @@
-"""Ledger status, for the page that says so: how far it is sealed, where heads are kept, what checks found."""
+"""The ledger's status for its page: how far it is sealed, where heads are stored, and what checks found."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,12 +21,12 @@ class LedgerStatus:
     check: Check | None
     running: Check | None
     given_up: Check | None
-    # The newest head of each place outside the database.
+    # The newest head of each location outside the database.
     locations: list[Anchor]
 
     @property
     def condition(self) -> str:
-        """What is most urgent to say; `inside`: sealed, but not all heads are stored outside the database."""
+        """The most urgent state; `inside`: sealed, but not all heads are stored outside the database."""
         state = self.sealing
         if self.check and self.check.is_broken:
             return "broken"

@@ -102,7 +102,7 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def newest_head(request: DeskRequest) -> HttpResponse:
-    """Hand out the newest head, to be saved where nobody of the desk can change it."""
+    """Download the newest head, to be saved where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
         return _page(request, error="Nothing is sealed yet, so there is no head.", status=409)
@@ -112,7 +112,7 @@ def newest_head(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def verifier(request: DeskRequest) -> HttpResponse:
-    """Hand out the verifier that needs nothing but Python."""
+    """Download the verifier, which needs nothing but Python."""
     return HttpResponse(
         Path(countersign_verify.__file__).read_bytes(),
         content_type="text/x-python; charset=utf-8",

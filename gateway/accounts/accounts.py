@@ -34,7 +34,7 @@ def close_account(*, key: ApiKey) -> None:
         raise Forbidden("A sandbox key cannot delete the account.", code="sandbox_key")
     with transaction.atomic():
         Account.objects.filter(pk=key.account_id).update(is_active=False)
-        # The addresses stay taken, but another account may verify the domain.
+        # The addresses stay reserved, but another account may verify the domain.
         Domain.objects.active().filter(account_id=key.account_id).update(status=Domain.Status.PENDING)
         auditing.record("account.deleted", key.account, key=key)
 

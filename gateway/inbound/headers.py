@@ -15,7 +15,7 @@ from common.mail_addresses import clean_address
 # The library's address parser is quadratic: at this length the worst input takes a tenth of a second.
 MAX_HEADER = 4_000
 MAX_MIME_HEADER = 1_000
-# For all headers of a message and its parts together; ordinary ones need a hundredth of it.
+# For all headers of a message and its parts; ordinary headers need a hundredth of it.
 MAX_SECONDS = 1
 MAX_SUBJECT = 998
 MAX_NAME = 200
@@ -46,7 +46,7 @@ class BoundedPolicy(EmailPolicy):
         if hasattr(value, "name"):
             return value
         text = decoded(str(value))[: MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER]
-        # While a message is taken apart the same header is asked for again and again.
+        # Parsing a message reads the same header many times.
         known = self.reading.known
         if (name, text) not in known:
             known[name, text] = self._read(name, text)
@@ -65,14 +65,14 @@ class BoundedPolicy(EmailPolicy):
 
 
 def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
-    """Return the policy for one message. What is taken out of it is given back byte for byte, as far as may be."""
+    """Return the policy for one message. Parts are returned byte for byte as far as possible."""
     return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
         reading=HeaderCache(), message_factory=message_factory, refold_source="none", linesep="\r\n", cte_type="8bit"
     )
 
 
 def decoded(text: str) -> str:
-    """Return text in which bytes beyond ASCII were kept as surrogates, as what they most probably mean."""
+    """Decode text whose bytes beyond ASCII were stored as surrogates, in their most probable encoding."""
     try:
         raw = text.encode("ascii", "surrogateescape")
     except UnicodeEncodeError:

@@ -75,7 +75,7 @@ class Mail:
     files: tuple[File, ...]
     # "" for mail that a person wrote, else what Auto-Submitted says: a program should not answer it.
     automatic: str
-    # What was longer than is kept: headers, text, html.
+    # Which were longer than the limit: headers, text, html.
     cut: tuple[str, ...]
     # Where it is one of a mail server about mail that was sent.
     report: Report | None = None

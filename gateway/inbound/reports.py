@@ -69,7 +69,7 @@ class Report:
 
 
 def read_report(message: Message) -> Report | None:
-    """Return the report in a message, which may tell nothing of anybody; None for any other mail."""
+    """Return the report in a message, which may name no recipient; None for any other mail."""
     if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
         return None
     parts = [one for one in message.get_payload() if isinstance(one, Message)]

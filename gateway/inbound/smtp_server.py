@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 
 # A session may take five minutes, so there must be more places than a few slow clients take.
 MAX_SESSIONS = 300
-# All messages that are being received or stored, together.
+# The limit for all messages that are being received or stored.
 MAX_BYTES = 64 * 1024 * 1024
-# After so many quiet seconds the connection to the database is given back.
+# After this many idle seconds the connection to the database is closed.
 IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
 AWAY = "451 4.3.0 The mail cannot be stored at the moment, try again later"
@@ -233,7 +233,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
             self._give_back()
 
     async def _read_message(self) -> tuple[bytes, str]:
-        """Read to the final dot; return the message, or an answer that says why it is not kept."""
+        """Read to the final dot; return the message, or the SMTP reply that refuses it."""
         data, lines, reply, fresh = bytearray(), 0, "", True
         while True:
             line, whole = await self._read_line()
@@ -244,7 +244,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
                 reply = self._objection(len(data), len(line), lines, whole)
                 data += line[1:] if fresh and line.startswith(b".") else line
             if reply and data:
-                # The rest is read, for the answer is due only after it, but not kept.
+                # Read and discard the rest: the reply is due only after the final dot.
                 data.clear()
                 self._give_back()
             fresh = whole

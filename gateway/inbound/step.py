@@ -20,7 +20,7 @@ class InboundStep(bootsteps.StartStopStep):
         self.listener: Any = None
 
     def start(self, worker: Any) -> None:
-        """Begin to listen. A port that is taken ends the worker, with the reason in its log."""
+        """Begin to listen. A port in use ends the worker, with the reason in its log."""
         # Imported late, so that pool children do not hold it in memory.
         from gateway.inbound.smtp_server import Listener
 

@@ -36,7 +36,7 @@ class Domain(UlidModel):
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
     # What the owner puts into DNS.
     token = models.CharField(max_length=64)
-    # What is wrong with each record by its key (domains/dns_records.py), as DNS last said; empty: it is right.
+    # The error of each record by its key (domains/dns_records.py), from the last look-up in DNS; empty: none.
     dns_problems = models.JSONField(default=dict)
     looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())

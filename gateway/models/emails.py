@@ -133,7 +133,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(pk=email.pk, status=Status.SCHEDULED, attempts=email.attempts, lease_until__gt=Now())
 
     def written_off(self, email: Email) -> Self:
-        """The row, if `email`'s attempt was taken for lost while it was still waiting for the mail server."""
+        """The row, if `email`'s attempt was written off as lost while it was still waiting for the mail server."""
         return self.filter(pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts)
 
     def may_leave(self) -> Self:

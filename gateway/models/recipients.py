@@ -45,7 +45,7 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
 
 
 class MailRefusalQuerySet(models.QuerySet["Refusal"]):
-    """What restrictions kept out."""
+    """Messages that restrictions refused."""
 
     def visible_to(self, key: ApiKey) -> Self:
         """Of the key's account, its mailboxes and the mail that it knows of; newest first."""
@@ -108,7 +108,7 @@ class AllowlistEntry(models.Model):
 
 
 class Refusal(UlidModel):
-    """A message that a restriction kept out before anything was queued. It has no body and no subject."""
+    """A message that a restriction refused before anything was queued. It has no body and no subject."""
 
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+")

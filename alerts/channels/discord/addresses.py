@@ -1,6 +1,6 @@
-"""Which addresses may be a Discord webhook, said in words where one may not, and how one is shown: never whole.
+"""Checks the addresses of Discord webhooks, and shortens them for display.
 
-Whoever has the whole address can post there, so no sentence repeats it.
+Anybody who has the whole address can post there, so no error repeats it.
 """
 
 import re

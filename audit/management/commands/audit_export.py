@@ -14,7 +14,7 @@ OPERATOR = SystemActor(kind="command", id="audit_export", label="an operator")
 
 
 class Command(BaseCommand):
-    """Writes a bundle, and an entry about it first: what left is told of even where the writing fails."""
+    """Writes a bundle. The entry about it is written first, so that a failed export is recorded too."""
 
     help = "Writes a bundle of the whole ledger: entries, details, seals, keys and the verifier. docs/auditors.md."
 

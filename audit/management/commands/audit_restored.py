@@ -1,4 +1,4 @@
-"""Says that an older state of the database was brought back on purpose: the ledger goes on from it, and tells so."""
+"""Confirms that an older state of the database was restored on purpose, so that the ledger continues from it."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ OPERATOR = SystemActor(kind="command", id="audit_restored", label="an operator")
 
 
 class Command(BaseCommand):
-    """Writes a `restored` seal, by which every verifier hears of it."""
+    """Writes a `restored` seal, which every verifier reports."""
 
     help = "Continues the ledger after an older state of the database was restored: docs/operators/ledger-seals.md."
 

@@ -6,7 +6,7 @@ from django.core.management import BaseCommand, CommandError
 
 from audit.verification.database import check_database
 
-# Of what does not hold, so much is printed.
+# The most findings that are printed.
 _SHOWN = 50
 NOT_HELD, NOT_SEALED = 1, 3
 

@@ -90,5 +90,5 @@ def _webhook(account: Account, url: str, secret: str) -> None:
     # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
     webhook.events, webhook.include_sandbox = sorted(SPELLINGS), True
     webhook.save()
-    # The desk starts together with the gateway, so a paused endpoint is back.
+    # The desk starts with the gateway, so a paused endpoint is reachable again.
     endpoints.wake(webhook)

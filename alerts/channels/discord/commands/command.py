@@ -1,4 +1,4 @@
-"""A command as it was given: who gave it, where, with what; how it can fail; what was typed, to be given back."""
+"""A Discord command: who sent it, where and with which options; how it fails; and what was typed, for the answer."""
 
 import json
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
 _TYPED, _FENCE = "\nYou typed:\n", "```"
-# Below so much room nothing is given back.
+# With fewer units left than this, the typed text is not repeated.
 _MIN_UNITS = 40
 
 
 class CommandRefused(Exception):
-    """It cannot be done as it was given. The sentence is for who gave it, ready for Discord; `reason` for the ledger.
+    """The command is refused. The sentence is for its sender, ready for Discord; `reason` is for the ledger.
 
     `may_have_left` is whether MultiMail may have accepted it all the same.
     """
@@ -32,7 +32,7 @@ class CommandRefused(Exception):
 
 @dataclass(frozen=True)
 class Command:
-    """A command, and the person of the desk who gave it."""
+    """A command, and the desk's user who sent it."""
 
     interaction: Interaction
     person: Person
@@ -40,7 +40,7 @@ class Command:
     options: dict[str, str]
 
     def option(self, name: str) -> str:
-        """Return what was typed there, without blanks around it."""
+        """Return the value of an option, without spaces around it."""
         return self.options.get(name, "").strip()
 
     @property
@@ -89,12 +89,12 @@ def command_details(interaction: Interaction) -> dict[str, str]:
 
 
 def with_typed_text(sentence: str, stored_options: str) -> str:
-    """Return the answer with the message's text below it, to be copied: Discord keeps none of it."""
+    """Return the answer with the typed text below it, because Discord does not keep what was typed."""
     typed = _options(stored_options)
     if not typed.get("body", "").strip():
         return sentence
     named = [f"{name}: {typed[name]}" for name in ("to", "subject", "message_id") if typed.get(name, "").strip()]
-    # Three backticks would end the block in which nothing else is markup.
+    # Three backticks would end the code block.
     body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
     limit = MAX_CONTENT - units(sentence) - units(_TYPED) - 2 * (len(_FENCE) + 1)
     if limit < _MIN_UNITS:

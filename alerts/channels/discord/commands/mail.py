@@ -20,7 +20,7 @@ from upstream.agent import Agent
 
 _BETWEEN = re.compile(r"[,;\s]+")
 _EMAIL_ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:@=+-]{0,199}")
-# What Discord shows of it; the desk has all of it.
+# The length shown on Discord; the desk has the whole text.
 _SHOWN = 200
 _HELD = ("pending_approval", "pending_send_approval")
 
@@ -39,7 +39,7 @@ def send_email(command: Command) -> str:
 
 def reply(command: Command) -> str:
     """Answer a received message, and return a sentence about what became of it."""
-    # /checkinbox shows it between signs that are easily copied along.
+    # /checkinbox shows the id between signs that people may copy too.
     email_id, body = command.option("message_id").strip("` "), command.option("body")
     if not email_id or not body:
         raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", reason="incomplete")
@@ -58,7 +58,7 @@ def agent_of(mailbox: Mailbox) -> Agent:
 
 def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]], about: str) -> str:
     commanded = _note_author(command, mailbox)
-    # The key makes all runs of one command one message.
+    # With this idempotency key, repeated runs of one command send one message.
     key = f"discord-interaction-{command.interaction.discord_id}"
     answer = send(metadata=command.trigger, idempotency_key=key)
     upstream_id = str(answer["id"])
@@ -68,7 +68,7 @@ def _mail(command: Command, mailbox: Mailbox, send: Callable[..., dict[str, Any]
 
 @transaction.atomic
 def _note_author(command: Command, mailbox: Mailbox) -> CommandedMail:
-    """Write down who will have started it, before it exists."""
+    """Store who started the message before MultiMail creates it."""
     interaction = command.interaction
     made, _ = CommandedMail.objects.get_or_create(
         interaction_id=interaction.discord_id,
@@ -90,7 +90,7 @@ def _sentence(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     if status == "not_required":
         return f"{about} leaves without review, as this mailbox is set.\n{number}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
-    # Hosted MultiMail says of every message that it is queued, whether somebody reviews it or not.
+    # Hosted MultiMail answers "queued" for every message, whether it is reviewed or not.
     begin = f"{about} waits for review." if status in _HELD else f"MultiMail took it: {about}."
     return (
         f"{begin} Somebody else decides: who starts mail may not approve it. It need not be sent again.\n"

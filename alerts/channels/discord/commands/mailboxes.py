@@ -11,11 +11,11 @@ from people.actors import Actor, Role
 from people.models import Person
 from people.sign_in.backend import needs_second_factor
 
-# So many addresses to choose from are named.
+# How many addresses an answer lists.
 MAX_NAMED = 15
-# Discord accepts no more suggestions, and no longer ones.
+# Discord's limits on the number and the length of suggestions.
 MAX_SUGGESTIONS, _MAX_LENGTH = 25, 100
-# The recipients of so many messages are suggested.
+# Recipients of this many messages are suggested.
 _RECENT = 200
 _WRITING = ("sendemail", "reply")
 
@@ -47,7 +47,7 @@ def mailbox_for(command: Command, *, to_write: bool, email_id: str = "") -> Mail
 
 
 def suggest(*, discord_id: str, command: str, option: str, typed: str) -> list[str]:
-    """Return what could stand there; nothing for whoever is not linked, or has no part here."""
+    """Return suggestions for the option; none for an account that is not linked or has no role here."""
     person = Person.objects.filter(discord_accounts__discord_id=discord_id, is_active=True).first()
     if person is None or needs_second_factor(person):
         return []
