@@ -1,4 +1,4 @@
-"""Reads the addresses of a message: who gets it, who it is from, and the names that stand beside them."""
+"""Reads the addresses of a message: its recipients, its sender, and their display names."""
 
 import re
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 
 @dataclass(frozen=True)
 class NamedAddress:
-    """An address with the name that is shown beside it, and whose it is: "sender", "Reply-To" or "recipient"."""
+    """An address with its display name, and whose it is: "sender", "Reply-To" or "recipient"."""
 
     address: str
     name: str
@@ -28,7 +28,7 @@ def bare_address(address: str) -> str:
 
 
 def shown_name(address: str) -> str:
-    """Return the name that stands before an address; empty when there is none."""
+    """Return the display name before an address; empty when there is none."""
     found = _ADDRESS.search(address[-1000:])
     return address[: -len(found.group())].strip().strip("\"'").strip()[:1000] if found else ""
 
@@ -48,7 +48,7 @@ def reply_addresses(content: Content) -> tuple[str, ...]:
 
 
 def named_addresses(content: Content) -> Iterator[NamedAddress]:
-    """Yield every address of the message with the name shown beside it."""
+    """Yield every address of the message with its display name."""
     yield NamedAddress(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
     for address in (content.reply_to or "").split(",")[:20]:
         yield NamedAddress(bare_address(address), shown_name(address), "Reply-To")

@@ -43,7 +43,7 @@ MAX_COLLEAGUES = 500
 
 
 def lookalike_recipient(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Addresses that are almost, but not quite, somebody known."""
+    """Addresses that are nearly the same as a known address."""
     return islice(_lookalikes(content, context), MAX_NAMED)
 
 
@@ -149,7 +149,7 @@ _NO_DOMAINS = frozenset({"cs", "ai"})
 
 
 def name_says_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Names that hold a mail address, or a domain, other than the one they stand beside."""
+    """Display names that contain a mail address or a domain other than their own address's."""
     return islice(filter(None, map(_name_lie, named_addresses(content))), MAX_NAMED)
 
 
@@ -186,7 +186,7 @@ _NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
 
 
 def odd_address(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Addresses that are not what they seem: of anybody by their form, of strangers by their letters."""
+    """Misleading addresses: by their form for anybody, by their characters for unknown people."""
     yield from islice(_by_form(content), MAX_NAMED)
     yield from islice(_by_characters(content, context), MAX_NAMED)
 

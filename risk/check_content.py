@@ -96,7 +96,7 @@ def odd_link(content: Content, rendered: RenderedMessage, context: RiskContext) 
 
 
 def _seen_in(link: Link) -> tuple[str, ...]:
-    """Return what is odd about a link's host; letters that pass for Latin ones weigh more than foreign ones."""
+    """Return what is odd about a link's host; characters that look like Latin letters weigh more than foreign ones."""
     if "punycode" not in link.flags or "mixed_script" in link.flags:
         return link.flags
     return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
@@ -123,7 +123,7 @@ def hidden_text(content: Content, rendered: RenderedMessage, context: RiskContex
 
 
 def reordered_text(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Text that is laid out so that its recipient reads other sentences than stand in the message."""
+    """Text that is laid out so that its recipient reads other sentences than the source has."""
     for certain in (True, False):
         found = [one for one in rendered.reordered if one.certain == certain]
         if not found:
@@ -153,7 +153,7 @@ def _sentence(text: str) -> str:
 
 
 def encoded_words(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Header text in the code of RFC 2047, which mail programs read as other text than stands here."""
+    """Header text in the encoding of RFC 2047, which mail programs decode to other text."""
     people = (content.reply_to or "", content.sender, *content.to, *content.cc, *content.bcc)
     fields = {
         "subject": (SUBJECT, (content.subject,)),
@@ -169,7 +169,7 @@ def encoded_words(content: Content, rendered: RenderedMessage, context: RiskCont
 
 
 def invisible_characters(content: Content, rendered: RenderedMessage, context: RiskContext) -> Iterator[Finding]:
-    """Characters that show nothing but change what is read, in body, subject, addresses and file names."""
+    """Invisible characters that change what is read, in body, subject, addresses and file names."""
     locations = {"body": Counter(rendered.invisibles), "subject": found_in(content.subject)}
     addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
     locations["addresses"] = sum(map(found_in, addresses), Counter())

@@ -33,7 +33,7 @@ TITLES = frozenset(
     "senor senora senorita sr sra srta don dona signor signora signore sig dott dottore dottoressa ing mag dipl "
     "meneer mevrouw heer de pan pani panie panu panna pane uram holgyem bey hanim господин госпожа".split()
 )
-# Inside of names.
+# Particles inside names.
 PARTICLES = frozenset("van von vom zu zur der den ten ter da das de del della di do dos du la le bin ibn al el".split())
 _LINE = re.compile(r"[^\n]{1,120}")
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’]{0,30}")
@@ -42,7 +42,7 @@ _END_OF_NAME = re.compile(r"[,!:;.?\n(–—|/&+]|\s-\s")
 _LETTER = {"ø": "o", "ł": "l", "ı": "i", "đ": "d", "ß": "s"}
 _TWO_LETTERS = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"), ("å", "aa"), ("ø", "oe"), ("æ", "ae"))
 
-# A message says whom it greets at its beginning.
+# The salutation is searched in the beginning of a message.
 MAX_LINES, MAX_CHARACTERS = 8, 2000
 # A message to more people than this is not expected to greet one of them.
 MAX_PEOPLE = 5
@@ -288,7 +288,7 @@ CYRILLIC = dict(
     ).split()
 )
 
-# Words that greet nobody by name.
+# Words after a salutation that are no names.
 NOT_NAMES = frozenset(
     "all team teams everyone everybody folks guys there friend friends colleague colleagues customer customers client "
     "clients partner partners user users member members reader readers subscriber guest guests sir madam sirs valued "
@@ -303,7 +303,7 @@ NOT_NAMES = frozenset(
     "alla alle teamet kund kunder panstwo wszyscy klient kliencie klienci equipa coleg colegi".split()
 )
 
-# Names of boxes that several people read.
+# Names of shared mailboxes.
 ROLES = frozenset(
     "info sales office support contact billing hello hi team admin hr jobs career careers noreply reply no post mail "
     "email accounts account accounting finance invoice invoices orders order help helpdesk service services press "

@@ -1,4 +1,4 @@
-"""What a finding is, what the desk knows that checks may use, and the anchors of findings on the page.
+"""Findings, the desk's knowledge that checks may use, and the anchors of findings on the page.
 
 To add a finding, see `risk/__init__.py`.
 """
@@ -27,7 +27,7 @@ _LEVELS = {"high": 0, "notice": 1}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was seen in a message: a sentence, a detail that follows it, and what it rests on."""
+    """One finding about a message: a sentence, a detail that follows it, and its evidence."""
 
     rule: str
     version: int
@@ -94,7 +94,7 @@ def one_word(text: str) -> str:
 
 
 def quoted(text: str, most: int = 80) -> str:
-    """Return words of the message between quotes that they cannot close."""
+    """Return words of the message in quotes, with quotes inside them replaced."""
     return f"“{_QUOTES.sub(chr(39), text[:most])}”"
 
 

@@ -30,7 +30,7 @@ from outgoing.backoff import retry_after_attempt
 log = logging.getLogger(__name__)
 
 BACKOFF = (5, 15, 60, 300, 900, 3600)
-# More than these are claims of rows whose worker died: something about the row itself is wrong.
+# After more attempts than this the worker died each time: something is wrong with the row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
 # A card has at most 6,000 characters, and each may take six in JSON.
 MAX_STORED = 40_000
@@ -66,7 +66,7 @@ def card_content(delivery: Delivery, destination: Destination) -> CardContent:
     else:
         message = desk_messages().for_list().get(cards=delivery.card.pk)
         card = card_of_message(message, destination, channel.markup)
-    # By its number a post that arrived twice is recognised.
+    # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
 
 
@@ -104,7 +104,7 @@ def _attempt(claimed: Claim) -> str:
         _end(claimed, str(refused), status=refused.status, answer=refused.answer)
         return "refused"
     except Exception as error:
-        # A fault of ours. The destination must not stay claimed until the lease ends.
+        # An error of our own. The destination must not stay claimed until the lease ends.
         log.exception("alert not built", extra={"delivery": delivery.pk})
         return _retry_later(claimed, RetryLater(f"It could not be made ({type(error).__name__})."), is_ours=True)
     return _delivered(claimed, card, posted)
@@ -118,7 +118,7 @@ def _send(delivery: Delivery, destination: Destination) -> tuple[CardContent | N
     try:
         return card, _post_or_edit(channel, delivery, destination, body)
     except CardRefused:
-        # Less is shown then, but something is.
+        # Send a minimal card instead.
         return card, _post_or_edit(channel, delivery, destination, channel.shorten(body))
 
 

@@ -25,7 +25,7 @@ from outgoing.guarded import TOTAL_TIMEOUT
 
 # Together they stay under Inngest's 256 KB for an event, however much of it has to be escaped.
 MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
-# RFC 5321 allows no longer address.
+# The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
 _DECISIONS_BY_ACTION = {
     "message.approved": "approved",
@@ -104,7 +104,7 @@ def _event_id(entry: Entry) -> str:
 def _message_data(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
     is_minimal = privacy == Destination.Privacy.MINIMAL
     data = {
-        # Programs on MultiMail's pages read either name.
+        # The programs in MultiMail's documentation read either name.
         "id": message.upstream_id,
         "message_id": message.upstream_id,
         "thread_id": message.thread_id or None,

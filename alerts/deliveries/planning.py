@@ -56,7 +56,7 @@ CARD_ACTIONS = (
 )
 # What makes no card whatever a route says: the content, what is long past, who claimed a message, or an end.
 UPDATES_ONLY = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
-# What alerts themselves do is not among these, or each would ask for the next.
+# Alerts' own actions are not among these; otherwise each delivery would cause another one.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
 # What is answered in the channel whose command started the message.
 ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")

@@ -1,4 +1,4 @@
-"""Holds a whole destination back, or switches it off; what is due there waits in its row."""
+"""Pauses a destination, or switches it off; its due deliveries wait in their rows."""
 
 import random
 from datetime import timedelta
@@ -19,12 +19,12 @@ REST_AFTER = (0, 5, 15, 30, 60)
 
 
 def hold_back(destination_id: int, seconds: float) -> None:
-    """Let nothing go to this destination for so long."""
+    """Pause this destination for this many seconds."""
     _hold(Destination.objects.filter(pk=destination_id), seconds)
 
 
 def hold_back_service(kind: str, seconds: float) -> None:
-    """Let nothing go to any destination of the same service for so long: it asked for that."""
+    """Pause all destinations of the same service for this many seconds, as the service asked."""
     service = channel_of(kind).service
     kinds = [one.kind for one in all_channels().values() if one.service == service]
     _hold(Destination.objects.filter(kind__in=kinds), seconds)
@@ -39,26 +39,26 @@ def note_failure(destination: Destination) -> None:
 
 
 def note_answer(destination: Destination) -> None:
-    """It answers again, after failures."""
+    """Reset the failures of a destination that answers again."""
     if destination.failures:
         Destination.objects.filter(pk=destination.pk).update(failures=0)
 
 
 @transaction.atomic
 def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) -> None:
-    """Let nothing go to a destination any more, and say so in the ledger."""
+    """Switch a destination off, and record it in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
         record_change("destination.switched_off", destination, actor, before="on", after="off", explanation=because)
 
 
 def record_change(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:
-    """Record how a destination was set, and how it is set now."""
+    """Record a destination's settings before and after a change."""
     details = {"destination": destination.name, **more, **changed(before=before, after=after)}
     record(action, actor=actor, details=details)
 
 
 def _hold(destinations: QuerySet[Destination], seconds: float) -> None:
     until = Now() + timedelta(seconds=seconds)
-    # A wait that is longer still holds.
+    # A longer wait stays.
     destinations.filter(Q(waits_until=None) | Q(waits_until__lt=until)).update(waits_until=until)

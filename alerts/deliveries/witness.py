@@ -59,7 +59,7 @@ def _post(destination: Destination, seal: Seal) -> bool:
     except RetryLater as later:
         seconds = later.seconds or _RETRY.total_seconds()
         if later.seconds is not None:
-            # It holds for everything at the same destination.
+            # The wait applies to all deliveries of the destination.
             hold_back(destination.pk, seconds)
         return _postpone(destination, timedelta(seconds=seconds), later)
     except DestinationGone as gone:
@@ -80,7 +80,7 @@ def _postpone(destination: Destination, wait: timedelta, error: Exception) -> bo
 def _posted(destination: Destination, seal: Seal, posted: Posted) -> bool:
     values = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
     Destination.objects.filter(pk=destination.pk).update(**values)
-    # Two channels may have the same name: the end of the address tells them apart.
+    # Two channels may have the same name: the end of the address distinguishes them.
     address = channel_of(destination.kind).address(destination)
     add_anchor(seal, Anchor.Kind.DISCORD, f"{destination.name}, {address}", posted.message_id)
     log.info("head posted", extra={"destination": destination.pk, "seal": seal.number})

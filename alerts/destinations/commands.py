@@ -25,7 +25,7 @@ from mirror.states import MessageState
 from people.actors import Actor, Role
 
 _ONE_ANSWERS = "one_place_answers_a_channel"
-# A page waits for a test, and a person for the page.
+# The time limit of a test, because a person waits for the page.
 TEST_SECONDS = 4.0
 
 

@@ -14,7 +14,7 @@ from alerts.cards.markup import MAX_LINK, Card, cut
 AMBER = 0xF59E0B
 COLOURS = {
     "amber": AMBER,
-    # Held, and not for long any more: the one tone that pages do not have.
+    # Held and about to expire: the only tone that pages do not have.
     "orange": 0xEA580C,
     "green": 0x16A34A,
     "rose": 0xDC2626,
@@ -33,7 +33,7 @@ _SHORTENED = "Discord did not take the whole card. The message is on the desk."
 
 @dataclass(frozen=True)
 class Button:
-    """What a pressed button says it is about: an action, a message, and the version that the card showed."""
+    """The content of a button's custom id: an action, a message, and the version that the card showed."""
 
     action: str
     message: UUID
@@ -85,7 +85,7 @@ def custom_id(action: str, message: UUID, revision: int) -> str:
 
 
 def read_custom_id(text: str) -> Button | None:
-    """Return what was pressed, or None for whatever this desk never wrote."""
+    """Return the parsed custom id, or None for one that this desk did not write."""
     found = _CUSTOM_ID.fullmatch(text)
     if found is None or int(found[3]) > _MAX_REVISION:
         return None

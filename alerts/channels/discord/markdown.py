@@ -37,7 +37,7 @@ class DiscordMarkdown:
         return f"> {text}"
 
     def moment(self, at: datetime) -> str:
-        # Shown as "3 hours ago" or "in 2 minutes", and kept up to date by Discord.
+        # Discord shows it as "3 hours ago" or "in 2 minutes", and updates it.
         return f"<t:{int(at.timestamp())}:R>"
 
 

@@ -1,4 +1,4 @@
-"""Discord's rate limits: learnt from its answers, and counted in Redis for all workers together.
+"""Discord's rate limits: learnt from its answers, and counted in Redis for all workers.
 
 There are two: the bucket in the headers of each answer, and one that no header names: CHANNEL requests of a channel
 within CHANNEL_SECONDS. Besides, Discord bans whoever gets 10,000 answers 401, 403 and 429 within ten minutes; far below
@@ -102,7 +102,7 @@ class Scope:
 
 
 class Unknown(Exception):
-    """Redis is away: nobody counts."""
+    """Redis is away, so nothing is counted."""
 
 
 def take(scope: Scope) -> float:
@@ -114,7 +114,7 @@ def take(scope: Scope) -> float:
 def learn(scope: Scope, *, status: int, headers: Mapping[str, str], channel: str = "") -> None:
     """Store what an answer says about the limits; without Redis, the next answer says it again."""
     name, left, after = _bucket(headers)
-    # What others use up in the same channel does not count against us.
+    # Other programs' requests in the same channel do not count.
     is_invalid = status in COUNTED and headers.get("X-RateLimit-Scope") != "shared"
     values = (name, left, after, channel, int(is_invalid), _ms(CHANNEL_SECONDS), _ms(INVALID_SECONDS), _REMEMBERED)
     try:

@@ -1,6 +1,6 @@
 """What Discord answers to an interaction: its form, the words that several share, and how a deferred one is sent.
 
-An answer is stored before Discord is told: a worker that dies in between does nothing twice.
+An answer is stored before it is sent to Discord, so that a worker that dies in between repeats nothing.
 """
 
 import json
@@ -38,7 +38,7 @@ _LABEL, _TEXT_INPUT, _PARAGRAPH = 18, 4, 2
 PONG: Body = {"type": _PONG}
 # Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
-# For a fault of ours; the log has it.
+# For an error of the desk's own; the log has the details.
 FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
 BROKEN = f"{FAULT} Nothing was done."
 TOO_LATE = "too late"
@@ -73,7 +73,7 @@ class Reply:
 
 
 def choices(names: list[str]) -> Body:
-    """Return what can stand in the option that somebody is filling in."""
+    """Return suggestions for the option that somebody is filling in."""
     return {"type": _CHOICES, "data": {"choices": [{"name": name, "value": name} for name in names]}}
 
 
@@ -135,7 +135,7 @@ class NotAnswered(Exception):
 
 
 class TryAgain(Exception):
-    """Not now; trying again is safe. `seconds` where somebody asked to wait."""
+    """A temporary failure; trying again is safe. `seconds` is set where the other side asked to wait."""
 
     def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
         super().__init__(sentence)

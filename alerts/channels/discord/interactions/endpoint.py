@@ -1,4 +1,4 @@
-"""Where Discord's interactions arrive: Ed25519 over the time stamp and the raw body first, then all else.
+"""Receives Discord's interactions: checks the Ed25519 signature of time stamp and raw body before anything else.
 
 It knows no cookies and no sessions: the signature is all that counts, so there is no CSRF token.
 """
@@ -76,7 +76,7 @@ def _public_key(text: str) -> Ed25519PublicKey | None:
 
 
 def _signature_error(key: Ed25519PublicKey, *, body: bytes, signature: str, timestamp: str) -> str:
-    """Return in a word why this does not count; empty where it does."""
+    """Return in a word why the request is refused; empty where it is accepted."""
     if not signature or not timestamp:
         return "missing"
     if not _SIGNATURE.fullmatch(signature) or not _TIME.fullmatch(timestamp):
@@ -85,12 +85,12 @@ def _signature_error(key: Ed25519PublicKey, *, body: bytes, signature: str, time
         key.verify(bytes.fromhex(signature), timestamp.encode() + body)
     except InvalidSignature:
         return "forged"
-    # Only a signed time means anything.
+    # The time is checked after the signature, because an unsigned time proves nothing.
     return "" if -_AHEAD <= time.time() - int(timestamp) <= _OLDEST else "stale"
 
 
 def _answer_to(received: Received) -> Body:
-    """Return what to answer. Of whatever else Discord is answered people see no word of it, only that it failed."""
+    """Return the answer. Errors become a valid answer too, because Discord shows no text of any other response."""
     try:
         return receive(received)
     except (OperationalError, InterfaceError, TooSlow) as error:

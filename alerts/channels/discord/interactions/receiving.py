@@ -51,7 +51,7 @@ TRY_AGAIN = "The message was busy just now. Nothing was decided: press again."
 
 
 class TooSlow(Exception):
-    """It took so long that Discord has shown a failure. Then nothing may happen after all."""
+    """It took so long that Discord has shown a failure, so the transaction must be rolled back."""
 
 
 def receive(received: Received) -> Body:
@@ -96,7 +96,7 @@ def _suggest(received: Received) -> Body:
 @atomic_with_retry
 def _judge_now(received: Received, until: float) -> Body:
     _be_quick()
-    # It is answered here and now, without a token.
+    # It is answered at once, without a token.
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
     if not is_new:
         return _answer_of(interaction)
@@ -131,7 +131,7 @@ def forget_answers() -> int:
 
 @transaction.atomic
 def _judge_once(interaction: Interaction) -> None:
-    # A worker that took over meanwhile waits here, and finds the answer.
+    # Another worker that claimed it meanwhile waits here, and finds the answer.
     locked = Interaction.objects.select_for_update().get(pk=interaction.pk)
     if not locked.answer:
         reply = _judge_safely(locked)
@@ -147,7 +147,7 @@ def _judge_safely(interaction: Interaction) -> Reply:
     except (OperationalError, InterfaceError):
         raise
     except Exception:
-        # Trying again would end in the same way, and somebody waits.
+        # Another try would fail in the same way, and a person is waiting.
         log.exception("press not judged", extra={"interaction": interaction.discord_id})
         return Reply("fault", BROKEN)
 
@@ -172,7 +172,7 @@ def _answer_of(interaction: Interaction) -> Body:
 
 
 def _check_in_time(until: float) -> None:
-    """Break the transaction off where its answer would come too late."""
+    """Roll the transaction back where its answer would come too late."""
     if time.monotonic() > until:
         raise TooSlow
 

@@ -16,7 +16,7 @@ _MOST_TYPED = 6000
 
 
 class NoInteraction(Exception):
-    """The body is signed, and is nothing that Discord documents."""
+    """The body is signed, but is no interaction that Discord documents."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _is_unfit(text: str) -> bool:
-    """Whether PostgreSQL could not keep it."""
+    """Whether PostgreSQL cannot store it."""
     return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 

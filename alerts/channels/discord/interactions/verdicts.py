@@ -53,7 +53,7 @@ class _Press:
 
     @property
     def link(self) -> str:
-        """Where the message is on the desk."""
+        """The message's address on the desk."""
         return f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': self.message.public_id})}"
 
     def shown(self, text: str) -> str:
@@ -94,7 +94,7 @@ def judge(interaction: Interaction) -> Reply:
 
 
 def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
-    """Return what Discord signed of who pressed, as each entry of the act keeps it."""
+    """Return what Discord signed about the person who pressed, for the entries of the act."""
     return (
         ("discord", interaction.discord_user),
         ("discord_id", interaction.discord_user_id),
@@ -207,7 +207,7 @@ def _refuse(
 
 
 def error_sentence(error: DeskError, *, shown: Callable[[str], str]) -> tuple[str, str]:
-    """Return how it ended, in a word, and why nothing was done; `shown` makes a sentence fit for Discord."""
+    """Return the outcome in a word, and why nothing was done; `shown` escapes a sentence for Discord."""
     if isinstance(error, RiskUnread):
         return "high risk", (
             "This message is high risk: whoever approves it reads each serious finding first, on the desk. "
