@@ -115,13 +115,13 @@ def accounts_page(
         return refused(request, template)
     accounts = []
     for connection in connections:
-        found, problem = [], ""
+        found, failure = [], ""
         if connection.admin_key:
             try:
                 found = read(connection, actor=request.actor)
             except CHANGE_ERRORS as error:
-                problem = error.sentence
-        accounts.append({"connection": connection, "problem": problem, **shown(connection, found)})
+                failure = error.sentence
+        accounts.append({"connection": connection, "problem": failure, **shown(connection, found)})
     return answer(request, template, {"accounts": accounts, **more}, failed=failed)
 
 

@@ -65,7 +65,7 @@ class _Kind:
         return values
 
 
-def rotate(*, tell: Callable[[str], None] = lambda line: None) -> Tally:
+def rotate(*, report: Callable[[str], None] = lambda line: None) -> Tally:
     """Encrypt with the newest key what another one did. Broken off, it goes on where it was: done rows are skipped."""
     tally = Tally()
     for kind in _kinds():
@@ -75,7 +75,7 @@ def rotate(*, tell: Callable[[str], None] = lambda line: None) -> Tally:
             if any(not uses_newest_key(token) for token in kind.tokens(row)):
                 _renew(kind, row.pk, tally)
         if tally.older > before:
-            tell(f"{kind.model._meta.label}: {tally.older - before}")
+            report(f"{kind.model._meta.label}: {tally.older - before}")
     return tally
 
 

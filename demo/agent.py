@@ -98,13 +98,13 @@ class Agent:
             tries += 1
         log.info("letter sent", extra={"event": "agent.sent", "letter": message.name, "status": reply.status})
         if message.question and account and reply.status < 300:
-            self._hear_again(account, message, progress)
+            self._write_again(account, message, progress)
         self._save({**progress, "sent": progress["sent"] + 1})
         following = MESSAGES[(progress["sent"] + 1) % len(MESSAGES)]
         if message.unasked and not following.unasked and account:
             self._let_it_leave(account)
 
-    def _hear_again(self, account: Account, message: Message, progress: dict[str, Any]) -> None:
+    def _write_again(self, account: Account, message: Message, progress: dict[str, Any]) -> None:
         """Let the customer who was answered write again, before anybody can have approved the answer."""
         if message.question is None or not account.inbound_port:
             return

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from demo.discord.page import View
 from demo.discord.play import PATH as PLAY
-from demo.discord.play import member_of, place_named
+from demo.discord.play import channel_named, member_of
 from demo.discord.standin import Standin
 from demo.inbox.page import InboxPages
 from demo.programs.site import Programs
@@ -33,8 +33,8 @@ class DemoSite:
             return self.discord.play.handle(request)
         if (request.method, request.path) == ("POST", "/control"):
             return self.discord.script.control(request)
-        if taken := self.programs.handle(request):
-            return taken
+        if answer := self.programs.handle(request):
+            return answer
         if request.method not in ("GET", "HEAD"):
             return json_answer({"message": "405: Method Not Allowed", "code": 0}, 405)
         return self._page(request) or self._missing()
@@ -72,7 +72,7 @@ class DemoSite:
         return answer
 
     def _cards(self, view: View) -> list[dict[str, object]]:
-        messages = self.discord.channel.snapshot(view.place.id)
+        messages = self.discord.channel.snapshot(view.channel.id)
         return [{**message.content, "edits": message.edits, "pings": message.pings} for message in messages]
 
     def _missing(self) -> Answer:
@@ -80,7 +80,7 @@ class DemoSite:
 
 
 def _view(request: Request) -> View:
-    return View(place_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
+    return View(channel_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
 
 
 def _fresh(request: Request, version: str, render: Callable[[], str]) -> Answer:

@@ -62,9 +62,9 @@ def main(arguments: list[str]) -> int:
 def _needs_servers(name: str) -> bool:
     if name in _NO_SERVERS:
         return False
-    given = [any(os.environ.get(f"{url}{end}") for end in ("", "_FILE")) for url in ("DATABASE_URL", "REDIS_URL")]
+    provided = [any(os.environ.get(f"{url}{end}") for end in ("", "_FILE")) for url in ("DATABASE_URL", "REDIS_URL")]
     # A dump is made and read by PostgreSQL's own programs, wherever the database is.
-    return name in (*_DEVELOPMENT, "backup", "restore") or not all(given)
+    return name in (*_DEVELOPMENT, "backup", "restore") or not all(provided)
 
 
 if __name__ == "__main__":

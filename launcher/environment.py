@@ -75,35 +75,35 @@ class Environment:
 
 
 def read(
-    given: Mapping[str, str],
+    caller: Mapping[str, str],
     *,
     product: str | None = None,
     pick: Callable[[int], list[int]] = pick_free_ports,
 ) -> Environment:
     """Checks the caller's variables and computes the rest. An empty variable counts as one that is not given."""
-    given = _with_files({name: value for name, value in given.items() if value.strip()})
-    product = product or _choice(given, "SERVE", PRODUCTS, "both")
-    demo = _choice(given, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
+    caller = _with_files({name: value for name, value in caller.items() if value.strip()})
+    product = product or _choice(caller, "SERVE", PRODUCTS, "both")
+    demo = _choice(caller, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
         raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
-    _check_proxies(given)
-    _check_provider(given)
-    data = read_data_folder(given)
-    ports = _ports(given, pick)
-    computed = _addresses(given, ports, demo, product) | _servers(given)
+    _check_proxies(caller)
+    _check_provider(caller)
+    data = read_data_folder(caller)
+    ports = _ports(caller, pick)
+    computed = _addresses(caller, ports, demo, product) | _servers(caller)
     return Environment(
         data=data,
         ports=ports,
         product=product,
         demo=demo,
-        own_database="DATABASE_URL" not in given,
-        own_redis="REDIS_URL" not in given,
+        own_database="DATABASE_URL" not in caller,
+        own_redis="REDIS_URL" not in caller,
         variables=computed
         | {name: str(port) for name, port in ports.items()}
         | {
             "DATA_DIR": str(data),
             "DEMO": demo,
-            "INBOUND_HOST": _inbound_host(given),
+            "INBOUND_HOST": _inbound_host(caller),
             # Only the web process of the gateway leaves the desk out: commands and workers need its tables.
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
@@ -112,43 +112,43 @@ def read(
             "MALLOC_ARENA_MAX": "1",
             "MALLOC_MMAP_THRESHOLD_": "131072",
         },
-        outside=given,
+        outside=caller,
     )
 
 
-def read_data_folder(given: Mapping[str, str]) -> Path:
+def read_data_folder(caller: Mapping[str, str]) -> Path:
     """The data folder, absolute and without symbolic links: its name is what orphans are recognised by."""
-    return (ROOT / os.path.expanduser(given.get("DATA_DIR", "").strip() or "var")).resolve()
+    return (ROOT / os.path.expanduser(caller.get("DATA_DIR", "").strip() or "var")).resolve()
 
 
-def _with_files(given: Mapping[str, str]) -> dict[str, str]:
+def _with_files(caller: Mapping[str, str]) -> dict[str, str]:
     """Addresses of servers may stand in files (`DATABASE_URL_FILE`), as for the other secrets; here they are needed."""
     read: dict[str, str] = {}
     for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
-        if path := given.get(f"{name}_FILE"):
+        if path := caller.get(f"{name}_FILE"):
             try:
                 read[name] = Path(path).read_text(encoding="utf-8").strip()
             except (OSError, ValueError) as error:
                 raise LaunchError(f"{name}_FILE points to {path}, which cannot be read: {error}.") from error
-    return {**given, **read}
+    return {**caller, **read}
 
 
-def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
-    value = given.get(name, default)
+def _choice(caller: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    value = caller.get(name, default)
     if value not in choices:
         raise LaunchError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
     return value
 
 
-def _ports(given: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[str, int]:
-    ports = {name: _port(name, given.get(name, str(default))) for name, default in PORTS.items()}
-    taken: dict[int, str] = {}
+def _ports(caller: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[str, int]:
+    ports = {name: _port(name, caller.get(name, str(default))) for name, default in PORTS.items()}
+    variable_of_port: dict[int, str] = {}
     for name, port in ports.items():
-        if port and port in taken:
+        if port and port in variable_of_port:
             raise LaunchError(
-                f"{name} and {taken[port]} are both {port}; each needs a port of its own (0: a free one)."
+                f"{name} and {variable_of_port[port]} are both {port}; each needs a port of its own (0: a free one)."
             )
-        taken[port] = name
+        variable_of_port[port] = name
     open_names = [name for name, port in ports.items() if port == 0]
     return ports | dict(zip(open_names, pick(len(open_names)), strict=True))
 
@@ -159,12 +159,12 @@ def _port(name: str, value: str) -> int:
     return int(value)
 
 
-def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str) -> dict[str, str]:
+def _addresses(caller: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
-    public = _origin("PUBLIC_URL", _url(given, "PUBLIC_URL", dashboard))
+    public = _origin("PUBLIC_URL", _url(caller, "PUBLIC_URL", dashboard))
     # The launcher itself and the demo ask by the loopback names, so these are always answered.
     hosts = dict.fromkeys(
-        ["127.0.0.1", "localhost", *(_parts(given, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
+        ["127.0.0.1", "localhost", *(_parts(caller, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
     )
     # Desk and gateway of one run may speak to each other: else a first run could not connect them.
     own = [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"] if product == "both" else []
@@ -172,26 +172,26 @@ def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str, pr
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
-        "LIVE_URL": _live_url(given),
+        "LIVE_URL": _live_url(caller),
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
         # The product's own places stay allowed, or naming one more would cut it off from itself.
-        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(given, "OUTGOING_ALLOW", "")])),
-        "EMAIL_URL": _url(given, "EMAIL_URL", email, schemes=("smtp", "smtps")),
-        "MULTIMAIL_API_URL": _url(given, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(caller, "OUTGOING_ALLOW", "")])),
+        "EMAIL_URL": _url(caller, "EMAIL_URL", email, schemes=("smtp", "smtps")),
+        "MULTIMAIL_API_URL": _url(caller, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
     }
 
 
-def _parts(given: Mapping[str, str], name: str, default: str = "") -> list[str]:
+def _parts(caller: Mapping[str, str], name: str, default: str = "") -> list[str]:
     """A list as people write it; a blank inside a part is a comma that was forgotten."""
-    parts = [part.strip() for part in given.get(name, default).split(",") if part.strip()]
+    parts = [part.strip() for part in caller.get(name, default).split(",") if part.strip()]
     for part in parts:
         if len(part.split()) > 1:
             raise LaunchError(f"{name} is a list with commas between its parts, and {part!r} has a blank in it.")
     return parts
 
 
-def _origins(given: Mapping[str, str], name: str, default: str) -> list[str]:
-    return [_origin(name, _url({name: part}, name, "")) for part in _parts(given, name, default)]
+def _origins(caller: Mapping[str, str], name: str, default: str) -> list[str]:
+    return [_origin(name, _url({name: part}, name, "")) for part in _parts(caller, name, default)]
 
 
 def _origin(name: str, url: str) -> str:
@@ -202,69 +202,69 @@ def _origin(name: str, url: str) -> str:
     return url
 
 
-def _live_url(given: Mapping[str, str]) -> str:
-    value = given.get("LIVE_URL", "").strip()
+def _live_url(caller: Mapping[str, str]) -> str:
+    value = caller.get("LIVE_URL", "").strip()
     if value and not re.match(r"(https?:/)?/[^/]", value):
         raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {value!r}.")
     # What it ends in belongs to the proxy's rule and stays.
     return value
 
 
-def _inbound_host(given: Mapping[str, str]) -> str:
+def _inbound_host(caller: Mapping[str, str]) -> str:
     """An IP address, not a name: it says which of this machine's interfaces takes mail from outside."""
-    value = given.get("INBOUND_HOST", "127.0.0.1").strip()
+    value = caller.get("INBOUND_HOST", "127.0.0.1").strip()
     try:
         return str(ip_address(value))
     except ValueError:
         raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
 
 
-def _check_provider(given: Mapping[str, str]) -> None:
+def _check_provider(caller: Mapping[str, str]) -> None:
     """A provider is of use with what it gave for this desk, and is asked over https or where that was allowed."""
-    issuer = _url(given, "OIDC_ISSUER", "")
+    issuer = _url(caller, "OIDC_ISSUER", "")
     if not issuer:
         return
     for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"):
-        if name not in given and f"{name}_FILE" not in given:
+        if name not in caller and f"{name}_FILE" not in caller:
             raise LaunchError(f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk.")
     parts = urlsplit(issuer)
     origin = f"{parts.scheme}://{parts.netloc}"
-    if parts.scheme != "https" and origin not in _origins(given, "OUTGOING_ALLOW", ""):
+    if parts.scheme != "https" and origin not in _origins(caller, "OUTGOING_ALLOW", ""):
         raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
 
 
-def _check_proxies(given: Mapping[str, str]) -> None:
-    for part in _parts(given, "TRUSTED_PROXIES"):
+def _check_proxies(caller: Mapping[str, str]) -> None:
+    for part in _parts(caller, "TRUSTED_PROXIES"):
         try:
             ip_address(part)
         except ValueError:
             raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
 
 
-def _servers(given: Mapping[str, str]) -> dict[str, str]:
+def _servers(caller: Mapping[str, str]) -> dict[str, str]:
     """The servers that are given; those of our own are added when they have been started."""
-    if "DATABASE_OWNER_URL" in given and "DATABASE_URL" not in given:
+    if "DATABASE_OWNER_URL" in caller and "DATABASE_URL" not in caller:
         raise LaunchError("DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither.")
     servers = {}
-    if database := _url(given, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False):
+    if database := _url(caller, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False):
         servers["DATABASE_URL"] = database
         servers["DATABASE_OWNER_URL"] = _url(
-            given, "DATABASE_OWNER_URL", database, schemes=("postgresql", "postgres"), host=False
+            caller, "DATABASE_OWNER_URL", database, schemes=("postgresql", "postgres"), host=False
         )
-    if redis := _url(given, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False):
+    if redis := _url(caller, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False):
         servers["REDIS_URL"] = redis
     return servers
 
 
 def _url(
-    given: Mapping[str, str],
+    caller: Mapping[str, str],
     name: str,
     default: str,
     *,
     schemes: tuple[str, ...] = ("http", "https"),
     host: bool = True,
 ) -> str:
-    value = given.get(name, default).strip()
+    value = caller.get(name, default).strip()
     if not value:
         return ""
     try:

@@ -25,15 +25,15 @@ _APPLICATION = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN")
 def load_or_make(environment: Environment) -> dict[str, str]:
     """Keys from the environment, else from the file, else new ones, which are then kept in the file."""
     file = environment.data / FILE
-    kept = read_assignments(file)
-    given = environment.outside
-    missing = [name for name in NAMES if name not in given and f"{name}_FILE" not in given and name not in kept]
+    stored = read_assignments(file)
+    outside = environment.outside
+    missing = [name for name in NAMES if name not in outside and f"{name}_FILE" not in outside and name not in stored]
     if missing:
         _refuse_to_invent(environment, missing)
         made = new_keys()
-        kept |= {name: made[name] for name in missing}
-        _write(file, kept)
-    return {name: given.get(name) or kept[name] for name in NAMES if f"{name}_FILE" not in given}
+        stored |= {name: made[name] for name in missing}
+        _write(file, stored)
+    return {name: outside.get(name) or stored[name] for name in NAMES if f"{name}_FILE" not in outside}
 
 
 def read_assignments(file: Path) -> dict[str, str]:

@@ -37,7 +37,7 @@ def is_free(port: int) -> bool:
     return True
 
 
-def refuse_taken(ports: Mapping[str, int]) -> None:
+def refuse_used(ports: Mapping[str, int]) -> None:
     """Stops the start, naming the variable, when something else listens on a port that is needed."""
     for name, port in ports.items():
         if not is_free(port):

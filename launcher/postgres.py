@@ -213,10 +213,10 @@ def postgres_clients(*, server: int) -> Path:
 def major_version(program: Path) -> int:
     """The major version that a program of PostgreSQL tells; 0 where it is not there."""
     try:
-        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+        version_line = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
         return 0
-    return int(told.partition(") ")[2].split()[0].split(".")[0])
+    return int(version_line.partition(") ")[2].split()[0].split(".")[0])
 
 
 def _postgres_folders() -> list[Path]:

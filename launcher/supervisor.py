@@ -16,7 +16,7 @@ from launcher.console import LaunchError, say
 from launcher.embedded import EmbeddedServer
 from launcher.environment import PROCESS_VARIABLES, Environment
 from launcher.paths import PYTHON, ROOT
-from launcher.ports import refuse_taken
+from launcher.ports import refuse_used
 from launcher.processes import Process, table
 from launcher.servers import Servers, log_folder
 from launcher.signals import Signals
@@ -51,13 +51,13 @@ class Supervisor:
         """Returns when everything answers. What an earlier run left behind is ended first."""
         data = self.environment.data
         data_folder.refuse_half_restored(data)
-        self._wait_for_room()
+        self._wait_for_disk_space()
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):
             logs.rotate(log, limit=0)  # each run begins with empty logs, the last one's are kept beside them
         plans = table(self.environment)
-        refuse_taken(self._needed_ports(plans))
+        refuse_used(self._needed_ports(plans))
         self.start_servers()
         self._prepare()
         for plan in plans:
@@ -134,7 +134,7 @@ class Supervisor:
             },
         )
 
-    def _wait_for_room(self) -> None:
+    def _wait_for_disk_space(self) -> None:
         """After a restart of the machine nobody may be there to start it again once there is room."""
         data = self.environment.data
         # What an earlier run wrote would name a process that is another one by now.

@@ -112,9 +112,9 @@ def check_name(name: str, *, connection: Connection | None) -> None:
 
 def _free_slug(name: str) -> str:
     base = re.sub(r"-{2,}", "-", slugify(name))[:40].strip("-") or "connection"
-    taken = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    used_slugs = set(Connection.objects.filter(slug__startswith=base).values_list("slug", flat=True))
     number, slug = 1, base
-    while slug in taken:
+    while slug in used_slugs:
         number += 1
         slug = f"{base}-{number}"
     return slug
@@ -287,7 +287,7 @@ class Remains:
 def what_remains(connection: Connection) -> Remains:
     """Return what would have to end first, and what would leave the queue."""
     held = Message.objects.filter(connection=connection, state=MessageState.HELD)
-    return Remains(_problem(connection), held.count())
+    return Remains(_removal_error(connection), held.count())
 
 
 @atomic_with_retry
@@ -305,8 +305,8 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     # Whoever decides one of these now waits here, and then finds it gone.
     waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))
-    if problem := _problem(locked):
-        raise ConnectionNotChanged(problem)
+    if error := _removal_error(locked):
+        raise ConnectionNotChanged(error)
     for message in held:
         leave_queue(message, actor, now)
     _empty(locked)
@@ -315,7 +315,7 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     return locked
 
 
-def _problem(connection: Connection) -> str:
+def _removal_error(connection: Connection) -> str:
     switch = KillSwitch.objects.stopping(connection=connection.pk, mailbox=None).first()
     if switch is not None:
         return (

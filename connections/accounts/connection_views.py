@@ -22,7 +22,7 @@ from connections.accounts.forms import (
     RemoveForm,
     SecretForm,
 )
-from connections.accounts.keys import SLOTS, check_address, check_key, problem_in, shown_start
+from connections.accounts.keys import SLOTS, check_address, check_key, scope_error, shown_start
 from connections.accounts.views import rows_of
 from connections.errors import ConnectionNotChanged
 from connections.pages import (
@@ -78,7 +78,7 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
     for name, slot in SLOTS.items():
         key, scopes = getattr(found, slot.field), found.key_scopes.get(name)
         is_known = name in found.key_scopes
-        problem = problem_in(slot, scopes) if key and is_known else ""
+        error = scope_error(slot, scopes) if key and is_known else ""
         rows.append(
             {
                 "slot": slot,
@@ -86,8 +86,8 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
                 "start": shown_start(key),
                 "scopes": scopes,
                 "is_known": is_known,
-                "problem": problem,
-                "tone": "plain" if not key else "rose" if problem else "green" if is_known else "amber",
+                "problem": error,
+                "tone": "plain" if not key else "rose" if error else "green" if is_known else "amber",
             }
         )
     return rows

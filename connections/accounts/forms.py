@@ -8,7 +8,7 @@ from django.conf import settings
 
 from common.forms import SentenceForm
 from connections.accounts.commands import MAX_NAME, MAX_REASON
-from connections.accounts.keys import SLOTS, address_problem
+from connections.accounts.keys import SLOTS, address_error
 from connections.accounts.own_webhook import OVERLAPS
 from upstream.hosts import HOSTED
 
@@ -47,12 +47,14 @@ class AddConnectionForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        place = cleaned.get("place")
-        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(place or "", cleaned.get("address", "")).rstrip("/")
-        if place == OTHER and not url:
+        location = cleaned.get("place")
+        url = {OURS: settings.MULTIMAIL_API_URL, THERE: HOSTED}.get(location or "", cleaned.get("address", "")).rstrip(
+            "/"
+        )
+        if location == OTHER and not url:
             self.add_error("address", "Say where it is, such as https://mail.yourteam.example.")
-        elif place and "address" not in self.errors and (problem := address_problem(url)):
-            self.add_error("address" if place == OTHER else "place", problem)
+        elif location and "address" not in self.errors and (error := address_error(url)):
+            self.add_error("address" if location == OTHER else "place", error)
         cleaned["api_url"] = url
         keys = [key for key in self.keys_of(cleaned).values() if key]
         if len(set(keys)) < len(keys):
@@ -63,7 +65,7 @@ class AddConnectionForm(SentenceForm):
         """Return the keys by slot, as they were typed."""
         return {name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()}
 
-    def kept(self) -> dict[str, str]:
+    def redisplayed(self) -> dict[str, str]:
         """Return what the page may show again: everything but the keys."""
         return {name: str(self.data.get(name, ""))[:200] for name in ("place", "address", "name")}
 
@@ -96,8 +98,8 @@ class AddressForm(SentenceForm):
         url = str(self.cleaned_data["address"]).rstrip("/")
         if not re.fullmatch(r"https?://[^/?#@\s]+", url):
             raise forms.ValidationError("That is not an address. It begins with https:// and has no path.")
-        if problem := address_problem(url):
-            raise forms.ValidationError(problem)
+        if error := address_error(url):
+            raise forms.ValidationError(error)
         return url
 
 

@@ -62,7 +62,7 @@ SLOTS = {
 }
 
 
-def problem_in(slot: Slot, scopes: Sequence[str] | None) -> str:
+def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
     """Return as a sentence why a key with these scopes does not belong in the slot; empty where it does.
 
     None means that MultiMail does not tell what the key may do.
@@ -125,7 +125,7 @@ class KeyCheck:
     account: str = ""
 
 
-def address_problem(api_url: str) -> str:
+def address_error(api_url: str) -> str:
     """Return why MultiMail may not be called at this address; empty where it may."""
     try:
         return hosts.not_allowed_reason(api_url)
@@ -147,10 +147,10 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
         found = account.get("scopes")
         scopes = [str(one)[:40] for one in found[:20]] if isinstance(found, list) else None
         if scopes is not None or slot.name != "oversight":
-            return KeyCheck(scopes, problem_in(slot, scopes), account=str(account.get("id") or "")[:200])
+            return KeyCheck(scopes, scope_error(slot, scopes), account=str(account.get("id") or "")[:200])
     except errors.Forbidden:
         if slot.name != "oversight":
-            return KeyCheck(None, problem_in(slot, None))
+            return KeyCheck(None, scope_error(slot, None))
     except errors.UpstreamError as error:
         return _failed(error, api_url)
     # It does not tell of the account: whether it oversees shows from what only such a key may ask.

@@ -140,11 +140,11 @@ def add(request: DeskRequest) -> HttpResponse:
         return _add_page(request, typed={"place": OURS})
     form = AddConnectionForm(request.POST)
     if not form.is_valid():
-        return _add_page(request, typed=form.kept(), errors=form.errors_by_field())
+        return _add_page(request, typed=form.redisplayed(), errors=form.errors_by_field())
     cleaned, keys = form.cleaned_data, form.keys_of(form.cleaned_data)
     checks = check_all(api_url=cleaned["api_url"], keys=keys)
     if errors := problems_in(checks):
-        return _add_page(request, typed=form.kept(), errors=errors)
+        return _add_page(request, typed=form.redisplayed(), errors=errors)
     try:
         added = commands.add_connection(
             actor=request.actor,
@@ -158,7 +158,7 @@ def add(request: DeskRequest) -> HttpResponse:
         )
     except ConnectionNotChanged as error:
         field = "oversight_key" if isinstance(error, AccountConnected) else "name"
-        return _add_page(request, typed=form.kept(), errors={field: error.sentence})
+        return _add_page(request, typed=form.redisplayed(), errors={field: error.sentence})
     except ActNotAllowed as error:
         return connections_page(request, status=403, error=error.sentence)
     enqueue("approvals.tasks.read_connection", added.pk)
@@ -174,13 +174,13 @@ def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
 
 def _add_page(request: DeskRequest, *, typed: dict[str, str], errors: dict[str, str] | None = None) -> HttpResponse:
     errors = errors or {}
-    places = [
+    options = [
         ("ours", "Our gateway here", f"It came with this desk, and answers at {settings.MULTIMAIL_API_URL}."),
         ("hosted", "Hosted MultiMail", f"An account at {HOSTED}."),
         ("other", "Another address", "A gateway elsewhere, that OUTGOING_ALLOW names."),
     ]
     context = {
-        "places": places,
+        "places": options,
         "slots": [(slot, errors.get(slot.field, "")) for slot in SLOTS.values()],
         "problems": errors,
         "error": errors.get(NON_FIELD_ERRORS, ""),

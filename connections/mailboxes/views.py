@@ -97,11 +97,11 @@ def mailboxes(request: DeskRequest) -> HttpResponse:
 def _account(connection: Connection, actor: Actor) -> Account:
     visible = connection.mailboxes.visible_to(actor)
     administers = is_admin(actor, connection) or any(is_admin(actor, connection, one.pk) for one in visible)
-    problem = _refresh(connection, administers=administers)
+    error = _refresh(connection, administers=administers)
     mailboxes = list(visible.order_by("address", "pk"))
     held = visible.held_in_each()
     active = [one for one in mailboxes if one.is_active]
-    may_ask = administers and connection.admin_key and not problem
+    may_ask = administers and connection.admin_key and not error
     requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
     # Only for mailboxes that the actor is an admin of: a code lets whoever has it loosen the mode.
     by_id = {one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)}
@@ -114,7 +114,7 @@ def _account(connection: Connection, actor: Actor) -> Account:
             for one in requests.waiting
             if one.mailbox_id in by_id
         ],
-        problem=problem or (requests.problem if requests.is_offered else ""),
+        problem=error or (requests.problem if requests.is_offered else ""),
         may_add=is_admin(actor, connection) and bool(connection.admin_key),
         lacks_key=administers and not connection.admin_key,
         lists_wishes=requests.is_offered,

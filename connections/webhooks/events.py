@@ -131,14 +131,14 @@ def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
     Of several names of one event the first is sent. Then it is returned in place of the other's body, as the third.
     """
     text_to, asked = not _TEXT_TO.isdisjoint(names), [name for name in BY_NAME if name in names]
-    first = {name: next(one for one in asked if _tells(one, name)) for name in asked}
+    first = {name: next(one for one in asked if _subscribes_to(one, name)) for name in asked}
     return [
         (name, _sample_body(name, BY_NAME[name], text_to), "") if first[name] == name else (name, "", first[name])
         for name in asked
     ]
 
 
-def _tells(asked: str, name: str) -> bool:
+def _subscribes_to(asked: str, name: str) -> bool:
     """Whether a webhook that asks for the first name gets the event that the second one names."""
     event = BY_NAME[name]
     is_decision = event in (BY_NAME["oversight.approved"], BY_NAME["oversight.rejected"])

@@ -164,13 +164,13 @@ def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
     salt, nonce = os.urandom(16), os.urandom(12)
     data = AESGCM(_key(passphrase, salt)).encrypt(nonce, json.dumps(secrets).encode(), None)
     parts = {"salt": salt, "nonce": nonce, "data": data}
-    told = {name: base64.b64encode(value).decode() for name, value in parts.items()}
-    return json.dumps({"kdf": "scrypt", "cipher": "AES-256-GCM", **told}).encode()
+    encoded = {name: base64.b64encode(value).decode() for name, value in parts.items()}
+    return json.dumps({"kdf": "scrypt", "cipher": "AES-256-GCM", **encoded}).encode()
 
 
 def _decrypt(sealed: bytes, passphrase: str) -> dict[str, Any]:
-    told = json.loads(sealed)
-    salt, nonce, data = (base64.b64decode(told[name]) for name in ("salt", "nonce", "data"))
+    encoded = json.loads(sealed)
+    salt, nonce, data = (base64.b64decode(encoded[name]) for name in ("salt", "nonce", "data"))
     secrets: dict[str, Any] = json.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None))
     return secrets
 
@@ -184,27 +184,27 @@ def read_passphrase(*, is_new: bool) -> str:
 
     Never of the command line, which every process of the machine can read. Raises BackupError.
     """
-    given = os.environ.get(_VARIABLE, "")
+    passphrase = os.environ.get(_VARIABLE, "")
     if file := os.environ.get(f"{_VARIABLE}_FILE"):
         try:
-            given = Path(file).read_text(encoding="utf-8").strip()
+            passphrase = Path(file).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise BackupError(f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}.") from None
-    if not given:
-        given = _ask(is_new=is_new)
-    if is_new and len(given) < SHORTEST_PASSPHRASE:
+    if not passphrase:
+        passphrase = _ask(is_new=is_new)
+    if is_new and len(passphrase) < SHORTEST_PASSPHRASE:
         raise BackupError(f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters.")
-    return given
+    return passphrase
 
 
 def _ask(*, is_new: bool) -> str:
     if not sys.stdin.isatty():
         raise BackupError(f"There is nobody to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
     try:
-        given = getpass.getpass("Passphrase for the keys in the backup: ")
-        again = getpass.getpass("Once more: ") if is_new else given
+        passphrase = getpass.getpass("Passphrase for the keys in the backup: ")
+        again = getpass.getpass("Once more: ") if is_new else passphrase
     except (EOFError, KeyboardInterrupt):
         raise BackupError("No passphrase was given.") from None
-    if again != given:
+    if again != passphrase:
         raise BackupError("The two are not the same. Nothing was written.")
-    return given
+    return passphrase

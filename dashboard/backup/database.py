@@ -199,15 +199,18 @@ def _start(program: Path, options: list[str], url: str, **streams: object) -> "s
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
     """Return what libpq reads of this environment, so that TLS is set up as for the desk itself."""
-    kept = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in ("PATH", "HOME")}
-    return {"LC_ALL": "C", **kept, **more}
+    inherited = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in ("PATH", "HOME")}
+    return {"LC_ALL": "C", **inherited, **more}
 
 
 def _check(process: "subprocess.Popen[bytes]", errors: IO[bytes], sentence: str) -> None:
     if process.returncode:
         errors.seek(0)
-        told = errors.read().decode(errors="replace").strip().splitlines()
-        because = next((line for line in told if "error" in line.lower()), told[0] if told else "no reason given")
+        error_lines = errors.read().decode(errors="replace").strip().splitlines()
+        because = next(
+            (line for line in error_lines if "error" in line.lower()),
+            error_lines[0] if error_lines else "no reason given",
+        )
         raise BackupError(f"{sentence}: {because}")
 
 

@@ -17,7 +17,7 @@ from launcher.keys import FILE, NAMES
 DEMO_FILES = ("credentials.env", APPLICATION_FILE)
 
 
-def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str]) -> None:
+def unpack(path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]) -> None:
     """Check the whole backup and write its keys into `folder`. Raises BackupError, and then has written nothing.
 
     `given` is the environment: keys that stand there count more than those in the folder, so they must be the same.
@@ -27,7 +27,7 @@ def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
     for name in NAMES:
-        _refuse_another_key(name, keys[name], given)
+        _refuse_another_key(name, keys[name], environment)
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
         if text := secrets["files"].get(name):
@@ -36,11 +36,11 @@ def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str
                 file.write(text)
 
 
-def _refuse_another_key(name: str, of_backup: str, given: Mapping[str, str]) -> None:
+def _refuse_another_key(name: str, of_backup: str, environment: Mapping[str, str]) -> None:
     # Older ones of SECRET_KEY stand in a variable of their own; of the others, behind the newest.
     older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
-    here = _keys_in(name, given)
-    if here and not _split(of_backup) <= here | _keys_in(older, given):
+    here = _keys_in(name, environment)
+    if here and not _split(of_backup) <= here | _keys_in(older, environment):
         way = f"into {older}" if older else "behind it, with a comma between them"
         raise BackupError(
             f"{name} is set, and is not the one of the backup. Leave it out, and the backup's is used; or put the "
@@ -48,13 +48,13 @@ def _refuse_another_key(name: str, of_backup: str, given: Mapping[str, str]) -> 
         )
 
 
-def _keys_in(name: str, given: Mapping[str, str]) -> set[str]:
-    if file := given.get(f"{name}_FILE"):
+def _keys_in(name: str, environment: Mapping[str, str]) -> set[str]:
+    if file := environment.get(f"{name}_FILE"):
         try:
             return _split(Path(file).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BackupError(f"{name}_FILE points to {file}, which cannot be read: {error}.") from None
-    return _split(given.get(name, ""))
+    return _split(environment.get(name, ""))
 
 
 def _split(keys: str) -> set[str]:
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
     """Called with the file and the folder; a sentence and status 1 where that does not work."""
     path, folder = map(Path, arguments)
     try:
-        unpack(path, folder, passphrase=read_passphrase(is_new=False), given=os.environ)
+        unpack(path, folder, passphrase=read_passphrase(is_new=False), environment=os.environ)
     except BackupError as error:
         print(error, file=sys.stderr)  # noqa: T201 there is nothing else to tell it by
         return 1

@@ -16,7 +16,7 @@ from alerts.models import Destination
 from approvals.intake import unsigned
 from common import smtp
 from common.time_zones import there, zone_word
-from connections.accounts.keys import SLOTS, Slot, problem_in
+from connections.accounts.keys import SLOTS, Slot, scope_error
 from connections.accounts.own_webhook import address_of, unreachable_because
 from connections.accounts.views import health_of
 from mirror.models import Connection, Message, WebhookEvent
@@ -46,7 +46,7 @@ class Step:
 
     name: str
     state: str
-    said: str
+    summary: str
     label: str = ""
     url: str = ""
     is_needed: bool = True
@@ -133,8 +133,8 @@ def _account(connection: Connection) -> Account:
 
 def _connected(accounts: list[Account]) -> Step:
     if not accounts:
-        said = "An account of MultiMail, whose held mail comes to this desk: the gateway that runs here, or hosted."
-        return Step("connect", "todo", said, "Add a connection", _to(reverse("add-connection")))
+        summary = "An account of MultiMail, whose held mail comes to this desk: the gateway that runs here, or hosted."
+        return Step("connect", "todo", summary, "Add a connection", _to(reverse("add-connection")))
     names = ", ".join(f"{one.connection.name} at {one.connection.api_url}" for one in accounts[:3])
     more = f", and {len(accounts) - 3} more" if len(accounts) > 3 else ""
     return Step("connect", "done", f"Connected: {names}{more}.", "See the connections", reverse("connections"))
@@ -144,50 +144,58 @@ def _keys(account: Account) -> Step:
     connection = account.connection
     label, url = "Check the keys", _to(_page_of(connection))
     held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
-    told = connection.key_scopes
-    problems = [f"{slot.label}: {why}" for name, slot in held.items() if (why := problem_in(slot, told.get(name)))]
+    scopes_by_key = connection.key_scopes
+    problems = [
+        f"{slot.label}: {why}" for name, slot in held.items() if (why := scope_error(slot, scopes_by_key.get(name)))
+    ]
     if connection.paused_at and not connection.paused_by_hand and not problems:
         problems = [f"{connection.paused_because} Put in a key that MultiMail takes."]
     if problems:
-        said = "A key is not in its right place, or MultiMail does not take it. Put in another one."
-        return Step("keys", "wrong", said, "Put in another key", url, problems=tuple(problems))
+        summary = "A key is not in its right place, or MultiMail does not take it. Put in another one."
+        return Step("keys", "wrong", summary, "Put in another key", url, problems=tuple(problems))
     if not connection.keys_checked_at and not connection.checked_key:
         return Step("keys", "todo", "MultiMail has not been asked yet what its keys may do.", label, url)
-    return Step("keys", "done", _in_place(connection, held), label, url)
+    return Step("keys", "done", _key_summary(connection, held), label, url)
 
 
-def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
+def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
     """Say what the keys may do, and what the places without one leave out."""
-    told = connection.key_scopes
-    may = [f"{slot.label.lower()} ({', '.join(told[name])})" for name, slot in held.items() if told.get(name)]
-    said = f"Each key is in its place: {', '.join(may)}." if may else "The oversight key reads and decides."
+    scopes_by_key = connection.key_scopes
+    may = [
+        f"{slot.label.lower()} ({', '.join(scopes_by_key[name])})"
+        for name, slot in held.items()
+        if scopes_by_key.get(name)
+    ]
+    summary = f"Each key is in its place: {', '.join(may)}." if may else "The oversight key reads and decides."
     if missing := [slot.label.lower() for name, slot in SLOTS.items() if name not in held]:
-        said += f" Without a key: {', '.join(missing)}; the connection's page says what that leaves out."
+        summary += f" Without a key: {', '.join(missing)}; the connection's page says what that leaves out."
     if connection.oversight_key.startswith("mm_test_"):
-        said += " The oversight key is one of the sandbox (mm_test_): only test mail comes in with it."
-    return said
+        summary += " The oversight key is one of the sandbox (mm_test_): only test mail comes in with it."
+    return summary
 
 
 def _webhook(account: Account) -> Step:
     connection = account.connection
     url = _to(_page_of(connection), "webhook")
     if forged := unsigned.unsigned_lately([connection.pk]).get(connection.pk, 0):
-        said = (
+        summary = (
             f"{forged} call{'' if forged == 1 else 's'} came without a valid signature in the last two minutes. If "
             "MultiMail made them, the secret here is not the one it signs with: change the secret, then test."
         )
         has_worked = account.last_event is not None
-        return Step("webhook", "wrong", said, "Change the secret", url, has_worked=has_worked)
+        return Step("webhook", "wrong", summary, "Change the secret", url, has_worked=has_worked)
     if account.last_event or connection.webhook_tested_at:
         return Step("webhook", "done", "Registered, and its events come in signed.", "See the webhook", url)
     if because := unreachable_because(connection):
         return Step("webhook", "wrong", because, "See the webhook", url)
     if connection.upstream_webhook_id:
-        said = "Registered, and no event has come in yet. Have a test sent: it arrives within a few seconds."
-        return Step("webhook", "todo", said, "Test the webhook", url)
-    said = "MultiMail tells this desk at once what it holds. Until it is registered, mail is found every half minute."
+        summary = "Registered, and no event has come in yet. Have a test sent: it arrives within a few seconds."
+        return Step("webhook", "todo", summary, "Test the webhook", url)
+    summary = (
+        "MultiMail tells this desk at once what it holds. Until it is registered, mail is found every half minute."
+    )
     by_hand = "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
-    return Step("webhook", "todo", said + by_hand, "Register the webhook", url)
+    return Step("webhook", "todo", summary + by_hand, "Register the webhook", url)
 
 
 def _queue(account: Account) -> Step:
@@ -196,13 +204,13 @@ def _queue(account: Account) -> Step:
     freshness = freshness_of(connection, now=now)
     label, url, has_worked = "Read it now", _to(_page_of(connection)), connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
-        said = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
-        return Step("queue", "done", said, "Open the queue", reverse("queue"), has_worked=True)
+        summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
+        return Step("queue", "done", summary, "Open the queue", reverse("queue"), has_worked=True)
     if connection.paused_at or connection.failing_since:
-        said = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
-        return Step("queue", "wrong", said, label, url, has_worked=has_worked)
-    said = "It is read every half minute, so look again in a moment. If it stays so: ./run manage doctor."
-    return Step("queue", "todo", said, label, url, has_worked=has_worked)
+        summary = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
+        return Step("queue", "wrong", summary, label, url, has_worked=has_worked)
+    summary = "It is read every half minute, so look again in a moment. If it stays so: ./run manage doctor."
+    return Step("queue", "todo", summary, label, url, has_worked=has_worked)
 
 
 def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
@@ -213,20 +221,20 @@ def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
     if not settings.EMAIL_URL:
-        said = (
+        summary = (
             "EMAIL_URL is not set, so what you approve waits at the gateway. Start the product with the address of a "
             "mail server, such as EMAIL_URL=smtps://user:password@mail.example.com:465."
         )
-        return [Step("mail", "todo", said)]
+        return [Step("mail", "todo", summary)]
     server = smtp.Server.from_url(settings.EMAIL_URL)
     if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
         return [Step("mail", "done", f"Mail has left by {server}.", has_worked=True)]
     # It counts as done where nobody looks at this page: only mail that leaves shows more than an address that is set.
-    if is_asked and (problem := smtp.problem_of(settings.EMAIL_URL)):
-        said = (
+    if is_asked and (error := smtp.problem_of(settings.EMAIL_URL)):
+        summary = (
             "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
         )
-        return [Step("mail", "wrong", said, problems=(problem,), has_worked=True)]
+        return [Step("mail", "wrong", summary, problems=(error,), has_worked=True)]
     return [Step("mail", "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
 
 
@@ -235,40 +243,40 @@ def _discord() -> Step:
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         return Step("alerts", "done", f"{proved.name} took a test or a card.", "See the alerts", url)
-    kept = list(Destination.objects.kept().order_by("pk"))
-    off = next((one for one in kept if one.switched_off_at), None)
+    destinations = list(Destination.objects.kept().order_by("pk"))
+    off = next((one for one in destinations if one.switched_off_at), None)
     if off:
-        said = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
-        return Step("alerts", "wrong", said, "Put it right", url, has_worked=off.tested_at is not None)
-    if kept:
-        return Step("alerts", "todo", f"{kept[0].name} has not taken a test yet.", "Send a test", url)
-    said = "A channel that is told when mail waits. Without one, people look at the queue by themselves."
-    return Step("alerts", "todo", said, "Add a destination", _to(reverse("add-destination")))
+        summary = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
+        return Step("alerts", "wrong", summary, "Put it right", url, has_worked=off.tested_at is not None)
+    if destinations:
+        return Step("alerts", "todo", f"{destinations[0].name} has not taken a test yet.", "Send a test", url)
+    summary = "A channel that is told when mail waits. Without one, people look at the queue by themselves."
+    return Step("alerts", "todo", summary, "Add a destination", _to(reverse("add-destination")))
 
 
 def _people() -> Step:
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
-        said = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
-        return Step("people", "done", said, "See the people", _to(reverse("people")))
+        summary = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
+        return Step("people", "done", summary, "See the people", _to(reverse("people")))
     asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
     if asked:
-        said = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
-        return Step("people", "done", said, "See the people", _to(reverse("people")))
-    said = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
-    return Step("people", "todo", said, "Invite somebody", _to(reverse("invite")))
+        summary = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
+        return Step("people", "done", summary, "See the people", _to(reverse("people")))
+    summary = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
+    return Step("people", "todo", summary, "Invite somebody", _to(reverse("invite")))
 
 
 def _first_message(account: Account | None) -> Step:
     if account is None:
-        said = "Once MultiMail is connected, a line stands here that writes a message."
-        return Step("letter", "later", said)
+        summary = "Once MultiMail is connected, a line stands here that writes a message."
+        return Step("letter", "later", summary)
     latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
     if latest:
-        said = "The first message has come in. Read it, and decide."
-        return Step("letter", "done", said, "Open the queue", reverse("queue"))
-    said = "Let an agent write one. It is held, and appears in the queue."
-    return Step("letter", "todo", said, "Open the queue", reverse("queue"))
+        summary = "The first message has come in. Read it, and decide."
+        return Step("letter", "done", summary, "Open the queue", reverse("queue"))
+    summary = "Let an agent write one. It is held, and appears in the queue."
+    return Step("letter", "todo", summary, "Open the queue", reverse("queue"))
 
 
 def _page_of(connection: Connection) -> str:

@@ -26,7 +26,7 @@ def setup(request: DeskRequest) -> HttpResponse:
     found = set_up()
     context = {
         "found": found,
-        "letter": first_letter(found.connection),
+        "command": first_message_command(found.connection),
         "gateway_url": settings.MULTIMAIL_API_URL,
     }
     return render(request, "dashboard/setup.html", context)
@@ -47,12 +47,12 @@ def reminder(request: HttpRequest) -> str:
     return "" if request.session.get(PUT_AWAY) else left(request.actor)  # type: ignore[attr-defined]
 
 
-def first_letter(connection: Connection | None) -> dict[str, str]:
+def first_message_command(connection: Connection | None) -> dict[str, str]:
     """Return the line that writes a first letter, with a place for the key, and where it goes from."""
     if connection is None:
         return {}
     mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
-    letter = {
+    message = {
         "from": mailbox.address if mailbox else "agent@your-team.example",
         "to": "dana@northwind.example",
         "subject": "Hello from the first run",
@@ -61,6 +61,6 @@ def first_letter(connection: Connection | None) -> dict[str, str]:
     line = (
         f"curl -s {connection.api_url}/v1/send_email \\\n"
         '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(json.dumps(letter))}"
+        f"  -d {shlex.quote(json.dumps(message))}"
     )
-    return {"line": line, "mailbox": letter["from"], "is_known": "yes" if mailbox else ""}
+    return {"line": line, "mailbox": message["from"], "is_known": "yes" if mailbox else ""}

@@ -50,7 +50,7 @@ def note_denied(request: HttpRequest, status: int) -> None:
     path = request.path[:MAX_PATH]
     lately = Entry.objects.of_person(int(actor.id)).of_action("access.denied").since(ONCE_A).newest_first()[:100]
     refused = Entry.objects.filter(trace=trace_id.get(), action="verdict.refused")
-    if refused.exists() or any(_said(line.details) == (request.method, path) for line in lines(lately)):
+    if refused.exists() or any(_method_and_path(line.details) == (request.method, path) for line in lines(lately)):
         return
     message = _message_in(request)
     log.warning("access denied", extra={"path": path, "status": status, "person": actor.id})
@@ -63,7 +63,7 @@ def note_denied(request: HttpRequest, status: int) -> None:
     )
 
 
-def _said(details: dict[str, str]) -> tuple[str, str]:
+def _method_and_path(details: dict[str, str]) -> tuple[str, str]:
     return details.get("method", ""), details.get("path", "")
 
 

@@ -62,9 +62,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason where one of our own views gave it."""
-    given = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
+    reason = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
     return _error(
-        request, 404, "Nothing here", given or "This address leads nowhere. The queue is a good place to go on."
+        request, 404, "Nothing here", reason or "This address leads nowhere. The queue is a good place to go on."
     )
 
 

@@ -68,10 +68,10 @@ def _run_state() -> dict[str, Any]:
 
 def postgresql_answers() -> bool:
     """Whether PostgreSQL answers a question."""
-    return database_problem() is None
+    return database_error() is None
 
 
-def database_problem() -> str | None:
+def database_error() -> str | None:
     """Return why PostgreSQL cannot be used, None when it can."""
     try:
         with connection.cursor() as cursor:
@@ -81,7 +81,7 @@ def database_problem() -> str | None:
     return None
 
 
-def disk_has_room() -> bool:
+def disk_has_space() -> bool:
     """Whether PostgreSQL, where it is our own, and the seals' file can grow."""
     return not is_full(settings.DATA_DIR)
 
@@ -111,8 +111,8 @@ def examine_redis() -> tuple[list[Finding], str]:
         if length > MANY_WAITING:
             sentence = f"{length} tasks wait in the queue {queue}."
             found.append(Finding(sentence, "Its worker does not keep up, or does not run."))
-    told = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
-    return found, f"Redis {facts.get('redis_version')}; tasks that wait: {told}."
+    queue_lengths = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
+    return found, f"Redis {facts.get('redis_version')}; tasks that wait: {queue_lengths}."
 
 
 def examine_postgresql() -> tuple[list[Finding], str]:

@@ -33,7 +33,7 @@ def silent_jobs() -> list[SilentJob]:
     return [SilentJob(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]
 
 
-def has_just_started() -> bool:
+def is_warming_up() -> bool:
     """Whether work goes on that did not a moment ago: what was late when it began may still be on its way."""
     ticks = Tick.objects.filter(job__in=_WORK)
     before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)

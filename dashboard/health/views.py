@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 from common.addresses import comes_from_this_host
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest
-from dashboard.health.checks import disk_has_room, postgresql_answers, redis_answers
+from dashboard.health.checks import disk_has_space, postgresql_answers, redis_answers
 from dashboard.health.metrics import exposition
 from dashboard.models import Tick
 
@@ -27,7 +27,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
     parts = {
         "postgresql": postgresql_answers(),
         "redis": redis_answers(),
-        "disk": disk_has_room(),
+        "disk": disk_has_space(),
         "beat and worker": False,
     }
     if parts["postgresql"]:
@@ -49,5 +49,5 @@ def metrics(request: DeskRequest) -> HttpResponse:
 
 def _has_metrics_token(request: DeskRequest) -> bool:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given, wanted = token.strip().encode("utf-8", "surrogateescape"), settings.METRICS_TOKEN.encode()
-    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(given, wanted)
+    presented, wanted = token.strip().encode("utf-8", "surrogateescape"), settings.METRICS_TOKEN.encode()
+    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(presented, wanted)

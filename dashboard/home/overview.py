@@ -74,11 +74,11 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
     visible = desk_messages().visible_to(actor)
     made = Decision.objects.visible_to(actor)
-    said = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+    verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
     by_day = made.of_the_week().by_people().times_by_day()
     panels = [
         times(by_day, now=now),
-        people(said.of_the_week().paces()),
+        people(verdicts.of_the_week().paces()),
         caught(made.of_the_week().by_people().caught_by_rule()),
     ]
     if sum(row["number"] for row in by_day) >= figures.MOST:
@@ -89,17 +89,17 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 def waiting(ages: Mapping[str, int]) -> Panel:
     """Return what waits, by how long it has."""
     tones = {"day": "amber", "longer": "rose"}
-    told = [(name, words, ages[name]) for name, words in _AGES.items()]
+    counts = [(name, words, ages[name]) for name, words in _AGES.items()]
     return Panel(
         name="waits",
         title="What waits",
         lead="For a decision, by how long it has been held.",
         head=("Held for", "Messages"),
-        rows=tuple((words, _number(value)) for _, words, value in told) if any(ages.values()) else (),
+        rows=tuple((words, _number(value)) for _, words, value in counts) if any(ages.values()) else (),
         empty="Nothing waits. What an agent wants to send appears here as soon as it is held.",
-        summary=_listed(f"{_number(value)} {words}" for _, words, value in told if value),
+        summary=_listed(f"{_number(value)} {words}" for _, words, value in counts if value),
         bars=bars(
-            [(words, _number(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in told]
+            [(words, _number(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in counts]
         ),
     )
 
@@ -108,15 +108,15 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
     """Return how long messages were held until a person decided, day by day."""
     by_day = {row["day"]: row for row in found}
     week = [(day, by_day.get(day)) for day in week_until(now.date())]
-    told = [(f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in week if row]
+    rows = [(f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in week if row]
     return Panel(
         name="times",
         title="How long it takes",
         lead="From being held to a person's decision, in the last 7 days (UTC).",
         head=("Day", "Decisions", "Median", "95th percentile"),
-        rows=tuple(told),
+        rows=tuple(rows),
         empty="Nobody has decided anything in the last 7 days. Once somebody has, this shows how long senders waited.",
-        summary=_listed(f"{day}: median {half}, 95th percentile {most}" for day, _, half, most in told),
+        summary=_listed(f"{day}: median {half}, 95th percentile {most}" for day, _, half, most in rows),
         days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in week]),
     )
 
@@ -139,34 +139,34 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
 def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     """Return what people rejected or sent back, by what the rules had seen in it."""
     named = sorted((row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0]))
-    told = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
+    findings = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
     if others := named[SHOWN:]:
-        told.append(("Other findings", sum(row[1] for row in others), sum(row[2] for row in others)))
-    told += [("No rule saw anything", rejected, back) for rule, rejected, back in found if not rule]
+        findings.append(("Other findings", sum(row[1] for row in others), sum(row[2] for row in others)))
+    findings += [("No rule saw anything", rejected, back) for rule, rejected, back in found if not rule]
     return Panel(
         name="caught",
         title="Rejections by finding",
         lead="Rejected, or changes requested, in the last 7 days. A message counts under each of its findings.",
         head=("Finding", "Rejected", "Changes requested"),
-        rows=tuple((words, str(rejected), str(back)) for words, rejected, back in told),
+        rows=tuple((words, str(rejected), str(back)) for words, rejected, back in findings),
         empty="Nothing was rejected in the last 7 days. What people reject is counted here by its findings.",
-        summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in told),
-        bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in told]),
+        summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in findings),
+        bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in findings]),
     )
 
 
 def refused(causes: Counter[str]) -> Panel:
     """Return what the desk itself did not let go, by why."""
-    told = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
+    refusals = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
     return Panel(
         name="refused",
         title="Blocked attempts",
         lead="Presses and decisions of the last 7 days that it did not let through.",
         head=("Why", "How often"),
-        rows=tuple((words, _number(value)) for words, value in told),
+        rows=tuple((words, _number(value)) for words, value in refusals),
         empty="Nothing in the last 7 days: no message changed after it was read, and none ran out of time.",
-        summary=_listed(f"{words}: {_number(value)}" for words, value in told),
-        bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in told]),
+        summary=_listed(f"{words}: {_number(value)}" for words, value in refusals),
+        bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in refusals]),
     )
 
 

@@ -37,7 +37,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         known = about if isinstance(about, Message | Decision) else None
         _after_commit(_send, entry.message, entry.action, known)
     elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
-        _after_commit(_send_beside, entry, about)
+        _after_commit(_send_collaboration, entry, about)
     elif entry.action.startswith(_STANDING):
         hint = {"kind": "standing", "action": entry.action, "message": None, "connection": None, "mailbox": None}
         _after_commit(_publish, hint)
@@ -77,7 +77,7 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
     _publish(hint)
 
 
-def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
+def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
     message = about.message
     hint = {
         "kind": "beside",

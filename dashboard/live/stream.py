@@ -83,10 +83,10 @@ class Page:
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint that the person may see; a page that does not keep up misses it and polls."""
-        place = (hint["connection"], hint["mailbox"])
+        scope = (hint["connection"], hint["mailbox"])
         # That something changed for every page tells nothing by itself: the page asks what concerns its reader.
         if hint.get("kind") == "standing" or any(
-            mailbox == place[1] if mailbox else connection in (None, place[0]) for connection, mailbox in self.reach
+            mailbox == scope[1] if mailbox else connection in (None, scope[0]) for connection, mailbox in self.reach
         ):
             with contextlib.suppress(asyncio.QueueFull):
                 self.hints.put_nowait(text)
@@ -212,7 +212,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])
         return
     page = Page(reader[1], reader[0])
-    _make_room(page.person)
+    _displace_oldest(page.person)
     await send(
         {
             "type": "http.response.start",
@@ -234,7 +234,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         _pages.discard(page)
 
 
-def _make_room(person: str) -> None:
+def _displace_oldest(person: str) -> None:
     """End the oldest streams of this person, so that one more stays within the limit."""
     own = sorted((page for page in _pages if page.person == person), key=lambda page: page.opened_at)
     for page in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
@@ -322,8 +322,8 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
         response = connection.getresponse()
         if response.status != 200:
             return None
-        told = json.loads(response.read())
-        return str(told["person"]), [(one["connection"], one["mailbox"]) for one in told["reach"]]
+        reader = json.loads(response.read())
+        return str(reader["person"]), [(one["connection"], one["mailbox"]) for one in reader["reach"]]
     except (http.client.HTTPException, KeyError, ValueError) as error:
         raise OSError("the dashboard's answer cannot be read") from error
     finally:

@@ -119,10 +119,10 @@ class WsgiBridge:
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             while True:
                 piece = answer.take()
-                if not piece and not answer.is_taken:
+                if not piece and not answer.is_consumed:
                     await _wait_for_change(answer)
                     continue
-                is_last = answer.is_taken
+                is_last = answer.is_consumed
                 if is_last and answer.has_failed:
                     # Without its end, so that it cannot be taken for the whole.
                     return
@@ -204,7 +204,7 @@ class BufferedResponse:
         self.is_abandoned = False
         self.changed = asyncio.Event()
         self._environ, self._loop = environ, loop
-        self._kept = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
+        self._buffer = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
         self._lock = Lock()
         self._written = self._read = 0
 
@@ -230,19 +230,19 @@ class BufferedResponse:
     def take(self) -> bytes:
         """Return the next piece; empty where there is none at the moment."""
         with self._lock:
-            self._kept.seek(self._read)
-            piece = self._kept.read(PIECE)
+            self._buffer.seek(self._read)
+            piece = self._buffer.read(PIECE)
             self._read += len(piece)
         return piece
 
     @property
-    def is_taken(self) -> bool:
+    def is_consumed(self) -> bool:
         """Whether all of it was read."""
         return self.is_complete and self._read == self._written
 
     def close(self) -> None:
         """Let go of what is kept. The thread must be done."""
-        self._kept.close()
+        self._buffer.close()
 
     def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
         self.has_begun = True
@@ -252,8 +252,8 @@ class BufferedResponse:
 
     def _write(self, chunk: bytes) -> None:
         with self._lock:
-            self._kept.seek(self._written)
-            self._kept.write(chunk)
+            self._buffer.seek(self._written)
+            self._buffer.write(chunk)
             was, self._written = self._written, self._written + len(chunk)
         # A short answer goes out whole, once it is complete.
         if was // PIECE != self._written // PIECE:

@@ -56,9 +56,9 @@ def turned(line: "Line") -> list[tuple[str, str, str]]:
     return [(name, before.get(name, ""), after.get(name, "")) for name in names if before.get(name) != after.get(name)]
 
 
-def _named(told: str) -> dict[str, str] | None:
+def _named(written: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
-    parts = [part.partition(": ") for part in told.split("; ")] if told not in ("", NOTHING) else []
+    parts = [part.partition(": ") for part in written.split("; ")] if written not in ("", NOTHING) else []
     return {name: value for name, _, value in parts} if all(colon for _, colon, _ in parts) else None
 
 

@@ -59,7 +59,7 @@ class BotApi:
 
     def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Outcome:
         self._check(request)
-        if channel_id not in {place.id for place in PLACES}:
+        if channel_id not in {channel.id for channel in PLACES}:
             raise Refused(404, 10003, "Unknown Channel")
         if message_id is None:
             return self._on_channel(request, channel_id)

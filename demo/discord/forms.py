@@ -13,9 +13,9 @@ _LONG = 1000
 def form_dialog(form: dict[str, Any], message_id: str) -> str:
     """Return the dialog of a modal that an application answered a press with."""
     fields = "".join(_asked(part, number) for number, part in enumerate(form["components"]))
-    given = f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
+    attributes = f'data-form="{escape(form["custom_id"])}" data-message="{escape(message_id)}"'
     note = "This form is sent to Countersign. Do not share passwords or other secrets."
-    return _dialog("form-asked", str(form["title"]), fields, given, note, "Submit")
+    return _dialog("form-asked", str(form["title"]), fields, attributes, note, "Submit")
 
 
 def command_dialogs(commands: list[dict[str, Any]]) -> str:
@@ -58,10 +58,10 @@ def _option(command: str, option: dict[str, Any]) -> str:
 
 
 def _field(identity: str, name: str, label: str, description: str, rules: str, *, is_long: bool) -> str:
-    given = f'id="{escape(identity)}" name="{escape(name)}" {rules}'
+    attributes = f'id="{escape(identity)}" name="{escape(name)}" {rules}'
     described = f'<small id="{escape(identity)}-about">{escape(description)}</small>' if description else ""
-    given += f' aria-describedby="{escape(identity)}-about"' if description else ""
-    control = f'<textarea rows="4" {given}></textarea>' if is_long else f'<input autocomplete="off" {given}>'
+    attributes += f' aria-describedby="{escape(identity)}-about"' if description else ""
+    control = f'<textarea rows="4" {attributes}></textarea>' if is_long else f'<input autocomplete="off" {attributes}>'
     return f'<label for="{escape(identity)}">{escape(label)}</label>{described}{control}'
 
 
@@ -69,9 +69,9 @@ def _rules(least: int, most: int, *, required: bool) -> str:
     return f'maxlength="{most}"' + (f' minlength="{least}"' if least else "") + (" required" if required else "")
 
 
-def _dialog(identity: str, title: str, fields: str, given: str, note: str, button: str) -> str:
+def _dialog(identity: str, title: str, fields: str, attributes: str, note: str, button: str) -> str:
     return (
-        f'<dialog id="{escape(identity)}" aria-labelledby="{escape(identity)}-title"><form {given}>'
+        f'<dialog id="{escape(identity)}" aria-labelledby="{escape(identity)}-title"><form {attributes}>'
         f'<h2 id="{escape(identity)}-title">{escape(title)}</h2><p class="about">{escape(note)}</p>{fields}'
         '<p class="wrong" role="alert" hidden></p>'
         f'<p class="ends"><button type="button" class="plain" data-close>Cancel</button>'

@@ -52,8 +52,8 @@ class Interactions:
         pressed = next((one for row in rows for one in row["components"] if one.get("custom_id") == custom_id), None)
         if message is None or pressed is None:
             raise NotPlayed("This button is not there any more: the card has changed.")
-        place = place_of(message.content["channel_id"])
-        reply = self.replies.begin(member, place, f"pressed {pressed['label']}")
+        channel = channel_with_id(message.content["channel_id"])
+        reply = self.replies.begin(member, channel, f"pressed {pressed['label']}")
         about = {"message": message.content, "data": {"component_type": 2, "custom_id": custom_id, "id": 1}}
         return self._ask(reply, COMPONENT, about)
 
@@ -66,11 +66,11 @@ class Interactions:
             {"type": 18, "id": number, "component": {"type": 4, "id": number + 1, "custom_id": name, "value": value}}
             for number, (name, value) in enumerate(values.items(), 1)
         ]
-        reply = self.replies.begin(member, place_of(message.content["channel_id"]), "sent a form")
+        reply = self.replies.begin(member, channel_with_id(message.content["channel_id"]), "sent a form")
         about = {"message": message.content, "data": {"custom_id": custom_id, "components": fields}}
         return self._ask(reply, FORM, about)
 
-    def command(self, member: Member, place: Place, name: str, values: dict[str, str]) -> InteractionResult:
+    def command(self, member: Member, channel: Place, name: str, values: dict[str, str]) -> InteractionResult:
         """Use a slash command. Raises NotPlayed where it is not registered, or not filled in as registered."""
         command = self.commands.find(name)
         if command is None:
@@ -83,7 +83,7 @@ class Interactions:
             if len(value) > option.get("max_length", MAX_VALUE):
                 raise NotPlayed(f"{option['name']} takes {option.get('max_length', MAX_VALUE)} characters at most.")
             options += [{"name": option["name"], "type": STRING, "value": value}] if value else []
-        reply = self.replies.begin(member, place, f"used /{name}")
+        reply = self.replies.begin(member, channel, f"used /{name}")
         data = {"id": command["id"], "name": name, "type": 1, "options": options}
         return self._ask(reply, COMMAND, {"data": data})
 
@@ -121,7 +121,7 @@ class Interactions:
             return 0, None
 
     def _interaction(self, reply: Reply, kind: int, about: dict[str, Any]) -> dict[str, Any]:
-        member, place = reply.member, reply.place
+        member, channel = reply.member, reply.channel
         user = {"id": member.id, "username": member.username, "global_name": member.name, "discriminator": "0"}
         return {
             "id": reply.id,
@@ -130,8 +130,8 @@ class Interactions:
             "token": reply.token,
             "version": 1,
             "guild_id": GUILD_ID,
-            "channel_id": place.id,
-            "channel": {"id": place.id, "name": place.name, "type": 0, "guild_id": GUILD_ID},
+            "channel_id": channel.id,
+            "channel": {"id": channel.id, "name": channel.name, "type": 0, "guild_id": GUILD_ID},
             "member": {
                 "user": {**user, "avatar": None, "public_flags": 0},
                 "roles": [],
@@ -154,8 +154,8 @@ class Interactions:
             return InteractionResult(failed="no answer within three seconds")
         if status != 200 or not isinstance(answer, dict):
             return InteractionResult(failed=f"answered {status}")
-        given = answer.get("data")
-        data: dict[str, Any] = given if isinstance(given, dict) else {}
+        reply_data = answer.get("data")
+        data: dict[str, Any] = reply_data if isinstance(reply_data, dict) else {}
         match answer.get("type"):
             case 4 if not find_errors(data) and str(data.get("content") or "").strip():
                 self.replies.show(reply, "shown", str(data["content"]).strip())
@@ -168,6 +168,6 @@ class Interactions:
         return InteractionResult(failed="its answer is none that Discord takes here")
 
 
-def place_of(channel_id: str) -> Place:
+def channel_with_id(channel_id: str) -> Place:
     """Return the channel of an id; those of made-up webhooks are shown with approvals."""
-    return next((place for place in PLACES if place.id == channel_id), APPROVALS)
+    return next((channel for channel in PLACES if channel.id == channel_id), APPROVALS)

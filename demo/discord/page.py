@@ -24,12 +24,12 @@ MOST_SHOWN = 100
 class View:
     """Which channel is looked at, by whom."""
 
-    place: Place
+    channel: Place
     member: Member
 
-    def address(self, *, place: Place | None = None, member: Member | None = None) -> str:
+    def address(self, *, channel: Place | None = None, member: Member | None = None) -> str:
         """Return the address of the same view with another channel or member."""
-        name, username = (place or self.place).name, (member or self.member).username
+        name, username = (channel or self.channel).name, (member or self.member).username
         return f"/?channel={quote(name)}&as={quote(username)}"
 
 
@@ -47,10 +47,10 @@ class ChannelPages:
         """Return the whole page."""
         return fill(
             "discord.html",
-            name=escape(view.place.name),
-            topic=escape(view.place.topic),
-            start=escape(view.place.start),
-            places=self._places(view),
+            name=escape(view.channel.name),
+            topic=escape(view.channel.topic),
+            start=escape(view.channel.start),
+            channels=self._channel_list(view),
             composer=self._composer(view) if self.is_playable else _NO_APPLICATION,
             live=escape(view.address().replace("/?", "/messages/?", 1)),
             messages=self.fragment(view),
@@ -61,10 +61,10 @@ class ChannelPages:
     def fragment(self, view: View) -> str:
         """Return the messages alone, oldest first, with a line between days; and what this member alone sees."""
         shown: list[tuple[int, datetime, str]] = []
-        for message in self.channel.snapshot(view.place.id)[-MOST_SHOWN:]:
+        for message in self.channel.snapshot(view.channel.id)[-MOST_SHOWN:]:
             written = datetime.fromisoformat(message.content["timestamp"])
             shown.append((int(message.content["id"]), written, _message(message, written)))
-        for reply in self.replies.seen_by(view.member, view.place):
+        for reply in self.replies.seen_by(view.member, view.channel):
             shown.append((int(reply.id), time_of(reply.id), _reply(reply)))
         out, day = [], ""
         for _, written, html in sorted(shown):
@@ -74,13 +74,13 @@ class ChannelPages:
             out.append(html)
         return "".join(out)
 
-    def _places(self, view: View) -> str:
+    def _channel_list(self, view: View) -> str:
         rows = []
-        for place in PLACES:
-            current = ' aria-current="page"' if place == view.place else ""
+        for channel in PLACES:
+            current = ' aria-current="page"' if channel == view.channel else ""
             rows.append(
-                f'<li><a href="{escape(view.address(place=place))}"{current}><svg class="i"><use href="#hash"/></svg>'
-                f"{escape(place.name)}</a></li>"
+                f'<li><a href="{escape(view.address(channel=channel))}"{current}>'
+                f'<svg class="i"><use href="#hash"/></svg>{escape(channel.name)}</a></li>'
             )
         return "".join(rows)
 
@@ -93,7 +93,8 @@ class ChannelPages:
             members.append(f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>')
         buttons = command_buttons(commands) or _NO_COMMANDS
         return (
-            f'<div class="composer" data-as="{escape(view.member.username)}" data-channel="{escape(view.place.name)}">'
+            f'<div class="composer" data-as="{escape(view.member.username)}"'
+            f' data-channel="{escape(view.channel.name)}">'
             f'<div class="commands" role="group" aria-label="Commands">{buttons}</div>'
             f'<nav class="members" aria-label="Who you are here"><span>You are</span>{"".join(members)}</nav></div>'
             f"{command_dialogs(commands)}"
@@ -200,5 +201,5 @@ def _button(message_id: str, button: dict[str, Any]) -> str:
     if button["style"] == LINK:
         link = _linked(f'{label}<svg class="i"><use href="#away"/></svg>', button.get("url"))
         return f'<span class="button">{link}</span>'
-    given = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
-    return f'<button type="button" class="button style-{int(button["style"])}" {given}>{label}</button>'
+    attributes = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
+    return f'<button type="button" class="button style-{int(button["style"])}" {attributes}>{label}</button>'

@@ -46,8 +46,8 @@ class Play:
                 values = _texts(asked["values"])
                 return self.interactions.submit(member, str(asked["message"]), str(asked["custom_id"]), values)
             case "command":
-                place = place_named(asked["channel"])
-                return self.interactions.command(member, place, str(asked["name"]), _texts(asked["values"]))
+                channel = channel_named(asked["channel"])
+                return self.interactions.command(member, channel, str(asked["name"]), _texts(asked["values"]))
         raise KeyError(act)
 
     def _answer(self, result: InteractionResult, message_id: str) -> Answer:
@@ -60,9 +60,9 @@ def member_of(username: str) -> Member:
     return next((member for member in MEMBERS if member.username == username), MEMBERS[0])
 
 
-def place_named(name: str) -> Place:
+def channel_named(name: str) -> Place:
     """Return the channel of a name; the first where there is none."""
-    return next((place for place in PLACES if place.name == name), PLACES[0])
+    return next((channel for channel in PLACES if channel.name == name), PLACES[0])
 
 
 def _texts(values: dict[str, Any]) -> dict[str, str]:

@@ -52,7 +52,7 @@ class RateLimiter:
         """Start with no windows."""
         self._clock = clock
         self._windows: dict[str, tuple[float, int]] = {}
-        self._taken: dict[str, deque[float]] = {}
+        self._times: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
     def take(self, key: str) -> Allowance:
@@ -66,16 +66,16 @@ class RateLimiter:
             wait = reset_after if used >= LIMIT else self._hidden_wait(key, now)
             if not wait:
                 used += 1
-                self._taken[key].append(now)
+                self._times[key].append(now)
             self._windows[key] = (start, used)
         bucket = hashlib.sha256(key.encode()).hexdigest()[:32]
         return Allowance(not wait, wait, LIMIT - used, reset_after, bucket)
 
     def _hidden_wait(self, key: str, now: float) -> float:
-        taken = self._taken.setdefault(key, deque())
-        while taken and taken[0] <= now - HIDDEN_SECONDS:
-            taken.popleft()
-        return _up(taken[0] + HIDDEN_SECONDS - now) if len(taken) >= HIDDEN_LIMIT else 0.0
+        times = self._times.setdefault(key, deque())
+        while times and times[0] <= now - HIDDEN_SECONDS:
+            times.popleft()
+        return _up(times[0] + HIDDEN_SECONDS - now) if len(times) >= HIDDEN_LIMIT else 0.0
 
 
 def _up(seconds: float) -> float:

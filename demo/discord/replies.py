@@ -27,7 +27,7 @@ class Reply:
 
     id: str
     member: Member
-    place: Place
+    channel: Place
     asked: str
     state: State = "asked"
     content: str = ""
@@ -45,9 +45,9 @@ class Replies:
     _replies: dict[str, Reply] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, member: Member, place: Place, asked: str) -> Reply:
+    def begin(self, member: Member, channel: Place, asked: str) -> Reply:
         """Note that somebody used a button or a command."""
-        reply = Reply(self.channel.snowflake(), member, place, asked, begun=self.clock())
+        reply = Reply(self.channel.snowflake(), member, channel, asked, begun=self.clock())
         with self._lock:
             self._replies[reply.token] = reply
             while len(self._replies) > MOST_REPLIES:
@@ -67,10 +67,10 @@ class Replies:
                     reply.state = "asked"
         self.channel.touch()
 
-    def seen_by(self, member: Member, place: Place) -> list[Reply]:
+    def seen_by(self, member: Member, channel: Place) -> list[Reply]:
         """Return what this member sees in this channel and nobody else does."""
         with self._lock:
-            mine = [one for one in self._replies.values() if (one.member, one.place) == (member, place)]
+            mine = [one for one in self._replies.values() if (one.member, one.channel) == (member, channel)]
         for reply in mine:
             if reply.state == "thinking" and self._is_over(reply):
                 reply.state, reply.content = "failed", ""
@@ -108,8 +108,8 @@ class Replies:
 
     def _message(self, reply: Reply) -> dict[str, Any]:
         author = {"id": self.application.app_id, "username": "Countersign", "bot": True}
-        place = {"id": reply.id, "channel_id": reply.place.id, "type": 20, "flags": 64}
-        return {**place, "author": author, "content": reply.content, "embeds": [], "components": []}
+        base = {"id": reply.id, "channel_id": reply.channel.id, "type": 20, "flags": 64}
+        return {**base, "author": author, "content": reply.content, "embeds": [], "components": []}
 
     def _is_over(self, reply: Reply) -> bool:
         return self.clock() > reply.begun + TOKEN_SECONDS

@@ -115,16 +115,16 @@ def _components(call: Call) -> Callable[[Any], list[Any]]:
     """
     asked = call.request.query.get("with_components", "").lower() in ("true", "1")
 
-    def kept(rows: list[Any]) -> list[Any]:
+    def link_rows(rows: list[Any]) -> list[Any]:
         links = [[button for button in row["components"] if button["style"] == LINK] for row in rows]
         return [{"type": ROW, "components": buttons} for buttons in links if buttons]
 
-    return kept if asked else lambda _: []
+    return link_rows if asked else lambda _: []
 
 
 def _channel_of(webhook_id: str) -> str:
     """A webhook that is named like a channel posts there, all others where approvals are."""
-    return next((place.id for place in PLACES if place.id == webhook_id), APPROVALS.id)
+    return next((channel.id for channel in PLACES if channel.id == webhook_id), APPROVALS.id)
 
 
 def _webhook(call: Call) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def _mail(mail: Mail) -> str:
     return fill(
         "inbox-mail.html",
         subject=visible(mail.summary.subject) or "(no subject)",
-        kept_at=time_element(mail.summary.kept_at),
+        received_at=time_element(mail.summary.received_at),
         key=escape(mail.summary.key),
         addresses=_addresses(mail),
         files=_files(mail.files),

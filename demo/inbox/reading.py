@@ -20,7 +20,7 @@ class Summary:
     """A line of the list."""
 
     key: str
-    kept_at: datetime
+    received_at: datetime
     sender: str
     envelope_to: tuple[str, ...]
     subject: str
@@ -80,14 +80,14 @@ def _summary(key: str, message: Message) -> Summary:
     recipients = _header(message, "X-Envelope-To").split(",")
     return Summary(
         key=key,
-        kept_at=_kept_at(key),
+        received_at=_received_at(key),
         sender=_header(message, "From"),
         envelope_to=tuple(address.strip() for address in recipients if address.strip()),
         subject=_header(message, "Subject"),
     )
 
 
-def _kept_at(key: str) -> datetime:
+def _received_at(key: str) -> datetime:
     seconds = key.partition(".")[0]
     return datetime.fromtimestamp(int(seconds) if seconds.isascii() and seconds.isdigit() else 0, UTC)
 

@@ -39,5 +39,5 @@ def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: float) 
         return False
     signed = f"{event_id}.{timestamp}.".encode() + body
     expected = "v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()
-    given = headers.get("webhook-signature", "").split(" ")
-    return bool(key) and any(hmac.compare_digest(one.encode(), expected.encode()) for one in given)
+    signatures = headers.get("webhook-signature", "").split(" ")
+    return bool(key) and any(hmac.compare_digest(one.encode(), expected.encode()) for one in signatures)

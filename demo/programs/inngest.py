@@ -17,10 +17,10 @@ def take_events(record: Record, request: Request) -> Answer:
     if len(request.body) > MAX_BODY:
         return _refused(413, "Event payload is too large")
     try:
-        given = json.loads(request.body)
+        body = json.loads(request.body)
     except (ValueError, RecursionError):
         return _refused(400, "Unable to process request: invalid JSON")
-    events = given if isinstance(given, list) else [given]
+    events = body if isinstance(body, list) else [body]
     if wrong := next((words for words in map(_what_is_wrong, events) if words), ""):
         return _refused(400, wrong)
     ids = []

@@ -89,5 +89,5 @@ class DiscordAccountForm(forms.Form):
 @cache
 def zones() -> tuple[str, ...]:
     """Return the time zones to choose from: UTC, and those that are named for a place."""
-    places = {zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))}
-    return ("UTC", *sorted(places))
+    regional = {zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))}
+    return ("UTC", *sorted(regional))

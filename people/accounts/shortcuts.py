@@ -63,18 +63,18 @@ def is_key(key: str) -> bool:
     return len(key) == 1 and key.isprintable() and not key.isspace() and not key.isdigit()
 
 
-def problem_with(keys: Mapping[str, str]) -> tuple[str, str]:
+def find_error(keys: Mapping[str, str]) -> tuple[str, str]:
     """Return the first action whose key is not possible, and why; two empty strings where all are."""
-    taken: dict[str, str] = {}
+    used: dict[str, str] = {}
     for name, key in keys.items():
         words = NAMES[name].words
         if key.isdigit():
             return name, f"“{key}” cannot be the key for “{words}”: digits choose a reason."
         if not is_key(key):
             return name, f"Give “{words}” a key: one letter or sign."
-        if key in taken:
-            return name, f"“{shown(key)}” would be two keys: “{NAMES[taken[key]].words}” and “{words}”."
-        taken[key] = name
+        if key in used:
+            return name, f"“{shown(key)}” would be two keys: “{NAMES[used[key]].words}” and “{words}”."
+        used[key] = name
     return "", ""
 
 
@@ -96,7 +96,7 @@ class KeysForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        name, sentence = problem_with({one.name: str(cleaned.get(one.name, "")) for one in SHORTCUTS})
+        name, sentence = find_error({one.name: str(cleaned.get(one.name, "")) for one in SHORTCUTS})
         if sentence:
             self.add_error(name, sentence)
         return cleaned

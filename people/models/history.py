@@ -16,7 +16,7 @@ from people.actors import Actor, Role
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
     """Reads of the history of rights."""
 
-    def standing_at(self, at: datetime) -> Self:
+    def in_force_at(self, at: datetime) -> Self:
         """Grants that counted at that moment: a period includes its start and not its end."""
         return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
 

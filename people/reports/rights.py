@@ -52,7 +52,7 @@ def rights_at(
     actor: Actor, at: datetime, *, connection: int | None = None, mailbox: int | None = None, everywhere: bool = True
 ) -> Any:
     """Return the periods that counted at a moment, of all places or of those that include one, by person."""
-    found = GrantPeriod.objects.read_by(actor).standing_at(at)
+    found = GrantPeriod.objects.read_by(actor).in_force_at(at)
     return (found if everywhere else found.reaching(connection=connection, mailbox=mailbox)).by_person()
 
 
@@ -71,26 +71,26 @@ def as_rights(
     rights = []
     for row in rows:
         person = known.get(row.person)
-        place = row.place if _is_named_to(actor, row.connection, row.mailbox) else _AROUND
+        target = row.place if _is_named_to(actor, row.connection, row.mailbox) else _AROUND
         name = str(person) if person else row.name or row.email
-        rights.append(Right(row, name, person is not None, place, hindered.get(row.person, "")))
+        rights.append(Right(row, name, person is not None, target, hindered.get(row.person, "")))
     return rights, rules
 
 
-def places_of_history(actor: Actor) -> dict[str, str]:
+def target_labels(actor: Actor) -> dict[str, str]:
     """Return the labels of the places to choose from, by their values: those of today, then those of before."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     here = {value: one for value, one in all_targets().items() if _is_named_to(actor, one.connection, one.mailbox)}
     named = {value: one.label for value, one in here.items()}
     before = GrantPeriod.objects.read_by(looking).exclude(connection=None).order_by("place")
-    for connection, mailbox, place in before.values_list("connection", "mailbox", "place").distinct()[:MAX_PLACES]:
+    for connection, mailbox, target in before.values_list("connection", "mailbox", "place").distinct()[:MAX_PLACES]:
         value = f"connection-{connection}" if mailbox is None else f"mailbox-{mailbox}"
         if value not in named and _is_named_to(actor, connection, mailbox):
-            named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {place} (not here any more)"
+            named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {target} (not here any more)"
     return named
 
 
-def place_of_value(value: str) -> dict[str, int | None]:
+def target_keys(value: str) -> dict[str, int | None]:
     """Return the connection and mailbox of a form's value; a mailbox that is gone is looked up in the history."""
     kind, _, key = value.partition("-")
     if kind == "mailbox":
@@ -119,7 +119,7 @@ def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRu
     """Return which roles needed a second factor then, and what that meant for these people."""
     rules = _strict_at(at)
     # Any role of theirs that needed one kept all of them from being used.
-    strict = GrantPeriod.objects.standing_at(at).filter(person__in={row.person for row in rows}, role__in=rules.strict)
+    strict = GrantPeriod.objects.in_force_at(at).filter(person__in={row.person for row in rows}, role__in=rules.strict)
     asked = dict(strict.values_list("person", "email")) if rules.strict else {}
     if not asked:
         return rules, {}

@@ -22,9 +22,9 @@ from people.reports.rights import (
     Right,
     as_rights,
     history_began,
-    place_of_value,
-    places_of_history,
     rights_at,
+    target_keys,
+    target_labels,
     timeline_of,
 )
 
@@ -49,9 +49,9 @@ class RightsForm(forms.Form):
     )
     person = forms.IntegerField(required=False, min_value=1, max_value=2**62)
 
-    def __init__(self, data: Any, *, places: dict[str, str], zone: str) -> None:
+    def __init__(self, data: Any, *, target_choices: dict[str, str], zone: str) -> None:
         super().__init__(data)
-        self.fields["place"].choices = [("", "All places"), *places.items()]  # type: ignore[attr-defined]
+        self.fields["place"].choices = [("", "All places"), *target_choices.items()]  # type: ignore[attr-defined]
         self._zone = ZoneInfo(zone)
 
     def moment(self, now: datetime) -> datetime:
@@ -74,7 +74,7 @@ class RightsForm(forms.Form):
         return wanted.replace(tzinfo=self._zone) if wanted else None
 
     @property
-    def wanted_place(self) -> str:
+    def wanted_target(self) -> str:
         return str(self.cleaned_data.get("place") or "")
 
     @property
@@ -110,7 +110,7 @@ def rights(request: DeskRequest) -> HttpResponse:
         "form": form,
         "at": at,
         "at_value": f"{there(at):%Y-%m-%dT%H:%M:%S}",
-        "place": form.wanted_place,
+        "place": form.wanted_target,
         "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
         "others": [one for one in shown if one.period.role != Role.REVIEWER],
         "number": len(shown),
@@ -131,7 +131,7 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     form, at, found = _asked(request, request.POST, now)
     shown, _ = as_rights(actor, found, at=at)
     with transaction.atomic():
-        place = dict(form.fields["place"].choices).get(form.wanted_place, "")  # type: ignore[attr-defined]
+        place = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
         details = {"report": "who could decide where", "as of": _iso(at), "place": place, "rows": str(len(shown))}
         record("ledger.report_taken", actor=actor, details=details)
     name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
@@ -149,10 +149,10 @@ def _check(request: DeskRequest) -> None:
 
 def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[RightsForm, datetime, Any]:
     """Return what was asked for: the form, the moment, and the periods that counted then and there."""
-    form = RightsForm(data, places=places_of_history(request.actor), zone=zone_name())
+    form = RightsForm(data, target_choices=target_labels(request.actor), zone=zone_name())
     at = form.moment(now)
-    if form.wanted_place:
-        return form, at, rights_at(request.actor, at, everywhere=False, **place_of_value(form.wanted_place))
+    if form.wanted_target:
+        return form, at, rights_at(request.actor, at, everywhere=False, **target_keys(form.wanted_target))
     return form, at, rights_at(request.actor, at)
 
 

@@ -102,9 +102,9 @@ def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
     return any(grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant)) for grant in grants)
 
 
-def role_words(role: str, place_name: str) -> str:
+def role_words(role: str, target_name: str) -> str:
     """Return a role and its target as people say it: "reviewer of everything"."""
-    return f"{role} of {place_name}"
+    return f"{role} of {target_name}"
 
 
 def in_words(grants: Iterable[Grant]) -> str:

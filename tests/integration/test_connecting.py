@@ -11,7 +11,7 @@ from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads
 from audit.models import Entry, EntryDetail
 from connections.accounts import commands
-from connections.accounts.keys import SLOTS, check_all, check_key, problem_in, shown_start
+from connections.accounts.keys import SLOTS, check_all, check_key, scope_error, shown_start
 from connections.errors import ConnectionNotChanged
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Message
@@ -66,7 +66,7 @@ def test_scopes_of_a_key_decide_which_slot_it_fits():
         ("agent", ["read", "send"], ""),
         ("agent", ["read"], "scopes read and send"),
     ):
-        error = problem_in(SLOTS[slot], scopes)
+        error = scope_error(SLOTS[slot], scopes)
         assert (words in error, bool(error)) == (True, bool(words)), (slot, scopes)
     # Only the public prefix of a key is shown.
     keys = ("mm_live_abcdef", "mm_test_abcdef", "secret", "")

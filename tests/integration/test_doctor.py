@@ -212,7 +212,7 @@ def test_doctor_says_how_redis_is(settings):
 
 
 def test_doctor_reports_that_postgresql_is_down(run_doctor, monkeypatch):
-    monkeypatch.setattr(checks, "database_problem", lambda: "connection refused")
+    monkeypatch.setattr(checks, "database_error", lambda: "connection refused")
     status, output = run_doctor()
     assert (status, output.splitlines()[-1]) == (3, "The desk could not be examined.")
     assert "PostgreSQL does not answer: connection refused" in output

@@ -66,7 +66,7 @@ def break_off(path):
 def test_backup_is_for_its_owner_only_and_its_keys_are_not_readable_in_it(path, tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not any(key.encode() in path.read_bytes() for key in KEYS.values())
-    unpack(path, tmp_path, passphrase=PASSPHRASE, given={"ENCRYPTION_KEYS": "newest, new,old"})
+    unpack(path, tmp_path, passphrase=PASSPHRASE, environment={"ENCRYPTION_KEYS": "newest, new,old"})
     assert (tmp_path / "secrets.env").read_text() == "".join(f"{name}={value}\n" for name, value in KEYS.items())
     assert {file.name for file in tmp_path.iterdir()} == {"desk.backup", "secrets.env", "credentials.env"}
 
@@ -106,10 +106,10 @@ def test_wrong_passphrase_and_other_keys_in_the_environment_write_nothing(path, 
     folder = tmp_path / "empty"
     folder.mkdir()
     with pytest.raises(BackupError, match="passphrase does not open"):
-        unpack(path, folder, passphrase="another one, and long", given={})
+        unpack(path, folder, passphrase="another one, and long", environment={})
     for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY"):
         with pytest.raises(BackupError, match=f"^{name} is set, and is not the one of the backup"):
-            unpack(path, folder, passphrase=PASSPHRASE, given={name: "another"})
+            unpack(path, folder, passphrase=PASSPHRASE, environment={name: "another"})
     assert not list(folder.iterdir())
 
 

@@ -25,7 +25,7 @@ def test_port_in_use_is_refused_by_its_variable() -> None:
     with socket.create_server(("127.0.0.1", 0), reuse_port=True) as server:
         number = server.getsockname()[1]
         with pytest.raises(LaunchError, match=rf"Port {number} is taken.*LIVE_PORT=0"):
-            ports.refuse_taken({"LIVE_PORT": number})
+            ports.refuse_used({"LIVE_PORT": number})
 
 
 def test_socket_folder_is_private_and_short_also_for_a_deep_clone(

@@ -22,10 +22,10 @@ class Command(changepassword.Command):
     def handle(self, *args: Any, **options: Any) -> str | None:
         """Let Django ask; it raises CommandError where nothing was set."""
         email = str(options["username"] or "").strip().lower()
-        said: str | None = super().handle(*args, **{**options, "username": email or options["username"]})
+        output: str | None = super().handle(*args, **{**options, "username": email or options["username"]})
         person = Person.objects.filter(email=email).first()
         if person is not None:
             ended = end_sessions(person)
             details = {"email": person.email, "sessions ended": str(ended)}
             record("person.password_changed", actor=ACTOR, details=details, about=person)
-        return said
+        return output

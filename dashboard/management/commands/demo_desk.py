@@ -83,7 +83,7 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
         _connect(known)
     for prefix, email, name, roles in PEOPLE:
         _person(email, name, known[f"{prefix}_PASSWORD"], roles)
-    make_places(hook_secret=known[HOOK_SECRET])
+    make_destinations(hook_secret=known[HOOK_SECRET])
     return {}
 
 
@@ -129,7 +129,7 @@ _LOGGED = (
 
 
 @dataclass(frozen=True)
-class _Place:
+class _DemoDestination:
     name: str
     kind: str
     path: str = ""
@@ -147,15 +147,15 @@ def has_own_application() -> bool:
     return str(settings.DISCORD_APP_ID) == APP_ID
 
 
-def make_places(*, hook_secret: str) -> None:
+def make_destinations(*, hook_secret: str) -> None:
     """Make what is not there yet, and let what is there lead to this run's ports; what was removed stays removed."""
-    for place in _places(hook_secret):
-        fields = {"kind": place.kind, "url": place.url, **place.more}
-        destination, made = Destination.objects.get_or_create(name=place.name, defaults=fields)
-        if made and place.actions:
-            Route.objects.create(destination=destination, actions=list(place.actions))
-        if destination.kind == place.kind and destination.url != place.url and destination.removed_at is None:
-            destination.url = place.url
+    for wanted in _destinations(hook_secret):
+        fields = {"kind": wanted.kind, "url": wanted.url, **wanted.more}
+        destination, made = Destination.objects.get_or_create(name=wanted.name, defaults=fields)
+        if made and wanted.actions:
+            Route.objects.create(destination=destination, actions=list(wanted.actions))
+        if destination.kind == wanted.kind and destination.url != wanted.url and destination.removed_at is None:
+            destination.url = wanted.url
             destination.save(update_fields=["url"])
 
 
@@ -174,25 +174,25 @@ def link_account(person: Person) -> None:
             DiscordAccount.objects.get_or_create(discord_id=member.id, defaults=fields)
 
 
-def _places(hook_secret: str) -> list[_Place]:
+def _destinations(hook_secret: str) -> list[_DemoDestination]:
     every = tuple(action for event in EVENTS for action in event.actions)
     logged = tuple(action for event in EVENTS if event.name in _LOGGED for action in event.actions)
     return [
         *_channels(logged),
-        _Place("Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every),
-        _Place("Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, {"secret": hook_secret}),
+        _DemoDestination("Inngest (demo)", "inngest", f"{EVENTS_PATH}{EVENT_KEY}", every),
+        _DemoDestination("Signed webhook (demo)", "signed_webhook", HOOK_PATH, every, {"secret": hook_secret}),
     ]
 
 
-def _channels(logged: tuple[str, ...]) -> list[_Place]:
+def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
     webhook, bot = "discord_webhook", "discord_bot"
-    log = _Place("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
+    log = _DemoDestination("#mail-log (demo)", webhook, _webhook(MAIL_LOG.id), logged)
     if not has_own_application():
-        return [_Place("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]
+        return [_DemoDestination("#approvals (demo)", webhook, _webhook(APPROVALS.id), CARD_ACTIONS), log]
     answers = {"channel": SUPPORT.id, "answers_channel": SUPPORT.name}
     return [
-        _Place("#approvals (demo)", bot, actions=CARD_ACTIONS, more={"channel": APPROVALS.id}),
-        _Place("#support (demo)", bot, more=answers),
+        _DemoDestination("#approvals (demo)", bot, actions=CARD_ACTIONS, more={"channel": APPROVALS.id}),
+        _DemoDestination("#support (demo)", bot, more=answers),
         log,
     ]
 

@@ -22,7 +22,7 @@ from audit.sealing.status import sealing_state
 from common.postgres import clock
 from dashboard.health import checks
 from dashboard.health.checks import Finding
-from dashboard.health.heartbeat import has_just_started, silent_jobs
+from dashboard.health.heartbeat import is_warming_up, silent_jobs
 from dashboard.templatetags.desk import distance
 from mirror.models import Connection
 from people.actors import Actor, Role, Scope
@@ -88,9 +88,9 @@ def _examine() -> tuple[list[Finding], list[str]]:
     wrong, about = checks.examine_redis()
     found += wrong
     facts.append(about)
-    if problem := checks.database_problem():
+    if reason := checks.database_error():
         advice = "Nothing is taken in or decided until it is back; what is stuck beyond that cannot be told."
-        return [Finding(f"PostgreSQL does not answer: {problem}", advice, hides_more=True), *found], facts
+        return [Finding(f"PostgreSQL does not answer: {reason}", advice, hides_more=True), *found], facts
     wrong, about = checks.examine_postgresql()
     found += wrong
     facts.append(about)
@@ -98,7 +98,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
         found += [*_check_switches(), *_check_webhooks(), *_check_alerts(), *_check_ledger(clock())]
         if checks.is_at_rest():
             found += _check_desk(clock(), without=_ONLY_WHILE_RUNNING)
-        elif checks.is_starting() or has_just_started():
+        elif checks.is_starting() or is_warming_up():
             found += [_JUST_STARTED, *_check_desk(clock(), without=(*_ONLY_WHILE_RUNNING, "unknown"))]
         else:
             found += [*_check_workers(), *_check_late_alerts(), *_check_desk(clock())]
@@ -135,10 +135,10 @@ def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Findi
 
 def _finding_of(group: Group) -> Finding:
     # The page is where it is done; what posts has no address of its own to open.
-    place = "/attention/" if group.act is None or group.act.posts else group.act.url
+    page = "/attention/" if group.act is None or group.act.posts else group.act.url
     why = f" {group.first.why}" if group.first.why else ""
     since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
-    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(place)}")
+    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_url(page)}")
 
 
 def _url(path: str) -> str:
@@ -199,4 +199,4 @@ def _moment(at: datetime | None) -> str:
 
 def _plain(text: str) -> str:
     """Return text that a terminal shows and does not obey: a subject can hold anything."""
-    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

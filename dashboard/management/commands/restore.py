@@ -49,16 +49,16 @@ class Command(BaseCommand):
             )
         refuse_used(url)
         with _seals_file(backup, seals) as is_outside, _emptied_again(url):
-            self._tell("loading the dump")
+            self._print("loading the dump")
             with backup.open(DUMP) as dump:
                 load(url, dump)
             call_command("prepare", restoring=True)
-            self._tell("checking the ledger, entry by entry")
+            self._print("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)
-            self._tell(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
+            self._print(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
             call_command("hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout)
             forget_marker(url)
-        self._tell(_NEXT)
+        self._print(_NEXT)
 
     def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
         """Take the ledger up again and check all of it; return what was lost since the backup."""
@@ -71,10 +71,10 @@ class Command(BaseCommand):
         result = check_database()
         if not result.holds:
             raise BackupError(f"The ledger in this backup does NOT hold. {result.findings[0]}")
-        self._tell(f"The ledger holds: {result.entries:,} entries and {result.seals:,} seals were checked.")
+        self._print(f"The ledger holds: {result.entries:,} entries and {result.seals:,} seals were checked.")
         return lost
 
-    def _tell(self, sentence: str) -> None:
+    def _print(self, sentence: str) -> None:
         self.stdout.write(sentence)
         sys.stdout.flush()
 
@@ -111,30 +111,30 @@ def _lost_since(*, is_outside: bool) -> str:
 
 
 @contextmanager
-def _seals_file(backup: Backup, given: Path | None) -> Iterator[bool]:
+def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
     """Have the seals' file in its place: the one that is there, the one that was given, or the backup's.
 
     Yield whether it is one that outlived the desk, which knows what was sealed after the backup was made.
     """
     target = Path(settings.SEAL_FILE)
     if target.exists():
-        if given is not None and given.resolve() != target.resolve():
+        if supplied is not None and supplied.resolve() != target.resolve():
             raise BackupError(f"SEAL_FILE is there already: {target}. Leave --seals out, and it is used.")
         yield True
         return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        if given is None:
+        if supplied is None:
             backup.copy(SEALS, target)
         else:
             opener = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with given.open("rb") as source, open(opener, "wb") as file:
+            with supplied.open("rb") as source, open(opener, "wb") as file:
                 shutil.copyfileobj(source, file)
     except OSError as error:
         target.unlink(missing_ok=True)
         raise BackupError(f"The seals' file {error.filename} cannot be read or written: {error.strerror}.") from None
     try:
-        yield given is not None
+        yield supplied is not None
     except BaseException:
         target.unlink(missing_ok=True)
         raise

@@ -24,9 +24,9 @@ class Command(BaseCommand):
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
         """Rotate, or look."""
         if check:
-            self._tell_of(look())
+            self._report(look())
             return
-        done = rotate(tell=self.stdout.write)
+        done = rotate(report=self.stdout.write)
         renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
         if done.rows:
             with transaction.atomic():
@@ -41,7 +41,7 @@ class Command(BaseCommand):
             return
         self.stdout.write(f"Encrypted anew: {renewed}. Older keys can leave ENCRYPTION_KEYS once --check says 0.")
 
-    def _tell_of(self, found: Tally) -> None:
+    def _report(self, found: Tally) -> None:
         self.stdout.write(f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key.")
         if found.older:
             self.stdout.write("Run ./run manage rotate_keys, and keep the older keys until then.")
