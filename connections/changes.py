@@ -1,6 +1,6 @@
 """One change of an account at MultiMail: recorded before it is asked for, and again when its outcome is known.
 
-A call that breaks may have had its effect. It is never repeated here: the caller reads MultiMail's state first.
+A failed call may have had its effect. It is never repeated here: the caller reads MultiMail's state first.
 """
 
 import logging
@@ -21,26 +21,26 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Seconds for all calls of a page together: a person waits for it.
+# The time limit in seconds for all calls of a page, because a person waits for it.
 READ_SECONDS = 3.0
 CHANGE_SECONDS = 10.0
 
 
 def admin_client(connection: Connection, *, within: float = CHANGE_SECONDS) -> AdminClient:
-    """Return a client with the admin key; each call has so many seconds. Raises ActNotAllowed without a key."""
+    """Return a client with the admin key and this timeout per call. Raises ActNotAllowed without a key."""
     if not connection.admin_key:
         raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
     return AdminClient(base_url=connection.api_url, key=connection.admin_key, within=within)
 
 
 def check_admin(actor: Actor, connection: Connection, *, mailbox: int | None = None, may: str) -> None:
-    """Raise ActNotAllowed for whoever is no admin of the connection, or of this mailbox of it."""
+    """Raise ActNotAllowed unless the actor is an admin of the connection, or of this mailbox of it."""
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=mailbox):
         raise ActNotAllowed(f"Only an admin of {connection if mailbox is None else 'this mailbox'} can {may}.")
 
 
 def read_account(connection: Connection, actor: Actor, call: Callable[[AdminClient], T], *, may: str) -> T:
-    """Ask MultiMail for something of an account, for an admin of it.
+    """Read something of an account from MultiMail, for an admin of it.
 
     Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
@@ -62,8 +62,8 @@ def request_change(
 ) -> dict[str, Any]:
     """Ask MultiMail for one change and return its answer; `what` describes it, `failed` is the action of its failure.
 
-    Raises ActNotAllowed without an admin key, ChangeRefused or one of its kind where nothing happened, and
-    ChangeUnknown where that is not known.
+    Raises ActNotAllowed without an admin key, ChangeRefused or a subclass if nothing happened, and
+    ChangeUnknown if that is not known.
     """
     client = admin_client(connection, within=within)
     record_change("account.change_asked", connection, actor, explanation=what)
@@ -83,7 +83,7 @@ def request_change(
 
 
 def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
-    """Return the error that tells the admin what a failed call means for their change."""
+    """Return the error that explains to the admin what a failed call means for their change."""
     if isinstance(error, errors.KeyRefused):
         return ChangeRefused(
             f"{error.sentence} The admin key of this connection is not taken any more: put in another."
@@ -99,5 +99,5 @@ def change_error(error: errors.UpstreamError) -> ChangeRefused | ChangeUnknown:
 
 @transaction.atomic
 def record_change(action: str, connection: Connection, actor: Actor, **details: str) -> None:
-    """Record one entry about the account in a transaction of its own."""
+    """Record one ledger entry about the account in a separate transaction."""
     record(action, actor=actor, connection=connection.pk, details=details)

@@ -4,24 +4,24 @@ from mirror.errors import DeskError
 
 
 class ChangeRefused(DeskError):
-    """MultiMail did not take a change of the account, or was not asked: nothing of it happened."""
+    """MultiMail refused a change of the account, or was not asked. Nothing was changed."""
 
 
 class ChangeNotOffered(ChangeRefused):
-    """MultiMail does not know what was to be changed, or does not offer the call."""
+    """MultiMail does not know the object to change, or does not offer the call."""
 
 
 class CodeWanted(ChangeRefused):
-    """A person who runs MultiMail has to confirm the change: the same request goes again with their code."""
+    """MultiMail's operator has to confirm the change: the same request is sent again with their code."""
 
 
 class ChangeUnknown(DeskError):
-    """The call for a change may have had its effect, and only looking tells."""
+    """The call for a change may have had its effect; MultiMail's state must be read to find out."""
 
 
 class ConnectionNotChanged(DeskError):
-    """What an admin wanted of a connection cannot be done as it is now; nothing was changed."""
+    """The connection's current state does not allow the change; nothing was changed."""
 
 
 class AccountConnected(ConnectionNotChanged):
-    """The account has a connection already: by a second one each of its messages would wait twice."""
+    """The account has a connection already. A second one would show each of its messages twice."""

@@ -1,4 +1,4 @@
-"""What the pages and forms of connections share: looking up what the actor sees, and answering a failed change."""
+"""Shared by the pages of connections: looking up what the actor may see, and answering a failed change."""
 
 import secrets
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from people.actors import Actor, Role
 
 View = Callable[..., HttpResponse]
 
-# What a failed change is answered with; every other one with 422.
+# The status for each kind of failed change; 422 for all others.
 _STATUSES = ((ActNotAllowed, 403), (CodeWanted, 202), (ChangeUnknown, 502))
 _DAY = 24 * 3600
 
 
 class FormInvalid(DeskError):
-    """What was typed cannot be used; `form` has what is wrong with each field."""
+    """The input is not valid; `form` has the errors of each field."""
 
     def __init__(self, form: SentenceForm) -> None:
         super().__init__(form.first_error())
@@ -36,14 +36,14 @@ CHANGE_ERRORS = (ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChang
 
 
 def cleaned(form: SentenceForm) -> dict[str, Any]:
-    """Return what was typed into a form. Raises FormInvalid."""
+    """Return the form's cleaned data. Raises FormInvalid."""
     if not form.is_valid():
         raise FormInvalid(form)
     return form.cleaned_data
 
 
 class ApprovalCodeForm(SentenceForm):
-    """A form whose change may want the code of whoever runs MultiMail; it is entered on the second try."""
+    """A form whose change may need a code from MultiMail's operator, which is entered on the second try."""
 
     approval_code = forms.CharField(
         required=False, max_length=40, error_messages={"max_length": "A code has at most 40 characters."}
@@ -51,7 +51,7 @@ class ApprovalCodeForm(SentenceForm):
 
 
 def get_visible_connection_or_404(request: DeskRequest, connection_id: int) -> Connection:
-    """Return a connection that the actor sees. Raises Http404."""
+    """Return a connection that the actor may see. Raises Http404."""
     connection = Connection.objects.at_work().visible_to(request.actor).filter(pk=connection_id).first()
     if connection is None:
         raise Http404("There is no such connection, or you do not see it.")
@@ -59,7 +59,7 @@ def get_visible_connection_or_404(request: DeskRequest, connection_id: int) -> C
 
 
 def get_visible_mailbox_or_404(request: DeskRequest, mailbox_id: int) -> Mailbox:
-    """Return a mailbox that the actor sees. Raises Http404."""
+    """Return a mailbox that the actor may see. Raises Http404."""
     visible = Mailbox.objects.at_work().visible_to(request.actor).select_related("connection")
     mailbox = visible.filter(pk=mailbox_id).first()
     if mailbox is None:
@@ -73,7 +73,7 @@ def is_admin(actor: Actor, connection: Connection, mailbox: int | None = None) -
 
 
 def administered_connections(actor: Actor) -> list[Connection]:
-    """Return the connections that the actor is an admin of, whole."""
+    """Return the connections that the actor is an admin of as a whole."""
     visible = Connection.objects.at_work().visible_to(actor).order_by("name", "pk")
     return [connection for connection in visible if is_admin(actor, connection)]
 
@@ -86,7 +86,7 @@ def answer(
     status: int = 200,
     failed: DeskError | None = None,
 ) -> HttpResponse:
-    """Render a page: with why a change `failed`, at its fields where a form was not valid, and the status for that."""
+    """Render a page with the error of a change that `failed`, at its fields if a form was not valid, and its status."""
     if isinstance(failed, FormInvalid):
         status, context = 422, {**context, "wrong": failed.form.errors_by_field()}
     elif failed is not None:
@@ -96,7 +96,7 @@ def answer(
 
 
 def refused(request: DeskRequest, template: str, connection: Connection | None = None) -> HttpResponse:
-    """Say that only admins of an account, or of this connection, see the page."""
+    """Answer that only admins of an account, or of this connection, may see the page."""
     return render(request, template, {"refused": True, "connection": connection}, status=403)
 
 
@@ -109,7 +109,7 @@ def accounts_page(
     failed: DeskError | None = None,
     **more: Any,
 ) -> HttpResponse:
-    """List what `read` finds in every account that the actor is an admin of, as `shown` names it for the template."""
+    """List what `read` returns for every account that the actor is an admin of; `shown` makes the context."""
     connections = administered_connections(request.actor)
     if not connections:
         return refused(request, template)
@@ -121,7 +121,7 @@ def accounts_page(
                 found = read(connection, actor=request.actor)
             except CHANGE_ERRORS as error:
                 failure = error.sentence
-        accounts.append({"connection": connection, "problem": failure, **shown(connection, found)})
+        accounts.append({"connection": connection, "error": failure, **shown(connection, found)})
     return answer(request, template, {"accounts": accounts, **more}, failed=failed)
 
 
@@ -133,9 +133,9 @@ def of_account(
     list_page: Callable[..., HttpResponse],
     page: Callable[..., HttpResponse],
 ) -> Callable[[View], View]:
-    """Give a view the connection and what the argument `named` of its URL names there, as MultiMail has it now.
+    """Decorate a view: pass it the connection, and the object at MultiMail that the URL argument `named` names.
 
-    Where that cannot be read the list says why; where the view's change fails, the `page` of what was to be changed.
+    If the object cannot be read, the list shows the error; if the view's change fails, the object's `page` does.
     """
 
     def decorate(view: View) -> View:
@@ -162,11 +162,11 @@ def of_account(
 
 
 def new_ticket() -> str:
-    """Return a token that makes a form good for one submission."""
+    """Return a token that makes a form valid for one submission."""
     return secrets.token_urlsafe(12)
 
 
 def take_ticket(request: DeskRequest) -> bool:
-    """Whether this form is submitted for the first time: reloading the answer must not make a second key."""
+    """Use a form's token; False if it was used before. Reloading the answer must not make a second key."""
     ticket = request.POST.get("ticket", "")
     return 8 <= len(ticket) <= 40 and cache.add(f"ticket:{request.actor.id}:{ticket}", 1, _DAY)

@@ -162,12 +162,12 @@ def _report(step: Step) -> Outcome:
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
     """What the caller set for a run of the product, or for Django, must not reach the checks and tests."""
-    kept = {
+    inherited = {
         name: value
         for name, value in os.environ.items()
         if name not in environment.PRODUCT_VARIABLES and not name.startswith("DJANGO_")
     }
-    return kept | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)
+    return inherited | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)
 
 
 def find_chromium() -> str | None:

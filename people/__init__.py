@@ -1,5 +1,5 @@
-"""People, their roles, and how they sign in; hands down a frozen `Actor` to every command.
+"""People, their roles, and how they sign in. Every command gets a frozen `Actor` from here.
 
-It knows the ledger, and of connections and mailboxes only their names and keys; never messages or decisions. Start
+It uses the ledger, and only the names and keys of connections and mailboxes; never messages or decisions. Start
 reading at `urls.py`, which lists every page, or at `actors.py` for what a role is.
 """

@@ -1,11 +1,11 @@
-"""Who does something: the frozen `Actor` that every command gets, with what it may do where."""
+"""The frozen `Actor` that every command gets: who acts, and which roles they have where."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What a person may be: one who decides, configures, or looks everything up."""
+    """A person's role: reviewers decide, admins configure, auditors read."""
 
     REVIEWER = "reviewer"
     ADMIN = "admin"
@@ -17,7 +17,7 @@ ROLE_CHOICES = [(role.value, role.value.title()) for role in Role]
 
 @dataclass(frozen=True)
 class Scope:
-    """One role and where it counts; neither connection nor mailbox means everywhere."""
+    """One role and where it applies; without connection and mailbox it applies everywhere."""
 
     role: Role
     connection: int | None = None
@@ -25,7 +25,7 @@ class Scope:
 
     @property
     def is_everywhere(self) -> bool:
-        """Whether the role counts for everything."""
+        """Whether the role applies everywhere."""
         return self.connection is None and self.mailbox is None
 
     def reaches(self, *, connection: int, mailbox: int | None) -> bool:
@@ -37,7 +37,7 @@ class Scope:
 
 @dataclass(frozen=True)
 class Actor:
-    """Somebody or something that acts. `surface` is through what: web, discord, webhook, worker, command."""
+    """Somebody or something that acts. `surface` is one of web, discord, webhook, worker, command."""
 
     kind: str
     id: str
@@ -45,7 +45,7 @@ class Actor:
     surface: str
     address: str = ""
     scopes: tuple[Scope, ...] = ()
-    # What another's signature proves of this act, by name; it is part of the details of each of its ledger entries.
+    # Facts that somebody else's signature proves, by name. They are added to the details of each of its ledger entries.
     proof: tuple[tuple[str, str], ...] = ()
 
     def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
@@ -58,12 +58,12 @@ class Actor:
 
     @property
     def looks_after_people(self) -> bool:
-        """Whether the actor may see who belongs to the desk: admins and auditors, within their visible scope."""
+        """Whether the actor may see the list of people: admins and auditors may, within their visible scope."""
         return self.has(Role.ADMIN) or self.has(Role.AUDITOR)
 
     @property
     def looks_after_accounts(self) -> bool:
-        """Whether the actor is an admin of a whole connection: its API keys and webhooks are theirs to see."""
+        """Whether the actor is an admin of a whole connection, and so may see its API keys and webhooks."""
         return any(scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes)
 
     @property
@@ -72,30 +72,30 @@ class Actor:
         return Scope(Role.ADMIN) in self.scopes
 
     def acting_as(self, *roles: Role) -> "Actor":
-        """Return the same actor with these roles alone."""
+        """Return the same actor with only these roles."""
         return replace(self, scopes=tuple(scope for scope in self.scopes if scope.role in roles))
 
     def sees_all(self) -> bool:
-        """Whether a role of the actor's counts for everything."""
+        """Whether a role of the actor's applies everywhere."""
         return any(scope.is_everywhere for scope in self.scopes)
 
 
 def worker(name: str) -> Actor:
-    """Return the actor for what a background job does by itself."""
+    """Return the actor of a background job."""
     return Actor(kind="worker", id=name, label=f"the {name} worker", surface="worker")
 
 
 def operator(command: str, *roles: Role) -> Actor:
-    """Return the actor for what somebody does by a command, with these roles for everything."""
+    """Return the actor of a management command, with these roles everywhere."""
     scopes = tuple(Scope(role) for role in roles)
     return Actor(kind="command", id=command, label="an operator", surface="command", scopes=scopes)
 
 
 def rule(name: str) -> Actor:
-    """Return the actor for what a rule of the desk decides; a worker only carries it out."""
+    """Return the actor of a rule's decision, which a worker executes."""
     return Actor(kind="rule", id=name, label=f"the {name} rule", surface="worker")
 
 
 def webhook(connection: str, *, surface: str = "webhook", address: str = "") -> Actor:
-    """Return the actor for what MultiMail reports of a connection: by a webhook from this address, or when asked."""
+    """Return the actor for what MultiMail reports about a connection: by a webhook from this address, or when read."""
     return Actor(kind="webhook", id=connection, label=f"MultiMail ({connection})", surface=surface, address=address)

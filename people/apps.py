@@ -1,4 +1,4 @@
-"""The people app: notes signing in and out in the ledger."""
+"""The people app: records signing in and out in the ledger."""
 
 from django.apps import AppConfig
 

@@ -10,19 +10,19 @@ class PeopleError(Exception):
 
 
 class NotYours(PeopleError):
-    """The actor is no admin of what this person, or this role, is for."""
+    """The actor is not an admin of this person's, or this role's, whole scope."""
 
 
 class LastAdmin(PeopleError):
-    """Nobody would be left who is an admin of everything."""
+    """No admin of everything would be left."""
 
 
 class LinkNotGood(PeopleError):
-    """A one-time link that is used, withdrawn, expired, or was never made: it does not say which."""
+    """A one-time link is used, withdrawn, expired or unknown; the error does not say which."""
 
 
 class WrongPerson(PeopleError):
-    """A link that works, but for somebody else."""
+    """The link is valid, but for somebody else."""
 
 
 class LinkedElsewhere(PeopleError):
@@ -30,8 +30,8 @@ class LinkedElsewhere(PeopleError):
 
 
 class FactorNotAllowed(PeopleError):
-    """A second factor cannot be added, taken off or asked of a role like this."""
+    """A second factor cannot be added, removed or required in this way."""
 
 
 class CodeNotRight(PeopleError):
-    """A code is not the one that the app shows, or was used before."""
+    """The code is wrong, or was used before."""

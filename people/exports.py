@@ -1,6 +1,6 @@
 """Exports of the ledger: preview, progress, download, and the list of earlier ones.
 
-They are part of people, not of the ledger: an export asks who one is, and the ledger knows nobody.
+They belong to `people` and not to the ledger, because an export asks for reauthentication.
 """
 
 from collections.abc import Callable
@@ -42,14 +42,14 @@ from people.sign_in.reauthentication import ask_first, has_just_proved, reauthen
 from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
-# Seconds in which a page counts entries.
+# For how many seconds a page may count entries.
 COUNT_SECONDS = 4
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def export(request: DeskRequest) -> HttpResponse:
-    """Show what would be exported, and begin an export."""
+    """Show a preview of an export, and start it."""
     _check(request)
     filters = Filters.from_query(request.GET, zone_name())
     form = ExportForm(request.POST or {"format": "csv", "details": "on"})
@@ -77,7 +77,7 @@ def export(request: DeskRequest) -> HttpResponse:
 
 
 def _number(actor: Actor, filters: Filters) -> int | None:
-    """Return how many entries would be exported, None where counting takes too long."""
+    """Return how many entries would be exported, or None if counting takes too long."""
     try:
         with no_longer_than(COUNT_SECONDS):
             return entries_of(filters, take_cut(), actor).count()
@@ -102,7 +102,7 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
         "goes": "go" in request.GET and found.state == Export.State.ASKED and is_own,
         "name": _file_name(found),
         "total": total,
-        # An export of nothing is done too.
+        # An empty export is finished too.
         "shown_done": found.rows_done if total else int(found.state == Export.State.DONE),
         "percent": 100 * found.rows_done // max(total, 1),
     }
@@ -112,7 +112,7 @@ def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
-    """Download the file. Whoever proved who they are too long ago starts again from the page's button."""
+    """Download the file. Without a recent reauthentication it leads back to the page's button."""
     found = _found(request, export_id, own=True)
     page = redirect("export-one", export_id=export_id)
     if not has_just_proved(request):
@@ -124,7 +124,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
         messages.warning(request, str(refused), extra_tags="desk")
         return page
     let_go_of_stalled_readers()
-    # Not the lazy one of the request, which ends before the file does.
+    # Not the request's lazy object: the request ends before the download does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
     handout = Download(begun, actor=actor, stays=_stays(request, actor))
     return StreamingHttpResponse(
@@ -138,7 +138,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
 @require_POST
 @reauthenticated
 def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
-    """Let an export that was broken off, or never begun, be downloaded again."""
+    """Restart an export that was interrupted, or never started."""
     found = _found(request, export_id, own=True)
     if found.state != Export.State.ASKED:
         try:
@@ -152,7 +152,7 @@ def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def past(request: DeskRequest) -> HttpResponse:
-    """List exports, the newest first: one's own, and everybody's for an auditor of everything."""
+    """List exports, newest first: one's own, or everybody's for an auditor of everything."""
     _check(request)
     note_lost_exports()
     of_all = _sees_all(request.actor)
@@ -192,7 +192,7 @@ def _sees_all(actor: Actor) -> bool:
 
 
 def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Export:
-    """Return an export that is one's own to see. Another's does not exist for others."""
+    """Return an export that the actor may see. Raises Http404 for any other."""
     of_all = not own and _sees_all(request.actor)
     found = Export.objects.readable_by(request.actor, all_of_them=of_all).filter(pk=export_id).first()
     if found is None:
@@ -202,7 +202,7 @@ def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Expor
 
 
 def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
-    """Return a check: is the person still active, in this session, with the same roles?"""
+    """Return a function that checks whether the person is still active, in this session, with the same roles."""
     person, session = int(actor.id), str(request.session.session_key)
 
     def stays() -> bool:

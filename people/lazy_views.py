@@ -1,6 +1,6 @@
-"""Views that are imported at their first request: what reads passkeys and draws QR codes needs 7 MB.
+"""Views that are imported at their first request: the passkey and QR code libraries need 7 MB.
 
-Every process that builds a URL loads all of them, and most never answer one of these.
+Every process that reverses a URL loads the URL configuration, and most never serve one of these views.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def lazy_view(path: str) -> View:
-    """Return a view that imports the one at `path`, a function or a class, and answers with it."""
+    """Return a view that imports and calls the view at `path`, a function or a class."""
 
     @cache
     def loaded() -> View:

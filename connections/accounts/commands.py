@@ -27,7 +27,7 @@ from policy.models import KillSwitch
 
 
 def may_change(actor: Actor, connection: Connection) -> bool:
-    """Whether the actor may change this connection: an admin of all of it."""
+    """Whether the actor may change this connection: only an admin of all of it may."""
     return actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
 
 
@@ -38,7 +38,7 @@ def check_may_add(actor: Actor) -> None:
 
 
 def check_may_change(actor: Actor, connection: Connection) -> None:
-    """Raise ActNotAllowed for everybody else, and for a connection that is at work no more."""
+    """Raise ActNotAllowed for everybody else, and for a connection that was removed."""
     if connection.removed_at:
         raise ActNotAllowed(f"{connection} was removed; only its history is left.")
     if not may_change(actor, connection):
@@ -56,7 +56,7 @@ MAX_NAME = 80
 
 
 def new_secret() -> str:
-    """Return a signing secret of the desk's own making."""
+    """Return a new signing secret."""
     return f"whsec_{secrets.token_urlsafe(32)}"
 
 
@@ -72,9 +72,9 @@ def add_connection(
     account: str,
     now: datetime,
 ) -> Connection:
-    """Add a connection with these keys by slot; the caller has checked them. Only an admin of everything may.
+    """Add a connection with these keys, by slot. The caller has checked them. Only an admin of everything may do this.
 
-    `account` is MultiMail's id of the account: connected twice, each of its messages would wait twice.
+    `account` is MultiMail's id of the account. An account that is connected twice would show each message twice.
     """
     check_may_add(actor)
     check_name(name, connection=None)
@@ -102,7 +102,7 @@ def add_connection(
 
 
 def check_name(name: str, *, connection: Connection | None) -> None:
-    """Raise ConnectionNotChanged for a name that another connection at work has."""
+    """Raise ConnectionNotChanged for a name that another active connection has."""
     others = Connection.objects.at_work().filter(name__iexact=name)
     if connection is not None:
         others = others.exclude(pk=connection.pk)
@@ -122,7 +122,7 @@ def _free_slug(name: str) -> str:
 
 @atomic_with_retry
 def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
-    """Give the connection another name; its history carries that too. Raises ConnectionNotChanged for one in use."""
+    """Rename the connection; its history shows the new name too. Raises ConnectionNotChanged for a name in use."""
     locked = lock(connection, actor)
     check_name(name, connection=locked)
     if locked.name != name:
@@ -134,9 +134,9 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
 
 @atomic_with_retry
 def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
-    """Have MultiMail asked at another address; the caller has seen this account, by its id, answer there with its keys.
+    """Change MultiMail's address. The caller has checked that the account with this id answers there with these keys.
 
-    A read that is under way at the old address ends without effect, and the next one begins at once. Raises
+    A read in progress at the old address has no effect, and the next read begins at once. Raises
     ConnectionNotChanged while a decision is being carried out, and where another connection is to the same account.
     """
     locked = lock(connection, actor)
@@ -151,7 +151,7 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
             "does not help, pause the connection first."
         )
     before, locked.api_url = locked.api_url, api_url
-    # The shown times stay: they tell when the account was last read and its keys last asked about.
+    # Keep the times that pages show: when the account was last read and its keys last checked.
     fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
     Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, **fresh)
     explanation = f"The account {account} answered at {api_url} with the keys that are here."
@@ -164,8 +164,8 @@ def set_address(*, connection: Connection, api_url: str, account: str, actor: Ac
 def set_key(
     *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
 ) -> Connection:
-    """Put a key into a slot; the caller has checked it. A pause that the old oversight key brought about is looked into
-    at once, because the next read shows whether this one is taken.
+    """Put a key into a slot; the caller has checked it. A pause that the old oversight key caused is checked
+    at once, because the next read shows whether MultiMail accepts this key.
     """
     locked = lock(connection, actor)
     before = _slot_in_words(locked, slot)
@@ -181,7 +181,7 @@ def set_key(
 
 @atomic_with_retry
 def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
-    """Take a key out of its slot. The oversight key can only be replaced: without it there is no connection."""
+    """Remove a key. The oversight key can only be replaced: a connection cannot work without it."""
     locked = lock(connection, actor)
     if slot == "oversight":
         raise ConnectionNotChanged("Without an oversight key nothing works. Put in another one, or pause or remove it.")
@@ -214,7 +214,7 @@ def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
 def record_key_check(
     *, connection: Connection, scopes: dict[str, list[str] | None], account: str, problems: str, actor: Actor
 ) -> None:
-    """Store what MultiMail said that each key may do; a key that it said nothing of keeps its scopes."""
+    """Store the scopes that MultiMail reported for each key. A key without a report keeps its stored scopes."""
     locked = lock(connection, actor)
     known = {**locked.key_scopes, **scopes}
     account = locked.account_id or account
@@ -223,7 +223,7 @@ def record_key_check(
 
 
 def _slot_in_words(connection: Connection, slot: str) -> str:
-    """Return what is in a slot as the ledger may tell it: what the key may do, and nothing of its text."""
+    """Describe a slot for the ledger: the key's scopes, never its text."""
     if not getattr(connection, SLOTS[slot].field):
         return ""
     scopes = connection.key_scopes.get(slot)
@@ -240,7 +240,7 @@ MAX_REASON = 500
 
 @atomic_with_retry
 def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Connection:
-    """Carry out no decision through it until somebody lets it go on. What is decided meanwhile stays recorded."""
+    """Pause the connection: no decision is executed until somebody resumes it. Decisions made meanwhile are kept."""
     locked = lock(connection, actor)
     if not reason.strip():
         raise ConnectionNotChanged("Say why: whoever finds the mail waiting must know what to wait for.")
@@ -256,7 +256,7 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
 
 @atomic_with_retry
 def resume(*, connection: Connection, actor: Actor) -> Connection:
-    """Let a connection go on that a person paused. It is read at once, and what is due leaves."""
+    """Resume a connection that a person paused. It is read at once, and due decisions are executed."""
     locked = lock(connection, actor)
     if not locked.paused_by_hand:
         raise ConnectionNotChanged("Nobody paused it by hand. A pause of the desk ends with the first read that works.")
@@ -278,31 +278,31 @@ REMOVED = "It was removed from the desk."
 
 @dataclass(frozen=True)
 class Remains:
-    """What speaks against removing a connection, as a sentence, and how much mail still waits there."""
+    """Why a connection cannot be removed, as a sentence, and how many messages still wait there."""
 
-    problem: str
+    error: str
     waiting: int
 
 
 def what_remains(connection: Connection) -> Remains:
-    """Return what would have to end first, and what would leave the queue."""
+    """Return what prevents removing the connection, and how many messages would leave the queue."""
     held = Message.objects.filter(connection=connection, state=MessageState.HELD)
     return Remains(_removal_error(connection), held.count())
 
 
 @atomic_with_retry
 def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, now: datetime) -> Connection:
-    """Remove it for good. Mail that waits leaves the queue and stays held at MultiMail; all history stays.
+    """Remove the connection permanently. Waiting mail leaves the queue and stays held at MultiMail; all history stays.
 
     Raises ConnectionNotChanged while decisions are under way, a kill switch stops it, or its name was not typed.
     """
     check_may_add(actor)
-    # Not only its key: nothing may come in while it goes.
+    # Lock the whole row and not only its key: nothing may come in during the removal.
     locked = Connection.objects.select_for_update().get(pk=connection.pk)
     check_may_change(actor, locked)
     if typed_name.strip() != locked.name:
         raise ConnectionNotChanged(f"Type the connection's name, {locked.name}, to remove it.")
-    # Whoever decides one of these now waits here, and then finds it gone.
+    # A decision about one of these messages waits for this lock, and then finds the message gone.
     waiting = Message.objects.filter(connection=locked, state=MessageState.HELD).order_by("pk")
     held = list(waiting.select_for_update(of=("self",), no_key=True))
     if error := _removal_error(locked):
@@ -335,7 +335,7 @@ def _removal_error(connection: Connection) -> str:
 
 
 def _empty(locked: Connection) -> None:
-    """Blank what is secret, and stop it: whatever asks for connections that are well leaves it out twice."""
+    """Blank its secrets and pause it. Queries for working connections then exclude it by either condition."""
     for name in (*(slot.field for slot in SLOTS.values()), "webhook_secret", "previous_webhook_secret"):
         setattr(locked, name, "")
     locked.previous_secret_until = None

@@ -63,7 +63,7 @@ def _connection_page(
         "may_change": commands.may_change(actor, found),
         "may_remove": actor.is_admin_of_all,
         "typed": request.POST,
-        # Only a gateway has the section of its address; elsewhere the error stands at the top of the page.
+        # Only a gateway's page has the address section; on other pages the error is shown at the top.
         "section": section if found.is_our_gateway or section != "address" else "",
         "error": failed.sentence if failed else "",
         **more,
@@ -73,7 +73,7 @@ def _connection_page(
 
 
 def _slots_of(found: Connection) -> list[dict[str, Any]]:
-    """Return what the page shows of each key: never the key."""
+    """Return what the page shows of each slot, never the key itself."""
     rows = []
     for name, slot in SLOTS.items():
         key, scopes = getattr(found, slot.field), found.key_scopes.get(name)
@@ -86,7 +86,7 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
                 "start": shown_start(key),
                 "scopes": scopes,
                 "is_known": is_known,
-                "problem": error,
+                "error": error,
                 "tone": "plain" if not key else "rose" if error else "green" if is_known else "amber",
             }
         )
@@ -94,7 +94,7 @@ def _slots_of(found: Connection) -> list[dict[str, Any]]:
 
 
 def _webhook_of(found: Connection) -> dict[str, Any]:
-    """Return what the page shows of the webhook: never the secret."""
+    """Return what the page shows of the webhook, never its secret."""
     return {
         "address": own_webhook.address_of(found),
         "unreachable": own_webhook.unreachable_because(found),
@@ -106,9 +106,9 @@ def _webhook_of(found: Connection) -> dict[str, Any]:
 
 
 def _changes(section: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
-    """Give a view the connection of its URL to change, and show the notice that it returns.
+    """Decorate a view that changes the connection of its URL and returns the notice to show.
 
-    What keeps it from the change is shown in the `section` of the connection's page.
+    An error is shown in the `section` of the connection's page.
     """
 
     def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
@@ -132,7 +132,7 @@ def _changes(section: str) -> Callable[[Callable[..., HttpResponse | str]], Call
 @require_POST
 @_changes("name")
 def rename_connection(request: DeskRequest, found: Connection) -> str:
-    """Give it another name."""
+    """Rename the connection."""
     name = cleaned(NameForm(request.POST))["name"]
     commands.rename(connection=found, name=name, actor=request.actor)
     return f"It is called {name} now."
@@ -143,8 +143,8 @@ def rename_connection(request: DeskRequest, found: Connection) -> str:
 @reauthenticated
 @_changes("address")
 def change_address(request: DeskRequest, found: Connection) -> str:
-    """Ask a gateway at another address from now on, once the same account has answered there."""
-    # Before its keys go anywhere.
+    """Change a gateway's address, after the same account has answered there."""
+    # Check this before any key is sent there.
     commands.check_may_change(request.actor, found)
     url = cleaned(AddressForm(request.POST))["address"]
     account = check_address(connection=found, api_url=url)
@@ -157,7 +157,7 @@ def change_address(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @_changes("pause")
 def pause(request: DeskRequest, found: Connection) -> str:
-    """Carry out nothing through it until somebody lets it go on."""
+    """Pause the connection until somebody resumes it."""
     reason = cleaned(PauseForm(request.POST))["reason"]
     commands.pause_by_hand(connection=found, reason=reason, actor=request.actor)
     return f"{found} is paused. What is decided waits here."
@@ -167,7 +167,7 @@ def pause(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @_changes("pause")
 def resume(request: DeskRequest, found: Connection) -> str:
-    """Let it go on."""
+    """Resume the connection."""
     commands.resume(connection=found, actor=request.actor)
     enqueue("approvals.tasks.read_connection", found.pk)
     return f"{found} goes on. What is due leaves now."
@@ -178,7 +178,7 @@ def resume(request: DeskRequest, found: Connection) -> str:
 @reauthenticated
 @_changes("remove")
 def remove(request: DeskRequest, found: Connection) -> HttpResponse:
-    """Say what removing a connection means, and remove it once its name was typed."""
+    """Show what removing a connection means, and remove it after its name was typed."""
     commands.check_may_add(request.actor)
     error = ""
     if request.method == "POST":
@@ -200,7 +200,7 @@ def remove(request: DeskRequest, found: Connection) -> HttpResponse:
 @reauthenticated
 @_changes("key-{slot}")
 def set_key(request: DeskRequest, found: Connection, slot: str) -> str:
-    """Put a key into a slot, once MultiMail has said that it belongs there; or take one out."""
+    """Put a key into a slot after MultiMail has confirmed its scopes, or remove one."""
     if slot not in SLOTS:
         raise Http404("A connection has no such place for a key.")
     label = SLOTS[slot].label
@@ -237,7 +237,7 @@ def check(request: DeskRequest, found: Connection) -> HttpResponse | str:
 @reauthenticated
 @_changes("hook")
 def register(request: DeskRequest, found: Connection) -> str:
-    """Have MultiMail send its events here."""
+    """Register the desk's webhook at MultiMail."""
     code = cleaned(ApprovalCodeForm(request.POST))["approval_code"]
     own_webhook.register(connection=found, actor=request.actor, approval_code=code)
     return "The webhook is registered. Send a test to see that it arrives."
@@ -247,7 +247,7 @@ def register(request: DeskRequest, found: Connection) -> str:
 @require_POST
 @_changes("hook")
 def test(request: DeskRequest, found: Connection) -> str:
-    """Have a test sent, and say whether it arrived."""
+    """Ask MultiMail for a test event, and report whether it arrived."""
     seconds = own_webhook.test(connection=found, actor=request.actor)
     return f"The test arrived {seconds:.1f} s later, rightly signed."
 
@@ -257,7 +257,7 @@ def test(request: DeskRequest, found: Connection) -> str:
 @reauthenticated
 @_changes("secret")
 def rotate(request: DeskRequest, found: Connection) -> str:
-    """Change the secret here and at our gateway, or finish a change that broke off."""
+    """Change the secret here and at our gateway, or finish an interrupted change."""
     _, overlap = own_webhook.OVERLAPS[cleaned(OverlapForm(request.POST))["overlap"]]
     until = own_webhook.rotate(connection=found, overlap=overlap, actor=request.actor).previous_secret_until
     ends = f" The old one is taken until {until:%-d %b, %H:%M} UTC." if until else ""
@@ -269,7 +269,7 @@ def rotate(request: DeskRequest, found: Connection) -> str:
 @reauthenticated
 @_changes("secret")
 def take_secret(request: DeskRequest, found: Connection) -> HttpResponse | str:
-    """Accept a secret that is put into MultiMail by hand. One that the desk makes is shown this one time."""
+    """Accept a secret that is set at MultiMail by hand. A secret that the desk makes is shown only once."""
     typed = cleaned(SecretForm(request.POST))
     secret = typed["secret"] or commands.new_secret()
     _, overlap = own_webhook.OVERLAPS[typed["overlap"]]

@@ -1,4 +1,4 @@
-"""What admins fill in about connections. Keys and secrets are taken, and never put back into a page."""
+"""Forms for connections. Keys and secrets are accepted, and never rendered into a page again."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ _NAME_ERRORS = {
 
 
 class SecretField(forms.RegexField):
-    """One word that no page shows again."""
+    """A secret without spaces, which no page shows again."""
 
     def __init__(self, *, word: str = "key", least: int = 8, **options: Any) -> None:
         errors = {
@@ -66,7 +66,7 @@ class AddConnectionForm(SentenceForm):
         return {name: str(cleaned.get(slot.field) or "") for name, slot in SLOTS.items()}
 
     def redisplayed(self) -> dict[str, str]:
-        """Return what the page may show again: everything but the keys."""
+        """Return the values that the page may show again: all but the keys."""
         return {name: str(self.data.get(name, ""))[:200] for name in ("place", "address", "name")}
 
 
@@ -77,13 +77,13 @@ class KeyForm(SentenceForm):
 
 
 class NameForm(SentenceForm):
-    """What a connection is called."""
+    """A connection's name."""
 
     name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
 
 
 class AddressForm(SentenceForm):
-    """Where a gateway answers from now on."""
+    """A gateway's new address."""
 
     address = forms.CharField(
         max_length=200,
@@ -94,7 +94,7 @@ class AddressForm(SentenceForm):
     )
 
     def clean_address(self) -> str:
-        """Return it as connections keep it: without a slash at its end."""
+        """Return the address as it is stored: without a trailing slash."""
         url = str(self.cleaned_data["address"]).rstrip("/")
         if not re.fullmatch(r"https?://[^/?#@\s]+", url):
             raise forms.ValidationError("That is not an address. It begins with https:// and has no path.")
@@ -116,7 +116,7 @@ class PauseForm(SentenceForm):
 
 
 class OverlapForm(SentenceForm):
-    """How long the old secret is taken beside the new one."""
+    """How long the old secret is accepted as well as the new one."""
 
     overlap = forms.ChoiceField(
         choices=[(name, words) for name, (words, _) in OVERLAPS.items()],
@@ -131,6 +131,6 @@ class SecretForm(OverlapForm):
 
 
 class RemoveForm(SentenceForm):
-    """The connection's name, typed to say that it is meant."""
+    """The connection's name, typed as a confirmation."""
 
     name = forms.CharField(max_length=MAX_NAME, error_messages={"required": "Type its name to remove it."})

@@ -13,7 +13,7 @@ from upstream.admin import AdminClient
 
 @dataclass(frozen=True)
 class Slot:
-    """One of the four keys of a connection. `needs` are the scopes it cannot do without."""
+    """One of the four keys of a connection. `needs` are its required scopes."""
 
     name: str
     label: str
@@ -63,9 +63,9 @@ SLOTS = {
 
 
 def scope_error(slot: Slot, scopes: Sequence[str] | None) -> str:
-    """Return as a sentence why a key with these scopes does not belong in the slot; empty where it does.
+    """Return why a key with these scopes does not belong in the slot, as a sentence; empty if it does.
 
-    None means that MultiMail does not tell what the key may do.
+    None means that MultiMail does not report the key's scopes.
     """
     if scopes is None:
         return ""
@@ -113,20 +113,20 @@ ANOTHER_ACCOUNT = (
 
 @dataclass(frozen=True)
 class KeyCheck:
-    """What MultiMail said of a key. `scopes` is None where it does not tell; `problem` says what to do.
+    """MultiMail's answer about a key. `scopes` is None if it does not report them; `problem` says what to do.
 
-    `is_certain`: MultiMail itself said so, rather than nothing at all.
+    `is_certain`: MultiMail answered, so `problem` is not just a failed call.
     """
 
     scopes: list[str] | None = None
     problem: str = ""
     is_certain: bool = True
-    # The account that it is of; empty where MultiMail does not tell.
+    # The id of the key's account; empty if MultiMail does not report it.
     account: str = ""
 
 
 def address_error(api_url: str) -> str:
-    """Return why MultiMail may not be called at this address; empty where it may."""
+    """Return why MultiMail may not be called at this address; empty if it may."""
     try:
         return hosts.not_allowed_reason(api_url)
     except ValueError:
@@ -134,7 +134,7 @@ def address_error(api_url: str) -> str:
 
 
 def check_key(*, api_url: str, key: str, slot: Slot, account: str = "", within: float = CHANGE_SECONDS) -> KeyCheck:
-    """Ask MultiMail about one key, and say whether it belongs into this slot of a connection to this account."""
+    """Ask MultiMail about one key, and return whether it belongs in this slot of a connection to this account."""
     check = _ask_account(api_url, key, slot, within)
     is_foreign = not check.problem and account and check.account and check.account != account
     return replace(check, problem=ANOTHER_ACCOUNT) if is_foreign else check
@@ -153,7 +153,7 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
             return KeyCheck(None, scope_error(slot, None))
     except errors.UpstreamError as error:
         return _failed(error, api_url)
-    # It does not tell of the account: whether it oversees shows from what only such a key may ask.
+    # The answer has no account. A call that only oversight keys may make shows whether this is one.
     try:
         left = max(ends - time.monotonic(), 0.5)
         AdminClient(base_url=api_url, key=key, within=left).ask("GET", "/v1/oversight/pending")
@@ -165,14 +165,14 @@ def _ask_account(api_url: str, key: str, slot: Slot, within: float) -> KeyCheck:
 
 
 def keys_of(connection: Connection) -> dict[str, str]:
-    """Return the keys of a connection by slot, empty where there is none."""
+    """Return the keys of a connection by slot; an empty slot has an empty string."""
     return {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
 
 
 def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> dict[str, KeyCheck]:
-    """Ask about each key by slot, the oversight key first, in the time of one change together.
+    """Check each key by slot, the oversight key first. All calls share the time limit of one change.
 
-    Once MultiMail did not answer, the others are not asked.
+    After one call without an answer, the other keys are not checked.
     """
     ends, checks = time.monotonic() + CHANGE_SECONDS, dict[str, KeyCheck]()
     for name, slot in SLOTS.items():
@@ -190,9 +190,9 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
 
 
 def check_address(*, connection: Connection, api_url: str) -> str:
-    """Ask at another address whether this connection's account answers there with all of its keys; return its id.
+    """Check that this connection's account answers at another address with all of its keys; return its id.
 
-    Raises ConnectionNotChanged where it does not, or where that cannot be known.
+    Raises ConnectionNotChanged if it does not, or if that cannot be determined.
     """
     if not connection.is_our_gateway:
         raise ConnectionNotChanged(
@@ -213,7 +213,7 @@ def check_address(*, connection: Connection, api_url: str) -> str:
 
 
 def _failed(error: errors.UpstreamError, api_url: str) -> KeyCheck:
-    """Return what to do about a call that failed."""
+    """Return the advice for a failed call."""
     if isinstance(error, errors.KeyRefused):
         sentence = (
             "MultiMail does not take this key. Copy it once more, whole; a key that was revoked never works again."

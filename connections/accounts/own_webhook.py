@@ -1,7 +1,7 @@
 """The desk's own webhook at MultiMail: registering it, testing it, and changing its secret without a lost event.
 
 A new secret is accepted here before MultiMail knows it, and the old one until MultiMail has certainly stopped signing
-with it: after each step both sides can stop for good and still understand each other. While MultiMail has not said when
+with it. So a crash of either side after any step loses no event. While MultiMail has not said when
 it changed, `previous_secret_until` is empty and both secrets are accepted.
 """
 
@@ -43,12 +43,12 @@ def address_of(connection: Connection) -> str:
 
 
 def wanted_events(connection: Connection) -> list[str]:
-    """Return what to subscribe to."""
+    """Return the events to subscribe to."""
     return [*EVENTS, *(OWN_EVENTS if connection.is_our_gateway else ())]
 
 
 def unreachable_because(connection: Connection) -> str:
-    """Return why MultiMail cannot reach the webhook's address, as far as the address tells; else nothing."""
+    """Return why MultiMail cannot reach the webhook's address, judged by the address alone; empty otherwise."""
     if _is_of_this_machine(connection.api_url) or not _is_of_this_machine(settings.PUBLIC_URL):
         return ""
     return (
@@ -78,13 +78,13 @@ def record_registration(*, connection: Connection, webhook_id: str, actor: Actor
 
 
 def find_event(connection: Connection, event_id: str) -> WebhookEvent | None:
-    """Return the event with this id, once it came in."""
+    """Return the event with this id, or None if it has not arrived."""
     return WebhookEvent.objects.filter(connection=connection, event_id=event_id).first() if event_id else None
 
 
 @atomic_with_retry
 def record_test(*, connection: Connection, actor: Actor) -> None:
-    """Record that a test came in just now."""
+    """Record that a test event arrived now."""
     locked = lock(connection, actor)
     Connection.objects.filter(pk=locked.pk).update(webhook_tested_at=Now())
     record("hook.tested", actor=actor, connection=locked.pk, details={"explanation": "The event arrived."})
@@ -97,19 +97,19 @@ OVERLAPS = {
     "hour": ("For an hour more", timedelta(hours=1)),
     "none": ("It leaked: change at once", timedelta(0)),
 }
-# Which secrets are accepted, in the words of the ledger.
+# Which secrets are accepted, as the ledger words it.
 ONE, BOTH = "one secret is taken", "the old and the new secret are taken"
 _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
 
 def is_open(connection: Connection) -> bool:
-    """Whether a change of secrets was begun that MultiMail may not know of."""
+    """Whether a rotation was begun that MultiMail may not have received."""
     return bool(connection.previous_webhook_secret) and connection.previous_secret_until is None
 
 
 @atomic_with_retry
 def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
-    """Accept a new secret beside the old one, which has no end yet: MultiMail does not know the new one."""
+    """Accept a new secret as well as the old one, which has no expiry yet: MultiMail does not know the new one."""
     locked = lock(connection, actor)
     if is_open(locked):
         return locked
@@ -123,7 +123,7 @@ def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
 
 @atomic_with_retry
 def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
-    """MultiMail knows the new secret: accept the old one for the overlap and a margin, then no longer."""
+    """MultiMail knows the new secret: accept the old one until the overlap and a margin have passed."""
     locked = lock(connection, actor)
     if is_open(locked):
         locked.previous_secret_until = clock() + overlap + MARGIN
@@ -135,7 +135,7 @@ def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor)
 
 @atomic_with_retry
 def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Connection:
-    """MultiMail certainly does not know the new secret: accept only the old one."""
+    """MultiMail does not know the new secret: accept only the old one."""
     locked = lock(connection, actor)
     if is_open(locked):
         locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
@@ -146,7 +146,7 @@ def cancel_rotation(*, connection: Connection, actor: Actor, because: str) -> Co
 
 @atomic_with_retry
 def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
-    """Accept a secret that a person sets at MultiMail or found there, and the old one for the overlap."""
+    """Accept a secret that a person sets at MultiMail or copied from there, and the old one for the overlap."""
     locked = lock(connection, actor)
     if secret == locked.webhook_secret:
         raise ConnectionNotChanged("That is the secret which is taken already.")
@@ -180,7 +180,7 @@ def _record(locked: Connection, actor: Actor, explanation: str, *, before: str, 
 
 
 def _check_one_secret(locked: Connection) -> None:
-    """Raise ConnectionNotChanged while two secrets are accepted: a third would drop one that may still sign."""
+    """Raise ConnectionNotChanged while two secrets are accepted: a third would replace one that may still be in use."""
     overlaps = Connection.objects.filter(pk=locked.pk, previous_secret_until__gt=Now()).exclude(
         previous_webhook_secret=""
     )
@@ -191,13 +191,13 @@ def _check_one_secret(locked: Connection) -> None:
         )
 
 
-# How long a page waits for the event of a test; one that comes later shows on the next page.
+# How long a page waits for the test event. If it arrives later, the next page shows it.
 TEST_SECONDS = 5.0
 POLL_SECONDS = 0.1
 
 
 def register(*, connection: Connection, actor: Actor, approval_code: str = "") -> Connection:
-    """Register the desk's webhook, or find it registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
+    """Register the desk's webhook unless it is registered. Raises ActNotAllowed, ChangeRefused and ChangeUnknown."""
     check_may_change(actor, connection)
     admin, url = admin_client(connection), address_of(connection)
     row = _registered(admin, url)
@@ -215,13 +215,13 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
         raise ChangeUnknown("MultiMail's answer does not name the webhook. Look there whether it is registered.")
     connection = record_registration(connection=connection, webhook_id=webhook_id, actor=actor)
     if secret and secret != connection.webhook_secret:
-        # It was registered before, or MultiMail made a secret of its own: that is the one it signs with.
+        # It was registered before, or MultiMail made its own secret: MultiMail signs with that one.
         connection = take_secret(connection=connection, secret=secret, overlap=timedelta(hours=1), actor=actor)
     return connection
 
 
 def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
-    """Return the subscription that has this address already, whole; None where there is none."""
+    """Return the complete subscription that has this address, or None."""
     try:
         listed = admin.ask("GET", "/v1/webhooks")
         rows = listed.get("webhooks") or listed.get("subscriptions") or []
@@ -234,9 +234,9 @@ def _registered(admin: AdminClient, url: str) -> dict[str, Any] | None:
 
 
 def test(*, connection: Connection, actor: Actor) -> float:
-    """Have an event sent, wait a moment for it to come in, and return how many seconds it took.
+    """Request a test event, wait for it to arrive, and return how many seconds it took.
 
-    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with why it did not come in.
+    Raises ActNotAllowed, ChangeRefused, ChangeUnknown, and ConnectionNotChanged with why it did not arrive.
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
@@ -261,7 +261,7 @@ def _await_event(connection: Connection, event_id: str) -> WebhookEvent | None:
 
 
 def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -> str:
-    """Say why a test did not come in, by what MultiMail's log of deliveries tells."""
+    """Return why a test event did not arrive, according to MultiMail's delivery log."""
     own_reason = unreachable_because(connection)
     try:
         log = admin.ask("GET", "/v1/webhook-deliveries", params={"webhook_id": connection.upstream_webhook_id})
@@ -285,9 +285,9 @@ def _failure_reason(connection: Connection, admin: AdminClient, event_id: str) -
 def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
     """Change the secret, here and at MultiMail, so that no valid event is refused at any moment.
 
-    1 the new secret is taken here, beside the old one, without an end; 2 MultiMail is given it, and signs with the old
-    one for the overlap; 3 the end of the old one is written down. Whatever breaks between these, both are taken, and
-    this function goes on where it stopped. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused, ChangeUnknown.
+    1. Accept the new secret here as well as the old one. 2. Give it to MultiMail, which keeps signing with the old
+    one for the overlap. 3. Store when the old one expires. If a step fails, both stay accepted, and
+    the next call continues there. Raises ActNotAllowed, ConnectionNotChanged, ChangeRefused, ChangeUnknown.
     """
     check_may_change(actor, connection)
     if not connection.upstream_webhook_id:
@@ -305,18 +305,18 @@ def rotate(*, connection: Connection, overlap: timedelta, actor: Actor) -> Conne
             lambda admin: admin.rotate_webhook(webhook_id, secret=held.webhook_secret, overlap_s=seconds),
         )
     except ChangeRefused as error:
-        # Only what MultiMail itself tells of its secret is certain; without that, both stay taken.
+        # Only MultiMail's own answer proves which secret it uses; without it, both stay accepted.
         if (ended := _signs_with(admin, held)) is not None:
             return finish_rotation(connection=held, overlap=ended, actor=actor)
         cancel_rotation(connection=held, actor=actor, because=error.sentence)
         raise
-    # Rotated by somebody else before, the gateway may sign with the old one for longer than was asked.
+    # If somebody else rotated before, the gateway may sign with the old one for longer than requested.
     ended = max(overlap, _overlap_in(answer))
     return finish_rotation(connection=held, overlap=ended, actor=actor)
 
 
 def _signs_with(admin: AdminClient, connection: Connection) -> timedelta | None:
-    """Return for how long MultiMail still signs with the old secret, where it has our new one; else None."""
+    """Return for how long MultiMail still signs with the old secret if it has our new one; otherwise None."""
     try:
         found = admin.read_webhook(connection.upstream_webhook_id)
     except errors.UpstreamError as error:
@@ -332,7 +332,7 @@ def _overlap_in(answer: dict[str, Any]) -> timedelta:
 
 
 def unregister(connection: Connection) -> str:
-    """Delete the webhook at MultiMail; return what is left to do by hand where that did not work.
+    """Delete the webhook at MultiMail; if that fails, return what to do by hand.
 
     `connection` is the row as it was before its keys were blanked.
     """

@@ -1,4 +1,4 @@
-"""The list of connections with the health of each, and adding one. One connection has `connection_views.py`."""
+"""The list of connections with the health of each, and adding one. For one connection see `connection_views.py`."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,7 +31,7 @@ from upstream.hosts import HOSTED
 
 @dataclass(frozen=True)
 class Health:
-    """How a connection is: a word, its tone, and what to do about it where anything is to do."""
+    """A connection's health: a word, its tone, and what to do about it, if anything."""
 
     word: str
     tone: str
@@ -46,7 +46,7 @@ def connections(request: DeskRequest) -> HttpResponse:
 
 
 def connections_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
-    """Render the list of connections, with what went wrong where anything did."""
+    """Render the list of connections, with the error if there was one."""
     actor: Actor = request.actor
     context = {
         "rows": connection_rows(actor, now=timezone.now()),
@@ -61,7 +61,7 @@ def connections_page(request: DeskRequest, *, status: int = 200, error: str = ""
 @login_required
 @require_POST
 def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Have a whole account read now instead of in half a minute."""
+    """Read a whole account now instead of within half a minute."""
     found = get_visible_connection_or_404(request, connection_id)
     try:
         connection = read_again(connection_id=found.pk, actor=request.actor)
@@ -79,7 +79,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
 
 
 def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
-    """Return what pages show of these connections; no key ever leaves this function."""
+    """Return what pages show of these connections, without their keys."""
     readable = set(readable_by(actor).values_list("pk", flat=True))
     forged = unsigned.unsigned_lately(connection.pk for connection in connections)
     events, rows = WebhookEvent.objects.visible_to(actor), []
@@ -104,7 +104,7 @@ def rows_of(connections: list[Connection], actor: Actor, *, now: datetime) -> li
 
 
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
-    """Return how a connection is, in words: never well while it was not read."""
+    """Return a connection's health in words. It is never well before it was read."""
     if connection.paused_by_hand:
         return Health("Paused", "amber", "What is decided stays recorded here until an admin lets it go on.")
     if connection.paused_at:
@@ -168,7 +168,7 @@ def add(request: DeskRequest) -> HttpResponse:
 
 
 def problems_in(checks: dict[str, KeyCheck]) -> dict[str, str]:
-    """Return what is wrong with the keys, by the field that each was typed into."""
+    """Return what is wrong with the keys, by form field."""
     return {SLOTS[name].field: check.problem for name, check in checks.items() if check.problem}
 
 

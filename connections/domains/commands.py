@@ -13,13 +13,13 @@ from people.actors import Actor
 from upstream.admin import AdminClient
 from upstream.events import read_time
 
-# DNS takes its time, and MultiMail asks it while somebody waits.
+# DNS is slow, and MultiMail queries it during the call.
 _LOOK_UP_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class DnsRecord:
-    """One record to put into DNS; `problem` says what DNS has instead, where that is known."""
+    """One record to put into DNS; `problem` says what DNS has instead, if that is known."""
 
     type: str
     name: str
@@ -68,7 +68,7 @@ def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> st
 
 
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
-    """Have another key made, which signs once DNS has it (our gateway). Raises as read_domains."""
+    """Make another key, which signs once it is in DNS (our gateway). Raises as read_domains."""
     check_admin(actor, connection, may="change what signs its mail")
     answer = _ask(connection, actor, "rotate a DKIM key", lambda admin: admin.rotate_dkim(domain_id))
     details = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
@@ -76,8 +76,8 @@ def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None
 
 
 def delete_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
-    """Remove a domain, and return its name. Raises as read_domains; also where mailboxes live under it."""
-    # Its name for the ledger is MultiMail's, not the form's.
+    """Remove a domain, and return its name. Raises as read_domains, and also if it has mailboxes."""
+    # The ledger gets the name that MultiMail returns, not the one in the form.
     known = {one.id: one.name for one in read_domains(connection, actor=actor)}
     if domain_id not in known:
         raise ChangeRefused("The account has no such domain any more.")

@@ -1,4 +1,4 @@
-"""The domains of the accounts: what to publish in DNS, what DNS has of it, and adding, checking and removing one."""
+"""The domains of the accounts: their DNS records and what DNS has, and adding, checking and removing one."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ from people.sign_in.reauthentication import reauthenticated
 
 
 class DomainForm(SentenceForm):
-    """A domain to claim. Whether it can be had is for MultiMail to say."""
+    """A domain to add. MultiMail decides whether it is available."""
 
     domain = forms.CharField(
         max_length=253,

@@ -1,6 +1,6 @@
-"""Makes, limits and revokes API keys of an account, and keeps whose program each is.
+"""Makes, limits and revokes API keys of an account, and stores who owns the program that uses each.
 
-A key's text passes through here once, to whoever made it, and is never written down.
+A key's text is returned once, to whoever made the key, and is never stored.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ SCOPES = {
     "oversight_read": "See what is held, and decide nothing.",
     "admin": "Mailboxes, keys, webhooks and lists of the whole account; reading too.",
 }
-# The desk's own slots; the key in one is recognised by its prefix, which MultiMail shows.
+# The desk's own slots. The key in a slot is recognised by its prefix, which MultiMail shows.
 _SLOTS = ("oversight", "read", "admin", "agent")
 
 
@@ -50,7 +50,7 @@ class ApiKey:
 
 @dataclass(frozen=True)
 class CreatedKey:
-    """A new key with its text, to be shown once and kept nowhere."""
+    """A new key with its text, which is shown once and not stored."""
 
     key: ApiKey
     text: str
@@ -65,7 +65,7 @@ def read_keys(connection: Connection, *, actor: Actor) -> list[ApiKey]:
 
 
 def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
-    """Read one key. Raises ChangeNotOffered where the account has none of this id, or as read_keys does."""
+    """Read one key. Raises ChangeNotOffered if the account has no key with this id, or as read_keys does."""
     found = next((one for one in read_keys(connection, actor=actor) if one.id == key_id), None)
     if found is None:
         raise ChangeNotOffered("MultiMail has no API key of this id in this account.")
@@ -75,7 +75,7 @@ def read_key(connection: Connection, key_id: str, *, actor: Actor) -> ApiKey:
 def create_key(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], owner: Person | None = None, code: str = ""
 ) -> CreatedKey:
-    """Make a key. It is asked for once: where the answer is lost, the key may be there, and its text is not.
+    """Make a key. The call is never repeated: if the answer is lost, the key may exist, but its text is lost.
 
     Raises ActNotAllowed, ChangeRefused, CodeWanted, and ChangeUnknown with what the list says afterwards.
     """
@@ -106,7 +106,7 @@ def create_key(
 def change_key(
     *, connection: Connection, key: ApiKey, actor: Actor, changes: Mapping[str, Any], code: str = ""
 ) -> None:
-    """Change name, scopes or mailboxes of a key. Raises as create_key; asking again does no harm."""
+    """Change name, scopes or mailboxes of a key. Raises as create_key; the call is safe to repeat."""
     check_admin(actor, connection, may="change its API keys")
     if not changes:
         raise ChangeRefused("Nothing is different: there is nothing to change.")
@@ -125,7 +125,7 @@ def change_key(
 
 
 def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str = "") -> None:
-    """Revoke a key at once. Revoked twice is no error at MultiMail. Raises as create_key."""
+    """Revoke a key at once. Revoking it twice is no error at MultiMail. Raises as create_key."""
     check_admin(actor, connection, may="revoke its API keys")
     try:
         request_change(
@@ -179,7 +179,7 @@ def _key(row: Mapping[str, Any], connection: Connection, owners: Mapping[str, Pe
 
 
 def _slot_of(connection: Connection, prefix: str) -> str:
-    """Return the slot in which the desk itself uses this key; a prefix is no proof, so it may be another key."""
+    """Return the slot in which the desk itself may use this key. Only prefixes are compared, so it is no proof."""
     begins = prefix.rstrip(".…")
     fitting = (slot for slot in _SLOTS if getattr(connection, f"{slot}_key").startswith(begins))
     return next(fitting, "") if len(begins) > 8 else ""
@@ -190,7 +190,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _ids(connection: Connection) -> set[str] | None:
-    """Return the ids of all keys now, None where they cannot be read."""
+    """Return the ids of all keys, or None if they cannot be read."""
     try:
         return {str(row["id"]) for row in admin_client(connection, within=READ_SECONDS).list_keys()}
     except errors.UpstreamError:
@@ -198,7 +198,7 @@ def _ids(connection: Connection) -> set[str] | None:
 
 
 def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set[str] | None, name: str) -> str:
-    """Return in words whether a key was made whose text nobody got."""
+    """Return a sentence about whether a key was made whose text was lost."""
     after = _ids(connection)
     if after is None or before is None:
         return f"{unknown.sentence} Look at the list: if a key named {name} is there, its text is lost, so revoke it."
@@ -211,7 +211,7 @@ def _unknown_outcome(connection: Connection, unknown: ChangeUnknown, before: set
 
 
 def _may_be_active(connection: Connection, key: ApiKey, actor: Actor) -> bool:
-    """Whether it may still work, as far as the list can be read."""
+    """Whether the key may still work. True if it cannot be read."""
     try:
         return read_key(connection, key.id, actor=actor).is_active
     except (ChangeRefused, ChangeUnknown):

@@ -13,7 +13,7 @@ from people.models import Person
 
 
 class KeyForm(ApprovalCodeForm):
-    """A key to make, or what it is to be from now on. No mailbox ticked: all of them."""
+    """A key to make or change. No mailbox ticked means all of them."""
 
     name = forms.CharField(
         max_length=100,
@@ -32,7 +32,7 @@ class KeyForm(ApprovalCodeForm):
     mailboxes = forms.MultipleChoiceField(
         required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
     )
-    # Only of a key to make: what it is stays so.
+    # Only for a new key: it cannot be changed later.
     sandbox = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
@@ -42,7 +42,7 @@ class KeyForm(ApprovalCodeForm):
         ]
 
     def clean_scopes(self) -> list[str]:
-        """Refuse the pair by which a program would approve its own mail."""
+        """Refuse the pair of scopes that would let a program approve its own mail."""
         scopes = list(self.cleaned_data["scopes"])
         if {"send", "oversight"} <= set(scopes):
             raise forms.ValidationError(
@@ -51,7 +51,7 @@ class KeyForm(ApprovalCodeForm):
         return scopes
 
     def wanted(self) -> dict[str, Any]:
-        """Return what MultiMail is to be asked for."""
+        """Return the fields of the request to MultiMail."""
         wanted = {"name": self.cleaned_data["name"], "scopes": self.cleaned_data["scopes"]}
         wanted |= {"sandbox": True} if self.cleaned_data["sandbox"] else {}
         return wanted | ({"mailboxes": self.cleaned_data["mailboxes"]} if self.cleaned_data["mailboxes"] else {})
@@ -69,7 +69,7 @@ class KeyForm(ApprovalCodeForm):
 
 
 class OwnerForm(SentenceForm):
-    """Whose program a key is. Empty: nobody's."""
+    """Who owns the program that uses a key. Empty means nobody."""
 
     owner = forms.ModelChoiceField(
         Person.objects.filter(is_active=True),

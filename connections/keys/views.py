@@ -1,4 +1,4 @@
-"""The pages of API keys: the list, making one (its text is shown once), and limiting and revoking one."""
+"""The pages of API keys: the list, and making one (its text is shown once), limiting and revoking one."""
 
 from functools import partial
 from typing import Any
@@ -54,7 +54,7 @@ def api_keys(request: DeskRequest) -> HttpResponse:
 
 
 def _shown(connection: Connection, keys: list[ApiKey]) -> dict[str, Any]:
-    """Return what the list shows of an account's keys: each that works comes with its mailboxes by name."""
+    """Return what the list shows of an account's keys: each active one with the names of its mailboxes."""
     named = dict(connection.mailboxes.values_list("upstream_id", "address"))
     working = [(key, [named.get(one) or one for one in key.mailboxes]) for key in keys if key.is_active]
     return {"keys": working, "revoked": [key for key in keys if not key.is_active]}
@@ -71,7 +71,7 @@ def _possible_owners() -> list[Person]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_key(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show the form for a key; make it, and show its text this one time."""
+    """Show the form for a key; make it, and show its text once."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
@@ -139,7 +139,7 @@ _of_key = of_account("key_id", template=_LIST, read=read_key, list_page=_list_pa
 @require_safe
 @_of_key
 def api_key(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Show one key, with what can be changed about it."""
+    """Show one key, with the forms to change it."""
     return _key_page(request, connection, key)
 
 
@@ -161,7 +161,7 @@ def change(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpRes
 @reauthenticated
 @_of_key
 def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Set whose program uses a key."""
+    """Set who owns the program that uses a key."""
     owner = cleaned(OwnerForm(request.POST))["owner"]
     set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
     notice = (
@@ -179,7 +179,7 @@ def _changed(request: DeskRequest, connection: Connection, key: ApiKey, notice: 
 @reauthenticated
 @_of_key
 def revoke(request: DeskRequest, connection: Connection, key: ApiKey) -> HttpResponse:
-    """Say what stops with a key, and revoke it."""
+    """Show what stops working without a key, and revoke it."""
     template, context = "connections/api_key_revoke.html", {"connection": connection, "key": key}
     if request.method != "POST":
         return render(request, template, context)

@@ -1,6 +1,6 @@
-"""Lets a gateway of this product hold all mail of an account, or let it go.
+"""Makes a gateway of this product hold all mail of an account, or stop holding it.
 
-The change is recorded before the call, because a call that breaks may have had its effect.
+The change is recorded before the call, because a failed call may have had its effect.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from upstream.client import Client
 
 @dataclass(frozen=True)
 class HoldAll:
-    """Whether the gateway lets nothing leave without a new approval; None with the reason where that is not known."""
+    """Whether the gateway sends nothing without a new approval; None, with the reason, if that is not known."""
 
     is_on: bool | None
-    problem: str = ""
+    error: str = ""
 
 
 def can_hold_all(connection: Connection) -> bool:
-    """Only our own gateway knows how, and only an admin key may say so."""
+    """Whether it can be requested: only our own gateway supports it, and only with an admin key."""
     return connection.is_our_gateway and bool(connection.admin_key)
 
 
@@ -35,9 +35,9 @@ def read_hold_all(connection: Connection) -> HoldAll:
 
 
 def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
-    """Let the gateway hold everything that is not approved from now on, or end that, and return how it is now.
+    """Make the gateway hold everything that is not approved from now on, or end that, and return the new state.
 
-    Raises ActNotAllowed for whoever is no admin of the connection, or where its gateway cannot be asked.
+    Raises ActNotAllowed unless the actor is an admin of the connection and its gateway can be asked.
     """
     if not actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None):
         raise ActNotAllowed("Only an admin of this connection can hold all of its mail, or let it go.")
@@ -49,7 +49,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
     except errors.UpstreamError as error:
         now = HoldAll(None, error.sentence)
     if now.is_on is not on:
-        record_change("connection.hold_all_failed", connection, actor, explanation=now.problem)
+        record_change("connection.hold_all_failed", connection, actor, explanation=now.error)
     return now
 
 
@@ -61,6 +61,6 @@ def _read(account: dict[str, object]) -> HoldAll:
     is_on = account.get("hold_all")
     if isinstance(is_on, bool):
         return HoldAll(is_on)
-    # The answer of a gateway that first wants the code of an operator, or does not let this key read the account.
+    # The gateway wants an operator's code first, or does not let this key read the account.
     message = account.get("message") or account.get("error")
     return HoldAll(None, str(message)[:300] if message else "The gateway did not say whether it holds all mail.")

@@ -1,4 +1,4 @@
-"""The kill switch: who stopped what and why, stopping, releasing, and holding all mail at our own gateway."""
+"""The kill switch: who stopped what and why, pulling and releasing it, and holding all mail at our own gateway."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from policy.models import KillSwitch
 
 
 class StopForm(SentenceForm):
-    """What the kill switch shall stop, and why: everybody reads the reason until it is released."""
+    """What the kill switch stops, and why. Everybody sees the reason until it is released."""
 
     scope = forms.ChoiceField(
         error_messages={"required": "Choose what to stop.", "invalid_choice": "That is not yours to stop."}
@@ -42,7 +42,7 @@ class StopForm(SentenceForm):
 
 
 class HoldAllForm(forms.Form):
-    """Whether the gateway shall hold all mail."""
+    """Whether the gateway holds all mail."""
 
     hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Let mail leave again")])
 
@@ -57,14 +57,14 @@ def stop(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def banner(request: DeskRequest) -> HttpResponse:
-    """Show only the banner of every page, for pages that are open while a switch is pulled or released."""
+    """Render only the kill-switch banner, for pages that are open when a switch is pulled or released."""
     return render(request, "_stopped.html")
 
 
 @login_required
 @require_POST
 def pull_switch(request: DeskRequest) -> HttpResponse:
-    """Stop every decision of a scope, with the reason that everybody will read."""
+    """Stop every decision of a scope, with a reason that everybody sees."""
     actor: Actor = request.actor
     scopes = _scopes(actor)
     form = StopForm(request.POST, scopes=[(value, label) for value, label, _ in scopes])
@@ -82,12 +82,12 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
-    """Let the decisions of a scope go again."""
+    """Release the decisions of a scope."""
     actor: Actor = request.actor
     pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
     if pulled is None:
         raise Http404("This kill switch is not pulled any more, or it stops nothing that you see.")
-    # Whoever pulls is asked for nothing: stopping must not wait for a password.
+    # Pulling never asks for a password: stopping must not be delayed.
     if may_release(actor, pulled) and not has_just_proved(request):
         return ask_first(request)
     try:
@@ -100,7 +100,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Let our own gateway hold all mail of an account, or end that. The one request here that waits for a network."""
+    """Make our own gateway hold all mail of an account, or end that. Only this view here waits for a network call."""
     actor: Actor = request.actor
     connection = get_visible_connection_or_404(request, connection_id)
     form = HoldAllForm(request.POST)
@@ -114,7 +114,7 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     except ActNotAllowed as error:
         return _answer(request, status=403, error=error.sentence)
     if now.is_on is not on:
-        return _answer(request, status=502, error=f"That is not certain: {now.problem or 'it is as it was before.'}")
+        return _answer(request, status=502, error=f"That is not certain: {now.error or 'it is as it was before.'}")
     did = "holds all mail" if on else "lets mail leave again"
     return redirect_with_notice(request, f"The gateway of {connection} {did}.", "stop")
 
@@ -149,7 +149,7 @@ def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _gateways(actor: Actor) -> list[dict[str, Any]]:
-    """Return the gateways that the actor may let hold everything, each asked how it is now."""
+    """Return the gateways for which the actor may hold all mail, each with its current state."""
     return [
         {"connection": connection, "hold_all": holding.read_hold_all(connection)}
         for connection in Connection.objects.at_work().visible_to(actor).order_by("name")

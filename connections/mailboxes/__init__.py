@@ -1,4 +1,4 @@
-"""Mailboxes of an account: made, changed, deleted, and given a looser oversight mode in MultiMail's two steps.
+"""Mailboxes of an account: made, changed, deleted, and loosened in MultiMail's two steps.
 
 Start with `commands.py`.
 """

@@ -1,7 +1,7 @@
 """Makes, changes and deletes mailboxes of an account, and loosens their oversight mode.
 
-A looser mode takes the two steps that MultiMail wants: asking for it, then giving the code. Agents ask for a looser
-mode too; such a request waits at MultiMail until an admin grants it or it expires.
+A looser mode takes two steps at MultiMail: requesting it, then giving the code. Agents request looser
+modes too; such a request waits at MultiMail until an admin grants it or it expires.
 """
 
 from collections.abc import Mapping
@@ -40,9 +40,9 @@ _WORDS = {
 
 
 def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str, Any]) -> Mailbox:
-    """Make a mailbox, and return it as MultiMail made it: its mode may be a stricter one than was asked for.
+    """Make a mailbox, and return it as MultiMail made it: its mode may be stricter than requested.
 
-    Where the answer is lost, the list tells whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
+    If the answer is lost, the list shows whether it was made. Raises ActNotAllowed, ChangeRefused, ChangeUnknown.
     """
     check_admin(actor, connection, may="create mailboxes in it")
     what = f"create the mailbox {wanted['address']}"
@@ -78,7 +78,7 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
 def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any], code: str = "") -> Mailbox:
     """Change settings at MultiMail, or tighten the oversight mode.
 
-    Raises ActNotAllowed, ChangeRefused (a looser mode among it: `loosen` does that) and ChangeUnknown.
+    Raises ActNotAllowed, ChangeRefused (also for a looser mode: use `loosen`) and ChangeUnknown.
     """
     connection = mailbox.connection
     check_admin(actor, connection, mailbox=mailbox.pk, may="change it")
@@ -111,7 +111,7 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
 
 
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
-    """Delete a mailbox at MultiMail for good; here it stays with its history. Raises as the others do."""
+    """Delete a mailbox at MultiMail permanently; its row and history stay here. Raises as change_mailbox does."""
     connection = mailbox.connection
     check_admin(actor, connection, may="delete its mailboxes")
     try:
@@ -137,7 +137,7 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
 def set_desk_settings(
     *, mailbox: Mailbox, actor: Actor, undo_window: timedelta, expire_after: timedelta | None
 ) -> Mailbox:
-    """Set what the desk itself does with the mail of a mailbox. Raises ActNotAllowed, ChangeRefused."""
+    """Change the desk's own settings for a mailbox. Raises ActNotAllowed, ChangeRefused."""
     check_admin(actor, mailbox.connection, mailbox=mailbox.pk, may="change it")
     if not timedelta(0) <= undo_window <= MAX_UNDO:
         raise ChangeRefused("Undo takes 0 to 600 seconds.")
@@ -154,18 +154,18 @@ def set_desk_settings(
 
 
 def _as_sent(wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body with MultiMail's name for a local part: docs/multimail.md, Mailboxes and oversight modes."""
+    """Return the body with MultiMail's field for a local part: docs/multimail.md, Mailboxes and oversight modes."""
     body = {name: value for name, value in wanted.items() if name != "address" and value not in ("", None)}
     return body | ({"address": wanted["address"]} if "@" in wanted["address"] else {"address_local": wanted["address"]})
 
 
 def _wire_value(value: Any) -> Any:
-    """Return a list as one text, and nothing as null: what clears it by every source of the contract."""
+    """Return a list as one string, and an empty value as null, which clears a setting in every version of the API."""
     return (", ".join(value) or None) if isinstance(value, list) else value
 
 
 def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
-    """Return the mailbox of this address, or of this part before the @, as MultiMail lists it now."""
+    """Return the mailbox with this address, or this part before the @, as MultiMail lists it now."""
     if read_mailboxes(connection_id=connection.pk):
         return None
     active = connection.mailboxes.filter(is_active=True)
@@ -175,14 +175,14 @@ def _find_created(connection: Connection, wanted: str) -> Mailbox | None:
 
 
 def _read_again(mailbox: Mailbox) -> Mailbox | None:
-    """Return the mailbox as MultiMail has it now, None where that cannot be read."""
+    """Return the mailbox as MultiMail has it now, or None if that cannot be read."""
     if read_mailboxes(connection_id=mailbox.connection_id):
         return None
     return Mailbox.objects.get(pk=mailbox.pk)
 
 
 def _keep(mailbox: Mailbox, changes: Mapping[str, Any], answer: Mapping[str, Any]) -> Mailbox:
-    """Write down what is true now: what MultiMail's answer says, else what was asked for."""
+    """Store the new state: what MultiMail's answer says, otherwise what was requested."""
     answered = facts_in(answer) if answer.get("address") else {}
     facts = {name: value for name, value in ({**changes, **answered}).items() if hasattr(mailbox, name)}
     Mailbox.objects.filter(pk=mailbox.pk).update(**facts)
@@ -201,7 +201,7 @@ def _value(value: Any) -> str:
 
 @dataclass(frozen=True)
 class UpgradeRequest:
-    """A request for a looser mode. `code` is empty where MultiMail does not show it to this key."""
+    """A request for a looser mode. `code` is empty if MultiMail does not show it to this key."""
 
     id: str
     mailbox_id: str
@@ -214,27 +214,27 @@ class UpgradeRequest:
 
 @dataclass(frozen=True)
 class UpgradeRequests:
-    """The requests for looser modes that wait at one connection; `problem` says why they are not known."""
+    """The pending requests for looser modes of one connection; `error` says why they are not known."""
 
     waiting: tuple[UpgradeRequest, ...] = ()
-    problem: str = ""
+    error: str = ""
     is_offered: bool = True
 
 
 def read_upgrade_requests(connection: Connection) -> UpgradeRequests:
-    """Read which looser modes were requested. Whoever shows them has checked who may see the codes."""
+    """Read the requests for looser modes. The caller must check who may see the codes."""
     try:
         rows = admin_client(connection, within=READ_SECONDS).list_upgrade_requests()
     except errors.UpstreamError as error:
         refused = change_error(error)
-        return UpgradeRequests(problem=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered))
+        return UpgradeRequests(error=refused.sentence, is_offered=not isinstance(refused, ChangeNotOffered))
     return UpgradeRequests(tuple(map(_upgrade_request, rows)))
 
 
 def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Mailbox:
-    """Give a mailbox a looser mode, and return it as it is now.
+    """Give a mailbox a looser mode, and return its new state.
 
-    A request for the same mode that waits already is granted. Raises CodeWanted where MultiMail does not show the code:
+    A pending request for the same mode is granted. Raises CodeWanted if MultiMail does not show the code:
     repeat the call with the `code` that was mailed to the account's oversight address. Raises ActNotAllowed,
     ChangeRefused and ChangeUnknown.
     """
@@ -252,7 +252,7 @@ def loosen(*, mailbox: Mailbox, actor: Actor, target: str, code: str = "") -> Ma
 
 
 def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
-    """Return the code of a request for this mode; where none waits, make one."""
+    """Return the code of the pending request for this mode; make a request if there is none."""
     request = _waiting(mailbox, target)
     if request is None:
         try:
@@ -264,7 +264,7 @@ def _code_for(mailbox: Mailbox, actor: Actor, target: str) -> str:
                 failed="mailbox.change_failed",
             )
         except ChangeUnknown:
-            # Nothing is loosened by asking; whether it arrived shows in the list.
+            # A request alone loosens nothing; the list shows whether it arrived.
             request = _waiting(mailbox, target)
             if request is None:
                 raise

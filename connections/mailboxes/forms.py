@@ -13,7 +13,7 @@ from connections.mailboxes.modes import MODES, NAMES
 from connections.pages import ApprovalCodeForm
 from mirror.models import Connection, Mailbox
 
-# MultiMail makes no looser mailbox, whatever is asked for: docs/multimail.md, Mailboxes and oversight modes.
+# MultiMail never makes a looser mailbox than this: docs/multimail.md, Mailboxes and oversight modes.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]
 TIMINGS = (("gate_first", "At once, and sent at its time"), ("schedule_first", "When its time has come"))
 _LOCAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -55,7 +55,7 @@ class NewMailboxForm(ApprovalCodeForm):
         self.fields["connection"].queryset = connections  # type: ignore[attr-defined]
 
     def clean_address(self) -> str:
-        """Take a whole address, or the part before the @."""
+        """Accept a whole address, or the part before the @."""
         typed = str(self.cleaned_data["address"]).strip().lower()
         if "@" not in typed:
             if not _LOCAL.fullmatch(typed):
@@ -67,13 +67,13 @@ class NewMailboxForm(ApprovalCodeForm):
             raise forms.ValidationError(str(error)) from None
 
     def wanted(self) -> dict[str, Any]:
-        """Return what MultiMail is to be asked for."""
+        """Return the fields of the request to MultiMail."""
         names = ("address", "display_name", "oversight_mode", "approval_code")
         return {name: self.cleaned_data[name] for name in names}
 
 
 class SettingsForm(ApprovalCodeForm):
-    """Settings of a mailbox at MultiMail. Boxes that are not ticked are not sent by browsers: absent means off."""
+    """Settings of a mailbox at MultiMail. Browsers do not send unticked checkboxes, so absent means off."""
 
     display_name = forms.CharField(
         required=False, max_length=200, error_messages={"max_length": "Keep the name under 200 characters."}
@@ -92,7 +92,7 @@ class SettingsForm(ApprovalCodeForm):
     )
 
     def changes(self, mailbox: Mailbox) -> dict[str, Any]:
-        """Return only what differs from what MultiMail has, so that nobody else's change is undone."""
+        """Return only the changed settings, so that nobody else's change is overwritten."""
         values = {name: value for name, value in self.cleaned_data.items() if name != "approval_code"}
         if not values["default_gate_timing"]:
             del values["default_gate_timing"]
@@ -100,7 +100,7 @@ class SettingsForm(ApprovalCodeForm):
 
 
 class DeskForm(SentenceForm):
-    """What the desk itself does with the mail of a mailbox."""
+    """The desk's own settings for a mailbox."""
 
     undo_seconds = forms.IntegerField(
         min_value=0,
@@ -119,7 +119,7 @@ class DeskForm(SentenceForm):
     )
 
     def windows(self) -> tuple[timedelta, timedelta | None]:
-        """Return the undo window, and after which time mail expires, if ever."""
+        """Return the undo window, and the time after which mail expires, or None."""
         hours = self.cleaned_data["expire_hours"]
         return timedelta(seconds=self.cleaned_data["undo_seconds"]), None if hours is None else hours * _HOUR
 
@@ -134,7 +134,7 @@ class ModeForm(SentenceForm):
 
 
 class LoosenForm(SentenceForm):
-    """The looser mode that was read about, and the code where MultiMail gave it to a person."""
+    """The looser mode that was confirmed, and the code if MultiMail sent it to a person."""
 
     to = forms.ChoiceField(
         choices=[(mode.name, mode.words) for mode in MODES],
@@ -146,7 +146,7 @@ class LoosenForm(SentenceForm):
 
 
 class DeleteForm(SentenceForm):
-    """The address of what is to be deleted, typed once more."""
+    """The address of the mailbox to delete, typed as a confirmation."""
 
     address = forms.CharField(max_length=320, error_messages={"required": "Type the address of the mailbox."})
 
@@ -155,7 +155,7 @@ class DeleteForm(SentenceForm):
         self._mailbox = mailbox
 
     def clean_address(self) -> str:
-        """Take it only where it is the right one."""
+        """Accept only the mailbox's own address."""
         typed = str(self.cleaned_data["address"]).strip().lower()
         if typed != str(self._mailbox).lower():
             raise forms.ValidationError(f"That is not {self._mailbox}.")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Mode:
-    """An oversight mode of MultiMail: its own name, ours, and what becomes of received and of sent mail."""
+    """An oversight mode of MultiMail: its name, our name, and what happens to received and sent mail."""
 
     name: str
     words: str
@@ -33,19 +33,19 @@ _GATED = ("gated_all", "gated_send")
 
 
 def mode_named(name: str) -> Mode | None:
-    """Return the mode of this name, None for a name that this version does not know."""
+    """Return the mode with this name, or None for a name that this version does not know."""
     return next((mode for mode in MODES if mode.name == name), None)
 
 
 def is_looser(mode: str, *, than: str) -> bool:
-    """Whether `mode` lets more through than the other; towards and from an unknown one, that is taken to be so."""
+    """Whether `mode` is looser. If one of them is unknown it counts as looser, unless `mode` is the strictest."""
     if mode not in NAMES or than not in NAMES:
         return mode not in (than, NAMES[0])
     return NAMES.index(mode) > NAMES.index(than)
 
 
 def consequences(address: str, *, before: str, after: str) -> list[str]:
-    """Return as sentences what will be otherwise once a mailbox is as loose as `after`."""
+    """Return sentences about what changes when a mailbox gets the mode `after`."""
     found: list[str] = []
     if after not in _GATED and (before in (*_GATED, "read_only") or before not in NAMES):
         found.append(f"Mail of {address} will leave without anybody reading it.")

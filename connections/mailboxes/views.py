@@ -53,13 +53,13 @@ from people.sign_in.reauthentication import reauthenticated
 
 @dataclass(frozen=True)
 class Account:
-    """One connection with its mailboxes as the page shows them; `problem` says why they may be out of date."""
+    """One connection with its mailboxes as the page shows them; `error` says why they may be out of date."""
 
     connection: Connection
     boxes: list["MailboxRow"]
     gone: list[Mailbox]
     wishes: list["RequestRow"]
-    problem: str
+    error: str
     may_add: bool
     lacks_key: bool
     lists_wishes: bool
@@ -67,7 +67,7 @@ class Account:
 
 @dataclass(frozen=True)
 class MailboxRow:
-    """A mailbox with what its mode means, and how much is held in it."""
+    """A mailbox with what its mode means, and the number of held messages."""
 
     box: Mailbox
     mode: Mode | None
@@ -103,7 +103,7 @@ def _account(connection: Connection, actor: Actor) -> Account:
     active = [one for one in mailboxes if one.is_active]
     may_ask = administers and connection.admin_key and not error
     requests = read_upgrade_requests(connection) if may_ask else UpgradeRequests()
-    # Only for mailboxes that the actor is an admin of: a code lets whoever has it loosen the mode.
+    # Only for mailboxes that the actor is an admin of: anyone with the code can loosen the mode.
     by_id = {one.upstream_id: one for one in active if is_admin(actor, connection, one.pk)}
     return Account(
         connection=connection,
@@ -114,7 +114,7 @@ def _account(connection: Connection, actor: Actor) -> Account:
             for one in requests.waiting
             if one.mailbox_id in by_id
         ],
-        problem=error or (requests.problem if requests.is_offered else ""),
+        error=error or (requests.error if requests.is_offered else ""),
         may_add=is_admin(actor, connection) and bool(connection.admin_key),
         lacks_key=administers and not connection.admin_key,
         lists_wishes=requests.is_offered,
@@ -122,11 +122,11 @@ def _account(connection: Connection, actor: Actor) -> Account:
 
 
 def _refresh(connection: Connection, *, administers: bool) -> str:
-    """Read the mailboxes now, for an admin who waits for it, and return why that failed; for others, a worker does."""
+    """Read the mailboxes now for an admin, and return the error if that failed; for others a worker reads them."""
     if not (connection.admin_key or connection.read_key):
         return ""
     if connection.paused_at or connection.failing_since:
-        # The page must not wait for an account that is known not to answer.
+        # Do not wait for an account that is known not to answer.
         return "MultiMail is not asked while the connection is not well. This is how they were when last read."
     if administers:
         return read_mailboxes(connection_id=connection.pk, within=READ_SECONDS)
@@ -166,7 +166,7 @@ def _mode_words(mailbox: Mailbox) -> str:
 
 
 def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Give a view the mailbox of its URL; what keeps it from a change is shown on the mailbox's page."""
+    """Decorate a view of the mailbox in its URL; an error is shown on the mailbox's page."""
 
     @wraps(view)
     def answered(request: DeskRequest, mailbox_id: int) -> HttpResponse:
@@ -183,7 +183,7 @@ def _of_mailbox(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse
 @require_safe
 @_of_mailbox
 def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Show a mailbox; whoever is no admin of it sees it without the forms."""
+    """Show a mailbox; the forms are only for its admins."""
     return _mailbox_page(request, found)
 
 
@@ -191,7 +191,7 @@ def mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
 @require_POST
 @_of_mailbox
 def set_windows(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Set how long a decision can be undone, and when mail that waits expires."""
+    """Set how long a decision can be undone, and when waiting mail expires."""
     form = DeskForm(request.POST)
     cleaned(form)
     undo_window, expire_after = form.windows()
@@ -215,7 +215,7 @@ def change_settings(request: DeskRequest, found: Mailbox) -> HttpResponse:
 @require_POST
 @_of_mailbox
 def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Tighten the mode at once; what loosens it leads to the page that says what that means."""
+    """Tighten the mode at once; redirect a looser mode to its confirmation page."""
     mode = cleaned(ModeForm(request.POST))["mode"]
     if is_looser(mode, than=found.oversight_mode):
         return redirect(f"{reverse('loosen-mailbox', kwargs={'mailbox_id': found.pk})}?to={mode}")
@@ -230,7 +230,7 @@ def change_mode(request: DeskRequest, found: Mailbox) -> HttpResponse:
 @reauthenticated
 @_of_mailbox
 def loosen_mailbox(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Say what a looser mode means for this mailbox, and give it that mode."""
+    """Show what a looser mode means for this mailbox, and set it."""
     if not is_admin(request.actor, found.connection, found.pk):
         refusal = ActNotAllowed("Only an admin of this mailbox can loosen its oversight.")
         return _loosen_page(request, found, found.oversight_mode, failed=refusal, is_refused=True)
@@ -264,7 +264,7 @@ def _loosen_page(
 
 
 def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
-    """Return the request of an agent that this would grant, or that it would end."""
+    """Return the agent's request that setting this mode would grant, or would end."""
     if not mailbox.connection.admin_key:
         return None
     requests = read_upgrade_requests(mailbox.connection).waiting
@@ -277,7 +277,7 @@ def _request_for(mailbox: Mailbox, to: str) -> UpgradeRequest | None:
 @reauthenticated
 @_of_mailbox
 def delete(request: DeskRequest, found: Mailbox) -> HttpResponse:
-    """Say what goes with a mailbox, and delete it when its address is typed."""
+    """Show what is deleted with a mailbox, and delete it when its address is typed."""
     if not is_admin(request.actor, found.connection):
         raise ActNotAllowed(f"Only an admin of {found.connection} can delete its mailboxes.")
     template, context = "connections/mailbox_delete.html", {"box": found, "held": _held_in(request, found)}
@@ -316,7 +316,7 @@ def _mailbox_page(request: DeskRequest, found: Mailbox, *, failed: DeskError | N
 
 
 def _settings_typed(mailbox: Mailbox, typed: Any) -> dict[str, Any]:
-    """Return the settings for the form: as they were typed, else as MultiMail has them."""
+    """Return the settings for the form: as typed, otherwise as MultiMail has them."""
     names = [name for name in SettingsForm.base_fields if name != "approval_code"]
     if "display_name" in typed:
         return {name: typed.get(name, "") for name in (*names, "approval_code")}

@@ -1,4 +1,4 @@
-"""Webhooks of an account: registered, tested, ended, and what was sent to them.
+"""Webhooks of an account: registering, testing and deleting them, and their deliveries.
 
 Start with `commands.py`.
 """

@@ -1,4 +1,4 @@
-"""Registers, tests and ends webhooks of an account, and looks into what was sent to them."""
+"""Registers, tests and deletes webhooks of an account, and reads their deliveries."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from upstream.events import read_time
 
 @dataclass(frozen=True)
 class Webhook:
-    """A subscription without its secret. `is_ours`: the desk itself hears by it what is held."""
+    """A subscription without its secret. `is_ours`: it notifies this desk."""
 
     id: str
     url: str
@@ -29,7 +29,7 @@ class Webhook:
 
 @dataclass(frozen=True)
 class Delivery:
-    """One event on its way to a webhook, or behind it."""
+    """One delivery of an event to a webhook."""
 
     id: str
     event: str
@@ -37,20 +37,20 @@ class Delivery:
     status: str
     attempts: int
     answered: int | None
-    problem: str
+    error: str
     at: datetime | None
     last_at: datetime | None
     next_at: datetime | None
 
     @property
     def is_over(self) -> bool:
-        """Whether it can be sent again: what is still on its way cannot."""
+        """Whether it is finished, so that it can be sent again."""
         return self.status in ("delivered", "failed")
 
 
 @dataclass(frozen=True)
 class CreatedWebhook:
-    """A subscription with a secret that is shown once and kept nowhere here."""
+    """A subscription with its secret, which is shown once and not stored here."""
 
     webhook: Webhook
     secret: str
@@ -63,7 +63,7 @@ def read_webhooks(connection: Connection, *, actor: Actor) -> list[Webhook]:
 
 
 def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> Webhook:
-    """Read one subscription. Raises ChangeNotOffered where the account has none of this id, or as read_webhooks."""
+    """Read one subscription. Raises ChangeNotOffered if the account has none with this id, or as read_webhooks."""
     found = next((one for one in read_webhooks(connection, actor=actor) if one.id == webhook_id), None)
     if found is None:
         raise ChangeNotOffered("MultiMail has no webhook of this id in this account.")
@@ -73,21 +73,21 @@ def read_webhook(connection: Connection, webhook_id: str, *, actor: Actor) -> We
 def read_deliveries(
     connection: Connection, *, actor: Actor, webhook: Webhook, cursor: str
 ) -> tuple[list[Delivery], str]:
-    """Read one page of what was sent, newest first, with the cursor of the next page. Raises as read_webhooks."""
+    """Read one page of deliveries, newest first, with the cursor of the next page. Raises as read_webhooks."""
     rows, following = read_account(
         connection,
         actor,
         lambda admin: admin.list_deliveries(webhook_id=webhook.id, cursor=cursor),
         may="see what its webhooks were sent",
     )
-    # Hosted MultiMail does not say which subscription each belongs to, nor does it ask for one alone.
+    # Hosted MultiMail neither names the subscription of a delivery nor can filter by one.
     return [_delivery(row) for row in rows if _is_of(row, webhook)], following
 
 
 def register_webhook(
     *, connection: Connection, actor: Actor, wanted: Mapping[str, Any], code: str = ""
 ) -> CreatedWebhook:
-    """Subscribe an address to events: asked for once. Where the answer is lost, the list tells. Raises as above."""
+    """Subscribe an address to events. The call is never repeated: if the answer is lost, the list shows the outcome."""
     check_admin(actor, connection, may="register webhooks in it")
     body = {name: value for name, value in wanted.items() if value} | ({"approval_code": code} if code else {})
     try:
@@ -111,7 +111,7 @@ def register_webhook(
 
 
 def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, overlap_s: int) -> CreatedWebhook:
-    """Have another secret made, which signs alone when the overlap is over (our gateway). Raises as the others."""
+    """Make another secret, which replaces the old one when the overlap is over (our gateway). Raises as the others."""
     check_admin(actor, connection, may="give its webhooks other secrets")
     if webhook.is_ours:
         raise ChangeRefused(
@@ -130,7 +130,7 @@ def rotate_webhook(*, connection: Connection, webhook: Webhook, actor: Actor, ov
 
 
 def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Delivery:
-    """Have one signed event sent that is about no message (our gateway). Raises as the others."""
+    """Send one signed test event, which is about no message (our gateway). Raises as the others."""
     check_admin(actor, connection, may="test its webhooks")
     answer = request_change(
         connection,
@@ -144,7 +144,7 @@ def send_test(*, connection: Connection, webhook: Webhook, actor: Actor) -> Deli
 
 
 def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Delivery:
-    """Have a finished delivery sent again: the same bytes under the same event id. Raises as the others."""
+    """Send a finished delivery again: the same bytes with the same event id. Raises as the others."""
     check_admin(actor, connection, may="have its webhooks delivered again")
     answer = request_change(
         connection,
@@ -159,7 +159,7 @@ def replay(*, connection: Connection, delivery_id: str, actor: Actor) -> Deliver
 
 
 def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) -> None:
-    """End a subscription. Raises as the others."""
+    """Delete a subscription. Raises as the others."""
     check_admin(actor, connection, may="delete its webhooks")
     try:
         request_change(
@@ -178,7 +178,7 @@ def delete_webhook(*, connection: Connection, webhook: Webhook, actor: Actor) ->
 
 
 def _is_there(connection: Connection, webhook: Webhook, actor: Actor) -> bool:
-    """Whether it may still be there, as far as the list can be read."""
+    """Whether the subscription may still exist. True if the list cannot be read."""
     try:
         return any(one.id == webhook.id for one in read_webhooks(connection, actor=actor))
     except (ChangeRefused, ChangeUnknown):
@@ -209,7 +209,7 @@ def _delivery(row: Mapping[str, Any]) -> Delivery:
         status=str(row.get("status") or "")[:20],
         attempts=attempts if isinstance(attempts, int) else 0,
         answered=answered if isinstance(answered, int) else None,
-        problem=str(row.get("last_error") or "")[:300],
+        error=str(row.get("last_error") or "")[:300],
         at=read_time(row.get("created_at")),
         last_at=read_time(row.get("last_attempt_at")),
         next_at=read_time(row.get("next_attempt_at")),

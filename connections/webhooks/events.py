@@ -1,4 +1,4 @@
-"""The events that a webhook can subscribe to, by every name that MultiMail takes, and the body that each name sends.
+"""The events that a webhook can subscribe to, by every name that MultiMail accepts, and a sample body for each.
 
 The names are those of MultiMail's API, of its pages, and older ones. The bodies are those of our gateway, which every
 published receiver understands.
@@ -35,9 +35,9 @@ _FAILED = {**_APPROVED, "diagnostic": "The mail server was not reached for two d
 
 @dataclass(frozen=True)
 class WebhookTopic:
-    """What happens, and each name under which a webhook can ask for it, with who uses that name.
+    """One kind of event, with each name under which a webhook can subscribe to it and who uses that name.
 
-    `status` is the message's after the event, empty where there is no message; `details` is what else the event tells.
+    `status` is the message's status after the event, empty without a message; `details` is the event's other data.
     """
 
     words: str
@@ -111,7 +111,7 @@ GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
         ),
     ),
 }
-# What only a gateway of this product sends.
+# Only sent by a gateway of this product.
 OWN_GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
     "Only our gateway": (
         WebhookTopic("It was cancelled", "cancelled", {"message.cancelled": _OURS}),
@@ -121,14 +121,14 @@ OWN_GROUPS: dict[str, tuple[WebhookTopic, ...]] = {
 }
 BY_NAME = {name: one for events in (GROUPS | OWN_GROUPS).values() for one in events for name in one.names}
 
-# Receivers of these put `to` into a field that must be text; it is then text in all events of their webhook.
+# Receivers of these events need `to` as a string; it is then a string in all events of their webhook.
 _TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
 
 
 def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
-    """Return each of these names with its event as JSON, as a webhook that asks for all of them would get it.
+    """Return each of these names with its event as JSON, as a webhook that subscribes to all of them would get it.
 
-    Of several names of one event the first is sent. Then it is returned in place of the other's body, as the third.
+    If several names mean the same event, only the first has a body; the others have the first name as third item.
     """
     text_to, asked = not _TEXT_TO.isdisjoint(names), [name for name in BY_NAME if name in names]
     first = {name: next(one for one in asked if _subscribes_to(one, name)) for name in asked}
@@ -139,7 +139,7 @@ def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
 
 
 def _subscribes_to(asked: str, name: str) -> bool:
-    """Whether a webhook that asks for the first name gets the event that the second one names."""
+    """Whether a webhook that subscribes to `asked` gets the event called `name`."""
     event = BY_NAME[name]
     is_decision = event in (BY_NAME["oversight.approved"], BY_NAME["oversight.rejected"])
     return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)
@@ -177,7 +177,7 @@ def _message(event: WebhookTopic, text_to: bool) -> dict[str, Any]:
 
 
 def _refusal() -> dict[str, Any]:
-    """Return the facts of an event that is about no message: there is none."""
+    """Return the data of an event that is about no message."""
     return {
         "refusal_id": "01JD6Q3XAB3C5D7E9F1G3H5J7K",
         **_MAILBOX,

@@ -11,7 +11,7 @@ from connections.pages import ApprovalCodeForm
 from connections.webhooks.events import BY_NAME
 from mirror.models import Mailbox
 
-# At most what MultiMail takes.
+# MultiMail's limit.
 OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
 
 
@@ -32,7 +32,7 @@ class WebhookForm(ApprovalCodeForm):
     mailbox = forms.ChoiceField(
         required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
     )
-    # Only our gateway can be asked for it.
+    # Only our gateway supports it.
     include_sandbox = forms.BooleanField(required=False)
     secret = forms.CharField(
         required=False,
@@ -49,7 +49,7 @@ class WebhookForm(ApprovalCodeForm):
         self.fields["mailbox"].choices = choices  # type: ignore[attr-defined]
 
     def clean_url(self) -> str:
-        """Take what can be an address of a web server; whether it may be called is for MultiMail to say."""
+        """Accept a web server's address; MultiMail decides whether it may be called."""
         url = str(self.cleaned_data["url"])
         try:
             parts = urlsplit(url)
@@ -60,7 +60,7 @@ class WebhookForm(ApprovalCodeForm):
         return url
 
     def wanted(self) -> dict[str, Any]:
-        """Return what MultiMail is to be asked for."""
+        """Return the fields of the request to MultiMail."""
         cleaned = self.cleaned_data
         return {
             "url": cleaned["url"],
@@ -72,7 +72,7 @@ class WebhookForm(ApprovalCodeForm):
 
 
 class OverlapForm(SentenceForm):
-    """How long the old secret goes on signing beside the new one."""
+    """How long the old secret keeps signing along with the new one."""
 
     overlap = forms.TypedChoiceField(
         choices=OVERLAPS,
@@ -82,7 +82,7 @@ class OverlapForm(SentenceForm):
 
 
 class DeleteWebhookForm(SentenceForm):
-    """That a webhook shall end; of the desk's own, also that what this means was read."""
+    """Confirms deleting a webhook; for the desk's own, also that the consequences were read."""
 
     understood = forms.BooleanField(required=False)
 

@@ -67,7 +67,7 @@ _list_page = partial(accounts_page, template=_LIST, read=read_webhooks, shown=_s
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def add_webhook(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show the form for a webhook; register it, and show its secret this one time."""
+    """Show the form for a webhook; register it, and show its secret once."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
@@ -109,7 +109,7 @@ def _add_page(
 @login_required
 @require_safe
 def webhook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
-    """Show sample bodies of the ticked events beside the form; they hold nobody's data."""
+    """Show sample bodies of the ticked events beside the form; they hold no real data."""
     connection = get_visible_connection_or_404(request, connection_id)
     if not is_admin(request.actor, connection):
         return refused(request, _LIST, connection)
@@ -153,7 +153,7 @@ _of_webhook = of_account("subscription_id", template=_LIST, read=read_webhook, l
 @require_safe
 @_of_webhook
 def webhook(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
-    """Show one webhook with the log of its deliveries."""
+    """Show one webhook with its deliveries."""
     return _webhook_page(request, connection, found)
 
 
@@ -162,7 +162,7 @@ def webhook(request: DeskRequest, connection: Connection, found: Webhook) -> Htt
 @reauthenticated
 @_of_webhook
 def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
-    """Have one signed event sent that is about no message."""
+    """Send one signed test event, which is about no message."""
     send_test(connection=connection, webhook=found, actor=request.actor)
     notice = "A test is on its way. How it goes stands first in the log in a moment."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)
@@ -173,7 +173,7 @@ def test(request: DeskRequest, connection: Connection, found: Webhook) -> HttpRe
 @reauthenticated
 @_of_webhook
 def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
-    """Have another secret made, and show it this one time."""
+    """Make another secret, and show it once."""
     overlap = cleaned(OverlapForm(request.POST))["overlap"]
     if not take_ticket(request):
         return _webhook_page(request, connection, found, status=409, error=SENT_TWICE)
@@ -187,7 +187,7 @@ def rotate(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 @reauthenticated
 @_of_webhook
 def delete(request: DeskRequest, connection: Connection, found: Webhook) -> HttpResponse:
-    """Say who gets no events any more, and delete the webhook."""
+    """Show who will get no more events, and delete the webhook."""
     template, context = "connections/webhook_delete.html", {"connection": connection, "hook": found}
     if request.method != "POST":
         return render(request, template, context)
@@ -204,7 +204,7 @@ def delete(request: DeskRequest, connection: Connection, found: Webhook) -> Http
 @reauthenticated
 @_of_webhook
 def replay_delivery(request: DeskRequest, connection: Connection, found: Webhook, delivery_id: str) -> HttpResponse:
-    """Have one finished delivery sent again."""
+    """Send one finished delivery again."""
     delivery = replay(connection=connection, delivery_id=delivery_id, actor=request.actor)
     notice = f"{delivery.event or 'The event'} goes out again, with the same bytes: who had it takes it for a repeat."
     return redirect_with_notice(request, notice, "webhook", connection_id=connection.pk, subscription_id=found.id)

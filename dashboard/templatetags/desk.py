@@ -53,7 +53,7 @@ def key(context: Mapping[str, Any], name: str) -> SafeString | str:
 
 
 @register.simple_tag(takes_context=True)
-def key_places(context: Mapping[str, Any]) -> str:
+def shortcut_keys(context: Mapping[str, Any]) -> str:
     """Return where this person's keys are, for the page's script."""
     return json.dumps(shortcuts.keys_of(getattr(context.get("user"), "key_map", None)))
 
@@ -247,7 +247,7 @@ def tone(action: str) -> str:
 
 
 @register.filter
-def tells(line: "Line") -> str:
+def event_sentence(line: "Line") -> str:
     """Return what happened, to be read after the name, with the verdict or the outcome where the details tell it."""
     outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.entry.action == "verdict.given":

@@ -85,7 +85,7 @@ class InboxPages:
         return (
             f'<li><a class="item" href="/inbox/{quote(summary.key)}/"{current}>'
             f'<span class="row"><span class="to clip">{visible(first)}</span>{more}'
-            f'<span class="age">{time_element(summary.kept_at)}</span></span>'
+            f'<span class="age">{time_element(summary.received_at)}</span></span>'
             f'<span class="clip">{visible(summary.subject) or "(no subject)"}</span>'
             f'<span class="clip small faint">{visible(summary.sender)}</span></a></li>'
         )

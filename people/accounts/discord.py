@@ -1,4 +1,4 @@
-"""Links Discord accounts to people: by a one-time link that the Discord account got, confirmed by who is signed in."""
+"""Links Discord accounts to people, by a one-time link sent to the Discord account and confirmed when signed in."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ from people.tokens import hash_of, new_token
 
 LASTS = timedelta(minutes=15)
 MAX_NAME = 100
-# How many links of one account work at a time.
+# How many links of one account are valid at a time.
 MAX_LINKS = 5
 NOT_GOOD = (
     "This link does not lead anywhere any more. Ask for another one on Discord: each is good for 15 minutes, once."
@@ -26,9 +26,9 @@ NOT_GOOD = (
 
 @atomic_with_retry
 def offer_link(*, discord_id: str, name: str) -> str:
-    """Return the address of a page that links this Discord account to whoever opens it signed in, and confirms.
+    """Return the URL of a page that links this Discord account to the signed-in person who confirms it.
 
-    Only the Discord account itself may be shown it. Whoever asks twice has two links; using one voids the other.
+    Show it only to that Discord account. Asking twice makes two links; using one voids the other.
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
@@ -43,7 +43,7 @@ def offer_link(*, discord_id: str, name: str) -> str:
 
 
 def read_offer(token: str) -> DiscordLink:
-    """Return the link of a token while it can be used. It changes nothing. Raises LinkNotGood."""
+    """Return the valid link with this token. It changes nothing. Raises LinkNotGood."""
     offer = DiscordLink.objects.filter(token_hash=hash_of(token), used_at=None, expires_at__gt=Now()).first()
     if offer is None:
         raise LinkNotGood(NOT_GOOD)
@@ -52,7 +52,7 @@ def read_offer(token: str) -> DiscordLink:
 
 @atomic_with_retry
 def link_account(*, actor: Actor, token: str) -> DiscordAccount:
-    """Make the Discord account of a link the actor's. One that is another person's stays theirs."""
+    """Link the Discord account to the actor, unless it belongs to another person."""
     offer = read_offer(token)
     if not DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now()).update(used_at=Now()):
         raise LinkNotGood(NOT_GOOD)
@@ -63,7 +63,7 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
                 discord_id=offer.discord_id, defaults={"person_id": int(actor.id), "name": offer.name}
             )
     except IntegrityError:
-        # Two links of one account, used at once by two people: the first has it.
+        # Two people used two links of one account at once: the first one gets it.
         raise LinkedElsewhere(_elsewhere(offer)) from None
     if str(account.person_id) != actor.id:
         raise LinkedElsewhere(_elsewhere(offer))
@@ -76,14 +76,14 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
 
 @atomic_with_retry
 def unlink_own(*, actor: Actor, account_id: int) -> bool:
-    """Take one of the actor's own Discord accounts off; False where it is not theirs, or not any more."""
+    """Unlink one of the actor's own Discord accounts; False if it is not theirs (any more)."""
     account = DiscordAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
     return account is not None and _unlink(actor, account)
 
 
 @atomic_with_retry
 def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
-    """Take a Discord account off a person whom the actor is admin of."""
+    """Unlink a Discord account from a person whom the actor administers."""
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     account = DiscordAccount.objects.filter(pk=account_id, person=person).first()

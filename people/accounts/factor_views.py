@@ -29,7 +29,7 @@ _SECRET = "new_app"
 @login_required
 @require_safe
 def list_factors(request: DeskRequest) -> HttpResponse:
-    """Show what the person proves themselves with, and what their role needs."""
+    """Show the person's second factors, and whether their role needs one."""
     return _list(request)
 
 
@@ -37,8 +37,8 @@ def list_factors(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def app(request: DeskRequest) -> HttpResponse:
-    """Show the secret for an authenticator app, and take the code that proves that the app has it."""
-    # Encrypted also while it waits: sessions are rows of the database.
+    """Show the secret for an authenticator app, and check the code that proves that the app has it."""
+    # The pending secret is encrypted too: sessions are stored in the database.
     stored = request.session.get(_SECRET)
     secret = decrypt(stored) if stored else totp.make_secret()
     if request.method != "POST":
@@ -59,7 +59,7 @@ def app(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @reauthenticated
 def passkey(request: DeskRequest) -> HttpResponse:
-    """Ask the browser for a new passkey, and take it."""
+    """Ask the browser for a new passkey, and store it."""
     if request.method != "POST":
         return _passkey(request)
     form = PasskeyForm(request.POST)
@@ -76,7 +76,7 @@ def passkey(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
-    """Give a passkey another name."""
+    """Rename a passkey."""
     if not any(one.is_passkey and one.id == factor_id for one in factors.factors_of(request.user.pk)):  # type: ignore[arg-type]
         raise Http404("You have no such passkey.")
     form = PasskeyNameForm(request.POST)
@@ -90,7 +90,7 @@ def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
 @require_POST
 @reauthenticated
 def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
-    """Take a factor off."""
+    """Remove a factor."""
     try:
         removed = factors.remove_factor(actor=request.actor, factor_id=factor_id)
     except StopIteration:
@@ -104,7 +104,7 @@ def remove(request: DeskRequest, factor_id: int) -> HttpResponse:
 @require_POST
 @reauthenticated
 def make_codes(request: DeskRequest) -> HttpResponse:
-    """Make recovery codes and show them, this once."""
+    """Make recovery codes and show them once."""
     try:
         codes = make_recovery_codes(actor=request.actor)
     except FactorNotAllowed as error:
@@ -113,7 +113,7 @@ def make_codes(request: DeskRequest) -> HttpResponse:
 
 
 def _added(request: DeskRequest, kind: str, notice: str) -> HttpResponse:
-    """Let what was just shown to work count for this session too."""
+    """Count the factor that was just proved as proved in this session."""
     record_authentication(request, request.user, "mfa", type=kind)
     if not codes_of(request.user.pk).left:  # type: ignore[arg-type]
         notice += " Now make recovery codes, for the day you lose it."
@@ -139,7 +139,7 @@ def _list(request: DeskRequest, *, error: str = "", status: int = 200) -> HttpRe
 
 def _app(request: DeskRequest, secret: str, *, error: str = "") -> HttpResponse:
     uri, drawn = totp.app_uri(secret, email=request.user.email), BytesIO()  # type: ignore[union-attr]
-    # As a data: URI it needs no file, script or style. Black on white in every colour scheme, or no camera reads it.
+    # A data: URI needs no file, script or style. Black on white in every colour scheme, so that cameras can read it.
     qrcode.make(uri, image_factory=SvgPathFillImage, box_size=12, border=3).save(drawn)
     context = {
         "secret": " ".join(secret[at : at + 4] for at in range(0, len(secret), 4)),
@@ -161,6 +161,6 @@ def _passkey(request: DeskRequest, *, error: str = "") -> HttpResponse:
 
 
 def _render(request: DeskRequest, page: str, context: dict[str, Any], *, status: int = 200) -> HttpResponse:
-    """Render a page in the desk's frame, or in a bare one for whom the desk is closed until they have a factor."""
+    """Render a page in the desk's layout, or in a bare one for people who must add a factor first."""
     frame = "plain.html" if factors.lacks_second_factor(request) else "base.html"
     return render(request, f"people/{page}.html", {**context, "frame": frame}, status=status)

@@ -1,4 +1,4 @@
-"""What people send about their own account: a name, a time zone, a password, a code of an app."""
+"""Forms for a person's own account: name, time zone, password, and an authenticator app's code."""
 
 from functools import cache
 from typing import Any
@@ -12,7 +12,7 @@ from people.sign_in.reauthentication import PasswordField
 
 
 class NameForm(forms.Form):
-    """How others see the person."""
+    """The person's display name."""
 
     name = forms.CharField(
         max_length=80,
@@ -24,7 +24,7 @@ class NameForm(forms.Form):
 
 
 class TimeZoneForm(forms.Form):
-    """Where the person lives, by the name of a zone."""
+    """The person's time zone, by name."""
 
     zone = forms.CharField(max_length=64, error_messages={"required": "Choose a time zone from the list."})
 
@@ -88,6 +88,6 @@ class DiscordAccountForm(forms.Form):
 
 @cache
 def zones() -> tuple[str, ...]:
-    """Return the time zones to choose from: UTC, and those that are named for a place."""
+    """Return the time zones to choose from: UTC, and those that are named after a place."""
     regional = {zone for zone in available_timezones() if "/" in zone and not zone.startswith(("Etc/", "SystemV/"))}
     return ("UTC", *sorted(regional))

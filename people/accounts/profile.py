@@ -1,4 +1,4 @@
-"""What people change about themselves: name, password, and preferences that change nothing but what they see."""
+"""A person's own settings: name, password, and display preferences."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,26 +13,26 @@ from people.sign_in.sessions import end_sessions
 
 @atomic_with_retry
 def rename(*, actor: Actor, name: str) -> None:
-    """Give the actor another name; recorded where that changes something. Older entries keep the older name."""
+    """Rename the actor; recorded if it changed. Older entries keep the older name."""
     _set(actor, "name", name, action="person.renamed", is_about=True)
 
 
 @atomic_with_retry
 def choose_time_zone(*, actor: Actor, zone: str) -> None:
-    """Show the actor times in this zone; recorded where that changes something."""
+    """Set the actor's time zone; recorded if it changed."""
     _set(actor, "time_zone", zone, action="person.time_zone_set")
 
 
 @atomic_with_retry
 def set_text_first(*, actor: Actor, wanted: bool) -> None:
-    """Open the actor's messages as text, or laid out; recorded where that changes something."""
+    """Set whether messages open as text or rendered; recorded if it changed."""
     action = "person.reads_text_first" if wanted else "person.reads_laid_out"
     _set(actor, "text_first", wanted, action=action, words=["laid out", "as text"].__getitem__)
 
 
 @atomic_with_retry
 def set_shortcuts(*, actor: Actor, keys: Mapping[str, str]) -> None:
-    """Give the actor's shortcuts these keys; recorded where that changes something."""
+    """Set the keys of the actor's shortcuts; recorded if they changed."""
 
     def words(key_map: Mapping[str, str]) -> str:
         return ", ".join(f"{name}: {key}" for name, key in sorted(key_map.items())) or "as delivered"
@@ -42,16 +42,16 @@ def set_shortcuts(*, actor: Actor, keys: Mapping[str, str]) -> None:
 
 @atomic_with_retry
 def switch_shortcuts(*, actor: Actor, off: bool) -> None:
-    """Switch the actor's shortcuts off or on; recorded where that changes something."""
+    """Switch the actor's shortcuts off or on; recorded if that changed."""
     action = "person.keys_off" if off else "person.keys_on"
     _set(actor, "keys_off", off, action=action, words=["on", "off"].__getitem__)
 
 
 @atomic_with_retry
 def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
-    """Give the actor another password, and end all their sessions but the one of `this_key`.
+    """Change the actor's password, and end all their sessions except the one with `this_key`.
 
-    That one still holds the old password's hash: the caller renews it.
+    That session still holds the old password's hash: the caller must renew it.
     """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     person.set_password(password)
@@ -64,7 +64,7 @@ def change_password(*, actor: Actor, password: str, this_key: str) -> Person:
 def _set(
     actor: Actor, field: str, value: Any, *, action: str, words: Callable[[Any], str] = str, is_about: bool = False
 ) -> None:
-    """Set a field of the actor where it differs, and record it with before and after in `words`."""
+    """Set a field of the actor if it differs, and record its values before and after, as `words` formats them."""
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     before = getattr(person, field)
     if before != value:

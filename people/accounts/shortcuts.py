@@ -1,6 +1,6 @@
 """Single-key shortcuts: what each does, which key it has, and which keys a person may give it.
 
-A key is the character that it types, so that it works on any keyboard; a capital is the key with Shift.
+A key is stored as the character it types, so that it works on any keyboard layout; a capital is the key with Shift.
 """
 
 from collections.abc import Mapping
@@ -48,7 +48,7 @@ NAMES = {one.name: one for one in SHORTCUTS}
 
 
 def keys_of(changes: Mapping[str, Any] | None) -> dict[str, str]:
-    """Return the key of each action, by name; `changes` has a person's changes; what is no key is ignored."""
+    """Return the key of each action, by name. `changes` are a person's own keys; invalid ones are ignored."""
     known = changes if isinstance(changes, Mapping) else {}
     return {one.name: key if is_key(key := str(known.get(one.name, ""))) else one.key for one in SHORTCUTS}
 
@@ -59,12 +59,12 @@ def changes_of(keys: Mapping[str, str]) -> dict[str, str]:
 
 
 def is_key(key: str) -> bool:
-    """Whether this can be a key: one character that one press types. Digits choose a reason."""
+    """Whether this can be a key: one character that one press types. Digits are taken: they choose a reason."""
     return len(key) == 1 and key.isprintable() and not key.isspace() and not key.isdigit()
 
 
 def find_error(keys: Mapping[str, str]) -> tuple[str, str]:
-    """Return the first action whose key is not possible, and why; two empty strings where all are."""
+    """Return the first action with an invalid key, and why; two empty strings if all are valid."""
     used: dict[str, str] = {}
     for name, key in keys.items():
         words = NAMES[name].words
@@ -79,15 +79,15 @@ def find_error(keys: Mapping[str, str]) -> tuple[str, str]:
 
 
 def shown(key: str) -> str:
-    """Return a key as it is printed: `a` is A, and `A` is Shift A."""
+    """Return a key's label: `a` is A, and `A` is Shift A."""
     if key.isalpha() and key != key.lower():
         return f"Shift {key}"
-    # Some letters have no capital of one character.
+    # The capital of some letters has several characters.
     return key.upper() if len(key.upper()) == 1 else key
 
 
 class KeysForm(forms.Form):
-    """A key for each action, validated together, because two actions may have swapped keys."""
+    """A key for each action. They are validated together, because two actions may swap keys."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

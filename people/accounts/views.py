@@ -28,14 +28,14 @@ from people.sign_in.sessions import end_session as end
 @login_required
 @require_safe
 def account(request: DeskRequest) -> HttpResponse:
-    """Show who the person is here, and what they can change."""
+    """Show the person's account, and what they can change."""
     return _account_page(request)
 
 
 @login_required
 @require_POST
 def own_name(request: DeskRequest) -> HttpResponse:
-    """Take another name."""
+    """Change the name."""
     form = NameForm(request.POST)
     if not form.is_valid():
         return _account_page(request, form)
@@ -46,7 +46,7 @@ def own_name(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def own_time_zone(request: DeskRequest) -> HttpResponse:
-    """Show times as clocks do where the person lives."""
+    """Change the time zone."""
     form = TimeZoneForm(request.POST)
     if not form.is_valid():
         return _account_page(request, form)
@@ -59,7 +59,7 @@ def own_time_zone(request: DeskRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("change_password")
 def own_password(request: DeskRequest) -> HttpResponse:
-    """Take another password. The old one is asked for each time, so no other confirmation is."""
+    """Change the password. The old one is always required, so no other confirmation is."""
     person = _person(request)
     form = PasswordForm(request.POST or None, person=person) if person.has_usable_password() else None
     wrong, error = "", ""
@@ -77,7 +77,7 @@ def own_password(request: DeskRequest) -> HttpResponse:
 
 
 def _person(request: DeskRequest) -> Person:
-    # The request holds a lazy one, which passes for it everywhere but in types.
+    # request.user is a lazy object, which type checkers do not accept as a Person.
     return Person.objects.get(pk=int(request.actor.id))
 
 
@@ -103,7 +103,7 @@ def _account_page(request: DeskRequest, form: forms.Form | None = None) -> HttpR
 @login_required
 @require_safe
 def sessions(request: DeskRequest) -> HttpResponse:
-    """Show each browser in which the person is signed in."""
+    """List the browsers in which the person is signed in."""
     person: Any = request.user
     found = sessions_of(person, this_key=request.session.session_key)
     hours = {"idle": int(IDLE.total_seconds() // 3600), "longest": int(LONGEST.total_seconds() // 3600)}
@@ -114,7 +114,7 @@ def sessions(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
-    """End one session of the person's own; ending this one signs out."""
+    """End one of the person's own sessions; ending the current one signs out."""
     try:
         end(actor=request.actor, session=session_id)
     except NoSuchSession:
@@ -125,7 +125,7 @@ def end_session(request: DeskRequest, session_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def end_others(request: DeskRequest) -> HttpResponse:
-    """End every session of the person's own but this one."""
+    """End all of the person's own sessions except this one."""
     count = end_other_sessions(actor=request.actor, this_key=str(request.session.session_key))
     notice = f"{count} other session{'' if count == 1 else 's'} ended." if count else "There was no other session."
     return redirect_with_notice(request, notice, "sessions")
@@ -172,7 +172,7 @@ def own_discord(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def unlink_discord(request: DeskRequest) -> HttpResponse:
-    """Take one of the person's own Discord accounts off."""
+    """Unlink one of the person's own Discord accounts."""
     form = DiscordAccountForm(request.POST)
     if form.is_valid() and unlink_own(actor=request.actor, account_id=form.cleaned_data["account"]):
         notice = "Done: what comes from that Discord account is nobody's now."
@@ -183,7 +183,7 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def link_discord(request: DeskRequest, token: str) -> HttpResponse:
-    """Ask whether the Discord account of a link is the person's, and link it when they say so."""
+    """Ask whether the Discord account of a link is the person's, and link it when they confirm."""
     return _link_discord(request, token) if request.method == "POST" else _link_page(request, token)
 
 

@@ -1,4 +1,4 @@
 """The list of people and the page of one person, with what admins change there.
 
-It is the top of `people`: nothing else in it imports this. Start reading at `views.py`.
+No other package of `people` imports this one. Start reading at `views.py`.
 """

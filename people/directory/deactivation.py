@@ -1,4 +1,4 @@
-"""Deactivates people at once, and reactivates them. What they did stays in their name."""
+"""Deactivates people at once, and reactivates them. Their past actions keep their name."""
 
 from audit.recording import record
 from common.postgres.retry import atomic_with_retry
@@ -12,9 +12,9 @@ from people.sign_in.sessions import end_sessions
 
 @atomic_with_retry
 def deactivate(*, actor: Actor, person_id: int) -> Person:
-    """Keep somebody out from now on: their sessions end, their claims are released, their open links are withdrawn.
+    """Deactivate a person: end their sessions, release their claims, and withdraw their open links.
 
-    Their decisions that have not left are refused when they are due, because the ruling is asked again then.
+    Their decisions that were not executed yet are refused when due, because the ruling is checked again then.
     """
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
@@ -24,7 +24,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
         return person
     check_admin_left(without=person)
     person.is_active = False
-    # What they claimed is released by a receiver of post_save.
+    # A receiver of post_save releases their claims.
     person.save(update_fields=["is_active"])
     end_sessions(person)
     Invitation.objects.passwords_of(person).withdraw()
@@ -35,7 +35,7 @@ def deactivate(*, actor: Actor, person_id: int) -> Person:
 
 @atomic_with_retry
 def reactivate(*, actor: Actor, person_id: int) -> Person:
-    """Let somebody in again, with the password, the second factor and the roles that they had."""
+    """Reactivate a person, with their old password, second factor and roles."""
     now, person = lock_for(actor, person_id)
     check_covers(now, person)
     if person.is_active:

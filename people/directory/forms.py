@@ -1,4 +1,4 @@
-"""What admins send about people. Fields that are not named are ignored."""
+"""Forms that admins post about people. Unknown fields are ignored."""
 
 from django import forms
 
@@ -7,7 +7,7 @@ from people.roles.targets import GrantTargetForm
 
 
 class SearchForm(forms.Form):
-    """A part of a name or an address."""
+    """Part of a name or an address."""
 
     q = forms.CharField(required=False, max_length=200, strip=True)
 
@@ -25,7 +25,7 @@ class RoleForm(GrantTargetForm):
 
 
 class GrantForm(forms.Form):
-    """Which grant is revoked."""
+    """The grant to revoke."""
 
     grant = forms.IntegerField(min_value=1, max_value=2**62)
 

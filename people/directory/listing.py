@@ -30,7 +30,7 @@ class RoleRow:
 
 @dataclass(frozen=True)
 class PersonRow:
-    """Somebody in the list: roles whose targets the reader sees, and how many there are beyond."""
+    """A person in the list: the roles whose targets the reader may see, and the number of other roles."""
 
     person: Person
     roles: list[RoleRow]
@@ -42,7 +42,7 @@ class PersonRow:
 
 @dataclass(frozen=True)
 class InvitationRow:
-    """A link that nobody has used."""
+    """An unused link."""
 
     invitation: Invitation
     gives: str
@@ -50,7 +50,7 @@ class InvitationRow:
 
 
 def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
-    """Return the first people that the actor may read of, by name, and how many there are in all."""
+    """Return the first people that the actor may see, by name, and how many there are in all."""
     found = Person.objects.read_by(actor)
     if q:
         found = found.filter(Q(name__icontains=q) | Q(email__icontains=q))
@@ -59,13 +59,13 @@ def directory(actor: Actor, *, q: str = "") -> tuple[list[PersonRow], int]:
 
 
 def look_up(actor: Actor, person_id: int) -> PersonRow | None:
-    """Return one person that the actor may read of."""
+    """Return one person that the actor may see."""
     person = _annotated(Person.objects.read_by(actor).filter(pk=person_id)).first()
     return _row(actor, person) if person else None
 
 
 def open_invitations(actor: Actor) -> list[InvitationRow]:
-    """Return the links to join by that nobody has used: those the actor may handle; auditors of everything see all."""
+    """Return the unused invitations that the actor may handle; auditors of everything see all of them."""
     reads_all = Scope(Role.AUDITOR) in actor.scopes
     found = list(Invitation.objects.to_list()[:MAX_ROWS])
     now, targets = timezone.now(), all_targets() if found else {}
@@ -74,7 +74,7 @@ def open_invitations(actor: Actor) -> list[InvitationRow]:
 
 
 def open_password_link(actor: Actor, person: Person) -> Invitation | None:
-    """Return the link for a new password that a person could still use, to whoever may withdraw it."""
+    """Return a person's valid link for a new password, if the actor may withdraw it."""
     link = Invitation.objects.good().passwords_of(person).select_related("invited_by", "person").first()
     return link if link and may_handle(actor, link) else None
 
@@ -99,7 +99,7 @@ def _row(actor: Actor, person: Any) -> PersonRow:
 
 
 def _is_named_to(actor: Actor, grant: Grant) -> bool:
-    """Whether the actor may learn the name of what a role is for."""
+    """Whether the actor may see the name of a role's target."""
     target = target_of(grant)
     if target.connection is None:
         return True

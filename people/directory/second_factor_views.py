@@ -20,7 +20,7 @@ from people.sign_in.reauthentication import reauthenticated
 @login_required
 @require_safe
 def second_factor(request: DeskRequest) -> HttpResponse:
-    """Show the rule of each role, and everybody with what they have."""
+    """Show the rule of each role, and who has a second factor."""
     _check_admin_of_all(request)
     return _rules_page(request)
 
@@ -28,7 +28,7 @@ def second_factor(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def set_rule(request: DeskRequest) -> HttpResponse:
-    """Let a role need a second factor, or not."""
+    """Set whether a role needs a second factor."""
     _check_admin_of_all(request)
     return _set_rule(request)
 
@@ -50,9 +50,9 @@ def _set_rule(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def remove_factors(request: DeskRequest, person_id: int) -> HttpResponse:
-    """Take the factors off somebody who lost them, and end their sessions."""
+    """Remove the factors of a person who lost them, and end their sessions."""
     if not request.actor.is_admin_of_all:
-        # Nobody else learns whether there is such a person.
+        # Do not reveal to anybody else whether this person exists.
         raise Http404("There is no such person, or you do not look after them.")
     return _remove_factors(request, person_id)
 

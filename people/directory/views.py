@@ -29,19 +29,19 @@ from people.roles.grants import give_role, is_last_admin, take_role
 from people.roles.targets import ROLES_TO_GIVE, has_admin_beyond, is_covered_by, targets_to_give, widest_first
 from people.sign_in.reauthentication import reauthenticated
 
-# Entries of the ledger on a person's page.
+# The number of ledger entries on a person's page.
 MAX_LINES = 15
 
 
 @login_required
 @require_safe
 def people(request: DeskRequest) -> HttpResponse:
-    """List everybody the actor may read of, and the invitations that nobody has used."""
+    """List the people that the actor may see, and the unused invitations."""
     return _list_page(request)
 
 
 def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> HttpResponse:
-    """Answer with the list, and a sentence where something was refused."""
+    """Render the list, with an error if something was refused."""
     actor: Actor = request.actor
     if not actor.looks_after_people:
         raise PermissionDenied
@@ -63,12 +63,12 @@ def _list_page(request: DeskRequest, *, status: int = 200, error: str = "") -> H
 @login_required
 @require_safe
 def person(request: DeskRequest, person_id: int) -> HttpResponse:
-    """Show one person: what they may do, how they sign in, and what the actor may change."""
+    """Show one person: their roles, how they sign in, and what the actor may change."""
     return _person_page(request, person_id)
 
 
 def _find(request: DeskRequest, person_id: int) -> PersonRow:
-    """Return the person of a URL; 404 for whoever may not read of them."""
+    """Return the person of a URL. Raises Http404 if the actor may not see them."""
     found = look_up(request.actor, person_id) if request.actor.looks_after_people else None
     if found is None:
         raise Http404("There is no such person, or you do not look after them.")
@@ -78,12 +78,12 @@ def _find(request: DeskRequest, person_id: int) -> PersonRow:
 def _person_page(
     request: DeskRequest, person_id: int, *, status: int = 200, error: str = "", at: str = ""
 ) -> HttpResponse:
-    """Answer with a person's page; `error` is shown at the form named `at`."""
+    """Render a person's page; `error` is shown at the form named `at`."""
     actor: Actor = request.actor
     found = _find(request, person_id)
     grants = widest_first(found.person.grants.all())
     is_self, is_admin = actor.id == str(person_id), actor.has(Role.ADMIN)
-    # What the person did lately, as far as the actor may read it.
+    # The person's latest entries that the actor may read.
     did = Entry.objects.readable_by(actor).of_person(person_id).without_steps().since(timedelta(days=30))
     context: dict[str, Any] = {
         "one": found,
@@ -104,10 +104,10 @@ def _person_page(
 
 
 def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[..., HttpResponse]]:
-    """Give a view the person of its URL to change, and show the notice that it returns.
+    """Decorate a view that changes the person of its URL and returns the notice to show.
 
-    The view runs for whoever is an admin somewhere; the commands check what exactly they may, and what they refuse is
-    shown beside the form named `at`.
+    The view runs for every admin; the commands check what exactly they may do, and an error is
+    shown at the form named `at`.
     """
 
     def decorate(view: Callable[..., HttpResponse | str]) -> Callable[..., HttpResponse]:
@@ -133,7 +133,7 @@ def _changes(at: str) -> Callable[[Callable[..., HttpResponse | str]], Callable[
 @reauthenticated
 @_changes("role")
 def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
-    """Give a person a role for everything, a connection or a mailbox."""
+    """Grant a person a role for everything, a connection or a mailbox."""
     form = RoleForm(request.POST, targets=targets_to_give(request.actor))
     if not form.is_valid():
         return _person_page(request, person.pk, status=422, error=first_error(form)[1], at="role")
@@ -147,7 +147,7 @@ def add_role(request: DeskRequest, person: Person) -> HttpResponse | str:
 @reauthenticated
 @_changes("roles")
 def remove_role(request: DeskRequest, person: Person) -> str:
-    """Take a role from a person."""
+    """Revoke a person's role."""
     form = GrantForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such role.")
@@ -160,7 +160,7 @@ def remove_role(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("active")
 def deactivate_person(request: DeskRequest, person: Person) -> str:
-    """Keep a person out from now on."""
+    """Deactivate a person."""
     deactivate(actor=request.actor, person_id=person.pk)
     return f"{person} is deactivated: signed out everywhere, and nothing of theirs leaves any more."
 
@@ -170,7 +170,7 @@ def deactivate_person(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("active")
 def reactivate_person(request: DeskRequest, person: Person) -> str:
-    """Let a person in again."""
+    """Reactivate a person."""
     reactivate(actor=request.actor, person_id=person.pk)
     return f"{person} can sign in again, with the roles from before."
 
@@ -180,7 +180,7 @@ def reactivate_person(request: DeskRequest, person: Person) -> str:
 @reauthenticated
 @_changes("password")
 def password_link(request: DeskRequest, person: Person) -> HttpResponse:
-    """Make a link for a new password and show it, this once."""
+    """Make a link for a new password and show it once."""
     return show_link(request, make_password_link(actor=request.actor, person_id=person.pk), person=person)
 
 
@@ -189,7 +189,7 @@ def password_link(request: DeskRequest, person: Person) -> HttpResponse:
 @reauthenticated
 @_changes("discord")
 def remove_discord(request: DeskRequest, person: Person) -> str:
-    """Take a Discord account off a person."""
+    """Unlink a person's Discord account."""
     form = DiscordAccountForm(request.POST)
     if not form.is_valid():
         raise Http404("There is no such Discord account.")
@@ -199,10 +199,10 @@ def remove_discord(request: DeskRequest, person: Person) -> str:
 
 def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:
     if request.actor.id == str(person_id):
-        # Whoever revoked their own role was signed out by it, and has no session for a notice.
+        # Revoking one's own role signs out, so there is no session for a notice.
         request.session.flush()
         return redirect("account_login")
-    # Whoever has no role left that the actor may see has no page for them any more.
+    # Without a role that the actor may see, the person has no page for them any more.
     if look_up(request.actor, person_id) is None:
         return redirect_with_notice(request, notice, "people")
     return redirect_with_notice(request, notice, "person", person_id=person_id)
@@ -212,7 +212,7 @@ def _done(request: DeskRequest, person_id: int, notice: str) -> HttpResponse:
 @require_POST
 @reauthenticated
 def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Make another link in the place of one that nobody used."""
+    """Replace an unused link with a new one."""
     _find_invitation(request, invitation_id)
     try:
         made = renew_invitation(actor=request.actor, invitation_id=invitation_id)
@@ -225,7 +225,7 @@ def renew(request: DeskRequest, invitation_id: int) -> HttpResponse:
 @require_POST
 @reauthenticated
 def withdraw_link(request: DeskRequest, invitation_id: int) -> HttpResponse:
-    """Withdraw a link that nobody used."""
+    """Withdraw an unused link."""
     found = _find_invitation(request, invitation_id)
     try:
         withdraw(actor=request.actor, invitation_id=invitation_id)

@@ -1,4 +1,4 @@
-"""One-time links: by one somebody joins, by another somebody sets a new password.
+"""One-time links: invitations to join, and links to set a new password.
 
-A link carries what its maker may grant, and only while they may. Start reading at `links.py`.
+A link grants only what its maker may grant at that moment. Start reading at `links.py`.
 """

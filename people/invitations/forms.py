@@ -1,4 +1,4 @@
-"""What admins send to invite somebody, and what people send who come in by a link."""
+"""The forms to invite somebody, and to use a link."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,7 +14,7 @@ from people.roles.targets import GrantTarget, GrantTargetForm
 
 
 class InviteForm(GrantTargetForm):
-    """Whom to invite, as what, and how long the link works."""
+    """An invitation: the address, the roles, and how long the link is valid."""
 
     email = forms.CharField(max_length=254, error_messages={"required": "Say to which address the invitation is."})
     name = forms.CharField(required=False, max_length=80)
@@ -39,16 +39,16 @@ class InviteForm(GrantTargetForm):
             raise forms.ValidationError(str(error)) from None
 
     def wanted(self) -> list[tuple[Role, GrantTarget]]:
-        """Return the roles that the link shall grant."""
+        """Return the roles that the link grants."""
         return [(Role(one), self.cleaned_data["place"]) for one in self.cleaned_data["roles"]]
 
     def lasts(self) -> timedelta:
-        """Return how long the link works."""
+        """Return how long the link is valid."""
         return timedelta(days=self.cleaned_data["days"] or DAYS)
 
 
 class NewPasswordForm(forms.Form):
-    """A new password, twice: whoever mistypes it could not come in again."""
+    """A new password, typed twice to catch a typing error."""
 
     password = forms.CharField(strip=False, max_length=4096, error_messages={"required": "Choose a password."})
     password_again = forms.CharField(
@@ -72,7 +72,7 @@ class NewPasswordForm(forms.Form):
 
 
 class JoinForm(NewPasswordForm):
-    """What somebody who joins is called, and their password."""
+    """The name and password of a person who joins."""
 
     name = forms.CharField(max_length=80, error_messages={"required": "Say what you are called: others see it."})
 

@@ -1,6 +1,6 @@
-"""One-time links: by one somebody joins the desk, by another sets a new password.
+"""One-time links: invitations to join the desk, and links to set a new password.
 
-A link carries what its maker may grant, and carries it only while they may. Each works once, for the one address that
+A link grants only what its maker may grant at that moment. Each works once, for the one address that
 it was made for; only the hash of its token is stored.
 """
 
@@ -32,7 +32,7 @@ NOT_GOOD = "This link does not lead anywhere any more."
 
 @dataclass(frozen=True)
 class NewLink:
-    """A link that was just made: the only moment in which its URL is known."""
+    """A link that was just made. Its URL is not known later."""
 
     invitation: Invitation
     url: str = field(repr=False)
@@ -40,7 +40,7 @@ class NewLink:
 
 @dataclass(frozen=True)
 class Link:
-    """A link that works: for whom it is, whose account it is about where there is one, and what it grants."""
+    """A valid link: its address, its account if there is one, and what it grants."""
 
     invitation: Invitation
     person: Person | None
@@ -56,7 +56,7 @@ class Link:
 def invite(
     *, actor: Actor, email: str, name: str, roles: Sequence[tuple[Role, GrantTarget]], lasts: timedelta
 ) -> NewLink:
-    """Make a link by which whoever has this address joins with these roles; an earlier one of the actor's is void."""
+    """Invite this address with these roles; an earlier invitation of the actor's for it becomes void."""
     now = lock_actor(actor)
     for _, target in roles:
         if not is_admin_of(now, target):
@@ -69,7 +69,7 @@ def invite(
     if known is not None and not known.is_active:
         raise NotYours("An account of this address is deactivated. Let them in again on their page, if that is right.")
     own = Invitation.objects.filter(kind=Invitation.Kind.JOIN, invited_by_id=_key_of(now))
-    # An operator's are for the first admin, of whom there is one.
+    # An operator's links are for the first admin, and there is only one of them.
     (own.filter(email=email) if now.kind == "person" else own).withdraw()
     grants = [
         {"role": role.value, "connection": target.connection, "mailbox": target.mailbox} for role, target in roles
@@ -82,7 +82,7 @@ def invite(
 
 @atomic_with_retry
 def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
-    """Make another link in the place of one that nobody used: the earlier one is void."""
+    """Replace an unused link with a new one; the earlier one becomes void."""
     invitation = _find(lock_actor(actor), invitation_id)
     roles = _stored_roles(invitation)
     if not roles:
@@ -94,7 +94,7 @@ def renew_invitation(*, actor: Actor, invitation_id: int) -> NewLink:
 
 @atomic_with_retry
 def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
-    """Withdraw a link; one that was used or withdrawn before stays as it is."""
+    """Withdraw a link; one that was used or withdrawn before does not change."""
     now = lock_actor(actor)
     invitation = _find(now, invitation_id)
     if Invitation.objects.filter(pk=invitation.pk).withdraw():
@@ -104,7 +104,7 @@ def withdraw(*, actor: Actor, invitation_id: int) -> Invitation:
 
 @atomic_with_retry
 def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
-    """Make a link by which somebody sets a new password; an earlier one is void. The second factor stays."""
+    """Make a link to set a new password; an earlier one becomes void. The second factor stays."""
     now, person = lock_for(actor, person_id)
     if is_self(now, person):
         raise NotYours("This is your own account. Change your password there.")
@@ -120,7 +120,7 @@ def make_password_link(*, actor: Actor, person_id: int) -> NewLink:
 
 
 def may_handle(actor: Actor, invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> bool:
-    """Whether the actor is an admin of all that a link grants; whoever checks many links passes the targets."""
+    """Whether the actor is an admin of all that a link grants. Callers that check many links pass the targets."""
     if invitation.kind == Invitation.Kind.PASSWORD and invitation.person is not None:
         return is_covered_by(actor, grants_of(invitation.person))
     return all(
@@ -129,14 +129,14 @@ def may_handle(actor: Actor, invitation: Invitation, targets: Mapping[str, Grant
 
 
 def roles_of(invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None) -> str:
-    """Return in words what a link grants."""
+    """Return a description of the roles that a link grants."""
     return _words(_stored_roles(invitation, targets)) or in_words([])
 
 
 def read_link(token: str) -> Link:
-    """Return what a link is for. It changes nothing: programs that look at links in mail must not use them up.
+    """Return the link with a token. It changes nothing, because programs that scan mail open links too.
 
-    Raises LinkNotGood, whatever the reason.
+    Raises LinkNotGood for every reason.
     """
     links = Invitation.objects.good().select_related("person", "invited_by")
     invitation = links.filter(token_hash=hash_of(token)).first()
@@ -152,14 +152,14 @@ def read_link(token: str) -> Link:
 
 @atomic_with_retry
 def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
-    """Make an account by a link, with the roles that it grants. `actor` says from where; they are nobody yet."""
+    """Make an account by a link, with the roles that it grants. `actor` has the address; it is nobody yet."""
     link = _use(token)
     if link.is_for_password or link.person is not None:
         raise LinkNotGood(NOT_GOOD)
     try:
         person = Person.objects.create_user(email=link.invitation.email, name=name, password=password)
     except IntegrityError:
-        # By another link of the same address. The transaction is rolled back, so that the link stays good for them.
+        # They joined by another link for the same address. The transaction is rolled back, so the link stays valid.
         raise WrongPerson("An account of this address was made a moment ago. Sign in with it to accept.") from None
     _grant(person, link)
     details = {"email": person.email, "roles": in_words(grants_of(person)), "invited_by": _maker(link)}
@@ -170,7 +170,7 @@ def join(*, token: str, name: str, password: str, actor: Actor) -> Person:
 
 @atomic_with_retry
 def accept_roles(*, token: str, actor: Actor) -> Person:
-    """Grant whoever is signed in the roles of a link that was made for their address."""
+    """Grant the signed-in person the roles of a link for their address."""
     link = _use(token)
     person = link.person
     if link.is_for_password or person is None:
@@ -186,7 +186,7 @@ def accept_roles(*, token: str, actor: Actor) -> Person:
 
 @atomic_with_retry
 def set_password(*, token: str, password: str, actor: Actor) -> Person:
-    """Set a new password by a link, and end all sessions. The second factor stays: who lost both asks an admin."""
+    """Set a new password by a link, and end all sessions. The second factor stays; an admin can remove it."""
     link = _use(token)
     person = link.person
     if not link.is_for_password or person is None:
@@ -202,7 +202,7 @@ def set_password(*, token: str, password: str, actor: Actor) -> Person:
 
 
 def _use(token: str) -> Link:
-    """Use a link up, by compare-and-set: of two at once, one gets it. Its maker's roles are locked before."""
+    """Mark a link as used, by compare-and-set: of two requests only one succeeds. Lock its maker's roles before."""
     link = read_link(token)
     invitation = link.invitation
     lock_people(*(key for key in (invitation.invited_by_id, link.person.pk if link.person else None) if key))
@@ -213,12 +213,12 @@ def _use(token: str) -> Link:
 
 
 def _maker_still_may(link: Link) -> bool:
-    """Whether what a link grants can still be granted by whoever made it."""
+    """Whether the link's maker may still grant what it grants."""
     maker, person = link.invitation.invited_by, link.person
     if person is not None and not person.is_active:
         return False
     if maker is None:
-        # The first admin's: not once there is an admin of everything.
+        # The first admin's link is void once there is an admin of everything.
         return not link.is_for_password and not Person.objects.admins_of_all().exists()
     now = maker.actor(surface="web")
     if link.is_for_password:
@@ -236,7 +236,7 @@ def _find(actor: Actor, invitation_id: int) -> Invitation:
 def _stored_roles(
     invitation: Invitation, targets: Mapping[str, GrantTarget] | None = None
 ) -> list[tuple[Role, GrantTarget]]:
-    """Return the roles that an invitation stores, for targets that still exist."""
+    """Return the roles of an invitation whose targets still exist."""
     targets = all_targets() if targets is None else targets
     stored: list[dict[str, Any]] = invitation.grants
     found = [(one["role"], GrantTarget(connection=one["connection"], mailbox=one["mailbox"]).value) for one in stored]

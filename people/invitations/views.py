@@ -1,7 +1,7 @@
-"""Inviting people, and coming in by a one-time link: joining, accepting roles, setting a new password.
+"""Inviting people, and using a one-time link: joining, accepting roles, setting a new password.
 
 Opening a link changes nothing, so that programs that look at links in mail do not use it up. One that is used,
-withdrawn, past its time or was never made answers alike.
+withdrawn, expired or unknown gets the same answer.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ from people.sign_in.reauthentication import reauthenticated
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def invite_person(request: DeskRequest) -> HttpResponse:
-    """Show the form of an invitation, or make one and show its link, this once."""
+    """Show the form of an invitation, or make one and show its link once."""
     if not request.actor.has(Role.ADMIN):
         raise PermissionDenied
     return _make(request) if request.method == "POST" else _form(request)
@@ -62,7 +62,7 @@ def _make(request: DeskRequest) -> HttpResponse:
 
 
 def show_link(request: DeskRequest, made: NewLink, **context: Any) -> HttpResponse:
-    """Show a new link, this once. Without a redirect: the link would have to be stored somewhere until then."""
+    """Show a new link once. There is no redirect, because the link would have to be stored until then."""
     return render(request, "people/link_made.html", {"made": made, **context})
 
 
@@ -84,7 +84,7 @@ def _form(request: DeskRequest, *, status: int = 200, wrong: str = "", error: st
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def join_page(request: DeskRequest, token: str) -> HttpResponse:
-    """Show for whom a link is and by whom it was made, and use it when its form is posted."""
+    """Show who a link is for and who made it, and use it when its form is posted."""
     try:
         link = read_link(token)
         if _is_somebody_else(request, link):
@@ -126,12 +126,12 @@ def _set_password(request: DeskRequest, link: Link, token: str) -> HttpResponse:
     if not form.is_valid():
         return _page(request, link, form=form, status=422)
     set_password(token=token, password=form.cleaned_data["password"], actor=request.actor)
-    # Not signed in by it: whoever has a second factor is still asked for it.
+    # The link does not sign in: a person with a second factor is still asked for it.
     return render(request, "people/join_password_set.html")
 
 
 def _is_somebody_else(request: DeskRequest, link: Link) -> bool:
-    """Whether somebody is signed in for whom the link is not."""
+    """Whether the link is for another person than the one who is signed in."""
     return request.user.is_authenticated and (link.person is None or request.user.pk != link.person.pk)
 
 
@@ -158,5 +158,5 @@ def _page(
 
 
 def _first_page(person: Person) -> str:
-    """Return where somebody begins: the first admin sets the desk up."""
+    """Return the first page after joining: the set-up page for the first admin."""
     return reverse("setup" if person.actor(surface="web").is_admin_of_all else "home")

@@ -1,4 +1,4 @@
-"""People, how they come in, and how they prove who they are."""
+"""People, their invitations, and how they prove who they are."""
 
 from people.models.discord import DiscordAccount, DiscordLink
 from people.models.factors import RecoveryCode, RoleRule

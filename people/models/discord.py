@@ -1,4 +1,4 @@
-"""Who a person is on Discord, and the one-time links that say so."""
+"""A person's Discord accounts, and the one-time links that link them."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -19,7 +19,7 @@ class DiscordAccount(models.Model):
 
 
 class DiscordLink(models.Model):
-    """A link that a Discord account was given; whoever opens it signed in, and confirms, is that account's person."""
+    """A link that was sent to a Discord account. The signed-in person who confirms it is linked to the account."""
 
     discord_id = models.CharField(max_length=32)
     name = models.CharField(max_length=100, blank=True)

@@ -1,4 +1,4 @@
-"""What people prove themselves with beside their password, and of whom that is asked."""
+"""Recovery codes, and which roles need a second factor."""
 
 from django.db import models
 from django.db.models.functions import Now
@@ -8,7 +8,7 @@ from people.models.person import Person
 
 
 class RoleRule(models.Model):
-    """Whether whoever has a role must have a second factor, as an admin set it. Without a row: no."""
+    """Whether a role needs a second factor. Without a row it does not."""
 
     role = models.CharField(max_length=10, primary_key=True, choices=ROLE_CHOICES)
     needs_second_factor = models.BooleanField(default=False)
@@ -20,7 +20,7 @@ class RoleRule(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """One code that stands in for a lost second factor, once. Only its hash is stored."""
+    """A one-time code that replaces a lost second factor. Only its hash is stored."""
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="recovery_codes")
     digest = models.CharField(max_length=200)

@@ -1,6 +1,6 @@
-"""Who had which role where, and from when to when. Only database triggers write it, in a migration of this app.
+"""Who had which role where, and when. Only database triggers write it; a migration of this app defines them.
 
-It has no foreign keys: a row outlives its person, connection and mailbox.
+It has no foreign keys, so that rows stay when their person, connection or mailbox is deleted.
 """
 
 from datetime import datetime
@@ -14,18 +14,18 @@ from people.actors import Actor, Role
 
 
 class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
-    """Reads of the history of rights."""
+    """Queries of the history of rights."""
 
     def in_force_at(self, at: datetime) -> Self:
-        """Grants that counted at that moment: a period includes its start and not its end."""
+        """Grants in force at that moment: a period includes its start and excludes its end."""
         return self.filter(since__lte=at).filter(Q(until=None) | Q(until__gt=at))
 
     def of_person(self, person: int) -> Self:
-        """One person's, whether they are still here or not."""
+        """One person's periods, also of a deleted person."""
         return self.filter(person=person)
 
     def reaching(self, *, connection: int | None, mailbox: int | None) -> Self:
-        """Those that include a place; without connection and mailbox, those for everything."""
+        """Those that include a target; without connection and mailbox, those for everything."""
         here = Q(connection=None)
         if connection is not None:
             here |= Q(connection=connection, mailbox=None)
@@ -58,16 +58,16 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
 
 
 class GrantPeriod(models.Model):
-    """A role that counted from one moment to another; without an end it counts now.
+    """A role that was in force from one moment to another; without an end it is in force now.
 
-    A deactivated person's role does not count; reactivating them starts another period.
+    A deactivated person's role is not in force; reactivating them starts another period.
     """
 
     class Began(models.TextChoices):
         GIVEN = "given", "Given"
         CHANGED = "changed", "Changed into this"
         REACTIVATED = "reactivated", "Let in again"
-        # It existed when this history began; the grant itself says since when.
+        # The grant is older than this history; its own row says since when.
         FOUND = "found", "Given"
 
     class Ended(models.TextChoices):
@@ -75,17 +75,17 @@ class GrantPeriod(models.Model):
         CHANGED = "changed", "Changed into another"
         DEACTIVATED = "deactivated", "Deactivated"
 
-    # The role's own number, which two periods share where its person was away in between.
+    # The grant's key. Two periods share it if its person was deactivated in between.
     grant = models.BigIntegerField()
     person = models.BigIntegerField()
-    # The person's name when it began.
+    # The person's name at the start.
     name = models.CharField(max_length=80)
     email = models.CharField(max_length=254)
     role = models.CharField(max_length=10)
     # A mailbox is stored together with its connection; neither means everything.
     connection = models.BigIntegerField(null=True)
     mailbox = models.BigIntegerField(null=True)
-    # The name of the place when it began.
+    # The target's name at the start.
     place = models.CharField(max_length=320)
     since = models.DateTimeField()
     until = models.DateTimeField(null=True)
@@ -104,7 +104,7 @@ class GrantPeriod(models.Model):
         ]
         indexes = [
             models.Index(fields=["person", "since"], name="grant_period_person"),
-            # Skips what ended before the moment asked for.
+            # Skips periods that ended before the requested moment.
             models.Index(fields=["until", "since"], name="grant_period_moment"),
         ]
 

@@ -1,4 +1,4 @@
-"""One-time links: by one somebody joins the desk, by another sets a new password."""
+"""One-time links: invitations to join the desk, and links to set a new password."""
 
 from datetime import timedelta
 from typing import Self
@@ -8,23 +8,23 @@ from django.db.models.functions import Now
 
 from people.models.person import Person
 
-# How long a link that nobody used is still listed, so that it can be renewed.
+# How long an expired, unused link stays in the list, so that it can be renewed.
 LISTED = timedelta(days=30)
 
 
 class InvitationQuerySet(models.QuerySet["Invitation"]):
-    """Reads of one-time links; their time is judged by the database's clock."""
+    """Queries of one-time links; the database's clock decides whether one has expired."""
 
     def unanswered(self) -> Self:
-        """Neither used nor withdrawn, and perhaps past their time."""
+        """Neither used nor withdrawn; they may have expired."""
         return self.filter(accepted_at=None, withdrawn_at=None)
 
     def good(self) -> Self:
-        """Those that still work."""
+        """The valid ones."""
         return self.unanswered().filter(expires_at__gt=Now())
 
     def to_list(self) -> Self:
-        """Those to join by that nobody used, newest first, without those that expired long ago."""
+        """Unused invitations, newest first, without those that expired long ago."""
         joins = self.unanswered().filter(kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED)
         return joins.select_related("invited_by").order_by("-pk")
 
@@ -33,7 +33,7 @@ class InvitationQuerySet(models.QuerySet["Invitation"]):
         return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
 
     def withdraw(self) -> int:
-        """Let none of them be used any more, and return how many that could have been."""
+        """Withdraw all of them, and return how many of them were valid."""
         return self.unanswered().update(withdrawn_at=Now())
 
 
@@ -48,11 +48,11 @@ class Invitation(models.Model):
     email = models.EmailField()
     name = models.CharField(max_length=80, blank=True)
     token_hash = models.CharField(max_length=64, unique=True)
-    # What whoever joins may do: [{"role": "reviewer", "connection": null, "mailbox": 7}].
+    # The roles of the person who joins: [{"role": "reviewer", "connection": null, "mailbox": 7}].
     grants = models.JSONField(default=list)
-    # Whose password it sets, or who joined by it.
+    # The person whose password it sets, or who joined by it.
     person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.CASCADE, related_name="invitations")
-    # Nobody: the first admin's, made on the command line.
+    # Null for the first admin's link, which is made on the command line.
     invited_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()

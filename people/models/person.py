@@ -1,4 +1,4 @@
-"""Somebody who signs in, and what they may do where."""
+"""People who sign in, and their roles."""
 
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ from people.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
 class PersonManager(BaseUserManager["Person"]):
-    """Makes people; an address is stored in lower case, so that one person has one account."""
+    """Creates people. Addresses are stored in lower case, so that one person has one account."""
 
     def create_user(self, *, email: str, name: str, password: str | None = None) -> "Person":
         person = self.model(email=email.strip().lower(), name=name)
@@ -19,7 +19,7 @@ class PersonManager(BaseUserManager["Person"]):
         return person
 
     def seeing(self, *, connection: int, mailbox: int | None) -> "models.QuerySet[Person]":
-        """Return whoever belongs to the desk and may see this mailbox of this connection, by any role; by name."""
+        """Return active people with any role that includes this mailbox of this connection, sorted by name."""
         everything = models.Q(connection=None, mailbox=None)
         here = everything | models.Q(connection=connection, mailbox=None)
         if mailbox is not None:
@@ -28,7 +28,7 @@ class PersonManager(BaseUserManager["Person"]):
         return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
 
     def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
-        """Return whom the actor may see as an admin or auditor: whoever has a role within their visible scope."""
+        """Return the people whom the actor may see: those with a role within their visible scope as admin or auditor."""
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self.all()
@@ -50,7 +50,7 @@ class PersonManager(BaseUserManager["Person"]):
 
 
 class Person(AbstractBaseUser):
-    """Somebody who signs in to the desk."""
+    """A person who signs in to the desk."""
 
     email = models.EmailField(unique=True)
     name = models.CharField(max_length=80)
@@ -77,12 +77,12 @@ class Person(AbstractBaseUser):
 
     @property
     def initials(self) -> str:
-        """Two letters that stand for the person on a small badge."""
+        """The initials for a small badge, at most two letters."""
         words = (self.name or self.email).split()
         return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
 
     def actor(self, *, surface: str, address: str = "") -> Actor:
-        """Return the frozen actor that commands get: who it is, through what, and what they may do where."""
+        """Return the frozen actor that commands get, with the person's roles."""
         return Actor(
             kind="person",
             id=str(self.pk),

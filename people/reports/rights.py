@@ -1,6 +1,6 @@
-"""Who could do what where at a moment, within the reader's visible scope. It only reads.
+"""Who had which role where at a moment, within the reader's visible scope. It only reads.
 
-`people.models.GrantPeriod` says from when to when a role counted. The ledger says what else kept somebody from
+`people.models.GrantPeriod` has the periods of each role. The ledger shows what else prevented somebody from
 deciding: a role that needed a second factor, and no factor.
 """
 
@@ -19,15 +19,15 @@ from people.models import GrantPeriod, Person
 from people.roles.targets import all_targets
 
 MAX_PLACES = 500
-# What a place is called to whoever may see only a part of it.
+# The name of a target for readers who may see only a part of it.
 _AROUND = "the whole connection"
-# How many changes of rules and factors are read; a desk has a handful a year.
+# The limit of changes of rules and factors that are read; a desk has a few a year.
 _MAX_READ = 5_000
 
 
 @dataclass(frozen=True)
 class Right:
-    """A role that counted for a while: whose, which, where, and what kept it from being used."""
+    """A role that was in force: its person, target, and what prevented its use."""
 
     period: GrantPeriod
     name: str
@@ -51,20 +51,20 @@ class SecondFactorRules:
 def rights_at(
     actor: Actor, at: datetime, *, connection: int | None = None, mailbox: int | None = None, everywhere: bool = True
 ) -> Any:
-    """Return the periods that counted at a moment, of all places or of those that include one, by person."""
+    """Return the periods in force at a moment, of all targets or of those that include one, by person."""
     found = GrantPeriod.objects.read_by(actor).in_force_at(at)
     return (found if everywhere else found.reaching(connection=connection, mailbox=mailbox)).by_person()
 
 
 def timeline_of(actor: Actor, person: int) -> Any:
-    """Return all periods of one person that the actor may read, the oldest first."""
+    """Return all periods of one person that the actor may read, oldest first."""
     return GrantPeriod.objects.read_by(actor).of_person(person).oldest_first()
 
 
 def as_rights(
     actor: Actor, periods: Iterable[GrantPeriod], *, at: datetime | None = None
 ) -> tuple[list[Right], SecondFactorRules]:
-    """Return periods with today's names, and with what kept each from being used at `at`."""
+    """Return periods with today's names, and with what prevented the use of each at `at`."""
     rows = list(periods)
     known = {one.pk: one for one in Person.objects.filter(pk__in={row.person for row in rows})}
     rules, hindered = _hindered(rows, at) if at else (SecondFactorRules(), {})
@@ -78,7 +78,7 @@ def as_rights(
 
 
 def target_labels(actor: Actor) -> dict[str, str]:
-    """Return the labels of the places to choose from, by their values: those of today, then those of before."""
+    """Return the labels of the targets to choose from, by value: today's first, then former ones."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     here = {value: one for value, one in all_targets().items() if _is_named_to(actor, one.connection, one.mailbox)}
     named = {value: one.label for value, one in here.items()}
@@ -91,7 +91,7 @@ def target_labels(actor: Actor) -> dict[str, str]:
 
 
 def target_keys(value: str) -> dict[str, int | None]:
-    """Return the connection and mailbox of a form's value; a mailbox that is gone is looked up in the history."""
+    """Return the connection and mailbox of a form's value; a deleted mailbox is looked up in the history."""
     kind, _, key = value.partition("-")
     if kind == "mailbox":
         known = all_targets().get(value)
@@ -101,14 +101,14 @@ def target_keys(value: str) -> dict[str, int | None]:
 
 
 def history_began() -> datetime | None:
-    """Return when this history began; of the time before, only the grants of that moment are known."""
+    """Return when this history began. Earlier, only the grants of that moment are known."""
     ran = MigrationRecorder.Migration.objects.filter(app="people", name="0004_history_of_rights")
     began: datetime | None = ran.values_list("applied", flat=True).first()
     return began
 
 
 def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> bool:
-    """Whether the actor may learn the name of a place: one within their visible scope as admin or auditor."""
+    """Whether the actor may see a target's name: it must be within their visible scope as admin or auditor."""
     if connection is None:
         return True
     scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
@@ -116,9 +116,9 @@ def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> b
 
 
 def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[SecondFactorRules, dict[int, str]]:
-    """Return which roles needed a second factor then, and what that meant for these people."""
+    """Return which roles needed a second factor then, and which of these people lacked one."""
     rules = _strict_at(at)
-    # Any role of theirs that needed one kept all of them from being used.
+    # If one role of a person needed a second factor, none of their roles could be used without one.
     strict = GrantPeriod.objects.in_force_at(at).filter(person__in={row.person for row in rows}, role__in=rules.strict)
     asked = dict(strict.values_list("person", "email")) if rules.strict else {}
     if not asked:
@@ -138,14 +138,14 @@ def _strict_at(at: datetime) -> SecondFactorRules:
     for line in lines(changes[:_MAX_READ]):
         role = line.details.get("role", "")
         if not role:
-            # Its details were redacted: what it set is not known, and earlier changes no longer count.
+            # Its details were redacted: the new rule is not known, and it overrides earlier changes.
             return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)), is_known=False)
         found.setdefault(role, line.details.get("needed") == "yes")
     return SecondFactorRules(tuple(sorted(name for name, needed in found.items() if needed)))
 
 
 def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool]:
-    """Return who of these had a second factor at that moment, and whether the ledger still says so."""
+    """Return who of these had a second factor at that moment, and whether the ledger still has all its details."""
     added = Entry.objects.of_action("person.factor_added").filter(at__lte=at, actor_kind="person")
     adding = added.filter(actor_id__in=[str(one) for one in people]).values_list("actor_id", flat=True)
     number = Counter(int(one) for one in adding)

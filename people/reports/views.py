@@ -28,7 +28,7 @@ from people.reports.rights import (
     timeline_of,
 )
 
-# Rows on a page; the file has all.
+# Rows on a page; the CSV file has all.
 MAX_ROWS = 500
 _COLUMNS = (
     *("name", "email", "role", "place", "since_utc", "until_utc", "began", "ended", "role_number", "hindrance"),
@@ -36,7 +36,7 @@ _COLUMNS = (
 
 
 class RightsForm(forms.Form):
-    """A moment in the reader's time zone, and a place. What is not valid is read as now and as everywhere."""
+    """A moment in the reader's time zone, and a target. Invalid input means now and everywhere."""
 
     at = forms.DateTimeField(
         required=False,
@@ -55,7 +55,7 @@ class RightsForm(forms.Form):
         self._zone = ZoneInfo(zone)
 
     def moment(self, now: datetime) -> datetime:
-        """Return the moment that is meant, and now for one that is still to come."""
+        """Return the requested moment; a future one becomes now."""
         self.is_valid()
         try:
             return min(self._wanted or now, now)
@@ -64,12 +64,12 @@ class RightsForm(forms.Form):
 
     @property
     def asks_for_later(self) -> bool:
-        """Whether the moment is still to come."""
+        """Whether the requested moment is in the future."""
         return self._wanted is not None and self._wanted > datetime.now(self._zone)
 
     @property
     def _wanted(self) -> datetime | None:
-        # The form reads it as UTC, but it was typed in the reader's own time.
+        # The form parses it as UTC, but it was typed in the reader's time zone.
         wanted: datetime | None = self.cleaned_data.get("at")
         return wanted.replace(tzinfo=self._zone) if wanted else None
 
@@ -83,14 +83,14 @@ class RightsForm(forms.Form):
 
     @property
     def problems(self) -> list[str]:
-        """The errors, in sentences."""
+        """The errors, as sentences."""
         return [str(sentence) for name in ("at", "place") for sentence in self.errors.get(name, ())]
 
 
 @login_required
 @require_safe
 def reports(request: DeskRequest) -> HttpResponse:
-    """List what the desk reports, and where else figures are."""
+    """List the desk's reports, and other pages with figures."""
     _check(request)
     return render(request, "people/reports.html")
 
@@ -98,7 +98,7 @@ def reports(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def rights(request: DeskRequest) -> HttpResponse:
-    """Show who had which role where at a moment, or all that one person ever had."""
+    """Show who had which role where at a moment, or all roles that one person ever had."""
     _check(request)
     now = timezone.now()
     form, at, found = _asked(request, request.GET, now)
@@ -131,8 +131,8 @@ def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
     form, at, found = _asked(request, request.POST, now)
     shown, _ = as_rights(actor, found, at=at)
     with transaction.atomic():
-        place = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
-        details = {"report": "who could decide where", "as of": _iso(at), "place": place, "rows": str(len(shown))}
+        label = dict(form.fields["place"].choices).get(form.wanted_target, "")  # type: ignore[attr-defined]
+        details = {"report": "who could decide where", "as of": _iso(at), "place": label, "rows": str(len(shown))}
         record("ledger.report_taken", actor=actor, details=details)
     name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
     return StreamingHttpResponse(
@@ -148,7 +148,7 @@ def _check(request: DeskRequest) -> None:
 
 
 def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[RightsForm, datetime, Any]:
-    """Return what was asked for: the form, the moment, and the periods that counted then and there."""
+    """Return the form, the moment, and the matching periods."""
     form = RightsForm(data, target_choices=target_labels(request.actor), zone=zone_name())
     at = form.moment(now)
     if form.wanted_target:

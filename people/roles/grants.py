@@ -1,6 +1,6 @@
-"""Grants roles and revokes them. One change after the other, checked against the roles of that moment.
+"""Grants and revokes roles. Changes are serialized, and each is checked against the roles of that moment.
 
-Whoever may do less than before signs in again, and an admin of everything is always left.
+A person who loses a role has to sign in again, and the last admin of everything cannot be removed.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from people.sign_in.sessions import access_changed, end_sessions
 
 @atomic_with_retry
 def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) -> bool:
-    """Grant somebody a role for a target that the actor is an admin of; False where they have it already.
+    """Grant a person a role for a target that the actor is an admin of; False if they have it already.
 
     Nobody grants themselves one.
     """
@@ -43,7 +43,7 @@ def give_role(*, actor: Actor, person_id: int, role: Role, target: GrantTarget) 
 
 @atomic_with_retry
 def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
-    """Revoke a role, end the person's sessions, and return whether they still had it."""
+    """Revoke a role and end the person's sessions; False if they no longer had it."""
     now, person = lock_for(actor, person_id)
     grant = person.grants.select_related("connection", "mailbox").filter(pk=grant_id).first()
     if grant is None:
@@ -62,8 +62,8 @@ def take_role(*, actor: Actor, person_id: int, grant_id: int) -> bool:
 
 
 def add_grant(person: Person, role: Role, target: GrantTarget) -> bool:
-    """Store a grant in the caller's transaction; False where it is there already."""
-    # With its connection stored as well, a grant for a mailbox would be one for the whole connection.
+    """Store a grant in the caller's transaction; False if it exists already."""
+    # A grant for a mailbox must not store the connection: it would be a grant for the whole connection.
     where: dict[str, Any] = {
         "connection_id": None if target.mailbox else target.connection,
         "mailbox_id": target.mailbox,
@@ -80,7 +80,7 @@ def is_self(actor: Actor, person: Person) -> bool:
 def lock_people(*keys: int) -> None:
     """Lock these people and all admins of everything, in the order of their keys, for the rest of the transaction.
 
-    So of two changes of who administers the desk, the second sees the result of the first. FOR NO KEY UPDATE: rows
+    So of two changes of admins, the second sees the result of the first. FOR NO KEY UPDATE is enough: rows
     that point to people need not wait.
     """
     admins = list(Person.objects.admins_of_all().values_list("pk", flat=True))
@@ -100,7 +100,7 @@ def lock_actor(actor: Actor, *also: int) -> Actor:
 
 
 def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
-    """Lock a person whom the actor may read of, and return both as they are now."""
+    """Lock the actor and a person that they may see, and return the current state of both."""
     now = lock_actor(actor, person_id)
     person = Person.objects.read_by(now).filter(pk=person_id).first()
     if person is None:
@@ -109,13 +109,13 @@ def lock_for(actor: Actor, person_id: int) -> tuple[Actor, Person]:
 
 
 def check_covers(actor: Actor, person: Person) -> None:
-    """Raise NotYours unless the actor is an admin of all that the person has a role for."""
+    """Raise NotYours unless the actor is an admin of every target of the person's roles."""
     if not is_covered_by(actor, grants_of(person)):
         raise NotYours(f"{person} has roles that you do not look after. An admin of all of them can do this.")
 
 
 def check_admin_left(without: Person) -> None:
-    """Raise LastAdmin where nobody else is an admin of everything. The admins must be locked."""
+    """Raise LastAdmin if nobody else is an admin of everything. The admins must be locked."""
     if is_last_admin(without):
         raise LastAdmin(
             f"{without} is the last admin of everything. Make somebody else one first, or nobody could let people in."

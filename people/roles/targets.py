@@ -1,6 +1,6 @@
-"""What a role can be granted for: everything, a connection or a mailbox; and who may grant and revoke there.
+"""Targets of roles: everything, a connection or a mailbox; and who may grant and revoke roles for them.
 
-Connections and mailboxes belong to another app, above this one: their models are asked for by name.
+Connections and mailboxes belong to an app that imports this one, so their models are looked up by name.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from django.apps import apps
 from people.actors import ROLE_CHOICES, Actor, Role, Scope
 from people.models import Grant, Person
 
-# What each role is, for whoever grants one.
+# Descriptions of the roles, for the form that grants one.
 ROLE_MEANINGS = {
     Role.REVIEWER: "reads what waits and decides it",
     Role.ADMIN: "sets up connections, mailboxes, allowlists and people",
@@ -24,7 +24,7 @@ ROLES_TO_GIVE = [(value, label, ROLE_MEANINGS[Role(value)]) for value, label in 
 
 @dataclass(frozen=True)
 class GrantTarget:
-    """What a role is for: everything, one connection, or one mailbox together with its connection."""
+    """A role's target: everything, one connection, or one mailbox with its connection."""
 
     connection: int | None = None
     mailbox: int | None = None
@@ -32,14 +32,14 @@ class GrantTarget:
 
     @property
     def value(self) -> str:
-        """Its value in a form."""
+        """The target's value in a form."""
         if self.mailbox is not None:
             return f"mailbox-{self.mailbox}"
         return "all" if self.connection is None else f"connection-{self.connection}"
 
     @property
     def label(self) -> str:
-        """Its label in a form."""
+        """The target's label in a form."""
         kind = "Mailbox" if self.mailbox is not None else "Connection"
         return "Everything" if self.connection is None else f"{kind} {self.name}"
 
@@ -51,7 +51,7 @@ class GrantTarget:
 
 
 def target_of(grant: Grant) -> GrantTarget:
-    """Return what a grant is for; its connection and mailbox must have been selected with it."""
+    """Return a grant's target; its connection and mailbox must be prefetched with select_related."""
     if grant.mailbox is not None:
         return GrantTarget(connection=grant.mailbox.connection_id, mailbox=grant.mailbox_id, name=str(grant.mailbox))
     if grant.connection is not None:
@@ -60,7 +60,7 @@ def target_of(grant: Grant) -> GrantTarget:
 
 
 def all_targets() -> dict[str, GrantTarget]:
-    """Return every target by its value in forms, in two queries; connections that were removed are left out."""
+    """Return every target by its form value, in two queries, without removed connections."""
     connections: Any = apps.get_model("mirror", "Connection")._default_manager
     mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
     live = connections.filter(removed_at=None).order_by("name", "pk")
@@ -83,7 +83,7 @@ def targets_to_give(actor: Actor) -> dict[str, GrantTarget]:
 
 
 def widest_first(grants: Iterable[Grant]) -> list[Grant]:
-    """Return grants in the order of pages: for everything, for connections, for mailboxes."""
+    """Sort grants as pages show them: for everything, for connections, for mailboxes."""
     return sorted(grants, key=lambda one: (one.mailbox_id or 0, one.connection_id or 0, one.role))
 
 
@@ -93,27 +93,27 @@ def grants_of(person: Person) -> list[Grant]:
 
 
 def is_covered_by(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether the actor is an admin of all that these grants are for; somebody without any belongs to admins of all."""
+    """Whether the actor is an admin of every target of these grants; without grants, whether of everything."""
     return all(is_admin_of(actor, target) for target in [target_of(grant) for grant in grants] or [GrantTarget()])
 
 
 def has_admin_beyond(actor: Actor, grants: Iterable[Grant]) -> bool:
-    """Whether one of these grants makes an admin of what the actor is no admin of."""
+    """Whether one of these is an admin grant for a target that the actor is not an admin of."""
     return any(grant.role == Role.ADMIN and not is_admin_of(actor, target_of(grant)) for grant in grants)
 
 
 def role_words(role: str, target_name: str) -> str:
-    """Return a role and its target as people say it: "reviewer of everything"."""
+    """Return a role and its target in words: "reviewer of everything"."""
     return f"{role} of {target_name}"
 
 
 def in_words(grants: Iterable[Grant]) -> str:
-    """Return grants as one line, for the ledger and for pages."""
+    """Describe grants in one line, for the ledger and for pages."""
     return ", ".join(role_words(one.role, target_of(one).name) for one in grants) or "no role"
 
 
 class GrantTargetForm(forms.Form):
-    """A form whose field `place` names one of the targets that the actor may grant roles for."""
+    """A form whose field `place` is one of the targets that the actor may grant roles for."""
 
     def __init__(self, *args: Any, targets: Mapping[str, GrantTarget], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

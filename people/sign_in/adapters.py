@@ -1,4 +1,4 @@
-"""What the desk changes of allauth: nobody signs up, limits answer 429, secrets are encrypted, words are ours."""
+"""Adapts allauth: no sign-up, limits answer 429, secrets are encrypted, and messages use the desk's words."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _METHODS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
-    """Closes sign-up, counts tries by the address behind trusted proxies, and answers in the desk's words."""
+    """Closes sign-up, counts tries by the client address behind trusted proxies, and uses the desk's messages."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "email_password_mismatch": "The email address or the password is not right.",
@@ -39,7 +39,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """People have no user name here."""
 
     def respond_user_inactive(self, request: HttpRequest, user: Any) -> HttpResponse:
-        """Refuse a deactivated person, whatever the proof: a passkey, a provider."""
+        """Refuse a deactivated person, also with a passkey or a provider."""
         return render(request, "account/inactive.html", status=403)
 
     def get_client_ip(self, request: HttpRequest) -> str:
@@ -47,13 +47,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def validation_error(self, code: str, *args: Any) -> ValidationError:
         if code in ("too_many_login_attempts", "rate_limited"):
-            # allauth would show a form's error.
+            # allauth would show a form error instead.
             raise ImmediateHttpResponse(too_many(context.request, "login_failed"))
         error: ValidationError = super().validation_error(code, *args)
         return error
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
-        """Return the ways to confirm who one is, in the desk's words; for who has no other, the provider."""
+        """Return the methods of reauthentication, in the desk's words; the provider is for people without another."""
         methods = []
         for method in super().get_reauthentication_methods(user):
             description, icon = _METHODS[method["id"]]
@@ -65,7 +65,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Keeps secrets of second factors encrypted, and answers in the desk's words."""
+    """Encrypts the secrets of second factors, and uses the desk's messages."""
 
     error_messages = DefaultMFAAdapter.error_messages | {"incorrect_code": "This was not accepted. Try it again."}
 

@@ -1,4 +1,4 @@
-"""Who is signed in: the person of a session, and whether a role of theirs needs a second factor, in one query."""
+"""Loads a session's person, and whether one of their roles needs a second factor, in one query."""
 
 from functools import cache
 from typing import Any
@@ -12,14 +12,14 @@ from people.models import Grant, Person, RoleRule
 def with_second_factor_rule(people: QuerySet[Person]) -> QuerySet[Person]:
     """Annotate people with `needs_factor`: whether a role they have needs a second factor.
 
-    It is part of the query that reads the person anyway, so that a rule holds from the next request on and costs no
-    query of its own: by the index on a person's grants, and at most one rule a role.
+    It is part of the query that loads the person, so that a rule applies from the next request on without a
+    query of its own. It uses the index on a person's grants, and there is at most one rule for each role.
     """
     return people.annotate(needs_factor=Exists(_grants_that_need_it().filter(person=OuterRef("pk"))))
 
 
 def needs_second_factor(person: Person) -> bool:
-    """Whether a role that the person has needs a second factor; without a query where the backend read the person."""
+    """Whether one of the person's roles needs a second factor; no query if the backend loaded the person."""
     known: bool | None = getattr(person, "needs_factor", None)
     return _grants_that_need_it().filter(person=person).exists() if known is None else known
 
@@ -29,7 +29,7 @@ def _grants_that_need_it() -> QuerySet[Grant]:
 
 
 class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
-    """Checks passwords as allauth does, and reads whoever is signed in together with the second factor rule."""
+    """Checks passwords as allauth does, and loads the signed-in person with the second-factor rule."""
 
     def get_user(self, user_id: int) -> Person | None:
         sql, values = _one_person()
@@ -39,6 +39,6 @@ class PersonBackend(AuthenticationBackend):  # type: ignore[misc]
 
 @cache
 def _one_person() -> tuple[str, tuple[Any, ...]]:
-    """Return the query of whoever is signed in, without its last value, the key: composing costs more than asking."""
+    """Return the SQL that loads a person by key. It is cached, because composing it takes longer than running it."""
     sql, values = with_second_factor_rule(Person.objects.all()).filter(pk=0).query.sql_with_params()
     return sql, values[:-1]

@@ -1,4 +1,4 @@
-"""Records in the ledger who signed in, who failed to, who confirmed who they are, and who signed out."""
+"""Records in the ledger who signed in, failed to sign in, reauthenticated and signed out."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from people.sign_in.sessions import begin_session, forget_session, renew_session
 
 
 def actor_of(request: HttpRequest | None, person: Any) -> Actor:
-    """Return the person as an actor, or whoever is not known yet, with the address that the request came from."""
-    # ActorMiddleware knows who stands behind a trusted proxy.
+    """Return the person, or an unknown visitor, as an actor with the address of the request."""
+    # ActorMiddleware has determined the client address behind trusted proxies.
     known: Actor | None = getattr(request, "actor", None)
     address = known.address if known else ""
     if isinstance(person, Person):
@@ -26,7 +26,7 @@ def actor_of(request: HttpRequest | None, person: Any) -> Actor:
 
 @transaction.atomic
 def record_failure(person: Person | None, *, reason: str, email: str = "") -> None:
-    """Record that somebody did not get in, and at which step."""
+    """Record a failed sign-in, and at which step it failed."""
     details = {"email": (person.email if person else email)[:200], "reason": reason}
     actor = actor_of(context.request, person) if person else context.request.actor
     record("person.sign_in_failed", actor=actor, details=details)
@@ -60,7 +60,7 @@ def _on_proved(request: HttpRequest, user: Any, method: str, **more: Any) -> Non
 
 
 def connect() -> None:
-    """Listen to the signals of Django and allauth."""
+    """Connect the receivers to the signals of Django and allauth."""
     user_logged_in.connect(_on_signed_in, dispatch_uid="people.signed_in")
     user_login_failed.connect(_on_failed, dispatch_uid="people.failed")
     user_logged_out.connect(_on_signed_out, dispatch_uid="people.signed_out")

@@ -1,6 +1,6 @@
-"""Second factors of people: adding and removing them, and which roles need one.
+"""Second factors: adding and removing them, and which roles need one.
 
-A passkey counts as two factors, because it is on a device and opens with a finger, a face or a PIN.
+A passkey counts as two factors: it is on a device, and is unlocked with a fingerprint, a face or a PIN.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class Factor:
 
 
 def factors_of(person_id: int) -> list[Factor]:
-    """Return a person's second factors, the oldest first."""
+    """Return a person's second factors, oldest first."""
     rows = Authenticator.objects.filter(user=person_id, type__in=KINDS).order_by("pk")
     return [
         Factor(one.pk, one.type, one.data.get("name") or KINDS[one.type], one.created_at, one.last_used_at)
@@ -71,7 +71,7 @@ def lacks_second_factor(request: HttpRequest) -> bool:
 def add_app(*, actor: Actor, secret: str, code: str) -> None:
     """Add an authenticator app to the actor's factors; `code` proves that it has the secret.
 
-    Raises CodeNotRight, or FactorNotAllowed where there is an app already.
+    Raises CodeNotRight, or FactorNotAllowed if there is an app already.
     """
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=APP).exists():
@@ -79,13 +79,13 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
     counter = totp.counter_of(secret, code, after=0)
     if counter is None:
         raise CodeNotRight("This is not the code that the app shows now. Wait for the next one and type that.")
-    # The code that proved it is used up: it does not sign anybody in.
+    # Mark the code as used, so that it cannot also sign in.
     _add(actor, person, APP, KINDS[APP.value], {"secret": encrypt(secret), "used": counter})
 
 
 @atomic_with_retry
 def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
-    """Store a checked passkey of the actor's. Raises FactorNotAllowed where there are too many."""
+    """Store a verified passkey of the actor's. Raises FactorNotAllowed if there are too many."""
     person = _lock(actor)
     if Authenticator.objects.filter(user=person, type=PASSKEY).count() >= MAX_PASSKEYS:
         raise FactorNotAllowed(f"You have {MAX_PASSKEYS} passkeys. Take one off that you do not use.")
@@ -94,7 +94,7 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
 
 @atomic_with_retry
 def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
-    """Rename a passkey of the actor's; recorded where that changes something."""
+    """Rename a passkey of the actor's; recorded if the name changed."""
     passkey = Authenticator.objects.select_for_update().get(pk=factor_id, user=int(actor.id), type=PASSKEY)
     before = str(passkey.data.get("name", ""))
     if before != name:
@@ -105,7 +105,7 @@ def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
 
 @atomic_with_retry
 def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
-    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one of who must have one."""
+    """Remove one of the actor's own factors. Raises FactorNotAllowed for the last one if a role needs one."""
     person = _lock(actor)
     found = factors_of(person.pk)
     removed = next(one for one in found if one.id == factor_id)
@@ -119,24 +119,24 @@ def remove_factor(*, actor: Actor, factor_id: int) -> Factor:
 
 @atomic_with_retry
 def remove_factors_of(*, actor: Actor, person: Person) -> int:
-    """Remove all factors of somebody who lost them, who then sets one up after the password; return how many."""
+    """Remove all factors of a person who lost them, and return how many; they set up a new one after the password."""
     _check_may_set(actor)
     if str(person.pk) == actor.id:
         raise FactorNotAllowed("Take your own factors off on your page of factors.")
     Person.objects.select_for_update().get(pk=person.pk)
     found = factors_of(person.pk)
     _remove(person, found, actor=actor)
-    # Whoever holds the lost device may be signed in with it.
+    # A finder of the lost device may be signed in with it.
     end_sessions(person)
     return len(found)
 
 
 @atomic_with_retry
 def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
-    """Set whether everybody with `role` needs a second factor; return whether that changed anything.
+    """Set whether everybody with `role` needs a second factor; return whether that changed.
 
-    Only an admin of everything may, and not for a role of their own while they have no second factor: they would lock
-    themselves out. Raises FactorNotAllowed.
+    Only an admin of everything may do this, and not for their own role without a second factor: that would lock
+    them out. Raises FactorNotAllowed.
     """
     _check_may_set(actor)
     if needed and actor.has(role) and not has_second_factor(int(actor.id)):
@@ -150,7 +150,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
         return False
     RoleRule.objects.filter(pk=rule.pk).update(needs_second_factor=needed, changed_by=int(actor.id), changed_at=Now())
     if needed:
-        # Streams that are open for whoever has none close at once.
+        # Open streams of people without a factor close at once.
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
             access_changed.send(sender=Person, person=key)
     words = ["no second factor is needed", "a second factor is needed"]
@@ -161,7 +161,7 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
 
 
 def people_by_factor() -> list[Person]:
-    """Return everybody who is active and has a role, who lacks a factor first, with `roles` and `has_factor`."""
+    """Return active people with a role, those without a factor first, annotated with `roles` and `has_factor`."""
     having = Authenticator.objects.filter(type__in=KINDS, user=OuterRef("pk"))
     people = Person.objects.filter(is_active=True, pk__in=Grant.objects.values("person"))
     found: list[Person] = list(
@@ -190,7 +190,7 @@ def _add(actor: Actor, person: Person, kind: str, words: str, data: dict[str, An
 
 
 def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
-    """Delete factors of a locked person; recovery codes go with the last one, as they stand in for nothing then."""
+    """Delete factors of a locked person. With the last one delete the recovery codes too, which only replace a factor."""
     Authenticator.objects.filter(user=person.pk, pk__in=[one.id for one in factors]).delete()
     if not has_second_factor(person.pk):
         RecoveryCode.objects.filter(person=person).delete()

@@ -1,7 +1,7 @@
-"""How often anybody may try to sign in, or to prove who they are: counted in PostgreSQL, for all processes together.
+"""Rate limits of signing in and reauthentication, counted in PostgreSQL for all processes.
 
-The limits stand in the settings (ACCOUNT_RATE_LIMITS). Nothing that is open to whoever is signed in is counted, so that
-no flood of sign-ins closes the desk.
+The limits are in the settings (ACCOUNT_RATE_LIMITS). Pages for signed-in people are not counted, so that
+a flood of sign-in attempts does not lock them out.
 """
 
 import math
@@ -20,9 +20,9 @@ View = Callable[..., HttpResponse]
 
 
 def limited(action: str) -> Callable[[View], View]:
-    """Let a view take as many posts as ACCOUNT_RATE_LIMITS says for `action`; more are answered 429.
+    """Limit a view's posts by ACCOUNT_RATE_LIMITS[`action`]; more are answered 429.
 
-    It stands after the method and, for limits of a person, after the login.
+    Apply it after the method decorator and, for limits by person, after login_required.
     """
 
     def decorate(view: View) -> View:
@@ -41,7 +41,7 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
     """Answer 429, with how long to wait."""
     rates = parse_rates(settings.ACCOUNT_RATE_LIMITS[action])
     waits = [seconds for rate in rates if rate.per != "key" and (seconds := _seconds_left(request, action, rate))]
-    # Which account was tried is not known here: its own limit lasts at most this long.
+    # The tried account is not known here: its own limit lasts at most this long.
     longest = max((rate.duration for rate in rates if rate.per == "key"), default=60)
     request.retry_after = math.ceil(max(waits, default=longest))  # type: ignore[attr-defined]
     answer: HttpResponse = ratelimit.respond_429(request)
@@ -49,7 +49,7 @@ def too_many(request: HttpRequest, action: str) -> HttpResponse:
 
 
 def _seconds_left(request: HttpRequest, action: str, rate: Rate) -> float:
-    """Return how long one limit still holds; 0 where it does not."""
-    # Newest first, as allauth keeps them.
+    """Return for how many seconds one limit still applies; 0 if it does not."""
+    # Newest first, as allauth stores them.
     tries = cache.get(get_cache_key(request, app="allauth.account", action=action, rate=rate), [])
     return max(0.0, tries[-1] + rate.duration - time.time()) if len(tries) >= rate.amount else 0.0

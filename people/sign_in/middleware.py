@@ -1,7 +1,7 @@
-"""What is checked around every request: that a used session lives on, and that a required second factor was proved.
+"""Checks of every request: extends sessions in use, and requires a second factor where a role needs one.
 
-The second factor is checked before every view, so that a page, its fragment, its twin for scripts and the live stream
-are all protected, whatever led in: a password, a provider, a link for a new password, a session from before the rule.
+The second factor is checked before every view, so that pages, fragments, JSON answers and the live stream
+are all protected, however the session began: by password, provider, password link, or before the rule.
 """
 
 import logging
@@ -23,16 +23,16 @@ from people.sign_in.sessions import SessionStore, note_seen
 log = logging.getLogger(__name__)
 
 SECOND_FACTOR_REQUIRED = "Your role needs a second factor. Prove one first."
-# What an open page asks for by itself: it must not keep somebody signed in who left.
+# Requests that an open page makes by itself must not extend the session.
 _POLLING = {"pulse", "presence", "stop-banner", "live-reach"}
-# What everybody may ask for, signed in or not.
+# Open to everybody, signed in or not.
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
     *("multimail-webhook", "discord-interactions"),
 }
-# For whoever has no second factor yet: these pages show and change nothing of the desk.
+# Open to people without a second factor: these pages show and change nothing of the desk.
 SETTING_UP = {"factor-app", "factor-passkey"}
-# For whoever has one, to prove it. No second one is added without the first.
+# Open to people with a factor that is not proved yet. They cannot add another one before.
 PROVING = {
     "factors",
     *("account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
@@ -41,9 +41,9 @@ PROVING = {
 
 
 class SignInMiddleware:
-    """Notes every few minutes that a session is in use, and stops whoever lacks a second factor that a role needs.
+    """Records every few minutes that a session is in use, and stops people who lack a required second factor.
 
-    The second check costs no query: the person was read together with the rule.
+    The second check needs no query: the rule was loaded with the person.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
@@ -52,30 +52,30 @@ class SignInMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
         session, now = request.session, timezone.now()
-        # A request that read no session must not cost a query for it now.
+        # Do not load the session of a request that did not use it.
         is_due = isinstance(session, SessionStore) and session.accessed and session.must_be_noted(now)
         if is_due and SESSION_KEY in session and not _is_made_by_script(request):
             try:
                 with transaction.atomic():
                     note_seen(request, now=now)
             except OperationalError as error:
-                # Noted with a later request: a page that only shows something must not fail for it.
+                # A later request records it: a page that only reads must not fail because of this.
                 log.warning("session not noted as used", extra={"reason": type(error).__name__})
         return response
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponseBase | None:
-        """Answer in the view's place where a second factor is missing, or let the view run."""
+        """Answer instead of the view if a second factor is missing; otherwise run the view."""
         name = _url_name(request)
         if name in PUBLIC or not lacks_second_factor(request):
             return None
         if name not in PROVING and (name not in SETTING_UP or has_second_factor(request.user.pk)):  # type: ignore[arg-type]
             return _stopped(request)
-        # These pages run without any role: what their frame would show of the desk is not theirs to see.
+        # These pages run without any role, so that their layout shows nothing of the desk.
         request.actor = request.actor.acting_as()  # type: ignore[attr-defined]
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """Answer before allauth does: it would keep what was posted, and all headers, readable in the session."""
+        """Answer before allauth does: it would store the posted data and all headers unencrypted in the session."""
         return ask_first(request) if isinstance(exception, ReauthenticationRequired) else None
 
 
@@ -84,12 +84,12 @@ def _url_name(request: HttpRequest) -> str | None:
 
 
 def _is_made_by_script(request: HttpRequest) -> bool:
-    """Whether a page's script asked rather than a person, who sends a form or opens a page at times."""
+    """Whether a page's script made the request, and not a person who opened a page or posted a form."""
     return _url_name(request) in _POLLING or (request.method == "GET" and "HX-Request" in request.headers)
 
 
 def _stopped(request: HttpRequest) -> HttpResponse:
-    """Lead to the page where a factor is set up or proved; nothing that was posted is done."""
+    """Redirect to the page where a factor is set up or proved; a post has no effect."""
     path = reverse("factors")
     if request.headers.get("HX-Request"):
         headers = {"HX-Redirect": path}
