@@ -1,7 +1,7 @@
 """Every URL of people: signing in, own account, directory, one-time links, and reports and exports of the ledger.
 
 Of django-allauth's pages only those that the desk uses are here. Exports and reports are here, not with the ledger:
-they ask who one is, and the ledger knows nobody.
+they need the signed-in person, and the ledger does not import people.
 """
 
 from django.urls import path

@@ -28,7 +28,7 @@ class PersonManager(BaseUserManager["Person"]):
         return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
 
     def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
-        """Return the people whom the actor may see: those with a role within their visible scope as admin or auditor."""
+        """Return the people that the actor may see: those with a role within their scope as admin or auditor."""
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.is_everywhere for scope in scopes):
             return self.all()

@@ -190,7 +190,7 @@ def _add(actor: Actor, person: Person, kind: str, words: str, data: dict[str, An
 
 
 def _remove(person: Person, factors: list[Factor], *, actor: Actor) -> None:
-    """Delete factors of a locked person. With the last one delete the recovery codes too, which only replace a factor."""
+    """Delete factors of a locked person, and the recovery codes with the last one: they only replace a factor."""
     Authenticator.objects.filter(user=person.pk, pk__in=[one.id for one in factors]).delete()
     if not has_second_factor(person.pk):
         RecoveryCode.objects.filter(person=person).delete()

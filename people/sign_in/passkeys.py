@@ -1,6 +1,6 @@
-"""Passkeys: at which addresses browsers allow them, what a browser is asked for to make one, and what it answers.
+"""Passkeys: where browsers allow them, the options to make one, and the forms that check the answers.
 
-Reading the answers loads 5 MB, so only modules of lazy views import this.
+The library that parses answers needs 5 MB, so only modules of lazy views import this.
 """
 
 import ipaddress
@@ -20,20 +20,20 @@ from fido2.webauthn import RegistrationResponse
 
 from people.models import Person
 
-# What reading an answer raises that no browser would give.
+# Errors of parsing a malformed answer, which no browser sends.
 _UNREADABLE = (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError)
 
 
 @dataclass(frozen=True)
 class Hindrance:
-    """Why this address cannot have passkeys, and where it can be had instead."""
+    """Why passkeys do not work at this address, and the address to use instead."""
 
     sentence: str
     address: str = ""
 
 
 def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
-    """Return what keeps a browser from using passkeys here: they need localhost, or a host name and https."""
+    """Return why browsers refuse passkeys at this address: they need localhost, or a host name and https."""
     host, port = split_domain_port(request.get_host())
     try:
         number = ipaddress.ip_address(host.strip("[]"))
@@ -49,7 +49,7 @@ def passkey_hindrance(request: HttpRequest) -> Hindrance | None:
 
 
 class PasskeyForm(forms.Form):
-    """A new passkey as the browser made it, with the name that its person gives it."""
+    """A new passkey from the browser, with the name that the person gives it."""
 
     name = forms.CharField(max_length=60, required=False)
     credential = forms.JSONField(max_length=20_000)
@@ -58,7 +58,7 @@ class PasskeyForm(forms.Form):
         return str(self.cleaned_data["name"]).strip() or "Passkey"
 
     def clean_credential(self) -> dict[str, Any]:
-        """Check that it answers what this session asked, and that the device verified its user."""
+        """Check that it answers this session's challenge, and that the device verified its user."""
         credential = self.cleaned_data["credential"]
         try:
             RegistrationResponse.from_dict(credential)
@@ -71,12 +71,12 @@ class PasskeyForm(forms.Form):
 
 
 def registration_options(person: Person) -> str:
-    """Return what the browser is asked for, as JSON: a passkey that stays on the device and verifies its user."""
+    """Return the registration options as JSON: a passkey that stays on the device and verifies its user."""
     return json.dumps(auth.begin_registration(person, passwordless=True))
 
 
 class _AnswerForm(forms.Form):
-    """An answer with a passkey; one that cannot be read is wrong, and no error of ours."""
+    """A passkey answer. A malformed one is a validation error, not a server error."""
 
     def clean_credential(self) -> Authenticator:
         try:
@@ -86,7 +86,7 @@ class _AnswerForm(forms.Form):
 
 
 class SignInForm(_AnswerForm, LoginWebAuthnForm):  # type: ignore[misc]
-    """A passkey in the place of a password."""
+    """A passkey instead of a password."""
 
 
 class StepPasskeyForm(_AnswerForm, AuthenticateWebAuthnForm):  # type: ignore[misc]

@@ -1,6 +1,6 @@
-"""Refuses passwords that are easy to guess, as zxcvbn estimates it: words, names, dates, rows of keys and repetitions.
+"""Refuses passwords that zxcvbn estimates as easy to guess: words, names, dates, keyboard rows and repetitions.
 
-There is no rule of how many signs or digits a password needs, and nobody is asked over the network.
+It requires no special characters or digits, and makes no network requests.
 """
 
 import re
@@ -8,19 +8,19 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-# As many as twelve characters of which nothing is known: less is easier to guess than its length promises.
+# About the guesses that twelve random characters need, as zxcvbn counts them.
 MIN_GUESSES = 10**12
-# zxcvbn estimates no longer text; what comes after makes a password no worse.
+# zxcvbn refuses longer text; further characters do not weaken a password.
 _MAX_JUDGED = 72
 _OF_THE_DESK = ("countersign", "countersigned", "multimail", "passwort", "passphrase", "reviewer", "admin")
 
 
 class GuessablePasswordValidator:
-    """Refuses what needs few guesses, with the names of the person and of the desk among the words that are known."""
+    """Refuses passwords that need few guesses. The names of the person and of the desk count as known words."""
 
     def validate(self, password: str, user: Any = None) -> None:
-        """Raise ValidationError with a sentence; it repeats nothing of the password."""
-        # Its lists of words need 13 MB, and most processes never judge a password.
+        """Raise ValidationError; its message never contains part of the password."""
+        # Imported late: its word lists need 13 MB, and most processes never check a password.
         from zxcvbn import zxcvbn
 
         known = f"{getattr(user, 'name', '')} {getattr(user, 'email', '')}".lower()
@@ -33,5 +33,5 @@ class GuessablePasswordValidator:
             )
 
     def get_help_text(self) -> str:
-        """Return what people are told before they choose one."""
+        """Return the help text of the password field."""
         return "At least 12 characters. Several words that do not belong together are best; no sign or digit is needed."

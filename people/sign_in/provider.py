@@ -1,6 +1,6 @@
-"""Signing in through an OpenID Connect provider: it says who somebody is, the desk decides who comes in.
+"""Signing in through an OpenID Connect provider: it authenticates, and the desk decides who may sign in.
 
-Nobody gets an account by it. A person is found by the provider's own id once that is known, until then by a verified
+It never creates accounts. A person is found by the provider's id once that is stored, and before by a verified
 address. Requests to the provider go through the guarded session.
 """
 
@@ -28,12 +28,12 @@ from people.models import Person
 from people.sign_in.events import record_failure
 
 _NONCE = "provider_nonce"
-# How long a fresh sign-in at the provider may take.
+# How old a fresh sign-in at the provider may be.
 _FRESH_SECONDS = 300
 
 
 class GuardedSession:
-    """As much of a requests session as allauth uses: no redirects, no proxies, bounds on time and size."""
+    """The part of the requests.Session API that allauth uses: no redirects, no proxies, limited time and size."""
 
     def __enter__(self) -> "GuardedSession":
         return self
@@ -71,13 +71,13 @@ class GuardedSession:
 
 
 class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
-    """The provider, with a nonce: what it signs belongs to the sign-in that this browser began."""
+    """The provider, with a nonce that ties its signed token to the sign-in that this browser began."""
 
     def get_auth_params_from_request(self, request: HttpRequest, action: str) -> dict[str, Any]:
         request.session[_NONCE] = secrets.token_urlsafe(24)
-        # Whoever is signed in confirms who they are: an older session at the provider is no proof of that.
+        # For a reauthentication: an older session at the provider is no proof.
         fresh = {"prompt": "login", "max_age": "0"} if request.user.is_authenticated else {}
-        # Nothing is taken from the address of the request.
+        # Ignore the request's query.
         return {**self.get_auth_params(), **fresh, "nonce": request.session[_NONCE]}
 
     def get_scope_from_request(self, request: HttpRequest) -> list[str]:
@@ -88,7 +88,7 @@ class DeskProvider(OpenIDConnectProvider):  # type: ignore[misc]
 
 
 class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
-    """allauth's client, with the checks that it leaves open: the issuer, the nonce, and that both answers agree."""
+    """allauth's client, with additional checks of the issuer, the nonce, and that both answers agree."""
 
     @property
     def openid_config(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class DeskClient(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
 
 
 class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
-    """Lets in whom the desk knows."""
+    """Signs in only people who have an account."""
 
     def get_provider(self, request: HttpRequest, provider: str, client_id: str | None = None) -> DeskProvider:
         return DeskProvider(request, app=self.get_app(request, provider=provider, client_id=client_id))
@@ -125,11 +125,11 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         return GuardedSession()
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Find whose account it is and store the provider's id of them; everybody else gets a page that says so."""
+        """Find the person's account and store their id at the provider; everybody else gets an error page."""
         known = sociallogin.account.extra_data
         claims = known.get("userinfo") or known.get("id_token") or {}
         address = str(claims.get("email") or "").strip().lower()
-        # The word "false" is no verification either.
+        # Require True: the string "false" is truthy.
         verified = claims.get("email_verified") is True
         person: Person | None = sociallogin.user if sociallogin.is_existing else None
         if not sociallogin.is_existing and verified and address:
@@ -148,21 +148,21 @@ class ProviderAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]
         sociallogin.account, sociallogin.user, sociallogin.token = account, person, None
 
     def on_authentication_error(self, request: HttpRequest, provider: Any, **kwargs: Any) -> None:
-        """Say that it did not work, on one page for all reasons; the ledger has the reason."""
+        """Show the same error page for all reasons; the ledger has the reason."""
         cause = kwargs.get("exception")
         reason = f"provider: {cause or kwargs.get('error') or 'unknown'}"
-        # What the provider answered may hold a token.
+        # The provider's answer may contain a token.
         record_failure(None, reason=reason[:80] if not isinstance(cause, OAuth2Error) else "provider: refused")
         raise ImmediateHttpResponse(_failed(request, status=401))
 
 
 @require_safe
 def begin(request: HttpRequest) -> HttpResponse:
-    """Lead to the provider. Where another site led here, ask first: it could sign somebody in as somebody else."""
+    """Redirect to the provider. Ask first if another site linked here: it could sign a person in as somebody else."""
     _check()
     if request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         return render(request, "socialaccount/begin.html", {"provider": settings.OIDC_NAME})
-    # Only to sign in: what else django-allauth could do is asked for in the address.
+    # Only to sign in: django-allauth's other processes are requested in the query.
     asked = QueryDict(mutable=True)
     asked["next"] = request.GET.get("next", "")
     request.GET = asked  # type: ignore[assignment]
@@ -176,7 +176,7 @@ def begin(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def come_back(request: HttpRequest) -> HttpResponse:
-    """Take what the provider says, and sign in whoever it is; a second step follows for who has a factor."""
+    """Handle the provider's callback and sign the person in; a second step follows if they have a factor."""
     _check()
     try:
         answer: HttpResponse = OAuth2CallbackView.adapter_view(DeskClient(request, "desk"))(request)

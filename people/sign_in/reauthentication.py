@@ -1,8 +1,8 @@
-"""Asks people to confirm who they are before a sensitive act, where they last proved it a while ago.
+"""Asks people to reauthenticate before a sensitive act, unless they have done so recently.
 
-What they posted is stored until then, encrypted, in their session; after it the browser posts it once more, to its own
-address and through everything that a request passes. django-allauth would call the view itself instead, with the
-headers of another request, and store what may be a key readable in the database.
+The posted data is stored meanwhile, encrypted, in their session; afterwards the browser posts it again, to its own
+URL and through all middleware. django-allauth would call the view itself instead, with the
+headers of another request, and store the data, which may be a key, unencrypted in the database.
 """
 
 import json
@@ -34,22 +34,22 @@ from people.sign_in.limits import limited
 R = TypeVar("R", bound=HttpResponseBase)
 
 _SAVED = "kept_request"
-# Somebody who needs longer than this types it again.
+# After this time the stored data is dropped, and has to be typed again.
 _SAVED_SECONDS = 900
-# Longer ones would only cost time; a passphrase is seldom longer than a line.
+# Hashing longer input would only cost time.
 MAX_PASSWORD = 256
 
 
 @dataclass(frozen=True)
 class SavedRequest:
-    """What somebody posted before they were asked who they are."""
+    """The posted data of a request that needed reauthentication."""
 
     path: str
     fields: list[tuple[str, str]]
 
 
 class PasswordField(forms.CharField):
-    """A password as it was typed: blanks at its ends belong to it."""
+    """A password as it was typed, with leading and trailing spaces."""
 
     def __init__(self, *, missing: str) -> None:
         messages = {"required": missing, "max_length": f"Take a password of at most {MAX_PASSWORD} characters."}
@@ -57,7 +57,7 @@ class PasswordField(forms.CharField):
 
 
 class ConfirmForm(forms.Form):
-    """The password, once more."""
+    """The password, to confirm who one is."""
 
     password = PasswordField(missing="Type your password.")
 
@@ -73,7 +73,7 @@ class ConfirmForm(forms.Form):
 
 
 def has_just_proved(request: HttpRequest) -> bool:
-    """Whether whoever asks proved who they are in the last ten minutes, by signing in or by confirming it."""
+    """Whether the person signed in or reauthenticated in the last ten minutes."""
     if not request.user.is_authenticated:
         return False
     proofs = get_authentication_records(request, request.user)
@@ -81,10 +81,10 @@ def has_just_proved(request: HttpRequest) -> bool:
 
 
 def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
-    """Let a view run only for somebody who has just proved who they are.
+    """Decorate a view that needs a recent reauthentication.
 
-    It stands last of a view's decorators: after method, login and permission. Others are asked first, and what they
-    posted is stored until then. A view in which only one of several acts is sensitive calls `ask_first` itself.
+    It must be a view's last decorator: after method, login and permission. Others are asked first, and the data they
+    posted is stored meanwhile. A view in which only one of several acts is sensitive calls `ask_first` itself.
     """
 
     @wraps(view)
@@ -95,10 +95,10 @@ def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
 
 
 def ask_first(request: HttpRequest) -> HttpResponse:
-    """Lead to the page on which somebody confirms who they are, and from there back to what they wanted."""
+    """Redirect to the page to reauthenticate, which leads back to the request afterwards."""
     wanted = request.get_full_path()
     if request.method == "POST" and request.FILES:
-        # A browser lets nobody fill in a file; that has to be chosen again.
+        # Browsers do not allow a page to fill in a file; it has to be chosen again.
         messages.info(request, "You confirmed who you are. Choose the file again, and send it.", extra_tags="desk")
         wanted = _page_of(request)
     elif request.method == "POST":
@@ -114,7 +114,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @limited("reauthenticate")
 def reauthenticate(request: DeskRequest) -> HttpResponse:
-    """Ask for the password once more; whoever has none is led to another way."""
+    """Ask for the password again; people without one are redirected to another method."""
     wanted = own_address(request, request.POST.get("next") or request.GET.get("next", ""))
     back = own_address(request, request.POST.get("back") or request.GET.get("back", ""))
     person: Any = request.user
@@ -150,7 +150,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def go_on(request: DeskRequest) -> HttpResponse:
-    """Let the browser post once more what was stored, to its own address. Opening this page changes nothing."""
+    """Render a form that posts the stored data to its URL again. Opening this page changes nothing."""
     if not has_just_proved(request):
         return ask_first(request)
     saved = _take_saved(request)
@@ -158,7 +158,7 @@ def go_on(request: DeskRequest) -> HttpResponse:
 
 
 def own_address(request: HttpRequest, address: str) -> str:
-    """Return an address if it is one of this desk's pages, else the queue's."""
+    """Return a URL if it is one of this desk's pages, otherwise the queue's."""
     is_own = url_has_allowed_host_and_scheme(
         address, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
@@ -173,7 +173,7 @@ def _save(request: HttpRequest) -> None:
 
 
 def _take_saved(request: HttpRequest) -> SavedRequest | None:
-    """Return what was stored for whoever asks, and delete it."""
+    """Return the session's stored request, and delete it."""
     token = request.session.pop(_SAVED, None)
     if not token:
         return None
@@ -184,7 +184,7 @@ def _take_saved(request: HttpRequest) -> SavedRequest | None:
 
 
 def _page_of(request: HttpRequest) -> str:
-    """Return the page that the request came from, as the browser says."""
+    """Return the page that the request came from, by its Referer."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer", ""))
     if parts.netloc != request.get_host():
         return reverse("queue")

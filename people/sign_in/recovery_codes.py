@@ -1,6 +1,6 @@
-"""Recovery codes: each stands in for a lost second factor, once. Only hashes are stored.
+"""Recovery codes: each replaces a lost second factor, once. Only hashes are stored.
 
-allauth's own recovery codes are derived from a seed that is stored, which whoever reads the database could use.
+allauth's own recovery codes are derived from a stored seed, which anybody who reads the database could use.
 """
 
 import hashlib
@@ -43,15 +43,15 @@ def codes_of(person_id: int) -> Codes:
 
 @atomic_with_retry
 def make_recovery_codes(*, actor: Actor) -> list[str]:
-    """Make new codes for the actor and return them, this once; those made before are void.
+    """Make new codes for the actor and return them once; earlier codes become void.
 
-    Raises FactorNotAllowed for who has no second factor: there is nothing to stand in for.
+    Raises FactorNotAllowed without a second factor: there is nothing to replace.
     """
     person = Person.objects.select_for_update().get(pk=int(actor.id))
     if not has_second_factor(person.pk):
         raise FactorNotAllowed("Recovery codes stand in for a second factor. Add a passkey or an app first.")
     codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)]
-    # One salt for all ten, so that checking a code costs one slow hash and not ten.
+    # One salt for all ten, so that checking a code takes one slow hash instead of ten.
     salt = secrets.token_hex(16)
     RecoveryCode.objects.filter(person=person).delete()
     RecoveryCode.objects.bulk_create(
@@ -63,7 +63,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
 
 @atomic_with_retry
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
-    """Use up a code of the person's; return whether it was one. Of several that try one code only one succeeds."""
+    """Use up one of the person's codes; return whether it was valid. Of concurrent uses of one code only one succeeds."""
     plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
     if len(plain) != LENGTH:
         return False
@@ -72,7 +72,7 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
     if stored is None:
         return False
     digest = _digest(plain, stored.split("$")[1])
-    # This one statement decides: it changes a row for whoever is first.
+    # This single statement decides: only the first request changes a row.
     if not unused.filter(digest=digest).update(used_at=Now()):
         return False
     record("person.recovery_code_used", actor=actor, details={"left": str(codes_of(person.pk).left)})
@@ -80,6 +80,6 @@ def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
 
 
 def _digest(code: str, salt: str) -> str:
-    """Hash slowly, as for passwords: 50 bits are then too many to try for whoever reads the table."""
+    """Hash slowly, as for passwords, so that trying all 50 bits is infeasible for a reader of the table."""
     made = hashlib.scrypt(code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
     return f"scrypt${salt}${made.hex()}"

@@ -43,7 +43,7 @@ class SecondStepForm(BaseAuthenticateForm):  # type: ignore[misc]
         return use_recovery_code(person=person, actor=actor_of(context.request, person), code=code)
 
     def save(self) -> None:
-        """Note in the session how the person proved who they are."""
+        """Record in the session how the person proved who they are."""
         if self.authenticator is not None:
             post_authentication(context.request, self.authenticator, reauthenticated=self.is_repetition)
             return

@@ -1,8 +1,8 @@
 """Sessions of people: where they are stored (SESSION_ENGINE), when they end, and ending them.
 
 A session ends IDLE after the last request that a person made, and LONGEST after signing in. Both are checked where a
-session is loaded, so that nothing that reads one can forget them; the cookie's age is not relied on. Whatever is held
-open for a session, as a live stream, listens to `access_changed` and checks again who is there.
+session is loaded, so that no reader can skip them; the cookie's age is not relied on. Whatever stays
+open for a session, such as a live stream, listens to `access_changed` and checks the session again.
 """
 
 import ipaddress
@@ -27,15 +27,15 @@ from people.models import Person
 
 IDLE = timedelta(hours=2)
 LONGEST = timedelta(hours=12)
-# When a session was last used is written at most this often.
+# A session's last use is stored at most this often.
 NOTED_EVERY = timedelta(minutes=5)
 BEGAN = "began_at"
-# Sent with `person`, the key of somebody who may see less than before, or from fewer browsers.
+# Sent with `person`, the key of a person who lost a role or a session.
 access_changed = Signal()
 
 _NO_ADDRESS = "0.0.0.0"  # noqa: S104 - nothing listens on it
 _MAX_AGENT = 200
-# A sign-in deletes at most this many expired rows, so that it never waits for those of a year.
+# A sign-in deletes at most this many expired rows, so that a large backlog does not delay it.
 _CLEANUP_BATCH = 500
 _BROWSERS = (
     *(("Edg/", "Edge"), ("OPR/", "Opera"), ("SamsungBrowser/", "Samsung Internet"), ("Firefox/", "Firefox")),
@@ -50,7 +50,7 @@ UNKNOWN_DEVICE = "A program that does not say what it is"
 
 
 class SessionStore(DatabaseSessions):
-    """A session whose row expires IDLE after it was last noted, and whose content expires LONGEST after signing in."""
+    """A session whose row expires IDLE after its last stored use, and whose content expires LONGEST after signing in."""
 
     seen_at: datetime | None = None
 
@@ -68,16 +68,16 @@ class SessionStore(DatabaseSessions):
         return data
 
     def get_expiry_date(self, **_: Any) -> datetime:
-        """Return until when the row counts; how long the browser keeps the cookie is SESSION_COOKIE_AGE."""
+        """Return when the row expires; the cookie's age is SESSION_COOKIE_AGE."""
         return timezone.now() + IDLE
 
     def must_be_noted(self, now: datetime) -> bool:
-        """Whether this session was last noted as used a while ago."""
+        """Whether this session's last use was stored a while ago."""
         return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
 
 
 class NoSuchSession(Exception):
-    """It has ended already, or is somebody else's."""
+    """The session has ended already, or is somebody else's."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class OwnSession:
 
 
 def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
-    """Return where the person is signed in: this session first, then the last used."""
+    """Return the person's sessions: this one first, then by last use."""
     noted = {one.session_key: one for one in UserSession.objects.filter(user=person)}
     found = [
         OwnSession(
@@ -101,7 +101,7 @@ def sessions_of(person: Person, *, this_key: str | None) -> list[OwnSession]:
             device=device_name(one.user_agent),
             address="" if one.ip == _NO_ADDRESS else str(one.ip),
             began_at=one.created_at,
-            # Each save of a session moves its end; UserSession is not always written then.
+            # Each save of a session extends it; UserSession is not always saved then.
             seen_at=max(one.last_seen_at, row.expire_date - IDLE),
             is_this=row.session_key == this_key,
         )
@@ -116,7 +116,7 @@ def is_signed_in(key: str) -> bool:
 
 
 def end_sessions(person: Person, *, except_key: str | None = None) -> int:
-    """End all sessions of a person but the one of `except_key`, in the caller's transaction; return how many.
+    """End all sessions of a person except `except_key`, in the caller's transaction; return how many.
 
     It records nothing: the caller's own entry in the ledger says why.
     """
@@ -133,7 +133,7 @@ def end_session(*, actor: Actor, session: int) -> None:
 
 @atomic_with_retry
 def end_other_sessions(*, actor: Actor, this_key: str) -> int:
-    """End all of the actor's own sessions but this one; return how many there were."""
+    """End all of the actor's own sessions except this one; return how many there were."""
     count = _end(int(actor.id), ~Q(session_key=this_key))
     if count:
         record("person.session_ended", actor=actor, details={"sessions": str(count)})
@@ -149,7 +149,7 @@ def _end(person: int, which: Q) -> int:
 
 
 def begin_session(request: HttpRequest, person: Person) -> None:
-    """Note that a person signed in with this request's session, and delete expired ones."""
+    """Record that a person signed in with this request's session, and delete expired ones."""
     now = timezone.now()
     if BEGAN in request.session:
         # Signing in again within a session changes its id too.
@@ -168,12 +168,12 @@ def begin_session(request: HttpRequest, person: Person) -> None:
 
 
 def forget_session(request: HttpRequest) -> None:
-    """Note that the session of this request ends with it."""
+    """Mark the request's session as ended."""
     UserSession.objects.filter(session_key=request.session.session_key).delete()
 
 
 def renew_session(request: HttpRequest, *, with_password_of: Person | None = None) -> None:
-    """Give the session another id, so that the old one opens nothing; after a new password also its hash."""
+    """Change the session's id, so that the old one is void; after a new password also its hash."""
     before = request.session.session_key
     if with_password_of:
         update_session_auth_hash(request, with_password_of)
@@ -183,15 +183,15 @@ def renew_session(request: HttpRequest, *, with_password_of: Person | None = Non
 
 
 def note_seen(request: HttpRequest, *, now: datetime) -> None:
-    """Write down that the session is in use, and from which address."""
+    """Store that the session is in use, and the client's address."""
     key = request.session.session_key
-    # Not by saving the session: another request may just be changing its content.
+    # Do not save the whole session: another request may be changing its content.
     Session.objects.filter(session_key=key).update(expire_date=now + IDLE)
     UserSession.objects.filter(session_key=key).update(last_seen_at=now, ip=client_ip(request))
 
 
 def client_ip(request: HttpRequest) -> str:
-    """Return the client's IP address; one that is not known is the same for everybody."""
+    """Return the client's IP address, or one fixed value if it is unknown."""
     try:
         return str(ipaddress.ip_address(client_address(request)))
     except ValueError:
@@ -199,7 +199,7 @@ def client_ip(request: HttpRequest) -> str:
 
 
 def device_name(user_agent: str) -> str:
-    """Return the browser and its system as the browser names them, as `Firefox on Windows`: a hint, no proof."""
+    """Return the browser and system from the User-Agent, such as `Firefox on Windows`: a hint, not a proof."""
     browser = next((name for mark, name in _BROWSERS if mark in user_agent), "")
     system = next((name for mark, name in _SYSTEMS if mark in user_agent), "")
     if browser and system:

@@ -1,4 +1,4 @@
-"""Codes of authenticator apps (TOTP, RFC 6238): each counts once, whichever process it reaches."""
+"""Codes of authenticator apps (TOTP, RFC 6238): each is accepted once over all processes."""
 
 import hmac
 import logging
@@ -23,7 +23,7 @@ DRIFT = 1
 
 
 def make_secret() -> str:
-    """Return a new secret, as apps read it."""
+    """Return a new secret in the encoding that apps expect."""
     return b32encode(secrets.token_bytes(20)).decode()
 
 
@@ -33,12 +33,12 @@ def app_uri(secret: str, *, email: str) -> str:
 
 
 def is_code(code: str) -> bool:
-    """Whether this is what an app shows: six digits, perhaps with a blank among them."""
+    """Whether this looks like a code: six digits, which may contain spaces."""
     return _digits(code) != ""
 
 
 def counter_of(secret: str, code: str, *, after: int, now: float | None = None) -> int | None:
-    """Return the half minute that `code` belongs to, of those that count now and come later than `after`."""
+    """Return the time step of `code` if it is valid now and later than `after`; otherwise None."""
     digits = _digits(code)
     current = int(time.time() if now is None else now) // PERIOD
     for counter in range(max(current - DRIFT, after + 1), current + DRIFT + 1):
@@ -48,10 +48,10 @@ def counter_of(secret: str, code: str, *, after: int, now: float | None = None) 
 
 
 def use_code(*, person_id: int, code: str) -> Authenticator | None:
-    """Use a code up and return the app it came from; None where it is wrong, too old, or used.
+    """Use a code up and return its app; None if it is wrong, too old, or used.
 
-    The row is locked and remembers the last half minute that was used. So of two processes that get the same code only
-    one accepts it, and a code that somebody read over a shoulder is worth nothing afterwards.
+    The row is locked and stores the last time step that was used. So of two processes that get the same code only
+    one accepts it, and a code that somebody else has seen is useless afterwards.
     """
     with transaction.atomic():
         app = Authenticator.objects.select_for_update().filter(user=person_id, type=Authenticator.Type.TOTP).first()
@@ -60,7 +60,7 @@ def use_code(*, person_id: int, code: str) -> Authenticator | None:
         try:
             secret = decrypt(app.data["secret"])
         except ImproperlyConfigured:
-            # Without its key nobody gets in by an app; a recovery code still works.
+            # If the secret cannot be decrypted, no code is valid; recovery codes still work.
             log.error("no key reads the secret of an authenticator app", extra={"person": person_id})
             return None
         counter = counter_of(secret, code, after=app.data.get("used", 0))

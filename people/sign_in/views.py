@@ -26,7 +26,7 @@ _NOT_ACCEPTED = "This passkey was not accepted. Try once more, or sign in with y
 
 
 class DeskLoginView(LoginView):  # type: ignore[misc]
-    """The page to sign in, with every way in that this desk and this address of it have."""
+    """The sign-in page, with every method that this desk offers at this address."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
@@ -37,7 +37,7 @@ class DeskLoginView(LoginView):  # type: ignore[misc]
 
 
 class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
-    """Gives scripts what to ask the browser for, and takes the passkey's answer; the passkey says who it is."""
+    """Gives the page's script the passkey options, and checks the answer; the passkey identifies the person."""
 
     def form_invalid(self, form: Any) -> HttpResponse:
         record_failure(None, reason="passkey")
@@ -91,10 +91,10 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
 
 @require_POST
 def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session and clear what the browser kept of the desk."""
+    """End the session and clear what the browser stored of the desk."""
     person = request.user.pk
     logout(request)
-    # Other pages of this browser learn of it at once, but not before the session is gone: they would find it.
+    # Notify this browser's other pages only after the session is deleted, or they would find it still valid.
     access_changed.send(sender=Person, person=person)
     response = redirect("account_login")
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
