@@ -11,6 +11,6 @@ from common.logs import traced
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    # What a command does is found again by this number, in the ledger as in its log lines.
+    # A trace id for this command, so that its ledger entries and log lines can be found.
     with traced(uuid.uuid4().hex[:16]):
         execute_from_command_line(sys.argv)

@@ -1,5 +1,5 @@
-"""The site: settings and addresses, what stands around every page, home, health, live updates, commands for operators.
+"""The site: settings, URLs, the layout of pages, home, health, live updates, and commands for operators.
 
-It may import every app but the gateway and the demo, and no app imports it. Start in `urls.py` for what it answers,
-`settings.py` for how it is put together, and `celery.py` for what it does by itself.
+It may import every app except the gateway and the demo, and no app imports it. Start in `urls.py` for the URLs,
+`settings.py` for the configuration, and `celery.py` for the periodic jobs.
 """

@@ -7,7 +7,7 @@ class DashboardConfig(AppConfig):
     name = "dashboard"
 
     def ready(self) -> None:
-        # Publishing a wake-up needs the configured app, in every process: without it Celery looks for another broker.
+        # Every process must load the configured Celery app: without it Celery would use its default broker.
         from django.conf import settings
 
         from dashboard import celery  # noqa: F401

@@ -1,4 +1,4 @@
-"""The Celery app and the periodic jobs. Its messages are wake-ups; what is due is decided by rows.
+"""The Celery app and the periodic jobs. Its messages are only wake-ups; database rows decide what is due.
 
 Any number of senders may run: each tick first inserts a unique (job, period) row (dashboard.tasks).
 """
@@ -50,7 +50,7 @@ app.conf.beat_schedule = {
         "task": "dashboard.tasks.tick",
         "schedule": float(seconds),
         "args": [job, seconds],
-        # Without a time at which it expires: hosts do not agree on the time, and ticks that pile up are one in the end.
+        # No expiry: clocks of hosts differ, and of ticks that pile up only one per period runs.
         "options": {"queue": queue},
     }
     for product, jobs in _JOBS.items()
@@ -67,7 +67,7 @@ def _close_broken_connections(**_: Any) -> None:
 
 @task_prerun.connect
 def _begin_trace(task_id: str = "", **_: Any) -> None:
-    # What a task does by itself is found again by the number of this run, in the ledger as in the log.
+    # A trace id for this run, so that its ledger entries and log lines can be found.
     trace_id.set(task_id.replace("-", "")[:16])
 
 
@@ -78,20 +78,20 @@ def _end_trace(**_: Any) -> None:
 
 @worker_before_create_process.connect
 def _share_memory(**_: Any) -> None:
-    # What is loaded by now stays: keeping the collector off it lets pool children share these pages.
+    # Exclude loaded objects from garbage collection, so that pool children keep sharing their pages.
     gc.collect()
     gc.freeze()
 
 
 @worker_process_init.connect
 def _end_with_the_worker(**_: Any) -> None:
-    # Pool children would outlive a killed worker and go on taking work.
+    # Pool children would survive a killed worker and keep taking tasks.
     die_with_parent(signal.SIGKILL)
 
 
 @worker_ready.connect
 def _catch_up(**_: Any) -> None:
-    # What was missed while nothing ran should not wait for the first period.
+    # Run every job once at the start, instead of after its first period.
     for entry in app.conf.beat_schedule.values():
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 

@@ -31,7 +31,7 @@ def env_str(name: str, default: object = _MISSING) -> str:
 
 
 def env_secret(name: str, *, at_least: int) -> str:
-    """Return variable `name`, which must be too long to be guessed. The value is never repeated."""
+    """Return the secret variable `name`, which has a minimum length. Errors never contain its value."""
     value = env_str(name)
     if len(value) < at_least:
         raise ImproperlyConfigured(f"{name} must have at least {at_least} characters, and it has {len(value)}.")
@@ -73,7 +73,7 @@ def env_server(name: str) -> tuple[str, int] | None:
     if not value:
         return None
     try:
-        # An IPv6 address with a port stands in brackets, as in a URL.
+        # An IPv6 address with a port is in brackets, as in a URL.
         parts = urlsplit(f"//[{value}]" if value.count(":") > 1 and "[" not in value else f"//{value}")
         return str(ip_address(parts.hostname or "")), parts.port or 53
     except ValueError:
@@ -89,10 +89,10 @@ def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("
 
 
 def env_mail_url(name: str) -> str:
-    """Return variable `name`, the mail server that mail is handed to; what it says of TLS must be understood."""
+    """Return variable `name`, the URL of the mail server; unknown TLS options are refused."""
     value = env_url(name, "", schemes=("smtp", "smtps"))
     wishes = parse_qs(urlsplit(value).query, keep_blank_values=True)
-    # A misspelled wish for encryption must not end in mail that goes without it.
+    # A misspelled TLS option must not lead to unencrypted mail.
     if wishes and wishes not in ({"tls": ["offered"]}, {"tls": ["required"]}, {"tls": ["off"]}):
         raise ImproperlyConfigured(f"{name} must end with nothing else than ?tls=required or ?tls=off.")
     return value

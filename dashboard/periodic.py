@@ -1,6 +1,6 @@
 """Sends the task of each periodic job once a period, from a thread of a worker, by the monotonic clock.
 
-It decides nothing: what is due stands in rows, and of several senders one is heard in a period (dashboard.tasks).
+It decides nothing: rows decide what is due, and of several senders one counts in a period (dashboard.tasks).
 """
 
 import logging
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class PeriodicThread(threading.Thread):
-    """Celery's own beat goes by the time of day: put back by an hour, it would be silent for that hour."""
+    """Celery's own beat uses the wall clock: if that is set back by an hour, it sends nothing for an hour."""
 
     def __init__(self, app: Celery, table: Mapping[str, Mapping[str, Any]]) -> None:
         super().__init__(name="periodic", daemon=True)
@@ -26,7 +26,7 @@ class PeriodicThread(threading.Thread):
         self._ending = threading.Event()
 
     def run(self) -> None:
-        """Send until told to end. Should it break, its worker ends, and the launcher starts both again."""
+        """Send until asked to stop. If it fails, its worker ends, and the launcher starts both again."""
         try:
             self._send_due()
         finally:
@@ -42,7 +42,7 @@ class PeriodicThread(threading.Thread):
             for job, at in due.items():
                 if at <= time.monotonic():
                     self._send(job)
-                    # From now, not from when it was due: a thread that slept has nothing to make up for.
+                    # Count from now and not from the due time: missed periods are not made up for.
                     due[job] = time.monotonic() + self._table[job]["schedule"]
 
     def _send(self, job: str) -> None:
@@ -54,7 +54,7 @@ class PeriodicThread(threading.Thread):
 
 
 class PeriodicStep(bootsteps.StartStopStep):
-    """Starts the thread where BEAT names a product: a process of its own would be of a worker's size."""
+    """Starts the thread if BEAT names a product: a separate process would be as large as a worker."""
 
     requires = ("celery.worker.components:Pool",)
 

@@ -1,4 +1,4 @@
-"""Finds every secret that the database keeps, and encrypts each with the newest key, a row at a time."""
+"""Finds every secret in the database, and encrypts each with the newest key, one row at a time."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from django.db.models.functions import Cast
 from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
 
 CHUNK = 500
-# Secrets that stand inside of JSON: second factors, which allauth keeps there. Model, field, names in it.
+# Secrets inside JSON fields: allauth's second factors. Model, field, names in it.
 _IN_JSON = {"mfa.authenticator": ("data", ("secret", "seed", "migrated_codes"))}
 
 
 @dataclass
 class Tally:
-    """How many secrets there are, how many of them were or are not of the newest key, and which cannot be read."""
+    """The number of secrets, how many of them use or used an older key, and which cannot be decrypted."""
 
     secrets: int = 0
     older: int = 0
@@ -36,14 +36,14 @@ class _Kind:
     names: tuple[str, ...] = ()
 
     def rows(self) -> "models.QuerySet[models.Model]":
-        """Its rows, with each secret as it is stored."""
+        """The model's rows, with each secret as it is stored."""
         stored = {f"stored_{name}": Cast(name, models.TextField()) for name in self.fields}
-        # Only what is needed: a field that is loaded is decrypted, and one that cannot be would end it all.
+        # Load only these fields: a loaded field is decrypted, and a failure would end the whole run.
         rows: models.QuerySet[models.Model] = self.model._base_manager.annotate(**stored)
         return rows.only("pk", *([self.json] if self.json else [])).order_by("pk")
 
     def tokens(self, row: Any) -> Iterator[str]:
-        """Every secret of a row, as it is stored."""
+        """All secrets of a row, as they are stored."""
         for name in self.fields:
             if token := getattr(row, f"stored_{name}"):
                 yield token
@@ -52,8 +52,8 @@ class _Kind:
             yield from [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str) and one]
 
     def renewed(self, row: Any) -> dict[str, Any]:
-        """Return what to write, so that the newest key is the one of every secret of the row."""
-        # A field encrypts by itself what is written to it.
+        """Return the values to save, so that every secret of the row is encrypted with the newest key."""
+        # The field encrypts the value when it is saved.
         values: dict[str, Any] = {
             name: decrypt(token) for name in self.fields if (token := getattr(row, f"stored_{name}"))
         }
@@ -66,7 +66,7 @@ class _Kind:
 
 
 def rotate(*, report: Callable[[str], None] = lambda line: None) -> Tally:
-    """Encrypt with the newest key what another one did. Broken off, it goes on where it was: done rows are skipped."""
+    """Re-encrypt secrets of older keys with the newest one. If interrupted, the next run skips finished rows."""
     tally = Tally()
     for kind in _kinds():
         before = tally.older
@@ -112,7 +112,7 @@ def _count(kind: _Kind, row: models.Model, tally: Tally) -> None:
 
 
 def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
-    """Renew one row under its lock, so that a secret that somebody changes meanwhile is not put back."""
+    """Renew one row under a lock, so that a concurrent change of a secret is not overwritten."""
     try:
         with transaction.atomic():
             locked = kind.rows().select_for_update(no_key=True).filter(pk=key).first()

@@ -31,7 +31,7 @@ DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
 SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
-# The newest first; the one after it signs that it comes.
+# The newest first; the second one signs the announcement of its successor.
 SEAL_KEYS = env_list("SEAL_KEY")
 SEAL_FILE = Path(env_str("SEAL_FILE", DATA_DIR / "seals.jsonl"))
 # For how many days the ledger keeps names, subjects and addresses; 0: for ever.
@@ -68,10 +68,10 @@ GATEWAY_SIGNUP_DOMAIN = env_str("GATEWAY_SIGNUP_DOMAIN", "").lower()
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
-# With this token a monitor reads /metrics from elsewhere; empty: nobody does.
+# A monitor on another host needs this token for /metrics; empty: no access.
 METRICS_TOKEN = env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
 EMAIL_URL = env_mail_url("EMAIL_URL")
-# Whom the desk believes who somebody is, beside its own passwords; empty: nobody.
+# The OpenID Connect provider, in addition to passwords; empty: none.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")
 OIDC_CLIENT_ID = env_str("OIDC_CLIENT_ID") if OIDC_ISSUER else ""
 OIDC_CLIENT_SECRET = env_str("OIDC_CLIENT_SECRET") if OIDC_ISSUER else ""
@@ -79,7 +79,7 @@ OIDC_NAME = env_str("OIDC_NAME", "your organisation")
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
-# Where the bot speaks to Discord; the demo has a stand-in for it.
+# The URL of Discord's API; the demo has a stand-in for it.
 DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 
 # --- limits for strangers and slow clients ------------------------------------------------------------------------
@@ -186,9 +186,9 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
         # A pooler in transaction mode must stay possible: no session state.
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        # The locks are thought out for this level, whatever the server's default is.
+        # The locks are designed for this level, whatever the server's default is.
         "OPTIONS": {"connect_timeout": 5, "isolation_level": IsolationLevel.READ_COMMITTED, **_connection},
-        # Tests with two threads need rows that are really there.
+        # Tests with two threads need committed rows.
         "TEST": {"NAME": None},
     }
 }
@@ -198,7 +198,7 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
-        # Of more than so many it throws some away: whoever tries many addresses must not get rid of counters by that.
+        # Above this number the cache evicts entries. It is large, so that trying many addresses evicts no counters.
         "OPTIONS": {"MAX_ENTRIES": 50_000},
     },
 }
@@ -246,7 +246,7 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
-# Seconds for which a proof of who one is counts before a sensitive act.
+# For how many seconds a reauthentication counts before a sensitive act.
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
 # Tries in a time, by address of the network, by account (key), or of whoever is signed in (user).
 ACCOUNT_RATE_LIMITS = {
@@ -269,7 +269,7 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 # A passkey counts as two factors, so the device must have asked for a finger, a face or a number.
 MFA_WEBAUTHN_USER_VERIFICATION = "required"
 SOCIALACCOUNT_ADAPTER = "people.sign_in.provider.ProviderAdapter"
-# A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
+# Our form-action rule blocks forms that redirect to another site, but not links (people/sign_in/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
 # Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
 # PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them again at the next sign-in.
@@ -305,7 +305,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60
-# Ends sessions that nobody uses, and those that last too long.
+# Ends idle sessions, and those that last too long.
 SESSION_ENGINE = "people.sign_in.sessions"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]

@@ -1,4 +1,4 @@
-"""The beat's one task: runs a job once a period, however many beats ask for it."""
+"""The beat's one task: runs a job once a period, even if several beats send it."""
 
 from datetime import timedelta
 
@@ -14,7 +14,7 @@ KEEP = timedelta(hours=1)
 
 @shared_task
 def tick(job: str, seconds: int) -> str:
-    """Run the task named `job`, unless somebody did in this period of `seconds`, by the database's clock."""
+    """Run the task named `job`, unless it ran in this period of `seconds`, by the database's clock."""
     try:
         with transaction.atomic():
             Tick.objects.create(job=job, period=int(clock().timestamp() // seconds))

@@ -1,6 +1,6 @@
-"""The words and pictures that templates put in place of names that only programs read. Nothing here is worked out."""
+"""The words and icons that templates show instead of internal names. Only data."""
 
-# Names that the trace understands; whatever else a sender wrote is shown as it is.
+# Names with a label in the audit trail; other names from a sender are shown unchanged.
 ORIGIN = {
     "discord_user": "user",
     "discord_user_id": "user_id",
@@ -76,7 +76,7 @@ SURFACES = {
     "api": "the API",
 }
 
-# Already in the sentence, in a column, or under it.
+# Details that are shown already: in the sentence, in a column, or below it.
 SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "before", "after", "verdict")
 
 RULE_ICONS = {

@@ -15,22 +15,22 @@ from kombu.transport import redis, virtual
 
 log = logging.getLogger(__name__)
 
-# Each task that is still there after so many looks in a row is stuck: three minutes, where the longest of ours takes
-# one and a half. Looks, not time: a worker that was stopped and goes on has not been at work meanwhile.
+# A task that is still running after this many checks in a row is stuck: three minutes, while our longest takes
+# one and a half. Checks are counted instead of time, because a suspended worker makes no progress.
 EVERY, LOOKS = 10.0, 18
 
 
 def main(name: str, queues: str, threads: str = "") -> int:
     """Run the worker until it is told to end, and return its exit status."""
-    # What is loaded here needs the settings.
+    # These imports need the settings.
     from dashboard.celery import app
 
     be_patient()
-    # The workers need not know of each other.
+    # The workers do not need gossip.
     worker = app.Worker(
         hostname=f"{name}@%h",
         queues=queues,
-        # What mostly waits for others does so in threads: one slow MultiMail account must not hold up the next.
+        # I/O-bound tasks run in threads: one slow MultiMail account must not delay the next.
         pool_cls="threads" if threads else "prefork",
         concurrency=int(threads or 1),
         loglevel="INFO",
@@ -40,7 +40,7 @@ def main(name: str, queues: str, threads: str = "") -> int:
         quiet=True,
     )
     if threads:
-        # Only now: Celery has loaded the apps.
+        # Import now, after Celery has loaded the apps.
         from alerts.deliveries.drain import AT_ONCE
         from approvals.tasks import SLOTS
 
@@ -51,7 +51,7 @@ def main(name: str, queues: str, threads: str = "") -> int:
 
 
 class Watch(threading.Thread):
-    """Counts how many looks each running task has lasted, and ends a worker one of whose tasks does not come back.
+    """Counts the checks that each running task has lasted, and ends the worker if one of its tasks hangs.
 
     Threads have no hard time limit that could end a task alone. Every call of ours is bounded, so this is for what
     nobody foresaw; the launcher starts the worker again, and what its tasks were doing is found by the sweep.
@@ -64,13 +64,13 @@ class Watch(threading.Thread):
         self._running: dict[str, tuple[str, int]] = {}
 
     def begin(self) -> None:
-        """Hear of every task, and look from now on."""
+        """Connect to Celery's task signals, and start checking."""
         task_prerun.connect(self._note_begin, weak=False)
         task_postrun.connect(self._note_end, weak=False)
         self.start()
 
     def run(self) -> None:
-        """Look now and then, for as long as the process lives."""
+        """Check periodically until the process ends."""
         pause = threading.Event()
         while not pause.wait(self._every):
             if stuck := self.look():
@@ -78,7 +78,7 @@ class Watch(threading.Thread):
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def look(self) -> list[str]:
-        """Look once; return the names of the tasks that are stuck."""
+        """Check once; return the names of the tasks that are stuck."""
         with self._lock:
             self._running = {task_id: (name, looks + 1) for task_id, (name, looks) in self._running.items()}
             return [name for name, looks in self._running.values() if looks >= self._looks]
@@ -93,7 +93,7 @@ class Watch(threading.Thread):
 
 
 class PatientQoS(redis.QoS):
-    """Counts a message as done here, whatever Redis knows of it.
+    """Counts a message as acknowledged here, even if Redis did not receive the acknowledgement.
 
     A worker takes no more messages than it may have unacknowledged. Kombu keeps a message among these where
     acknowledging it failed; a Redis that stalls for a second would so take the only place of a process for good. Redis
@@ -101,7 +101,7 @@ class PatientQoS(redis.QoS):
     """
 
     def ack(self, delivery_tag: Any) -> None:
-        """Acknowledge it; where that fails, free its place all the same."""
+        """Acknowledge it; if that fails, free its slot all the same."""
         try:
             super().ack(delivery_tag)
         except Exception:
@@ -109,7 +109,7 @@ class PatientQoS(redis.QoS):
             raise
 
     def reject(self, delivery_tag: Any, requeue: bool = False) -> None:
-        """Give it back; where that fails, free its place all the same."""
+        """Give it back; if that fails, free its slot all the same."""
         try:
             super().reject(delivery_tag, requeue=requeue)
         except Exception:
@@ -118,7 +118,7 @@ class PatientQoS(redis.QoS):
 
 
 def be_patient() -> None:
-    """Let every channel that this process opens from now on count so."""
+    """Use this class for every channel that this process opens from now on."""
     redis.Channel.QoS = PatientQoS
 
 

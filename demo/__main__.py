@@ -1,6 +1,6 @@
 """`python -m demo`: the SMTP inbox, stand-ins for Discord and programs, and the agent, each in a thread of one process.
 
-A part that dies ends the process with 1, and whoever started it starts it again: half a demo is worse than none.
+If a part fails the process exits with 1, and the launcher starts all of it again.
 """
 
 import logging
@@ -44,7 +44,7 @@ def main() -> int:
 
 
 def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
-    """Bind the ports and open the files, so that what cannot work fails here, then name what is to run."""
+    """Bind the ports and open the files, so that errors occur here, then return the parts to run."""
     maildir = Maildir(environment.outbox_dir)
     maildir.create()
     discord = Standin(environment.data_dir, environment.public_url, environment.discord_app_id)

@@ -1,6 +1,6 @@
 """An agent that writes mail through the MultiMail API, as a customer's agent would. Knows the gateway by URL only.
 
-It remembers in a file how far it came, so that a restart neither repeats nor forgets; a message whose answer was lost
+It stores its progress in a file, so that a restart neither repeats nor skips a message; one whose answer was lost
 is sent again under the same idempotency key.
 """
 
@@ -39,7 +39,7 @@ SECOND_THOUGHT_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """What the agent was given, from `credentials.env`."""
+    """The agent's credentials, from `credentials.env`."""
 
     gateway_url: str
     key: str
@@ -61,7 +61,7 @@ class Reply:
 
     @property
     def is_final(self) -> bool:
-        """Whether asking again would change nothing: accepted, or refused for what the message says."""
+        """Whether a retry would change nothing: the message was accepted, or refused for its content."""
         return 200 <= self.status < 300 or (400 <= self.status < 500 and self.status not in (401, 404, 408, 429))
 
 
@@ -105,7 +105,7 @@ class Agent:
             self._let_it_leave(account)
 
     def _write_again(self, account: Account, message: Message, progress: dict[str, Any]) -> None:
-        """Let the customer who was answered write again, before anybody can have approved the answer."""
+        """Make the answered customer write again, before anybody can have approved the answer."""
         if message.question is None or not account.inbound_port:
             return
         self._stop.wait(SECOND_THOUGHT_SECONDS)
@@ -114,7 +114,7 @@ class Agent:
         customers.write_again(message.question, sequence=progress["sent"], values=values, **about)
 
     def _let_it_leave(self, account: Account) -> None:
-        """Wait until earlier mail has gone and the desk has heard of it, which judges messages by whom it knows."""
+        """Wait until earlier mail was sent and the desk has recorded it, because its rules use known recipients."""
         for _ in range(LONGEST_LEAVING_SECONDS):
             if count(account, account.second_id, "scheduled") == 0:
                 break
@@ -179,7 +179,7 @@ def send(account: Account, message: Message, sequence: int, run: str) -> Reply:
 
 
 def question_of(account: Account, message: Message, sequence: int, run: str) -> str:
-    """Let the customer ask, and return the id of what came in; empty where nothing is asked or no mail comes in."""
+    """Send the customer's question, and return the received message's id; empty without a question or inbound mail."""
     if message.question is None or not account.inbound_port:
         return ""
     values, ends = blanks(sequence, datetime.now(UTC)), time.monotonic() + LONGEST_DELIVERY_SECONDS

@@ -15,7 +15,7 @@ _TYPES = {
 
 
 def fill(shell: str, **parts: str) -> str:
-    """Return the page `shell` with HTML put in its places. Callers escape."""
+    """Return the template `shell` with its placeholders filled. Callers escape."""
     return _template(shell).substitute(parts, icons=_text("icons.html"))
 
 

@@ -12,7 +12,7 @@ log = logging.getLogger("demo.web")
 
 MAX_BODY = 10 * 1024 * 1024
 IDLE_SECONDS = 60
-# Everything comes from this server's own files: a card or a mail that smuggles markup in still reaches nothing.
+# Only this server's own files may be loaded, so that injected markup of a card or mail has no effect.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -27,7 +27,7 @@ EVERY_ANSWER = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked, as far as the stand-ins care."""
+    """The parts of a request that the stand-ins use."""
 
     method: str
     path: str
@@ -38,13 +38,13 @@ class Request:
 
     @property
     def authorization(self) -> str:
-        """Who asks, as an API takes it."""
+        """The Authorization header."""
         return self.headers.get("authorization", "")
 
 
 @dataclass(slots=True)
 class Answer:
-    """What is sent back. `drop` closes the connection instead, as a network does when it loses an answer."""
+    """A response. `drop` closes the connection instead, as if the response was lost."""
 
     status: int = 200
     body: bytes = b""
@@ -129,7 +129,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _site_answer(self, request: Request) -> Answer:
         try:
             return self.server.site(request)
-        except Exception:  # one bad request must not look like a dead server to the next
+        except Exception:  # one bad request must not stop the server
             log.exception("request failed", extra={"method": request.method})
             return json_answer({"message": "500: Internal Server Error", "code": 0}, 500)
 

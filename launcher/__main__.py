@@ -1,4 +1,4 @@
-"""The command line of `./run`: finds the command, sees to it that what it needs is installed, and calls it."""
+"""The command line of `./run`: finds the command, installs what it needs, and calls it."""
 
 import importlib
 import os

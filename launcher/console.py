@@ -14,13 +14,13 @@ class LaunchError(Exception):
 
 
 def say(text: str = "") -> None:
-    """Prints a line at once, and shrugs when nobody can read it any more."""
+    """Prints a line at once; ignores a closed output."""
     with contextlib.suppress(OSError, ValueError):
         print(text, flush=True)
 
 
 def complain(error: LaunchError) -> None:
-    """Shows what went wrong: the details first, so that the sentence is the last thing read."""
+    """Prints an error: the details first, so that the sentence is the last line."""
     with contextlib.suppress(OSError, ValueError):
         if error.details:
             print(error.details.rstrip(), file=sys.stderr)

@@ -17,7 +17,7 @@ from launcher.console import LaunchError
 
 LOCK = "run.lock"
 STATE = "run.json"
-# Stands while a backup is brought back; found by a start, it means that it was not to the end.
+# Exists during a restore. If a start finds it, the restore was interrupted.
 RESTORING = "restoring"
 
 
@@ -99,7 +99,7 @@ def is_held(data: Path) -> bool:
 
 
 def content(data: Path) -> list[str]:
-    """What is in the folder, but for its lock: of a new one, and of one that was reset, nothing."""
+    """The folder's content without its lock; nothing for a new folder, and after a reset."""
     return sorted(entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found"))
 
 
@@ -111,7 +111,7 @@ def empty(data: Path) -> None:
 
 
 def refuse_half_restored(data: Path) -> None:
-    """What a restore that was killed has left is no desk."""
+    """Refuses a folder that an interrupted restore has left."""
     if (data / RESTORING).exists():
         raise LaunchError(f"A restore into {data} was cut off. Delete what is in it (./run reset), and restore again.")
 
@@ -135,5 +135,5 @@ def write_state(data: Path, state: Mapping[str, Any]) -> None:
 
 
 def forget_state(data: Path) -> None:
-    """At the end of a run: nothing runs, so nothing is said."""
+    """Removes the state at the end of a run."""
     (data / STATE).unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Computes the environment that every process gets, from what the caller's environment says.
 
-It checks and completes; it starts nothing and writes nothing. A value that cannot be used stops the start with one
+It only validates and completes variables. An invalid value stops the start with one
 sentence that names the variable. What only one process reads is checked there (dashboard/env.py).
 """
 
@@ -42,7 +42,7 @@ PROCESS_VARIABLES = (
 )
 
 
-# All that steers the product, so that tests and checks can begin without any of it.
+# All variables of the product, so that tests and checks can start without them.
 PRODUCT_VARIABLES = frozenset(
     (
         *PORTS,
@@ -57,7 +57,7 @@ PRODUCT_VARIABLES = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """What was asked for, checked; `variables` is what the children get, but for the keys and the embedded servers."""
+    """The validated settings. `variables` is the children's environment, without the keys and the embedded servers."""
 
     data: Path
     ports: Mapping[str, int]
@@ -70,7 +70,7 @@ class Environment:
 
     @property
     def url(self) -> str:
-        """Where a person on this machine finds the product, whatever its public address is."""
+        """The product's URL on this machine, whatever its public URL is."""
         return f"http://127.0.0.1:{self.ports['GATEWAY_PORT' if self.product == 'gateway' else 'PORT']}"
 
 
@@ -182,7 +182,7 @@ def _addresses(caller: Mapping[str, str], ports: Mapping[str, int], demo: str, p
 
 
 def _parts(caller: Mapping[str, str], name: str, default: str = "") -> list[str]:
-    """A list as people write it; a blank inside a part is a comma that was forgotten."""
+    """A comma-separated list; a space inside a part means that a comma was forgotten."""
     parts = [part.strip() for part in caller.get(name, default).split(",") if part.strip()]
     for part in parts:
         if len(part.split()) > 1:
@@ -206,7 +206,7 @@ def _live_url(caller: Mapping[str, str]) -> str:
     value = caller.get("LIVE_URL", "").strip()
     if value and not re.match(r"(https?:/)?/[^/]", value):
         raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {value!r}.")
-    # What it ends in belongs to the proxy's rule and stays.
+    # Keep the trailing slash: the proxy's rule may need it.
     return value
 
 

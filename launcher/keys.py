@@ -45,7 +45,7 @@ def read_assignments(file: Path) -> dict[str, str]:
 
 
 def _refuse_to_invent(environment: Environment, missing: list[str]) -> None:
-    """A key invented on one of several hosts could not read what the others wrote."""
+    """Refuses to make new keys with external servers: one host could not decrypt what the others wrote."""
     if environment.demo == "0" and not environment.own_database:
         raise LaunchError(
             f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
@@ -59,7 +59,7 @@ def new_keys() -> dict[str, str]:
 
 
 def _write(file: Path, values: Mapping[str, str]) -> None:
-    """Whole or not at all, and never readable by others, not even for a moment."""
+    """Writes the file atomically, and never readable by others."""
     partial = file.with_suffix(".part")
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

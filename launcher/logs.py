@@ -10,7 +10,7 @@ LIMIT = 10 * 1024 * 1024
 def rotate(log: Path, *, limit: int = LIMIT) -> bool:
     """Moves a log that is too long aside and empties it in place, since its writer keeps it open.
 
-    A line written between the copy and the emptying is lost; that is the price of a plain file.
+    A line written between the copy and the truncation is lost.
     """
     try:
         if log.stat().st_size <= limit:

@@ -23,7 +23,7 @@ OWNER = "countersign_owner"
 APPLICATION = "countersign"
 DATABASE = "countersign"
 
-# A laptop's share: 15 MB resident. Everything may be raised on a server of one's own.
+# Small values for a laptop: 15 MB resident. Raise them on an external server.
 _SETTINGS = {
     "listen_addresses": "",
     "shared_buffers": "32MB",
@@ -115,7 +115,7 @@ class Postgres(EmbeddedServer):
             )
 
     def _initialise(self) -> None:
-        """Beside its place, then moved there: an interrupted initdb leaves nothing that looks finished."""
+        """Runs initdb in a temporary folder and renames it, so that an interrupted one never looks complete."""
         partial = self.data.with_name(self.data.name + ".part")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""The table of the processes of our own: what each runs, in which product, and how it is known to be ready."""
+"""The table of our processes: what each runs, for which product, and how to check that it is ready."""
 
 import socket
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ HEADER_SECONDS = 30
 # Of one web process; more wait until one ends.
 MOST_CONNECTIONS = 2048
 
-# A process with many requests to answer is late, and no better off for being killed.
+# A process with many requests answers late; killing it would not help.
 _LATE_SECONDS = 10
 
 
@@ -33,11 +33,11 @@ class Check:
     host: str = "127.0.0.1"
 
     def passes(self) -> bool:
-        """One question, one answer, no second try."""
+        """Runs the check once."""
         return self._ask() == 200
 
     def is_silent(self) -> bool:
-        """Whether nothing is answered at all; "not ready" is an answer, for it may be somebody else's fault."""
+        """Whether there is no response at all. "Not ready" is a response, because another process may be the cause."""
         return self._ask(timeout=_LATE_SECONDS) == 0
 
     def _ask(self, *, timeout: float = 2) -> int:

@@ -80,7 +80,7 @@ def _pytest(options: Sequence[str]) -> int:
 
 
 def screenshots(arguments: list[str]) -> int:
-    """Pictures of every page and state, of a product of its own that is taken away again."""
+    """Screenshots of every page and state, of a temporary run of the product."""
     _ensure_chromium()
     folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
     command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
@@ -88,7 +88,7 @@ def screenshots(arguments: list[str]) -> int:
 
 
 def mutants(arguments: list[str]) -> int:
-    """How much of what is broken on purpose in the core the fast tests notice."""
+    """Mutation tests: how many deliberate faults in the core the fast tests detect."""
     command = [str(PYTHON), "-m", "tests.mutation", *arguments]
     return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
 
@@ -161,7 +161,7 @@ def _report(step: Step) -> Outcome:
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What the caller set for a run of the product, or for Django, must not reach the checks and tests."""
+    """The environment without the caller's settings for the product and for Django."""
     inherited = {
         name: value
         for name, value in os.environ.items()

@@ -34,7 +34,7 @@ class Redis(EmbeddedServer):
         return f"unix://{quote(str(self.socket))}?db=0"
 
     def start(self) -> None:
-        """Data that it cannot read is put aside: it is only wake-ups."""
+        """Starts it. Unreadable data is moved away: it is only wake-ups."""
         self.data.mkdir(mode=0o700, exist_ok=True)
         try:
             self._start()
@@ -44,7 +44,7 @@ class Redis(EmbeddedServer):
                 raise
             self.stop()
             damaged = self.data.with_name(self.data.name + ".damaged")
-            # Of an earlier time. Left there, it would keep Redis down from then on.
+            # An older damaged folder would make the rename fail, and Redis would never start again.
             shutil.rmtree(damaged, ignore_errors=True)
             self.data.rename(damaged)
             self.data.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Signals as something to wait for. A request to stop is raised only where the launcher pauses, never in between."""
+"""Waiting for signals. A request to stop is raised only where the launcher pauses."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Starts everything in order, keeps it running, and ends it so that nothing is left. Single-threaded on purpose: a
+"""Starts everything in order, keeps it running, and stops all of it. Single-threaded on purpose: a
 process's tie to its parent is a tie to the thread that started it.
 
 The caller holds the data folder.
@@ -91,7 +91,7 @@ class Supervisor:
             self.signals.pause(self._look_after())
 
     def stop(self) -> None:
-        """Everybody is asked at once; PostgreSQL and then Redis go last, when nobody needs them any more."""
+        """Stops all processes at once, then PostgreSQL, then Redis."""
         for child in self.children:
             child.ask_to_end()
         deadline = time.monotonic() + _END_SECONDS
@@ -135,9 +135,9 @@ class Supervisor:
         )
 
     def _wait_for_disk_space(self) -> None:
-        """After a restart of the machine nobody may be there to start it again once there is room."""
+        """Waits for disk space: after a reboot nobody may be there to start it again."""
         data = self.environment.data
-        # What an earlier run wrote would name a process that is another one by now.
+        # The process id in an earlier run's state may belong to another process by now.
         data_folder.forget_state(data)
         if not disk.is_full(data):
             return
@@ -206,7 +206,7 @@ class Supervisor:
         return 0.1 if somebody_is_down else 1.0
 
     def _try_to_write_state(self) -> None:
-        """On a full disk the old state stays, and this is tried again at the next look."""
+        """On a full disk the old state stays, and the next check tries again."""
         try:
             self.write_state()
             self._is_state_written = True
@@ -236,7 +236,7 @@ class Supervisor:
         return True
 
     def _look_after_server(self, server: EmbeddedServer) -> bool:
-        """A server that does not come back is tried for ever, in growing pauses: the others wait for it."""
+        """Restarts a server for ever, with back-off: the other processes wait for it."""
         if server.process is not None and server.process.poll() is None:
             return False
         if time.monotonic() < self._servers_not_before:

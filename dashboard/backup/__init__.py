@@ -1,4 +1,4 @@
-"""Everything in one file, and back: `archive` is the file, `database` dumps and loads, `unpack` takes the keys out.
+"""Backup and restore in one file: `archive` is its format, `database` dumps and loads, `unpack` extracts the keys.
 
-`archive` and `unpack` know no Django, because a backup is opened before there are settings.
+`archive` and `unpack` do not import Django, because a backup is opened before there are settings.
 """

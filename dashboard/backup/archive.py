@@ -1,8 +1,8 @@
-"""The backup file: a zip with the dump, the seals, what the backup holds in words, and the keys.
+"""The backup file: a zip with the dump, the seals, a manifest, and the keys.
 
 The keys are encrypted with a passphrase. Beside them stands the checksum of the manifest, which has those of all other
-files: whoever does not know the passphrase cannot alter a backup without being found out.
-Nothing here knows Django, because a backup is opened before there is a key to configure it with.
+files: so a backup cannot be altered undetected without the passphrase.
+Nothing here imports Django, because a backup is opened before there is a key to configure it with.
 """
 
 import base64
@@ -28,7 +28,7 @@ FORMAT = 1
 MANIFEST, DUMP, SEALS, SECRETS = "manifest.json", "database.dump", "seals.jsonl", "secrets.json"
 SHORTEST_PASSPHRASE = 12
 _VARIABLE = "BACKUP_PASSPHRASE"
-# What format 1 derives the key with: 128 MB and half a second for each guess.
+# The key derivation of format 1: 128 MB and half a second for each guess.
 _COST = {"length": 32, "n": 2**17, "r": 8, "p": 1}
 _AT_ONCE = 1024 * 1024
 
@@ -38,7 +38,7 @@ class BackupError(Exception):
 
 
 class BackupWriter:
-    """A backup that is being written: files are added one after the other, and the manifest last."""
+    """Writes a backup: files are added one after the other, and the manifest last."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -46,7 +46,7 @@ class BackupWriter:
 
     @contextmanager
     def add(self, name: str) -> Iterator["CountedFile"]:
-        """Yield a file to write to, whose size and checksum the manifest will have."""
+        """Yield a file to write to; its size and checksum go into the manifest."""
         # A dump is compressed already.
         kind = zipfile.ZIP_STORED if name == DUMP else zipfile.ZIP_DEFLATED
         entry = zipfile.ZipInfo(name)
@@ -79,7 +79,7 @@ class CountedFile:
 
 @contextmanager
 def new_backup(path: Path) -> Iterator[BackupWriter]:
-    """Write a backup beside its place, for its owner only, and move it there when it is whole. Raises BackupError."""
+    """Write a backup to a temporary file, for its owner only, and rename it when complete. Raises BackupError."""
     if path.exists():
         raise BackupError(f"{path} exists already; name a file that does not.")
     try:
@@ -99,7 +99,7 @@ def new_backup(path: Path) -> Iterator[BackupWriter]:
 
 
 class Backup:
-    """A backup that is there. What is wrong with it is told as BackupError."""
+    """An existing backup. Raises BackupError for anything wrong with it."""
 
     def __init__(self, path: Path) -> None:
         """Open it and read its manifest; `check` compares the checksums."""
@@ -146,7 +146,7 @@ class Backup:
             os.fsync(file.fileno())
 
     def secrets(self, passphrase: str) -> dict[str, Any]:
-        """Return what only the passphrase opens: `keys` and `files`, each text by name."""
+        """Decrypt the secrets with the passphrase: `keys` and `files`, each a string by name."""
         try:
             secrets = _decrypt(self._archive.read(SECRETS), passphrase)
         except InvalidTag:
@@ -182,7 +182,7 @@ def _key(passphrase: str, salt: bytes) -> bytes:
 def read_passphrase(*, is_new: bool) -> str:
     """Return the passphrase of BACKUP_PASSPHRASE, of the file that BACKUP_PASSPHRASE_FILE names, or of a prompt.
 
-    Never of the command line, which every process of the machine can read. Raises BackupError.
+    Never from the command line, which every process of the machine can read. Raises BackupError.
     """
     passphrase = os.environ.get(_VARIABLE, "")
     if file := os.environ.get(f"{_VARIABLE}_FILE"):

@@ -18,9 +18,9 @@ from dashboard.backup.archive import BackupError, CountedFile
 from launcher.console import LaunchError
 from launcher.postgres import postgres_clients
 
-# Stands in the database from the first row of a dump until everything after it is done: nothing starts over it.
+# This table exists in the database until a restore is complete; the product does not start while it does.
 MARKER = "countersign_restoring"
-# Who was signed in is nobody's business: everybody signs in again after a restore.
+# Sessions are not backed up: everybody signs in again after a restore.
 _WITHOUT_ROWS = "django_session"
 # pg_restore writes it for every server, and those before 17 do not know it.
 _UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
@@ -30,7 +30,7 @@ _OWN_TABLES = """
 SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1
 """
-# Of a database that was empty: what is in it now, the load has put there.
+# The database was empty, so the load created everything that is in it now.
 _DROP_ALL = """
 DO $$ DECLARE one record; BEGIN
   FOR one IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -56,7 +56,7 @@ def owner_url() -> str:
 def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
     """Yield a session that sees the database at one moment, which a dump can share."""
     with psycopg.connect(url, application_name="countersign backup") as session:
-        # As long as the dump takes it does nothing but keep that moment.
+        # This session is idle for as long as the dump takes; it only holds the snapshot.
         session.execute("SET idle_in_transaction_session_timeout = 0")
         session.commit()
         session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
@@ -65,7 +65,7 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
 
 
 def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]") -> None:
-    """Write the dump of the moment that `session` sees. Raises BackupError."""
+    """Write a dump of the snapshot of `session`. Raises BackupError."""
     row = session.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None
     programs = _programs(session)
@@ -79,7 +79,7 @@ def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[ob
 
 
 def refuse_used(url: str) -> None:
-    """Raise BackupError where the database holds anything: what is there is never written over."""
+    """Raise BackupError unless the database is empty: existing data is never overwritten."""
     try:
         with psycopg.connect(url) as session:
             tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
@@ -95,13 +95,13 @@ def refuse_used(url: str) -> None:
 
 
 def load(url: str, source: IO[bytes]) -> None:
-    """Load a dump into an empty database, in one transaction: all of it is there then, or nothing. Raises BackupError.
+    """Load a dump into an empty database, in one transaction. Raises BackupError.
 
     A table named MARKER comes with it; `forget_marker` takes it away.
     """
     with psycopg.connect(url) as session:
         programs, is_old = _programs(session), session.info.server_version < 170_000
-    # The schema itself is there already; so is what the roles may do, once `prepare` has granted it.
+    # The schema exists already; `prepare` grants the privileges of the roles.
     options = ["--schema=public", "--no-owner", "--no-privileges", "--file=-"]
     with tempfile.TemporaryFile() as errors:
         reader = subprocess.Popen(
@@ -125,7 +125,7 @@ def load(url: str, source: IO[bytes]) -> None:
         with reader, writer:
             _pass_on(reader, writer, is_old=is_old)
             feeder.join()
-        # It comes first: where psql stops, pg_restore is ended.
+        # Check psql first: if it stops, pg_restore ends too.
         _check(writer, errors, "The dump could not be loaded, and the database is as it was")
         _check(reader, errors, "The dump in the backup could not be read")
 
@@ -140,12 +140,12 @@ def _pass_on(reader: "subprocess.Popen[bytes]", writer: "subprocess.Popen[bytes]
             if not (is_old and line == _UNKNOWN_BEFORE_17):
                 writer.stdin.write(line)
         shutil.copyfileobj(reader.stdout, writer.stdin)
-        # Not at the end of its input: a dump that breaks off would be half a database.
+        # Do not commit at the end of the input: a truncated dump would leave half a database.
         if reader.wait() == 0:
             writer.stdin.write(b"\nCOMMIT;\n")
         writer.stdin.close()
     except BrokenPipeError:
-        # psql has stopped at an error, which it has told.
+        # psql has stopped at an error, which it has printed.
         reader.kill()
         with contextlib.suppress(BrokenPipeError):
             writer.stdin.close()
@@ -156,18 +156,18 @@ def _feed(source: IO[bytes], target: IO[bytes]) -> None:
         with target:
             shutil.copyfileobj(source, target)
     except (BrokenPipeError, ValueError):
-        # pg_restore has stopped at an error, which it has told.
+        # pg_restore has stopped at an error, which it has printed.
         pass
 
 
 def is_being_restored(session: "psycopg.Connection[tuple[object, ...]]") -> bool:
-    """Whether a restore into this database has not come to its end."""
+    """Whether a restore into this database is not complete."""
     row = session.execute("SELECT to_regclass(%s) IS NOT NULL", [f"public.{MARKER}"]).fetchone()
     return bool(row and row[0])
 
 
 def forget_marker(url: str) -> None:
-    """Say that the restore is over: from now on the desk may be started."""
+    """Mark the restore as complete: the desk may be started from now on."""
     with psycopg.connect(url) as session:
         session.execute(f"DROP TABLE public.{MARKER}")
         session.commit()
@@ -176,7 +176,7 @@ def forget_marker(url: str) -> None:
 
 
 def drop_all(url: str) -> None:
-    """Take everything out again that a load has put into an empty database."""
+    """Drop everything that a load has created in an empty database."""
     with psycopg.connect(url) as session:
         session.execute(_DROP_ALL)
 
@@ -198,7 +198,7 @@ def _start(program: Path, options: list[str], url: str, **streams: object) -> "s
 
 
 def _environment(more: dict[str, str]) -> dict[str, str]:
-    """Return what libpq reads of this environment, so that TLS is set up as for the desk itself."""
+    """Return libpq's variables of this environment, so that TLS is configured as for the desk itself."""
     inherited = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in ("PATH", "HOME")}
     return {"LC_ALL": "C", **inherited, **more}
 

@@ -1,7 +1,7 @@
-"""After a restore: no decision takes effect twice, and nobody approves unknowingly what has left already.
+"""After a restore: no decision is executed twice, and nobody approves a message without knowing that it may be sent.
 
-What happened between the backup and the restore is known at MultiMail, or to nobody. So whatever was under way is in
-doubt, which the desk ends by reading; and each connection is paused until an admin has looked.
+Only MultiMail may know what happened between the backup and the restore. So every decision in progress is in
+doubt, until the desk has read its outcome; and each connection is paused until an admin has checked it.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ from risk.findings import may_have_left
 
 @dataclass(frozen=True)
 class HoldBackResult:
-    """What a restore did to the desk: decisions in doubt, messages that are marked, connections that are paused."""
+    """The counts after a restore: decisions in doubt, marked messages, paused connections."""
 
     doubtful: int
     marked: int
@@ -32,18 +32,18 @@ class HoldBackResult:
 
 @transaction.atomic
 def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
-    """Take what was under way into doubt, mark what waits at our gateway, and pause every connection.
+    """Put decisions in progress in doubt, mark messages waiting at our gateway, and pause every connection.
 
-    Must run before any worker does. Hosted MultiMail was not restored: what it holds has not left, and what has left it
+    Must run before any worker starts. Hosted MultiMail was not restored: what it holds was not sent, and what left it
     does not hold. Our gateway may have been restored too, and then holds again what was approved and sent since.
     """
     moment = f"{made_at:%Y-%m-%d %H:%M:%S} UTC"
     doubtful = sum(_doubt(decision, moment, actor) for decision in _under_way())
-    # What reads proved before the backup proves nothing now.
+    # Reads from before the backup prove nothing now.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(seen_held=0, seen_absent=0)
     marked = sum(_mark(message) for message in _may_have_left())
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
-    # It would carry an approval out again as soon as our gateway, restored too, is read as holding the message.
+    # It would execute an approval again once our gateway, restored too, is read as holding the message.
     Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
     reason = (
         f"The desk was restored from the backup of {moment}. What waited then may have been decided and sent since: "

@@ -13,14 +13,14 @@ from common.demo_discord import APPLICATION_FILE
 from dashboard.backup.archive import Backup, BackupError, read_passphrase
 from launcher.keys import FILE, NAMES
 
-# Beside the keys: what the demo made, which is of use to nobody else.
+# Files that only the demo needs, besides the keys.
 DEMO_FILES = ("credentials.env", APPLICATION_FILE)
 
 
 def unpack(path: Path, folder: Path, *, passphrase: str, environment: Mapping[str, str]) -> None:
     """Check the whole backup and write its keys into `folder`. Raises BackupError, and then has written nothing.
 
-    `given` is the environment: keys that stand there count more than those in the folder, so they must be the same.
+    Keys in `environment` take precedence over those in the folder, so they must be the same.
     """
     backup = Backup(path)
     backup.check()
@@ -37,7 +37,7 @@ def unpack(path: Path, folder: Path, *, passphrase: str, environment: Mapping[st
 
 
 def _refuse_another_key(name: str, of_backup: str, environment: Mapping[str, str]) -> None:
-    # Older ones of SECRET_KEY stand in a variable of their own; of the others, behind the newest.
+    # SECRET_KEY has a separate variable for older keys; the others list them after the newest.
     older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
     here = _keys_in(name, environment)
     if here and not _split(of_backup) <= here | _keys_in(older, environment):
@@ -62,12 +62,12 @@ def _split(keys: str) -> set[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Called with the file and the folder; a sentence and status 1 where that does not work."""
+    """Called with the file and the folder; prints an error and exits with 1 if that fails."""
     path, folder = map(Path, arguments)
     try:
         unpack(path, folder, passphrase=read_passphrase(is_new=False), environment=os.environ)
     except BackupError as error:
-        print(error, file=sys.stderr)  # noqa: T201 there is nothing else to tell it by
+        print(error, file=sys.stderr)  # noqa: T201 the only output there is
         return 1
     return 0
 

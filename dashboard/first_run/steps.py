@@ -1,7 +1,7 @@
-"""The first run, step by step: what is done, what is to do and what is wrong, each read from what is there.
+"""The steps of the first run: what is done, what is to do and what is wrong, computed from the current state.
 
-It keeps nothing of its own, so that a step that breaks later stands here as broken. Reading costs a few queries, and
-on its own page a look at the mail server.
+It stores nothing, so that a step that breaks later is shown as broken. It takes a few queries, and
+a connection to the mail server on the page itself.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -42,7 +42,7 @@ ADMIN_KEY_MISSING = "There is no admin key, so register it by hand at MultiMail,
 
 @dataclass(frozen=True)
 class Step:
-    """One step: `state` is done, todo, wrong or later; `said` how it is now, and what to do about it."""
+    """One step: `state` is done, todo, wrong or later; `summary` is its current state, and what to do about it."""
 
     name: str
     state: str
@@ -50,25 +50,25 @@ class Step:
     label: str = ""
     url: str = ""
     is_needed: bool = True
-    # What broke after it had once worked is not a step that is left.
+    # A step that worked once and broke later does not count as left.
     has_worked: bool = False
     problems: tuple[str, ...] = ()
     is_next: bool = False
 
     @property
     def title(self) -> str:
-        """What it is called."""
+        """The step's title."""
         return _TITLES[self.name]
 
     @property
     def is_left(self) -> bool:
-        """Whether the desk does not do its work before this is done."""
+        """Whether the desk needs this step and it is not done."""
         return self.is_needed and self.state != "done" and not self.has_worked
 
 
 @dataclass(frozen=True)
 class Account:
-    """The connection that is being set up, with what several steps ask about."""
+    """The connection that is being set up, with data for several steps."""
 
     connection: Connection
     last_event: WebhookEvent | None
@@ -76,24 +76,24 @@ class Account:
 
 @dataclass(frozen=True)
 class SetUp:
-    """All steps in their order, and the connection that those in the middle are about."""
+    """All steps in order, and the connection that the middle ones are about."""
 
     steps: list[Step]
     connection: Connection | None
 
     @property
     def left(self) -> str:
-        """How many of the needed steps are left, in words; empty where none is."""
+        """How many of the needed steps are left, in words; empty if none are."""
         return _left(step for step in self.steps if step.is_needed)
 
 
 def set_up() -> SetUp:
-    """Return every step, of the first connection that is not ready where there are several.
+    """Return every step, for the first connection that is not ready if there are several.
 
-    Where no mail has left yet it asks the mail server whether it can be used: three seconds a step at most.
+    If no mail was sent yet, it checks the mail server: three seconds a step at most.
     """
     needed, account = _needed(is_asked=True)
-    # The queue and programs of one's own do without Discord, and one person can work alone.
+    # Discord alerts and further people are optional.
     optional = [replace(step, is_needed=False) for step in (_discord(), _people(), _first_message(account))]
     found = [*needed, *optional]
     first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
@@ -104,14 +104,14 @@ def set_up() -> SetUp:
 
 
 def left(actor: Actor) -> str:
-    """Return in words how many of the needed steps are left; empty where none is, or it is not the actor's to do."""
+    """Return in words how many of the needed steps are left; empty if none are, or if the actor may not do them."""
     return _left(_needed()[0]) if actor.is_admin_of_all else ""
 
 
 def _needed(*, is_asked: bool = False) -> tuple[list[Step], Account | None]:
-    """Return the steps without which the desk does not do its work, and the account that those in the middle are of.
+    """Return the needed steps, and the account that the middle ones are about.
 
-    `is_asked`: whether the mail server is asked, which a page waits for.
+    `is_asked`: whether to connect to the mail server, which the page waits for.
     """
     accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
     rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
@@ -159,7 +159,7 @@ def _keys(account: Account) -> Step:
 
 
 def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
-    """Say what the keys may do, and what the places without one leave out."""
+    """Return what the keys may do, and which slots are empty."""
     scopes_by_key = connection.key_scopes
     may = [
         f"{slot.label.lower()} ({', '.join(scopes_by_key[name])})"
@@ -214,7 +214,7 @@ def _queue(account: Account) -> Step:
 
 
 def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
-    """Return how approved mail leaves, for the gateway that runs here: others have mail servers of their own."""
+    """Return the mail server's step, for the gateway that runs here: others have their own mail servers."""
     if account is None:
         return [Step("mail", "later", "Comes once MultiMail is connected.")]
     connection = account.connection
@@ -229,7 +229,7 @@ def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     server = smtp.Server.from_url(settings.EMAIL_URL)
     if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
         return [Step("mail", "done", f"Mail has left by {server}.", has_worked=True)]
-    # It counts as done where nobody looks at this page: only mail that leaves shows more than an address that is set.
+    # Without a check it counts as done: only sent mail proves more than a configured address.
     if is_asked and (error := smtp.problem_of(settings.EMAIL_URL)):
         summary = (
             "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
@@ -284,7 +284,7 @@ def _page_of(connection: Connection) -> str:
 
 
 def _to(path: str, part: str = "") -> str:
-    """Return the address of a page that leads back here."""
+    """Return the URL of a page, with a link back here."""
     return f"{path}?{urlencode({'next': reverse('setup')})}{f'#{part}' if part else ''}"
 
 

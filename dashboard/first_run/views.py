@@ -1,4 +1,4 @@
-"""The page of the first run, and putting away the line that leads to it."""
+"""The page of the first run, and hiding the reminder that links to it."""
 
 import json
 import shlex
@@ -35,7 +35,7 @@ def setup(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def put_away(request: DeskRequest) -> HttpResponse:
-    """Show no reminder until the person signs in again. The page itself stays."""
+    """Hide the reminder until the person signs in again. The page itself stays."""
     if not request.actor.is_admin_of_all:
         raise PermissionDenied
     request.session[PUT_AWAY] = True
@@ -43,12 +43,12 @@ def put_away(request: DeskRequest) -> HttpResponse:
 
 
 def reminder(request: HttpRequest) -> str:
-    """Return what is left, for the pages that remind of it; empty where nothing is, or it was put away."""
+    """Return the reminder of the steps that are left; empty if there are none, or if it was hidden."""
     return "" if request.session.get(PUT_AWAY) else left(request.actor)  # type: ignore[attr-defined]
 
 
 def first_message_command(connection: Connection | None) -> dict[str, str]:
-    """Return the line that writes a first letter, with a place for the key, and where it goes from."""
+    """Return a command that sends a first message, with a placeholder for the key, and its sender."""
     if connection is None:
         return {}
     mailbox = connection.mailboxes.exclude(address="").order_by("address").first()

@@ -1,4 +1,4 @@
-"""What stands around every page: middleware, the values of the frame, error pages, bundles of static files.
+"""Shared by every page: middleware, the layout's context, error pages, bundles of static files.
 
-It knows what the apps tell of themselves, and no page of theirs. Start in `middleware.py`.
+It does not import the pages of the apps. Start in `middleware.py`.
 """

@@ -1,7 +1,7 @@
-"""Puts the style sheets and scripts that every page names into one file each, when static files are collected.
+"""Bundles the style sheets and scripts of every page into one file each, when static files are collected.
 
-The files stay as they are written by hand; a page's template says which of them go together. Comments that fill whole
-lines, and indentation, are left out: nothing that would need a parser.
+A page's template says which files form a bundle. Comments that fill whole
+lines, and indentation, are removed, which needs no parser.
 """
 
 import re
@@ -44,7 +44,7 @@ def bundles() -> dict[str, list[str]]:
 
 
 def bundled(name: str, storage: Any) -> str:
-    """Return the address of a bundle; empty where none was collected, as in tests, which collect nothing."""
+    """Return the URL of a bundle; empty if none was collected, as in tests."""
     if not isinstance(storage, BundlingStorage):
         return ""
     try:
@@ -54,7 +54,7 @@ def bundled(name: str, storage: Any) -> str:
 
 
 def plain(text: str, name: str) -> str:
-    """Return a file without what only its readers need; lines of a text in backticks keep their indentation."""
+    """Return a file without comments and indentation; lines in a template literal keep theirs."""
     text = _COMMENT.sub("", text)
     if name.endswith(".css"):
         return _AROUND.sub(r"\1", text).strip()

@@ -1,4 +1,4 @@
-"""What the frame around every page of the desk shows: what waits, how complete it is, what is stuck or stopped."""
+"""The layout's context on every page: waiting messages, how complete the queue is, what is stuck or stopped."""
 
 from functools import lru_cache
 from typing import Any
@@ -25,7 +25,7 @@ from policy.models import KillSwitch
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
-    """Return the frame's values; they cost a query only on pages that show them."""
+    """Return the layout's values. They are lazy, so that only pages that show them run queries."""
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
@@ -64,5 +64,5 @@ def _any_switch(anybody: Actor) -> ValueQuery:
 
 
 def _counted(number: int) -> str:
-    """Return a count that stops at a thousand as people see it, and nothing for none."""
+    """Format a count that is limited to a thousand; empty for zero."""
     return "1000+" if number > 1000 else str(number or "")

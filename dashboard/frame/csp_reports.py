@@ -1,6 +1,6 @@
-"""Takes in what browsers report that the policy blocked, which anybody can send.
+"""Receives browsers' CSP violation reports, which anybody can send.
 
-Each process counts for itself, and beyond some reports a minute nobody reads another one. Nothing is stored.
+Each process limits the reports it logs a minute. Nothing is stored.
 """
 
 import json
@@ -19,7 +19,7 @@ from common.pages import DeskRequest
 log = logging.getLogger(__name__)
 
 MOST_OF_REPORT = 16 * 1024
-# So many addresses may report as often as one may.
+# The limit for all addresses together, as a multiple of the limit for one.
 _ADDRESSES = 10
 _counted: Counter[str] = Counter()
 _minute = 0
@@ -28,7 +28,7 @@ _minute = 0
 @csrf_exempt
 @require_POST
 def csp_report(request: DeskRequest) -> HttpResponse:
-    """Log what a browser's policy blocked: the directive and the address without its query."""
+    """Log a violation: the directive and the URL without its query."""
     if wait := seconds_to_wait(client_address(request), at=time.time()):
         return HttpResponse(status=429, headers={"Retry-After": str(wait)})
     try:

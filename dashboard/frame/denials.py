@@ -1,6 +1,6 @@
-"""Notes in the ledger whoever is signed in and asks for what they may not have: 403, or 404 for a row out of reach.
+"""Records denied requests of signed-in people in the ledger: 403, or 404 for a row outside their visible scope.
 
-To the person a row out of reach does not exist; who tried is written down all the same. The same address counts once
+To the person such a row does not exist, but the attempt is recorded. The same URL is recorded once
 a minute, so that a page that stays open after its reader lost a role does not fill the ledger.
 """
 
@@ -26,7 +26,7 @@ MAX_PATH = 300
 
 
 class DenialsMiddleware(Middleware):
-    """Stands closest to the views, so that it sees what each of them answered, and what kept them from being asked."""
+    """The innermost middleware: it sees the view's own response."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
@@ -36,7 +36,7 @@ class DenialsMiddleware(Middleware):
 
 
 def is_denied(request: HttpRequest, status: int) -> bool:
-    """Whether an answer kept something from somebody who is signed in; an address that leads nowhere keeps nothing."""
+    """Whether a response denied something to a signed-in person. A URL without a view denies nothing."""
     match = request.resolver_match
     if match is None or status not in (403, 404) or (status == 404 and not match.kwargs):
         return False
@@ -45,7 +45,7 @@ def is_denied(request: HttpRequest, status: int) -> bool:
 
 @transaction.atomic
 def note_denied(request: HttpRequest, status: int) -> None:
-    """Write down who asked for what, unless another entry of this request says it, or the same was asked just now."""
+    """Record the denied request, unless this request has an entry already, or the same was recorded within a minute."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     path = request.path[:MAX_PATH]
     lately = Entry.objects.of_person(int(actor.id)).of_action("access.denied").since(ONCE_A).newest_first()[:100]
@@ -68,6 +68,6 @@ def _method_and_path(details: dict[str, str]) -> tuple[str, str]:
 
 
 def _message_in(request: HttpRequest) -> Message | None:
-    """Return the message that was asked for, where there is one: its trace tells who tried."""
+    """Return the requested message, if there is one, so that the attempt is in its audit trail."""
     named = request.resolver_match.kwargs.get("public_id") if request.resolver_match else None
     return Message.objects.filter(public_id=named).first() if isinstance(named, UUID) else None

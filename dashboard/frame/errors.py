@@ -26,14 +26,14 @@ def _error(request: HttpRequest, status: int, title: str, sentence: str, **more:
 
 
 def _plain_error(status: int, title: str, sentence: str) -> HttpResponse:
-    """Answer without the request: what the frame of a page would look up may be just what is broken."""
+    """Render without the request: the layout's context may need what is broken."""
     context = {"status": status, "title": title, "sentence": sentence}
     return HttpResponse(render_to_string("error.html", context), status=status)
 
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400: also a Host that is not in ALLOWED_HOSTS, of which nothing may be believed."""
+    """400, also for a Host that is not in ALLOWED_HOSTS."""
     sentence = (
         "Nothing was decided. Go back and try it again. If you run this desk: "
         "the host name in the address must stand in ALLOWED_HOSTS."
@@ -61,7 +61,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 @requires_csrf_token
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """404, with the reason where one of our own views gave it."""
+    """404, with the reason if one of our own views gave one."""
     reason = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
     return _error(
         request, 404, "Nothing here", reason or "This address leads nowhere. The queue is a good place to go on."
@@ -69,7 +69,7 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def only_pressed(request: HttpRequest) -> HttpResponse:
-    """405: the address of a button, opened as if it were a page; signing in again can lead there."""
+    """405, for a POST-only URL that was opened as a page; signing in again can lead there."""
     match = request.resolver_match
     message = match.kwargs.get("public_id") if match else None
     return _error(
@@ -82,11 +82,11 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
 
 
 def too_many_tries(request: HttpRequest) -> HttpResponse:
-    """429: somebody tries to sign in, or to prove who they are, too often; or the tries cannot be counted."""
+    """429, for too many tries to sign in or reauthenticate, or if the tries cannot be counted."""
     if is_full(settings.DATA_DIR):
         return _disk_full()
     seconds = int(getattr(request, "retry_after", 60))
-    # Of the sign-in pages' look, for who is signed in too: it costs no query.
+    # It uses the layout of the sign-in pages, which needs no query.
     response = render(request, "429.html", {"minutes": -(-seconds // 60)}, status=429)
     response.headers["Retry-After"] = str(seconds)
     return response
@@ -94,7 +94,7 @@ def too_many_tries(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while PostgreSQL does not answer or nothing can be written: nothing that was stored is lost."""
+    """500, or 503 while PostgreSQL does not answer or accept writes."""
     error = sys.exc_info()[1]
     if is_disk_full_error(error):
         return _disk_full()

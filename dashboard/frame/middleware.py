@@ -1,4 +1,4 @@
-"""What every answer of the desk carries: a trace id, the headers that keep hostile content from acting, and words."""
+"""Middleware for every response: trace id, security headers, compression, and error texts."""
 
 import uuid
 from collections.abc import Callable
@@ -27,18 +27,18 @@ ONE_YEAR = 365 * 24 * 60 * 60
 
 
 class Middleware:
-    """What Django builds with the middleware, or the view, that comes after it."""
+    """The base class: Django passes it the next middleware, or the view."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
 
 class CompressMiddleware(GZipMiddleware):
-    """Compresses pages for the desk's own pages and for addresses that a person opened, never for other sites.
+    """Compresses responses to requests of the desk's own pages and of people, never of other sites.
 
-    The size of what is compressed tells something of its content to whoever can watch the wire and choose a part of
-    it. So what another site asks for goes out as it is, and so does a letter's frame, which its sender wrote; of the
-    rest the size varies by chance (Django adds up to 100 bytes), and the form's token is another in each answer.
+    The size of a compressed response reveals something of its content to anybody who observes it and chooses a part of
+    it. So requests of other sites get uncompressed responses, and so does the frame with a message's content. For the
+    rest the size is random (Django adds up to 100 bytes), and each response has another CSRF token.
     """
 
     def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
@@ -57,7 +57,7 @@ class TraceMiddleware(Middleware):
 
 
 class WordsMiddleware(Middleware):
-    """Says in words what a browser would show as an empty page: that an address is a button's and no page."""
+    """Renders an error page for 405, which a browser would show as an empty page."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)
@@ -69,7 +69,7 @@ class WordsMiddleware(Middleware):
 
 
 class ActorMiddleware(Middleware):
-    """Gives each request its `actor`: who asks, from which address, and what they may do where; and their time zone."""
+    """Gives each request its `actor`, with the client's address, and activates the person's time zone."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
@@ -86,7 +86,7 @@ def _actor_of(request: HttpRequest) -> Actor:
 
 
 class SecurityHeadersMiddleware(Middleware):
-    """Adds the browser's rules to every answer, errors and static files included."""
+    """Adds the security headers to every response, including errors and static files."""
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         response = self.get_response(request)

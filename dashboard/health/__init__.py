@@ -1,4 +1,4 @@
-"""How the desk is: PostgreSQL, Redis, disk and clock, background work that fell silent, figures for Prometheus.
+"""Health checks: PostgreSQL, Redis, disk and clock, background jobs that stopped, metrics for Prometheus.
 
 It changes nothing and decides nothing. Start in `checks.py`, whose findings the doctor prints.
 """

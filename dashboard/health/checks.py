@@ -47,9 +47,9 @@ class Finding:
 
 
 def is_at_rest() -> bool:
-    """Whether the desk does not run anywhere: its own PostgreSQL was started just for the command that asks.
+    """Whether the desk is not running: its own PostgreSQL was started just for this command.
 
-    Beside a PostgreSQL of somebody's own nobody can tell: the desk may run on other hosts.
+    With an external PostgreSQL this is not known: the desk may run on other hosts.
     """
     state = _run_state()
     return "postgres" in state.get("processes", {}) and state.get("verb") not in _RUNS
@@ -72,7 +72,7 @@ def postgresql_answers() -> bool:
 
 
 def database_error() -> str | None:
-    """Return why PostgreSQL cannot be used, None when it can."""
+    """Return why PostgreSQL cannot be used, or None."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
@@ -156,13 +156,13 @@ def _clock() -> Iterator[Finding]:
 
 
 def applied_migrations() -> list[tuple[str, str]]:
-    """Return app and name of every migration that was made in the database; none in an empty one."""
+    """Return app and name of every applied migration; none in an empty database."""
     recorder = MigrationRecorder(connection)
     return sorted(recorder.applied_migrations()) if recorder.has_table() else []
 
 
 def unknown_migrations(applied: Iterable[tuple[str, str]]) -> list[str]:
-    """Return those that this code does not have. Whoever takes an app out of the code takes its rows out too."""
+    """Return applied migrations that this code does not have."""
     known = MigrationLoader(None, ignore_no_migrations=True).disk_migrations
     replaced = {name for migration in known.values() for name in migration.replaces}
     return [f"{app}.{name}" for app, name in applied if (app, name) not in known.keys() | replaced]
@@ -175,7 +175,7 @@ def first_few(migrations: list[str]) -> str:
 
 
 def pending_migrations() -> list[str]:
-    """Return the migrations that were not made yet."""
+    """Return the migrations that are not applied yet."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
@@ -228,6 +228,6 @@ def _redis() -> "redis.Redis":
 
 
 def _first_line(error: Exception, secret: object) -> str:
-    """Return what a driver says, in one line and without the password that was used."""
+    """Return the first line of a driver's error, without the password."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0].replace(str(secret), "[hidden]") if secret else lines[0]

@@ -1,4 +1,4 @@
-"""Says which background work has fallen silent, from the ticks that it leaves."""
+"""Finds background jobs that stopped, by their ticks."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from common.grace import START, STUCK_AFTER
 from dashboard.models import Tick
 
-# A job of each worker, and what stands still without it.
+# One job of each worker, and what does not happen without it.
 _WORK = {
     "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
     "alerts.tasks.sweep": "Alerts are not sent",
@@ -18,7 +18,7 @@ _WORK = {
 
 @dataclass(frozen=True)
 class SilentJob:
-    """Work that nobody does; `since` is None where it was never done."""
+    """A job that stopped; `since` is None if it never ran."""
 
     what: str
     job: str
@@ -26,7 +26,7 @@ class SilentJob:
 
 
 def silent_jobs() -> list[SilentJob]:
-    """Return the work that was last done too long ago, by the database's clock."""
+    """Return the jobs that last ran too long ago, by the database's clock."""
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
     seen = dict(ticks.values_list("job", "last"))
     awake = set(ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True))
@@ -34,7 +34,7 @@ def silent_jobs() -> list[SilentJob]:
 
 
 def is_warming_up() -> bool:
-    """Whether work goes on that did not a moment ago: what was late when it began may still be on its way."""
+    """Whether the jobs have only just started to run again, so that late work may not be done yet."""
     ticks = Tick.objects.filter(job__in=_WORK)
     before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)
     return ticks.filter(at__gt=Now() - STUCK_AFTER).exists() and not before.exists()

@@ -1,6 +1,6 @@
-"""The figures for Prometheus: how much waits, is sent and is in doubt, how old it is, and how well everything is read.
+"""The metrics for Prometheus: counts and ages of waiting, sent and doubtful messages, and the state of reading.
 
-Each scrape reads them from the database into a registry of its own, so that any number of web processes may answer.
+Each scrape reads them from the database into a new registry, so that any web process can answer.
 """
 
 import math
@@ -21,12 +21,12 @@ from mirror.models import Connection, Message, WebhookEvent
 from mirror.states import DecisionState
 from policy.models import KillSwitch
 
-# Prometheus compares it like a number: what was never read is older than any limit.
+# The age of a connection that was never read: older than any alert's limit.
 NEVER = math.inf
 
 
 def exposition() -> str:
-    """Return all figures as Prometheus reads them; ages go by the database's clock."""
+    """Return all metrics in Prometheus' text format; ages are by the database's clock."""
     registry, now = CollectorRegistry(), clock()
     for values in (_decisions(now), _connections(now), _ledger(now)):
         for (name, text), value in values.items():

@@ -1,4 +1,4 @@
-"""What monitors ask: whether this process answers, whether the desk can do its work, and its figures."""
+"""Endpoints for monitoring: liveness, readiness and metrics."""
 
 import hmac
 
@@ -17,13 +17,13 @@ from dashboard.models import Tick
 
 @require_safe
 def healthz(request: DeskRequest) -> HttpResponse:
-    """Say that this process answers."""
+    """Answer that this process is alive."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
-    """Say whether everything that the desk needs is there: PostgreSQL, Redis, room on the disk, a worker and a beat."""
+    """Report whether everything that the desk needs is available: PostgreSQL, Redis, disk space, worker and beat."""
     parts = {
         "postgresql": postgresql_answers(),
         "redis": redis_answers(),
@@ -40,7 +40,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus: on this host, or with the token."""
+    """Answer Prometheus, if it is on this host or has the token."""
     if not (comes_from_this_host(request) or _has_metrics_token(request)):
         sentence = "This is for a monitor on the same host, or with METRICS_TOKEN as its bearer token."
         return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8")

@@ -1,4 +1,4 @@
-"""What the home page tells in figures: what waits, how long deciding takes, who decides, what was caught and refused.
+"""The home page's figures: waiting messages, decision times, reviewers, rejections and refusals.
 
 It turns what the reads answer into words, charts and tables. It decides nothing, and shows nobody more than they may
 see: every read starts from what is visible to the actor.
@@ -21,9 +21,9 @@ from people.actors import Actor
 from risk.rules import RULES
 
 COUNTED = 1000
-# So many kinds of findings have a bar of their own.
+# How many kinds of findings have a separate bar.
 SHOWN = 7
-# So many refusals are read one by one; the ledger has all of them.
+# How many refusals are read; the ledger has all of them.
 READ = 2000
 _AGES = {
     "minutes": "under 5 min",
@@ -32,7 +32,7 @@ _AGES = {
     "day": "4 h to a day",
     "longer": "longer than a day",
 }
-# How the sentence of a refusal begins, and what it is called here; the first that fits counts.
+# The beginning of a refusal's sentence, and its cause; the first match counts.
 _CAUSES = (
     ("The message changed after you opened it", "changed"),
     ("The content changed", "changed"),
@@ -56,7 +56,7 @@ _REFUSED = {
 class Panel:
     """One chart with its words: `summary` says the same as the picture, `rows` are the table behind it.
 
-    `rows` are empty where there is nothing to tell; then `empty` says so, and what to do next.
+    Without data `rows` is empty; then `empty` says so, and what to do next.
     """
 
     name: str
@@ -87,7 +87,7 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:
-    """Return what waits, by how long it has."""
+    """Return the waiting messages, by how long they have waited."""
     tones = {"day": "amber", "longer": "rose"}
     counts = [(name, words, ages[name]) for name, words in _AGES.items()]
     return Panel(
@@ -122,7 +122,7 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
 
 
 def people(found: Sequence[Mapping[str, Any]]) -> Panel:
-    """Return who decided how much, and how long the letter was open before. By name: it is no contest."""
+    """Return how much each reviewer decided, and how long messages were open before; sorted by name, not by number."""
     rows = [_person(row) for row in found]
     return Panel(
         name="people",
@@ -137,7 +137,7 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
 
 
 def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
-    """Return what people rejected or sent back, by what the rules had seen in it."""
+    """Return rejections and change requests, by the findings of the rules."""
     named = sorted((row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0]))
     findings = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
     if others := named[SHOWN:]:
@@ -156,7 +156,7 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
 
 
 def refused(causes: Counter[str]) -> Panel:
-    """Return what the desk itself did not let go, by why."""
+    """Return what the desk itself blocked, by cause."""
     refusals = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
     return Panel(
         name="refused",
@@ -171,7 +171,7 @@ def refused(causes: Counter[str]) -> Panel:
 
 
 def cause_of(sentence: str) -> str:
-    """Return which kind of refusal a sentence of the desk tells."""
+    """Return the cause of a refusal, by its sentence."""
     if "this message first, at" in sentence:
         return "first"
     return next((cause for start, cause in _CAUSES if sentence.startswith(start)), "other")

@@ -22,7 +22,7 @@ from people.actors import Actor
 @login_required
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
-    """Show what waits, how the connections are, and what happened last; the connections alone to an open page."""
+    """Show waiting messages, the connections' health, and recent events; only the connections for a refresh."""
     connections, fragment = connection_rows(request.actor, now=timezone.now()), "dashboard/_home_connections.html"
     context = {"connections": connections} | ({} if wants_fragment(request) else _today(request.actor))
     return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)

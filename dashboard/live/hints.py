@@ -21,18 +21,18 @@ from mirror.models import Message
 from people.sign_in.sessions import access_changed
 from rendering import named
 
-# Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint
-# would only make it wait.
+# Reading changes nothing that other pages show. Nor does the start of a call: the mail was leaving before, and a hint
+# would only delay it.
 _QUIET = ("message.served", "message.opened", "decision.calling")
-# What changes how every page looks: the banner of the kill switch, the line that tells how complete the queue is.
+# Actions that change every page: the kill-switch banner, and the line on how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
-# What people leave at a message: no state of it changes, only who is shown at it.
+# Claims, snoozes and comments: the message's state does not change, only the people shown with it.
 _BESIDE = ("claim.", "snooze.", "comment.")
 MAX_SUBJECT = 120
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
-    """Send a hint about what happened to a message, once it has really happened."""
+    """Send a hint about a message after the transaction is committed."""
     if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
         known = about if isinstance(about, Message | Decision) else None
         _after_commit(_send, entry.message, entry.action, known)
@@ -54,11 +54,11 @@ def _publish(hint: Mapping[str, Any]) -> None:
 def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
     is_new = action == "message.held"
     if isinstance(known, Decision):
-        # What was recorded a moment ago is the newest.
+        # It was recorded just now, so it is the newest.
         message, status = known.message, status_of(known.message, known)
     else:
         message = known if known and is_new else desk_messages().for_list().get(public_id=public_id)
-        # What was held a moment ago has no decision yet.
+        # It was held just now, so it has no decision yet.
         status = status_of(message, None) if is_new else shown_status(message)
     hint = {
         "kind": "new" if is_new else "changed",
@@ -72,7 +72,7 @@ def _send(public_id: UUID, action: str, known: Message | Decision | None) -> Non
         "detail": status.detail,
     }
     if is_new:
-        # For whoever wants to be told outside of the page: nothing of the letter but what it is called.
+        # For desktop notifications: only the message's subject, and who started it.
         hint |= {"subject": _called(message), "starter": named(_starter(message))[:MAX_SUBJECT]}
     _publish(hint)
 
@@ -95,13 +95,13 @@ def _send_collaboration(entry: Entry, about: Claim | Snooze | Comment) -> None:
 
 
 def on_access_changed(person: int | None, **_: Any) -> None:
-    """Let the streams of somebody ask again who is there: a session ended, or reaches less."""
+    """Make a person's streams check the session again: it ended, or the person lost a role."""
     hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
     _after_commit(_publish, hint)
 
 
 def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
-    """Tell that somebody has a message on screen, or no longer; the live process passes on what is news."""
+    """Report that a person has a message on screen, or no longer; the live process forwards only changes."""
     hint = {
         "kind": "beside",
         "action": "presence.here" if is_here else "presence.left",
@@ -123,7 +123,7 @@ def _starter(message: Message) -> str:
 
 
 def connect() -> None:
-    """Listen to the ledger, to who reads what, and to whose sessions end."""
+    """Connect the receivers for ledger entries, presence and ended sessions."""
     recorded.connect(on_recorded, dispatch_uid="dashboard.live.hints")
     reported.connect(on_reported, dispatch_uid="dashboard.live.hints.readers")
     access_changed.connect(on_access_changed, dispatch_uid="dashboard.live.hints.reach")

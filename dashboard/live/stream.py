@@ -1,7 +1,7 @@
 """The live stream: a small raw-ASGI process that hands hints from Redis to open pages as server-sent events.
 
-It knows no Django and no database, so that it stays small and a page costs it almost nothing: who may see what, it
-asks the dashboard, at connect and again every half minute. A person gets only what concerns their own mailboxes.
+It uses neither Django nor the database, so that it stays small and a page costs almost nothing. It asks the
+dashboard who may see what, at connect and every half minute. A person gets only hints about their own mailboxes.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 HEARTBEAT = 15.0
-# An event and no comment: the page must hear it, to know that nothing on the way keeps the stream back.
+# An event and not a comment, so that the page's script sees it and knows that no proxy buffers the stream.
 BEAT = "event: beat\ndata: 1\n\n"
 RECHECK = 30.0
 MAX_WAITING = 100
@@ -48,43 +48,43 @@ WATCH = 2.0
 LASTS = 42.0
 MOST = 5000
 _HERE, _LEFT = "presence.here", "presence.left"
-# Within which the headers must be complete, and for which a client may take nothing of what is sent to it.
+# Seconds within which the headers must be complete, and for which a client may read nothing.
 HEADER_SECONDS = 30
 UNREAD_MILLISECONDS = 60_000
 
 
 @dataclass(eq=False)
 class Page:
-    """One open page: what its reader may see, and the hints it has not been given yet."""
+    """One open page: what its reader may see, and the hints that are not sent yet."""
 
     reach: Reach
     person: str = ""
-    # Whether the reader's session may have ended, or may reach less: asked before anything more is told.
+    # Whether the reader's session or roles may have changed: they are checked before the next hint is sent.
     needs_recheck: bool = False
-    # Whether a newer page of the same person has taken its place.
+    # Whether a newer page of the same person replaces it.
     is_displaced: bool = False
     opened_at: float = field(default_factory=time.monotonic)
     hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
 
     def recheck(self) -> None:
-        """Have the page's reader looked up again, at once."""
+        """Make the stream look up the page's reader again, at once."""
         self.needs_recheck = True
         self._wake()
 
     def displace(self) -> None:
-        """End the stream: the page asks for news by itself for a while."""
+        """End the stream; the page polls for a while."""
         self.is_displaced = True
         self._wake()
 
     def _wake(self) -> None:
-        # An empty hint only wakes it; one that does not keep up is awake.
+        # An empty hint only wakes the stream; if its queue is full it is awake.
         with contextlib.suppress(asyncio.QueueFull):
             self.hints.put_nowait("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
-        """Queue a hint that the person may see; a page that does not keep up misses it and polls."""
+        """Queue a hint if the person may see it; a page that does not keep up misses it and polls."""
         scope = (hint["connection"], hint["mailbox"])
-        # That something changed for every page tells nothing by itself: the page asks what concerns its reader.
+        # A hint for all pages contains nothing confidential: each page then fetches what its reader may see.
         if hint.get("kind") == "standing" or any(
             mailbox == scope[1] if mailbox else connection in (None, scope[0]) for connection, mailbox in self.reach
         ):
@@ -93,14 +93,14 @@ class Page:
 
 
 class Readers:
-    """Who has which message on screen, by what their pages say every twenty seconds: only what changes is passed on."""
+    """Who has which message on screen. Pages report it every twenty seconds; only changes are forwarded."""
 
     def __init__(self) -> None:
         self._until: dict[tuple[str, str], float] = {}
         self._last: dict[tuple[str, str], dict[str, Any]] = {}
 
     def is_news(self, hint: dict[str, Any], *, at: float) -> bool:
-        """Whether open pages do not know this yet; whatever is not about reading always is."""
+        """Whether this is new to open pages; hints that are not about reading always are."""
         if hint["action"] not in (_HERE, _LEFT):
             return True
         key = (hint["message"], hint["person"])
@@ -113,7 +113,7 @@ class Readers:
         return not is_known
 
     def gone(self, *, at: float) -> list[dict[str, Any]]:
-        """Return a hint for each that has said nothing for too long, once."""
+        """Return a hint, once, for each reader whose reports stopped."""
         over = [key for key, until in self._until.items() if until <= at]
         for key in over:
             del self._until[key]
@@ -153,7 +153,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
 
 
 async def _read_hints() -> None:
-    """Hold the one subscription to Redis, and open it again when it breaks."""
+    """Keep the one subscription to Redis, and reopen it when it fails."""
     while True:
         try:
             async with redis.asyncio.Redis.from_url(REDIS_URL) as client, client.pubsub() as subscription:
@@ -178,7 +178,7 @@ def _hand_out(text: str) -> None:
             return
         _offer(hint, text)
     except (AttributeError, KeyError, TypeError, ValueError):
-        # Whatever else speaks on that channel must not end the one reader that all pages depend on.
+        # A malformed message on the channel must not end this task: all pages depend on it.
         log.warning("hint unreadable")
 
 
@@ -188,7 +188,7 @@ def _offer(hint: dict[str, Any], text: str) -> None:
 
 
 async def _watch_readers() -> None:
-    """Tell of whoever no longer says that a message is on screen: a closed laptop says nothing."""
+    """Report readers whose pages stopped reporting, as when a laptop is closed."""
     while True:
         await asyncio.sleep(WATCH)
         for hint in _readers.gone(at=time.monotonic()):
@@ -203,7 +203,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return
     cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
     try:
-        # Whoever sends no cookie costs the desk no question.
+        # Without a cookie do not ask the dashboard.
         reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
     except OSError:
         await _answer(send, 503, {"error": "The desk does not answer right now."}, cors if origin else [])
@@ -242,7 +242,7 @@ def _displace_oldest(person: str) -> None:
 
 
 async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Send) -> None:
-    """Write hints and heartbeats until the page is left or its session ends."""
+    """Write hints and heartbeats until the page is closed or its session ends."""
     clock = asyncio.get_running_loop()
     gone = asyncio.create_task(_disconnected(receive))
     checked = clock.time()
@@ -269,12 +269,12 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
 
 
 async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
-    """Look the page's reader up again; whether somebody is signed in still."""
+    """Look the page's reader up again; return whether they are still signed in."""
     was_asked, page.needs_recheck = page.needs_recheck, False
     try:
         reader = await asyncio.to_thread(_ask_reader, headers)
     except OSError:
-        # While the desk itself restarts, what was known half a minute ago stands; what is doubted does not.
+        # While the dashboard restarts, trust the last answer, unless the session or roles may have changed.
         return not was_asked
     if reader is None:
         return False
@@ -305,7 +305,7 @@ async def _answer(
 
 
 def _is_own_origin(origin: str, host: str) -> bool:
-    """Whether a page of the desk asks: its own address, or the dashboard's port on the host that was asked."""
+    """Whether the request is from a page of the desk: its own origin, or the dashboard's port on this host."""
     if origin == PUBLIC_URL:
         return True
     asked = urlsplit(f"//{host}").hostname or ""
@@ -314,7 +314,7 @@ def _is_own_origin(origin: str, host: str) -> bool:
 
 
 def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
-    """Ask the dashboard who has these cookies and what they may see; None: nobody is signed in. Raises OSError."""
+    """Ask the dashboard who has these cookies and what they may see; None if nobody is signed in. Raises OSError."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
     sent = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
     try:
@@ -331,7 +331,7 @@ def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
 
 
 class LiveConnection(H11Protocol):  # type: ignore[misc]
-    """One connection. uvicorn limits neither how slowly headers come nor how slowly answers are read."""
+    """One connection, with time limits for slow headers and slow readers, which uvicorn does not have."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         """Begin."""
@@ -341,6 +341,6 @@ class LiveConnection(H11Protocol):  # type: ignore[misc]
         self.loop.call_later(HEADER_SECONDS, self._end_without_request)
 
     def _end_without_request(self) -> None:
-        # Each answer of this process ends its connection, so one request is all there is.
+        # Each response closes its connection, so there is only one request.
         if self.cycle is None:
             self.transport.abort()

@@ -1,4 +1,4 @@
-"""What the desk answers about live updates: where the stream is, and what a reader of it may hear of."""
+"""The dashboard's views for live updates: where the stream is, and what its reader may see."""
 
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from common.pages import DeskRequest
 
 
 def live_origin(request: HttpRequest) -> str:
-    """Return the origin of the live stream as this browser must name it: cookies and policies go by host name."""
+    """Return the live stream's origin with this browser's host name, so that cookies and the CSP match."""
     if settings.LIVE_URL:
         parts = urlsplit(settings.LIVE_URL)
         return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
@@ -21,7 +21,7 @@ def live_origin(request: HttpRequest) -> str:
 
 @require_safe
 def live(request: DeskRequest) -> HttpResponse:
-    """Lead to the live stream, which has a port of its own; behind a proxy that is the proxy's work."""
+    """Redirect to the live stream, which has a separate port; behind a proxy, the proxy routes it."""
     if settings.LIVE_URL.startswith("/"):
         sentence = "The proxy before this desk must pass this path on to LIVE_PORT. Pages ask for news by themselves."
         return JsonResponse({"error": sentence}, status=404)
@@ -32,7 +32,7 @@ def live(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def live_reach(request: DeskRequest) -> HttpResponse:
-    """Tell the live process which connections and mailboxes the signed-in person may hear of."""
+    """Return the connections and mailboxes that the signed-in person may see, for the live process."""
     actor = request.actor
     if actor.kind != "person":
         return JsonResponse({"error": "Nobody is signed in."}, status=401)

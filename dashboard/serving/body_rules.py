@@ -1,4 +1,4 @@
-"""How large a body each address of the desk takes, and what must stand in the headers before it is waited for."""
+"""The largest body of each URL of the desk, and the headers that are required before a body is read."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from upstream.signatures import HEADER
 
 # Forms, and a list of allowed recipients as a file, which may have a megabyte.
 _MOST = 4 * 1024 * 1024
-# The beginning of a path, what a body may have there, and the headers without which it is worth nothing.
+# A path's prefix, the largest body there, and the required headers.
 _RULES = (
     (PATH, webhooks.MAX_BODY, (HEADER,)),
     ("/discord/interactions/", interactions.MAX_BODY, (SIGNATURE, TIMESTAMP)),
@@ -20,7 +20,7 @@ _RULES = (
 
 
 def most_body(environ: dict[str, Any]) -> int:
-    """Return how many bytes of body to wait for; 0 where the headers say that it would be refused anyway."""
+    """Return how many bytes of body to read; 0 if the headers show that it would be refused anyway."""
     for path, most, headers in _RULES:
         if environ["PATH_INFO"].startswith(path):
             return most if all(f"HTTP_{name.upper().replace('-', '_')}" in environ for name in headers) else 0
@@ -28,5 +28,5 @@ def most_body(environ: dict[str, Any]) -> int:
 
 
 def most_of_sender(environ: dict[str, Any]) -> int:
-    """Return the same for a body that is not small: signatures are known only once it is here."""
+    """Return the same for a large body: signatures can be checked only after it was read."""
     return most_body(environ)

@@ -26,29 +26,29 @@ Environ = dict[str, Any]
 Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 THREADS = 4
-# What is larger than this is kept on disk, on its way in and on its way out.
+# Larger requests and responses are buffered on disk.
 IN_MEMORY = 256 * 1024
-# A larger body must come from somebody whom the product knows.
+# A larger body is accepted only from known senders.
 SMALL_BODY = 64 * 1024
 PIECE = 128 * 1024
 
 
 class BodyRules(Protocol):
-    """How many bytes of body to wait for; 0: none, the headers alone decide what is answered."""
+    """How many bytes of body to read; 0 means none, so that the headers alone decide the response."""
 
     def most_body(self, environ: Environ) -> int:
-        """Return it as the headers tell, without waiting for anything."""
+        """Return it by the headers alone, without blocking."""
 
     def most_of_sender(self, environ: Environ) -> int:
-        """Return it for a body that is not small. This may ask the database."""
+        """Return it for a large body. This may query the database."""
 
 
 class BodyTooSlow(Exception):
-    """The body did not come in time."""
+    """The body was not received in time."""
 
 
 class BodyTooLarge(Exception):
-    """The body is larger than this address takes."""
+    """The body is larger than this URL allows."""
 
 
 class BodyIncomplete(Exception):
@@ -83,7 +83,7 @@ class WsgiBridge:
             await self._run(environ, send, is_read=is_read)
 
     async def _take_body(self, environ: Environ, receive: Receive, body: "SpooledTemporaryFile[bytes]") -> bool:
-        """Read the body into `body`, and say in `environ` how long it is; False where it is not worth waiting for.
+        """Read the body into `body`, and set its length in `environ`; False if it is not read.
 
         Raises BodyTooSlow, BodyTooLarge and BodyIncomplete.
         """
@@ -98,7 +98,7 @@ class WsgiBridge:
         if most and (is_chunked or declared > SMALL_BODY):
             most = await asyncio.get_running_loop().run_in_executor(self._pool, self._rules.most_of_sender, environ)
         if not most:
-            # The application answers what is missing; it never waits for the body.
+            # The application's response says what is missing; it does not read the body.
             environ.pop("CONTENT_LENGTH", None)
             return False
         await _receive_body(receive, body, most=most)
@@ -106,7 +106,7 @@ class WsgiBridge:
         return True
 
     async def _run(self, environ: Environ, send: Send, *, is_read: bool) -> None:
-        """Run the application in a thread, and send what it answers at the client's pace."""
+        """Run the application in a thread, and send its response at the client's pace."""
         answer = BufferedResponse(environ, asyncio.get_running_loop())
         self._pool.submit(answer.make, self._application)
         try:
@@ -114,7 +114,7 @@ class WsgiBridge:
             if answer.has_failed and not answer.has_begun:
                 await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
                 return
-            # What is left of a body would meet the next request of the same connection.
+            # The unread rest of a body would be parsed as the connection's next request.
             headers = answer.headers if is_read else [*answer.headers, (b"connection", b"close")]
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
             while True:
@@ -124,7 +124,7 @@ class WsgiBridge:
                     continue
                 is_last = answer.is_consumed
                 if is_last and answer.has_failed:
-                    # Without its end, so that it cannot be taken for the whole.
+                    # Do not end the response, so that the client sees that it is truncated.
                     return
                 await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
                 if is_last:
@@ -158,7 +158,7 @@ def environ_of(scope: Scope) -> Environ:
     }
     for name, value in scope["headers"]:
         if b"_" in name:
-            # In the environment it could not be told from the name with a dash, which a proxy may have set.
+            # In the environment it would be the same as the name with a dash, which a proxy may have set.
             continue
         key = name.decode("latin-1").upper().replace("-", "_")
         key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
@@ -168,7 +168,7 @@ def environ_of(scope: Scope) -> Environ:
 
 
 async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *, most: int) -> None:
-    """Read the body as long as it keeps to `seconds_allowed`."""
+    """Read the body within `seconds_allowed`."""
     began = time.monotonic()
     while True:
         try:
@@ -186,21 +186,21 @@ async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *
 
 
 def seconds_allowed(received: int) -> float:
-    """Return how long a body may have taken by now: a fixed time, and what its bytes take at the least rate."""
+    """Return the time limit for a body of this size: a fixed time, plus its bytes at the minimum rate."""
     return float(settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE))
 
 
 class BufferedResponse:
-    """What the application answers: written by its thread as fast as it can, and read by the event loop."""
+    """The application's response: written by its thread at full speed, and read by the event loop."""
 
     def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 500
         self.has_begun = False
         self.headers: list[tuple[bytes, bytes]] = []
         self.is_complete = False
-        # Until it is known that it has not.
+        # True until the application has finished without an error.
         self.has_failed = True
-        # Set once nobody reads it any more.
+        # Set when nobody reads it any more.
         self.is_abandoned = False
         self.changed = asyncio.Event()
         self._environ, self._loop = environ, loop
@@ -228,7 +228,7 @@ class BufferedResponse:
             self._notify()
 
     def take(self) -> bytes:
-        """Return the next piece; empty where there is none at the moment."""
+        """Return the next piece; empty if there is none yet."""
         with self._lock:
             self._buffer.seek(self._read)
             piece = self._buffer.read(PIECE)
@@ -237,11 +237,11 @@ class BufferedResponse:
 
     @property
     def is_consumed(self) -> bool:
-        """Whether all of it was read."""
+        """Whether the whole response was read."""
         return self.is_complete and self._read == self._written
 
     def close(self) -> None:
-        """Let go of what is kept. The thread must be done."""
+        """Release the buffer. The thread must have finished."""
         self._buffer.close()
 
     def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
@@ -255,7 +255,7 @@ class BufferedResponse:
             self._buffer.seek(self._written)
             self._buffer.write(chunk)
             was, self._written = self._written, self._written + len(chunk)
-        # A short answer goes out whole, once it is complete.
+        # A short response is sent in one piece, once it is complete.
         if was // PIECE != self._written // PIECE:
             self._notify()
 

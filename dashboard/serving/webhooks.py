@@ -1,7 +1,7 @@
-"""The short way for webhooks: the same view and the same headers as everywhere, without what only people need.
+"""A short path for webhooks: the same view and headers as everywhere, without the middleware that only people need.
 
-Sessions, sign-in, CSRF tokens and messages are nothing to a webhook, whose signature is all that counts; and MultiMail
-follows no redirect, so that here an address without its last slash is as good as with it.
+A webhook needs no sessions, sign-in, CSRF tokens or messages: its signature authenticates it. MultiMail
+follows no redirects, so a URL without the trailing slash is accepted too.
 """
 
 from typing import Any

@@ -1,4 +1,4 @@
-"""Small tags for what stands beside a letter: who reads it, and times in a person's own zone. They never query."""
+"""Small tags for the panel beside a message: who reads it, and times in a person's time zone. They never query."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -24,7 +24,7 @@ def reading_words(readers: Sequence[Reader]) -> str:
 
 @register.filter
 def local_moment(value: datetime | None, zone: str) -> SafeString | str:
-    """Return a day and a time as somebody there reads it, with the zone: `21 Nov, 09:00 (Europe/Lisbon)`."""
+    """Return date and time in a time zone, with its name: `21 Nov, 09:00 (Europe/Lisbon)`."""
     if value is None:
         return ""
     there = zone_of(zone)

@@ -32,7 +32,7 @@ register = template.Library()
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
-# More of one value than any page has room for; what is whole stands under a message's Source and Headers.
+# The longest value that a page shows; the whole is under a message's Source and Headers.
 MAX_INK = 30_000
 
 
@@ -45,7 +45,7 @@ def icon(name: str) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def key(context: Mapping[str, Any], name: str) -> SafeString | str:
-    """Draw the key of an act where this person has it; nothing where their keys are off."""
+    """Render the shortcut key of an act; nothing if the person's shortcuts are off."""
     person = context.get("user")
     if getattr(person, "keys_off", False):
         return ""
@@ -54,7 +54,7 @@ def key(context: Mapping[str, Any], name: str) -> SafeString | str:
 
 @register.simple_tag(takes_context=True)
 def shortcut_keys(context: Mapping[str, Any]) -> str:
-    """Return where this person's keys are, for the page's script."""
+    """Return this person's shortcut keys as JSON, for the page's script."""
     return json.dumps(shortcuts.keys_of(getattr(context.get("user"), "key_map", None)))
 
 
@@ -70,7 +70,7 @@ def key_list(context: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]
 
 @register.filter
 def short(value: str | None) -> str:
-    """Return a fingerprint as people see it; nothing for what is none."""
+    """Return a fingerprint's short form; empty for an invalid one."""
     return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""
 
 
@@ -167,7 +167,7 @@ def ink(value: Any) -> SafeString:
 
 @register.filter
 def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return what the sender said of who started a message, by short names, and the rest under `others`."""
+    """Return the sender's claims about who started a message, by short names, and the rest under `others`."""
     known: dict[str, Any] = {}
     others: list[tuple[str, str]] = []
     for name, value in (trigger or {}).items():
@@ -230,7 +230,7 @@ def is_reference(reason: str | None) -> bool:
 
 @register.filter
 def frame_mark(value: str | None) -> str:
-    """Return the fragment that leads to a mark in the letter's frame; nothing for what is none."""
+    """Return the URL fragment of a mark in the message's frame; empty for an invalid one."""
     return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
 
 
@@ -242,13 +242,13 @@ def rule_icon(rule: str) -> str:
 
 @register.filter
 def tone(action: str) -> str:
-    """Return the colour of an act's mark in the trace: what is good, bad, open or in doubt."""
+    """Return the colour of an action's mark in the audit trail: good, bad, open or in doubt."""
     return words.TONES.get(action, "plain")
 
 
 @register.filter
 def event_sentence(line: "Line") -> str:
-    """Return what happened, to be read after the name, with the verdict or the outcome where the details tell it."""
+    """Return what happened, to follow the actor's name, with the verdict or outcome if the details have one."""
     outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.entry.action == "verdict.given":
         return outcome
@@ -257,7 +257,7 @@ def event_sentence(line: "Line") -> str:
 
 @register.filter
 def facts(line: "Line") -> list[tuple[str, str]]:
-    """Return the details that no sentence of the line says, with the trigger by its short names."""
+    """Return the details that the line's sentence does not contain, with the trigger by its short names."""
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)
         for name, value in line.details.items()

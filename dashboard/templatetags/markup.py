@@ -1,4 +1,4 @@
-"""Markup that many pages share: what is wrong with a page or a field, ways back, chips of where a message stands."""
+"""Markup that many pages share: errors of a page or a field, breadcrumbs, status chips."""
 
 from typing import Any
 
@@ -59,6 +59,6 @@ def url_with(view: str, query: str | None) -> str:
 
 @register.simple_tag
 def status_chip(status: Any) -> SafeString:
-    """Return where a message stands: a word with its colour and shape."""
+    """Return a message's status chip: a word with its colour and shape."""
     ended = " ended" if status.word in ENDED else ""
     return format_html('<span class="chip shape {}{}">{}</span>', status.tone, ended, status.word)

@@ -1,4 +1,4 @@
-"""Small tags for the pages that letters are read on: numbers, days, and what of a link may be opened.
+"""Small tags for the message pages: numbers, days, and links that may be opened.
 
 They turn values into words; they never query, and never decide what a person may see.
 """
@@ -17,7 +17,7 @@ from rendering.links import unicode_host
 
 register = template.Library()
 
-# Whatever else stands in a letter as an address, nothing on a page of the desk leads to it.
+# A page of the desk never links to any other kind of address in a message.
 _OPENABLE = re.compile(r"(?:https?://[^\s/?#\\]+[^\s]*|mailto:[^\s]+)", re.IGNORECASE)
 MAX_TARGET = 8_000
 
@@ -41,20 +41,20 @@ def day(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def openable(target: str) -> str:
-    """Return a link's target where it may be opened from here, by a press: web pages and mail, nothing else."""
+    """Return a link's target if it may be opened from here: web pages and mail only."""
     return target if len(target) <= MAX_TARGET and _OPENABLE.fullmatch(target) else ""
 
 
 @register.filter
 def reads_as(domain: str) -> str:
-    """Return how a domain reads that is written in punycode; nothing for another one."""
+    """Return the decoded form of a punycode domain; empty for others."""
     read = unicode_host(domain)
     return read if read != domain else ""
 
 
 @register.filter
 def begun(text: str, length: int) -> str:
-    """Return the beginning of a text; what is left out is said in its place."""
+    """Return the beginning of a text, with a note about the rest."""
     left = len(text) - length
     return f"{text[:length]}… ({left:,} more characters)" if left > 0 else text
 

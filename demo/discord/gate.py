@@ -15,7 +15,7 @@ Outcome = tuple[Answer, Message | None]
 
 @dataclass(slots=True)
 class Gate:
-    """Lets requests through as Discord does, unless a script says otherwise."""
+    """Applies Discord's limits to requests, unless a test's script overrides them."""
 
     script: Script
     rates: RateLimiter = field(default_factory=RateLimiter)

@@ -23,7 +23,7 @@ _PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
 
 
 class NotPlayed(Exception):
-    """Discord's client would not have sent this; the text says why."""
+    """Discord's client would not send this; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)

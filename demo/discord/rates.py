@@ -1,4 +1,4 @@
-"""Discord's limits of a webhook or channel: one told in headers, one that nothing tells of. Pure but for a clock."""
+"""Discord's limits of a webhook or channel: one reported in headers, and a hidden one. Pure except for a clock."""
 
 import hashlib
 import math
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 
 LIMIT = 5
 WINDOW_SECONDS = 2.0
-# No header tells of it: Discord just refuses.
+# No header reports this limit.
 HIDDEN_LIMIT = 30
 HIDDEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """What one request was told."""
+    """The limiter's answer to one request."""
 
     granted: bool
     retry_after: float
@@ -79,5 +79,5 @@ class RateLimiter:
 
 
 def _up(seconds: float) -> float:
-    """Discord rounds up to the millisecond, so that waiting exactly as told is enough."""
+    """Discord rounds up to the millisecond, so that waiting exactly that long is enough."""
     return math.ceil(seconds * 1000) / 1000

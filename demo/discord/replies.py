@@ -1,4 +1,4 @@
-"""What an application answered to interactions: seen by whoever asked alone, and put off for 15 minutes at most."""
+"""Ephemeral replies of an application to interactions; they can be deferred for at most 15 minutes."""
 
 import re
 import secrets
@@ -55,12 +55,12 @@ class Replies:
         return reply
 
     def show(self, reply: Reply, state: State, content: str = "") -> None:
-        """Let the page show what has become of it."""
+        """Show the reply's new state on the page."""
         reply.state, reply.content = state, content
         self.channel.touch()
 
     def dismiss(self, member: Member, reply_id: str) -> None:
-        """Take a reply off the page; its token stays good."""
+        """Remove a reply from the page; its token stays valid."""
         with self._lock:
             for reply in self._replies.values():
                 if (reply.member, reply.id) == (member, reply_id):
@@ -77,7 +77,7 @@ class Replies:
         return [reply for reply in mine if reply.state != "asked"]
 
     def handle(self, request: Request) -> Answer | None:
-        """Answer a request about a reply that was put off; None where the address is another's."""
+        """Answer a request about a deferred reply; None for other URLs."""
         found = _ORIGINAL.fullmatch(request.path)
         if found is None:
             return None

@@ -24,7 +24,7 @@ class Standin:
     """Holds the parts together; the demo's site asks it."""
 
     def __init__(self, data_dir: Path, desk_url: str, app_id: str) -> None:
-        """Read what an earlier run kept. `app_id`: the application that the desk knows, which may be another's."""
+        """Read the data of an earlier run. `app_id` is the desk's application, which may not be the stand-in's."""
         application = load_or_make(data_dir / APPLICATION_FILE)
         self.channel = Channel(data_dir / "discord.jsonl")
         self.channel.open()

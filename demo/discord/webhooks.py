@@ -109,9 +109,9 @@ def _author(call: Call, payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _components(call: Call) -> Callable[[Any], list[Any]]:
-    """Return which components are shown: a webhook that no application owns loses them silently.
+    """Return a function that filters components. Without an application a webhook silently loses interactive ones.
 
-    Those that need no application it keeps, but only when the address says so.
+    Links need no application and stay if the query has `with_components`.
     """
     asked = call.request.query.get("with_components", "").lower() in ("true", "1")
 

@@ -1,4 +1,4 @@
-"""The SMTP server everybody's mail goes to: keeps each message once, with its envelope, and sends nothing on.
+"""The SMTP server for all outgoing mail: stores each message once, with its envelope, and relays nothing.
 
 A recipient whose local part begins with "bounce" is refused, so that a bounce can be seen.
 """

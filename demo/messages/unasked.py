@@ -1,4 +1,4 @@
-"""Messages that the second mailbox lets out without asking: earlier mail to customers, so that the desk knows some."""
+"""Messages that the second mailbox sends without approval, so that the desk has known recipients."""
 
 from demo.messages.message import Message
 

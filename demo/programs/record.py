@@ -1,4 +1,4 @@
-"""What the programs were told: events in memory, and a journal of them, from which they are read at the start."""
+"""The events that the programs received: in memory, and in a journal that is read at the start."""
 
 import json
 import threading
@@ -14,7 +14,7 @@ MOST_EVENTS = 500
 
 @dataclass(slots=True)
 class Event:
-    """One event as a program took it. `times` counts how often it came; a program acts on the first."""
+    """One received event. `times` counts its deliveries; a program acts on the first."""
 
     program: str
     id: str

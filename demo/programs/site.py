@@ -1,4 +1,4 @@
-"""The addresses of the programs, and the page that shows what they were told. Everything shown is escaped."""
+"""The URLs of the programs, and the page that shows their events. Everything shown is escaped."""
 
 import json
 import re

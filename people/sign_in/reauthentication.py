@@ -184,7 +184,7 @@ def _take_saved(request: HttpRequest) -> SavedRequest | None:
 
 
 def _page_of(request: HttpRequest) -> str:
-    """Return the page that the request came from, by its Referer."""
+    """Return the page that the request came from, by HX-Current-URL or Referer."""
     parts = urlsplit(request.headers.get("HX-Current-URL") or request.headers.get("Referer", ""))
     if parts.netloc != request.get_host():
         return reverse("queue")

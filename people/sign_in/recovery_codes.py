@@ -63,7 +63,7 @@ def make_recovery_codes(*, actor: Actor) -> list[str]:
 
 @atomic_with_retry
 def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
-    """Use up one of the person's codes; return whether it was valid. Of concurrent uses of one code only one succeeds."""
+    """Use up one of the person's codes; return whether it was valid. Of concurrent uses only one succeeds."""
     plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
     if len(plain) != LENGTH:
         return False

@@ -50,7 +50,7 @@ UNKNOWN_DEVICE = "A program that does not say what it is"
 
 
 class SessionStore(DatabaseSessions):
-    """A session whose row expires IDLE after its last stored use, and whose content expires LONGEST after signing in."""
+    """A session. Its row expires IDLE after its last stored use, and its content LONGEST after signing in."""
 
     seen_at: datetime | None = None
 
@@ -168,7 +168,7 @@ def begin_session(request: HttpRequest, person: Person) -> None:
 
 
 def forget_session(request: HttpRequest) -> None:
-    """Mark the request's session as ended."""
+    """Delete the record of the request's session, which ends."""
     UserSession.objects.filter(session_key=request.session.session_key).delete()
 
 

@@ -1,4 +1,4 @@
-"""Looks through the whole ledger for one row of Check. The desk calls it by itself; people have `audit_verify`."""
+"""Checks the whole ledger for one row of Check. The desk runs it; people use `audit_verify`."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from launcher.pdeathsig import die_with_parent
 
 
 class Command(BaseCommand):
-    """Gives way to all others, and ends with the worker that began it."""
+    """Runs at the lowest priority, and ends with the worker that began it."""
 
     help = "Looks through the whole ledger, as the desk does by itself once a day. You want audit_verify."
 
@@ -21,7 +21,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, check: int, **options: Any) -> None:
         die_with_parent(signal.SIGTERM)
         os.nice(10)
-        # Whoever is not heard of for so long is taken for dead, and had better be.
+        # A check without progress for this long counts as dead, so it must end itself.
         _wait_for_a_sign()
         run_check(check, alive=_wait_for_a_sign)
         signal.alarm(0)

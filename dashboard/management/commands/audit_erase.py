@@ -24,7 +24,7 @@ _STAYS = (
 
 
 class Command(BaseCommand):
-    """Only what is sealed is removed, so it seals first; the ledger holds afterwards as before."""
+    """Only sealed details can be removed, so it seals first; the ledger stays verifiable."""
 
     help = "Removes the personal details of one message from the ledger, and the mirror's copies beside its record."
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         parser.add_argument("--because", required=True, help="why; it stays in the ledger, so name nobody")
 
     def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
-        """Erase, and say what is gone and what is not."""
+        """Erase, and print what is removed and what is not."""
         if not because.strip():
             raise CommandError("Say why: whoever finds the details gone must know what for.")
         seal_all()

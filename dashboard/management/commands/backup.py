@@ -63,7 +63,7 @@ def _write(path: Path, passphrase: str) -> dict[str, Any]:
     url = owner_url()
     with new_backup(path) as backup:
         _copy_seals(backup.add(SEALS))
-        # Before the dump, so that it stands in it.
+        # Record it before the dump, so that the dump contains it.
         with transaction.atomic():
             record("backup.made", actor=OPERATOR, details={"file": path.name})
         with snapshot(url) as session:
@@ -89,7 +89,7 @@ def _copy_seals(target: Any) -> None:
 
 
 def _copy_lines(source: IO[bytes], copy: Any) -> None:
-    """Copy the lines that are whole: the sealer may be adding one at this moment."""
+    """Copy only complete lines: the sealer may be writing one."""
     end = source.seek(0, os.SEEK_END)
     source.seek(max(0, end - _LINE_AT_MOST))
     tail = source.read(end - source.tell())

@@ -14,13 +14,13 @@ ACTOR = operator("changepassword")
 
 
 class Command(changepassword.Command):
-    """For the only admin who forgot theirs; everybody else gets a link from an admin. Ends all their sessions."""
+    """For an only admin who forgot their password; others get a link from an admin. Ends all their sessions."""
 
     help = "Asks for a new password of somebody: the last way in for an admin who is the only one."
 
     @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> str | None:
-        """Let Django ask; it raises CommandError where nothing was set."""
+        """Let Django ask for the password; it raises CommandError if none was set."""
         email = str(options["username"] or "").strip().lower()
         output: str | None = super().handle(*args, **{**options, "username": email or options["username"]})
         person = Person.objects.filter(email=email).first()

@@ -1,4 +1,4 @@
-"""Makes the demo's side of the desk: four people, the connection to the gateway, the places for alerts.
+"""Creates the demo's data in the desk: four people, the connection to the gateway, the alert destinations.
 
 `begin` makes what the gateway needs to know (the webhook's address and secret), `finish` what needs the gateway's keys.
 """
@@ -36,7 +36,7 @@ PEOPLE = (
 
 
 class Command(BaseCommand):
-    """Idempotent: what is there already stays, and the file follows the database."""
+    """Idempotent: existing rows stay, and the file is brought in line with the database."""
 
     help = __doc__
 
@@ -88,7 +88,7 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
 
 
 def _connect(known: dict[str, str]) -> None:
-    """Connect the demo's account; whoever removed it meant that, and its keys are not put back."""
+    """Connect the demo's account, unless it was removed."""
     connection, _ = Connection.objects.update_or_create(
         slug=SLUG,
         defaults={
@@ -103,7 +103,7 @@ def _connect(known: dict[str, str]) -> None:
             "is_our_gateway": True,
         },
     )
-    # A pause that the old key brought about ends with the first read, which need not be waited for.
+    # A pause that the old key caused ends with the first read; do not wait for it.
     Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(read_at=None)
     for prefix in ("MAILBOX", "MAILBOX2"):
         Mailbox.objects.update_or_create(
@@ -138,17 +138,17 @@ class _DemoDestination:
 
     @property
     def url(self) -> str:
-        """Where it is in this run, whose ports may be others than the last one's."""
+        """The URL in this run: its ports may differ from the last run's."""
         return f"http://127.0.0.1:{settings.DISCORD_PORT}{self.path}" if self.path else ""
 
 
 def has_own_application() -> bool:
-    """Whether the desk's Discord application is the stand-in's, and not one that somebody gave."""
+    """Whether the desk's Discord application is the stand-in's, and not a configured one."""
     return str(settings.DISCORD_APP_ID) == APP_ID
 
 
 def make_destinations(*, hook_secret: str) -> None:
-    """Make what is not there yet, and let what is there lead to this run's ports; what was removed stays removed."""
+    """Create missing destinations, and update the ports of existing ones; removed ones stay removed."""
     for wanted in _destinations(hook_secret):
         fields = {"kind": wanted.kind, "url": wanted.url, **wanted.more}
         destination, made = Destination.objects.get_or_create(name=wanted.name, defaults=fields)
@@ -160,7 +160,7 @@ def make_destinations(*, hook_secret: str) -> None:
 
 
 def register_commands(folder: Path) -> None:
-    """Let the stand-in know the slash commands, as `discord_register` lets Discord; what is registered stays."""
+    """Register the slash commands at the stand-in, unless there are some, as `discord_register` does at Discord."""
     file = folder / COMMANDS_FILE
     if not file.exists():
         file.write_text(json.dumps(COMMANDS), encoding="utf-8")
@@ -198,5 +198,5 @@ def _channels(logged: tuple[str, ...]) -> list[_DemoDestination]:
 
 
 def _webhook(number: str) -> str:
-    # The stand-in takes any token; this one looks like Discord's.
+    # The stand-in accepts any token; this one looks like Discord's.
     return f"/api/webhooks/{number}/demo-{'x' * 32}"

@@ -1,4 +1,4 @@
-"""Says in sentences what a person must do, and why: the first thing to call when the desk does not do its work.
+"""Prints what a person must do, and why. Run it first when the desk does not work.
 
 Its exit status is that of a monitoring plugin (Nagios, Icinga): 0 well, 2 somebody must act, 3 it cannot be examined.
 """
@@ -28,7 +28,7 @@ from mirror.models import Connection
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 
-# Sees everything, so that each act is told with the page on which those who may do it.
+# Sees everything, so that each finding names the page where it can be resolved.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
 _NOT_RUNNING = (
     "The desk does not run: nothing is taken in, decided or sent, and no page answers.",
@@ -39,7 +39,7 @@ _JUST_STARTED = Finding(
     "Ask again in a minute.",
     is_stuck=False,
 )
-# What only waits for the desk to run, and is no finding of its own while it does not, or has just begun to.
+# Not a finding while the desk does not run, or has only just started.
 _ONLY_WHILE_RUNNING = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
 WELL, ACT, NOT_EXAMINED = 0, 2, 3
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
@@ -52,7 +52,7 @@ class Command(BaseCommand):
         "Says in sentences what a person must do, and why. Exit status: 0 nothing, 2 something, 3 the desk could not "
         "be examined (for instance while PostgreSQL does not answer). Any other means that the command itself failed."
     )
-    # It must also speak when the database does not.
+    # It must also work without the database.
     requires_system_checks = ()
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -104,7 +104,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
             found += [*_check_workers(), *_check_late_alerts(), *_check_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
-        # Where migrations are missing that is said already, and reason enough.
+        # Missing migrations are reported already, and explain this error.
         if not checks.pending_migrations():
             sentence = f"The desk's tables cannot be read ({type(error).__name__})."
             found.append(Finding(sentence, "The log of PostgreSQL says why.", hides_more=True))
@@ -134,7 +134,7 @@ def _check_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Findi
 
 
 def _finding_of(group: Group) -> Finding:
-    # The page is where it is done; what posts has no address of its own to open.
+    # The page with the button: a POST-only URL cannot be opened.
     page = "/attention/" if group.act is None or group.act.posts else group.act.url
     why = f" {group.first.why}" if group.first.why else ""
     since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
@@ -142,7 +142,7 @@ def _finding_of(group: Group) -> Finding:
 
 
 def _url(path: str) -> str:
-    """Return where a page is. At rest it is nowhere, and a port that is chosen at each start is not chosen yet."""
+    """Return a page's URL; only its path if the desk is not running, because the port may change at each start."""
     return path if checks.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
 
@@ -172,7 +172,7 @@ def _check_late_alerts() -> Iterator[Finding]:
 
 
 def _check_ledger(now: datetime) -> Iterator[Finding]:
-    """What stops the sealing, before anything has waited long for it; and what is no trouble yet."""
+    """Return what prevents sealing, before entries have waited long, and what is only worth knowing."""
     state = sealing_state(now)
     if state.is_stopped and not state.is_late:
         yield Finding(f"The ledger is not sealed any more. {state.why}", state.advice)
@@ -198,5 +198,5 @@ def _moment(at: datetime | None) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text that a terminal shows and does not obey: a subject can hold anything."""
+    """Return text without control characters for the terminal: a subject can contain anything."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)

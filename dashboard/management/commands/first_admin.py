@@ -23,7 +23,7 @@ ROLES = (Role.ADMIN, Role.REVIEWER)
 
 
 class Command(BaseCommand):
-    """Refuses when there is an admin already, so that it cannot be used to get around that person."""
+    """Refuses if there is an admin already, so that it cannot bypass them."""
 
     help = (
         "Makes the first admin, who is reviewer too. Without --password-file it prints a link, good once and for 24 "
@@ -75,7 +75,7 @@ def _invite(address: str, name: str) -> NewLink:
 
 @transaction.atomic
 def _make_account(address: str, name: str, password: str) -> None:
-    """Join by a link that nobody has seen. Raises CommandError with what is wrong."""
+    """Join by a link that is not printed. Raises CommandError with what is wrong."""
     if Person.objects.filter(email=address).exists():
         raise CommandError(
             f"There is an account of {address} already. Leave --password-file out, and open the link signed in with it."

@@ -12,7 +12,7 @@ OPERATOR = operator("restore", Role.ADMIN)
 
 
 class Command(BaseCommand):
-    """To be called by hand where the database was brought back by other means, before the desk is started."""
+    """Run it by hand, before the desk is started, if the database was restored by other means."""
 
     help = __doc__
 

@@ -1,4 +1,4 @@
-"""Brings the database and the static files to this version of the code, and makes the demo's data where asked."""
+"""Migrates the database, collects static files, and creates the demo's data if requested."""
 
 import contextlib
 import os
@@ -22,9 +22,9 @@ from dashboard.health.checks import applied_migrations, first_few, unknown_migra
 from launcher.welcome import FIRST_RUN
 from people.models import Person
 
-# Who had which rights when: triggers write it, with the owner's rights.
+# The history of roles, which triggers write with the owner's privileges.
 READ_ONLY = ("people_grantperiod",)
-# For how long a session of the application may sit in an open transaction.
+# For how long a session of the application may be idle in a transaction.
 LONGEST_IDLE = "60s"
 
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
             call_command("demo_desk", "finish", credentials=credentials)
 
     def _note_first_run(self) -> None:
-        """Let the launcher, which knows no database, tell of a first admin only while there is none."""
+        """Keep a marker file while there is no admin, for the launcher, which does not use the database."""
         note = Path(settings.DATA_DIR) / FIRST_RUN
         if Person.objects.admins_of_all().exists():
             note.unlink(missing_ok=True)
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
 
     def _ask_servers(self) -> None:
-        """Better one sentence now than processes that never become ready."""
+        """Fail now with a clear error, instead of starting processes that never become ready."""
         try:
             connection.ensure_connection()
         except OperationalError as error:
@@ -100,7 +100,7 @@ class Command(BaseCommand):
             )
 
     def _collect_static(self) -> None:
-        """Start over where an earlier run was cut off, as on a full disk: a file cut short would be taken for whole."""
+        """Start over if an earlier run was interrupted, as by a full disk: a truncated file would look complete."""
         folder = Path(settings.STATIC_ROOT)
         unfinished = folder.with_name(f"{folder.name}.unfinished")
         if unfinished.exists():
@@ -110,7 +110,7 @@ class Command(BaseCommand):
         unfinished.unlink()
 
     def _grant(self, role: str) -> None:
-        """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""
+        """Grant the application's role its privileges; it may only add to the ledger, which triggers enforce too."""
         if role == connection.settings_dict["USER"]:
             return
         name = sql.Identifier(role)
@@ -131,9 +131,9 @@ class Command(BaseCommand):
                 )
 
     def _end_idle_transactions(self) -> None:
-        """Let the server end what a session of ours leaves open: nothing that began after it could be sealed.
+        """Make the server end idle transactions: nothing that began after an open one can be sealed.
 
-        Kept by the server for the role, because a pooler takes no settings with a connection. Where somebody chose a
+        It is a setting of the role, because poolers accept no settings with a connection. If somebody chose a
         time, or the role may not set one, it stays as it is.
         """
         with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:

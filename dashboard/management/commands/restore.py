@@ -1,4 +1,4 @@
-"""Brings a backup back into an empty database, proves the ledger, and holds back what may have left since.
+"""Restores a backup into an empty database, verifies the ledger, and holds back what may have been sent since.
 
 `./run restore` calls it, with servers that run and the keys of the backup; by itself it is of no use.
 """
@@ -26,7 +26,7 @@ from dashboard.health.checks import first_few, unknown_migrations
 
 
 class Command(BaseCommand):
-    """All of it or nothing: what fails is taken out again, and until the end no desk starts over the database."""
+    """Atomic: a failed restore is removed again, and the desk does not start until it is complete."""
 
     help = __doc__
 
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         self._print(_NEXT)
 
     def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
-        """Take the ledger up again and check all of it; return what was lost since the backup."""
+        """Resume the ledger and verify all of it; return what was lost since the backup."""
         last = latest_seal()
         if last is None:
             return "No entry of its ledger was sealed, so nothing proves that it is whole, or tells what was lost."
@@ -85,7 +85,7 @@ kill switches). Everybody signs in again. docs/operators/backup.md."""
 
 
 def _lost_since(*, is_outside: bool) -> str:
-    """Return in a sentence what the seals outside know of that this database does not. Raises BackupError."""
+    """Return a sentence about entries that the external seals prove and this database lacks. Raises BackupError."""
     if not is_outside:
         return "Nothing that was kept outside tells what was written after it, and is lost."
     heads, last = anchors.unknown_heads(), latest_seal()
@@ -112,9 +112,9 @@ def _lost_since(*, is_outside: bool) -> str:
 
 @contextmanager
 def _seals_file(backup: Backup, supplied: Path | None) -> Iterator[bool]:
-    """Have the seals' file in its place: the one that is there, the one that was given, or the backup's.
+    """Put the seals' file in place: the existing one, the supplied one, or the backup's.
 
-    Yield whether it is one that outlived the desk, which knows what was sealed after the backup was made.
+    Yield whether it is newer than the backup, so that it has the seals made after the backup.
     """
     target = Path(settings.SEAL_FILE)
     if target.exists():

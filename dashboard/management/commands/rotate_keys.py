@@ -13,7 +13,7 @@ ACTOR = operator("rotate_keys")
 
 
 class Command(BaseCommand):
-    """Changes nothing but how secrets are stored; the product may run meanwhile, and it can be run again."""
+    """Only changes how secrets are stored. The product may run meanwhile, and the command can be repeated."""
 
     help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS. --check only counts those that are not yet."
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--check", action="store_true", help="change nothing; say how many use older keys")
 
     def handle(self, *args: Any, check: bool, **options: Any) -> None:
-        """Rotate, or look."""
+        """Rotate the keys, or only check."""
         if check:
             self._report(look())
             return
