@@ -59,7 +59,7 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
     # Discord is optional.
     assert (set_up().left, states()["alerts"], step("alerts").is_left) == ("", "todo", False)
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
-    assert step("alerts").said == "#approvals has not taken a test yet."
+    assert step("alerts").summary == "#approvals has not taken a test yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
     assert (states()["alerts"], set_up().left) == ("done", "")
 
@@ -83,11 +83,11 @@ MISPLACED = [
 
 @pytest.mark.slow
 def test_key_in_the_wrong_field_or_of_the_sandbox_is_named(ready):
-    assert "sandbox" not in step("keys").said
+    assert "sandbox" not in step("keys").summary
     connection = Connection.objects.get()
     connection.oversight_key = "mm_test_key"
     connection.save()
-    assert "only test mail comes in" in step("keys").said
+    assert "only test mail comes in" in step("keys").summary
     for scopes, agent_key, says in MISPLACED:
         Connection.objects.update(key_scopes=scopes, keys_checked_at=Now(), agent_key=agent_key)
         assert step("keys").state == "wrong"
@@ -100,7 +100,7 @@ def test_connection_that_fails_or_is_paused_says_why(ready):
         Connection.objects.update(failing_since=Now(), last_error="MultiMail could not be reached.")
         found = step("queue")
         assert (found.state, found.is_left) == ("wrong", False), "once it has worked it counts"
-        assert "could not be reached" in found.said
+        assert "could not be reached" in found.summary
         Connection.objects.update(complete_as_of=None)
         assert step("queue").is_left
     Connection.objects.update(paused_at=Now(), paused_because="MultiMail does not take the oversight key.")
@@ -109,15 +109,15 @@ def test_connection_that_fails_or_is_paused_says_why(ready):
     # A pause by a person is no wrong key.
     Connection.objects.update(paused_because="Ida paused it: holidays", paused_by_hand=True)
     assert (states()["keys"], states()["queue"]) == ("done", "wrong")
-    assert "holidays" in step("queue").said
+    assert "holidays" in step("queue").summary
 
 
 def test_webhook_says_what_is_missing_and_what_to_do(client, connection, settings):
     # Without an admin key it shows the address to register.
     address = f"/webhooks/multimail/{connection.webhook_id}/"
-    assert address in step("webhook").said
+    assert address in step("webhook").summary
     Connection.objects.update(admin_key="mm_live_admin")
-    assert address not in step("webhook").said
+    assert address not in step("webhook").summary
     Connection.objects.update(upstream_webhook_id="01HOOK")
     assert (step("webhook").state, step("webhook").label) == ("todo", "Test the webhook")
     Connection.objects.update(upstream_webhook_id="", admin_key="")
@@ -125,11 +125,11 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     client.post(address, b"{}", content_type="application/json")
     found = step("webhook")
     assert (found.state, found.label) == ("wrong", "Change the secret")
-    assert "not the one it signs with" in found.said
+    assert "not the one it signs with" in found.summary
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
     other = make_connection("hosted", api_url="https://api.multimail.dev", is_our_gateway=False)
     Connection.objects.exclude(pk=other.pk).delete()
-    assert "Set PUBLIC_URL" in step("webhook").said
+    assert "Set PUBLIC_URL" in step("webhook").summary
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     assert "mail" not in states(), "a gateway elsewhere has a mail server of its own"
     settings.MULTIMAIL_API_URL, settings.EMAIL_URL = ready.api_url, ""
     assert (states()["mail"], set_up().left) == ("todo", "1 of 5 steps is left")
-    assert "EMAIL_URL is not set" in step("mail").said
+    assert "EMAIL_URL is not set" in step("mail").summary
     settings.EMAIL_URL = "smtp://desk:right@127.0.0.1:1"
     found = step("mail")
     assert (found.state, set_up().left) == ("wrong", "")
@@ -175,13 +175,13 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     make_message(ready)
     Message.objects.update(state="sent")
-    assert (step("mail").state, step("mail").said) == ("done", "Mail has left by 127.0.0.1:1.")
+    assert (step("mail").state, step("mail").summary) == ("done", "Mail has left by 127.0.0.1:1.")
 
 
 def test_invited_and_joined_people_are_listed(admin, ready):
     assert states()["people"] == "todo"
     until = Now() + timedelta(days=1)
     Invitation.objects.create(email="eva@example.com", token_hash="0" * 64, invited_by=admin, expires_at=until)
-    assert step("people").said == "1 person is invited, and did not join yet."
+    assert step("people").summary == "1 person is invited, and did not join yet."
     make_person("eva@example.com", "Eva", "reviewer")
-    assert step("people").said == "You and 1 other can sign in."
+    assert step("people").summary == "You and 1 other can sign in."

@@ -127,7 +127,7 @@ def test_stream_over_the_limit_of_a_person_ends_the_oldest_and_notifies_its_page
     others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]
     live._pages.update({*own, *others})
     try:
-        live._make_room("7")
+        live._displace_oldest("7")
     finally:
         live._pages.difference_update({*own, *others})
     assert [page.is_displaced for page in (*own, *others)] == [False, True, False, False, False, False]
