@@ -228,7 +228,7 @@ def queue_columns(message: Message, content: Content, findings: Iterable[Mapping
     A message that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
     """
     try:
-        return {**_people(message, content), **_words_and_likeness(message, content), **risk_facets(findings)}
+        return {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(findings)}
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
         return {"search": _stored(""), "written_to": None}
@@ -276,7 +276,7 @@ def started_by(message: Message) -> str:
     return (f"discord:{user}" if user else f"key:{key}" if key else "")[:200]
 
 
-def _words_and_likeness(message: Message, content: Content) -> dict[str, Any]:
+def _search_and_similarity(message: Message, content: Content) -> dict[str, Any]:
     text = _text_of(content)
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))

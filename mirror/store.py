@@ -68,13 +68,13 @@ def _expect_files(message: Message, content: Content) -> None:
         AttachedFile(
             message=message,
             revision=message.revision,
-            place=place,
+            place=number,
             name=attachment.name,
             content_type=attachment.content_type,
             size=max(0, min(attachment.size, 2**62)),
             sha256=attachment.sha256[:64],
         )
-        for place, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
+        for number, attachment in enumerate(content.attachments[:MAX_FILES], start=1)
     )
     for file in made:
         enqueue("approvals.tasks.fetch_file", file.pk)
@@ -223,9 +223,9 @@ def changed_content(revision: Revision, content: Content) -> Content | None:
         return content
     if len(shared) == len(content.coverage):
         return None
-    kept = {_ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared}
+    unshared = {_ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared}
     both = tuple(name for name in FIELDS if name in stored.coverage or name in content.coverage)
-    return replace(content, coverage=both, **{name: getattr(stored, name) for name in kept})
+    return replace(content, coverage=both, **{name: getattr(stored, name) for name in unshared})
 
 
 def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:

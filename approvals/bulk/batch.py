@@ -65,7 +65,7 @@ def decide_batch(
         try:
             if outcome == Outcome.APPROVE and one.why_alone:
                 raise VerdictNotAllowed(one.why_alone)
-            given = give_verdict(
+            result = give_verdict(
                 message=one.message,
                 actor=actor,
                 outcome=outcome,
@@ -73,7 +73,7 @@ def decide_batch(
                 reason=reason,
                 batch=batch,
             )
-            ended.append(ItemResult(one.message, given.decision))
+            ended.append(ItemResult(one.message, result.decision))
         except DeskError as error:
             if message is not None:
                 note_refusal(message, actor=actor, outcome=outcome, sentence=error.sentence)

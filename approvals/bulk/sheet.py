@@ -117,7 +117,7 @@ class Item:
     begun: Stretch | None = None
     rest: Stretch | None = None
     files: Sequence[FilePreview] = ()
-    not_kept: Sequence[Attachment] = ()
+    not_stored: Sequence[Attachment] = ()
     holder: str = ""
     reason: str = ""
     unseen: frozenset[str] = field(default_factory=frozenset)
@@ -217,7 +217,7 @@ def _items(
             expiry=expiry_of(message, now=now),
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
             files=previews,
-            not_kept=content.attachments[len(previews) :],
+            not_stored=content.attachments[len(previews) :],
             holder=_holder(message, actor, now),
             reason=stated_reason(message.trigger),
             unseen=unseen_fields(content),
@@ -266,7 +266,7 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
     """Return the attached files of many messages by their versions, in one query."""
     versions = [one.revision.pk for one in messages if one.revision and one.revision.content.get("attachments")]
     found: dict[int, list[FilePreview]] = {}
-    for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_place() if versions else ():
+    for file in AttachedFile.objects.filter(revision__in=versions).without_bytes().in_order() if versions else ():
         found.setdefault(file.revision_id, []).append(preview_of(file))
     return found
 

@@ -83,9 +83,9 @@ class CommentForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        text, tell = cleaned.get("text") or "", str(cleaned.get("tell") or "").strip().lstrip("@")
-        if tell and text and f"@{tell}".casefold() not in text.casefold():
-            cleaned["text"] = f"@{tell} {text}"
+        text, addressee = cleaned.get("text") or "", str(cleaned.get("tell") or "").strip().lstrip("@")
+        if addressee and text and f"@{addressee}".casefold() not in text.casefold():
+            cleaned["text"] = f"@{addressee} {text}"
         if len(cleaned.get("text") or "") > MAX_COMMENT:
             self.add_error("text", f"Keep a comment under {MAX_COMMENT:,} characters.")
         return cleaned

@@ -86,7 +86,7 @@ def give_verdict(
         check_risk_read(locked, read=risk_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
     unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
-    verdict_place, decision_place = reserve(2)
+    verdict_position, decision_position = reserve(2)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -98,12 +98,12 @@ def give_verdict(
         parts_unread=len(unread),
         seen=shown_context(locked, ruling=ruling, unread=unread),
     )
-    _record_given(verdict, actor, sheet=batch.sheet if batch else "", place=verdict_place)
+    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", position=verdict_position)
     extra = batch.extra if batch else timedelta(0)
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=decision_place))
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, position=decision_position))
 
 
-def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPosition) -> None:
+def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: EntryPosition) -> None:
     seconds = verdict.seconds_shown
     record_about(
         "verdict.given",
@@ -118,7 +118,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: EntryPos
             "verdict": str(verdict.pk),
             **context_details(verdict.seen),
         },
-        place=place,
+        place=position,
         outcome=verdict.outcome,
     )
 
@@ -224,7 +224,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
 
 
 def _decide(
-    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, place: EntryPosition
+    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, position: EntryPosition
 ) -> Decision:
     """Make the decision, of this moment by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
@@ -239,7 +239,7 @@ def _decide(
         changed_at=at,
         due_at=at + window + (extra if window else timedelta(0)),
     )
-    _record_decided(decision, actor, place=place)
+    _record_decided(decision, actor, position=position)
     # Both times are the database's: this host's clock may be off.
     seconds = (decision.due_at - at).total_seconds()
     enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
@@ -250,7 +250,7 @@ def _new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | None = None) -> None:
+def _record_decided(decision: Decision, actor: Actor, *, position: EntryPosition | None = None) -> None:
     message = decision.message
     record_about(
         "decision.recorded",
@@ -265,7 +265,7 @@ def _record_decided(decision: Decision, actor: Actor, *, place: EntryPosition | 
             "rule": decision.rule,
         },
         about=decision,
-        place=place,
+        place=position,
         outcome=decision.outcome,
     )
 

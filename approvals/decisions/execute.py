@@ -47,7 +47,7 @@ _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 def run_decision(*, decision_id: int) -> str:
     """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
-    decision = _take(decision_id)
+    decision = _claim(decision_id)
     if decision is None:
         return "not due"
     if decision.state != DecisionState.CALLING:
@@ -96,7 +96,7 @@ class _NotPendingUpstream(Exception):
     """A complete read lacks the message, and nothing says why."""
 
 
-def _take(decision_id: int) -> Decision | None:
+def _claim(decision_id: int) -> Decision | None:
     """Claim a due decision in a transaction of its own, after asking once more whether it still may go."""
     with transaction.atomic():
         decision = (
@@ -112,7 +112,7 @@ def _take(decision_id: int) -> Decision | None:
             return outcomes.end_after_close(decision)
         if refusal := _refusal(decision):
             return outcomes.refuse(decision, refusal, had_left=decision.may_have_left)
-        taken = settle.advance(
+        claimed = settle.advance(
             decision,
             event=DecisionEvent.TAKE,
             actor=ACTOR,
@@ -121,8 +121,8 @@ def _take(decision_id: int) -> Decision | None:
             seen_held=0,
             seen_absent=0,
         )
-        log.info("decision taken", extra={"decision": taken.reference, "attempt": taken.attempt})
-        return taken
+        log.info("decision taken", extra={"decision": claimed.reference, "attempt": claimed.attempt})
+        return claimed
 
 
 def _refusal(decision: Decision) -> str:

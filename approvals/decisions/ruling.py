@@ -220,7 +220,7 @@ def switch_stops(switch: KillSwitch, message: Message) -> bool:
 def _names_of_differing(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
     """Return by version the names of up to three files whose bytes are known to be others."""
     versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
-    files = AttachedFile.objects.filter(revision__in=versions).differing().without_bytes().in_place()
+    files = AttachedFile.objects.filter(revision__in=versions).differing().without_bytes().in_order()
     return _first_names(files) if versions else {}
 
 

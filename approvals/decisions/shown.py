@@ -42,7 +42,7 @@ def attached_files(message: Message) -> list[AttachedFile]:
     """Return the attached files of the current version, without their bytes."""
     if message.revision is None or not message.revision.content.get("attachments"):
         return []
-    return list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_place())
+    return list(AttachedFile.objects.filter(revision=message.revision).without_bytes().in_order())
 
 
 def parts_of(message: Message, conversation: Conversation, files: Iterable[AttachedFile]) -> list[UnreadPart]:
@@ -154,7 +154,7 @@ def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: st
 
 VERSION = 1
 # A detail of the ledger tells so many findings; all of them stand with the verdict.
-MAX_TOLD = 20
+MAX_LISTED = 20
 
 
 def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
     assert revision is not None, "nobody gives a verdict on what was not fetched"
     found = [restored(one) for one in revision.findings]
     weights = RuleWeight.objects.points_by_rule() if found else {}
-    together = score(found, weights)
+    total = score(found, weights)
     findings = [
         {
             "rule": one.rule,
@@ -183,8 +183,8 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
         "revision": revision.number,
         "fingerprint": revision.fingerprint,
         "findings": sorted(findings, key=lambda one: -one["points"]),
-        "points": together.points,
-        "level": together.level,
+        "points": total.points,
+        "level": total.level,
         "ruling": list(ruling.reasons),
         "unread": list(unread),
     }
@@ -193,11 +193,11 @@ def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) ->
 def context_details(seen: Mapping[str, Any]) -> dict[str, str]:
     """Return the same as details of an entry, one finding or sentence a line."""
     findings = [f"{one['sentence']} ({one['rule']}, {one['points']})" for one in seen["findings"]]
-    left_out = [f"… and {len(findings) - MAX_TOLD} more"] if len(findings) > MAX_TOLD else []
+    left_out = [f"… and {len(findings) - MAX_LISTED} more"] if len(findings) > MAX_LISTED else []
     return {
         "version": str(seen["revision"]),
         "parts_unread": ", ".join(seen["unread"]),
         "risk": f"{seen['points']}{' ' + seen['level'] if seen['level'] else ''}",
-        "findings": "\n".join([*findings[:MAX_TOLD], *left_out]),
+        "findings": "\n".join([*findings[:MAX_LISTED], *left_out]),
         "ruling": "\n".join(seen["ruling"]),
     }

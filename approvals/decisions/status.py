@@ -58,7 +58,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, plain)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
-        return Status(decision.result if _is_not_told(message, decision) else plain.word, "rose", LEFT)
+        return Status(decision.result if _is_mirror_behind(message, decision) else plain.word, "rose", LEFT)
     if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
         return _under_way(decision, who)
     if message.state == MessageState.GONE and is_settled_by_hand(decision):
@@ -68,7 +68,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
-        if decision.state == DecisionState.APPLIED and _is_not_told(message, decision):
+        if decision.state == DecisionState.APPLIED and _is_mirror_behind(message, decision):
             return Status(decision.result, _TONES[decision.outcome], f"By {who}")
         if decision.state == DecisionState.APPLIED:
             return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
@@ -88,7 +88,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     return _with_upstream(message, plain)
 
 
-def _is_not_told(message: Message, decision: Decision) -> bool:
+def _is_mirror_behind(message: Message, decision: Decision) -> bool:
     """Whether the mirror does not show yet what became of the message by this decision that took effect."""
     is_behind = message.state == MessageState.HELD and decision.changed_at >= message.changed_at
     return is_behind or message.state == MessageState.GONE

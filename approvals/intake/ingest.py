@@ -151,35 +151,35 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
         known_message = Message.objects.ask_if_known(connection.pk, event.email_id)
         known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
         reserved = ReservedPosition()
-    place = reserved.take()
+    position = reserved.take()
     # By the database's clock, and so is all that is written: this host's may be off.
-    is_old = event.at is not None and event.at < place.at - LONG_PAST
+    is_old = event.at is not None and event.at < position.at - LONG_PAST
     if found := known_message.one():
         message = Message.objects.for_event().get(pk=found[0])
         message.connection = connection
-        return _meet(message, event, actor, place, is_old=is_old)
+        return _apply_to_known(message, event, actor, position, is_old=is_old)
     # None where it is not known, or has no address yet.
     mailbox = known_mailbox.one()
-    return _begin(connection, event, actor, place, mailbox[0] if mailbox else None, is_old=is_old)
+    return _begin(connection, event, actor, position, mailbox[0] if mailbox else None, is_old=is_old)
 
 
 def _begin(
-    connection: Connection, event: Event, actor: Actor, place: EntryPosition, mailbox: int | None, *, is_old: bool
+    connection: Connection, event: Event, actor: Actor, position: EntryPosition, mailbox: int | None, *, is_old: bool
 ) -> Applied:
     """Make the mirror of a message that this event is the first to tell of."""
     kind = _kind(event, event.direction)
     # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
-    fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=place.at)
+    fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=position.at)
     with batch():
         begins = MessageEvent.GONE if is_doubtful else kind
         message, key = store.begin_message(
-            connection, upstream_id=event.email_id, event=begins, now=place.at, trace=trace_id.get(), **fields
+            connection, upstream_id=event.email_id, event=begins, now=position.at, trace=trace_id.get(), **fields
         )
         if is_old:
-            _record_late(message, event, actor, place)
+            _record_late(message, event, actor, position)
         else:
-            _record_event(message, event, kind, actor, place)
+            _record_event(message, event, kind, actor, position)
     (message.pk,) = key.row()
     is_pending = kind == MessageEvent.PENDING
     ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
@@ -188,7 +188,7 @@ def _begin(
     return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
-def _meet(message: Message, event: Event, actor: Actor, place: EntryPosition, *, is_old: bool) -> Applied:
+def _apply_to_known(message: Message, event: Event, actor: Actor, position: EntryPosition, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
     before, was_called = message.state, _called(message)
     store.fill_from_event(message, event)
@@ -196,10 +196,10 @@ def _meet(message: Message, event: Event, actor: Actor, place: EntryPosition, *,
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.
         return Applied(Result.LATE if is_old else Result.APPLIED)
-    moved = store.move(message, event=kind, now=place.at, status=event.status)
+    moved = store.move(message, event=kind, now=position.at, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
-        moved = store.move(message, event=MessageEvent.RELEASED, now=place.at)
+        moved = store.move(message, event=MessageEvent.RELEASED, now=position.at)
     if kind in _DECIDING:
         # Also one that comes too late to move the message: what it says of the decision still holds.
         settle.settle_by_report(
@@ -211,17 +211,17 @@ def _meet(message: Message, event: Event, actor: Actor, place: EntryPosition, *,
         )
     if not moved:
         record_it = _record_late if _called(message) == was_called else _record_named
-        record_it(message, event, actor, place)
+        record_it(message, event, actor, position)
         is_other = contradicts(message.state, kind)
         ask = message if is_other or _must_ask(message, kind) else None
         return Applied(Result.LATE, ask=ask, contradicts=is_other)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):
-        _record_event(message, event, implied, actor, place, found=f"it is {kind}, and nothing had told of that")
+        _record_event(message, event, implied, actor, position, found=f"it is {kind}, and nothing had told of that")
         _record_event(message, event, kind, actor)
     else:
-        _record_event(message, event, kind, actor, place)
+        _record_event(message, event, kind, actor, position)
     return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
 
 
@@ -240,31 +240,31 @@ def _called(message: Message) -> tuple[object, ...]:
     return message.subject, message.sender, message.recipients, message.trigger
 
 
-def _record_named(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
+def _record_named(message: Message, event: Event, actor: Actor, position: EntryPosition) -> None:
     """Record an event that moved nothing but says what the message is, so that cards show that."""
-    _record("message.named", message, actor, place, details=_details(message, event) | {"event": event.name})
+    _record("message.named", message, actor, position, details=_details(message, event) | {"event": event.name})
 
 
-def _record_late(message: Message, event: Event, actor: Actor, place: EntryPosition) -> None:
-    _record("webhook.late", message, actor, place, details={"event": event.name})
+def _record_late(message: Message, event: Event, actor: Actor, position: EntryPosition) -> None:
+    _record("webhook.late", message, actor, position, details={"event": event.name})
 
 
 def _record_event(
-    message: Message, event: Event, kind: str, actor: Actor, place: EntryPosition | None = None, *, found: str = ""
+    message: Message, event: Event, kind: str, actor: Actor, position: EntryPosition | None = None, *, found: str = ""
 ) -> None:
     _record(
         "message.held" if kind == MessageEvent.PENDING else f"message.{kind}",
         message,
         actor,
-        place,
+        position,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
     )
 
 
-def _record(action: str, message: Message, actor: Actor, place: EntryPosition | None, **fields: Any) -> None:
+def _record(action: str, message: Message, actor: Actor, position: EntryPosition | None, **fields: Any) -> None:
     connection, public_id = message.connection_id, message.public_id
-    record(action, actor=actor, connection=connection, message=public_id, about=message, place=place, **fields)
+    record(action, actor=actor, connection=connection, message=public_id, about=message, place=position, **fields)
 
 
 def _details(message: Message, event: Event) -> dict[str, str]:

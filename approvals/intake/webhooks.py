@@ -77,12 +77,12 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are far smaller.")
     if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
-    given = request.headers.get(HEADER, "")
-    secret_used = verify(body, given, secrets_of(connection))
+    signature = request.headers.get(HEADER, "")
+    secret_used = verify(body, signature, secrets_of(connection))
     if not secret_used:
         counted = count_unsigned(connection=connection.pk, address=client_address(request))
         changed = sender_if_changed(webhook_id, counted.change) if counted.is_known else None
-        secret_used = verify(body, given, secrets_of(changed)) if changed else ""
+        secret_used = verify(body, signature, secrets_of(changed)) if changed else ""
         if not changed or not secret_used:
             return _unsigned(connection, counted.wait)
         connection = changed
@@ -175,10 +175,10 @@ def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
 def announce_change(**_: Any) -> None:
     """Forget what is remembered, here at once and, after commit, in all processes: a connection has changed."""
     _remembered.clear()
-    transaction.on_commit(_tell_all, robust=True)
+    transaction.on_commit(_announce, robust=True)
 
 
-def _tell_all() -> None:
+def _announce() -> None:
     _remembered.clear()
     send("SET", CHANGED, uuid.uuid4().hex)
 

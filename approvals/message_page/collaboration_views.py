@@ -103,7 +103,7 @@ def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 @login_required
 @require_safe
-def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
+def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has the message and what was said by now, for a page that was told that this changed."""
     message = get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
@@ -166,7 +166,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
         return _refuse_comment(request, message, error.sentence, status=403)
     if request.htmx:
         notice = _comment_notice(result.asked)
-        return _fragment(request, message, "_comments", comment_said=notice, comment_remarks=result.remarks)
+        return _fragment(request, message, "_comments", comment_notice=notice, comment_remarks=result.remarks)
     return redirect(f"{message_address(request, public_id)}#comments")
 
 

@@ -40,7 +40,7 @@ from rendering import stripped
 
 @login_required
 @require_safe
-def letter(request: DeskRequest, public_id: UUID) -> HttpResponse:
+def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the sheet with the tab that is asked for; to a plain request the page that it belongs to."""
     if not request.htmx:
         get_visible_message_or_404(request.actor, public_id)
@@ -151,8 +151,8 @@ def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return HttpResponse(status=204)
 
 
-def _find_file(message: Message, place: int) -> AttachedFile:
-    file = AttachedFile.objects.filter(revision=message.revision_id, place=place).first()
+def _find_file(message: Message, number: int) -> AttachedFile:
+    file = AttachedFile.objects.filter(revision=message.revision_id, place=number).first()
     if file is None:
         raise Http404("This message has no such file.")
     return file

@@ -32,7 +32,7 @@ from approvals.message_page.views import (
     get_visible_message_or_404,
     message_address,
 )
-from approvals.queue.decision_notice import just_decided
+from approvals.queue.decision_notice import notice_context
 from approvals.queue.querysets import queue_messages
 from approvals.queue.views import counted, filters_of, next_in
 from approvals.reconcile.ask_again import look_again
@@ -109,7 +109,7 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
         number = read_values({"waiting": waiting})["waiting"]
         others_wait = counted(number) if number else ""
     context = {
-        **just_decided(request.actor, message.public_id),
+        **notice_context(request.actor, message.public_id),
         "filters": filters,
         "queue_query": replace(filters, after=None).suffix,
         "others_wait": others_wait,
@@ -131,7 +131,7 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=public_id)
-    return render(request, "approvals/queue/_decision_notice.html", just_decided(request.actor, public_id))
+    return render(request, "approvals/queue/_decision_notice.html", notice_context(request.actor, public_id))
 
 
 @login_required

@@ -172,10 +172,10 @@ def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
     longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
     if longest is None or longest.pages == 1:
         return None
-    beside = {"before": longest.page - 1, "after": longest.page + 1}
+    neighbours = {"before": longest.page - 1, "after": longest.page + 1}
     links = {
         name: (f"{tab.url}&page={page}", f"{tab.fragment}&page={page}")
-        for name, page in beside.items()
+        for name, page in neighbours.items()
         if 1 <= page <= longest.pages
     }
     return {"page": longest.page, "pages": longest.pages, **links}

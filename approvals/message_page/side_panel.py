@@ -141,6 +141,6 @@ def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collect
         # Only what the bytes reveal: what the names reveal is among the findings.
         "files_that_lie": [one for one in shown if one.file.differs or one.serious],
         # More than anybody reads, or of a message that was decided before files were fetched.
-        "not_kept": listed[len(files) :],
+        "not_stored": listed[len(files) :],
         "files_wait": message.state == "held" and any(one.is_waiting for one in shown),
     }

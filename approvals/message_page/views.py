@@ -36,7 +36,7 @@ from approvals.message_page.sheet import (
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
 from approvals.models import Verdict
 from approvals.querysets.messages import desk_messages
-from approvals.queue.decision_notice import delay_of, just_decided
+from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.querysets import weights_from, weights_part
 from approvals.queue.rows import expiry_of
@@ -106,7 +106,7 @@ def answer_with_message(
     )
     context |= {"error": error, "notice": notice, "typed": typed or {}}
     context |= {"changed": changes_since(message, seen_fingerprint)}
-    context |= just_decided(actor, decided)
+    context |= notice_context(actor, decided)
     context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
         # With scripts the page itself reports that it is on screen; a prefetched one was seen by nobody.

@@ -86,8 +86,8 @@ def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
 def _stalled_items(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
     for decision, cause in _stalled(actor, now):
         act = None
-        if cause.place:
-            act = Act(cause.label, cause.place)
+        if cause.url:
+            act = Act(cause.label, cause.url)
         elif may_look(actor, decision.message):
             act = Act("Try now", reverse("carry-out"), posts=True)
         what = f"{named(decision.message)} was {decision.word}, and that was not carried out"
@@ -216,11 +216,11 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
 
 @dataclass(frozen=True)
 class Cause:
-    """What keeps a decision. `place` is the page of that cause, empty where none is known."""
+    """What keeps a decision. `url` is the page of that cause, empty where none is known."""
 
     why: str
     advice: str
-    place: str = ""
+    url: str = ""
     label: str = ""
 
 
@@ -239,8 +239,8 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cau
             advice = "They leave once it is released; until then each can be undone on its page."
             return Cause(why, advice, reverse("stop"), "See the kill switch")
     if waiting := _waiting(connection, now):
-        place = f"{reverse('connections')}#connection-{connection.pk}"
-        return Cause(waiting, "They are carried out once it is well again.", place, "See the connection")
+        url = f"{reverse('connections')}#connection-{connection.pk}"
+        return Cause(waiting, "They are carried out once it is well again.", url, "See the connection")
     return Cause("No worker has taken them up.", "See whether the workers run.")
 
 

@@ -51,16 +51,16 @@ def paces_for(actor: Actor) -> list[Pace]:
     by_person: dict[str, list[Verdict]] = {}
     for verdict in verdicts.select_related("person", "revision").order_by("-pk")[:LOOKED_AT]:
         by_person.setdefault(str(verdict.person), []).append(verdict)
-    paces = [_pace(person, given) for person, given in by_person.items()]
+    paces = [_pace(person, group) for person, group in by_person.items()]
     return sorted((pace for pace in paces if pace.fast), key=lambda pace: -pace.fast / pace.approvals)
 
 
-def _pace(person: str, given: list[Verdict]) -> Pace:
-    fast = [one for one in given if (one.seconds_shown or 0) < reading_seconds(one.revision.content)]
+def _pace(person: str, verdicts: list[Verdict]) -> Pace:
+    fast = [one for one in verdicts if (one.seconds_shown or 0) < reading_seconds(one.revision.content)]
     return Pace(
         person=person,
-        approvals=len(given),
+        approvals=len(verdicts),
         fast=len(fast),
-        median=float(median(one.seconds_shown or 0 for one in given)),
-        latest=max(one.given_at for one in fast or given),
+        median=float(median(one.seconds_shown or 0 for one in verdicts)),
+        latest=max(one.given_at for one in fast or verdicts),
     )

@@ -135,8 +135,8 @@ class DecisionFigures(QuerySet["Decision"]):
 
         What no rule had seen is counted under an empty name.
         """
-        kept = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
-        sql, values = kept.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
+        effective = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
+        sql, values = effective.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
         statement = (
             "SELECT rule,"  # noqa: S608 - Django's own SQL
             " count(*) FILTER (WHERE outcome = 'reject'), count(*) FILTER (WHERE outcome = 'send_back')"
@@ -163,11 +163,11 @@ class DecisionFigures(QuerySet["Decision"]):
         """Those of a person, or of a rule."""
         return self.filter(given_by=person, rule=rule)
 
-    def at_place(self, *, connection: int, mailbox: int | None) -> Self:
+    def of_mailbox(self, *, connection: int, mailbox: int | None) -> Self:
         """Those on messages of a mailbox; or on those of a connection whose mailbox is not known."""
         return self.filter(message__connection=connection, message__mailbox=mailbox)
 
-    def with_time_taken(self) -> Self:
+    def with_decision_time(self) -> Self:
         """With `took`, the seconds from being held to the decision."""
         return self.annotate(took=_took())
 
@@ -196,8 +196,8 @@ class VerdictQuerySet(QuerySet["Verdict"]):
 
     def newest_on(self, messages: Iterable[Message]) -> dict[int, int]:
         """Return by message the key of the newest verdict on it."""
-        given = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
-        return dict(given.values_list("message_id", "pk"))
+        verdicts = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
+        return dict(verdicts.values_list("message_id", "pk"))
 
     def of_the_week(self) -> Self:
         """Given in the last seven days, and not taken back (relies on verdict_given_brin)."""
@@ -236,7 +236,7 @@ def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datet
     )
 
 
-def by_place(messages: Any) -> dict[tuple[int, int | None], int]:
+def by_mailbox(messages: Any) -> dict[tuple[int, int | None], int]:
     """Return how many messages there are, by connection and mailbox."""
     rows = messages.order_by().values("connection", "mailbox").annotate(number=Count("pk"))
     return {(row["connection"], row["mailbox"]): row["number"] for row in rows}

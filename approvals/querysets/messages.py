@@ -200,12 +200,12 @@ def _going(*states: str) -> Among:
     held = Message.objects.order_by().filter(
         pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at")
     )
-    taken = (
+    applied = (
         decisions.filter(state=DecisionState.APPLIED, changed_at__gt=Greatest(lately, first - Value(WORD_AFTER)))
         .alias(held=Subquery(held.values("pk")[:1]))
         .filter(held__isnull=False)
     )
-    going = decisions.filter(state__in=states).values("message").union(taken.values("message"), all=True)
+    going = decisions.filter(state__in=states).values("message").union(applied.values("message"), all=True)
     return Among(F("pk"), ArraySubquery(going))
 
 

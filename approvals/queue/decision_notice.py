@@ -25,7 +25,7 @@ _TO_BE_SENT = ("leaving", "again")
 
 
 @dataclass(frozen=True)
-class JustDecided:
+class DecisionNotice:
     """A decision of the person who looks: what it is, how long it can be undone, and what it waits for otherwise."""
 
     message: Message
@@ -61,7 +61,7 @@ class JustDecided:
         return "amber" if self.decision.state in (DecisionState.REFUSED, DecisionState.SUPERSEDED) else self.status.tone
 
 
-def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
+def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     """Return the notice for pages, empty where this person has decided nothing there, or long ago, or undid it."""
     if public_id is None:
         return {}
@@ -74,7 +74,7 @@ def just_decided(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     stop = stop_of(message) if actions.kind in _TO_BE_SENT else None
     if stop:
         seconds, waits = 0, f"It waits until the stop is released, which {stop.pulled_by} pulled."
-    return {"just": JustDecided(message, decision, actions, shown_status(message), seconds, waits)}
+    return {"just": DecisionNotice(message, decision, actions, shown_status(message), seconds, waits)}
 
 
 def _is_news(decision: Decision, actor: Actor) -> bool:

@@ -123,13 +123,13 @@ class QueueQuerySet(DeskMessageQuerySet):
 
     def following(self, order: str, position: Position | None) -> Self:
         """What comes after a place in this order (keyset; relies on the index of the order)."""
-        return self._beside(order, position, "<" if order == "newest" else ">")
+        return self._neighbours(order, position, "<" if order == "newest" else ">")
 
     def preceding(self, order: str, position: Position) -> Self:
         """What comes before a place in this order."""
-        return self._beside(order, position, ">" if order == "newest" else "<")
+        return self._neighbours(order, position, ">" if order == "newest" else "<")
 
-    def _beside(self, order: str, position: Position | None, sign: str) -> Self:
+    def _neighbours(self, order: str, position: Position | None, sign: str) -> Self:
         if position is None:
             return self
         return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))

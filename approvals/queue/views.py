@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from approvals.models import Decision, SavedView, Verdict
 from approvals.querysets.messages import desk_messages, read_decisions
-from approvals.queue.decision_notice import just_decided
+from approvals.queue.decision_notice import notice_context
 from approvals.queue.filters import GROUPS, ORDERS, RISKS, TABS, Filters, MessageForm, Position, QueueForm, as_number
 from approvals.queue.querysets import (
     QueueQuerySet,
@@ -59,7 +59,7 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         return JsonResponse(_for_scripts(actor, filters))
     context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
-    context |= just_decided(actor, MessageForm(request.GET).value("decided"))
+    context |= notice_context(actor, MessageForm(request.GET).value("decided"))
     return page_or_fragment(
         request, page="approvals/queue/queue.html", fragment="approvals/queue/_list.html", context=context
     )

@@ -92,12 +92,12 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
     connection = _take_read(connection_id)
     if connection is None:
         return "not now"
-    taken = time.monotonic()
+    claimed_at = time.monotonic()
     try:
         pending = reads.ask(connection)
         if pending is None:
             return "unreachable"
-        return _Reading(connection, pending, now, taken=taken).reconcile()
+        return _Reading(connection, pending, now, claimed_at=claimed_at).reconcile()
     finally:
         Connection.objects.filter(pk=connection.pk, reading_until=connection.reading_until).update(reading_until=None)
 
@@ -115,11 +115,11 @@ def _take_read(connection_id: int) -> Connection | None:
 class _Reading:
     """One whole read on its way into the mirror."""
 
-    def __init__(self, connection: Connection, pending: Pending, now: datetime, *, taken: float) -> None:
+    def __init__(self, connection: Connection, pending: Pending, now: datetime, *, claimed_at: float) -> None:
         self.connection, self.pending, self.now = connection, pending, now
         self.began: datetime = connection.began  # type: ignore[attr-defined]
         self.ends = time.monotonic() + WORK_TIME
-        self.renewed = taken
+        self.renewed = claimed_at
         self.unreadable = pending.unreadable
         self.is_unfinished = self.is_overtaken = self.has_failed = False
 

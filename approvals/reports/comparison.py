@@ -61,11 +61,11 @@ def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
     """Messages of which the ledger tells a verdict or a decision that has no row any more."""
     same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
     verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(giver=OuterRef("actor_id"), **same)
-    kept = {"verdict.given": verdicts, "decision.recorded": Decision.objects.filter(**same)}
+    recorded = {"verdict.given": verdicts, "decision.recorded": Decision.objects.filter(**same)}
     entries = Entry.objects.exclude(outcome="").filter(at__gte=month.since, at__lt=month.until)
     entries = entries.filter(message__in=mine.values("public_id"))
     lacking = Q()
-    for action, rows in kept.items():
+    for action, rows in recorded.items():
         lacking |= Q(public_id__in=entries.of_action(action).exclude(Exists(rows)).values(found=F("message")))
     return lacking
 

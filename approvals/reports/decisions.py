@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from approvals.models import Decision
-from approvals.querysets.figures import FIGURES, Group, by_place, decided_elsewhere
+from approvals.querysets.figures import FIGURES, Group, by_mailbox, decided_elsewhere
 from common.charts import Bars, bars, spoken
 from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role
@@ -155,7 +155,7 @@ def report_of(actor: Actor, month: Month) -> Report:
     """Return the sums of a month, of what the actor looks after or looks up."""
     made, past = _made(actor, month), _past(actor, month)
     groups = made.added_up()
-    elsewhere = by_place(past)
+    elsewhere = by_mailbox(past)
     names, gone = _Names(groups, elsewhere), sum(elsewhere.values())
     # Persons first, then rules, each by their names.
     givers = [one for one in groups if one.by == "who"]
@@ -165,13 +165,13 @@ def report_of(actor: Actor, month: Month) -> Report:
         words = ("Not on this desk", "At MultiMail, or by another program")
         people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
     where = {(one.connection, one.mailbox): one for one in groups if one.by == "where"}
-    places = [
-        _row(*names.place(place), where.get(place), elsewhere.get(place, 0), Asked(month, where=_where(*place)))
-        for place in {**where, **elsewhere}
+    mailboxes = [
+        _row(*names.mailbox(pair), where.get(pair), elsewhere.get(pair, 0), Asked(month, where=_where(*pair)))
+        for pair in {**where, **elsewhere}
     ]
-    places.sort(key=lambda row: (row.label.casefold(), row.note))
+    mailboxes.sort(key=lambda row: (row.label.casefold(), row.note))
     total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
-    return Report(month, tuple(people), tuple(places), total, *_chart(people))
+    return Report(month, tuple(people), tuple(mailboxes), total, *_chart(people))
 
 
 def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
@@ -182,7 +182,7 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
     connection, mailbox = _read_where(asked.where)
     made, past = _made(actor, asked.month).counted_as(asked.figure), _past(actor, asked.month)
     if asked.where:
-        made = made.at_place(connection=connection, mailbox=mailbox)
+        made = made.of_mailbox(connection=connection, mailbox=mailbox)
         past = past.filter(connection=connection, mailbox=mailbox)
     if asked.who == ELSEWHERE or asked.figure == ELSEWHERE:
         made = made.none()
@@ -190,7 +190,7 @@ def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
         past = past.none()
     if asked.who not in ("", ELSEWHERE):
         made = made.of_giver(*_read_who(asked.who))
-    made = made.with_time_taken().with_message().select_related("given_by", "revision")
+    made = made.with_decision_time().with_message().select_related("given_by", "revision")
     return made.order_by("-recorded_at", "-pk"), past.select_related("connection", "mailbox").order_by("-ended_at")
 
 
@@ -230,10 +230,10 @@ class _Names:
 
     def __init__(self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]) -> None:
         self.people = Person.objects.in_bulk({one.person for one in groups if one.person})
-        places = {(one.connection, one.mailbox) for one in groups if one.connection} | set(elsewhere)
-        self.mailboxes = Mailbox.objects.in_bulk({mailbox for _, mailbox in places if mailbox})
+        pairs = {(one.connection, one.mailbox) for one in groups if one.connection} | set(elsewhere)
+        self.mailboxes = Mailbox.objects.in_bulk({mailbox for _, mailbox in pairs if mailbox})
         # Their names alone: nobody needs their secrets here.
-        named = Connection.objects.filter(pk__in={one for one, _ in places if one})
+        named = Connection.objects.filter(pk__in={one for one, _ in pairs if one})
         self.connections = dict(named.values_list("pk", "name"))
 
     def giver(self, group: Group) -> str:
@@ -242,9 +242,9 @@ class _Names:
             return str(person) if person else f"Person {group.person}"
         return _rule_words(group.rule or "")
 
-    def place(self, place: tuple[int | None, int | None]) -> tuple[str, str]:
-        mailbox = self.mailboxes.get(place[1] or 0)
-        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(place[0] or 0, "")
+    def mailbox(self, pair: tuple[int | None, int | None]) -> tuple[str, str]:
+        mailbox = self.mailboxes.get(pair[1] or 0)
+        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(pair[0] or 0, "")
 
 
 def _row(label: str, note: str, group: Group | None, elsewhere: int, asked: Asked) -> Row:

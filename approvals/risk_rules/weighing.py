@@ -41,18 +41,18 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     published = RULES[rule].points
     if not may_weigh(actor):
         raise ActNotAllowed("Only an admin of all mailboxes can weigh the rules: they hold for everybody.")
-    given = None if points == published else points
+    stored_points = None if points == published else points
     with transaction.atomic():
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", WEIGHTS_LOCK)
         weight, _ = RuleWeight.objects.get_or_create(rule=rule)
-        if weight.points == given:
+        if weight.points == stored_points:
             return weight
         before = published if weight.points is None else weight.points
-        weight.points, weight.changed_by_id, weight.changed_at = given, int(actor.id), now
+        weight.points, weight.changed_by_id, weight.changed_at = stored_points, int(actor.id), now
         weight.weighed_to, weight.weighed_to_key = _BEGINNING, 0
         weight.save()
-        after = published if given is None else given
+        after = published if stored_points is None else stored_points
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
         record("rule.weighed", actor=actor, details=details)
         enqueue("approvals.tasks.reweigh", weight.pk)
@@ -69,8 +69,8 @@ def reweigh(*, weight_id: int) -> bool:
         weight = rows.filter(pk=weight_id).first()
         if weight is None or weight.weighed_to is None:
             return False
-        place = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
-        held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
+        position = Position((as_number(weight.weighed_to),), weight.weighed_to_key)
+        held = queue_messages().matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", position)
         held = held.filter(state=MessageState.HELD, revision__isnull=False)
         batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
         _store(batch, RuleWeight.objects.points_by_rule())

@@ -94,7 +94,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
     seen = _detect(file, content)
     mine = AttachedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
-    kept = mine.update(
+    updated = mine.update(
         content=content,
         found_size=len(content),
         found_sha256=file.found_sha256,
@@ -104,7 +104,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
         problem="",
         fetched_at=Now(),
     )
-    if kept and file.differs:
+    if updated and file.differs:
         # What was read here is not what would leave, whichever of the two is wrong.
         record_about(
             "message.file_differs",
@@ -113,7 +113,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
             fingerprint=file.revision.fingerprint,
             details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
         )
-    return _State.FETCHED if kept else "somebody else fetched it"
+    return _State.FETCHED if updated else "somebody else fetched it"
 
 
 def _detect(file: AttachedFile, content: bytes) -> Detection:

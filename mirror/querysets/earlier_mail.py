@@ -169,9 +169,9 @@ def rejected_with_bands(message: "Message", bands: Sequence[int]) -> list[Reject
     return _rejected(_NEAR, message, list(bands), MOST_NEAR)
 
 
-def _rejected(sql: str, message: "Message", likeness: Any, most: int) -> list[RejectedRow]:
+def _rejected(sql: str, message: "Message", compared: Any, most: int) -> list[RejectedRow]:
     scope = [message.connection_id, message.sandbox, message.direction, message.pk or 0]
-    return [RejectedRow(*row) for row in _rows(sql, [*scope, likeness, most, message.mailbox_id])]
+    return [RejectedRow(*row) for row in _rows(sql, [*scope, compared, most, message.mailbox_id])]
 
 
 def _rows(sql: str, parameters: Sequence[Any]) -> Sequence[tuple[Any, ...]]:

@@ -248,7 +248,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
         """Everything but the bytes, which only those read that hand them out."""
         return self.defer("content")
 
-    def in_place(self) -> Self:
+    def in_order(self) -> Self:
         return self.order_by("place")
 
     def to_fetch(self) -> Self:
@@ -268,7 +268,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
         """Those whose bytes are known to differ from those that the message's fingerprint names."""
         return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
 
-    def kept_too_long(self, age: timedelta) -> Self:
+    def past_retention(self, age: timedelta) -> Self:
         """Those whose bytes are kept although their message is past the desk for so long, or has a newer version."""
         past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
         replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))

@@ -39,12 +39,14 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
     What a person paused stays so.
     """
     mine = Connection.objects.filter(pk=connection.pk)
-    kept_paused = mine.filter(paused_by_hand=True).exclude(failing_since=None).update(failing_since=None, last_error="")
+    still_paused = (
+        mine.filter(paused_by_hand=True).exclude(failing_since=None).update(failing_since=None, last_error="")
+    )
     unwell = mine.filter(paused_by_hand=False).exclude(failing_since=None, paused_at=None)
     well = unwell.exclude(paused_at__gte=began).update(
         failing_since=None, last_error="", paused_at=None, paused_because=""
     )
-    if kept_paused or well:
+    if still_paused or well:
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 
@@ -52,11 +54,11 @@ def tell_of_staleness() -> int:
     """Record of each connection, once a spell, that it was not read for long, and that it was again."""
     keys = Connection.objects.turned_stale().values_list("pk", flat=True)
     again = Connection.objects.turned_fresh().values_list("pk", flat=True)
-    return sum(_tell_stale(key) for key in keys) + sum(_tell_fresh(key) for key in again)
+    return sum(_record_stale(key) for key in keys) + sum(_record_fresh(key) for key in again)
 
 
 @transaction.atomic
-def _tell_stale(key: int) -> bool:
+def _record_stale(key: int) -> bool:
     # Asked again in the write itself: another sweep may have told it, or a read have ended.
     if not Connection.objects.turned_stale().filter(pk=key).update(stale_since=Now()):
         return False
@@ -67,7 +69,7 @@ def _tell_stale(key: int) -> bool:
 
 
 @transaction.atomic
-def _tell_fresh(key: int) -> bool:
+def _record_fresh(key: int) -> bool:
     if not Connection.objects.turned_fresh().filter(pk=key).update(stale_since=None):
         return False
     record("connection.fresh_again", actor=ACTOR, connection=key)

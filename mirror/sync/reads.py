@@ -161,7 +161,7 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     connection = message.connection
     if not connection.is_our_gateway:
         return _read_email(message) if can_ask(message) else None
-    upstream = _read_email(message) if _only_itself_tells(message) else None
+    upstream = _read_email(message) if _needs_own_read(message) else None
     if upstream is not None and upstream.status:
         return upstream
     pending = ask(connection, email_id=message.upstream_id)
@@ -170,7 +170,7 @@ def ask_status(message: Message) -> UpstreamStatus | None:
     return UpstreamStatus(held=True, row=pending.rows[0]) if pending.rows else status_in(pending.closed or {}, message)
 
 
-def _only_itself_tells(message: Message) -> bool:
+def _needs_own_read(message: Message) -> bool:
     """Whether the desk lacks even the subject of what is past it; of that our gateway's list gives the outcome only."""
     is_past = message.state not in (MessageState.HELD, MessageState.GONE)
     return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)

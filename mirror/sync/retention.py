@@ -29,7 +29,7 @@ def forget_webhooks() -> int:
 
 def forget_files() -> int:
     """Delete the bytes of files whose time is over; what was seen of them, and their hashes, stay."""
-    return _forget(AttachedFile.objects.kept_too_long(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
+    return _forget(AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
 
 
 def forget_threads() -> int:

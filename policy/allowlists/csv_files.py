@@ -17,7 +17,7 @@ MAX_ROWS = 20_000
 
 
 @dataclass(frozen=True)
-class Problem:
+class LineError:
     """What was not understood, where, and why."""
 
     line: int
@@ -30,7 +30,7 @@ class ParsedEntries:
     """What a file or a field holds: entries, each pattern once, and what is wrong with the rest."""
 
     put: tuple[WantedEntry, ...] = ()
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[LineError, ...] = ()
 
 
 class UnreadableFile(Exception):
@@ -57,7 +57,7 @@ def read_file(raw: bytes, *, people: Mapping[str, int]) -> ParsedEntries:
             if one.pattern in wanted:
                 raise ValueError(f"{one.pattern} is on line {first_at[one.pattern]} already; that one counts.")
         except ValueError as error:
-            problems.append(Problem(line, row.get("pattern", "")[:200], str(error)))
+            problems.append(LineError(line, row.get("pattern", "")[:200], str(error)))
             continue
         wanted[one.pattern], first_at[one.pattern] = one, line
     return ParsedEntries(tuple(wanted.values()), tuple(problems))
@@ -77,7 +77,7 @@ def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime 
             if pattern in wanted:
                 raise ValueError(f"{pattern} stands here twice; once is enough.")
         except ValueError as error:
-            problems.append(Problem(number, line.strip()[:200], str(error)))
+            problems.append(LineError(number, line.strip()[:200], str(error)))
             continue
         wanted[pattern] = WantedEntry(pattern, note, owner, expires_at)
     return ParsedEntries(tuple(wanted.values()), tuple(problems))

@@ -52,7 +52,7 @@ def mode_words(kind: str, mode: str) -> ModeWords:
 
 
 _SCOPE = re.compile(r"all|(connection|mailbox)-([0-9]{1,18})")
-_PLACES: Mapping[str, type[Connection] | type[Mailbox]] = {"connection": Connection, "mailbox": Mailbox}
+_MODELS: Mapping[str, type[Connection] | type[Mailbox]] = {"connection": Connection, "mailbox": Mailbox}
 
 
 def scope_of(row: Allowlist) -> ListScope:
@@ -69,13 +69,13 @@ def find_list(scope: str, kind: str, actor: Actor) -> Allowlist | None:
     named = _SCOPE.fullmatch(scope)
     if named is None or kind not in Allowlist.Kind.values or not actor.scopes:
         return None
-    place = _PLACES[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first() if named[1] else None
-    if named[1] and place is None:
+    target = _MODELS[named[1]].objects.visible_to(actor).filter(pk=int(named[2])).first() if named[1] else None
+    if named[1] and target is None:
         return None
-    keys = {named[1]: place.pk} if place else {}
+    keys = {named[1]: target.pk} if target else {}
     row = Allowlist.objects.for_scope(keys.get("connection"), keys.get("mailbox"), kind)
-    if place:
-        setattr(row, named[1], place)
+    if target:
+        setattr(row, named[1], target)
     return row
 
 

@@ -19,7 +19,7 @@ from people.actors import Actor, Role
 from people.sign_in.reauthentication import reauthenticated
 from policy.allowlists.applicable import lists_in_force
 from policy.allowlists.changes import allow_for_days, apply_change, may_change
-from policy.allowlists.csv_files import ParsedEntries, Problem, written
+from policy.allowlists.csv_files import LineError, ParsedEntries, written
 from policy.allowlists.drafts import Draft, InvalidDraft, Preview, pack, preview, unpack
 from policy.allowlists.forms import SHOWN, ChangeForm, CodeForm, FindForm, ImportForm
 from policy.allowlists.gates import gate_status, try_now
@@ -181,15 +181,15 @@ def _row(one: Any) -> dict[str, Any]:
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
     """Return every list that there can be of what the actor sees, for whoever looks for one that is not written yet."""
-    places = [("all", "All mail")]
-    places += [
+    scopes = [("all", "All mail")]
+    scopes += [
         (f"connection-{one.pk}", f"Connection {one}")
         for one in Connection.objects.at_work().visible_to(actor).order_by("name")
     ]
-    boxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
-    places += [(f"mailbox-{one.pk}", f"Mailbox {one}") for one in boxes]
+    mailboxes = Mailbox.objects.at_work().visible_to(actor).order_by("address")
+    scopes += [(f"mailbox-{one.pk}", f"Mailbox {one}") for one in mailboxes]
     return [
-        (f"{scope}/{kind}", f"{label}: {words.lower()}") for scope, label in places for kind, words in KINDS.items()
+        (f"{scope}/{kind}", f"{label}: {words.lower()}") for scope, label in scopes for kind, words in KINDS.items()
     ]
 
 
@@ -319,7 +319,7 @@ def _import_form(
     *,
     status: int = 200,
     wrong: tuple[str, str] = ("", ""),
-    problems: tuple[Problem, ...] = (),
+    problems: tuple[LineError, ...] = (),
 ) -> HttpResponse:
     context: dict[str, Any] = {
         **head_of(at, request.actor),

@@ -113,7 +113,7 @@ def _text(name: str, before: str | None, after: str | None, effort: Effort, tall
     if before == after:
         return
     found, is_fine = compare(before or "", after or "", effort)
-    given, left_out = shown(found, tally)
+    pieces, left_out = shown(found, tally)
     notes = [*disguises(found)]
     if before is None:
         notes.append("There was none before." if after else "There was none before; now there is an empty one.")
@@ -125,7 +125,7 @@ def _text(name: str, before: str | None, after: str | None, effort: Effort, tall
         notes.append(
             f"{left_out:,} more changed characters are not shown here, only the first {MAX_SHOWN:,}: read all of it."
         )
-    yield Change(name, _LABELS[name], pieces=given, notes=tuple(notes), left_out=left_out)
+    yield Change(name, _LABELS[name], pieces=pieces, notes=tuple(notes), left_out=left_out)
 
 
 def _files(before: tuple[Attachment, ...], after: tuple[Attachment, ...]) -> Iterator[Change]:

@@ -119,24 +119,24 @@ def _joined(steps: list[_Step]) -> list[_Step]:
 
 
 def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
-    given: list[Piece] = []
+    pieces: list[Piece] = []
     tally, left_out = Tally(), 0
-    room = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
+    remaining = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}
     for index, (same, gone, new) in enumerate(steps):
         if same:
-            given.extend(_folded(same, is_first=index == 0, is_last=index == len(steps) - 1, tally=tally))
+            pieces.extend(_folded(same, is_first=index == 0, is_last=index == len(steps) - 1, tally=tally))
         for kind, words in ((GONE, gone), (NEW, new)):
             text = "".join(words)
-            cut = text[: room[kind]]
+            cut = text[: remaining[kind]]
             left_out += len(text) - len(cut)
-            room[kind] -= len(cut)
+            remaining[kind] -= len(cut)
             # Blanks behind a word are no difference and must not be marked as one.
             words_alone = cut.rstrip()
             if words_alone:
-                given.append(_piece(kind, words_alone, tally))
+                pieces.append(_piece(kind, words_alone, tally))
             if blanks := cut[len(words_alone) :]:
-                given.append(_piece(SAME, blanks if kind == NEW or not new else " ", tally))
-    return tuple(given), left_out
+                pieces.append(_piece(SAME, blanks if kind == NEW or not new else " ", tally))
+    return tuple(pieces), left_out
 
 
 def _folded(words: list[str], *, is_first: bool, is_last: bool, tally: Tally) -> list[Piece]:

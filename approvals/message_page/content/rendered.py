@@ -77,6 +77,6 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
 
 def _head(text: str, *, lines: int = LINES) -> str:
     """Return the first lines of a text, long ones cut; both are said."""
-    given = text[: lines * LINE * 4].strip().splitlines()
-    shown = "\n".join(line[:LINE] + ("…" if len(line) > LINE else "") for line in given[:lines])
-    return shown + ("\n…" if len(given) > lines or len(text) > lines * LINE * 4 else "")
+    rows = text[: lines * LINE * 4].strip().splitlines()
+    shown = "\n".join(line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:lines])
+    return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")

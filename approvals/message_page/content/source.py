@@ -58,10 +58,10 @@ def stretch_of(text: str, *, page: int, label: str = "", size: int = STRETCH) ->
 def source_of(content: Content, *, page: int) -> tuple[Stretch, ...]:
     """Return one page of each part that the message has; a part that has no such page is left out."""
     texts: Sequence[tuple[str, str | None]] = (("HTML", content.html), ("Markdown", content.markdown))
-    given = [(label, text) for label, text in texts if text is not None]
-    last = max((page_count(text) for _, text in given), default=1)
+    parts = [(label, text) for label, text in texts if text is not None]
+    last = max((page_count(text) for _, text in parts), default=1)
     page = max(1, min(page, last))
-    return tuple(stretch_of(text, page=page, label=label) for label, text in given if page <= page_count(text))
+    return tuple(stretch_of(text, page=page, label=label) for label, text in parts if page <= page_count(text))
 
 
 def page_count(text: str) -> int:
@@ -111,7 +111,7 @@ class Header:
 class Headers:
     """The lines of the message itself, what MultiMail says of the message, and what the sender said about it."""
 
-    letter: tuple[Header, ...]
+    lines: tuple[Header, ...]
     message: tuple[Header, ...]
     metadata: tuple[Header, ...]
     unseen: tuple[str, ...]
@@ -121,7 +121,7 @@ class Headers:
 
 def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     """Return one page of the headers; what is short stands on the first."""
-    lines = list(_letter_lines(content))
+    lines = list(_header_lines(content))
     metadata = [(str(name), [_as_text(value)]) for name, value in message.trigger.items()]
     lists = [values for _, values, _ in lines] + [values for _, values in metadata]
     pages = max(map(_pages, lists), default=1)
@@ -137,7 +137,7 @@ def _on_page(lines: Iterable[Header | None]) -> tuple[Header, ...]:
     return tuple(filter(None, lines))
 
 
-def _letter_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
+def _header_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
     values: Mapping[str, Iterable[str | None]] = {
         "from": [content.sender],
         "from_name": [content.sender_name],
@@ -149,8 +149,8 @@ def _letter_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:
         "in_reply_to": [content.in_reply_to],
         "send_at": [content.send_at],
     }
-    for name, given in values.items():
-        yield NAMES[name], [one for one in given if one], name in content.coverage
+    for name, texts in values.items():
+        yield NAMES[name], [one for one in texts if one], name in content.coverage
     for name, text in content.additions.items():
         yield f"Added: {name}", [text], True
 

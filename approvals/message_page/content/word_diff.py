@@ -74,20 +74,20 @@ def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
 
     Long unchanged stretches shrink to their edges, and what cannot be seen is marked by name.
     """
-    given: list[Piece] = []
-    room, changes, left_out = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}, MAX_CHANGES, 0
+    pieces: list[Piece] = []
+    remaining, changes, left_out = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}, MAX_CHANGES, 0
     for index, piece in enumerate(found):
         if piece.kind == SAME:
-            if changes and any(room.values()):
-                given.extend(_shrunk(piece.text, is_first=index == 0, is_last=index == len(found) - 1, tally=tally))
+            if changes and any(remaining.values()):
+                pieces.extend(_shrunk(piece.text, is_first=index == 0, is_last=index == len(found) - 1, tally=tally))
             continue
-        text = piece.text[: room[piece.kind]] if changes else ""
+        text = piece.text[: remaining[piece.kind]] if changes else ""
         left_out += len(piece.text) - len(text)
-        room[piece.kind] -= len(text)
+        remaining[piece.kind] -= len(text)
         changes = max(0, changes - 1)
         if text:
-            given.append(Piece(piece.kind, text, tuple(marked(text, tally, is_changed=True))))
-    return tuple(given), left_out
+            pieces.append(Piece(piece.kind, text, tuple(marked(text, tally, is_changed=True))))
+    return tuple(pieces), left_out
 
 
 def disguises(found: Sequence[Piece]) -> list[str]:
