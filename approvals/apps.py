@@ -1,4 +1,4 @@
-"""The approvals app: it hears of connections that change, of messages in threads, and of what ends a claim."""
+"""The approvals app: registers its receivers for changed connections, thread messages and what ends a claim."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_save

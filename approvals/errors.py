@@ -27,7 +27,7 @@ class RiskUnread(DeskError):
 
 
 class AlreadyDecided(DeskError):
-    """Somebody was first; `decision` is theirs, None when it was made outside the desk."""
+    """Another decision came first: `decision`, or None when it was made outside the desk."""
 
     def __init__(self, sentence: str, *, decision: Any = None) -> None:
         super().__init__(sentence)
@@ -35,7 +35,7 @@ class AlreadyDecided(DeskError):
 
 
 class ClaimedByOther(DeskError):
-    """Somebody else has taken the message on; `holder` is their key, for whoever wants to take it over from them."""
+    """Somebody else has taken the message on; `holder` is that person's key."""
 
     def __init__(self, sentence: str, *, holder: int) -> None:
         super().__init__(sentence)
@@ -43,7 +43,7 @@ class ClaimedByOther(DeskError):
 
 
 class EventAlreadyHandled(DeskError):
-    """The kept webhook was dealt with in the meantime, or never needed it."""
+    """The stored webhook was handled in the meantime, or never needed handling."""
 
 
 def http_status(error: DeskError) -> int:

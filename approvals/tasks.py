@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 
 # The worker sets how many threads it has.
 SLOTS = ConnectionSlots(threads=8)
-# A whole read is under way elsewhere and will show it; if that began too early, the next one does.
+# A whole read is running elsewhere and will show it, or else the next one does.
 NEXT_READ = 1.5
-# A long duty lets others have its thread so often.
+# Seconds after which a long task yields its thread and enqueues itself again.
 AT_A_TIME = 5.0
 
 
@@ -92,7 +92,7 @@ def execute_decision(decision_id: int) -> str:
 
 @shared_task
 def execute_due(_: int = 0) -> str:
-    """Wake-up every decision that is due: what kept them is gone."""
+    """Enqueue every due decision, after a kill switch or pause has ended."""
     _enqueue(execute_decision, Decision.objects.due()[:200])
     return "woken"
 
@@ -108,13 +108,13 @@ def read_connection(connection_id: int) -> str:
 
 @_in_slot(Connection)
 def read_suppressed(connection_id: int) -> str:
-    """Read whom MultiMail writes to no more."""
+    """Read the suppressed addresses of one connection."""
     return address_lists.read_suppressed(connection_id=connection_id)
 
 
 @shared_task
 def read_all_suppressed() -> str:
-    """Wake-up that for each connection that is well and has the key for it."""
+    """Enqueue `read_suppressed` for each healthy connection that has the key for it."""
     _enqueue(read_suppressed, Connection.objects.to_read().exclude(admin_key=""))
     return "woken"
 
@@ -127,7 +127,7 @@ def read_refusals(connection_id: int) -> str:
 
 @shared_task
 def read_all_refusals() -> str:
-    """Wake-up that for each connection that is well and whose gate tells it."""
+    """Enqueue `read_refusals` for each healthy connection to our own gateway."""
     _enqueue(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
     return "woken"
 
@@ -140,7 +140,7 @@ def push_list(gate_list_id: int) -> str:
 
 @shared_task
 def push_lists(_: int = 0) -> str:
-    """Wake-up each allowlist that its gate lacks, those of new mailboxes among them."""
+    """Enqueue a push of each allowlist that its gate lacks, including lists of new mailboxes."""
     GateList.objects.ensure()
     _enqueue(push_list, GateList.objects.to_push()[:100])
     return "woken"
@@ -154,7 +154,7 @@ def read_mailboxes(connection_id: int) -> str:
 
 @shared_task
 def read_all_mailboxes() -> str:
-    """Wake-up that for each connection that is well and has a key for it."""
+    """Enqueue `read_mailboxes` for each healthy connection that has a key for it."""
     _enqueue(read_mailboxes, Connection.objects.to_read().exclude(admin_key="", read_key=""))
     return "woken"
 
@@ -167,7 +167,7 @@ def read_contacts(connection_id: int) -> str:
 
 @shared_task
 def read_all_contacts() -> str:
-    """Wake-up that for each connection that is well and has a key for it, or had one."""
+    """Enqueue `read_contacts` for each healthy connection that has a key for it, or had one."""
     _enqueue(read_contacts, Connection.objects.to_read().exclude(read_key="", contacts_read_at=None))
     return "woken"
 
@@ -210,7 +210,7 @@ def freshen_thread(message_id: int) -> str:
 
 @shared_task
 def hear_of_letter(public_id: str) -> str:
-    """A message came or left: have its thread read again if a draft waits in it."""
+    """Have a message's thread read again if a draft waits in it."""
     thread = conversations.request_read(message=UUID(public_id))
     if thread is not None:
         enqueue(read_thread.name, thread.pk)
@@ -219,9 +219,9 @@ def hear_of_letter(public_id: str) -> str:
 
 @shared_task
 def sweep() -> str:
-    """Find what no wake-up reached: content to fetch, decisions that are due, abandoned or in doubt, late events.
+    """Find what was not enqueued: content to fetch, decisions that are due, abandoned or in doubt, late events.
 
-    One duty that fails is logged and keeps none of the others from being done.
+    A duty that fails is logged; the others still run.
     """
     failed = [name for name, duty in _DUTIES.items() if not _do(name, duty)]
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
@@ -239,7 +239,7 @@ def _do(name: str, duty: Callable[[], object]) -> bool:
 
 def _abandon() -> None:
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
-        # Each by itself: one that cannot be taken into doubt is no reason for the others to stay.
+        # Each in its own transaction: one that fails does not keep the others from being abandoned.
         _do(f"abandoning {decision_id}", partial(execute.abandon, decision_id=decision_id))
 
 
@@ -260,7 +260,7 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "late": lambda: _enqueue(ask_about, Message.objects.to_ask_about()[:50]),
     "files": lambda: _enqueue(fetch_file, AttachedFile.objects.to_fetch()[:100]),
     "threads": lambda: _enqueue(read_thread, Thread.objects.to_read()[:100]),
-    # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
+    # One whole read proves that a connection is healthy again and brings everything that was missed.
     "unwell": lambda: _enqueue(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _enqueue(read_connection, Connection.objects.overdue()),
     "claims": claims.end_idle,
@@ -273,7 +273,7 @@ _DUTIES: dict[str, Callable[[], object]] = {
 
 @shared_task
 def reconcile_all() -> str:
-    """Wake-up a whole read of each connection that is well."""
+    """Enqueue a whole read of each healthy connection."""
     _enqueue(read_connection, Connection.objects.to_read())
     return "woken"
 
@@ -285,7 +285,7 @@ def forget() -> str:
 
 
 def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
-    """Do one batch after the other; where they take too long, leave the rest to the next and say so."""
+    """Run batches until none is left or the time is over; then enqueue the task again and say so."""
     until = time.monotonic() + AT_A_TIME
     while step():
         if time.monotonic() > until:

@@ -1,7 +1,7 @@
-"""Decides many messages at once, each by itself: what fails is named and stops no other.
+"""Decides many messages at once, each separately: a failure is named and does not stop the others.
 
-Only what stood on one sheet and was ticked there is decided, in the version that stood there. What is of high risk, or
-has messages after it in its thread, is not approved so: `give_verdict` asks what only its own page can answer.
+Only messages that were shown and ticked on one sheet are decided, in the version shown. A message with high risk, or
+with newer messages in its thread, cannot be approved here: `give_verdict` requires answers that only its page collects.
 """
 
 import logging
@@ -30,7 +30,7 @@ from mirror.recording import record_about
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor, Role
 
-# Each message of a batch lengthens the undo window: who decides fifty has fifty outcomes to read.
+# Each message of a batch lengthens the undo window: somebody who decides fifty has fifty outcomes to read.
 READING = timedelta(milliseconds=100)
 # Undoing a whole batch takes less than this, also on a busy machine.
 UNDOING = timedelta(seconds=30)
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ItemResult:
-    """What became of one of them: its decision or, without one, the sentence that says why."""
+    """The result for one message: its decision or, without one, a sentence that says why."""
 
     message: UUID
     decision: Decision | None = None
@@ -52,7 +52,7 @@ def decide_batch(
 ) -> list[ItemResult]:
     """Give the same verdict on each message that was ticked on a sheet, each in a transaction of its own.
 
-    Returns what became of each, in the sheet's order. Raises VerdictNotAllowed for more than a sheet holds.
+    Returns one result per message, in the sheet's order. Raises VerdictNotAllowed for more than a sheet holds.
     """
     if len(ticked) > MAX_ITEMS:
         raise VerdictNotAllowed(f"At most {MAX_ITEMS} messages are decided together.")
@@ -98,7 +98,7 @@ def decide_batch(
 
 
 def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
-    """Take back what has not left of these, each by itself. What is too late is named.
+    """Undo those of these decisions that have not left, each separately. Those that are too late are named.
 
     All of them are postponed first, so that the last one is not sent while the others are undone.
     """
@@ -116,7 +116,7 @@ def undo_batch(*, messages: Iterable[UUID], actor: Actor) -> list[ItemResult]:
 
 @transaction.atomic
 def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, with_links: Iterable[int]) -> None:
-    """Note that the actor had these on screen together, with all links of those whose keys are given.
+    """Record that the actor had these messages on screen, with all links of those whose keys are given.
 
     Each once a person and version, as when it is opened by itself.
     """
@@ -135,13 +135,13 @@ def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, wi
 
 
 _KEY = "bulk"
-# Older ones stand in the history.
+# Older batches are found in the history.
 KEPT = 3
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What was decided together: each message with its decision's key, or with the sentence that says why not."""
+    """The result of a batch: each message with its decision's key, or with the sentence that says why not."""
 
     id: str
     outcome: str
@@ -178,7 +178,7 @@ def store_batch(
     typed: Mapping[str, str],
     query: str,
 ) -> str:
-    """Keep what was decided for the page that tells of it; return the batch's id."""
+    """Store the result for the page that shows it; return the batch's id."""
     items = [[one.message.hex, one.decision.pk if one.decision else 0, one.sentence] for one in ended]
     batch = uuid7().hex
     newest = {"id": batch, "sheet": sheet.id, "outcome": outcome, "typed": dict(typed), "query": query, "items": items}
@@ -189,7 +189,7 @@ def store_batch(
 def find_repeat(
     session: MutableMapping[str, Any], sheet: Sheet, ticked: Sequence[OnSheet], *, outcome: str, actor: Actor
 ) -> str:
-    """Return the batch that has decided just this already, as after a second press; empty where none has."""
+    """Return the batch that already decided exactly this, as after a double click; empty where none has."""
     asked = {one.message for one in ticked}
     for stored in session.get(_KEY, []):
         batch = stored_batch(session, stored["id"])
@@ -201,7 +201,7 @@ def find_repeat(
 
 
 def stored_batch(session: MutableMapping[str, Any], batch: str | None) -> Batch | None:
-    """Return what was kept of a batch; None for one of somebody else's, or from long ago."""
+    """Return a stored batch; None where this session has none with that id (any more)."""
     for stored in session.get(_KEY, []):
         if stored["id"] == batch:
             items = [(UUID(key), decision, sentence) for key, decision, sentence in stored["items"]]
@@ -221,7 +221,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
         "done": done,
         "undone": [one for one in lines if one.decision and not one.is_in_force],
         "failed": [one for one in lines if one.decision is None],
-        # Decided, and out of this person's sight by now.
+        # Decided, and no longer visible to this person.
         "unseen": len(batch.items) - len(lines),
         "waiting": waiting,
         "seconds": seconds,
@@ -234,7 +234,7 @@ def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]
 
 
 def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
-    """Return the messages of a batch whose decisions of then have not left."""
+    """Return the messages of a batch whose decisions can still be undone."""
     return [one.message.public_id for one in _lines(batch, actor) if one.can_undo]
 
 

@@ -18,11 +18,11 @@ _MISSING = {
 
 
 class ChosenForm(forms.Form):
-    """Which messages shall stand on a sheet. Nonsense among them is left out, and so is what does not fit on it."""
+    """The messages to put on a sheet. Invalid ids are left out, and so are messages beyond the sheet's size."""
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
-        # Twice as many are looked at, to tell how many did not fit.
+        # Twice as many are read, to count how many did not fit.
         asked = [_as_id(value) for value in data.getlist("id")[: 2 * MAX_ITEMS]]
         found = list(dict.fromkeys(one for one in asked if one is not None))
         self.chosen, self.too_many = found[:MAX_ITEMS], len(found[MAX_ITEMS:])
@@ -48,7 +48,7 @@ class BatchForm(SentenceForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        # How many were not on screen is the browser's word: nothing rests on it.
+        # How many were not on screen: reported by the browser, only recorded.
         self.errors.pop("unseen", None)
         outcome = cleaned.get("outcome", "")
         words, preset = cleaned.get(f"{outcome}_reason") or "", cleaned.get(f"{outcome}_preset") or ""
@@ -63,7 +63,7 @@ class BatchForm(SentenceForm):
 
 
 class UndoForm(LenientForm):
-    """Which batch to take back, or which message of it alone."""
+    """The batch to undo, or one message of it."""
 
     of = forms.RegexField(r"\A[0-9a-f]{32}\Z", required=False)
     id = forms.UUIDField(required=False)
@@ -77,7 +77,7 @@ def _as_id(value: str) -> UUID | None:
 
 
 def _as_pair(value: str) -> tuple[str, str]:
-    """Return id and fingerprint of what was ticked; what is neither is on no sheet."""
+    """Return id and fingerprint of a ticked message; an invalid value matches nothing on any sheet."""
     key, _, version = value.partition(".")
     found = _as_id(key)
     return (str(found), version) if found and FINGERPRINT.match(version) else ("", value[:10])

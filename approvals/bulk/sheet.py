@@ -1,4 +1,4 @@
-"""A sheet of messages to decide together: each complete enough to be judged, or left out with the reason.
+"""A sheet of messages to decide at once: each complete enough to be judged, or left out with the reason.
 
 The number of queries does not grow with the number of messages. The sheet travels signed through the browser, so that
 nothing is decided that was not on it.
@@ -45,7 +45,7 @@ _SALT = "approvals.bulk.sheet"
 
 
 class SheetNotOurs(DeskError):
-    """What was posted is no sheet of this person's, or names something that was not on it."""
+    """The posted sheet is not this person's, or names a message that was not on it."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Sheet:
     id: str = field(default_factory=lambda: uuid7().hex)
 
     def only(self, ticked: Sequence[tuple[str, str]]) -> tuple[OnSheet, ...]:
-        """Return what was ticked, named by id and fingerprint. Raises SheetNotOurs for what was not on the sheet."""
+        """Return the ticked items, by id and fingerprint. Raises SheetNotOurs for one that was not on the sheet."""
         asked = set(ticked)
         found = tuple(item for item in self.items if (str(item.message), item.fingerprint) in asked)
         if len(found) != len(asked):
@@ -80,7 +80,7 @@ def sign_sheet(sheet: Sheet, *, person: str) -> str:
 
 
 def read_sheet(signed: str, *, person: str) -> Sheet:
-    """Return the sheet again. Raises SheetNotOurs where it is another person's, too old, or not from here."""
+    """Return the signed sheet. Raises SheetNotOurs where it is another person's, too old, or not signed here."""
     try:
         whose, sheet, items = signing.loads(signed, salt=_SALT, max_age=LASTS)
     except signing.BadSignature:
@@ -90,9 +90,9 @@ def read_sheet(signed: str, *, person: str) -> Sheet:
     return Sheet([OnSheet(UUID(key), fingerprint, why or "") for key, fingerprint, why in items], sheet)
 
 
-# So much of each message is open; the rest is one press away.
+# How much of each message is shown; the rest is behind one click.
 BEGUN = 1200
-# A message longer than this is not judged among others, nor are messages that make the sheet longer than that together.
+# Longer messages cannot be approved on a sheet, nor can those that make the whole sheet longer than that.
 MAX_MESSAGE = 20_000
 MAX_SHEET = 400_000
 MAX_SUBJECT = 2000
@@ -134,7 +134,7 @@ class Item:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A message that cannot be decided here at all, and why. Without a message: one that this person does not see."""
+    """A message that cannot be decided here at all, and why. `message` is None for one that this person may not see."""
 
     message: Message | None
     status: Status | None
@@ -143,7 +143,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The sheet: what can be approved, what needs a look of its own, and what is left out."""
+    """The sheet: what can be approved, what must be opened separately, and what is left out."""
 
     ready: Sequence[Item]
     alone: Sequence[Item]
@@ -244,7 +244,7 @@ def _end_of_beginning(text: str) -> int:
 
 
 def _why_alone(item: Item, late: ThreadMessage | None) -> str:
-    """Return why a message cannot be approved among others; empty where it can."""
+    """Return why a message cannot be approved on a sheet; empty where it can."""
     if not item.ruling.may_approve:
         return item.ruling.reasons[0]
     if item.is_high:
@@ -272,6 +272,6 @@ def _files_of(messages: Sequence[Message]) -> dict[int, list[FilePreview]]:
 
 
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
-    """Return who else has taken it on; empty where nobody has."""
+    """Return who else has claimed it; empty where nobody has."""
     claim = live_claim(message, now=now)
     return f"{claim.person} has it" if claim and str(claim.person_id) != actor.id else ""

@@ -1,6 +1,6 @@
-"""Deciding many messages together: the sheet that shows each of them, the verdict on what was ticked, the outcomes.
+"""Deciding many messages at once: the sheet that shows each of them, the verdict on what was ticked, the outcomes.
 
-Opening a sheet decides nothing. What was not on it, or is another version by now, is not decided.
+Opening a sheet decides nothing. A message that was not on it, or has changed since, is not decided.
 """
 
 from uuid import UUID
@@ -40,7 +40,7 @@ TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def sheet(request: DeskRequest) -> HttpResponse:
-    """Show what was chosen in the list, each message whole enough to be judged. A link alone leads to the list."""
+    """Show the chosen messages, each complete enough to be judged. Without a choice, redirect to the list."""
     form = ChosenForm(request.POST)
     if not form.chosen:
         if request.method == "POST":
@@ -98,7 +98,7 @@ def decide(request: DeskRequest) -> HttpResponse:
     if not is_valid:
         return _refuse(request, shown, form, form.first_error())
     outcome, reason = form.cleaned_data["outcome"], form.cleaned_data["reason"]
-    # Many messages leave by one press. Nothing leaves by a rejection, and an agent can send again.
+    # Only an approval makes many messages leave at once; a rejected message can be sent again by its agent.
     if outcome == Outcome.APPROVE and not has_just_proved(request):
         return ask_first(request)
     if again := find_repeat(request.session, shown, ticked, outcome=outcome, actor=actor):
@@ -110,7 +110,7 @@ def decide(request: DeskRequest) -> HttpResponse:
 
 
 def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence: str) -> HttpResponse:
-    """Show the sheet again with all that was ticked and typed. Of one that is none, only what was ticked."""
+    """Show the sheet again with all that was ticked and typed; without a valid sheet, only what was ticked."""
     chosen = [one.message for one in shown.items] if shown else [UUID(key) for key, _ in form.ticked if key]
     if not chosen:
         messages.error(request, sentence, extra_tags="desk")
@@ -122,7 +122,7 @@ def _refuse(request: DeskRequest, shown: Sheet | None, form: BatchForm, sentence
 @login_required
 @require_safe
 def done(request: DeskRequest) -> HttpResponse:
-    """Show what became of each message of a batch, with a way back while it has not left."""
+    """Show the outcome of each message of a batch, with Undo while it has not left."""
     batch = stored_batch(request.session, UndoForm(request.GET).value("of"))
     if batch is None:
         return redirect("queue")
@@ -135,7 +135,7 @@ def done(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def undo(request: DeskRequest) -> HttpResponse:
-    """Take back one message of a batch, or all of it that has not left."""
+    """Undo one message of a batch, or all of it that has not left."""
     form = UndoForm(request.POST)
     batch = stored_batch(request.session, form.value("of"))
     if batch is None:
@@ -152,7 +152,7 @@ def undo(request: DeskRequest) -> HttpResponse:
 
 
 def _typed(request: DeskRequest) -> dict[str, str]:
-    """Return what was typed and chosen, to stand in the form again."""
+    """Return what was typed and chosen, to fill the form again."""
     typed = {name: request.POST.get(name, "") for name in TYPED}
     return {**typed, "preset": typed.get(f"{typed['outcome']}_preset", "")}
 

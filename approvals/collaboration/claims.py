@@ -32,9 +32,9 @@ _BATCH = 200
 def take(*, message: UUID, actor: Actor, from_holder: int | None = None) -> Claim:
     """Claim a message; its holder only refreshes the claim.
 
-    Raises ClaimedByOther where somebody else has it who is not `from_holder`: whoever takes over says from whom, so
-    that of two people at once the second learns of the first. Raises ActNotAllowed for who cannot decide here, and
-    AlreadyDecided where nothing is left to take on.
+    Raises ClaimedByOther where somebody other than `from_holder` has it: of two people who take it over at once, the
+    second learns about the first. Raises ActNotAllowed for people who cannot decide here, and
+    AlreadyDecided where nothing is left to decide.
     """
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):

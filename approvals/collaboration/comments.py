@@ -17,14 +17,14 @@ from mirror.recording import record_about
 from people.actors import Actor
 from people.models import Person
 
-# In the middle of a word it is an address or a handle of elsewhere.
+# Inside a word, @ belongs to a mail address or another site's handle.
 _AT = re.compile(r"(?<![\w.@+-])@(?=\w)")
 _WORD = re.compile(r"[\w.+-]+(?:@[\w.-]+)?")
 
 
 @dataclass(frozen=True)
 class Known:
-    """Somebody who can be mentioned."""
+    """A person who can be mentioned."""
 
     id: int
     name: str
@@ -35,9 +35,9 @@ class Known:
 
 
 def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[str]]:
-    """Return whom a text mentions, in its order, and a remark on each name that fits nobody, or more than one.
+    """Return the people that a text mentions, in order, and a remark on each name that matches nobody or several.
 
-    The longest name that fits counts: "@Ana Ferreira" is not "@Ana".
+    The longest matching name counts: "@Ana Ferreira" is not "@Ana".
     """
     spellings = _spellings(people)
     found: dict[int, Known] = {}
@@ -57,12 +57,12 @@ def mentions_in(text: str, people: Sequence[Known]) -> tuple[list[Known], list[s
 
 
 def _casefolded(text: str) -> str:
-    # Never longer nor shorter in a way that matters: only what is found is used, not where.
+    # Case folding may change the length; that is fine, since positions are not used.
     return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _spellings(people: Iterable[Known]) -> dict[str, list[Known]]:
-    """Return what each person may be called: the whole name, a first name, the address, what stands before its @."""
+    """Return what each person may be called: full name, first name, address, and the address's local part."""
     found: dict[str, list[Known]] = {}
     for one in people:
         first = one.name.split()[:1]
@@ -78,13 +78,13 @@ def _longest(rest: str, spellings: Mapping[str, list[Known]]) -> list[Known]:
 
 
 MAX_COMMENT = 2000
-# More people than a list offers can still be mentioned by name.
+# People beyond the offered list can still be mentioned by name.
 OFFERED = 200
 
 
 @dataclass(frozen=True)
 class CommentResult:
-    """A comment with whom it asks, and what in it named nobody."""
+    """A comment with the people it mentions, and remarks on names that match nobody."""
 
     comment: Comment
     asked: Sequence[Known]
@@ -92,15 +92,15 @@ class CommentResult:
 
 
 def may_comment(actor: Actor, message: Message) -> bool:
-    """Whether the actor may comment: whoever decides or configures here; who only looks things up says nothing."""
+    """Whether the actor may comment: people who decide or configure here may, auditors may not."""
     return may_look(actor, message)
 
 
 @atomic_with_retry
 def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
-    """Keep a comment; who is mentioned in it finds the message in Mine until it is decided or they answer.
+    """Store a comment; people mentioned in it find the message in Mine until it is decided or they answer.
 
-    Raises ActNotAllowed for who may only read.
+    Raises ActNotAllowed for people who may only read.
     """
     locked = lock_visible(message, actor=actor)
     if not may_comment(actor, locked):
@@ -112,7 +112,7 @@ def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
     comment.mentions.set([one.id for one in asked])
     for one in asked:
         Question.objects.update_or_create(message=locked, person_id=one.id, defaults={"comment": comment})
-    # Whoever says something has answered what they were asked.
+    # A comment answers the open questions to its author.
     Question.objects.on(locked).of_person(int(actor.id)).delete()
     details = {"comment": text, "mentions": ", ".join(map(str, asked)), "subject": locked.subject}
     record_about("comment.added", locked, actor=actor, details=details, about=comment)
@@ -121,5 +121,5 @@ def add_comment(*, message: UUID, actor: Actor, text: str) -> CommentResult:
 
 
 def delete_past_questions() -> int:
-    """Delete the questions about what is past the desk: nobody has to answer them any more."""
+    """Delete the questions on messages that are decided."""
     return Question.objects.past().delete()[0]

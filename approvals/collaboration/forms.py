@@ -1,4 +1,4 @@
-"""What people type when they put a message off or comment on it, read in their own time zone."""
+"""Forms for snoozing, claiming and commenting; times are in the person's own time zone."""
 
 from datetime import datetime, time, timedelta
 from typing import Any
@@ -14,7 +14,7 @@ WAITS = {"hour": "1 hour", "tomorrow": "Tomorrow, 9:00", "time": "Until a time"}
 
 
 def zone_of(own: str, browser: str = "") -> ZoneInfo:
-    """Return the zone that a person lives by: the one they chose, else the one of their browser."""
+    """Return a person's time zone: the one they chose, else the one of their browser."""
     for name in (own if own != "UTC" else "", browser, "UTC"):
         try:
             if name:
@@ -30,7 +30,7 @@ def tomorrow_morning(now: datetime, zone: ZoneInfo) -> datetime:
 
 
 class SnoozeForm(SentenceForm):
-    """Until when a message is put off."""
+    """Until when a message is snoozed."""
 
     wait = forms.ChoiceField(
         choices=list(WAITS.items()),
@@ -55,11 +55,11 @@ class SnoozeForm(SentenceForm):
 
     @property
     def zone_name(self) -> ZoneInfo:
-        """The zone that the times are meant in."""
+        """The name of the time zone that the times are in."""
         return zone_of(self.own_zone, str(self.cleaned_data.get("zone") or ""))
 
     def until(self) -> datetime:
-        """Return the time that is meant."""
+        """Return the chosen time."""
         wait = self.cleaned_data["wait"]
         if wait == "hour":
             return self.now + timedelta(hours=1)
@@ -70,7 +70,7 @@ class SnoozeForm(SentenceForm):
 
 
 class CommentForm(SentenceForm):
-    """What somebody says to colleagues, and whom it is for beside those whom it names."""
+    """A comment, and a person to mention in addition to those it names."""
 
     text = WordsField(
         max_length=MAX_COMMENT,
@@ -92,7 +92,7 @@ class CommentForm(SentenceForm):
 
 
 class ClaimForm(LenientForm):
-    """From whom a message is taken over, where somebody has it."""
+    """The current holder, when a claimed message is taken over."""
 
     take_over = forms.IntegerField(required=False, min_value=1)
 

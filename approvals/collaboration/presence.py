@@ -29,7 +29,7 @@ from people.actors import Actor
 
 log = logging.getLogger(__name__)
 
-# A page says that it is on screen every twenty seconds; two such words may be lost.
+# A page reports every twenty seconds that it is on screen; two reports may be lost.
 LASTS = 42
 PATIENCE = 0.4
 REST = 15.0
@@ -47,7 +47,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf'
 """
 _rests_until = 0.0
 
-# Sent with `reader` and `is_here`; whoever tells open pages listens.
+# Sent with `reader` and `is_here`; the receiver updates open pages.
 reported = Signal()
 
 
@@ -62,27 +62,27 @@ class Reader:
     name: str
 
     def is_for(self, actor: Actor) -> bool:
-        """Whether the actor may know of it: somebody else reads what the actor may see."""
+        """Whether to show it to the actor: somebody else reads a message that the actor may see."""
         sees = any(scope.reaches(connection=self.connection, mailbox=self.mailbox) for scope in actor.scopes)
         return sees and self.person != actor.id
 
 
 def come(message: Message, *, actor: Actor) -> None:
-    """The actor has this message on screen. Never waits."""
+    """Note that the actor has this message on screen. Never waits."""
     reader = _reader(message, actor)
     send("EVAL", _COME, "1", _KEY, _written(reader), str(LASTS))
     reported.send(sender=Reader, reader=reader, is_here=True)
 
 
 def leave(message: Message, *, actor: Actor) -> None:
-    """The actor looks at something else. Never waits."""
+    """Note that the actor has left this message. Never waits."""
     reader = _reader(message, actor)
     send("ZREM", _KEY, _written(reader))
     reported.send(sender=Reader, reader=reader, is_here=False)
 
 
 def readers_by_message(actor: Actor) -> dict[str, list[Reader]]:
-    """Return who else reads what, of all that the actor may see, by the message's public id."""
+    """Return the other readers of each message that the actor may see, by its public id."""
     found: dict[str, list[Reader]] = {}
     for reader in _all():
         if reader.is_for(actor):
@@ -126,20 +126,20 @@ def _read(row: bytes) -> Reader | None:
 
 @cache
 def _client(_: int) -> "redis.Redis":
-    """Return a client of this process. Only what was closed meanwhile is tried once more; what is slow is not."""
+    """Return this process's client. It retries once on a closed connection, never after a timeout."""
     again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
     return redis.Redis.from_url(
         settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=again
     )
 
 
-# Of claims there are as many as people at work; more of them than this no page shows.
+# No page shows more claims than this; there are about as many as people at work.
 MOST_CLAIMS = 200
 MOST_ASKED = 100
 
 
 def presence_of(request: DeskRequest) -> dict[str, Any]:
-    """Return who reads and who has what, of all that the person may see; asked for once a request."""
+    """Return the readers and claims of all messages that the person may see; read once a request."""
     known: dict[str, Any] | None = getattr(request, "desk_people_at", None)
     if known is None:
         readers, claims = readers_by_message(request.actor), Claim.objects.live().seen_by(request.actor)

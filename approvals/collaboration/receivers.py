@@ -1,4 +1,4 @@
-"""Hears in the ledger what ends a claim, a snooze or a question, and ends it in the same transaction."""
+"""Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,7 +24,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         address=details.get("address", ""),
     )
     if entry.action == "decision.recorded" and entry.message is not None:
-        # Mostly there is neither, which one question tells. The message is locked: neither can come meanwhile.
+        # Mostly there is neither, which one query shows. The message is locked, so none can be added meanwhile.
         left = Message.objects.filter(public_id=entry.message).values_list("claim", "snoozes").first()
         if left and any(left):
             claims.release_decided(entry.message, actor=by)
@@ -40,7 +40,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:
-    """Give free what somebody had who may not sign in any more; changed in another way, the sweep finds it."""
+    """Release the claims of a deactivated person; the sweep finds those whose rights changed in another way."""
     if not instance.is_active:
         claims.release_all_of(person=instance.pk, why=claims.GONE, actor=worker("desk"))
 

@@ -23,7 +23,7 @@ _BATCH = 200
 
 @dataclass(frozen=True)
 class SnoozeResult:
-    """Until when a message is snoozed; `is_earlier` than asked for because the message expires."""
+    """Until when a message is snoozed; `is_earlier`: earlier than asked, because the message expires."""
 
     until: datetime
     is_earlier: bool
@@ -33,7 +33,7 @@ class SnoozeResult:
 def snooze_message(*, message: UUID, actor: Actor, until: datetime) -> SnoozeResult:
     """Hide a message from the actor's list until a time, or until an hour before it expires if that comes first.
 
-    Raises ActNotAllowed for a time that is over or too far off, and for what nobody waits to decide.
+    Raises ActNotAllowed for a time in the past or too far ahead, and for a message that awaits no decision.
     """
     locked = lock_visible(message, actor=actor)
     if not awaits_review(locked.pk):

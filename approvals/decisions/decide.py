@@ -1,4 +1,4 @@
-"""Giving a verdict on what was shown, on any surface, and making the decision that follows from it."""
+"""Gives verdicts on what was shown, from any surface, and makes the decisions that follow from them."""
 
 import secrets
 from collections.abc import Collection
@@ -31,7 +31,7 @@ from policy.evaluation import Ruling
 
 EXECUTE = "approvals.tasks.execute_decision"
 REFERENCE_BITS = 50
-# After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
+# After a decision in one of these states the message may get another. A withdrawn one may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
 _ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", "decision.left_after_all")
 
@@ -64,15 +64,15 @@ def give_verdict(
     risk_read: Collection[str] = (),
     batch: BatchInfo | None = None,
 ) -> VerdictResult:
-    """Record one person's verdict on the revision they were shown, and the decision when enough agree.
+    """Record one person's verdict on the revision they were shown, and the decision when enough people agree.
 
     `thread_read` is the message of the thread up to which the person said that they read what came after the draft;
     `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
     `batch` names the sheet on which they decided many messages at once.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
-    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
-    ThreadMovedOn and RiskUnread when an approval leaves out of account what came after the draft, or what is serious.
+    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
+    ThreadMovedOn or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
     """
     locked = Message.objects.with_content().get(pk=lock_visible(message, actor=actor).pk)
     _refuse_if_decided(locked, outcome)
@@ -125,7 +125,7 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: Ent
 
 @atomic_with_retry
 def undo_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
+    """Undo a decision while nothing has left. Raises AlreadyDecided when it is too late."""
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
@@ -171,7 +171,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
 
 
 def who_was_first(decision: Decision) -> str:
-    """Return by whom and when a message was decided, as far as it is known."""
+    """Return who decided a message and when, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
     return (
@@ -185,9 +185,9 @@ def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetim
 
 
 def came_back(message: Message, outcome: str) -> bool:
-    """Whether the message was taken for gone after its decision had ended, and a read lists it again.
+    """Whether the message was considered gone after its decision had ended, and a read lists it again.
 
-    Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.
+    It must not be lost then. But where an approval took effect, it is not approved again: MultiMail may have sent it.
     """
     newest = last_of(message=message.public_id, actions=("message.held", *_ENDED))
     if newest != "message.held" or message.decisions.live().exists():
@@ -226,7 +226,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
 def _decide(
     message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, position: EntryPosition
 ) -> Decision:
-    """Make the decision, of this moment by the database's clock."""
+    """Make the decision, timed by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
         message=message,
@@ -240,7 +240,7 @@ def _decide(
         due_at=at + window + (extra if window else timedelta(0)),
     )
     _record_decided(decision, actor, position=position)
-    # Both times are the database's: this host's clock may be off.
+    # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
     enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
     return decision
@@ -272,7 +272,7 @@ def _record_decided(decision: Decision, actor: Actor, *, position: EntryPosition
 
 @atomic_with_retry
 def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
-    """The verdict did not count; the sentence says why."""
+    """Record that a verdict did not count; the sentence says why."""
     record_about(
         "verdict.refused",
         message,

@@ -1,7 +1,7 @@
 """Carries decisions out: the only caller of decide_email.
 
-`run_decision` is the one command of several transactions: it takes the row, commits, calls MultiMail with no database
-lock held, and ends the row by compare-and-set. A crash at any instruction leaves a row that the sweep finds.
+`run_decision` spans several transactions: it claims the row, commits, calls MultiMail with no database lock held, and
+ends the row by compare-and-set. A crash at any point leaves a row that the sweep finds.
 """
 
 import logging
@@ -34,14 +34,14 @@ from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so that a lease runs out only under a
-# worker that is dead or stopped.
+# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so that a lease expires only when
+# its worker is dead or stopped.
 LEASE = timedelta(seconds=60)
-# A worker that was stopped for longer while it asked for the last word has an answer that may be out of date.
+# After a longer pause the answer of the last check may be out of date.
 FRESH_FOR = 1.0
-# After such pauses an end is written down again when PostgreSQL was away for a moment; all of it far below a lease.
+# Seconds between tries to store the result while PostgreSQL is away; in total far below a lease.
 _PAUSES = (0.1, 0.5, 2.0)
-# Without these a list says too little of a message to compare anything.
+# A row without these fields says too little to be compared.
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 
@@ -61,7 +61,7 @@ def run_decision(*, decision_id: int) -> str:
 
 
 def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
-    """Make the call, and return how its end is to be written down."""
+    """Make the call, and return the function that stores its result."""
     try:
         answer = _call(decision)
     except errors.UpstreamError as error:
@@ -74,9 +74,9 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
-    """Write an end down, again where PostgreSQL was restarted meanwhile or two transactions met: the call is made once.
+    """Store a result, and retry after a PostgreSQL restart or a serialization conflict; the call itself is made once.
 
-    Where that does not help, the lease runs out and reading tells.
+    If storing fails for good, the lease expires and reconciliation finds the outcome.
     """
     for pause in _PAUSES:
         try:
@@ -89,7 +89,7 @@ def _written(end: Callable[[], Decision]) -> Decision:
 
 
 class _DecisionOutdated(Exception):
-    """What was decided is not what is held; the text says how."""
+    """What is held is not what was decided; the text says how they differ."""
 
 
 class _NotPendingUpstream(Exception):
@@ -97,7 +97,7 @@ class _NotPendingUpstream(Exception):
 
 
 def _claim(decision_id: int) -> Decision | None:
-    """Claim a due decision in a transaction of its own, after asking once more whether it still may go."""
+    """Claim a due decision in a transaction of its own, after checking once more that it is still allowed."""
     with transaction.atomic():
         decision = (
             Decision.objects.due()
@@ -126,7 +126,7 @@ def _claim(decision_id: int) -> Decision | None:
 
 
 def _refusal(decision: Decision) -> str:
-    """Return why the decision no longer carries, or nothing: the ruling is asked again at the last moment."""
+    """Return why the decision is no longer allowed, or an empty text: the ruling is evaluated again before the call."""
     message, person = decision.message, decision.given_by
     if decision.rule:
         # A rule judged the message, not its words.
@@ -142,7 +142,7 @@ def _refusal(decision: Decision) -> str:
 
 
 def _call(decision: Decision) -> dict[str, Any]:
-    """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
+    """Read the content once more, then call. The decision's row changes only by the mark before the call."""
     message, connection = decision.message, decision.message.connection
     client = reads.oversight_client(connection)
     pending = _read_pending(client, message)
@@ -167,10 +167,10 @@ def _call(decision: Decision) -> dict[str, Any]:
 
 
 def _read_pending(client: Client, message: Message) -> Pending:
-    """Read the content once more. A read has no effect: what goes wrong in it never ends the decision.
+    """Read the content once more. A read has no effect, so an error in it never ends the decision.
 
-    Our gateway is asked for the one message, hosted MultiMail for everything, together with whoever else asks. Raises
-    the errors that say something of the key, the rate or this one message; all others as NotSent.
+    Our gateway is asked for this one message; hosted MultiMail for the whole list, shared with other callers. Raises
+    errors about the key, the rate or this message as they are, and all others as NotSent.
     """
     connection = message.connection
     try:
@@ -178,23 +178,23 @@ def _read_pending(client: Client, message: Message) -> Pending:
             return reads.read_all(connection)
         pending = client.list_pending(email_id=message.upstream_id)
     except errors.Forbidden as error:
-        # A key that may not even read is as good as none.
+        # A key that may not read is as useless as no key.
         raise errors.KeyRefused(error.sentence, status=error.status) from error
     except (errors.Conflict, errors.Rejected, errors.OutcomeUnknown) as error:
         raise errors.NotSent(error.sentence, status=error.status) from error
     except errors.NotFound as error:
         if connection.is_our_gateway:
             raise
-        # The list itself is not there: a wrong address or a proxy, which says nothing of the message.
+        # The list itself is missing: a wrong address or a proxy; that says nothing about the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
     if not pending.is_our_gateway:
-        # Another MultiMail answers there by now, which knows no such question.
+        # Another MultiMail answers at this address now, which does not support this query.
         raise errors.NotSent("MultiMail did not answer for this one message.")
     return pending
 
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:
-    """Compare what was read with what is held now, within the fields that both show; what is new must be empty."""
+    """Compare what was decided with what is held now, in the fields that both show; new fields must be empty."""
     shown, held = store.stored_content(decision.revision), store.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
@@ -202,12 +202,12 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
         raise _DecisionOutdated("The content at MultiMail is no longer the one that was read.")
     unread = set(held.coverage) - set(shown.coverage)
     if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
-        # A hidden recipient may have been there all along, or be new: nobody has read it.
+        # A hidden recipient may be old or new; either way nobody has read it.
         raise _DecisionOutdated("MultiMail shows more of the message now than what was read.")
 
 
 def _ask_once_more(decision: Decision) -> None:
-    """Ask the ruling after the read too, which may have taken long: an entry of an allowlist may have ended in it."""
+    """Evaluate the ruling after the read too: during a slow read an allowlist entry may have expired."""
     try:
         refusal = _refusal(decision)
     except (OperationalError, InterfaceError):
@@ -217,7 +217,7 @@ def _ask_once_more(decision: Decision) -> None:
 
 
 def _mark(decision: Decision) -> None:
-    """Write down that the call may have left: the last thing before its first byte, and the last word against it."""
+    """Mark that the call may have left: the last step before its first byte, and the last chance to stop it."""
     began = time.monotonic()
     message = decision.message
     mine = Decision.objects.held_by(decision).nothing_stops(message).of_whoever_may(message)
@@ -228,7 +228,7 @@ def _mark(decision: Decision) -> None:
     if not is_marked:
         if stop := stop_of(message):
             raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
-        # This worker slept past its lease, or somebody was faster: its call must not happen any more.
+        # The lease expired, or another worker was faster: this call must not happen.
         raise errors.NotSent("This attempt was given up before its call.")
     if time.monotonic() - began > FRESH_FOR:
         raise errors.NotSent("This worker was stopped for a while before its call.")
@@ -245,7 +245,7 @@ def _who(decision: Decision) -> str:
 
 @transaction.atomic
 def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
-    """Take a decision whose worker died into doubt: its call may have left."""
+    """Put a decision whose worker died in doubt: its call may have left."""
     decision = (
         Decision.objects.abandoned()
         .select_for_update(of=("self",), skip_locked=True)

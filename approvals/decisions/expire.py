@@ -1,4 +1,4 @@
-"""Rejects messages whose time to approve is over, and announces once that it is nearly over. It never approves."""
+"""Rejects expired messages, and announces once that a message is about to expire. It never approves."""
 
 import logging
 
@@ -22,7 +22,7 @@ _BATCH = 200
 
 
 def announce_expiring() -> int:
-    """Record of each held message, once, that its time is nearly over; return of how many."""
+    """Record once for each held message that it is about to expire; return how many."""
     return sum(
         _announce(message_id) for message_id in desk_messages().nearly_over().values_list("pk", flat=True)[:_BATCH]
     )
@@ -45,9 +45,9 @@ def _announce(message_id: int) -> bool:
 
 
 def expire_due() -> int:
-    """Let the rule reject every held message whose time is over by the database's clock; return how many it took on.
+    """Reject every held message that is expired by the database's clock; return how many were processed.
 
-    Each by itself: one at which the rule fails stops no other. It stays overdue, which the desk lists as stuck.
+    Each in its own transaction: a failure does not stop the others. That message stays overdue, and is listed as stuck.
     """
     due = desk_messages().past_expiry(rule=RULE).select_related("connection")
     return sum(_try_to_expire(message) for message in due[:_BATCH])
@@ -66,7 +66,7 @@ def _try_to_expire(message: Message) -> bool:
 def _expire(message: Message) -> bool:
     """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
-    # Asked again under the lock: somebody may have been first.
+    # Checked again under the lock: somebody may have decided first.
     if locked is None or not desk_messages().past_expiry(rule=RULE).filter(pk=locked.pk).exists():
         return False
     assert locked.expires_at is not None, "only a message with an expiry is past it"

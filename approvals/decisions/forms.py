@@ -42,7 +42,7 @@ PRESETS = {"reject": REJECT, "send_back": SEND_BACK}
 
 
 def with_preset(outcome: str, name: str, text: str) -> str:
-    """Return the reason as it is sent: the preset's words, then what was written besides."""
+    """Return the reason as it is sent: the preset's words, then the typed ones."""
     words = next((one.words for one in PRESETS.get(outcome, ()) if one.name == name), "")
     return "\n".join(part for part in (words, text) if part)
 
@@ -53,7 +53,7 @@ MAX_REASON = UPSTREAM_MAX_REASON - RESERVED
 
 
 class VerdictForm(SentenceForm):
-    """What a person says to a message. Rejecting and sending back need a reason, because the writer reads it."""
+    """A verdict on a message. Rejecting and requesting changes need a reason, because the writer reads it."""
 
     outcome = forms.ChoiceField(
         choices=Outcome.choices, error_messages={"invalid_choice": "Choose approve, reject or request changes."}
@@ -68,7 +68,7 @@ class VerdictForm(SentenceForm):
     )
 
     preset = forms.CharField(required=False, max_length=40)
-    # The newest message of the thread that the person ticked as read. Nonsense is none.
+    # The newest message of the thread that the person ticked as read. An invalid value counts as none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
     def clean(self) -> dict[str, Any]:
@@ -94,6 +94,6 @@ class VerdictForm(SentenceForm):
 
 
 class SettleForm(forms.Form):
-    """A person's word for what became of a decision."""
+    """A person's statement of a decision's outcome."""
 
     took_effect = forms.ChoiceField(choices=[("yes", "It was carried out"), ("no", "It was not")])

@@ -24,9 +24,9 @@ FEW = 3
 
 
 def serious_findings(message: Message) -> tuple[Finding, ...]:
-    """Return the findings that must be read before a high-risk message is approved; none where it is not high.
+    """Return the findings that must be read before a high-risk message is approved; none where the risk is not high.
 
-    Those that are high by themselves; where only their sum is, all that count.
+    These are the findings that are high by themselves; where only their sum is high, all that count.
     """
     stored = message.revision.findings if message.revision else []
     if not stored:
@@ -48,7 +48,7 @@ def check_risk_read(message: Message, *, read: Collection[str]) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be typed before the approval counts: the question, and the answers that are right."""
+    """What must be typed to approve: the question, and the accepted answers."""
 
     question: str
     answers: tuple[str, ...]
@@ -56,7 +56,7 @@ class Asked:
 
 
 def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collection[str] = ()) -> Asked:
-    """Return what the page asks for: the domain of the recipient to look at, or of many how many there are."""
+    """Return what the page asks for: the domain of the recipient in question, or the number of many recipients."""
     addresses = (content.sender,) if is_inbound else (*content.to, *content.cc, *content.bcc)
     people = list(dict.fromkeys(bare_address(one).lower() for one in addresses))
     one = next((person for person in people if person in suspicious), people[0] if people else "")
@@ -68,7 +68,7 @@ def recipient_question(content: Content, *, is_inbound: bool, suspicious: Collec
 
 
 class HighRiskForm(SentenceForm):
-    """The page's form: each serious finding ticked, the recipient typed, and the version that all of it is about."""
+    """The page's form: each serious finding ticked, the recipient typed, and the version they are about."""
 
     fingerprint = forms.RegexField(
         FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}

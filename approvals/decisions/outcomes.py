@@ -1,7 +1,7 @@
 """Ends an attempt to carry a decision out: classifies its result as docs/architecture.md, Decision states, says.
 
-The row may have moved on while the call ran: a webhook settled it, a person withdrew it, its lease ran out. What the
-answer proves still counts as long as no newer attempt has the row.
+The row may have changed while the call ran: a webhook settled it, a person withdrew it, or its lease expired. The
+answer still counts unless a newer attempt has claimed the row.
 """
 
 from datetime import timedelta
@@ -25,14 +25,14 @@ from upstream import errors
 
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 ACTOR = worker("decisions")
-# Where the answer of a call can still find its decision.
+# The states in which the answer of a call can still find its decision.
 _OPEN = (DecisionState.CALLING, DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
 _HARMLESS = (errors.NotSent, errors.Throttled, errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound)
 
 
 @transaction.atomic
 def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
-    """MultiMail took it: whatever else of ours is open on the message has lost."""
+    """End a decision that MultiMail carried out, and supersede our other open decisions on the message."""
     message, current = _lock(decision)
     if current is None:
         return _refreshed(decision)
@@ -58,7 +58,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
     if current is None:
         return _refreshed(decision)
     if isinstance(error, errors.Conflict) and (reported := reported_of(error.decision, error.message_status)):
-        # It was decided before this call, which had no effect then: only an earlier one of ours can have been it.
+        # It was decided before this call, so only an earlier call of ours can have done it.
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.settle_by_report(
             message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR
@@ -77,11 +77,11 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
 
 
 def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
-    """Return what an answer that names no outcome does to a decision whose call it ends."""
+    """Return the event that an error without an outcome causes."""
     if isinstance(error, errors.Throttled | errors.KeyRefused | errors.NotSent):
         return DecisionEvent.POSTPONE
     if isinstance(error, errors.NotFound):
-        # Not known there any more: with an earlier call that may have left, that is no proof of anything.
+        # Not known there any more: proves nothing if an earlier call may have left.
         return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
     if isinstance(error, errors.Forbidden | errors.Rejected) or _is_still_held(error):
         return _stop(had_left=had_left)
@@ -89,7 +89,7 @@ def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
 
 
 def _stop(*, had_left: bool) -> DecisionEvent:
-    # A refusal speaks of this call only. An earlier one may be under way still: "not carried out" could turn out false,
+    # A refusal is about this call only. An earlier one may be under way still: "not carried out" could turn out false,
     # and going on by itself could repeat it for ever. Withdrawn says what is true, and lets a person reject.
     return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
 
@@ -105,15 +105,15 @@ def _is_changed(error: errors.UpstreamError) -> bool:
 
 
 def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
-    """End a locked decision that no longer carries, in the caller's transaction."""
+    """End a locked decision that is no longer allowed, in the caller's transaction."""
     sentence = f"{sentence} An earlier call may still arrive." if had_left else sentence
     return _advance(decision, _stop(had_left=had_left), sentence)
 
 
 def end_after_close(decision: Decision) -> Decision:
-    """End a locked decision whose message is past the desk by now, in the caller's transaction."""
+    """End a locked decision whose message is no longer held, in the caller's transaction."""
     if decision.may_have_left:
-        # An earlier call of ours may be what ended it. Nobody has stopped that: reading tells whose it was.
+        # An earlier call of ours may have ended it; reconciliation finds out whose it was.
         sentence = "MultiMail does not hold the message any more."
         return _advance(decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0)
     state = MessageState(decision.message.state).label.lower()
@@ -144,9 +144,9 @@ def settle_missing_upstream(decision: Decision, *, had_left: bool) -> Decision:
 
 
 def _lock(decision: Decision) -> tuple[Message, Decision | None]:
-    """Lock the message, then the decision as it is now; None where it has ended or a newer attempt has it.
+    """Lock the message, then the decision; None where it has ended or a newer attempt has claimed it.
 
-    Webhooks and people lock in the same order, so that no two transactions deadlock.
+    Webhooks and people lock in the same order, so no two transactions deadlock.
     """
     message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     assert message is not None, "a decision keeps its message"
@@ -161,12 +161,12 @@ def _refreshed(decision: Decision) -> Decision:
 
 
 def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
-    """Weigh an error that came after somebody withdrew the decision, or its lease ran out."""
+    """Classify an error that came after the decision was withdrawn or its lease expired."""
     is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
     if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
         sentence = f"It was withdrawn in time, nothing left: {error.sentence}"
         return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
-    # In doubt it stays: reading tells.
+    # It stays in doubt; reconciliation finds the outcome.
     return decision
 
 
@@ -195,11 +195,11 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 
 
 def _enqueue_read(message: Message) -> None:
-    """Have the content read that MultiMail holds now, which is another than the desk knows."""
+    """Enqueue a read of the content that MultiMail holds now, which differs from the stored one."""
     if message.connection.is_our_gateway:
         enqueue("approvals.tasks.ask_about", message.pk)
     else:
-        # Only the list shows contents there.
+        # There, only the list shows contents.
         enqueue("approvals.tasks.read_connection", message.connection_id)
 
 

@@ -21,10 +21,10 @@ from policy.evaluation import Ruling, RulingFacts, rule
 from policy.models import Allowlist, KeyOwner, KillSwitch
 from rendering import named
 
-# Stand for a message's own values while a statement is written.
+# Placeholders for a message's values while a statement is composed.
 _CONNECTION, _MAILBOX = ASKING + 1, ASKING + 2
 _KEY, _MESSAGE, _INTERACTION = "{key}", "{message}", "{interaction}"
-# Of one address so much stands in a sentence.
+# How much of an address a sentence shows.
 _LONGEST = 254
 _NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
 
@@ -32,8 +32,8 @@ _NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the c
 def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
     """Return what the rules say about this person deciding this message.
 
-    Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early,
-    nor let an entry of an allowlist live longer.
+    For a decision `now` must be the database's clock: a host's wrong clock must not expire a message early or keep an
+    allowlist entry alive.
     """
     return ruled(message, actor=actor, now=now)[0]
 
@@ -46,7 +46,7 @@ def ruled(
     facts: Mapping[str, Any] | None = None,
     files: Sequence[AttachedFile] | None = None,
 ) -> tuple[Ruling, Judgement]:
-    """Return the same with what the allowlists say to each recipient.
+    """Return the ruling and what the allowlists say about each recipient.
 
     `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
     """
@@ -60,7 +60,7 @@ def ruled(
 
 
 def ruling_parts(message: Message) -> dict[str, ValueQuery]:
-    """Return how to ask which kill switches, allowlists and authors there are for a message: mostly none."""
+    """Return the queries for the kill switches, allowlists and authors of a message."""
     key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
     interaction = _interaction_of(message)
     parts = _ruling_parts(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
@@ -71,7 +71,7 @@ def ruling_parts(message: Message) -> dict[str, ValueQuery]:
 
 @cache
 def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, ValueQuery]:
-    """Return how to ask for those about a message that has these; its values are named later."""
+    """Return those queries for the message with these values, which are filled in later."""
     stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[_CONNECTION])
     owners = KeyOwner.objects.filter(connection=_CONNECTION, upstream_key_id=_KEY)
@@ -88,9 +88,9 @@ def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interactio
 def rulings_for(
     messages: Sequence[Message], *, actor: Actor, now: datetime, judged: Mapping[int, Judgement] | None = None
 ) -> dict[int, Ruling]:
-    """Return the same for many messages by their keys, in a few queries whatever their number.
+    """Return the rulings on many messages by their keys, in a fixed number of queries.
 
-    `judged` is what the lists say to each, where the caller has asked them already.
+    `judged` is what the lists say about each, where the caller has read that already.
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
     files, authors = _names_of_differing(messages), _authors_of(messages)
@@ -130,7 +130,7 @@ def _facts(
 
 
 def _doubt(judged: Judgement) -> str:
-    """Return what else there is to say of recipients that the lists refuse."""
+    """Return a further explanation for recipients that the lists refuse."""
     if judged.lacks_contacts:
         return _NO_CONTACTS
     if any(one in UNSEEN.values() for one in judged.refused):
@@ -140,12 +140,12 @@ def _doubt(judged: Judgement) -> str:
 
 
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Return addresses as they can stand in a sentence: no text of a message runs through it, or hides in it."""
+    """Return addresses as a sentence can show them: shortened, and with nothing invisible in them."""
     return tuple(named(one)[:_LONGEST] for one in addresses)
 
 
 def _authors_of(messages: Sequence[Message]) -> dict[int, set[str]]:
-    """Return by message who started it: whose program sent it, and who had it sent by a command."""
+    """Return by message who started it: the owner of the program that sent it, and the person who gave the command."""
     owners, commanders = _owners_of(messages), _commanders_of(messages)
     return {
         one.pk: owners.get(_key_of(one), set())
@@ -157,7 +157,7 @@ def _authors_of(messages: Sequence[Message]) -> dict[int, set[str]]:
 
 def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:
     """Return who gave the commands, by connection and the id of message or interaction."""
-    # A list of what has no such trigger, which is mostly so, need not ask.
+    # Most lists have no message with such a trigger, and need no query.
     asked = [one for one in messages if _interaction_of(one)]
     if not asked:
         return {}
@@ -172,7 +172,7 @@ def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str
 
 
 def _is_commanded(messages: Sequence[Message]) -> Q:
-    # Either is enough. Whoever puts another's interaction into a message keeps that person from approving it, no more.
+    # Either is enough. A message that names somebody else's interaction only keeps that person from approving it.
     interactions = {found for one in messages if (found := _interaction_of(one))}
     named = Q(connection__in={one.connection_id for one in messages})
     return named & (
@@ -185,7 +185,7 @@ def _interaction_of(message: Message) -> str:
 
 
 def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:
-    """Return by connection and API key whose program it is. Only our own gateway tells the key, and nobody else may."""
+    """Return the owner of each program by connection and API key. Only our own gateway reports the key."""
     keys = {_key_of(one) for one in messages if one.sent_by_key and _proves(one)}
     if not keys:
         return {}
@@ -208,7 +208,7 @@ def _proves(message: Message) -> bool:
 
 
 def switch_stops(switch: KillSwitch, message: Message) -> bool:
-    """Whether a switch keeps this message, as `KillSwitchQuerySet.stopping` says.
+    """Whether a switch stops this message, as `KillSwitchQuerySet.stopping` defines it.
 
     A message whose mailbox is not known is stopped with any mailbox of its connection.
     """
@@ -218,7 +218,7 @@ def switch_stops(switch: KillSwitch, message: Message) -> bool:
 
 
 def _names_of_differing(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
-    """Return by version the names of up to three files whose bytes are known to be others."""
+    """Return by version the names of up to three files whose bytes are known to differ."""
     versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
     files = AttachedFile.objects.filter(revision__in=versions).differing().without_bytes().in_order()
     return _first_names(files) if versions else {}
@@ -239,8 +239,8 @@ def is_reviewer(actor: Actor, message: Message) -> bool:
 
 def lock_visible(message: UUID, *, actor: Actor) -> Message:
     """Return a message that the actor may see, locked for the rest of the transaction."""
-    # Alone: what is joined would be as it was before the wait for the lock, or missing where the message points to
-    # another content by now. Without the key: rows that others add about it (cards, attempts) need not wait.
+    # Without joins: joined rows would be as old as before the wait for the lock, or missing if the message has a new
+    # revision by then. no_key: rows that refer to the message (cards, attempts) can be inserted meanwhile.
     visible = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True)
     locked = visible.filter(public_id=message).first()
     if locked is None:

@@ -27,7 +27,7 @@ _ACTIONS = {
 }
 LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
-# How the explanation begins where MultiMail said nothing and a person did.
+# How the explanation begins where a person settled it, because MultiMail said nothing.
 SETTLED_BY_HAND = "MultiMail does not tell; "
 LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
@@ -49,7 +49,7 @@ def advance(
         raise StaleDecision("This decision has moved on in the meantime.")
     message, revision = decision.message, decision.revision
     decision.refresh_from_db()
-    # A refresh forgets the rows it points to, which have not changed by this.
+    # refresh_from_db drops the related objects, which have not changed.
     decision.message, decision.revision = message, revision
     DecisionAttempt.objects.create(
         decision=decision, number=decision.attempt, event=event, status=status, note=explanation
@@ -84,7 +84,7 @@ def _action(event: str, decision: Decision) -> str:
 
 
 def is_settled_by_hand(decision: Decision) -> bool:
-    """Whether a person said what became of it, because MultiMail did not."""
+    """Whether a person settled it by hand, because MultiMail reported nothing."""
     return decision.explanation.startswith(SETTLED_BY_HAND)
 
 
@@ -94,17 +94,16 @@ def report_expected(decision: Decision) -> str:
 
 
 def settle_by_report(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
-    """Settle everything that is open on a locked message by what MultiMail reports: at most one of it was ours.
+    """Settle every open decision on a locked message by what MultiMail reports; at most one of them took effect.
 
-    `reported` is as reported_of gives it. Besides the live decision there may be withdrawn ones, whose calls were on
-    their way when somebody stopped them.
+    `reported` comes from `reported_of`. Besides the live decision there may be withdrawn ones whose calls had left.
     """
     decisions = list(message.decisions.to_settle())
     ended = message.decisions.ended_without_effect().named_in(reason).first() if reported == "approved" else None
     if ended:
         _record_left_after_all(ended, actor)
     claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
-    # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
+    # Where the report names none, the newest call that may have left is the most likely; only one can have won.
     winner = max(claims, key=lambda one: one.pk, default=None)
     if winner:
         explanation = WINNER_UNKNOWN if len(claims) > 1 else ""
@@ -116,7 +115,7 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
 
 
 def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
-    """End everything else that is open on a locked message: this decision of ours took effect."""
+    """End every other open decision on a locked message, because this one took effect."""
     for decision in message.decisions.to_settle():
         if decision.pk != winner.pk:
             _supersede(decision, LOST_TO_OURS, actor)
@@ -127,7 +126,7 @@ def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:
 
 
 def _record_left_after_all(decision: Decision, actor: Actor) -> None:
-    """Record that MultiMail carried out a decision that had ended here: the end state itself never changes."""
+    """Record that MultiMail carried out a decision that had ended here; the end state itself never changes."""
     if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
         return
     was = DecisionState(decision.state).label.lower()
@@ -144,10 +143,10 @@ def _record_left_after_all(decision: Decision, actor: Actor) -> None:
 
 
 def _may_be_ours(decision: Decision, reported: str, reason: str, decided_by: str) -> bool:
-    """Whether a report is of this decision: it names it, or meets a call of it that may have arrived and names none."""
+    """Whether a report may be of this decision: it names it, or names none and a call of this one may have arrived."""
     carries_reference = decision.reference in reason
     if reported == "cancelled":
-        # Taken back after it was decided: scheduled mail can be.
+        # Cancelled after it was decided, as scheduled mail can be.
         return carries_reference
     may_have_arrived = decision.may_have_left and not _names_another(decision, reason, decided_by)
     return reported == report_expected(decision) and (carries_reference or may_have_arrived)
@@ -161,16 +160,16 @@ def _why_lost(reported: str, decided_by: str) -> str:
 
 
 def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
-    """Whether a report whose reason lacks this decision's reference tells of somebody else's."""
+    """Whether a report whose reason lacks this decision's reference is about another decision."""
     if references_in(reason):
         return True
-    # Our gateway keeps a reason word for word and tells it wherever it tells who decided; each call of ours has one.
-    # Others may drop or shorten it, and a report that names neither was not told by whoever decided.
+    # Our gateway stores a reason unchanged and reports it wherever it reports who decided; each of our calls has one.
+    # Hosted MultiMail may drop or shorten it, and some reports name neither.
     return bool(reason + decided_by) and decision.message.connection.is_our_gateway
 
 
 def reopen_listed(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:
-    """Open what was taken for decided and is listed again: absence was all that spoke for it."""
+    """Reopen decisions that only absence had settled, because the message is listed again."""
     found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
     for decision in found:
         advance(decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0)

@@ -31,7 +31,7 @@ _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class UnreadPart:
-    """One part: the key under which it is noted, its name for people, and where it stands on the page."""
+    """One part: the key under which it is noted, its name for people, and its anchor on the page."""
 
     key: str
     name: str
@@ -46,7 +46,7 @@ def attached_files(message: Message) -> list[AttachedFile]:
 
 
 def parts_of(message: Message, conversation: Conversation, files: Iterable[AttachedFile]) -> list[UnreadPart]:
-    """Return the parts of the current version, each by what it holds: other bytes or a newer message are unread."""
+    """Return the parts of the current version, keyed by content: changed bytes or a newer message are unread again."""
     if message.revision is None:
         return []
     content = message.revision.content
@@ -66,7 +66,7 @@ def unread_parts(
     files: Iterable[AttachedFile] | None = None,
     opened: Collection[str] | None = None,
 ) -> list[UnreadPart]:
-    """Return the parts that this person has not opened; `files` and `opened` are read here where they are not given."""
+    """Return the parts that this person has not opened; `files` and `opened` are read where not passed."""
     parts = parts_of(message, conversation, attached_files(message) if files is None else files)
     if opened is None:
         opened = OpenedPart.objects.of(message, person=person) if parts else ()
@@ -93,7 +93,7 @@ def note_opened_part(
     details: Mapping[str, Any] | None = None,
     each_time: bool = False,
 ) -> None:
-    """Note that the actor was given a part; in the ledger, where it has an act for that, the first time or each."""
+    """Note that the actor loaded a part; with `action`, also in the ledger, the first time or each time."""
     if actor.kind != "person":
         return
     _, is_new = OpenedPart.objects.get_or_create(message=message, person_id=int(actor.id), part=key)
@@ -108,12 +108,12 @@ def note_opened_part(
 
 
 def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """The actor's browser loaded the content, perhaps before anybody reads it: this version, else the current one."""
+    """Record that the actor's browser loaded this version, else the current one; perhaps nobody has read it yet."""
     _note_once([SERVED], message, actor, fingerprint)
 
 
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
-    """The message is on the actor's screen: the version with this fingerprint, or the current one.
+    """Record that the version with this fingerprint, or the current one, is on the actor's screen.
 
     A page may report this after the message has changed; a fingerprint of no version of this message is ignored.
     """
@@ -122,9 +122,9 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
 
 
 def note_page(message: Message, *, actor: Actor, is_opened: bool, recorded: Collection[str] | None) -> None:
-    """The page of the message was loaded, and opened where no script reports that later.
+    """Record that the message's page was loaded, and opened where no script reports that later.
 
-    `recorded` are the values of `views_part`: an open page asks for itself often, and mostly nothing is new.
+    `recorded` are the values of `views_part`: an open page reloads often, and mostly nothing is new.
     """
     actions = [SERVED, OPENED] if is_opened else [SERVED]
     if not set(actions) <= set(recorded or ()):
@@ -132,7 +132,7 @@ def note_page(message: Message, *, actor: Actor, is_opened: bool, recorded: Coll
 
 
 def views_part(message: Message, *, actor: Actor) -> ValueQuery:
-    """Return how to ask which of loading and opening the current version is recorded of the actor already."""
+    """Return the query for whether the actor's loading and opening of the current version are recorded already."""
     fingerprint = message.revision.fingerprint if message.revision else ""
     return _views_part().with_values({ANY_ID: message.public_id, NAMED_LATER: fingerprint, str(ASKING): actor.id})
 
@@ -153,14 +153,14 @@ def _note_once(actions: Sequence[str], message: Message, actor: Actor, shown: st
 
 
 VERSION = 1
-# A detail of the ledger tells so many findings; all of them stand with the verdict.
+# How many findings a ledger detail names; the verdict stores all of them.
 MAX_LISTED = 20
 
 
 def shown_context(message: Message, *, ruling: Ruling, unread: Sequence[str]) -> dict[str, Any]:
-    """Return what a locked message's page says at the moment of a verdict: its version, findings, ruling, unread parts.
+    """Return what a locked message's page shows at the moment of a verdict: version, findings, ruling, unread parts.
 
-    The findings count by the weights of this moment, which an admin may change later.
+    The findings count by the current weights, which an admin may change later.
     """
     revision = message.revision
     assert revision is not None, "nobody gives a verdict on what was not fetched"

@@ -1,6 +1,6 @@
 """Where a message is, in one sentence, and what the person who looks at it may do.
 
-The commands check everything again: what is offered here only spares people a refusal.
+The commands check everything again; this only avoids offering what would be refused.
 """
 
 from collections.abc import Iterable
@@ -79,17 +79,17 @@ def status_of(message: Message, decision: Decision | None) -> Status:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
         by = f"{decision.result} by {who}{unclear if decision.explanation == WINNER_UNKNOWN else ''}"
-        # A mail server has it: that it was read nobody here knows.
+        # A mail server accepted it; whether it was read is not known.
         how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
         return Status(word, plain.tone, f"{by}{how}")
-    # What a person said counts until MultiMail tells.
+    # A person's statement counts until MultiMail reports.
     if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_settled_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
 
 
 def _is_mirror_behind(message: Message, decision: Decision) -> bool:
-    """Whether the mirror does not show yet what became of the message by this decision that took effect."""
+    """Whether the mirror does not show the effect of this applied decision yet."""
     is_behind = message.state == MessageState.HELD and decision.changed_at >= message.changed_at
     return is_behind or message.state == MessageState.GONE
 
@@ -129,16 +129,16 @@ class AvailableActions:
 
     @property
     def is_moving(self) -> bool:
-        """Whether something happens by itself soon, so that an open page should look again."""
+        """Whether the state changes soon without a person, so that an open page should refresh."""
         return self.kind in ("leaving", "calling", "again", "unknown", "confirm")
 
 
 def available_actions(
     message: Message, decision: Decision | None, *, is_reviewer: bool, may_look: bool, came_back: bool = False
 ) -> AvailableActions:
-    """Return where the message stands, given its newest decision.
+    """Return what may be done with the message, given its newest decision.
 
-    `came_back`: it was decided and taken for gone, and a read lists it as held again.
+    `came_back`: it was decided and considered gone, and a read lists it as held again.
     """
     is_held = message.state == MessageState.HELD
     if decision is None or decision.state in _OPEN_AGAIN or came_back:
@@ -190,7 +190,7 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
 
 
 def shown_status(message: Message) -> Status:
-    """Return where the message is; that it left although it was withdrawn counts for more than what came after."""
+    """Return where the message is; that it left although it was withdrawn overrides its later decisions."""
     newest, left = message.latest_decision, left_after_all(message.decisions.all())
     if left is None:
         return status_of(message, newest)
@@ -204,7 +204,7 @@ def still_withdrawn(decisions: Iterable[Decision], newest: Decision | None) -> D
 
 
 def how_lost(decision: Decision | None) -> str:
-    """Return, for the middle of a sentence, why a decision came to nothing that was not refused."""
+    """Return, for the middle of a sentence, why a decision that was not refused had no effect."""
     if decision is None or decision.state != DecisionState.SUPERSEDED:
         return ""
     if is_settled_by_hand(decision):

@@ -23,9 +23,9 @@ from people.actors import Actor, Role
 
 @atomic_with_retry
 def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
-    """Stop a decision whose call may have left: it may still take effect, and is shown so until MultiMail tells.
+    """Stop a decision whose call may have left. It may still take effect, and is shown so until MultiMail reports.
 
-    Where nothing has left after all, it is undone. Raises AlreadyDecided when there is nothing left to stop.
+    Where no call has left, it is undone. Raises AlreadyDecided when there is nothing left to stop.
     """
     locked = _lock_for_reviewer(message, actor)
     decision = locked.decisions.live().under_lock().first()
@@ -54,7 +54,7 @@ def withdraw_decision(*, message: UUID, actor: Actor) -> Decision:
 
 @atomic_with_retry
 def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
-    """Let an approve of unknown outcome go out again, once reading has shown twice that MultiMail still holds it."""
+    """Send an approval of unknown outcome again, once two reads have shown that MultiMail still holds the message."""
     locked = _lock_for_reviewer(message, actor)
     decision = locked.decisions.live().under_lock().first()
     if decision is None or decision.state != DecisionState.UNKNOWN or decision.outcome != Outcome.APPROVE:
@@ -82,7 +82,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
 
 @atomic_with_retry
 def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decision:
-    """Say what became of a decision that MultiMail no longer tells of: by a reviewer of the mailbox, or an admin."""
+    """Settle a decision that MultiMail no longer reports on: by a reviewer of the mailbox, or an admin."""
     locked = lock_visible(message, actor=actor)
     is_admin = actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id)
     if not (is_admin or is_reviewer(actor, locked)):
@@ -101,13 +101,13 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
     if took_effect:
         settle.supersede_others(settled, locked, actor=actor)
     if store.move(locked, event=MessageEvent.GONE, now=clock()):
-        # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
+        # Two reads lacked it and none has closed it yet; a read that lists it again must be able to reopen it.
         record_about("message.gone", locked, actor=actor)
     return settled
 
 
 def _newest_untold(message: Message) -> Decision | None:
-    """The newest decision whose message MultiMail no longer holds, without saying why."""
+    """The newest decision whose message MultiMail no longer holds without reporting why."""
     open_ones = list(message.decisions.to_settle())
     untold = {DecisionState.UNATTRIBUTED}
     if message.state != MessageState.HELD:
