@@ -1,7 +1,7 @@
-"""What the desk works out of a content when it is stored: findings, queue columns, the version before.
+"""Examines a content when it is stored: findings, queue columns, the version before.
 
 The mirror calls `version_before`, `findings` and `queue_columns` through `mirror.store.Examiner`, without knowing this
-module. Each takes a few statements, however long the history, the queue or the list of recipients.
+module. Each takes a fixed number of statements, whatever the size of history, queue or recipients.
 """
 
 import logging
@@ -46,10 +46,10 @@ log = logging.getLogger(__name__)
 
 # The key of an advisory lock; other locks use other keys.
 WEIGHTS_LOCK = (7_304, 1)
-# Contacts to compare with are those of the newest messages; whether one address was written to is asked exactly.
+# Lookalikes are searched among contacts of the newest messages; a message's own addresses are looked up exactly.
 NEWEST, MOST_CONTACTS = 2000, 5000
 MOST_ADDRESSES = 1000
-# How long contacts are kept in this process. Those of a message's own recipients are never out of date.
+# Seconds for which contacts are cached in this process. A message's own recipients are always looked up.
 KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
 
 _contacts_by_connection: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
@@ -64,7 +64,7 @@ def findings(message: Message, content: Content, *, may_have_left: bool) -> list
 
 
 def _risk_context(message: Message, content: Content) -> RiskContext:
-    """Return what the desk knows of earlier mail that bears on this content of a message."""
+    """Return what the desk knows from earlier mail that matters for this content."""
     mailboxes, has_lists = _set_up(message.connection_id)
     own = _domains(mailboxes)
     judged = judge_content(message, content) if has_lists else Judgement()
@@ -109,9 +109,9 @@ def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:
 
 
 def _contacts(connection: int) -> Mapping[str, int]:
-    """Return whom a connection wrote to lately, as this process knows it: looked up once in a while."""
+    """Return the recent contacts of a connection, cached in this process."""
     at, contacts = _contacts_by_connection.get(connection, (0.0, {}))
-    # Nobody known yet: the first who is must not wait.
+    # Do not cache an empty result: the first contact must count at once.
     if contacts and time.monotonic() - at < KEPT_SECONDS:
         return contacts
     contacts = earlier_mail.contacts_of(connection, newest=NEWEST, most=MOST_CONTACTS)
@@ -122,10 +122,10 @@ def _contacts(connection: int) -> Mapping[str, int]:
 
 
 def _rejected_like(message: Message, content: Content) -> Rejected | None:
-    """Return a message like this one that a person rejected: the same first, one of the same mailbox first, the newest.
+    """Return a rejected message like this one: an identical one first, then one of the same mailbox, then the newest.
 
-    Test messages are compared with test messages alone. A next version of what was sent back is none, whatever else
-    was rejected: its writer was asked for it.
+    Test messages are compared only with test messages. A next version that was requested matches nothing, whatever
+    else was rejected.
     """
     own_shape, own_bands = shape(content), bands(content)
     if not own_shape or message.answers_id is not None:
@@ -183,7 +183,7 @@ def _is_next_version(message: Message, *, of: Decision) -> bool:
         return True
     is_about_the_same = _shares_people(message, earlier) or _plain_subject(message) == _plain_subject(earlier)
     if any(_same(message.trigger, earlier.trigger, name, other) for name in _RUNS for other in _RUNS):
-        # A run may write to hundreds of people: another message of the run is not a next version of this one.
+        # A run may write to hundreds of people: its other messages are not next versions of this one.
         return is_about_the_same
     if _is_from_the_same_person(message.trigger, earlier.trigger):
         return _shares_people(message, earlier)
@@ -225,7 +225,7 @@ def _plain_subject(message: Message) -> str:
 def queue_columns(message: Message, content: Content, findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the columns of a message that follow from its content and its findings, to be stored with it.
 
-    A message that cannot be sorted must still be read: whatever goes wrong here leaves the columns as for an empty one.
+    A message that cannot be sorted must still be readable: after an error the columns are those of an empty message.
     """
     try:
         return {**_people(message, content), **_search_and_similarity(message, content), **risk_facets(findings)}
@@ -235,7 +235,7 @@ def queue_columns(message: Message, content: Content, findings: Iterable[Mapping
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what the queue sorts by: points, level, and the rules that saw something."""
+    """Return what the queue sorts by: points, level, and the rules with findings."""
     found = list(findings)
     total = score_of(found, _weights_in_force())
     names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
@@ -245,8 +245,8 @@ def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 def _weights_in_force() -> dict[str, int]:
     """Return the points of the rules that admins weighed.
 
-    In a transaction it keeps everybody from weighing a rule until that ends: what is stored by these points is there
-    when the held ones are weighed again.
+    In a transaction this blocks changes of weights until it ends, so that what is stored with these points is seen when
+    held messages are weighed again.
     """
     if database.in_atomic_block:
         with database.cursor() as cursor:
@@ -260,7 +260,7 @@ def _people(message: Message, content: Content) -> dict[str, Any]:
     return {
         "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),
         "written_to": in_compared_form(written_to(content)),
-        # What came in goes to an agent, whatever its addresses say.
+        # Received mail goes to an agent, whatever its addresses say.
         "outside": 0 if message.direction == "inbound" else len(outside),
         "started_by": started_by(message),
         "run_id": str(message.trigger.get("run_id") or message.trigger.get("runId") or "")[:200],
@@ -280,7 +280,7 @@ def _search_and_similarity(message: Message, content: Content) -> dict[str, Any]
     text = _text_of(content)
     named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
-    # In an order of their own: PostgreSQL keeps none.
+    # Sorted, because jsonb does not preserve the order of keys.
     trigger = [str(value) for _, value in sorted(message.trigger.items()) if isinstance(value, str | int | float)]
     parts = (
         (FROM, [word for one in senders for word in words_of_address(bare_address(one))]),

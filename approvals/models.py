@@ -1,4 +1,4 @@
-"""The tables of the review desk: verdicts, decisions, and what people leave at a message. Commands hold the rules."""
+"""The tables of the review desk: verdicts, decisions, claims, snoozes, comments. Rules are in the commands."""
 
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
@@ -21,7 +21,7 @@ from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 
 
 class Verdict(models.Model):
-    """What one person said to one revision."""
+    """One person's verdict on one revision."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="verdicts")
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
@@ -29,13 +29,13 @@ class Verdict(models.Model):
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField(blank=True)
     surface = models.CharField(max_length=16)
-    # Whole seconds from when this revision was first on the person's screen, as the ledger has it; empty: never noted.
+    # Whole seconds since this revision was first on the person's screen, by the ledger; None: not recorded.
     seconds_shown = models.PositiveIntegerField(null=True, blank=True)
-    # How many parts of the message (files, links, thread) the person was never given; empty: not noted then.
+    # How many parts of the message (files, links, thread) the person never opened; None: not recorded then.
     parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
     # What was on screen with it, as `decisions.shown.shown_context` writes it.
     seen = models.JSONField(default=dict, blank=True)
-    # No longer counted once the decision that it led to was undone or refused.
+    # False once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
     given_at = models.DateTimeField(db_default=Now())
 
@@ -60,7 +60,7 @@ class Decision(models.Model):
     revision = models.ForeignKey(Revision, on_delete=models.PROTECT)
     outcome = models.CharField(max_length=10, choices=Outcome)
     reason = models.TextField(blank=True)
-    # Goes upstream at the end of the reason: the only mark of ours that comes back.
+    # Sent at the end of the reason: the only identifier of ours that MultiMail returns.
     reference = models.CharField(max_length=24, unique=True)
     state = models.CharField(max_length=14, choices=DecisionState, default=DecisionState.RECORDED)
     given_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT)
@@ -71,7 +71,7 @@ class Decision(models.Model):
     attempt = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
-    # Set once a call may have left: from then on nothing is undone, and silence proves nothing.
+    # Set once a call may have left: from then on undo is impossible, and no answer proves nothing.
     may_have_left = models.BooleanField(default=False)
     # How many complete reads have shown the message still held, or absent, since the doubt began.
     seen_held = models.PositiveSmallIntegerField(default=0)
@@ -90,15 +90,15 @@ class Decision(models.Model):
             models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="decision_outcome_known"),
         ]
         indexes = [
-            # The executor's and the sweep's question: what is there to do?
+            # For the executor and the sweep: decisions to carry out.
             models.Index(
                 fields=["due_at"], condition=Q(state__in=("recorded", "calling", "unknown")), name="decision_to_do"
             ),
-            # Was an earlier version of what comes now sent back?
+            # For finding the request for changes that a new message answers.
             models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
-            # What MultiMail has taken, and may not have told the mirror yet.
+            # Applied at MultiMail, perhaps not yet reported to the mirror.
             models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
-            # What a person should look at: in doubt, or not carried out.
+            # For people to check: in doubt, or not carried out.
             models.Index(
                 fields=["changed_at"],
                 condition=Q(state__in=("unknown", "unattributed", "withdrawn", "refused")),
@@ -113,7 +113,7 @@ class Decision(models.Model):
 
     @property
     def can_expire(self) -> bool:
-        """Whether its message's expiry stops it: an approve, but while its call runs."""
+        """Whether its message's expiry stops it: an approval, except while its call runs."""
         return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
 
     @property
@@ -159,15 +159,15 @@ class DecisionAttempt(models.Model):
 
 
 class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
-    """Reads of who was given which part."""
+    """Reads of who opened which part."""
 
     def of(self, message: Message, *, person: int) -> set[str]:
-        """Return the parts of this message that the person was given."""
+        """Return the parts of this message that the person opened."""
         return set(self.filter(message=message, person=person).values_list("part", flat=True))
 
 
 class OpenedPart(models.Model):
-    """One person was given one part of a message: a file, the thread as it then was, the links."""
+    """One part of a message that one person opened: a file, the thread as it was then, the links."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
@@ -184,10 +184,10 @@ class OpenedPart(models.Model):
 
 
 class CommandedMail(models.Model):
-    """Who gave a command that makes mail, by the id of its signed interaction; what it makes, they may not approve.
+    """The person who gave a command that creates mail, by its signed interaction's id. They may not approve that mail.
 
-    It stands here before MultiMail is told, with the id that travels in the message's trigger. So it is never too late,
-    however soon the message comes back. The id that MultiMail gave the message follows with its answer.
+    The row is stored before MultiMail is called, with the id that is sent in the message's trigger, so it is there
+    however soon the message arrives. MultiMail's id of the message is added from its answer.
     """
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="commanded")
@@ -199,7 +199,7 @@ class CommandedMail(models.Model):
     discord_user = models.CharField(max_length=100, blank=True)
     discord_user_id = models.CharField(max_length=32)
     upstream_id = models.CharField(max_length=200, blank=True)
-    # When the ledger was told at the message itself that this command is where it began.
+    # When an entry on the message recorded that this command created it.
     noted_at = models.DateTimeField(null=True, blank=True)
     given_at = models.DateTimeField(db_default=Now())
 
@@ -216,12 +216,12 @@ class CommandedMail(models.Model):
 
 
 class Claim(models.Model):
-    """Who has taken a message on. It says so to others and keeps nobody from deciding."""
+    """Who works on a message. It informs others and prevents nobody from deciding."""
 
     message = models.OneToOneField(Message, on_delete=models.CASCADE, related_name="claim")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="claims")
     claimed_at = models.DateTimeField(db_default=Now())
-    # When its holder last had the message on screen; an idle claim is over by itself.
+    # When its holder last had the message on screen; an idle claim expires.
     seen_at = models.DateTimeField(db_default=Now())
 
     objects = ClaimQuerySet.as_manager()
@@ -249,7 +249,7 @@ class Snooze(models.Model):
 
 
 class Comment(models.Model):
-    """What somebody said to colleagues about a message. It never leaves the desk, and never changes."""
+    """A comment to colleagues on a message. It never leaves the desk, and never changes."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="comments")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="comments")
@@ -267,7 +267,7 @@ class Comment(models.Model):
 
 
 class Question(models.Model):
-    """A mention that waits for an answer of the person. Answered ones are deleted, so that this table stays short."""
+    """A mention that awaits the person's answer. Answered ones are deleted."""
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="questions")
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions")
@@ -283,11 +283,11 @@ class Question(models.Model):
 
 
 class SavedView(models.Model):
-    """A named address of the queue: its filters and its order. A shared one is everybody's to use."""
+    """A named address of the queue: its filters and its order. Everybody can use a shared one."""
 
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
     name = models.CharField(max_length=60)
-    # The queue's query string in its one canonical spelling.
+    # The queue's query string in canonical form.
     query = models.CharField(max_length=1000)
     shared = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
@@ -303,7 +303,7 @@ class SavedView(models.Model):
 
 
 class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
-    """Reads of what admins made rules count."""
+    """Reads of the points that admins gave rules."""
 
     def points_by_rule(self) -> dict[str, int]:
         """Return the points that admins gave rules; a rule that is not among them counts as published."""
@@ -317,7 +317,7 @@ class RuleWeight(models.Model):
     points = models.PositiveSmallIntegerField(null=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
-    # Up to where, oldest first, what is held has been weighed again; empty: all of it has.
+    # Up to which message, oldest first, the held ones have been weighed again; None: all of them.
     weighed_to = models.DateTimeField(null=True)
     weighed_to_key = models.BigIntegerField(default=0)
 

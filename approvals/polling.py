@@ -1,4 +1,4 @@
-"""The poll of open pages without a live stream: what waits, and whether their message has changed."""
+"""The poll of open pages without a live stream: what is waiting, and whether their message has changed."""
 
 import hashlib
 import time
@@ -26,14 +26,14 @@ from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.models import KillSwitch
 
-# The exact count is cached for so many seconds; open pages add and subtract what happens meanwhile themselves.
+# Seconds for which the exact count is cached; open pages add and subtract later changes themselves.
 COUNT_SECONDS = 3
 
 
 def _pulse_of(request: DeskRequest) -> str:
     actor: Actor = request.actor
     newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
-    # A verdict does not touch its message's row, but it changes what waits.
+    # A verdict does not change its message's row, but it changes what is waiting.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     freshness = freshness_for(actor)
@@ -43,7 +43,7 @@ def _pulse_of(request: DeskRequest) -> str:
 
 
 def _open_message(request: DeskRequest) -> dict[str, str] | None:
-    """Return how the message on the page is by now: a page without a stream learns here that it changed."""
+    """Return the state of the page's message, so that a page without a stream learns that it changed."""
     wanted = PulseForm(request.GET).value("open")
     if wanted is None:
         return None
@@ -62,11 +62,11 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
 
 
 def exactly_waiting(actor: Actor) -> int:
-    """Return exactly how many messages wait; pages show that a moment after they opened.
+    """Return the exact number of waiting messages; pages show it a moment after they opened.
 
-    Its cost grows with the queue and many pages ask at once, so this process counts once in a few seconds.
+    Counting costs more with a longer queue, so each process counts at most once in a few seconds.
     """
-    # Without surface and address, which make no difference: a cached actor must keep no request alive.
+    # Without surface and address, which do not matter here: a cached actor must not keep a request alive.
     person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
     return _counted_for(person, int(time.monotonic() // COUNT_SECONDS))
 
@@ -89,7 +89,7 @@ def _half_minute() -> int:
 @require_safe
 @condition(etag_func=_pulse_of)
 def pulse(request: DeskRequest) -> HttpResponse:
-    """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
+    """Return what is waiting, for pages without a live stream; 304 where nothing changed."""
     actor: Actor = request.actor
     counts = read_values(_parts(anybody_like(actor)), asked_by(actor))
     freshness = freshness_for(actor)

@@ -74,7 +74,7 @@ def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
 
 
 def _written(end: Callable[[], Decision]) -> Decision:
-    """Store a result, and retry after a PostgreSQL restart or a serialization conflict; the call itself is made once.
+    """Store a result, and retry after a PostgreSQL restart or a deadlock; the call itself is made once.
 
     If storing fails for good, the lease expires and reconciliation finds the outcome.
     """

@@ -33,9 +33,9 @@ _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of one webhook: `fetch` is a message to fetch the content of, `ask` one to ask MultiMail about.
+    """The result of one webhook. `fetch`: a message whose content to fetch; `ask`: a message to ask MultiMail about.
 
-    `problem` says why the body is not an event of MultiMail, and is sent back.
+    `problem` says why the body is not an event of MultiMail, and is returned to the sender.
     """
 
     event: WebhookEvent | None
@@ -57,7 +57,7 @@ class Applied:
 
 @dataclass(frozen=True)
 class _Read:
-    """What could be read of a body: `error` keeps it from being applied, `problem` is also sent back."""
+    """A parsed body: with an `error` it is not applied; a `problem` is also returned to the sender."""
 
     event: Event
     error: str = ""
@@ -78,12 +78,12 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, ad
     try:
         return retry_transaction(store_event)
     except (OperationalError, InterfaceError):
-        # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
+        # A lost database connection is not the event's fault. Nothing is stored, and MultiMail sends it again.
         raise
     except Exception:
         log.warning("webhook not applied at once", exc_info=True, extra={"connection": connection.slug})
     try:
-        # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
+        # Unbatched, so that an error in an alert is raised where it happens, and only the alert is lost.
         with unbatched():
             return retry_transaction(store_event)
     except (OperationalError, InterfaceError):
@@ -152,7 +152,7 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
         known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
         reserved = ReservedPosition()
     position = reserved.take()
-    # By the database's clock, and so is all that is written: this host's may be off.
+    # By the database's clock, as all stored times: this host's clock may be wrong.
     is_old = event.at is not None and event.at < position.at - LONG_PAST
     if found := known_message.one():
         message = Message.objects.for_event().get(pk=found[0])
@@ -166,9 +166,9 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applie
 def _begin(
     connection: Connection, event: Event, actor: Actor, position: EntryPosition, mailbox: int | None, *, is_old: bool
 ) -> Applied:
-    """Make the mirror of a message that this event is the first to tell of."""
+    """Create the message from the first event about it."""
     kind = _kind(event, event.direction)
-    # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
+    # It was held then. Whether it still is, only MultiMail knows; a read that finds it held announces it.
     is_doubtful = is_old and kind == MessageEvent.PENDING
     fields = store.new_message_fields(connection, event, mailbox_id=mailbox, now=position.at)
     with batch():
@@ -194,14 +194,14 @@ def _apply_to_known(message: Message, event: Event, actor: Actor, position: Entr
     store.fill_from_event(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and before == MessageState.HELD:
-        # A read of MultiMail found it before its webhook came: there is nothing new to tell.
+        # A read of MultiMail found it before its webhook came: nothing is new.
         return Applied(Result.LATE if is_old else Result.APPLIED)
     moved = store.move(message, event=kind, now=position.at, status=event.status)
     if message.direction == "inbound" and message.state == MessageState.APPROVED:
         # Its direction was not known when it was reported as approved.
         moved = store.move(message, event=MessageEvent.RELEASED, now=position.at)
     if kind in _DECIDING:
-        # Also one that comes too late to move the message: what it says of the decision still holds.
+        # Also for an event that comes too late to move the message: what it says about the decision is still true.
         settle.settle_by_report(
             message,
             reported=reported_of(event.kind, ""),
@@ -231,12 +231,12 @@ def _kind(event: Event, direction: str) -> str:
 
 
 def _must_ask(message: Message, kind: str) -> bool:
-    """Whether MultiMail holds a message again, as it says, that was taken for gone: only a read may open it again."""
+    """Whether an event says that a message considered gone is held again: only a read may reopen it."""
     return kind == MessageEvent.PENDING and message.state == MessageState.GONE
 
 
 def _called(message: Message) -> tuple[object, ...]:
-    """What people know the message by."""
+    """The fields by which people recognise the message."""
     return message.subject, message.sender, message.recipients, message.trigger
 
 
@@ -273,9 +273,9 @@ def _details(message: Message, event: Event) -> dict[str, str]:
 
 @transaction.atomic
 def replay_event(*, event_id: int, actor: Actor) -> str:
-    """Apply a kept event again and return its new result; one that worked needs no more looking at.
+    """Apply a stored event again and return its new result; if it worked, the event counts as handled.
 
-    Raises EventAlreadyHandled where there is nothing left to replay, ActNotAllowed for whoever is no admin there.
+    Raises EventAlreadyHandled where nothing is left to replay, and ActNotAllowed for anybody but an admin there.
     """
     row = _lock_event(event_id, actor)
     applied, row.error = _apply_again(row, actor)
@@ -288,7 +288,7 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
 
 @transaction.atomic
 def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
-    """Put a kept event away without applying it. Raises as `replay_event` does."""
+    """Mark a stored event as handled without applying it. Raises as `replay_event` does."""
     row = _lock_event(event_id, actor)
     WebhookEvent.objects.filter(pk=row.pk).update(handled_at=Now())
     _record_handled("webhook.dismissed", row, actor)
@@ -296,7 +296,7 @@ def dismiss_event(*, event_id: int, actor: Actor) -> WebhookEvent:
 
 
 def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
-    # Only the row: whatever comes in for its connection meanwhile need not wait.
+    # Lock only the event's row, so that webhooks for its connection do not wait.
     rows = WebhookEvent.objects.to_look_at().select_for_update(of=("self",), no_key=True)
     row = rows.select_related("connection").filter(pk=event_id).first()
     if row is None:
@@ -309,7 +309,7 @@ def _lock_event(event_id: int, actor: Actor) -> WebhookEvent:
 def _apply_again(row: WebhookEvent, actor: Actor) -> tuple[Applied, str]:
     try:
         event = parse(bytes(row.body))
-        # One by one: a mistake in an alert costs no more than the alert.
+        # Unbatched, so that after an error in an alert only the alert is lost.
         with unbatched(), transaction.atomic():
             applied = apply_event(connection=row.connection, event=event, actor=actor)
     except (UnreadableEvent, MisshapenEvent) as error:

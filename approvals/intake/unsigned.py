@@ -1,4 +1,4 @@
-"""Counts webhooks without a valid signature, so that whoever sends them on and on is told to stay away."""
+"""Counts webhooks without a valid signature, so that a sender that keeps sending them gets 429."""
 
 import time
 from collections.abc import Iterable
@@ -8,20 +8,20 @@ import redis
 
 from common.enqueue import is_resting, quick_redis, rest
 
-# Redis holds under this name when a connection last changed; it is asked together with the count.
+# The Redis key that changes with any connection; read together with the count.
 CHANGED = "countersign:connections-changed"
 WINDOW = 60
-# A sender with a wrong secret tries each event four times; beyond these nobody needs to be told the same again.
+# A sender with a wrong secret tries each event four times; beyond these numbers the answer is 429.
 FROM_ONE_ADDRESS, TO_ONE_CONNECTION = 60, 600
 TOTAL = "countersign:unsigned-total"
 
 
 @dataclass(frozen=True)
 class Counted:
-    """How things stand after one more: `wait` is how long to stay away, 0 while there is no need."""
+    """The result of counting: `wait` is the Retry-After in seconds, or 0."""
 
     wait: int
-    # What Redis holds of the last change to a connection; `is_known` is false while Redis is away.
+    # The value of CHANGED in Redis; `is_known` is false while Redis is away.
     change: str | None = None
     is_known: bool = False
 
@@ -48,7 +48,7 @@ def count_unsigned(*, connection: int, address: str) -> Counted:
 
 
 def unsigned_lately(connections: Iterable[int]) -> dict[int, int]:
-    """Return how many each connection had in the last minute or two; nothing while Redis is away."""
+    """Return the number for each connection in the last minute or two; nothing while Redis is away."""
     wanted, window = list(connections), int(time.time()) // WINDOW
     keys = [f"countersign:unsigned:{w}:connection:{key}" for key in wanted for w in (window - 1, window)]
     if not keys or is_resting():
@@ -62,7 +62,7 @@ def unsigned_lately(connections: Iterable[int]) -> dict[int, int]:
 
 
 def unsigned_total() -> int | None:
-    """Return how many there ever were; None while Redis is away."""
+    """Return the total since the beginning; None while Redis is away."""
     if is_resting():
         return None
     try:

@@ -1,14 +1,16 @@
 """Where MultiMail's webhooks arrive: signature over the raw body, then one transaction, then an answer.
 
-It knows no cookies and no sessions: the signature is all that counts, so this is the one address without a CSRF token.
+It uses no cookies and no sessions, only the signature; so this is the one address without a CSRF token.
 
-Connections are remembered for a moment by the id in their webhook's address. Why that is right: what is remembered is
-never older than KEEP_SECONDS when it counts, so a secret that was removed works for at most that long. An id that is
-not remembered is always looked up, so a connection that was just made is known at once. And before a signature is
-refused, Redis is asked whether any connection has changed since this process last read one: a secret that was just
-added is accepted by the next event. Only where Redis is away, or somebody wrote to the table past Django, it may take
-KEEP_SECONDS, and MultiMail sends again what was refused. So a forged webhook costs no statement but the one that each
-second costs anyway.
+Connections are cached for KEEP_SECONDS by the id in their webhook's address:
+
+- a removed secret works for at most KEEP_SECONDS longer;
+- an id that is not cached is always looked up, so a new connection is known at once;
+- before a signature is refused, Redis is asked whether any connection has changed since this process last read one, so
+  a new secret is accepted at once. While Redis is away, or after a change past Django, it may take KEEP_SECONDS, and
+  MultiMail sends again what was refused.
+
+So a forged webhook costs no statement of its own.
 """
 
 import hashlib
@@ -48,9 +50,9 @@ _OVERLAPS = "previous_secret_is_valid"
 @csrf_exempt
 @require_POST
 def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
-    """Take one webhook in. 2xx says that it is stored; all else stores nothing and says what to do.
+    """Take one webhook in. 2xx means stored; any other status means not stored, and says what to do.
 
-    The one exception is 400: signed, but no event. It is kept for the admins to see.
+    The one exception is a 400 for a signed body that is no event: it is stored for admins to see.
     """
     try:
         return _take_in(request, webhook_id)
@@ -59,7 +61,7 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
         why = "disk is full" if is_disk_full_error(error) else "database does not answer right now"
         sentence = f"The desk's {why}, and nothing was stored. Send it again."
         answer = _refused(503, sentence, wait=10)
-        # Our line said so; Django's would name the path, which is nobody's business.
+        # Logged above; Django's own log line would contain the path, which is secret.
         answer._has_been_logged = True  # type: ignore[attr-defined]
         return answer
 
@@ -105,7 +107,7 @@ def _store(connection: Connection, body: bytes, secret_used: str, address: str) 
 
 
 def _unsigned(connection: Connection, wait: int) -> HttpResponse:
-    """Refuse what nobody signed who may; whoever goes on and on is told to stay away, and not logged line by line."""
+    """Refuse a webhook without a valid signature: 401, or 429 without a log line where there are too many."""
     if wait:
         return _refused(
             429, "Too many webhooks without a valid signature came from there or for this address.", wait=wait
@@ -173,7 +175,7 @@ def sender_if_changed(webhook_id: str, change: str | None) -> Connection | None:
 
 
 def announce_change(**_: Any) -> None:
-    """Forget what is remembered, here at once and, after commit, in all processes: a connection has changed."""
+    """Clear the cache here at once and, after commit, in all processes: a connection has changed."""
     _remembered.clear()
     transaction.on_commit(_announce, robust=True)
 
@@ -185,12 +187,12 @@ def _announce() -> None:
 
 def _read(webhook_id: str) -> Connection | None:
     began = time.monotonic()
-    # Judged by the database's clock: one host's may be off, and would refuse what is valid.
+    # By the database's clock: a host's wrong clock would refuse valid signatures.
     overlaps = ExpressionWrapper(
         Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None), output_field=BooleanField()
     )
     found = Connection.objects.at_work().annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
-    # PostgreSQL cannot even be asked for U+0000.
+    # PostgreSQL rejects U+0000 in parameters.
     connection = None if "\0" in webhook_id else found.first()
     if connection is None:
         _remembered.pop(webhook_id, None)

@@ -1,4 +1,4 @@
-"""The page of one message, and everything that a person can press on it.
+"""The page of one message, and its actions.
 
 It decides nothing itself: the commands are in `decisions` and `collaboration`. Start with `views.py`.
 """

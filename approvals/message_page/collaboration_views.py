@@ -1,4 +1,4 @@
-"""Claiming, snoozing and commenting on a message, and presence. Plain forms get a page, htmx gets fragments."""
+"""Claiming, snoozing and commenting on a message, and presence. Forms get a page, htmx gets fragments."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ from mirror.models import Message
 @login_required
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take the message on. Where somebody has it, 409 with a button that names them."""
+    """Claim the message. Where somebody else has it, 409 with a button that names them."""
     message = get_bare_message_or_404(request.actor, public_id)
     from_holder = ClaimForm(request.POST).value("take_over")
     try:
@@ -50,7 +50,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Give the message free again; whoever has lost it in the meantime sees who has it."""
+    """Release the message; a person whose claim was taken over sees who has it."""
     message = get_bare_message_or_404(request.actor, public_id)
     release(message=public_id, actor=request.actor)
     return _answer(request, message)
@@ -59,7 +59,7 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Put the message off, and go on with the next."""
+    """Snooze the message, and go to the next."""
     message = get_bare_message_or_404(request.actor, public_id)
     form = SnoozeForm(request.POST, now=clock(), own_zone=str(getattr(request.user, "time_zone", "UTC")))
     try:
@@ -77,7 +77,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the message again before its time: in the list that asked, or on its page."""
+    """End the snooze early, and show the list or page that the request came from."""
     message = get_bare_message_or_404(request.actor, public_id)
     unsnooze_message(message=public_id, actor=request.actor)
     if request.htmx:
@@ -104,7 +104,7 @@ def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def side_panel(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show who has the message and what was said by now, for a page that was told that this changed."""
+    """Show claims, history and comments, for a page that was notified that they changed."""
     message = get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return back_to_message(request, public_id)
@@ -138,7 +138,7 @@ def _fragment(request: DeskRequest, message: Message, name: str, *, status: int 
 
 
 def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpResponse:
-    """Lead to the next message of the list, or to the list where there is none, with a notice of what was done."""
+    """Go to the next message of the list, or to the list where there is none, with a notice."""
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
     address = (reverse("message", args=[following]) if following else reverse("queue")) + filters.suffix
@@ -155,7 +155,7 @@ def _show_next(request: DeskRequest, message: Message, notice: str) -> HttpRespo
 @login_required
 @require_POST
 def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Keep a comment; 422 for a bad one, with everything that was typed."""
+    """Store a comment; 422 for an invalid one, with everything that was typed."""
     message = get_visible_message_or_404(request.actor, public_id)
     form = CommentForm(request.POST)
     if not form.is_valid():

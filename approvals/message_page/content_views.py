@@ -1,6 +1,6 @@
-"""What a reader loads of one message: its views, the framed HTML, attached files, the thread, and a past verdict.
+"""Views of one message's content: its tabs, the framed HTML, attached files, the thread, and past verdicts.
 
-Nothing here is fetched from MultiMail, and no file is served as something that a browser would open by itself.
+Nothing here is fetched from MultiMail, and no file is served as a type that a browser would open.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ from rendering import stripped
 @login_required
 @require_safe
 def message_sheet(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show the sheet with the tab that is asked for; to a plain request the page that it belongs to."""
+    """Show the sheet with the requested tab; without htmx, the whole page."""
     if not request.htmx:
         get_visible_message_or_404(request.actor, public_id)
         query = request.GET.urlencode()
@@ -70,7 +70,7 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
 @login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
+    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs."""
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
@@ -80,7 +80,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 
 
 def _framed(content: str | bytes, **options: Any) -> HttpResponse:
-    """Return a response that the middleware gives the policy of a frame: nothing in it loads and nothing acts."""
+    """Return a response that gets the frame's CSP from the middleware: nothing in it loads or runs."""
     response = HttpResponse(content, **options)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
@@ -89,7 +89,7 @@ def _framed(content: str | bytes, **options: Any) -> HttpResponse:
 @login_required
 @require_POST
 def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Let this person's messages open as text from now on, or laid out again."""
+    """Set whether messages open as text for this person, or rendered."""
     get_visible_message_or_404(request.actor, public_id)
     wanted = TextFirstForm(request.POST).is_wanted()
     set_text_first(actor=request.actor, wanted=wanted)
@@ -102,7 +102,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """The panel of files, as it is now."""
+    """Show the panel of attachments."""
     message = get_visible_message_or_404(request.actor, public_id)
     return render(request, "approvals/message_page/_attachments.html", files_context(message, request.actor))
 
@@ -110,7 +110,7 @@ def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
-    """Show one file in a frame under which nothing loads and nothing acts; or say why it is not shown."""
+    """Show one file in a frame in which nothing loads or runs, or say why it is not shown."""
     message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
     _note_opened_file(request, message, file, "looked at")
@@ -120,7 +120,7 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
 @login_required
 @require_safe
 def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
-    """Hand out the bytes of one file, as a file to keep and never as a page."""
+    """Serve the bytes of one file as a download."""
     message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
     if file.content is None:
@@ -136,7 +136,7 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
 @login_required
 @require_safe
 def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """The words beside the decision that name what was not opened, as they are now."""
+    """Show which parts were not opened, as named next to the decision."""
     message = get_visible_message_or_404(request.actor, public_id)
     return render(request, "approvals/message_page/_unread.html", unread_context(message, request.actor))
 
@@ -144,7 +144,7 @@ def unread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def part_opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Note that the links of this version were on the person's screen, which only the page itself can tell."""
+    """Note that the links of this version were on the person's screen, as the page reports."""
     message = get_visible_message_or_404(request.actor, public_id)
     if PartForm(request.POST).is_valid() and message.revision_id is not None:
         note_opened_part(message, key=links_key(message), actor=request.actor)
@@ -159,7 +159,7 @@ def _find_file(message: Message, number: int) -> AttachedFile:
 
 
 def _note_opened_file(request: DeskRequest, message: Message, file: AttachedFile, how: str) -> None:
-    """Count a file as opened only where its bytes were served to a person."""
+    """Record a file as opened where its bytes were served to a person."""
     if request.method == "HEAD" or is_prefetch(request) or file.content is None:
         return
     note_opened_part(
@@ -197,7 +197,7 @@ def thread(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
-    """Show one verdict as it was given. That somebody looked at it is noted, as it is of a message."""
+    """Show one verdict with what was on screen. Opening it is recorded, as for a message."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD" and not is_prefetch(request):
         with transaction.atomic():
@@ -229,7 +229,7 @@ def seen_decision(request: DeskRequest, public_id: UUID, verdict_id: int) -> Htt
 @login_required
 @require_safe
 def seen_body(request: DeskRequest, public_id: UUID, verdict_id: int) -> HttpResponse:
-    """Answer the framed mail of that version, under the same policy as the current one."""
+    """Serve the framed mail of that version, with the same CSP as the current one."""
     message, verdict = _find_verdict(request.actor, public_id, verdict_id)
     if request.method != "HEAD":
         note_served(message, actor=request.actor, fingerprint=verdict.revision.fingerprint)

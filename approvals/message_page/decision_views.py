@@ -1,6 +1,6 @@
-"""Deciding one message: a verdict, the page for high risk, undo, and what is left to do about an unconfirmed decision.
+"""Deciding one message: verdict, the page for high risk, undo, and actions on an unconfirmed decision.
 
-Nothing here decides by GET. After a verdict the next message of the same list is shown, under a notice with Undo.
+GET never decides. After a verdict the next message of the same list is shown, under a notice with Undo.
 """
 
 from collections.abc import Callable, Mapping
@@ -54,7 +54,7 @@ from risk import Finding
 @login_required
 @require_POST
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take one verdict, or answer 422 for a bad form, in which typed text stays."""
+    """Record one verdict; 422 for an invalid form, in which typed text stays."""
     message = get_bare_message_or_404(request.actor, public_id)
     typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
     typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
@@ -70,7 +70,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _decide(
     request: DeskRequest, message: Message, posted: Mapping[str, Any], *, typed: Mapping[str, str]
 ) -> HttpResponse:
-    """Give a verdict: 403 for who may not, 409 when somebody was first or the message changed; typed text stays.
+    """Give a verdict: 403 where it is not allowed, 409 if somebody was first or the message changed; typed text stays.
 
     What changed since the version that was posted is shown in the same answer.
     """
@@ -120,14 +120,14 @@ def _nothing_left(request: DeskRequest, message: Message) -> HttpResponse:
 @login_required
 @require_POST
 def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take a decision back while it has not left, and show the message again, which is held."""
+    """Undo a decision that has not left, and show the message, which is held again."""
     return _run(request, public_id, lambda: undo_decision(message=public_id, actor=request.actor))
 
 
 @login_required
 @require_safe
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show where a decision of one's own stands, as the notice over the next message asks from time to time."""
+    """Show the state of one's own decision; the notice above the next message polls this."""
     get_bare_message_or_404(request.actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=public_id)
@@ -137,11 +137,11 @@ def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Ask once more, with everything that is serious in sight; on POST take the approval if all of it was read."""
+    """Ask for confirmation with all serious findings; on POST approve if all of them were read."""
     message = get_visible_message_or_404(request.actor, public_id)
     findings = serious_findings(message)
     if message.revision is None or not findings:
-        # Nothing to be careful about: the page of the message itself is where it is decided.
+        # Without serious findings it is decided on the message's own page.
         return redirect(message_address(request, public_id))
     asked = _asked(message, findings)
     if request.method != "POST":
@@ -209,14 +209,14 @@ def withdraw(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def send_again(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Let an approval go out again that reading has shown to have had no effect."""
+    """Send an approval again that reads have shown to have had no effect."""
     return _run(request, public_id, lambda: confirm_approval(message=public_id, actor=request.actor))
 
 
 @login_required
 @require_POST
 def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take a person's word for what became of a decision that MultiMail tells nothing of."""
+    """Settle a decision by hand where MultiMail reports nothing."""
     form = SettleForm(request.POST)
     if not form.is_valid():
         get_bare_message_or_404(request.actor, public_id)
@@ -232,14 +232,14 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Have MultiMail asked about this message now, and stay on its page."""
+    """Ask MultiMail about this message now, and stay on its page."""
     return _run(request, public_id, lambda: have_asked(request.actor, public_id), notice="MultiMail is being asked.")
 
 
 def have_asked(actor: Actor, public_id: UUID) -> None:
     """Have MultiMail asked about one message: for its content, its decision, or what became of it.
 
-    Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
+    Raises ActNotAllowed for people who may only read, and Http404 where the message is not visible to them.
     """
     get_bare_message_or_404(actor, public_id)
     look_again(message=public_id, actor=actor)
@@ -274,7 +274,7 @@ class AllowForm(forms.Form):
 @require_POST
 @reauthenticated
 def allow_address(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Let one recipient be written to from this mailbox for seven days, and show the message again."""
+    """Allow one recipient for this mailbox for seven days, and show the message again."""
     message = get_visible_message_or_404(request.actor, public_id)
     form = AllowForm(request.POST)
     asked = compared(form.cleaned_data["address"]) if form.is_valid() else None

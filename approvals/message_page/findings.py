@@ -1,4 +1,4 @@
-"""The findings as the message page shows them: worst first, each with what it counts and the way to its place."""
+"""The findings as the message page shows them: worst first, each with its points and a link to its place."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from risk import RULES, Finding, restored, score
 from risk.findings import IN_FRAME, PARTS
 from risk.score import Score, level_of, points_of
 
-# Of what a finding rests on, more than the detail says.
+# How many pieces of a finding's evidence are shown.
 MAX_EVIDENCE = 20
 
 
@@ -66,7 +66,7 @@ def _line(one: Finding, points: int, page: str, query: str) -> FoundLine:
 
 
 def jump_to(one: Finding, page: str, query: str) -> Jump | None:
-    """Return the way to what a finding rests on."""
+    """Return the link to a finding's evidence."""
     if one.rule == "rejected_before":
         return Jump(reverse("message", args=[UUID(one.evidence[0])]), "Open it") if one.evidence else None
     if one.anchor.startswith(IN_FRAME):

@@ -34,20 +34,20 @@ WAYS = {
 
 @dataclass(frozen=True)
 class Way:
-    """How the message is looked at, and which page of it."""
+    """The chosen view of the message, and its page number."""
 
     name: str
     page: int = 1
 
 
 class WayForm(forms.Form):
-    """The part of a message's address that says how its message is looked at."""
+    """The query parameters that choose the view of the message."""
 
     view = forms.ChoiceField(choices=list(WAYS.items()), required=False)
     page = forms.IntegerField(min_value=1, max_value=1_000_000, required=False)
 
     def way(self, *, text_first: bool) -> Way:
-        """Return what is asked for; without it, text for those who chose so, and the message laid out for others."""
+        """Return the requested view; without one, text for people who prefer it, else the rendered message."""
         self.is_valid()
         asked: dict[str, Any] = self.cleaned_data
         return Way(asked.get("view") or ("text" if text_first else "rendered"), asked.get("page") or 1)
@@ -59,17 +59,17 @@ class TextFirstForm(forms.Form):
     wanted = forms.ChoiceField(choices=[("on", "As text"), ("off", "Laid out")])
 
     def is_wanted(self) -> bool:
-        """Whether text is wanted; nonsense is read as the message laid out."""
+        """Whether text is wanted; an invalid value means the rendered message."""
         return self.is_valid() and self.cleaned_data["wanted"] == "on"
 
 
-# This much of the text is included beside the frame, for print and for browsers without frames.
+# How much of the text is included next to the frame, for print and for browsers without frames.
 TWIN = 20_000
 
 
 @dataclass(frozen=True)
 class Tab:
-    """One way to look at the message: its address, and a short mark of what is to be seen there."""
+    """One view of the message: its URL, and a short mark of what it shows."""
 
     name: str
     label: str
@@ -81,7 +81,7 @@ class Tab:
 
 
 def way_asked(request: DeskRequest) -> Way:
-    """Return how the message is looked at: as the address says, else as the person likes it."""
+    """Return the view that the URL asks for, else the person's preferred one."""
     return WayForm(request.GET).way(text_first=bool(getattr(request.user, "text_first", False)))
 
 
@@ -120,7 +120,7 @@ def sheet_context(
     sent_back: Changes | None,
     query: str,
 ) -> dict[str, Any]:
-    """Return what the sheet shows; `query` is the part of the address that is the queue's, question mark included."""
+    """Return what the sheet shows; `query` is the queue's query string, question mark included."""
     if content is None or rendered is None:
         return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
     comparison = _compared(content, rendered, is_open=way.name == "parts")
@@ -128,7 +128,7 @@ def sheet_context(
     if way.name == "text":
         context["stretch"] = stretch_of(rendered.text, page=way.page)
     elif way.name == "rendered":
-        # As it is read: signs of Markdown are not what leaves, and text that is hidden has its box in words.
+        # As it is read: without Markdown syntax, and with hidden text marked.
         context["twin"] = stretch_of(rendered.read or rendered.text, page=1, size=TWIN)
     elif way.name == "source":
         context["sources"] = source_of(content, page=way.page)
@@ -142,7 +142,7 @@ def sheet_context(
 
 
 def _compared(content: Content, rendered: RenderedMessage, *, is_open: bool) -> Comparison | None:
-    """Return how the parts differ: of a message with one part only where somebody asks."""
+    """Return how the parts differ; for a message with one part only on request."""
     has_both = content.html is not None and content.markdown is not None
     return compare_parts(content, rendered) if is_open or has_both else None
 
@@ -167,7 +167,7 @@ def _tabs(
 
 
 def _turns(tab: Tab, context: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the links to the page before and after, for what does not fit one page."""
+    """Return the links to the previous and next page, for content longer than one page."""
     paged = [context.get("stretch"), context.get("headers"), *context.get("sources", ())]
     longest = max(filter(None, paged), key=lambda one: one.pages, default=None)
     if longest is None or longest.pages == 1:
@@ -194,7 +194,7 @@ def approve_label(content: Content | None, message: Message) -> str:
 
 
 def _outside(message: Message, people: int) -> str:
-    """Return how many of them are not of the house; nothing where that was never worked out."""
+    """Return how many recipients are external, in words; empty where that was never computed."""
     if not message.addresses:
         return ""
     if message.outside >= people:

@@ -1,4 +1,4 @@
-"""What stands beside a message: claims, readers, history and comments, files, and parts that were not opened."""
+"""The panel beside a message: claims, readers, history and comments, attachments, and unopened parts."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -31,9 +31,9 @@ from people.actors import Actor
 from people.models import Person
 
 MOST_COMMENTS, MOST_LINES = 50, 12
-# Shown as comments, or of no interest to others.
+# Entries shown as comments, or not of interest to others.
 _HIDDEN_ACTIONS = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
-# They stand for a message's own keys while its statement is written.
+# Placeholders for a message's keys while the statement is composed.
 _CONNECTION, _MAILBOX = ASKING + 2, ASKING + 3
 
 
@@ -72,7 +72,7 @@ def _panel_parts(has_mailbox: bool) -> dict[str, ValueQuery]:
 
 
 def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return who has a message, what may be done with it, its history, and whom a comment can be for."""
+    """Return the claim, the possible actions, the history, and the people that a comment can mention."""
     actor: Actor = request.actor
     facts = read_values(panel_parts(message, actor)) if facts is None else facts
     claim = Claim.objects.on(message).select_related("person").first() if facts["is_claimed"] else None
@@ -96,7 +96,7 @@ def panel_context(request: DeskRequest, message: Message, facts: Mapping[str, An
 
 def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
     """Return the time zone in which times are written, the latest of them, and why a message cannot be snoozed."""
-    # Only what is offered: whether a time is in the future is checked by the database's clock when it is chosen.
+    # Only offered: the chosen time is checked by the database's clock.
     own = str(getattr(request.user, "time_zone", "UTC"))
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
     is_late = latest is not None and latest <= timezone.now()
@@ -113,7 +113,7 @@ def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the panel of files shows alone."""
+    """Return the context of the attachments panel."""
     content = stored_content(message.revision) if message.revision else None
     files = attached_files(message)
     opened = OpenedPart.objects.of(message, person=int(actor.id)) if files else set()
@@ -121,7 +121,7 @@ def files_context(message: Message, actor: Actor) -> dict[str, Any]:
 
 
 def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the words beside the decision say of parts that were not opened."""
+    """Return the context of the note about unopened parts."""
     conversation = conversation_of(message)
     unread = unread_parts(message, person=int(actor.id), conversation=conversation)
     return {"message": message, "conversation": conversation, **unread_shown(unread)}
@@ -138,9 +138,9 @@ def files_shown(message: Message, files: Sequence[AttachedFile], opened: Collect
     listed = stored_content(message.revision).attachments if message.revision else ()
     return {
         "files": shown,
-        # Only what the bytes reveal: what the names reveal is among the findings.
+        # Only what the bytes reveal; what the names reveal is among the findings.
         "files_that_lie": [one for one in shown if one.file.differs or one.serious],
-        # More than anybody reads, or of a message that was decided before files were fetched.
+        # Beyond the limit of stored files, or of a message that was decided before files were fetched.
         "not_stored": listed[len(files) :],
         "files_wait": message.state == "held" and any(one.is_waiting for one in shown),
     }

@@ -57,7 +57,7 @@ from people.actors import Actor
 
 
 class PartForm(forms.Form):
-    """A part of the message that only the page itself can tell to have been on screen."""
+    """A part of the message that the page reports as on screen."""
 
     part = forms.ChoiceField(choices=[("links", "The links")])
 
@@ -71,7 +71,7 @@ class ShownForm(LenientForm):
 @login_required
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
+    """Show one message beside the queue. Reading it is recorded in the ledger and changes nothing else."""
     asked = MessageForm(request.GET)
     return answer_with_message(
         request, public_id, seen_fingerprint=asked.value("since"), decided=asked.value("decided")
@@ -109,7 +109,7 @@ def answer_with_message(
     context |= notice_context(actor, decided)
     context |= panel_context(request, message, facts)
     if message.revision is not None and request.method != "HEAD":
-        # With scripts the page itself reports that it is on screen; a prefetched one was seen by nobody.
+        # With scripts the page reports itself that it is on screen; a prefetched page was seen by nobody.
         is_opened = not (request.htmx or is_prefetch(request))
         note_page(message, actor=actor, is_opened=is_opened, recorded=facts["views"])
         if is_opened:
@@ -201,7 +201,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
         "rendered": rendered_message_of(revision, content) if revision else None,
         "findings": findings,
         "score": score,
-        # One key approves only where it can be undone; elsewhere the first press only chooses the button.
+        # The approve key approves at once only where undo is possible; elsewhere it focuses the button.
         "has_undo_window": has_undo_window(message),
         "ruling": ruling,
         "judged": judged,
@@ -222,7 +222,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters, facts: 
 
 
 def _decided(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the pane shows of the decisions on the message: where the newest stands, and what may be done."""
+    """Return what the pane shows of the decisions on the message: the newest one's status, and what may be done."""
     decision = message.latest_decision
     has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
     actions = available_actions(
@@ -263,9 +263,9 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_safe
 def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
-    """Lead from the id that cards and MultiMail's pages name to the message, or to a choice between two."""
+    """Redirect from MultiMail's message id to the message, or offer a choice where several have it."""
     actor: Actor = request.actor
-    # PostgreSQL cannot even be asked for U+0000.
+    # PostgreSQL rejects U+0000 in parameters.
     named = desk_messages().none() if "\0" in upstream_id else desk_messages().filter(upstream_id=upstream_id)
     found = list(named.visible_to(actor).for_list())
     if not found:

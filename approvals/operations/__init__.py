@@ -1,4 +1,4 @@
-"""What needs a person because nothing will end it by itself, and the one safe act for each.
+"""Items that need a person, and the one safe action for each.
 
 Start with `attention.py`.
 """

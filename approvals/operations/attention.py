@@ -27,12 +27,12 @@ from mirror.sync.health import freshness_of
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 
-# Of one kind so many are read, and one act is for so many; the count tells of all.
+# How many items of one kind are read, and one action covers; the count includes all.
 READ = 200
 
 
 def attention_for(actor: Actor, now: datetime) -> list[AttentionItem]:
-    """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
+    """Return what is stuck and visible to the actor, the most urgent kind first, the oldest of a kind first."""
     return list(
         chain(
             _in_doubt(actor),
@@ -62,7 +62,7 @@ def attention_part(actor: Actor) -> ValueQuery:
 def _count(scopes: tuple[Scope, ...], is_sealed: bool) -> ValueQuery:
     """The query of what is to be counted, on every page: composing it takes longer than asking it.
 
-    It may be kept because its times are PostgreSQL's now(), and what the actor sees is told by its scopes alone.
+    Caching is safe: its times are PostgreSQL's now(), and visibility depends only on the actor's scopes.
     """
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
     decisions, messages = Decision.objects.visible_to(actor), desk_messages().visible_to(actor)
@@ -197,7 +197,7 @@ def _events(actor: Actor) -> Iterator[AttentionItem]:
 
 
 def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
-    """What holds the sealing up is one thing, whose trouble and end are the operator's: the rows tell of it."""
+    """Yield a broken ledger and delayed sealing, one item each; both are the operator's to end."""
     if not actor.sees_all():
         return
     for check in Check.objects.latest_finished().broken():
@@ -216,7 +216,7 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[AttentionItem]:
 
 @dataclass(frozen=True)
 class Cause:
-    """What keeps a decision. `url` is the page of that cause, empty where none is known."""
+    """What stops a decision. `url` is the page of that cause, if there is one."""
 
     why: str
     advice: str
@@ -225,7 +225,7 @@ class Cause:
 
 
 def _stalled(actor: Actor, now: datetime) -> Iterator[tuple[Decision, Cause]]:
-    """Return what should have been carried out and was not, within the actor's reach, oldest first, with its cause."""
+    """Return overdue decisions visible to the actor, oldest first, each with its cause."""
     switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
     for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:READ]:
         yield decision, _cause(decision, switches, now)
@@ -253,7 +253,7 @@ def _waiting(connection: Connection, now: datetime) -> str:
 
 
 def _in_doubt(actor: Actor) -> Iterator[AttentionItem]:
-    """Return the oldest decisions that a person has to end, or that reading should have ended by now."""
+    """Return the oldest decisions that a person has to end, or that reads should have ended."""
     found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:READ]
     for decision in found:
         if decision.state == DecisionState.UNKNOWN:
@@ -323,7 +323,7 @@ def _withdrawn(decision: Decision, actor: Actor) -> AttentionItem:
 
 
 def _refused(actor: Actor) -> Iterator[AttentionItem]:
-    """Return the oldest decisions that were not carried out lately, and whose messages are held again."""
+    """Return the oldest recently refused decisions whose messages are held again."""
     found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:READ]
     for decision in found:
         yield AttentionItem(

@@ -1,4 +1,4 @@
-"""One item that needs a person, and items of one cause as a group: each with the one safe thing to do about it."""
+"""An item that needs a person, and groups of items with one cause: each with one safe action."""
 
 import hashlib
 from collections.abc import Iterable
@@ -12,9 +12,9 @@ from mirror.models import Message, WebhookEvent
 from people.actors import Actor, Role
 
 REVIEWER, REVIEWER_OR_ADMIN = "a reviewer of its mailbox", "a reviewer or an admin"
-# Of one group a page lists so many by themselves.
+# How many items of one group a page lists.
 SHOWN = 50
-# What the act of one item is called for all items of its group.
+# The label of an item's action for all items of its group.
 _FOR_ALL = {
     "Replay": "Replay all {}",
     "Try again": "Try all {} again",
@@ -25,7 +25,7 @@ _FOR_ALL = {
 
 @dataclass(frozen=True)
 class Act:
-    """The one safe thing to do: a button that posts, or a link to where a person reads before deciding."""
+    """The one safe action: a button that posts, or a link to a page to read before deciding."""
 
     label: str
     url: str
@@ -48,7 +48,7 @@ class AttentionItem:
     act: Act | None = None
     message: Message | None = None
     event: WebhookEvent | None = None
-    # Who may act where the actor may not.
+    # Who may act, where the actor may not.
     whose: str = REVIEWER_OR_ADMIN
     several: str = ""
 
@@ -60,13 +60,13 @@ class AttentionItem:
 
 @dataclass(frozen=True)
 class Group:
-    """Items of one cause, the oldest first; an item that has no like is a group of its own."""
+    """Items of one cause, the oldest first; a single item is a group too."""
 
     items: list[AttentionItem]
 
     @property
     def key(self) -> str:
-        """Return what an address names the cause by: the same as long as there are items of it."""
+        """Return the cause's key in URLs: the same as long as there are items of it."""
         return hashlib.sha256("\0".join(self.first.cause).encode()).hexdigest()[:24]
 
     @property
@@ -98,7 +98,7 @@ class Group:
 
     @property
     def act(self) -> Act | None:
-        """Return the one act for all of it; what has to be read one by one begins with the oldest."""
+        """Return the one action for the group; where items must be read one by one, for the oldest."""
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
@@ -114,7 +114,7 @@ def grouped(items: Iterable[AttentionItem]) -> list[Group]:
 
 
 def named(message: Message) -> str:
-    """Return the message's subject as it stands in a sentence."""
+    """Return the message's subject for use in a sentence."""
     subject = str(message)
     return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
 

@@ -22,7 +22,7 @@ LOOKED_AT = 2000
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast one person approved lately. `fast` counts approvals that left no time to read; `median` in seconds."""
+    """How fast one person approved lately. `fast` counts approvals too quick to have read; `median` in seconds."""
 
     person: str
     approvals: int
@@ -32,7 +32,7 @@ class Pace:
 
 
 def reading_seconds(content: dict[str, object]) -> float:
-    """Return the least time in which a person can have read this content."""
+    """Return the shortest time in which a person can have read this content."""
     characters = sum(len(str(content.get(name) or "")) for name in ("subject", "markdown"))
     if not content.get("markdown"):
         # Markup is not read; about half of an HTML message is text.

@@ -1,6 +1,6 @@
-"""What needs a person, and the one safe act for each item or group of items.
+"""The page of items that need a person, and the one safe action for each item or group.
 
-These are asking MultiMail again, replaying a webhook, putting one away, and trying a decision now.
+Actions are: ask MultiMail again, replay or dismiss a webhook, and try a decision now.
 """
 
 from contextlib import suppress
@@ -38,7 +38,7 @@ _REPLAYED = {
 @login_required
 @require_safe
 def attention(request: DeskRequest) -> HttpResponse:
-    """List what is stuck within the person's reach."""
+    """List what is stuck and visible to the person."""
     return _answer(request)
 
 
@@ -79,7 +79,7 @@ def _done(request: DeskRequest, sentence: str) -> HttpResponse:
 @login_required
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Have MultiMail asked about one message of the list."""
+    """Ask MultiMail about one message of the list."""
     try:
         have_asked(request.actor, public_id)
     except ActNotAllowed as error:
@@ -90,7 +90,7 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @login_required
 @require_POST
 def carry_out(request: DeskRequest) -> HttpResponse:
-    """Have the decisions that no worker took up tried now; whether they still may go is asked there."""
+    """Try the decisions now that no worker claimed; each is checked again there."""
     actor: Actor = request.actor
     stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
     tried = carry_out_now(stalled[:200], actor=actor)
@@ -102,7 +102,7 @@ def carry_out(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def settle_group(request: DeskRequest, key: str) -> HttpResponse:
-    """Do the act of a group for each of its items that the person may act on, or put its webhooks away."""
+    """Do a group's action for each item that the person may act on, or dismiss its webhooks."""
     actor: Actor = request.actor
     groups = grouped(attention_for(actor, timezone.now()))
     group = next((one for one in groups if one.key == key), None)
@@ -111,7 +111,7 @@ def settle_group(request: DeskRequest, key: str) -> HttpResponse:
     if not group.acts:
         return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
     for one in group.acts:
-        # What somebody else has just dealt with is left at that.
+        # Items that somebody else has just handled are skipped.
         with suppress(EventAlreadyHandled):
             _settle(one, actor, is_put_away=request.POST.get("do") == "dismiss")
     return _done(request, f"Done for {len(group.acts)}. What comes of it stands here in a few seconds.")
@@ -141,7 +141,7 @@ def _compare(event: WebhookEvent, actor: Actor) -> None:
 @login_required
 @require_POST
 def replay(request: DeskRequest, event_id: int) -> HttpResponse:
-    """Apply a kept webhook again."""
+    """Apply a stored webhook again."""
     event = _find_event(request.actor, event_id)
     try:
         result = replay_event(event_id=event.pk, actor=request.actor)
@@ -153,7 +153,7 @@ def replay(request: DeskRequest, event_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def compare(request: DeskRequest, event_id: int) -> HttpResponse:
-    """Put a webhook that contradicts its message away and ask MultiMail how its message is now."""
+    """Dismiss a webhook that contradicts its message, and ask MultiMail for the message's status."""
     event = _find_event(request.actor, event_id)
     try:
         _compare(event, request.actor)
@@ -165,7 +165,7 @@ def compare(request: DeskRequest, event_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
-    """Put a kept webhook away without applying it."""
+    """Dismiss a stored webhook without applying it."""
     event = _find_event(request.actor, event_id)
     try:
         dismiss_event(event_id=event.pk, actor=request.actor)

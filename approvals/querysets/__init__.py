@@ -1,1 +1,1 @@
-"""Queries of messages at the desk, decisions, verdicts and what people leave at a message, each with a name."""
+"""Named queries of messages at the desk, decisions, verdicts, claims, snoozes and comments."""

@@ -19,7 +19,7 @@ _Model = TypeVar("_Model", bound=models.Model)
 
 
 class PersonalQuerySet(models.QuerySet[_Model]):
-    """Reads of what one person has to do with a message."""
+    """Reads of rows that tie one person to a message."""
 
     def of_person(self, person: int) -> Self:
         """Those of one person; of questions, those that ask them (relies on question_once)."""
@@ -34,7 +34,7 @@ class PersonalQuerySet(models.QuerySet[_Model]):
         return self.filter(message__in=list(messages))
 
     def under_lock(self) -> Self:
-        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
+        """Locked, with the rows that ledger entries need; rows that another transaction has locked are skipped."""
         rows = self.select_related("person", "message", "message__mailbox")
         return rows.select_for_update(of=("self",), skip_locked=True)
 
@@ -43,11 +43,11 @@ class ClaimQuerySet(PersonalQuerySet["Claim"]):
     """Reads of claims; how long one lasts is judged by the database's clock."""
 
     def live(self) -> Self:
-        """Those whose holder had the message on screen lately, and still belongs to the desk."""
+        """Those whose holder is active and had the message on screen recently."""
         return self.filter(seen_at__gt=Now() - CLAIM_LASTS, person__is_active=True, message__state=MessageState.HELD)
 
     def over(self) -> Self:
-        """Those that ended by themselves and still have a row: idle, of somebody who left, or past the desk."""
+        """Those that ended but still have a row: idle, of a deactivated person, or on a message no longer held."""
         idle = Q(seen_at__lte=Now() - CLAIM_LASTS)
         return self.filter(idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD))
 
@@ -67,7 +67,7 @@ class SnoozeQuerySet(PersonalQuerySet["Snooze"]):
         return self.filter(far, until__gt=Now())
 
     def over(self) -> Self:
-        """Those whose time has come, or that no longer keep a held message from anybody."""
+        """Those whose time has come, or that no longer hide a held message from anybody."""
         soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
         return self.filter(Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD))
 
@@ -102,7 +102,7 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
     def usable_by(self, actor: Actor) -> Self:
         """Their own and those that others share: their own first, then by name.
 
-        A view is an address and nothing more: whoever opens it sees what they may see.
+        A view is only an address: people who open it see what they may see anyway.
         """
         if actor.kind != "person":
             return self.none()
@@ -110,7 +110,7 @@ class SavedViewQuerySet(models.QuerySet["SavedView"]):
         return found.order_by(models.Case(models.When(person=actor.id, then=0), default=1), "name", "pk")
 
     def spelled(self, actor: Actor) -> models.QuerySet["SavedView", Any]:
-        """Return what a menu shows of each, as one column, to be told together with other things."""
+        """Return what a menu shows of each, as one column, for a composed statement."""
         is_mine = models.Case(models.When(person=actor.id, then=True), default=False)
         return self.values_list(
             JSONObject(pk="pk", name="name", query="query", shared="shared", person="person__name", is_mine=is_mine)

@@ -29,7 +29,7 @@ class DecisionQuerySet(DecisionFigures):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def postpone(self, wait: timedelta) -> int:
-        """Let those that are not due yet wait so long from now, by the database's clock; tell how many these are."""
+        """Postpone those that are not due yet to this time from now, by the database's clock; return their number."""
         waiting = self.filter(state=DecisionState.RECORDED, may_have_left=False, due_at__gt=Now())
         return waiting.update(due_at=Now() + wait)
 
@@ -54,10 +54,10 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(state__in=IN_DOUBT)
 
     def left_in_doubt(self) -> Self:
-        """In doubt, and a person has to end it, or reading should have by now (relies on decision_to_look_at).
+        """In doubt, and a person has to end it, or reads should have ended it (relies on decision_to_look_at).
 
-        At once where only a person can: to send again what two reads showed as held, or to reject at MultiMail what was
-        withdrawn there.
+        Listed at once where only a person can act: send again what two reads showed as held, or reject at MultiMail
+        what was withdrawn.
         """
         approve = Q(outcome=Outcome.APPROVE)
         again = Q(state=DecisionState.UNKNOWN, seen_held__gte=READS_THAT_PROVE)
@@ -66,17 +66,17 @@ class DecisionQuerySet(DecisionFigures):
         return self.in_doubt().filter(approve & (again | may_leave) | Q(changed_at__lt=Now() - STUCK_AFTER))
 
     def under_lock(self) -> Self:
-        """Each under a lock, in one order: whoever is ending one at this moment is waited for."""
+        """Locked, in a fixed order; waits for transactions that are ending one."""
         return self.select_related("message", "revision").select_for_update(of=("self",)).order_by("pk")
 
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
-        """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
+        """Requests for changes whose next version nobody has approved yet (relies on decision_sent_back)."""
         answered = Exists(Message.objects.filter(answers=OuterRef("message"), state__in=LET_GO))
         asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
         return asked.exclude(state__in=VOID).exclude(answered)
 
     def to_settle(self) -> Self:
-        """Those that MultiMail's word on the message can end, each under a lock."""
+        """Those that a report of MultiMail on the message can end, locked."""
         return self.filter(state__in=(*LIVE_DECISIONS, DecisionState.WITHDRAWN)).under_lock()
 
     def withdrawn(self) -> Self:
@@ -84,7 +84,7 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(state=DecisionState.WITHDRAWN)
 
     def ended_without_effect(self) -> Self:
-        """Those that were told to have had no effect."""
+        """Approvals that were undone, refused or superseded."""
         ends = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
         return self.filter(state__in=ends, outcome=Outcome.APPROVE).select_related("message", "revision")
 
@@ -97,12 +97,12 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
 
     def unattributed_among(self, connection: Connection, upstream_ids: list[str]) -> Self:
-        """Those taken for decided, on messages with these ids."""
+        """Unattributed ones on messages with these ids."""
         found = self.filter(state=DecisionState.UNATTRIBUTED, message__connection=connection)
         return found.filter(message__state=MessageState.HELD, message__upstream_id__in=upstream_ids)
 
     def due(self) -> Self:
-        """Ready to be carried out now, and nothing keeps them."""
+        """Ready to be carried out now, with nothing stopping them."""
         ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
         return ready._on_well_connections().filter(~Exists(_stops()))
 
@@ -111,11 +111,11 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(rested, message__connection__paused_at=None)
 
     def held_by(self, attempt: "Decision") -> Self:
-        """The row of a running attempt, as long as nobody has moved it on and its lease runs."""
+        """The row of a running attempt, as long as it is unchanged and its lease has not expired."""
         return self.filter(pk=attempt.pk, attempt=attempt.attempt, state=DecisionState.CALLING, lease_until__gt=Now())
 
     def nothing_stops(self, message: Message) -> Self:
-        """Where neither the kill switch nor a pause, a wait or the message's expiry keeps the call from being made.
+        """Those whose call no kill switch, pause, wait or expiry stops.
 
         Each condition is a subquery of its own. Joined in, they would make Django wrap the row's own conditions into a
         subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
@@ -128,7 +128,7 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
 
     def of_whoever_may(self, message: Message) -> Self:
-        """Made by a rule, or by somebody who still belongs to the desk and still is a reviewer of the mailbox."""
+        """Made by a rule, or by an active person who still is a reviewer of the mailbox."""
         grants = Grant.objects.filter(person=OuterRef("given_by"), person__is_active=True)
         here = Q(connection=None, mailbox=None) | Q(connection=message.connection_id, mailbox=None)
         if message.mailbox_id is not None:
@@ -140,7 +140,7 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(state=DecisionState.CALLING, lease_until__gt=Now())
 
     def abandoned(self) -> Self:
-        """Their worker let the lease run out; the call may have left."""
+        """Those whose lease expired during the call, which may have left."""
         return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
 
     def visible_to(self, actor: Actor) -> Self:
@@ -154,9 +154,9 @@ class DecisionQuerySet(DecisionFigures):
         return self.select_related("message__connection", "message__mailbox")
 
     def stalled(self) -> Self:
-        """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do).
+        """Overdue for being carried out, whatever stops them (relies on decision_to_do).
 
-        Those that the kill switch keeps at once: that nothing will end it by itself is known from the beginning.
+        Those that a kill switch stops are listed at once, because only a person can end that.
         """
         late = Now() - STUCK_AFTER
         recorded = Q(state=DecisionState.RECORDED)
@@ -176,10 +176,10 @@ class DecisionQuerySet(DecisionFigures):
         return refused.filter(~Exists(newer), message__state=MessageState.HELD)
 
     def to_resolve(self) -> Self:
-        """In doubt, and old enough to be looked up: often until two reads agree, then at leisure.
+        """In doubt, and due to be looked up: often until two reads agree, then rarely.
 
-        Not where reading has to wait. What is withdrawn on a message that is gone, or unattributed, waits for word or
-        for a person. Relies on decision_to_look_at.
+        Not while the connection cannot be read. Withdrawn ones on a message that is gone, and unattributed ones, wait
+        for a report or a person. Relies on decision_to_look_at.
         """
         leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
         old = self.resolvable().filter(leisurely, changed_at__lt=Now() - timedelta(seconds=2))

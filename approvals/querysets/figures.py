@@ -1,4 +1,4 @@
-"""Reads of how the desk has been doing lately: what waits for how long, how long deciding took, what was caught.
+"""Reads of recent figures: how long messages wait, how long deciding took, and what was caught.
 
 Each looks at a bounded number of rows, so that the home page costs the same at any length of the queue.
 """
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from approvals.models import Decision, Verdict  # noqa: F401 - the querysets' type parameters
 
 LATELY = timedelta(days=7)
-# Medians and shares are of at most so many of the newest; the page says so where there are more in a week.
+# Medians and shares use at most this many of the newest; the page says so where a week has more.
 MOST = 3_000
 _SHORTEST = timedelta(minutes=5)
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
@@ -54,7 +54,7 @@ class Seconds(Func):
 
 
 class Percentile(Aggregate):
-    """The value below which this part of the values lies, between two of them where it must."""
+    """A percentile, interpolated between two values."""
 
     function = "percentile_cont"
     template = "%(function)s(%(part)s) WITHIN GROUP (ORDER BY %(expressions)s)"
@@ -70,13 +70,13 @@ def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
         name: count_of(waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most))
         for name, (least, most) in _AGES.items()
     }
-    # A clock of MultiMail that runs ahead has held things in the future: they have waited for no time.
+    # If MultiMail's clock runs ahead, `held_at` is in the future: count that as no wait.
     counts["minutes"] = count_of(waiting.filter(held_at__gt=Now() - _SHORTEST))
     found = read_values(counts)
     return {name: found[name] for name in counts}
 
 
-# What can be counted of decisions, as a condition for their rows and as one for the sums.
+# Each figure of decisions, as a condition on rows and as one inside the sums.
 FIGURES: Mapping[str, tuple[Q, str]] = {
     "approved": (Q(outcome=Outcome.APPROVE), "outcome = 'approve'"),
     "rejected": (Q(outcome=Outcome.REJECT), "outcome = 'reject'"),
@@ -87,12 +87,12 @@ FIGURES: Mapping[str, tuple[Q, str]] = {
     "overtaken": (Q(state=DecisionState.SUPERSEDED), "state = 'superseded'"),
     "high": (Q(message__risk_level="high"), "risk_level = 'high'"),
 }
-# How the ledger tells that a message is past the desk; that its sender took it back is no decision.
+# The entries that end a message's time at the desk; a withdrawal by the sender is no decision.
 _ENDS = (
     *("message.approved", "message.released", "message.rejected", "message.gone"),
     *("message.sent", "message.delivered", "message.bounced", "message.complained", "message.failed"),
 )
-# By one of these it is known that somebody had to decide it: other mail was never held.
+# Entries that prove that a message was held, so that somebody had to decide it.
 _HELD = ("message.held", "message.approved", "message.released", "message.rejected", "message.gone")
 _OURS = (*LIVE_DECISIONS, DecisionState.APPLIED, DecisionState.WITHDRAWN)
 
@@ -108,19 +108,19 @@ class Group:
     mailbox: int | None
     figures: Mapping[str, int]
     decisions: int
-    # Half of people's decisions were made within so many seconds.
+    # The median of seconds of people's decisions.
     median: float | None
 
 
 class DecisionFigures(QuerySet["Decision"]):
-    """What decisions of the last week, or of a span of time, add up to."""
+    """Sums of decisions of the last week, or of a time span."""
 
     def of_the_week(self) -> Self:
         """Made in the last seven days (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=Now() - LATELY)
 
     def by_people(self) -> Self:
-        """Made by a person, and not taken back."""
+        """Made by a person, and not undone."""
         return self.filter(rule="").exclude(state=DecisionState.UNDONE)
 
     def times_by_day(self) -> list[dict[str, Any]]:
@@ -131,9 +131,9 @@ class DecisionFigures(QuerySet["Decision"]):
         return list(days.values("day").annotate(**figures).order_by("day"))
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
-        """Return for each published rule how many messages in which it saw something were rejected and sent back.
+        """Return for each published rule how many messages with a finding of it were rejected and sent back.
 
-        What no rule had seen is counted under an empty name.
+        Messages without findings are counted under an empty name.
         """
         effective = self.filter(outcome__in=(Outcome.REJECT, Outcome.SEND_BACK)).exclude(state=DecisionState.REFUSED)
         sql, values = effective.order_by("-pk").values("outcome", "message__rules")[:MOST].query.sql_with_params()
@@ -146,13 +146,13 @@ class DecisionFigures(QuerySet["Decision"]):
         return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(statement, values).rows]
 
     def ended_by_the_desk(self) -> list[tuple[str, str, int]]:
-        """Return rule, explanation and number of what the desk did not let go (relies on decision_to_look_at)."""
+        """Return rule, explanation and number of what the desk stopped itself (relies on decision_to_look_at)."""
         ended = self.filter(Q(state=DecisionState.REFUSED) | Q(rule="expiry"), recorded_at__gte=Now() - LATELY)
         newest = self.model.objects.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
         return list(newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule"))
 
     def between(self, since: datetime, until: datetime) -> Self:
-        """Made from one moment on and before the other (relies on decision_recorded_brin)."""
+        """Made in a time span, without its end (relies on decision_recorded_brin)."""
         return self.filter(recorded_at__gte=since, recorded_at__lt=until)
 
     def counted_as(self, figure: str) -> Self:
@@ -168,7 +168,7 @@ class DecisionFigures(QuerySet["Decision"]):
         return self.filter(message__connection=connection, message__mailbox=mailbox)
 
     def with_decision_time(self) -> Self:
-        """With `took`, the seconds from being held to the decision."""
+        """With `took`, the seconds between hold and decision."""
         return self.annotate(took=_took())
 
     def added_up(self) -> list[Group]:
@@ -200,13 +200,13 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         return dict(verdicts.values_list("message_id", "pk"))
 
     def of_the_week(self) -> Self:
-        """Given in the last seven days, and not taken back (relies on verdict_given_brin)."""
+        """Given in the last seven days, and still counted (relies on verdict_given_brin)."""
         return self.filter(live=True, given_at__gte=Now() - LATELY)
 
     def paces(self) -> list[dict[str, Any]]:
         """Return for each person how many they gave, and the median of the seconds that the message was open before.
 
-        By name: it is no contest.
+        Sorted by name, so that it is no ranking.
         """
         newest = self.model.objects.filter(pk__in=self.order_by("-pk").values("pk")[:MOST])
         rows = newest.values("person", "person__name", "person__email").annotate(
@@ -221,8 +221,8 @@ class VerdictQuerySet(QuerySet["Verdict"]):
 def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:
     """Return those that went past the desk in this time without a decision of ours, with when (`ended_at`).
 
-    Few are left of what changed since then once those with a decision are gone; only these are looked up in the ledger
-    (relies on message_changed and entry_message).
+    Messages with a decision are excluded first; only the few others are looked up in the ledger (relies on
+    message_changed and entry_message).
     """
     entries = Entry.objects.filter(message=OuterRef("public_id"))
     first = entries.filter(action__in=_ENDS).order_by("id").values("at")[:1]

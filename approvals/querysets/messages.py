@@ -1,4 +1,4 @@
-"""Reads of messages by where they stand at the desk: by their decisions, claims, snoozes and questions."""
+"""Reads of messages by their decisions, claims, snoozes and questions."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -37,34 +37,34 @@ def with_decision_in(*states: str) -> Exists:
 
 
 def with_effect_since() -> Exists:
-    """The condition that a decision took effect since the message is as it is; one from before it came back is over."""
+    """The condition that a decision took effect since the message last changed; earlier ones no longer count."""
     applied = Decision.objects.filter(state=DecisionState.APPLIED, message=OuterRef("pk"))
     return Exists(applied.filter(changed_at__gte=OuterRef("changed_at")))
 
 
 class DeskMessageQuerySet(MessageQuerySet):
-    """Where messages stand at the desk: what waits, for whom, and what is under way."""
+    """Reads of what is waiting, for whom, and what is being sent."""
 
     def awaiting_review(self) -> Self:
-        """Held, and nobody has decided yet, or it came back since (relies on the partial index message_held)."""
+        """Held and not decided, or held again since (relies on the partial index message_held)."""
         held = self.filter(state=MessageState.HELD)
         return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
 
     def waiting_for(self, actor: Actor) -> Self:
-        """What waits for this person: all that awaits review within sight, but what they have put off."""
+        """What awaits this person's review: everything visible to them except what they have snoozed."""
         waiting = self.visible_to(actor).awaiting_review()
         return waiting.exclude(_snoozed_by(actor)) if actor.kind == "person" else waiting
 
     def snoozed_by(self, actor: Actor) -> Self:
-        """What awaits review within sight, and what this person does not want to see before its time."""
+        """What awaits review and this person has snoozed."""
         return self.visible_to(actor).awaiting_review().filter(_snoozed_by(actor))
 
     def of(self, actor: Actor) -> Self:
-        """What is this person's among the held: claimed by them, put off by them, or with a question to them."""
+        """Held messages of this person: claimed or snoozed by them, or with a question to them."""
         waiting = self.visible_to(actor).awaiting_review()
         if actor.kind != "person":
             return waiting.none()
-        # By their keys: each of these lists is short, and the queue is not.
+        # By keys: these lists are short, the queue is not.
         return waiting.filter(pk__in=_left_by(actor, "message"))
 
     def asked_of(self, actor: Actor) -> Self:
@@ -73,20 +73,20 @@ class DeskMessageQuerySet(MessageQuerySet):
         return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
 
     def mine_stamp(self, actor: Actor) -> str:
-        """Return what changes whenever one of this person's own lists does; each of them is short."""
+        """Return a value that changes whenever one of this person's own lists does."""
         return str(sorted(_left_by(actor, "message", "pk")[:1001]))
 
     def leaving(self) -> Self:
-        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
+        """Decided here and not yet carried out, or carried out but not yet reported to the mirror.
 
         Relies on decision_to_do and decision_applied.
         """
         return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
 
     def count_waiting_for(self, actor: Actor) -> int:
-        """Return how many wait for this person, to the end: the held but those under way or put off.
+        """Return exactly how many wait for this person: the held ones except those being sent or snoozed.
 
-        Counted so, a hundred thousand cost what their index does (message_held).
+        This reads only an index (message_held), so a hundred thousand are affordable.
         """
         held = self.visible_to(actor).filter(state=MessageState.HELD)
         counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
@@ -96,7 +96,7 @@ class DeskMessageQuerySet(MessageQuerySet):
         return max(0, sizes.pop("held") - sum(sizes.values()))
 
     def in_doubt(self) -> Self:
-        """Decided here, and what became of it is not known."""
+        """Decided here, with an unknown outcome."""
         return self.filter(with_decision_in(*IN_DOUBT))
 
     def for_list(self) -> Self:
@@ -107,16 +107,16 @@ class DeskMessageQuerySet(MessageQuerySet):
         )
 
     def for_rows(self) -> Self:
-        """With what one line of a list shows and no more: no content, and no secret of a connection to decrypt.
+        """With only what one line of a list shows: no content, and no connection secret to decrypt.
 
-        Their decisions come with `read_decisions`.
+        Their decisions are read by `read_decisions`.
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
         shown = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
         return shown.annotate(has_decisions=Exists(decisions))
 
     def nearly_over(self) -> Self:
-        """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
+        """Undecided, not announced yet, and expiring within an hour, or a tenth of their time where that is shorter.
 
         Relies on message_expiry.
         """
@@ -131,12 +131,12 @@ class DeskMessageQuerySet(MessageQuerySet):
         return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def past_expiry(self, *, rule: str) -> Self:
-        """Held although their time is over by the database's clock, and nothing is under way that ends them.
+        """Held although expired by the database's clock, with no decision under way that ends them.
 
-        Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
+        After a refused reject of the rule there is a pause before the next (relies on message_expiry).
         """
         decisions = Decision.objects.filter(message=OuterRef("pk"))
-        # What came back since has its time over like any other.
+        # A message that was listed again expires like any other.
         since = Q(changed_at__gte=OuterRef("changed_at"))
         ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
         on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
@@ -146,7 +146,7 @@ class DeskMessageQuerySet(MessageQuerySet):
 
 
 def desk_messages() -> DeskMessageQuerySet:
-    """Return all messages, for the reads above; without what only the database reads, as `MessageManager` has it."""
+    """Return all messages for the reads above, without the columns that `MessageManager` leaves out."""
     return DeskMessageQuerySet(Message).defer("search", "bands")
 
 
@@ -169,7 +169,7 @@ def awaits_review(message: int) -> bool:
 
 
 def awaits_review_part(message: int) -> ValueQuery:
-    """Return how to ask whether the message of this key awaits review."""
+    """Return the query for whether the message of this key awaits review."""
     return _awaits().with_values({ANY: message})
 
 
@@ -179,7 +179,7 @@ def _awaits() -> ValueQuery:
 
 
 class Among(Func):
-    """Whether a key is in a list of keys that is made once: of such a list PostgreSQL expects to be short."""
+    """Whether a key is in a list of keys, computed once; PostgreSQL plans for such a list being short."""
 
     template = "(%(expressions)s))"
     arg_joiner = " = ANY ("
@@ -187,16 +187,16 @@ class Among(Func):
 
 
 def _going(*states: str) -> Among:
-    """The condition that a message has a decision in one of these states, or MultiMail took one and it still is held.
+    """The condition that a message has a decision in one of these states, or is still held although one was applied.
 
-    Of what was taken, only what was so since the last whole reads, or somewhat before: such a read tells the mirror,
-    and all that was ever taken is much. A connection that was not read for longer than that had nothing taken.
+    Only recently applied decisions are searched, since shortly before the last whole reads: a whole read updates the
+    mirror. A connection that was not read for longer had no decision applied.
     """
     decisions = Decision.objects.order_by()
     lately = Now() - LATELY
     read = Connection.objects.order_by().annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
     first = Coalesce(Subquery(read.order_by("read").values("read")[:1]), Now())
-    # As a value of each, not as a join: PostgreSQL takes these for many, and would read all that is held for them.
+    # A subquery instead of a join: PostgreSQL overestimates these rows, and would read all held messages for a join.
     held = Message.objects.order_by().filter(
         pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at")
     )
@@ -219,7 +219,7 @@ _SHOWN = (
 
 
 def _left_by(actor: Actor, *columns: str) -> QuerySet[Any, Any]:
-    """Return what makes messages this person's: their live claims, their snoozes, and the questions to them."""
+    """Return this person's live claims, snoozes, and the questions to them."""
     person = int(actor.id)
     claims = Claim.objects.of_person(person).live().order_by().values_list(*columns)
     snoozes = Snooze.objects.of_person(person).filter(until__gt=Now()).order_by().values_list(*columns)

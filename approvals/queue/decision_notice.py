@@ -1,6 +1,6 @@
 """The notice of what a person has just decided, shown above what they read next, with Undo.
 
-The decision's state is read each time, so that an old page or link is right too.
+The decision's state is read each time, so that an old page or link is correct too.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from people.actors import Actor
 
 # No notice is shown for an older decision, whatever the address asks for.
 NEWS_LASTS = timedelta(minutes=10)
-# The kinds of actions of a decision that the desk has still to carry out.
+# The kinds of actions of decisions that are still to be carried out.
 _TO_BE_SENT = ("leaving", "again")
 
 
 @dataclass(frozen=True)
 class DecisionNotice:
-    """A decision of the person who looks: what it is, how long it can be undone, and what it waits for otherwise."""
+    """A decision of the viewing person: what it is, how long it can be undone, and what it waits for otherwise."""
 
     message: Message
     decision: Decision
@@ -43,7 +43,7 @@ class DecisionNotice:
 
     @property
     def verb(self) -> str:
-        """What happens when the time is over: a mail leaves, everything else goes back to its writer."""
+        """What happens when the undo time is over: a mail leaves, everything else goes back to its writer."""
         if self.decision.outcome != Outcome.APPROVE:
             return "Goes back"
         return "Goes to the agent" if self.message.direction == "inbound" else "Sends"
@@ -62,7 +62,7 @@ class DecisionNotice:
 
 
 def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
-    """Return the notice for pages, empty where this person has decided nothing there, or long ago, or undid it."""
+    """Return the notice's context; empty where this person's decision is missing, old or undone."""
     if public_id is None:
         return {}
     message: Message | None = desk_messages().visible_to(actor).for_list().filter(public_id=public_id).first()

@@ -58,7 +58,7 @@ def read_position(written: str, *, order: str) -> Position | None:
 
 
 def _fits(number: int | None, name: str) -> bool:
-    """Return whether PostgreSQL can compare it; only the time at which a message expires may be missing."""
+    """Return whether PostgreSQL can compare it; only the expiry time may be missing."""
     if number is None:
         return name == "expires_at"
     return number <= _LARGEST.get(name, _LATEST)
@@ -85,7 +85,7 @@ TABS = {
     "failed": "Failed",
     "done": "Done",
 }
-# Past the desk, the newest comes first.
+# Decided messages are shown newest first.
 NEWEST_FIRST = ("failed", "done")
 ORDERS = {"oldest": "Oldest first", "riskiest": "Riskiest first", "soonest": "Soonest to expire"}
 GROUPS = {
@@ -121,7 +121,7 @@ _GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
 
 @dataclass(frozen=True)
 class Filters:
-    """The state of the queue as its address holds it; what is left out narrows nothing."""
+    """The state of the queue as its URL holds it; an empty field does not filter."""
 
     tab: str = "waiting"
     text: str = ""
@@ -140,17 +140,17 @@ class Filters:
     order: str = "oldest"
     group: str = ""
     after: Position | None = None
-    # Sentences about what was typed and could not be meant.
+    # Sentences about typed filters that are invalid.
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def narrows(self) -> bool:
-        """Whether the tab shows less than all that stands in it."""
+        """Whether filters hide part of the tab."""
         return any(getattr(self, name) for name in NARROWING.values())
 
     @property
     def searches(self) -> bool:
-        """Whether words are looked up."""
+        """Whether words are searched for."""
         return bool(self.text or self.to or self.from_ or self.by)
 
     @property
@@ -160,12 +160,12 @@ class Filters:
 
     @property
     def gathers_floods(self) -> bool:
-        """Whether many of one kind stand in one row by themselves, which nobody asked for."""
+        """Whether many similar messages are gathered in one row without being asked to."""
         plain = self.tab == "waiting" and not self.group and self.order != "soonest"
         return plain and not (self.searches or self.alike or self.thread or self.run)
 
     def query(self, **changes: Any) -> str:
-        """Return the address's query string in its one spelling; a change goes back to the first page."""
+        """Return the canonical query string; a changed filter goes back to the first page."""
         if changes:
             return replace(self, **{"after": None, **changes}).query()
         values: dict[str, Any] = {"tab": "" if self.tab == "waiting" else self.tab}
@@ -183,7 +183,7 @@ class Filters:
         return self.query(**{NARROWING[name]: None if name == "mailbox" else ""})
 
     def cleared(self) -> str:
-        """Return the query string of the same tab and order with nothing left out."""
+        """Return the query string of the same tab and order without filters."""
         return Filters(tab=self.tab, order=self.order, group=self.group).query()
 
 
@@ -193,7 +193,7 @@ _RULES = {spelling: rule.name for rule in RULES.values() for spelling in (rule.n
 
 
 class _Asked(forms.CharField):
-    """What is asked for in an address. Nonsense asks for nothing: an address is never refused."""
+    """The parameters of a URL. Invalid values are ignored: a URL is never refused."""
 
     def __init__(self, *, most: int = 200, **options: Any) -> None:
         super().__init__(required=False, **options)
@@ -222,7 +222,7 @@ class QueueForm(forms.Form):
         self.remarks: list[str] = []
 
     def filters(self) -> Filters:
-        """Return what is asked for, with a sentence for each thing that could not be meant."""
+        """Return the filters, with a sentence for each invalid one."""
         self.is_valid()
         asked = self.cleaned_data
         typed = read_typed(asked["q"], _GRAMMAR)

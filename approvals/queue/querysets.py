@@ -1,4 +1,4 @@
-"""Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
+"""Reads of the queue as a list: filtered, ordered, from a position on, and with similar messages gathered in rows."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -33,10 +33,10 @@ from mirror.models import Message
 from mirror.querysets.terms import CALM, ENDS
 from people.actors import Actor
 
-# So many alike are a flood, which stands in one row unasked.
+# This many similar messages are a flood, which is gathered in one row by default.
 FLOOD = 5
 
-# Stands for what the orders compare: as a time, seconds of a long past year that no message was held in.
+# Placeholders for the values that orders compare: as a time, seconds of a year in which no message was held.
 _ANYWHERE = 10**15
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
@@ -68,7 +68,7 @@ class _Follows(Func):
 
 
 class _KindsOf(Subquery):
-    """How many rows a query has, and how many of them do not name the sums that most of them name."""
+    """The number of rows of a query, and of those without the most common amounts."""
 
     template = (
         "(SELECT ARRAY[coalesce(sum(n), 0), coalesce(sum(n) - max(n), 0)]::int[] FROM"
@@ -78,7 +78,7 @@ class _KindsOf(Subquery):
 
 
 def order_of(filters: Filters) -> str:
-    """Return the order that the rows of a tab stand in."""
+    """Return the order of a tab's rows."""
     return "newest" if filters.newest_first else filters.order
 
 
@@ -86,7 +86,7 @@ class QueueQuerySet(DeskMessageQuerySet):
     """The queue as people look at it."""
 
     def of_tab(self, actor: Actor, tab: str) -> Self:
-        """Return what stands in a tab for this person."""
+        """Return the messages of a tab for this person."""
         return {
             "waiting": lambda: self.waiting_for(actor),
             "mine": lambda: self.of(actor),
@@ -122,11 +122,11 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.order_by(*_sorted(order))
 
     def following(self, order: str, position: Position | None) -> Self:
-        """What comes after a place in this order (keyset; relies on the index of the order)."""
+        """What comes after a position in this order (keyset; relies on the index of the order)."""
         return self._neighbours(order, position, "<" if order == "newest" else ">")
 
     def preceding(self, order: str, position: Position) -> Self:
-        """What comes before a place in this order."""
+        """What comes before a position in this order."""
         return self._neighbours(order, position, ">" if order == "newest" else "<")
 
     def _neighbours(self, order: str, position: Position | None, sign: str) -> Self:
@@ -135,17 +135,17 @@ class QueueQuerySet(DeskMessageQuerySet):
         return self.filter(_Follows(_ORDERS[order], _as_row(order, position), sign))
 
     def moved_since(self, order: str, position: Position) -> Self:
-        """What moved in front of a place since the paging began, and would otherwise not be seen (message_ranked)."""
+        """What moved in front of a position since the paging began, and would otherwise be missed (message_ranked)."""
         return self.preceding(order, position).filter(ranked_at__gt=at_time(position.since))
 
     def gathered(self, filters: Filters) -> Self:
-        """Leave out what another one stands for; tell of each that stands for others how many and how they differ.
+        """Keep one message of each group, annotated with the group's size and how its messages differ.
 
-        Of a flood the oldest stands for the others of the same risk: what is riskier always has a row of its own.
+        A flood is represented by its oldest message, for each risk: riskier messages always have a row of their own.
         """
         if filters.gathers_floods:
             first = Subquery(self._alike().values("pk")[:1])
-            # As values to compare, not as EXISTS: PostgreSQL would turn that into a join of everything.
+            # Compared as values, because PostgreSQL would turn EXISTS into a join of everything.
             apart = self.filter(Q(shape="") | Q(pk=first) | Q(IsNull(self._last_of_flood(), True)))
             return apart._counted(self._alike())
         key = _GROUPS.get(filters.group)
@@ -157,7 +157,7 @@ class QueueQuerySet(DeskMessageQuerySet):
         return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
 
     def in_floods(self) -> Self:
-        """Those of which so many are alike that they may be gathered, among messages named later (message_alike)."""
+        """Those in floods, among messages whose keys are filled in later (message_alike)."""
         keys = Cast(Value(NAMED_LATER), ArrayField(BigIntegerField()))
         return self.filter(Among(F("pk"), keys), IsNull(self._last_of_flood(), False))
 
@@ -166,11 +166,11 @@ class QueueQuerySet(DeskMessageQuerySet):
         return alike.order_by("held_at", "pk")
 
     def _last_of_flood(self) -> Subquery:
-        """Return the key of the message with which those alike become a flood; NULL where there are too few."""
+        """Return the key of the message that makes similar ones a flood; NULL where there are too few."""
         return Subquery(self._alike().values("pk")[FLOOD - 1 : FLOOD])
 
     def _counted(self, others: Self) -> Self:
-        """PostgreSQL works these out for the rows of the page alone."""
+        """Annotate each row with its group's counts, which PostgreSQL computes only for the page's rows."""
         return self.annotate(kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1]))
 
 
@@ -186,19 +186,19 @@ def words_asked(filters: Filters) -> str:
 
 
 def position_at(message: Any, order: str, *, since: int = 0) -> Position:
-    """Return where a message stands in an order."""
+    """Return a message's position in an order."""
     values = [getattr(message, name) for name in COMPARED[order]]
     numbers = (as_number(value) if isinstance(value, datetime) else value for value in values)
     return Position(tuple(numbers), message.pk, since)
 
 
 def anywhere_like(position: Position) -> Position:
-    """Return a place for which a statement is written that is kept; the values of `place` are named later."""
+    """Return a placeholder position for a cached statement; the position's own values are filled in later."""
     return Position(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(position.values)), ANY)
 
 
 def named_at(order: str, position: Position) -> dict[Any, Any]:
-    """Return the values of a place in this order, by what stands for them in a statement for `anywhere_like` it."""
+    """Return a position's values in this order by their placeholders from `anywhere_like`."""
     rows = zip(_as_row(order, anywhere_like(position)), _as_row(order, position), strict=True)
     return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
 

@@ -20,7 +20,7 @@ from people.actors import Actor
 from risk import RULES
 from risk.score import Score, score_of
 
-# So close to its end the time that is left is shown in red, or at all where there is little room.
+# How close to expiry the remaining time is shown in red, or shown at all where there is little room.
 NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
 
 
@@ -29,7 +29,7 @@ SOON, SOON_SHARE = timedelta(hours=1), 0.2
 
 @dataclass(frozen=True)
 class Expiry:
-    """When the message is rejected by itself. `is_over`: that time has come, and the rule is about to act."""
+    """When the message expires. `is_over`: that time has passed, and the expiry rule is about to reject it."""
 
     at: datetime
     is_soon: bool
@@ -52,7 +52,7 @@ MAX_WORDS = 3
 
 @dataclass(frozen=True)
 class Gathered:
-    """What one row stands for: how many there are, how many of them name another sum, and where they are listed."""
+    """A group behind one row: its size, how many have other amounts, and where they are listed."""
 
     number: int
     odd: int
@@ -67,7 +67,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the list, ready to show: a page has fifty, so what can be said here is not asked in the template."""
+    """One line of the list, ready to show, so that the template computes nothing for fifty rows."""
 
     message: Message
     status: Status
@@ -75,9 +75,9 @@ class Row:
     decision: Decision | None
     expiry: Expiry | None
     gathered: Gathered | None = None
-    # Who has taken it on, in words.
+    # Who has claimed it, in words.
     holder: str = ""
-    # Who else has it on screen; in Mine also until when it is put off, and who asks about it.
+    # Who else has it on screen; in Mine also until when it is snoozed, and who asks about it.
     readers: tuple[Reader, ...] = ()
     snooze: Snooze | None = None
     asked_by: str = ""
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def address(self) -> str:
-        """Where the message stands; made by hand, because finding it among all addresses takes longer."""
+        """Where the message stands; composed by hand, because `reverse` takes longer."""
         return f"{_queue_address()}{self.message.public_id}/"
 
     @property
@@ -113,12 +113,12 @@ class Row:
 
     @property
     def since(self) -> datetime:
-        """Since when it stands where it is: when it was decided here, or when MultiMail said what became of it."""
+        """Since when it has its status: when it was decided here, or when MultiMail reported it."""
         return self.decision.recorded_at if self.decision else self.message.changed_at
 
     @property
     def is_over(self) -> bool:
-        """Whether it needs nobody any more; what was withdrawn still does."""
+        """Whether it needs no attention any more; a withdrawn decision still does."""
         return not self.is_held and not (self.decision and self.decision.state == DecisionState.WITHDRAWN)
 
     @property
@@ -245,7 +245,7 @@ def as_json(message: Message) -> dict[str, Any]:
     }
 
 
-# Elsewhere nothing is read or put off.
+# Only these tabs have readers and snoozes.
 _TABS = ("waiting", "mine")
 
 

@@ -26,7 +26,7 @@ MAX_VIEWS = 50
 
 
 def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: datetime) -> SavedView:
-    """Keep what the queue shows under a name; one of the same name of this person's is replaced."""
+    """Save the queue's filters under a name; this person's view of the same name is replaced."""
     query = filters.query(after=None)
     if len(query) > 1000:
         raise ActNotAllowed("This view asks for more than can be kept: shorten the search.")
@@ -48,7 +48,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
 
 
 def delete_view(*, view: int, actor: Actor) -> bool:
-    """Delete a view of this person's; False where they have none like that."""
+    """Delete a view of this person; False where it does not exist."""
     with transaction.atomic():
         found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
         if found is None:
@@ -78,7 +78,7 @@ class SavedViewForm(SentenceForm):
 @login_required
 @require_POST
 def save(request: DeskRequest) -> HttpResponse:
-    """Keep what the queue shows now, and lead back to it."""
+    """Save the queue's current filters, and go back to it."""
     form = SavedViewForm(request.POST)
     form.is_valid()
     asked = QueryDict(form.cleaned_data.get("query", ""))

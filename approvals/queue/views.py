@@ -1,4 +1,4 @@
-"""The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
+"""The queue as a list: filtered by its URL, fifty rows a page, as HTML or JSON."""
 
 import json
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ from people.actors import Actor
 from risk import RULES
 
 PAGE = 50
-# Decided messages grow without end and need nobody, so their tab has no count.
+# The number of decided messages only grows and needs nobody, so their tab has no count.
 COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
 
 
@@ -93,7 +93,7 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
 def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
     asked = _asked_for(actor, filters)
-    # Unasked only a flood is gathered, and that is seldom there: the page tells whether one is.
+    # By default only floods are gathered; most pages have none, so that is checked first.
     found = _page_of(asked if filters.gathers_floods else asked.gathered(filters), filters)
     figures = _figures(actor, filters, asked, found)
     if figures.get("flood"):
@@ -116,7 +116,7 @@ def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: l
 
 
 def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
-    """Return what stands around the rows: numbers, notes, and what a row's address carries."""
+    """Return the context around the rows: numbers, notes, and the query string of links."""
     return {
         "filters": filters,
         "tab": filters.tab,
@@ -124,7 +124,7 @@ def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
         "can_pick": filters.tab in ("waiting", "mine"),
         "explains": filters.order == "riskiest" and not filters.newest_first,
         "waiting": counted(figures["waiting"]),
-        # The rail's numbers are the same, and are not asked for once more.
+        # The rail shows the same numbers; they are not read twice.
         "desk_waiting": counted(figures["waiting"]) if figures["waiting"] else "",
         "desk_asked": figures["asked"],
         "oldest": next(iter(figures["oldest"] or ()), None),
@@ -147,7 +147,7 @@ def _elsewhere(filters: Filters) -> dict[str, Any]:
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
-    # What the search form sends along unseen.
+    # The search form's hidden fields.
     sent_along = ("tab", "order", "group", "started", "thread", "run", "alike")
     carried = parse_qsl(filters.query(after=None))
     return {
@@ -163,7 +163,7 @@ def _elsewhere(filters: Filters) -> dict[str, Any]:
 
 
 def _figures(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Message]) -> dict[str, Any]:
-    """Ask for every number around the rows at once."""
+    """Read all numbers around the rows in one statement."""
     anybody = anybody_like(actor)
     parts = {**_standing_parts(anybody)}
     if filters.gathers_floods and any(message.shape for message in found):
@@ -215,7 +215,7 @@ def newest_of(actor: Actor) -> ValueQuery:
 
 
 def counted(number: int) -> str:
-    """Return a count that stops at a thousand as people see it."""
+    """Return a count that stops at a thousand, for display."""
     return f"{COUNTED}+" if number > COUNTED else str(number)
 
 
@@ -288,7 +288,7 @@ def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[
 def history(request: DeskRequest) -> HttpResponse:
     """Show what was decided, newest first, page by page."""
     actor: Actor = request.actor
-    # This page has no filters, so those of its address do not count.
+    # This page has no filters, so those of its URL are ignored.
     filters = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters()
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})

@@ -31,7 +31,7 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 
 @transaction.atomic
 def look_again(*, message: UUID, actor: Actor) -> None:
-    """Note that the actor has MultiMail asked about a message, and do it; one that was left alone gets new tries.
+    """Record that the actor has MultiMail asked about a message, and enqueue it; given-up content gets new tries.
 
     Raises ActNotAllowed for whoever may only read, or does not see the message.
     """
@@ -50,7 +50,7 @@ def look_again(*, message: UUID, actor: Actor) -> None:
     elif found.hydrated_at is None and found.state == MessageState.HELD:
         enqueue("approvals.tasks.hydrate", found.pk)
     elif found.fetch_tries:
-        # It has a newer content that could not be stored: only a whole read brings that.
+        # A newer content could not be stored; only a whole read brings it.
         enqueue("approvals.tasks.read_connection", found.connection_id)
     else:
         enqueue("approvals.tasks.ask_about", found.pk)
@@ -58,9 +58,9 @@ def look_again(*, message: UUID, actor: Actor) -> None:
 
 @transaction.atomic
 def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decision]:
-    """Have those of these decisions tried at once that the actor may look after, and return them.
+    """Enqueue those of these decisions that the actor may handle, and return them.
 
-    Whether one still may go is asked where it is carried out.
+    Each is checked again when it is carried out.
     """
     theirs = [one for one in decisions if may_look(actor, one.message)]
     for one in theirs:
@@ -77,7 +77,7 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
 
 @transaction.atomic
 def read_again(*, connection_id: int, actor: Actor) -> Connection:
-    """Have a whole account read now. Raises ActNotAllowed for whoever may not."""
+    """Enqueue a whole read of an account. Raises ActNotAllowed for people who may not."""
     found = readable_by(actor).filter(pk=connection_id).first()
     if found is None:
         raise ActNotAllowed("Only a reviewer or an admin of this connection can have it read.")

@@ -33,7 +33,7 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
     if not upstream.reported and not upstream.later_events:
         decision = locked.decisions.order_by("-pk").first()
         if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
-            # Our own call may be what ended it: whoever carries it out or looks it up will know more.
+            # Our own call may have ended it; `execute` or `resolve` will know more.
             return "left to its decision"
         if decision and decision.state == DecisionState.APPLIED:
             upstream = UpstreamStatus(reported=settle.report_expected(decision))
@@ -46,14 +46,14 @@ def close(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
 
 @transaction.atomic
 def catch_up(message: Message, upstream: UpstreamStatus, now: datetime) -> str:
-    """Apply what MultiMail tells of a message that was decided; "nothing new" where the desk knows all of it."""
+    """Apply what MultiMail reports of a decided message; "nothing new" where all of it is known."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None:
         return "gone"
     applied = _apply(locked, upstream, now)
     agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, upstream))
     if upstream.reported and agrees and locked.asked_at:
-        # Asked after these came, MultiMail says what the mirror shows: nothing is left for a person.
+        # MultiMail confirms what the mirror shows, so older contradicting events need no person.
         WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(handled_at=Now())
     return ", ".join(applied) or "nothing new"
 
@@ -81,7 +81,7 @@ def _apply(locked: Message, upstream: UpstreamStatus, now: datetime) -> list[str
 
 
 def _events_in(message: Message, upstream: UpstreamStatus) -> list[str]:
-    """Return what MultiMail told as the message's events, in their order."""
+    """Return MultiMail's report as events of the message, in order."""
     events = [str(_EVENTS[upstream.reported])] if upstream.reported else []
     if events == [MessageEvent.APPROVED] and message.direction == "inbound":
         events = [MessageEvent.RELEASED]
@@ -100,7 +100,7 @@ def _record(message: Message, event: str) -> None:
 
 @atomic_with_retry
 def leave_behind(message: Message, *, actor: Actor, now: datetime) -> str:
-    """Take a message out of the queue that came in while its connection was being removed."""
+    """Remove a message from the queue that came in while its connection was being removed."""
     locked = store.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is not None and locked.state == MessageState.HELD:
         leave_queue(locked, actor, now)

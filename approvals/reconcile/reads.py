@@ -26,9 +26,9 @@ from upstream.client import Pending
 
 log = logging.getLogger(__name__)
 
-# Longer than asking for the list takes; what is done with it afterwards renews it.
+# Longer than reading the list takes; processing the rows renews it.
 READ_LEASE = timedelta(seconds=35)
-# What is not mirrored by then is left to the next read, so that no task lasts for ever.
+# Seconds after which the remaining rows are left to the next read.
 WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
 _CHUNK = 200
@@ -40,7 +40,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     if message.connection.removed_at:
-        # Its webhook was on its way while the connection went.
+        # Its webhook arrived while the connection was being removed.
         return closing.leave_behind(message, actor=ACTOR, now=now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
@@ -64,7 +64,7 @@ def ask_about(*, message_id: int, now: datetime) -> str:
     message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
     if message is None or message.connection.removed_at:
         return "gone"
-    # Whoever comes second asks in vain; the database's clock, because the next time goes by it.
+    # Only one caller wins this update; by the database's clock, as the next time is.
     mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
     if not mine.update(asked_at=Now()):
         return "being asked"
@@ -85,9 +85,9 @@ def ask_about(*, message_id: int, now: datetime) -> str:
 
 
 def read_everything(*, connection_id: int, now: datetime) -> str:
-    """Reconcile one connection against everything that MultiMail holds. An error or a part of it closes nothing.
+    """Reconcile one connection with everything that MultiMail holds. A failed or partial read closes nothing.
 
-    Rows that are as they were cost no write and no query of their own.
+    Unchanged rows cost no write and no query of their own.
     """
     connection = _take_read(connection_id)
     if connection is None:
@@ -104,7 +104,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
 
 def _take_read(connection_id: int) -> Connection | None:
     """Take the lease of this connection's whole reads, by the database's clock, which is the row's `began`."""
-    # A lease that ends later than any can is of a clock that was set back.
+    # A lease that ends too far in the future is left from before the clock was set back.
     free = Q(reading_until=None) | Q(reading_until__lt=Now()) | Q(reading_until__gt=Now() + READ_LEASE * 2)
     mine = Connection.objects.at_work().filter(pk=connection_id)
     if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
@@ -113,7 +113,7 @@ def _take_read(connection_id: int) -> Connection | None:
 
 
 class _Reading:
-    """One whole read on its way into the mirror."""
+    """One whole read, being stored in the mirror."""
 
     def __init__(self, connection: Connection, pending: Pending, now: datetime, *, claimed_at: float) -> None:
         self.connection, self.pending, self.now = connection, pending, now
@@ -124,7 +124,7 @@ class _Reading:
         self.is_unfinished = self.is_overtaken = self.has_failed = False
 
     def reconcile(self) -> str:
-        """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
+        """Mirror what is new or changed, close what is gone, and record how complete the queue is."""
         self._note_kind()
         held = self._held()
         for row in self._news(held):
@@ -136,7 +136,7 @@ class _Reading:
         self._meet_again(held, listed)
         if not self.pending.unreadable:
             for one in held.values():
-                # What was seen after this read began must not be closed by it.
+                # Messages seen after this read began must not be closed by it.
                 is_older = one.seen_at < self.began
                 if one.upstream_id not in listed and is_older and not self.has_failed and not self._is_over():
                     self._close(one)
@@ -149,7 +149,7 @@ class _Reading:
             self.connection.is_our_gateway = self.pending.is_our_gateway
 
     def _held(self) -> dict[str, Any]:
-        """Return what a read is compared with of each held message, by its id at MultiMail."""
+        """Return the fields of each held message to compare rows with, by its id at MultiMail."""
         rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
             "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
             "missing_since", named=True,
@@ -167,7 +167,7 @@ class _Reading:
             if known is None:
                 others.append((row, None))
             elif known.fetch_tries > FETCH_TRIES:
-                # Left alone.
+                # Given up.
                 continue
             elif known.hydrated_at is None:
                 others.append((row, None))
@@ -187,7 +187,7 @@ class _Reading:
         return found
 
     def _meet_again(self, held: dict[str, Any], listed: set[str]) -> None:
-        """Take back what absence had said of messages that are listed after all."""
+        """Undo what was concluded from absence for messages that are listed again."""
         back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
@@ -205,7 +205,7 @@ class _Reading:
             return
         if upstream is None:
             if reads.can_ask(message):
-                # It can be asked, and did not answer: absence alone closes nothing, and the next would fare no better.
+                # It can be asked but did not answer: absence alone closes nothing, and the next message would fail too.
                 self.has_failed = self.connection.is_our_gateway
                 return
             if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
@@ -215,7 +215,7 @@ class _Reading:
         closing.close(message, upstream, self.now)
 
     def _is_over(self) -> bool:
-        """Whether the rest is left to the next read; keeps the lease as long as this one goes on."""
+        """Whether the rest is left to the next read; otherwise renew the lease when due."""
         now = time.monotonic()
         if now > self.ends:
             self.is_unfinished = True
@@ -225,7 +225,7 @@ class _Reading:
                 self.connection.reading_until = mine.values_list("reading_until", flat=True).get()
                 self.renewed = now
             else:
-                # This worker was stopped for a while, and another one reads by now.
+                # This worker was paused, and another one is reading now.
                 self.is_unfinished = self.is_overtaken = True
         return self.is_unfinished
 
@@ -241,10 +241,10 @@ class _Reading:
         if self.is_overtaken:
             return "overtaken"
         if self.is_unfinished:
-            # The list could be read, so MultiMail is well; only what it brings is not all written down yet.
+            # The list was read, so MultiMail is healthy; only some rows are not stored yet.
             health.note_recovery(self.connection, began=self.began)
             return "to be continued"
-        # Never backwards: a read that was overtaken has nothing to say.
+        # Never move it backwards: a newer read may have ended first.
         older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
         older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
         health.note_recovery(self.connection, began=self.began)

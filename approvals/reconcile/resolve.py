@@ -28,7 +28,7 @@ def resolve(*, decision_id: int) -> str:
     decision = doubtful.filter(pk=decision_id).first()
     if decision is None:
         return "nothing to resolve"
-    # By the database's clock, as all that it is compared with.
+    # By the database's clock, as all the times that it is compared with.
     began = clock()
     upstream = _ask(decision.message)
     if upstream is not None and upstream.reported:
@@ -36,7 +36,7 @@ def resolve(*, decision_id: int) -> str:
         decision.refresh_from_db()
         return decision.state
     if upstream is None:
-        # MultiMail may say who it was once it answers: the mirror, which does not, is no reason to guess before.
+        # MultiMail may say who decided once it answers, so do not guess from the mirror before.
         return "not known"
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
@@ -48,7 +48,7 @@ def resolve(*, decision_id: int) -> str:
 
 @transaction.atomic
 def _follow_the_mirror(decision: Decision) -> str:
-    """End it by what later webhooks tell: the one that names the decision itself did not come."""
+    """End it by the mirror's state from later webhooks, where the one about the decision itself did not come."""
     message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
@@ -64,7 +64,7 @@ def _follow_the_mirror(decision: Decision) -> str:
 
 
 def _leave_to_a_person(decision: Decision) -> None:
-    """What our gateway knew of the message it has forgotten: by whom it was decided as we did, only people can say."""
+    """Mark it unattributed: our gateway has forgotten the message, so only people can say who decided."""
     locked = Decision.objects.to_resolve().filter(pk=decision.pk, state=DecisionState.UNKNOWN).under_lock().first()
     if locked is not None:
         sentence = "MultiMail decided it so, and does not say any more whether it was by this decision."
@@ -72,7 +72,7 @@ def _leave_to_a_person(decision: Decision) -> None:
 
 
 def _ask(message: Message) -> UpstreamStatus | None:
-    """Return what MultiMail shows or says of the message; None where that proves nothing."""
+    """Return MultiMail's answer about the message; None where it proves nothing."""
     connection = message.connection
     if connection.is_our_gateway:
         return reads.ask_status(message)
@@ -84,18 +84,18 @@ def _ask(message: Message) -> UpstreamStatus | None:
     if pending.unreadable or pending.pages > 1:
         return None
     if not connection.read_key or message.direction == "inbound":
-        # Absence is all that this connection can show.
+        # This connection can only show absence.
         return UpstreamStatus()
     upstream = reads.ask_status(message)
-    # One source lacks it and the other says that it is held: neither counts.
+    # One source lacks it and the other says that it is held: neither counts as proof.
     return None if upstream is None or upstream.held else upstream
 
 
 @transaction.atomic
 def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
-    """Count one complete read, and draw the conclusion that two of them allow, a settle time apart.
+    """Count one complete read; two that agree, a settle time apart, settle the decision.
 
-    What `began` before the doubt did says nothing of it: the decision was called once more meanwhile.
+    A read that `began` before the doubt does not count: the decision was called once more meanwhile.
     """
     store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
     locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
@@ -111,16 +111,16 @@ def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
         sentence = "MultiMail does not hold it any more, and nothing says what became of it."
         return settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence).state
     if locked.outcome == Outcome.APPROVE and not decision.message.connection.repeats_unknown_approvals:
-        # Sending again is a person's choice: the first call might still be under way.
+        # Sending again is left to a person: the first call might still arrive.
         return "still held, a person must confirm"
     sentence = "MultiMail was read twice and still holds it: the call had no effect."
     return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
 
 
 def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:
-    """Return how many reads in a row have shown this. One that began sooner than a settle time later does not count.
+    """Return how many reads in a row have shown this. Reads less than a settle time apart count once.
 
-    By the database's clock: this host's may be off. Of a decision in doubt, due_at is when a further read counts.
+    By the database's clock, as this host's may be wrong. Of a decision in doubt, due_at is when a further read counts.
     """
     row = Decision.objects.filter(pk=decision.pk)
     before: int = getattr(decision, seen)

@@ -1,6 +1,6 @@
-"""Who a letter is from and who gets it: each address whole and first, the name beside it, and what is known of it.
+"""The sender and recipients of a message: each whole address first, then its name and what is known about it.
 
-One bounded query for all of them. What is odd about an address comes from the findings stored with the revision.
+One bounded query for all of them. Warnings about an address come from the findings stored with the revision.
 """
 
 import unicodedata
@@ -21,11 +21,11 @@ from risk.addresses import bare_address, shown_name
 from risk.findings import address_id
 from risk.lookalikes import has_mixed_scripts, passes_for_latin
 
-# Of one line so many are shown at once; the rest is counted there, and stands under "Headers".
+# How many addresses of one line are shown; the rest is counted there, and listed under "Headers".
 SHOWN = 60
-# So many letters of an address are spelled out.
+# How many characters of an address are spelled out.
 SPELLED = 40
-# Beyond so many new ones a mark at each would bury the others.
+# With more new addresses than this, a mark on each would hide the other marks.
 MAX_MARKED = 4
 _SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic", "GREEK": "Greek", "DIGIT": "digit", "CJK": "Han"}
 _ENDS: Mapping[str, str] = {
@@ -37,7 +37,7 @@ _ENDS: Mapping[str, str] = {
     MessageState.APPROVED: "last approved",
     MessageState.SCHEDULED_APPROVED: "last approved",
 }
-# What a finding about one address is called beside it: with what it names second, and without.
+# The label of a finding next to an address: with a second value that it names, and without.
 _WORDS = {
     "lookalike_recipient": ("Looks like {}", "Mixed alphabets"),
     "name_says_address": ("The name says {}", "The name says another address"),
@@ -59,7 +59,7 @@ class AddressStatus:
 
 @dataclass(frozen=True)
 class Letter:
-    """One letter of an address as it is spelled out: with the script it belongs to."""
+    """One character of a spelled-out address, with its script."""
 
     letter: str
     script: str
@@ -97,7 +97,7 @@ class Field:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether there are so many that their marks would bury one another."""
+        """Whether there are so many that marks on each would be useless."""
         return self.number > MAX_MARKED
 
 
@@ -148,7 +148,7 @@ def _lines(message: Message, content: Content | None) -> list[Field]:
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
-    """Return the letters of an address one by one, where they are not all of the script that they seem to be of."""
+    """Return the characters of an address one by one, where some are of another script than they seem."""
     local, at, domain = address[:1000].rpartition("@")
     read = f"{local}{at}{unicode_host(domain)}"
     is_odd = (
@@ -181,7 +181,7 @@ def _several(value: str) -> tuple[str, ...]:
 
 
 def _plain(value: str) -> Address:
-    """Return the address itself first, and the name after it; what is no address is shown as it was written."""
+    """Return the address itself first, and the name after it; anything else is shown as written."""
     address, name = bare_address(value), shown_name(value)
     if "@" not in address or not name:
         return Address(value.strip() if "@" not in address else address, id=address_id(address))
@@ -234,7 +234,7 @@ def _with_statuses(
 
 
 def _with_status(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:
-    # An id stands once on a page, also of one who is in To and in Cc.
+    # An id must be unique on the page, also for an address in both To and Cc.
     anchor = "" if one.id in seen else one.id
     seen.add(one.id)
     return replace(one, id=anchor, status=_status(one, known, ours))
@@ -274,12 +274,12 @@ def _status(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -
 
 
 _RECIPIENT_LINES = ("To", "Cc", "Bcc")
-# So many addresses are offered to be allowed at once; more are no oversight of somebody who knew them.
+# How many refused addresses are offered to be allowed; more are hardly a mere gap in the list.
 OFFERED = 5
 
 
 def with_lists(fields: Sequence[Field], judged: Judgement) -> list[Field]:
-    """Return address lines with what the lists say to each recipient."""
+    """Return address lines with what the allowlists say about each recipient."""
     passed = {_compared_form(address): listed for address, listed in judged.passed.items()}
     refused = {_compared_form(address) for address in judged.refused}
     watched = {_compared_form(address) for address in judged.would_be_refused}
@@ -292,7 +292,7 @@ def with_lists(fields: Sequence[Field], judged: Judgement) -> list[Field]:
 
 
 def to_allow(message: Message, judged: Judgement, *, actor: Actor) -> list[str]:
-    """Return the refused recipients that this person may allow; nobody's of a message whose mailbox is not known."""
+    """Return the refused recipients that this person may allow; none where the mailbox is not known."""
     mailbox = message.mailbox_id
     if mailbox is None or not actor.is_a(Role.ADMIN, connection=message.connection_id, mailbox=mailbox):
         return []
@@ -314,6 +314,6 @@ def _list_words(listed: AllowedBy) -> str:
 
 
 def _compared_form(recipient: str) -> str:
-    """Return a recipient as the address lines have it."""
+    """Return a recipient in the form of the address lines."""
     address = bare_address(recipient)
     return (address if "@" in address else recipient.strip()).lower()

@@ -41,7 +41,7 @@ class FileChange:
 class Change:
     """What changed in one field. `addition` names the one that changed among what is added on sending.
 
-    Of values `removed` and `added` are told, of texts the `pieces`; `left_out` counts what is not shown of them.
+    For values there are `removed` and `added`, for texts `pieces`; `left_out` counts what is not shown.
     """
 
     field: str
@@ -56,7 +56,7 @@ class Change:
 
 
 def difference(before: Content, after: Content) -> tuple[Change, ...]:
-    """Return what changed from `before` to `after`, in the order in which a letter is read."""
+    """Return what changed from `before` to `after`, in reading order."""
     effort, tally = Effort(), Tally()
     return tuple(change for name in FIELDS for change in _changes(name, before, after, effort, tally))
 
@@ -180,7 +180,7 @@ class Changes:
 
     @property
     def read(self) -> str:
-        """The version that the reader has read, as people see a fingerprint."""
+        """The short fingerprint of the version that the reader has read."""
         return short_fingerprint(self.since)
 
 

@@ -1,7 +1,7 @@
-"""What the HTML of a message says against what its text says: one reading of both, with the differences marked.
+"""Compares the HTML part of a message with its text part, with the differences marked.
 
-Pure, and bounded for hostile messages. Each part is taken as its reader gets it; where words stand on the page is no
-difference, where a link leads to is one.
+Pure, and bounded for hostile messages. Each part is compared as its reader sees it; layout is no
+difference, a link's target is one.
 """
 
 import re
@@ -17,9 +17,9 @@ from rendering.invisibles import pieces as marked
 
 # Steps of the comparison: some tens of milliseconds.
 MAX_EFFORT = 120_000
-# Of each side so many differing characters are shown; the rest is counted and said.
+# How many differing characters of each side are shown; the rest is counted.
 MAX_SHOWN = 20_000
-# So few equal words between two differences are shown as part of them.
+# Up to this many equal words between two differences are shown as part of them.
 CRUMB = 2
 # Equal words around a difference; a longer stretch in between is folded.
 CONTEXT = 60
@@ -33,8 +33,8 @@ _Step = tuple[list[str], list[str], list[str]]
 class Comparison:
     """`kind` is unseen, doubt, one, same or differ; `only` names the part that there is, where it is one.
 
-    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the two have too little in common to
-    be read as one, `sides` holds both, one beside the other.
+    Of the pieces, "gone" stands only in the text and "new" only in the HTML. Where the two have too little in common,
+    `sides` holds both, side by side.
     """
 
     kind: str
@@ -130,7 +130,7 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
             cut = text[: remaining[kind]]
             left_out += len(text) - len(cut)
             remaining[kind] -= len(cut)
-            # Blanks behind a word are no difference and must not be marked as one.
+            # Trailing blanks are no difference and must not be marked as one.
             words_alone = cut.rstrip()
             if words_alone:
                 pieces.append(_piece(kind, words_alone, tally))

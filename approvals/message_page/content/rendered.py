@@ -19,7 +19,7 @@ _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 
 
 def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
-    """Return the message of a version, made fit to show. The fingerprint stands for all that is shown of it."""
+    """Return the rendered message of a version, cached by its fingerprint, which covers all that is shown."""
     key = revision.fingerprint
     with _lock:
         known = _cache.get(key)
@@ -39,7 +39,7 @@ def _size(rendered: RenderedMessage) -> int:
 
 
 PREVIEW = 90
-# So much of the text is drawn; all of it stands under "Text".
+# How many lines of text are drawn; the whole text is under "Text".
 LINES, LINE = 12, 300
 AGENT_LINES = 40
 
@@ -76,7 +76,7 @@ def inbox_of(content: Content, rendered: RenderedMessage) -> Inbox:
 
 
 def _head(text: str, *, lines: int = LINES) -> str:
-    """Return the first lines of a text, long ones cut; both are said."""
+    """Return the first lines of a text with long ones cut; an ellipsis marks each cut."""
     rows = text[: lines * LINE * 4].strip().splitlines()
     shown = "\n".join(line[:LINE] + ("…" if len(line) > LINE else "") for line in rows[:lines])
     return shown + ("\n…" if len(rows) > lines or len(text) > lines * LINE * 4 else "")

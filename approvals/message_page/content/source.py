@@ -1,6 +1,6 @@
 """The message as it was written: its parts, its headers, and what this key does not show. Nothing is left out.
 
-What cannot be seen is named. A text or list too long for one page goes on on the next, and the page says so.
+Invisible characters are named. A long text or list continues on the next page, and the page says so.
 """
 
 import json
@@ -14,9 +14,9 @@ from common.fingerprint import FIELDS, Content
 from mirror.models import Message
 from rendering.invisibles import Tally, without_surrogates
 
-# So much text is one page: some hundred kilobytes are laid out in a moment, a megabyte in one line is not.
+# The size of one page: browsers lay out some hundred kilobytes quickly, but not a megabyte in one line.
 STRETCH = 60_000
-# A page ends at the end of a line where there is one so near.
+# A page ends at the end of a line where one is this near.
 SLACK = 4_000
 
 
@@ -65,7 +65,7 @@ def source_of(content: Content, *, page: int) -> tuple[Stretch, ...]:
 
 
 def page_count(text: str) -> int:
-    """Return on how many pages a text stands."""
+    """Return the number of pages of a text."""
     return len(_cuts(text, STRETCH)) - 1
 
 
@@ -78,7 +78,7 @@ def _cuts(text: str, size: int) -> list[int]:
     return [*cuts, len(text)]
 
 
-# So many addresses of one field are one page.
+# How many addresses of one field are one page.
 LISTED = 500
 NAMES = {
     "from": "From",
@@ -120,7 +120,7 @@ class Headers:
 
 
 def headers_of(message: Message, content: Content, *, page: int) -> Headers:
-    """Return one page of the headers; what is short stands on the first."""
+    """Return one page of the headers; short ones are on the first page."""
     lines = list(_header_lines(content))
     metadata = [(str(name), [_as_text(value)]) for name, value in message.trigger.items()]
     lists = [values for _, values, _ in lines] + [values for _, values in metadata]
@@ -183,7 +183,7 @@ def _pages(values: list[str]) -> int:
 
 
 def _header(name: str, values: list[str], page: int, *, covered: bool = True) -> Header | None:
-    """Return what stands of a line on this page; None where it ended on an earlier one."""
+    """Return this page's part of a line; None where the line ended on an earlier page."""
     if not covered or not values:
         return Header(name, covered=covered) if page == 1 else None
     if len(values) == 1:

@@ -1,4 +1,4 @@
-"""What a message states that somebody may be held to: sums, dates, names, promises and links, by fixed patterns.
+"""Statements of a message that may be binding: sums, dates, names, promises and links, found by fixed patterns.
 
 Pure and bounded; it judges nothing, and what no pattern knows is not listed. Each fact says whether the thread has it
 too.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rendering.result import Link
 
-# So many of each kind are listed; the number of others is shown.
+# How many of each kind are listed; the number of others is shown.
 MOST = 12
 # Only this much of a message is searched; the page says so for a longer one.
 READ = 100_000
@@ -75,7 +75,7 @@ _PROMISE = re.compile(
 _SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
 _DIGITS = re.compile(r"[0-9]")
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
-# Before the patterns see it: a run of blanks is one, so that none of them has to try every length of it.
+# Before matching, runs of blanks are collapsed, so that no pattern backtracks over their lengths.
 _BLANKS = re.compile(r"[^\S\n]+")
 MAX_SENTENCE = 200
 

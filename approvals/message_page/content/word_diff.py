@@ -1,4 +1,4 @@
-"""How one text became another, word by word: what went, what came, what stayed. Pure, and bounded for hostile texts."""
+"""Compares two texts word by word: what was removed, added and unchanged. Pure, and bounded for hostile texts."""
 
 import re
 import unicodedata
@@ -11,7 +11,7 @@ from rendering.invisibles import NAMES, Tally, pieces
 SAME, GONE, NEW, SKIPPED = "same", "gone", "new", "skipped"
 # Steps of the comparison for one message, some tens of milliseconds; two texts without anything in common cost most.
 MAX_EFFORT = 200_000
-# Unchanged text is shown so far around a change; more than so much changed text is cut, and said to be.
+# How much unchanged text is shown around a change, and after how much changed text the rest is cut.
 CONTEXT, MAX_SHOWN, MAX_CHANGES = 160, 12_000, 300
 # Shorter unchanged text between two changes is folded into them: the sentence is easier to read.
 CRUMB = 16
@@ -34,14 +34,14 @@ class Piece:
 
 @dataclass
 class Effort:
-    """What the comparison may still spend; shared by all texts of one message."""
+    """The remaining steps of the comparison; shared by all texts of one message."""
 
     left: int = MAX_EFFORT
 
 
 @dataclass
 class _Step:
-    """Text that stayed the same, and then what went and what came in its place."""
+    """Unchanged text, then what was removed and what was added in its place."""
 
     same: str = ""
     gone: str = ""
