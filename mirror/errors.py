@@ -18,4 +18,4 @@ class ActNotAllowed(DeskError):
 
 
 class ThreadMovedOn(DeskError):
-    """Letters of the thread came after the draft, and the person did not say that they were read."""
+    """Messages of the thread came after the draft, and the person did not confirm having read them."""

@@ -11,7 +11,7 @@ from common.patterns import comparable_text
 from mirror.models import Revision
 from risk.addresses import bare_address
 
-# In the place of recipients that the source does not show. No list can name it, so it is refused where one is in force.
+# Stands for recipients that the source does not show. No list can contain it, so lists in force refuse it.
 UNSEEN: Mapping[str, str] = {
     "to": "somebody in To (not visible with this key)",
     "cc": "somebody in Cc (not visible with this key)",
@@ -21,12 +21,12 @@ _ADDED = ("auto_cc", "auto_bcc")
 
 
 def written_to(content: Content) -> tuple[str, ...]:
-    """Return each recipient of a content once, as it was read."""
+    """Return each recipient of a content once, as written."""
     return _everybody(content.to, content.cc, content.bcc, content.additions, content.coverage)
 
 
 def written_to_in(revision: Revision) -> tuple[str, ...]:
-    """Return the same of a stored version, without reading the rest of it."""
+    """Return the recipients of a stored version, without reading the rest of it."""
     stored = revision.content
     to, cc, bcc = (tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc"))
     return _everybody(to, cc, bcc, stored.get("additions") or {}, revision.coverage)

@@ -1,4 +1,4 @@
-"""What the ledger stores of a message: entries about it, and what it is, to whom, and who or what started it."""
+"""Ledger entries about a message, and their details: content, recipients, and who or what started it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -47,9 +47,9 @@ def details_of(message: "Message", *, key: str = "", **more: str) -> dict[str, s
 
 
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the ledger keeps of the trigger: texts and numbers as the sender wrote them.
+    """Return the details about the trigger: texts and numbers as the sender wrote them.
 
-    The names that every sender uses are those of details; what else the sender named is one text.
+    Common names become names of details; the sender's other names and values become one text.
     """
     texts = {
         name[:80]: str(value)[:500]
@@ -62,7 +62,7 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
 
 
 def details_of_content(content: Content, *, number: int) -> dict[str, str]:
-    """Return what the ledger keeps of one version: all that tells to whom it goes and what it is, but not its text."""
+    """Return the details of one version: recipients, subject and so on, but not its text."""
     return {
         "version": str(number),
         "subject": content.subject,
@@ -75,7 +75,7 @@ def details_of_content(content: Content, *, number: int) -> dict[str, str]:
         "bcc": ", ".join(content.bcc),
         "attachments": "\n".join(map(_attachment_in_words, content.attachments)),
         "send_at": content.send_at or "",
-        # What MultiMail did not show is not known, which is not to say that it is empty.
+        # Fields that MultiMail did not show are unknown, not empty.
         "not_shown": ", ".join(name for name in FIELDS if name not in content.coverage),
     }
 

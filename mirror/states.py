@@ -43,7 +43,7 @@ class MessageEvent(models.TextChoices):
     CANCELLED = "cancelled"
     FAILED = "failed"
     GONE = "gone"
-    # A read lists it although it was taken for gone.
+    # A read lists it although it was considered gone.
     FOUND = "found"
 
 
@@ -77,9 +77,9 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     # One that bounces for good fails too, and some of several recipients may complain: each pair ends in one way.
     **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.FAILED), _E.BOUNCED, _S.BOUNCED),
     **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.BOUNCED), _E.COMPLAINED, _S.COMPLAINED),
-    # Told of long after it was held: how it is now, only a read can tell.
+    # Reported long after it was held; only a read can find its state now.
     **_from((START, _S.HELD), _E.GONE, _S.GONE),
-    # The one step back: absence was all that spoke for "gone", and the queue must be complete.
+    # The one step back: "gone" was concluded only from absence, and the queue must be complete.
     **_from((_S.GONE,), _E.FOUND, _S.HELD),
 }
 
@@ -90,16 +90,16 @@ def next_message_state(state: str, event: str) -> str | None:
 
 
 def contradicts(state: str, event: str) -> bool:
-    """Whether `event`, which did not move a message from `state`, lies on no way to that state.
+    """Whether `event`, which did not move a message from `state`, is on no path to that state.
 
-    What lies on some way to the state came late, and tells nothing new: a read had found it out, or a later event.
+    An event on a path to the state is only late, and brings nothing new.
     """
     return event not in _events_before(state)
 
 
 @cache
 def _events_before(state: str) -> frozenset[str]:
-    """Return the events of all ways that lead to a state."""
+    """Return the events of all paths that lead to a state."""
     before = {state}
     while more := {source for (source, _), to in MESSAGE_TRANSITIONS.items() if to in before} - before:
         before |= more
@@ -116,7 +116,7 @@ def implied_event(before: str, event: str) -> str:
 
 
 class DecisionState(models.TextChoices):
-    """Where one of our decisions is on its way."""
+    """The state of one of our decisions."""
 
     RECORDED = "recorded", "Sending"
     UNDONE = "undone", "Undone"
@@ -150,14 +150,14 @@ _D, _W = DecisionState, DecisionEvent
 DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.UNDO): _D.UNDONE,
     (_D.RECORDED, _W.TAKE): _D.CALLING,
-    # After a call that was thought to have had no effect, and had one.
+    # After a call that was considered without effect, but had one.
     (_D.RECORDED, _W.SUCCEED): _D.APPLIED,
     (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
     (_D.RECORDED, _W.REFUSE): _D.REFUSED,
     (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
-    # It was to go out again, and the message is past the desk: its earlier call may be why.
+    # It was to be sent again, but the message is no longer held, perhaps by the earlier call.
     (_D.RECORDED, _W.DOUBT): _D.UNKNOWN,
-    # Only before its call may have left.
+    # Only before its call can have left.
     (_D.CALLING, _W.UNDO): _D.UNDONE,
     (_D.CALLING, _W.SUCCEED): _D.APPLIED,
     (_D.CALLING, _W.LOSE): _D.SUPERSEDED,
@@ -174,7 +174,7 @@ DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.UNKNOWN, _W.WITHDRAW): _D.WITHDRAWN,
     (_D.UNATTRIBUTED, _W.SUCCEED): _D.APPLIED,
     (_D.UNATTRIBUTED, _W.LOSE): _D.SUPERSEDED,
-    # Absence was all that spoke for it, and a read lists the message again.
+    # It was concluded only from absence, and a read lists the message again.
     (_D.UNATTRIBUTED, _W.FOUND): _D.UNKNOWN,
     (_D.WITHDRAWN, _W.SUCCEED): _D.APPLIED,
     (_D.WITHDRAWN, _W.LOSE): _D.SUPERSEDED,
@@ -195,7 +195,7 @@ def next_decision_state(state: str, event: str) -> str:
 
 
 class Outcome(models.TextChoices):
-    """What a person can say to a message. `send_back` is a reject whose reason asks for changes."""
+    """The possible verdicts on a message. `send_back` is a reject whose reason asks for changes."""
 
     APPROVE = "approve", "Approve"
     REJECT = "reject", "Reject"

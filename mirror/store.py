@@ -1,7 +1,7 @@
 """Writes the mirror: rows and events of MultiMail become messages, revisions, and rows of what is still to be fetched.
 
-What people decided is stored elsewhere. An event fills only what is not known yet and overwrites nothing: webhooks come
-in any order and each leaves something out, so the same fields result in any order. What a read brought is not touched.
+Decisions are stored elsewhere. An event only fills unknown fields and overwrites nothing: webhooks arrive in any order
+with different fields missing, and the result must not depend on the order. Fields from a read are never changed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ MAX_FILES = 50
 
 
 class Examiner(Protocol):
-    """What the review desk works out of a content that is being stored; the mirror knows neither policy nor decisions.
+    """The review desk's examination of a content being stored; the mirror knows neither policy nor decisions.
 
     The desk registers its module when Django starts (docs/adr/0018).
     """
@@ -49,7 +49,7 @@ _examiner: Examiner
 
 
 def register_examiner(examiner: Examiner) -> None:
-    """Have every content examined by this from now on."""
+    """Register the examiner of every content."""
     global _examiner
     _examiner = examiner
 
@@ -58,7 +58,7 @@ def expect_parts(message: Message, content: Content) -> None:
     """Store rows of what belongs to the current version of a locked message, and wake a worker after the commit."""
     if content.attachments:
         _expect_files(message, content)
-    # A draft that answers nothing begins its thread: nothing is asked about it until somebody opens it.
+    # A draft that is no reply begins its thread, which is not read until somebody opens it.
     if message.thread_id and (content.in_reply_to or "in_reply_to" not in content.coverage):
         expect_thread(message)
 
@@ -112,7 +112,7 @@ _ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
 
 
 def fitting(column: str, value: Any) -> str:
-    """Return `value` as text that this column of a message can hold; what decides is kept whole in the revision."""
+    """Return `value` as text that fits this column of a message; the revision stores it in full."""
     return str(value or "")[: getattr(Message._meta.get_field(column), "max_length", None)]
 
 
@@ -134,7 +134,7 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     The advisory lock also covers a message that two webhooks would begin at once.
     """
     lock_id(connection.pk, upstream_id=upstream_id)
-    # Without the key: rows that others add about the message (cards, attempts) need not wait, nor wait in a circle.
+    # no_key: inserts of rows that refer to the message (cards, attempts) neither wait nor deadlock.
     rows = Message.objects.select_for_update(of=("self",), no_key=True)
     locked = rows.filter(connection=connection, upstream_id=upstream_id)
     return locked.select_related("connection", "revision", "mailbox").first()
@@ -167,7 +167,7 @@ def create_message(connection: Connection, *, upstream_id: str, event: str, now:
 def begin_message(
     connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
 ) -> tuple[Message, Answer]:
-    """As `create_message`, for a batch of statements: the answer has the key once they were sent."""
+    """As `create_message`, in a batch of statements; the cursor has the key once they are sent."""
     fields.setdefault("held_at", now)
     state = MESSAGE_TRANSITIONS[START, event]
     message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
@@ -176,7 +176,7 @@ def begin_message(
 
 
 def content_of(row: Mapping[str, Any]) -> Content:
-    """Read a pending row into the content that is fingerprinted, with the coverage that this row has."""
+    """Parse a pending row into the content to fingerprint, with this row's coverage."""
     values = {
         name: next((row[key] for key in keys if row.get(key) is not None), None) for name, keys in _SOURCES.items()
     }
@@ -244,7 +244,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
         current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
-    # By the clock that reads begin by.
+    # By the database's clock, as the beginning of reads.
     message.seen_at = Now()
     for name, value in _examiner.queue_columns(message, shown, current.findings).items():
         setattr(message, name, value)
@@ -298,10 +298,10 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
 
 
 def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
-    """Return from when its expiry counts: since it is held as MultiMail tells, else from this first sight of it.
+    """Return from when its expiry counts: since when MultiMail says it is held, else from now.
 
-    Never by this host's clock alone, which may be off and must not end a message early. What waited for its time
-    before it was held (schedule_first) was received long before.
+    Never by this host's clock alone, which may be wrong and must not expire a message early. A message that waited for
+    its time before it was held (schedule_first) was received long before.
     """
     at = clock()
     since = max(held_since(row, at), message.held_at)
@@ -310,13 +310,13 @@ def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
-    """Return since when a row is held, as far as MultiMail tells; never in the future."""
+    """Return since when a row is held, as far as MultiMail says; never in the future."""
     since = read_time(row.get("received_at") or row.get("created_at"))
     return min(since, now) if since else now
 
 
 def _text(value: Any) -> str | None:
-    """What is not of the expected kind is shown as it is written: leaving it out could hide it from the reviewer."""
+    """Return a value as text. Unexpected types are shown as written: omitting them could hide something."""
     return value if value is None or isinstance(value, str) else str(value)
 
 
@@ -352,7 +352,7 @@ def new_message_fields(
         "upstream_status": fitting("upstream_status", event.status),
         "sender": fitting("sender", event.sender),
         "recipients": list(event.to),
-        # Mail that is never held is not read: this is all that says to whom it went.
+        # Mail that is never held is not read; only the event names its recipients.
         "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
         "subject": event.subject,
         "trigger": dict(event.metadata),

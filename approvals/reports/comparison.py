@@ -30,7 +30,7 @@ class Comparison:
 
 
 def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
-    """Compare what was said and decided in a month, of what the actor looks after or looks up, with its entries."""
+    """Compare a month's verdicts and decisions, where the actor is admin or auditor, with their ledger entries."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     mine = Message.objects.visible_to(looking)
     verdicts = Verdict.objects.filter(message__in=mine, given_at__gte=month.since, given_at__lt=month.until)
@@ -44,7 +44,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
 
 
 def _recorded_as(action: str, **more: Any) -> Exists:
-    """Whether an entry of this kind says the same outcome of the same version."""
+    """Whether an entry of this kind has the same outcome for the same version."""
     # The outcome of older entries is one of their details, and is not known where these were removed.
     entries = Entry.objects.of_action(action).annotate(outcome_detail=KeyTextTransform("outcome", "detail__fields"))
     same = Q(outcome=OuterRef("outcome")) | Q(outcome="", outcome_detail=OuterRef("outcome"))
@@ -58,7 +58,7 @@ def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:
 
 
 def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
-    """Messages of which the ledger tells a verdict or a decision that has no row any more."""
+    """Messages for which the ledger has a verdict or a decision without a row."""
     same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
     verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(giver=OuterRef("actor_id"), **same)
     recorded = {"verdict.given": verdicts, "decision.recorded": Decision.objects.filter(**same)}
@@ -72,14 +72,14 @@ def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
 
 @dataclass(frozen=True)
 class Presses:
-    """How many, and the address of exactly these in the ledger."""
+    """The number of refused attempts, and the URL of these entries in the ledger."""
 
     number: int
     query: str
 
 
 def refused_presses(actor: Actor, month: Month) -> Presses:
-    """Return what was refused of whatever the actor reads in the ledger (relies on entry_action)."""
+    """Return the refused attempts that the actor may see in the ledger (relies on entry_action)."""
     asked = f"action=verdict.refused&since={month}&until={month}"
     filters = Filters.from_query(asked, month.zone).pinned()
     found = matching(Entry.objects.readable_by(actor), filters)

@@ -86,7 +86,7 @@ _RULES = {"expiry": "The expiry rule"}
 
 @dataclass(frozen=True)
 class Cell:
-    """A number, and the address of its rows; none where there is nothing to see."""
+    """A number, and the address of its rows; empty where there are none."""
 
     name: str
     number: int
@@ -152,7 +152,7 @@ def may_read_reports(actor: Actor) -> bool:
 
 
 def report_of(actor: Actor, month: Month) -> Report:
-    """Return the sums of a month, of what the actor looks after or looks up."""
+    """Return the sums of a month, where the actor is admin or auditor."""
     made, past = _made(actor, month), _past(actor, month)
     groups = made.added_up()
     elsewhere = by_mailbox(past)
@@ -226,7 +226,7 @@ def _looking(actor: Actor) -> Actor:
 
 
 class _Names:
-    """The names of everybody and every place that the sums are of, read at once."""
+    """The names of all people, mailboxes and connections in the sums, read at once."""
 
     def __init__(self, groups: Sequence[Group], elsewhere: Mapping[tuple[int, int | None], int]) -> None:
         self.people = Person.objects.in_bulk({one.person for one in groups if one.person})
@@ -305,6 +305,6 @@ def _rule_words(rule: str) -> str:
 
 
 def first_month(zone: str, now: datetime) -> Month:
-    """Return the month of the first decision that the desk has: nothing is to be seen before it."""
+    """Return the month of the desk's first decision."""
     at = Decision.objects.order_by("pk").values_list("recorded_at", flat=True).first()
     return Month.of(at or now, zone)

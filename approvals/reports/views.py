@@ -1,4 +1,4 @@
-"""What the report of decisions is asked for: a month, and the rows behind one of its figures."""
+"""The pages of the report of decisions: a month, and the rows behind one of its figures."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ _KEY = "[0-9]{1,18}"
 
 
 class DecisionsForm(forms.Form):
-    """A month; nonsense is read as the month of now. Which rows: nonsense names none."""
+    """A month and the chosen rows. An invalid month means the current one; invalid rows mean none."""
 
     month = forms.CharField(max_length=7, required=False)
     who = forms.RegexField(f"^(person-{_KEY}|rule-[a-z_]{{1,40}}|{ELSEWHERE})$", required=False)
@@ -126,7 +126,7 @@ def rows(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_POST
 def file(request: DeskRequest) -> StreamingHttpResponse:
-    """Hand a month out as CSV; that it was taken stands in the ledger."""
+    """Export a month as CSV; the export is recorded in the ledger."""
     form, _ = _form(request, request.POST)
     report = report_of(request.actor, form.asked_month)
     number = len(report.people) + len(report.places)

@@ -55,7 +55,7 @@ class RuleForm(SentenceForm):
 
 
 LATELY = timedelta(days=30)
-# Beyond so many messages nothing is counted: the count must not grow with the traffic for ever.
+# How many messages are counted at most, so that the cost does not grow with traffic.
 MOST = 100_000
 
 
@@ -65,7 +65,7 @@ def lately(messages: QueueQuerySet) -> QueueQuerySet:
 
 
 def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
-    """Return in how many of these messages each rule saw something lately, by one scan (relies on message_changed)."""
+    """Return how many of these messages have a finding of each rule, by one scan (relies on message_changed)."""
     newest = lately(messages).in_order("newest").values("rules")[:MOST]
     sql, parameters = newest.query.sql_with_params()
     counted = (
@@ -76,7 +76,7 @@ def hits_by_rule(messages: QueueQuerySet) -> dict[str, int]:
 
 
 def hits_of(messages: QueueQuerySet, rule: str, *, after: Position | None) -> QueueQuerySet:
-    """Return the messages in which a rule saw something lately, newest first (relies on message_rules)."""
+    """Return the messages with a recent finding of a rule, newest first (relies on message_rules)."""
     found = lately(messages.matching(Filters(rule=rule)))
     return found.in_order("newest").following("newest", after)
 
@@ -111,7 +111,7 @@ class WeighedRule:
 
 @dataclass(frozen=True)
 class Hit:
-    """A message in which a rule saw something, with what it said there."""
+    """A message with a finding of a rule, and that finding's text."""
 
     message: Message
     status: Status
@@ -134,14 +134,14 @@ def findings(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def rule(request: DeskRequest, rule: str) -> HttpResponse:
-    """Show one rule, and the messages it saw something in."""
+    """Show one rule, and the messages with findings of it."""
     return _answer(request, _published(rule))
 
 
 @login_required
 @require_POST
 def weigh_rule(request: DeskRequest, rule: str) -> HttpResponse:
-    """Give a rule other points, or the published ones again."""
+    """Set a rule's points, or reset them to the published ones."""
     actor: Actor = request.actor
     published = _published(rule)
     form = RuleForm(request.POST)

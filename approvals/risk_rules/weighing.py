@@ -1,4 +1,4 @@
-"""Gives a published rule other points, and weighs what is held again afterwards."""
+"""Changes the points of a published rule, and weighs held messages again afterwards."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,14 +29,14 @@ WHERE m.id = new.id AND m.revision_id = new.revision AND (m.risk, m.risk_level) 
 
 
 def may_weigh(actor: Actor) -> bool:
-    """Whether the actor may weigh rules: they hold for everybody, so it takes an admin of everything."""
+    """Whether the actor may weigh rules: they apply to everybody, so only an admin of everything may."""
     return actor.acting_as(Role.ADMIN).sees_all()
 
 
 def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> RuleWeight:
-    """Give a published rule other points, or the published ones again; held messages are weighed again soon after.
+    """Set a rule's points, or reset them to the published ones; held messages are weighed again soon after.
 
-    Raises ActNotAllowed for who may not, and KeyError for a rule that is not published.
+    Raises ActNotAllowed for people who may not, and KeyError for a rule that is not published.
     """
     published = RULES[rule].points
     if not may_weigh(actor):
@@ -60,9 +60,9 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
 
 
 def reweigh(*, weight_id: int) -> bool:
-    """Weigh some of the held messages that a rule saw something in, oldest first; return whether there may be more.
+    """Weigh a batch of held messages with findings of a rule, oldest first; return whether there may be more.
 
-    Rows that are locked are waited for; where it ends early, it goes on from there.
+    It waits for locked rows, and continues from where the last batch ended.
     """
     with transaction.atomic():
         rows = RuleWeight.objects.select_for_update(no_key=True).exclude(weighed_to=None)

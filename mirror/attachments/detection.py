@@ -1,4 +1,4 @@
-"""Says what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run."""
+"""Detects what a file really is, by its bytes, and what a reviewer must know about it. Nothing is unpacked or run."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from rendering.pictures import size_of
 from risk.check_attachments import why_dangerous
 from risk.findings import one_word, quoted
 
-# What a person looks through; the rest is counted.
+# How many entries are listed; the rest is counted.
 MAX_LISTED = 200
 # A directory of more entries than this is not read to its end.
 MAX_ENTRIES = 20_000
@@ -23,7 +23,7 @@ _END_SIZE, _ENTRY_SIZE, _MAX_COMMENT = 22, 46, 65_535
 
 @dataclass(frozen=True)
 class Member:
-    """One entry of the directory, as the archive tells of it."""
+    """One entry of the directory, as the archive states it."""
 
     name: str
     size: int
@@ -42,7 +42,7 @@ def zip_members(content: bytes) -> list[Member]:
     total, size, offset = struct.unpack_from("<HII", content, end + 10)
     if offset == 0xFFFFFFFF or total == 0xFFFF:
         raise UnreadableDirectory
-    # Bytes put in front of an archive move its directory, and programs that open it find it all the same.
+    # Bytes before an archive shift its directory; programs open it all the same.
     at = end - size
     if at < 0 or (total and content[at : at + 4] != _ENTRY):
         at = offset
@@ -59,7 +59,7 @@ def _member(content: bytes, at: int) -> tuple[Member, int]:
     (flags,) = struct.unpack_from("<H", content, at + 8)
     size, name_size, extra_size, comment_size = struct.unpack_from("<IHHH", content, at + 24)
     name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
-    # A name may hold any byte; PostgreSQL keeps no U+0000.
+    # A name may contain any byte; PostgreSQL cannot store U+0000.
     text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
     return Member(text, size, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size
 
@@ -70,7 +70,7 @@ _OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
 _HEAD = 4096
 # Longer text is not read whole to see whether it is JSON.
 _WHOLE = 1_000_000
-# What one program writes and another name fits as well.
+# Pairs of kinds that are no contradiction: the claimed one, and the one by the bytes.
 _SAME = frozenset(
     {("xml", "html"), ("xml", "svg"), ("html", "xml"), ("svg", "gzip"), ("ole", "rtf"), ("zip", "docx"),
      ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("zip", "epub"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
@@ -163,7 +163,7 @@ def encoding_of(content: bytes) -> str:
 
 
 def ending_of(name: str) -> str:
-    """Return the ending that programs go by."""
+    """Return the file name extension."""
     last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
     return last.rpartition(".")[2].strip().lower() if "." in last else ""
 
@@ -214,10 +214,10 @@ def _agrees(claimed: Kind, kind: Kind) -> bool:
     if claimed is kind:
         return True
     if claimed.family == "text":
-        # Any text is text to whoever names it so.
+        # Any text may be declared as plain text.
         return kind.family == "text" or kind.name in ("empty", "xml", "script")
     if kind.name == "text":
-        # Scripts have no beginning of their own, but a program in machine code is never text.
+        # Scripts have no magic bytes, but machine code is never text.
         return claimed.name == "script"
     return (claimed.name, kind.name) in _SAME
 
@@ -270,7 +270,7 @@ def _zip_kind(members: list[Member]) -> str:
 
 
 def _inside(content: bytes, kind: str) -> Iterator[Flag]:
-    """What is known to act inside documents, found without opening them."""
+    """Flags for active content in documents, found without opening them."""
     if kind == "pdf":
         plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
         yield from (Flag(level, words) for name, (level, words) in _PDF_NAMES.items() if name in plain)

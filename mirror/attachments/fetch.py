@@ -1,7 +1,6 @@
-"""Fetches the bytes of one attached file, looks at what they are, and keeps them. It decides nothing.
+"""Fetches the bytes of one attached file, detects what they are, and stores them. It decides nothing.
 
-Each file is fetched by itself and at its own risk: what goes wrong with one is written down on it, and tried again
-after a while. Its keys come from `asking`.
+Each file is fetched separately: an error is stored on its row, and the fetch is retried later.
 """
 
 import hashlib
@@ -23,9 +22,9 @@ from upstream import errors
 
 log = logging.getLogger(__name__)
 
-# More than any mail server takes along with a message.
+# Larger than any mail server accepts.
 MAX_BYTES = 25 * 1024 * 1024
-# Above all that one download may take.
+# Longer than one download may take.
 LEASE = timedelta(seconds=40)
 _State = AttachedFile.State
 
@@ -69,7 +68,7 @@ def _download(file: AttachedFile) -> bytes | None:
     """Return the file's bytes; None where no key of this connection shows them. Raises UpstreamError."""
     message = file.message
     if message.connection.is_our_gateway:
-        # Whoever decides must be able to read what they decide on, received mail included.
+        # Reviewers must be able to read what they decide on, received mail included.
         overseer = reads.oversight_client(message.connection, for_reading=True)
         return overseer.download_held(email_id=message.upstream_id, name=file.name, limit=MAX_BYTES)
     reader = reads.read_client(message.connection)
@@ -81,7 +80,7 @@ def _download(file: AttachedFile) -> bytes | None:
 
 
 def _copy_of_earlier(file: AttachedFile) -> str:
-    """Take over the bytes of an earlier version's file that this one's hash names; they need not come again."""
+    """Copy the bytes of an earlier version's file with the same hash instead of fetching them again."""
     if not file.sha256:
         return ""
     same = AttachedFile.objects.filter(message=file.message_id, found_sha256=file.sha256.lower(), state=_State.FETCHED)
@@ -105,7 +104,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
         fetched_at=Now(),
     )
     if updated and file.differs:
-        # What was read here is not what would leave, whichever of the two is wrong.
+        # The fetched bytes are not the ones that would be sent.
         record_about(
             "message.file_differs",
             file.message,
@@ -117,7 +116,7 @@ def _keep(file: AttachedFile, content: bytes) -> str:
 
 
 def _detect(file: AttachedFile, content: bytes) -> Detection:
-    """Look at the bytes; ones whose shape nobody foresaw must not keep the file from being there, nor be trusted."""
+    """Detect the kind; if detection fails, the file is still stored, but flagged."""
     try:
         return detect_file(content, name=file.name, content_type=file.content_type)
     except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:

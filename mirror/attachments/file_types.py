@@ -89,7 +89,7 @@ KINDS = {
 _BY_ENDING = {ending: kind for kind in KINDS.values() for ending in kind.endings}
 _BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types}
 
-# Where the beginning of a file says what it is: offset, bytes, kind. The first that fits counts.
+# Magic bytes: offset, bytes, kind. The first match counts.
 MAGIC: tuple[tuple[int, bytes, str], ...] = (
     (0, b"\x89PNG\r\n\x1a\n", "png"),
     (0, b"\xff\xd8\xff", "jpeg"),

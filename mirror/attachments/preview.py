@@ -18,11 +18,11 @@ from rendering.invisibles import Tally, named, pieces, without_surrogates
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
 
-# A picture that a header makes larger would fill the reviewer's memory when it is drawn.
+# A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
-# More text than this is not read beside a message; the rest is announced and can be downloaded.
+# Text beyond this is not shown; a note says so, and the file can be downloaded.
 MAX_TEXT = 200_000
 
 _DOCUMENT = (
@@ -31,7 +31,7 @@ _DOCUMENT = (
     '<meta name="referrer" content="no-referrer"><style>{style}</style></head><body>{body}</body></html>'
 )
 _State = AttachedFile.State
-# Why there is nothing to look at, in a sentence.
+# Why there is no preview, in a sentence.
 _ABSENT = {
     _State.WAITING: "It is being fetched.",
     _State.TOO_LARGE: "It is larger than this desk fetches (25 MB). Read it at MultiMail before you decide.",
@@ -65,7 +65,7 @@ class FilePreview:
 
     @property
     def serious(self) -> tuple[str, ...]:
-        """What the bytes gave away and the name did not, as sentences."""
+        """What the bytes reveal and the name does not, as sentences."""
         known = {flag.sentence for flag in flags_of_name(self.file.name, self.file.content_type)}
         return tuple(flag.sentence for flag in self.flags if flag.level == "high" and flag.sentence not in known)
 

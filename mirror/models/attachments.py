@@ -22,25 +22,25 @@ class AttachedFile(models.Model):
 
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="files")
     revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="files")
-    # Its place among the files of that version, from 1.
+    # Its position among the files of that version, from 1.
     place = models.PositiveSmallIntegerField()
     # As the message claims.
     name = models.TextField()
     content_type = models.TextField(blank=True)
     size = models.BigIntegerField(default=0)
     sha256 = models.CharField(max_length=64, blank=True)
-    # As it came.
+    # As it was fetched.
     content = models.BinaryField(null=True, blank=True)
     found_size = models.BigIntegerField(null=True, blank=True)
     found_sha256 = models.CharField(max_length=64, blank=True)
-    # What its bytes are, and what was seen in them (`enclosed.sniff`), as stored JSON of `Seen`.
+    # The kind of its bytes, and the `Detection` of `attachments.detection` as JSON.
     kind = models.CharField(max_length=20, blank=True)
     seen = models.JSONField(default=dict)
-    # How fetching it goes.
+    # The state of fetching it.
     state = models.CharField(max_length=12, choices=State, default=State.WAITING)
     problem = models.TextField(blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not to be asked for again before, by the database's clock; also the lease of whoever asks.
+    # Not fetched before this time, by the database's clock; also the lease of the worker that fetches it.
     not_before = models.DateTimeField(db_default=Now())
     fetched_at = models.DateTimeField(null=True, blank=True)
 
@@ -49,12 +49,12 @@ class AttachedFile(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["revision", "place"], name="file_once")]
         indexes = [
-            # What is still to be fetched; among all files these are few.
+            # Files still to be fetched: few of all.
             models.Index(
                 fields=["not_before"], condition=Q(state__in=("waiting", "failing", "not_visible", "gone")),
                 name="file_to_fetch",
             ),
-            # Whose bytes are kept, the oldest first.
+            # Files whose bytes are stored, oldest first.
             models.Index(fields=["fetched_at"], condition=Q(content__isnull=False), name="file_kept"),
         ]  # fmt: skip
 
@@ -63,5 +63,5 @@ class AttachedFile(models.Model):
 
     @property
     def differs(self) -> bool:
-        """Whether the bytes that came are known to be others than the message's fingerprint names."""
+        """Whether the fetched bytes are known to differ from those in the message's fingerprint."""
         return bool(self.sha256 and self.found_sha256) and self.sha256.lower() != self.found_sha256

@@ -25,7 +25,7 @@ class Connection(models.Model):
     webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
     webhook_secret = EncryptedTextField()
     previous_webhook_secret = EncryptedTextField(blank=True)
-    # Empty with a previous secret: the change of secrets is not over, and both are taken until it is.
+    # None with a previous secret: the change of secrets is unfinished, and both are accepted.
     previous_secret_until = models.DateTimeField(null=True, blank=True)
     oversight_key = EncryptedTextField()
     read_key = EncryptedTextField(blank=True)
@@ -34,22 +34,22 @@ class Connection(models.Model):
     # Our own gateway answers for one message by id and compares the fingerprint when it decides.
     is_our_gateway = models.BooleanField(default=False)
     complete_as_of = models.DateTimeField(null=True, blank=True)
-    # Since when the ledger says that it has not been read for long.
+    # When the ledger recorded that it had not been read for long.
     stale_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_because = models.TextField(blank=True)
-    # What a person paused, only a person lets go on.
+    # Paused by a person: only a person can resume it.
     paused_by_hand = models.BooleanField(default=False)
     # After a 429 the whole connection waits.
     wait_until = models.DateTimeField(null=True, blank=True)
-    # One whole read of what is held at a time, and at most one a second.
+    # The lease of the whole read: one at a time, at most one a second.
     reading_until = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     # An approve of unknown outcome that is still held goes out again by itself, instead of asking a person.
     repeats_unknown_approvals = models.BooleanField(default=False)
-    # The oversight key that was last found to be without the right to send, by a short hash: each is asked about once.
+    # Short hash of the oversight key last found unable to send; each key is checked once.
     checked_key = models.CharField(max_length=16, blank=True)
     # What MultiMail last said that each key may do, by slot: {"oversight": ["oversight"]}; and when it was asked.
     key_scopes = models.JSONField(default=dict, blank=True)
@@ -60,9 +60,9 @@ class Connection(models.Model):
     upstream_webhook_id = models.CharField(max_length=200, blank=True)
     # When an event that was asked for as a test came in.
     webhook_tested_at = models.DateTimeField(null=True, blank=True)
-    # Taken off the desk: without keys and secrets, never asked again; what it did stays to be looked up.
+    # Removed: without keys and secrets, never called again; its history stays.
     removed_at = models.DateTimeField(null=True, blank=True)
-    # How far what the gate refused has been read, and when its contacts last were.
+    # Up to when gate refusals were read, and when its contacts were last read.
     refusals_read_at = models.DateTimeField(null=True, blank=True)
     contacts_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
@@ -81,7 +81,7 @@ class Mailbox(models.Model):
     address = models.CharField(max_length=320)
     display_name = models.CharField(max_length=200, blank=True)
     oversight_mode = models.CharField(max_length=20, blank=True)
-    # As MultiMail told them when its mailboxes were last read; empty until then.
+    # As last read from MultiMail; empty until then.
     auto_cc = models.JSONField(default=list, blank=True)
     auto_bcc = models.JSONField(default=list, blank=True)
     signature_block = models.CharField(max_length=200, blank=True)
@@ -110,7 +110,7 @@ class Mailbox(models.Model):
 
 
 class WebhookEvent(models.Model):
-    """One webhook as it was received, kept whole, whatever became of it."""
+    """One webhook as it was received, stored unchanged, whatever its result."""
 
     class Result(models.TextChoices):
         APPLIED = "applied"
@@ -131,7 +131,7 @@ class WebhookEvent(models.Model):
     error = models.TextField(blank=True)
     trace = models.CharField(max_length=64, blank=True)
     received_at = models.DateTimeField(db_default=Now())
-    # When somebody, or a later read, dealt with one that was poison or late.
+    # When a person or a later read handled it, if it was poison or late.
     handled_at = models.DateTimeField(null=True, blank=True)
 
     objects = WebhookEventQuerySet.as_manager()
@@ -156,10 +156,10 @@ class WebhookEvent(models.Model):
 
 
 class SuppressedAddress(models.Model):
-    """An address that MultiMail writes to no more, as its list said when the desk last read it."""
+    """A suppressed address at MultiMail, as last read."""
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="suppressed")
-    # Without name and in lower case.
+    # The bare address in lower case.
     address = models.CharField(max_length=320)
     reason = models.CharField(max_length=60, blank=True)
 

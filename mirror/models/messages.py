@@ -48,14 +48,14 @@ class Message(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     # When its approaching expiry was announced: once.
     expiry_told_at = models.DateTimeField(null=True, blank=True)
-    # When upstream was last seen to hold it; what an older read lacks must not be closed.
+    # When MultiMail was last seen to hold it; an older read that lacks it must not close it.
     seen_at = models.DateTimeField(db_default=Now())
-    # When the first complete read began that lacked it, where one alone proves nothing.
+    # When the first complete read began that lacked it, where one read is no proof.
     missing_since = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
     # When MultiMail was last asked what became of it, because its next event is late.
     asked_at = models.DateTimeField(null=True, blank=True)
-    # How often fetching its content was begun and did not end: one that kills its worker must not do so for ever.
+    # Fetches of its content that began and did not end, so that content that kills its worker is given up.
     fetch_tries = models.PositiveSmallIntegerField(default=0)
     revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     upstream_reason = models.TextField(blank=True)
@@ -65,28 +65,28 @@ class Message(models.Model):
         "Message", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
     )
     try_number = models.PositiveSmallIntegerField(default=1)
-    # What the queue sorts and filters by, worked out from the current revision; nothing else rests on it.
+    # What the queue sorts and filters by, computed from the current revision; used for nothing else.
     risk = models.PositiveIntegerField(default=0)
     risk_level = models.CharField(max_length=6, blank=True)
     rules = ArrayField(models.CharField(max_length=40), default=list)
-    # Everybody who gets it, and who it is from where it was received: normalised, without names.
+    # All recipients, and the sender of received mail: normalised, without names.
     addresses = ArrayField(models.TextField(), default=list)
     # Each recipient in the form that allowlists compare, for rehearsals over many; empty until that was worked out.
     written_to = ArrayField(models.TextField(), null=True)
     outside = models.PositiveIntegerField(default=0)
     has_attachments = models.BooleanField(default=False)
-    # Who or what started it, in one spelling: "discord:dana", "key:Invoices", or empty.
+    # Who or what started it, in one form: "discord:dana", "key:Invoices", or empty.
     started_by = models.CharField(max_length=200, blank=True)
     run_id = models.CharField(max_length=200, blank=True)
     # The same for messages that differ in amounts, names and addresses only.
     shape = models.CharField(max_length=32, blank=True)
-    # Of messages that differ in a few words, two have one of these four in common.
+    # Similarity bands: messages that differ in a few words share one of these four.
     bands = ArrayField(models.IntegerField(), default=list)
-    # Of messages of one shape, the same for those that name the same numbers.
+    # Equal for messages of one shape with the same numbers.
     amounts = models.CharField(max_length=32, blank=True)
     # When the entries of allowlists that name its recipients were counted for it.
     hits_counted_at = models.DateTimeField(null=True, blank=True)
-    # When its place in an order last changed, as a trigger writes it; empty: never.
+    # When its position in an order last changed, written by a trigger; None: never.
     ranked_at = models.DateTimeField(null=True, blank=True)
     search = SearchVectorField(null=True)
 
@@ -98,7 +98,7 @@ class Message(models.Model):
             models.CheckConstraint(condition=Q(state__in=MessageState.values), name="message_state_known"),
         ]
         indexes = [
-            # The queue, oldest first: its cost follows what waits, not what ever was.
+            # The queue, oldest first: covers only held messages.
             models.Index(fields=["held_at", "id"], condition=Q(state="held"), name="message_held"),
             # History, newest first.
             models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
@@ -108,18 +108,18 @@ class Message(models.Model):
                 condition=Q(state__in=("failed", "bounced")),
                 name="message_failed",
             ),
-            # Whose content is still to be fetched; among many that wait these are few.
+            # Messages whose content is still to be fetched: few.
             models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
-            # What is left alone after several tries: hardly ever any.
+            # Messages given up after several tries: hardly any.
             models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
-            # Whose time is over, and whose next event is late.
+            # Expired messages, and those whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
             models.Index(
                 fields=["changed_at"],
                 condition=Q(state__in=("approved", "scheduled_approved", "gone")),
                 name="message_on_its_way",
             ),
-            # Who was written to lately, and what was rejected that says the same.
+            # Recent recipients, and rejected messages with the same text.
             models.Index("connection", F("changed_at").desc(), condition=Q(state__in=_LEFT), name="message_left"),
             models.Index(
                 "connection", "shape", F("changed_at").desc(), condition=Q(state="rejected"), name="message_rejected"
@@ -156,19 +156,19 @@ class Message(models.Model):
         return self.subject or ("(subject not known)" if self.is_unnamed else "(no subject)")
 
     def ledger_words(self) -> list[tuple[str, str]]:
-        """Return what every entry of the ledger about this message is found by, with the labels of `common.words`."""
-        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50])]
+        """Return the search words of ledger entries about this message, with the labels of `common.words`."""
+        return [(LETTER, self.subject), *((TO, address) for address in self.addresses[:50])]
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether nothing has told its subject yet: neither a webhook nor a read."""
+        """Whether neither a webhook nor a read has given its subject yet."""
         return self.hydrated_at is None and not self.subject
 
     @property
     def latest_decision(self) -> "Decision | None":
-        """The newest decision of ours that something may come of; reads the prefetched rows of `for_list`.
+        """Our newest decision that may have an effect; reads the prefetched rows of `for_list`.
 
-        One that came to nothing must not hide an older one that was withdrawn and may still take effect.
+        One without effect must not hide an older one that was withdrawn and may still take effect.
         """
         decisions: list[Decision] = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
         if not decisions or decisions[0].state not in VOID:
@@ -195,5 +195,5 @@ class Revision(models.Model):
 
     @property
     def short_fingerprint(self) -> str:
-        """The fingerprint as people see it."""
+        """The shortened fingerprint for display."""
         return short_fingerprint(self.fingerprint)

@@ -22,11 +22,11 @@ class Thread(models.Model):
     upstream_id = models.CharField(max_length=200)
     # When the last read began that worked; empty: never.
     read_at = models.DateTimeField(null=True, blank=True)
-    # It should be read: it is new, something happened in it, or somebody looks at it after a while.
+    # To be read: it is new, something happened in it, or somebody opened it after a while.
     wanted = models.BooleanField(default=True)
     problem = models.CharField(max_length=10, choices=Problem, blank=True)
     tries = models.PositiveSmallIntegerField(default=0)
-    # Not to be read again before, by the database's clock; also the lease of whoever reads it.
+    # Not read before this time, by the database's clock; also the lease of the worker that reads it.
     not_before = models.DateTimeField(db_default=Now())
     # MultiMail gave the newest messages only.
     is_cut = models.BooleanField(default=False)
@@ -35,7 +35,7 @@ class Thread(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["mailbox", "upstream_id"], name="thread_once")]
-        # Which should be read; among all threads these are few.
+        # Threads to be read: few of all.
         indexes = [models.Index(fields=["not_before"], condition=Q(wanted=True), name="thread_to_read")]
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Thread(models.Model):
 
 
 class ThreadMessage(models.Model):
-    """One message of a conversation. Its key grows in the order in which messages became facts of the thread."""
+    """One message of a conversation. Its key grows in the order in which messages came or left."""
 
     thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="messages")
     upstream_id = models.CharField(max_length=200)
@@ -59,7 +59,7 @@ class ThreadMessage(models.Model):
     has_files = models.BooleanField(default=False)
     # When it was received or sent; of one that waits, when it was written.
     at = models.DateTimeField()
-    # It came or went; one that waits, or came to nothing, is no news to whoever decides.
+    # It came or left; one that is waiting, or was never sent, is no news to a reviewer.
     is_fact = models.BooleanField(default=False)
     found_at = models.DateTimeField(db_default=Now())
 
@@ -71,7 +71,7 @@ class ThreadMessage(models.Model):
 
     @property
     def status_words(self) -> str:
-        """How one is that has neither come nor gone, by the word of MultiMail or of the mirror."""
+        """The status of a message that has neither come nor left, as MultiMail or the mirror says."""
         if self.status in ("held", "pending_send_approval", "pending_inbound_approval", "pending_scan"):
             return "Waits for approval"
         return self.status.replace("_", " ").capitalize() or "Not sent"

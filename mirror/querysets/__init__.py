@@ -1,4 +1,4 @@
-"""Every query of the mirror, with a name."""
+"""Named queries of the mirror."""
 
 from mirror.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from mirror.querysets.messages import (

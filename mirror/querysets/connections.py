@@ -1,4 +1,4 @@
-"""Every read of connections, mailboxes and the webhooks that came."""
+"""Every read of connections, mailboxes and received webhooks."""
 
 from datetime import datetime, timedelta
 from functools import cache
@@ -26,7 +26,7 @@ def _scoped(actor: Actor) -> tuple[list[int | None], list[int]]:
 
 
 def is_rested(path: str = "") -> Q:
-    """Whether MultiMail did not ask the connection at the end of this path to wait."""
+    """Whether the connection at the end of this path is not asked to wait by MultiMail (429)."""
     return Q((f"{path}wait_until", None)) | Q((f"{path}wait_until__lte", Now()))
 
 
@@ -46,11 +46,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
     def at_work(self) -> Self:
-        """All but those that were removed, whose history alone is left."""
+        """All but removed ones, of which only history is left."""
         return self.filter(removed_at=None)
 
     def removed(self) -> Self:
-        """Those that were taken off the desk."""
+        """Those that were removed from the desk."""
         return self.exclude(removed_at=None)
 
     def rested(self) -> Self:
@@ -58,16 +58,16 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return self.filter(is_rested())
 
     def to_read(self) -> Self:
-        """Those to reconcile in each round: the ones that are well. The others are probed."""
+        """Those to reconcile in each round: the healthy ones. The others are probed."""
         return self.at_work().filter(is_well())
 
     def overdue(self) -> Self:
-        """Those that are well and were not read for longer than a round takes: a wake-up was lost."""
+        """Healthy ones not read for longer than a round: a task was lost."""
         never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
         return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
 
     def turned_stale(self) -> Self:
-        """Those not read whole for so long that the queue may lack mail, which was not announced yet.
+        """Those not read whole for so long that the queue may lack mail, and not announced as stale yet.
 
         Those paused by hand are left out: a person did that.
         """
@@ -75,21 +75,21 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return quiet.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
 
     def turned_fresh(self) -> Self:
-        """Those whose staleness was announced, and that were read whole since."""
+        """Those announced as stale, and read whole since."""
         return self.at_work().filter(stale_since__isnull=False, complete_as_of__gte=F("stale_since"))
 
     def to_probe(self) -> Self:
-        """Those that were not well, each after as long again as it has been so: at most a minute.
+        """Unhealthy ones that are due for a probe: after as long as the failure has lasted, at most a minute.
 
-        Of a paused one at most five minutes: its key may be good by now, or another one. What a person paused is left
-        alone.
+        Paused ones are probed at least every five minutes, in case the key works or was replaced, except those that a
+        person paused.
         """
         most = Case(When(paused_at=None, then=timedelta(minutes=1)), default=timedelta(minutes=5))
         been_so = Coalesce(F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0))
         wait = Greatest(timedelta(seconds=5), Least(been_so, most), output_field=models.DurationField())
         unwell = self.at_work().rested().filter(paused_by_hand=False).exclude(paused_at=None, failing_since=None)
         unwell = unwell.annotate(wait=wait)
-        # A time to come is of a clock that was set back.
+        # A time in the future is left from before the clock was set back.
         return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
     def unwell(self) -> Self:
@@ -108,7 +108,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         return self.filter(connection__removed_at=None)
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only those that the actor has a role for, by themselves or with their connection."""
+        """Only those that the actor has a role for, on the mailbox or its connection."""
         if actor.sees_all():
             return self
         connections, mailboxes = _scoped(actor)
@@ -133,14 +133,14 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         return list(found["addresses"])
 
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
-        """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""
+        """Queue the query for the key of a mailbox with a known address, in a batch of statements (mailbox_once)."""
         sql = "SELECT id FROM mirror_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
         return run(sql, [connection, upstream_id])
 
 
 @cache
 def addresses_of_any() -> ValueQuery:
-    """Return how to ask for the addresses of a connection's mailboxes; its key is named later."""
+    """Return the query for the addresses of a connection's mailboxes; its key is filled in later."""
     known = apps.get_model("mirror", "Mailbox").objects.filter(connection=ANY).exclude(address="")
     return list_of(known.values_list("address"))
 
@@ -153,20 +153,20 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def to_look_at(self) -> Self:
-        """Those that could not be applied or contradict what is known, and that nobody has dealt with.
+        """Those that could not be applied or contradict what is known, and that nobody has handled.
 
-        What contradicts is asked about at once, and is nobody's business until that has had its time.
+        MultiMail is asked about contradictions at once, so they are listed only after that has had time.
         """
         is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
         return self.filter(~is_asked, result__in=("poison", "late"), handled_at=None)
 
     def late_about(self, message: "Message", *, until: datetime) -> Self:
-        """Those that came until then and contradict what is known of a message (relies on event_to_look_at)."""
+        """Those received until then that contradict what is known of a message (relies on event_to_look_at)."""
         late = self.filter(result="late", handled_at=None, connection=message.connection_id)
         return late.filter(email_id=message.upstream_id, received_at__lte=until)
 
     def with_head_of_body(self) -> Self:
-        """With the beginning of each body as `head` and its length as `size`, in place of all of it."""
+        """With the beginning of each body as `head` and its length as `size`, instead of the body."""
         head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
         return self.annotate(head=head, size=Length("body")).defer("body")
 

@@ -1,6 +1,6 @@
 """Reads of earlier mail: what became of mail with an address, who was written to, and what was rejected.
 
-Each read is bounded, whatever is in the tables.
+Each read is bounded, whatever the size of the tables.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # How many messages of one address are counted at most.
 COUNTED = 1000
-# It was approved and may have left.
+# The states of messages that were approved and may have left.
 _LEFT = (
     MessageState.APPROVED,
     MessageState.SCHEDULED_APPROVED,
@@ -53,11 +53,10 @@ class Contact:
 def contacts_in(
     messages: "models.QuerySet[models.Model]", addresses: Sequence[str], *, connection: int
 ) -> dict[str, Contact]:
-    """Return what `messages` and the connection's suppressed addresses say of those addresses that they know.
+    """Return what `messages` and the connection's suppressed addresses say about those addresses that they know.
 
-    Each address is looked up by itself in message_addresses and suppressed_once, whatever else is in the tables.
-    MATERIALIZED keeps the limit from the planner, which would read the table from its start in the hope of meeting a
-    thousand soon.
+    Each address is looked up by index (message_addresses, suppressed_once). MATERIALIZED hides the limit from the
+    planner, which would otherwise scan the table from its start, hoping to find a thousand soon.
     """
     if not addresses:
         return {}
@@ -87,7 +86,7 @@ def contacts_in(
     return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
 
 
-# Up to how many addresses are looked up one by one; more of them at once, in at most so many messages.
+# How many addresses are looked up one by one; more are looked up at once, in a limited number of messages.
 ONE_BY_ONE, MOST_MESSAGES = 200, 20_000
 MOST_SAME, MOST_NEAR = 50, 200
 
@@ -110,7 +109,7 @@ SELECT DISTINCT address FROM (
 ) AS found, unnest(addresses) AS address WHERE address = ANY(%s::text[])
 """  # noqa: S608 - words of ours
 
-# What a person rejected, here or at MultiMail: neither requests for changes nor what expired.
+# Rejected by a person, here or at MultiMail: neither requests for changes nor expired messages.
 _REJECTED = """
 SELECT id, public_id, mailbox_id, bands, changed_at, upstream_decided_by, upstream_reason FROM mirror_message
 WHERE state = 'rejected' AND connection_id = %s AND sandbox = %s AND direction = %s AND id <> %s
@@ -129,7 +128,7 @@ WHERE coalesce(d.outcome, 'reject') = 'reject' AND coalesce(d.rule, '') = ''
 ORDER BY (m.mailbox_id IS NOT DISTINCT FROM %s) DESC, at DESC
 """
 _SAME = _BY_A_PERSON.format(found=f"{_REJECTED} AND shape = %s")
-# First all that may be meant, by their own index: with the limit in sight the planner would rather read everything.
+# All candidates first, by their index: with the limit visible the planner would scan everything.
 _NEAR = f"WITH near AS MATERIALIZED ({_REJECTED} AND bands && %s::int[])"
 _NEAR += _BY_A_PERSON.format(found="SELECT * FROM near")
 
@@ -160,12 +159,12 @@ def written_to(connection: int, addresses: Sequence[str]) -> list[str]:
 
 
 def rejected_with_shape(message: "Message", shape: str) -> list[RejectedRow]:
-    """Return what a person rejected that says the same, of the same mailbox first (relies on message_rejected)."""
+    """Return rejected messages with the same text, of the same mailbox first (relies on message_rejected)."""
     return _rejected(_SAME, message, shape, MOST_SAME)
 
 
 def rejected_with_bands(message: "Message", bands: Sequence[int]) -> list[RejectedRow]:
-    """Return some of what a person rejected that may say nearly the same (relies on message_rejected_bands)."""
+    """Return rejected messages that may have nearly the same text (relies on message_rejected_bands)."""
     return _rejected(_NEAR, message, list(bands), MOST_NEAR)
 
 

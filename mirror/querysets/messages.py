@@ -29,7 +29,7 @@ def visible_condition(actor: Actor) -> Q:
     """Return the condition that limits a query to the mailboxes that the actor may see, by any role."""
     if actor.sees_all():
         return Q()
-    # Matches nothing, for whoever has no role. An empty Q would not do: Django composes no SQL for a query that it
+    # Matches nothing, for an actor without roles. `none()` would not do: Django composes no SQL for a query that it
     # knows to be empty, and some statements are built from that SQL.
     visible = Q(pk__lt=0)
     for scope in actor.scopes:
@@ -38,9 +38,9 @@ def visible_condition(actor: Actor) -> Q:
 
 
 def anybody_like(actor: Actor) -> Actor:
-    """Return an actor who sees the same and whose key is a parameter, so that composed SQL serves everybody like them.
+    """Return an actor with the same scopes whose key is a parameter, so that cached SQL fits all such actors.
 
-    They carry no address either: a cached statement must keep no request alive.
+    It has no address either: a cached statement must not keep a request alive.
     """
     return Actor(kind=actor.kind, id=str(ASKING), label="", surface="", scopes=actor.scopes)
 
@@ -76,13 +76,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)
 
     def at(self, connection: int | None, mailbox: int | None) -> Self:
-        """Those of one mailbox or connection; neither: all."""
+        """Those of one mailbox or connection; all where neither is given."""
         if mailbox is not None:
             return self.filter(mailbox=mailbox)
         return self.filter(connection=connection) if connection is not None else self
 
     def alike(self) -> list[SameRecipients]:
-        """Those whose recipients are stored, gathered by mailbox and recipients."""
+        """Those with stored recipients, grouped by mailbox and recipients."""
         rows = self.exclude(written_to=None).order_by().values_list("connection_id", "mailbox_id", "written_to")
         return [SameRecipients(*row) for row in rows.annotate(keys=ArrayAgg("pk"))]
 
@@ -91,7 +91,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(hits_counted_at=None, hydrated_at__isnull=False, revision__isnull=False).order_by("pk")
 
     def visible_to(self, actor: Actor) -> Self:
-        """Only what the actor may see; everything else does not exist for them."""
+        """Only messages that the actor may see."""
         return self.filter(visible_condition(actor))
 
     def failed(self) -> Self:
@@ -99,7 +99,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
 
     def decided(self) -> Self:
-        """Past the desk; what was never held is history too."""
+        """Messages no longer held, including those that never were."""
         return self.filter(state__in=DONE)
 
     def oldest_first(self) -> Self:
@@ -118,16 +118,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.not_hydrated().filter(is_well("connection__"), fetch_tries__lt=FETCH_TRIES)
 
     def unfetchable(self) -> Self:
-        """Held, with a content that could not be stored in several tries and was given up (message_unfetchable)."""
+        """Held, with content given up after several tries (message_unfetchable)."""
         return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
 
     def to_ask_about(self) -> Self:
         """Those whose next event is late, and that MultiMail can be asked about.
 
-        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Of mail that left, only delivery can
-        still come, and from many mail servers it never does: it is asked about thrice, within an hour, and so is mail
-        past the desk whose subject nothing told. That hour bounds how much of message_changed is read; the other states
-        have message_on_its_way.
+        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Sent mail is asked about only three
+        times within an hour, because many mail servers never report delivery; so are decided messages without a known
+        subject. That hour bounds how much of message_changed is read; other states use message_on_its_way.
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
@@ -140,7 +139,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
         found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
-        # What has left already comes last.
+        # Sent mail comes last.
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
         return found.filter(is_well("connection__")).order_by(has_left, "changed_at")
 
@@ -153,7 +152,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER, fetch_tries__lt=FETCH_TRIES)
 
     def of_event(self, event: "WebhookEvent") -> Self:
-        """The message that a webhook was about; none where its body did not tell."""
+        """The message that a webhook was about; none where its body names none."""
         return self.filter(connection=event.connection_id, upstream_id=event.email_id)
 
     def come_or_left(self, states: Collection[str]) -> Self:
@@ -165,15 +164,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(mailbox=mailbox, thread_id=thread_id).exclude(thread_id="")
 
     def in_threads_of(self, messages: "Sequence[Message]") -> Self:
-        """Those of the conversations that these belong to, without what they say (message_thread)."""
+        """Those of the conversations that these belong to, without their texts (message_thread)."""
         return self.filter(_is_of_threads("thread_id", messages)).exclude(thread_id="")
 
     def overdue(self) -> Self:
-        """Past their time for a while and still held, although the expiry rule should have rejected them."""
+        """Held and expired for a while, although the expiry rule should have rejected them."""
         return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
 
     def without_word(self) -> Self:
-        """Approved some while ago, lately, and MultiMail has not said what became of them (message_on_its_way)."""
+        """Recently approved, but not just now, without a report of MultiMail since (message_on_its_way)."""
         return self.filter(
             state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
         )
@@ -183,9 +182,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.select_related("mailbox", "revision").defer("revision__content", "revision__findings")
 
     def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
-        """Lock the message of this id, for a batch of statements; the cursor has a row where it is known.
+        """Lock the message of this id, in a batch of statements; the cursor has a row if it is known.
 
-        Without the key, as `store.lock_message` does it (relies on message_once).
+        With no_key, as in `store.lock_message` (relies on message_once).
         """
         sql = "SELECT id FROM mirror_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
         return run(sql, [connection, upstream_id])
@@ -198,7 +197,7 @@ class MessageManager(_Manager):  # type: ignore[type-arg]
     """Leaves out the columns that only the database reads: the search vector may be larger than all the rest."""
 
     def get_queryset(self) -> MessageQuerySet:
-        """Return all messages, without what is searched."""
+        """Return all messages without the search columns."""
         return super().get_queryset().defer("search", "bands")  # type: ignore[return-value]
 
 
@@ -228,7 +227,7 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         return self.filter(Q(read_at=None) | Q(read_at__lt=Now() - age))
 
     def done_with(self, age: timedelta) -> Self:
-        """Those that no held draft belongs to, and that were last looked at so long ago."""
+        """Those without a held draft that were last read so long ago."""
         return self.exclude(_has_held()).filter(not_before__lt=Now() - age)
 
 
@@ -245,7 +244,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
     """Reads of attached files."""
 
     def without_bytes(self) -> Self:
-        """Everything but the bytes, which only those read that hand them out."""
+        """Without the bytes, which are read only to be served."""
         return self.defer("content")
 
     def in_order(self) -> Self:
@@ -254,7 +253,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
     def to_fetch(self) -> Self:
         """Due by the database's clock, of the version that is held, on a connection that can be asked (file_to_fetch).
 
-        One that is gone, or that no key shows, is asked for again now and then: keys are replaced.
+        Files that are gone, or that no key shows, are retried occasionally, because keys are replaced.
         """
         return self.filter(
             is_well("message__connection__"),
@@ -269,7 +268,7 @@ class AttachedFileQuerySet(models.QuerySet["AttachedFile"]):
         return self.exclude(sha256="").exclude(found_sha256="").exclude(sha256__iexact=F("found_sha256"))
 
     def past_retention(self, age: timedelta) -> Self:
-        """Those whose bytes are kept although their message is past the desk for so long, or has a newer version."""
+        """Those whose bytes are stored although their message was decided so long ago, or has a newer version."""
         past = Q(message__state__in=DONE, message__changed_at__lt=Now() - age)
         replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
         return self.filter(past | replaced, content__isnull=False)

@@ -32,7 +32,7 @@ def read_contacts(*, connection_id: int) -> str:
     """Read the contacts of one connection and return a short word."""
     connection = Connection.objects.get(pk=connection_id)
     if not connection.read_key:
-        # Once the key is removed, nothing may rest on what it showed.
+        # Once the key is removed, its contacts must not be used.
         Connection.objects.filter(pk=connection_id).exclude(contacts_read_at=None).update(contacts_read_at=None)
         return "no key"
     rows = _read(connection, connection.read_key, lambda client: client.list_contacts(most=MAX_CONTACTS), "contacts")
@@ -75,7 +75,7 @@ def _suppressed(row: Mapping[str, Any]) -> tuple[str, str] | None:
     return (address, str(row.get("reason") or "")[:MAX_REASON]) if "@" in address else None
 
 
-# Both write only what changed: mostly nothing does.
+# Both write only changes: mostly there are none.
 
 
 @transaction.atomic

@@ -1,4 +1,4 @@
-"""Runs one piece of work at a time for all threads that want it. Pure threading: it knows nothing of MultiMail."""
+"""Runs one piece of work at a time and shares its result between threads. It knows nothing of MultiMail."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Late(Exception):
-    """Others are at it for longer than the caller can wait."""
+    """The work of other threads took longer than the caller can wait."""
 
 
 class _Run(Generic[T]):
@@ -24,7 +24,7 @@ class _Run(Generic[T]):
 
 
 class Coalesced(Generic[T]):
-    """Work whose result serves everybody who asked for it before it began."""
+    """Work whose result is shared by all callers who asked before it began."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,7 +59,7 @@ class Coalesced(Generic[T]):
     def _do(self, run: _Run[T], work: Callable[[], T], patience: float) -> None:
         has_turn = self._turn.acquire(timeout=patience)
         with self._lock:
-            # Who asks from here on wants to know of a later moment.
+            # Later callers need a later run.
             self._next = None
             run.began = time.monotonic()
             if has_turn:
@@ -68,7 +68,7 @@ class Coalesced(Generic[T]):
             if not has_turn:
                 raise Late
             run.result, run.error = work(), None
-        except Exception as error:  # noqa: BLE001 - whatever it is, each who waits for it gets it
+        except Exception as error:  # noqa: BLE001 - raised again in each waiting thread
             run.error = error
         finally:
             if has_turn:

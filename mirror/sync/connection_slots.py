@@ -1,7 +1,7 @@
 """Shares this process's threads among the connections: one that is slow or down must not hold up the others.
 
 Pure counting under a lock. A job without a slot does not wait in a thread: it is queued, and returned when a slot of
-its connection is free. What is lost with the process, the periodic sweep finds.
+its connection is free. The periodic sweep finds jobs that are lost with the process.
 """
 
 import threading
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 Job = tuple[str, int]
 
-# Threads that one connection leaves to the others, so that each of them may have one.
+# Threads that one connection leaves to the others.
 KEPT_FREE = 3
 # A connection that took this many seconds gets two slots: one to read, one to decide.
 SLOW = 5.0
@@ -61,7 +61,7 @@ class ConnectionSlots:
                 self._busy[connection] += 1
                 self._reading[connection] += not is_urgent
                 return True
-            # Another job of the same connection is running, and returns this one when it ends.
+            # Another job of this connection is running, and sends this one again when it ends.
             queued = self._queued.setdefault((connection, is_urgent), OrderedDict())
             if len(queued) < MAX_QUEUED:
                 queued[job] = None
@@ -75,7 +75,7 @@ class ConnectionSlots:
         if sum(self._busy.values()) >= free_to_take:
             return False
         if not is_urgent:
-            # However many decisions are due, one job reads: only a read shows that the connection is well again.
+            # One read may run, however many decisions are due: only a read shows that the connection is healthy.
             return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
         return mine < most
 

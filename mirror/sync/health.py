@@ -1,4 +1,4 @@
-"""How well a connection is read: failing, well again, paused; and how complete the queue is because of that.
+"""The health of a connection (failing, recovered, paused), and how complete the queue is because of it.
 
 Each change of a connection's health is recorded once. "Complete as of" is green, amber after 2 minutes, red after 10.
 """
@@ -24,7 +24,7 @@ ACTOR = worker("sync")
 
 @transaction.atomic
 def note_failure(connection: Connection, sentence: str) -> None:
-    """It could not be read: from now on it is only probed until a whole read works."""
+    """Record that it could not be read: from now on it is only probed until a whole read works."""
     began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(failing_since=Now())
     Connection.objects.filter(pk=connection.pk).exclude(last_error=sentence).update(last_error=sentence)
     if began:
@@ -34,9 +34,9 @@ def note_failure(connection: Connection, sentence: str) -> None:
 
 @transaction.atomic
 def note_recovery(connection: Connection, *, began: datetime) -> None:
-    """A whole read worked: the key is good, also where one that was refused before it began had paused it.
+    """Record that a whole read worked, and end a pause that began before the read.
 
-    What a person paused stays so.
+    A pause by a person stays.
     """
     mine = Connection.objects.filter(pk=connection.pk)
     still_paused = (
@@ -51,7 +51,7 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
 
 
 def tell_of_staleness() -> int:
-    """Record of each connection, once a spell, that it was not read for long, and that it was again."""
+    """Record for each connection, once, that it was not read for long, or that it was read again."""
     keys = Connection.objects.turned_stale().values_list("pk", flat=True)
     again = Connection.objects.turned_fresh().values_list("pk", flat=True)
     return sum(_record_stale(key) for key in keys) + sum(_record_fresh(key) for key in again)
@@ -59,7 +59,7 @@ def tell_of_staleness() -> int:
 
 @transaction.atomic
 def _record_stale(key: int) -> bool:
-    # Asked again in the write itself: another sweep may have told it, or a read have ended.
+    # Checked again in the update: another sweep may have recorded it, or a read may have ended.
     if not Connection.objects.turned_stale().filter(pk=key).update(stale_since=Now()):
         return False
     as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
@@ -77,7 +77,7 @@ def _record_fresh(key: int) -> bool:
 
 
 def wait(connection: Connection, seconds: float) -> None:
-    """After a 429 the whole connection waits; a shorter wait never ends a longer one."""
+    """Make the whole connection wait after a 429; a shorter wait never ends a longer one."""
     until = Now() + timedelta(seconds=seconds)
     Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
@@ -89,7 +89,7 @@ def pause_after(tries: int, *, first: int, factor: int) -> timedelta:
 
 @transaction.atomic
 def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None:
-    """Nothing is decided through it until a whole read works again."""
+    """Pause the connection: no decision is sent through it until a whole read works again."""
     going = Connection.objects.filter(pk=connection.pk, paused_at=None)
     if going.update(paused_at=Now(), paused_because=because):
         record("connection.paused", actor=actor, connection=connection.pk, details={"explanation": because})
@@ -97,7 +97,7 @@ def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None
 
 
 AMBER_AFTER = timedelta(minutes=2)
-# What `freshness_of` looks at.
+# The fields that `freshness_of` reads.
 _JUDGED = ("name", "complete_as_of", "paused_at", "paused_because", "failing_since", "last_error")
 
 
@@ -113,7 +113,7 @@ class Freshness:
 def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
     """Return how complete the part of the queue is that the actor sees: the worst of its connections.
 
-    The time is the database's, by which reads are stamped too: a host whose clock is off must not paint anything green.
+    By the database's clock, as reads are: a host's wrong clock must not show stale data as green.
     """
     seen = Connection.objects.raw(*_seen_by(actor.scopes)) if actor.scopes else ()
     judged = [freshness_of(one, now=now or one.clock) for one in seen]  # type: ignore[attr-defined]
@@ -125,9 +125,9 @@ def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
 
 @lru_cache(maxsize=256)
 def _seen_by(scopes: tuple[Scope, ...]) -> tuple[str, tuple[Any, ...]]:
-    """The query of the connections, on every page: composing it takes longer than asking it.
+    """The query of connections on every page, cached because composing it takes longer than running it.
 
-    It may be kept because its time is PostgreSQL's now(), and what the actor sees is told by its scopes alone.
+    Caching is safe: its time is PostgreSQL's now(), and visibility depends only on the actor's scopes.
     """
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
     seen = Connection.objects.at_work().visible_to(actor).only(*_JUDGED).annotate(clock=Now())

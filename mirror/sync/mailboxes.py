@@ -25,7 +25,7 @@ _TEXTS = {"address": 320, "display_name": 200, "signature_block": 200, "oversigh
 
 
 def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
-    """Read the mailboxes of one connection; return nothing when that was done, else a sentence that says why not."""
+    """Read the mailboxes of one connection; return an empty text, or a sentence that says why it failed."""
     connection = Connection.objects.get(pk=connection_id)
     key = connection.admin_key or connection.read_key
     if not key:
@@ -37,15 +37,15 @@ def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
             health.wait(connection, error.retry_after)
         log.warning("mailboxes not read", extra={"connection": connection.slug, "reason": error.sentence})
         return error.sentence
-    # A read key may be limited to some mailboxes: what it is not told of may be there all the same.
+    # A read key may be limited to some mailboxes: those that it does not list may still exist.
     store_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
     return ""
 
 
 @transaction.atomic
 def store_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool) -> None:
-    """Store these rows of MultiMail; where they are all, mailboxes that are absent become inactive."""
-    # Locked in one order: two reads may come to their end together.
+    """Store these rows of MultiMail; where the list is complete, absent mailboxes become inactive."""
+    # Locked in a fixed order, because two reads may end at the same time.
     known = {
         mailbox.upstream_id: mailbox for mailbox in connection.mailboxes.select_for_update().order_by("upstream_id")
     }
@@ -64,7 +64,7 @@ def store_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_wh
 
 
 def _record_changes(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
-    """Record what somebody changed at MultiMail directly, so that a looser mode does not go unnoticed."""
+    """Record changes that were made at MultiMail directly, so that a looser mode is noticed."""
     if mailbox.mirrored_at is None:
         return
     found = {name: value for name, value in facts.items() if getattr(mailbox, name) != value}
@@ -79,7 +79,7 @@ def _in_words(facts: Mapping[str, Any]) -> str:
 
 
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a row of MultiMail says of a mailbox, by our names; what it does not say is left out."""
+    """Return a mailbox's fields from a row of MultiMail, by our names; missing ones are left out."""
     facts: dict[str, Any] = {"is_active": bool(row.get("is_active", True))}
     for name, most in _TEXTS.items():
         if name in row:
