@@ -12,15 +12,15 @@ class PolicyError(Exception):
 
 
 class KillSwitchNotAllowed(PolicyError):
-    """The actor's roles do not reach this scope, or the switch is in no state for this."""
+    """The actor's roles do not cover this scope, or the switch is not in a state for this."""
 
 
 class AllowlistNotAllowed(PolicyError):
-    """The actor is no admin of all that the list is for, or the change is none that can be made."""
+    """The actor is not an admin of the list's whole scope, or the change is impossible."""
 
 
 class StaleAllowlist(PolicyError):
-    """The list was changed meanwhile; `current` is how it stands now."""
+    """The list was changed meanwhile; `current` is the list as it is now."""
 
     def __init__(self, sentence: str, *, current: Any) -> None:
         super().__init__(sentence)

@@ -1,4 +1,4 @@
-"""What is allowed: one pure function over facts, asked when a message is shown, decided and carried out.
+"""The ruling: one pure function over facts, evaluated when a message is shown, decided and carried out.
 
 Later rules (four eyes, escalation) join it here; each gives its reason as a sentence.
 """
@@ -18,11 +18,11 @@ class RulingFacts:
     is_author: bool = False
     is_expired: bool = False
     mailbox: str = ""
-    # Names of attached files whose bytes are known to be others than the fingerprint says.
+    # Names of attached files whose bytes are known to differ from the fingerprint.
     files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
-    # Recipients whom no allowlist in force names; and whom none would, where the lists only watch.
+    # Recipients that no allowlist in force names; and those that a list in monitor mode would refuse.
     off_list: tuple[str, ...] = ()
     would_be_off_list: tuple[str, ...] = ()
     # Which lists said so: "no allowlist for support@yourteam.example", and what else there is to say of it.
@@ -57,7 +57,7 @@ def rule(facts: RulingFacts) -> Ruling:
         name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
         return Ruling(False, True, reasons + _notes(facts), name)
     if facts.stopped_by:
-        # Deciding goes on, so that no work is lost: what is decided waits, and can be undone as long as it does.
+        # Deciding goes on: decisions wait, and can be undone until the switch is released.
         waits = f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}."
         return Ruling(True, True, (waits, *_notes(facts)), rule="stopped")
     return Ruling(True, True, ("One approval is needed, and you may give it.", *_notes(facts)))
@@ -93,7 +93,7 @@ def _notes(facts: RulingFacts) -> tuple[str, ...]:
 
 
 def _missed(addresses: tuple[str, ...], facts: RulingFacts) -> str:
-    # An address is shown as it is written, everything else begins a sentence.
+    # An address is shown as written; anything else begins a sentence with a capital.
     words = named(addresses)
     words = words if "@" in addresses[0] else words[:1].upper() + words[1:]
     return f"{words} {'is' if len(addresses) == 1 else 'are'} on {facts.list_words}"

@@ -1,4 +1,4 @@
-"""Pulls and releases the kill switch. While it is pulled, no decision of its scope is taken to MultiMail.
+"""Pulls and releases the kill switch. While it is pulled, no decision in its scope is sent to MultiMail.
 
 It stops what this desk does, nothing else: mail that was approved before and waits for its time at MultiMail, and mail
 of autonomous mailboxes, still goes.
@@ -28,7 +28,7 @@ def may_pull(actor: Actor, *, connection: "Connection | None" = None, mailbox: "
 
 
 def may_release(actor: Actor, switch: KillSwitch) -> bool:
-    """Whether the actor may let go again what the switch stops: an admin of all of it."""
+    """Whether the actor may release the switch: an admin of all of the scope."""
     return _may(actor, (Role.ADMIN,), connection=switch.connection, mailbox=switch.mailbox)
 
 
@@ -38,7 +38,7 @@ def pull(
 ) -> KillSwitch:
     """Stop every decision of a scope: one mailbox, one connection, or everything. Reviewers and admins of it may.
 
-    Pulled again while it is pulled, it stays the first one's: stopping must never fail for being late.
+    Pulling it again changes nothing and is no error: stopping must never fail because somebody was first.
     """
     if mailbox is not None:
         connection = None
@@ -54,7 +54,7 @@ def pull(
                 connection=connection, mailbox=mailbox, reason=reason.strip()[:MAX_REASON], pulled_by_id=int(actor.id)
             )
     except IntegrityError:
-        # Released again in this moment, it is pulled again.
+        # It was released in this moment: pull it again.
         return scope.first() or pull(actor=actor, reason=reason, connection=connection, mailbox=mailbox)
     switch.refresh_from_db()
     _record("kill_switch.pulled", switch, actor)
@@ -63,7 +63,7 @@ def pull(
 
 @atomic_with_retry
 def release(*, switch_id: int, actor: Actor) -> KillSwitch:
-    """Let the decisions of a scope go again; only an admin of it may. What is due leaves at once."""
+    """Release the switch of a scope; only an admin of it may. Due decisions are sent at once."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
     if switch is None:
         raise KillSwitchNotAllowed("This kill switch is not pulled any more.")

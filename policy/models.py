@@ -1,4 +1,4 @@
-"""What admins and reviewers set: allowlists and the kill switch. What follows from them is in `ruling`."""
+"""The tables of allowlists and the kill switch. What follows from them is in `evaluation`."""
 
 from django.conf import settings
 from django.db import models
@@ -18,7 +18,7 @@ from policy.querysets import (
 class KillSwitch(models.Model):
     """One pull of the kill switch: for everything, a connection or a mailbox. A row without an end is pulled."""
 
-    # What is stopped is not deleted: with its switch would go who stopped it and why, and then nothing stops its mail.
+    # PROTECT: deleting a stopped connection or mailbox would delete its switch too.
     connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.PROTECT)
     mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.PROTECT)
     reason = models.TextField()
@@ -51,7 +51,7 @@ class KillSwitch(models.Model):
 class Allowlist(models.Model):
     """One list of one scope. A restriction says who may be written to; a bypass whose mail need not wait (at the gate).
 
-    `version` is raised by each change: who writes on the strength of an older one is refused.
+    `version` is raised by each change; a change based on an older one is refused.
     """
 
     class Kind(models.TextChoices):
@@ -64,7 +64,7 @@ class Allowlist(models.Model):
         CONTACTS = "contacts", "Contacts"
         ENFORCE = "enforce", "Enforce"
 
-    # Neither: for all.
+    # Neither: for all mail.
     connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     kind = models.CharField(max_length=12, choices=Kind)
@@ -152,7 +152,7 @@ class AllowEntry(models.Model):
             ),
         ]
         indexes = [
-            # The ruling's question: which lists name this address? Its cost does not grow with the list.
+            # For the ruling: finds the lists that name an address, whatever their length.
             models.Index(fields=["pattern"], condition=models.Q(removed_at=None), name="allow_entry_pattern"),
             models.Index(fields=["expires_at"], condition=models.Q(removed_at=None), name="allow_entry_end"),
         ]
@@ -247,7 +247,7 @@ class GateRefusal(models.Model):
 
 
 class KeyOwner(models.Model):
-    """Whose program an API key of the account is: what it sends, that person may not approve."""
+    """The owner of the program with an API key; that person may not approve what it sends."""
 
     connection = models.ForeignKey("mirror.Connection", on_delete=models.CASCADE, related_name="key_owners")
     upstream_key_id = models.CharField(max_length=200)

@@ -1,4 +1,4 @@
-"""Every read of what admins and reviewers set."""
+"""Every read of allowlists and the kill switch."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ from people.actors import Actor
 if TYPE_CHECKING:
     from policy.models import AllowChange, AllowEntry, Allowlist, GateList, GateRefusal, KillSwitch  # noqa: F401 - the types of the querysets
 
-# Above the time limits of the two calls of one attempt together, so that only what a dead worker left is taken over.
+# Longer than the time limits of both calls of one attempt, so that only a dead worker's row is claimed again.
 PUSH_LEASE = timedelta(seconds=90)
 ENDING_SOON = timedelta(days=14)
 
@@ -132,7 +132,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(hits=0) if which == "unused" else self
 
     def found_by(self, text: str) -> Self:
-        """For an address those that let it through, for other words those that hold them; empty finds all."""
+        """Those that let this address through, or that contain these words; empty finds all."""
         if not text:
             return self
         words = Q(pattern__icontains=text) | Q(note__icontains=text)
@@ -175,7 +175,7 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         return self.filter(pushed__lt=F("wanted"))
 
     def to_push(self) -> Self:
-        """Those to bring to their gate now: without an admin key nobody may, and the desk alone enforces the list."""
+        """Those to push to their gate now; without an admin key only the desk enforces the list."""
         due = self.behind().filter(next_attempt_at__lte=Now())
         there = due.unleased().filter(mailbox__is_active=True, mailbox__connection__removed_at=None)
         asked = there.filter(mailbox__connection__paused_at=None)
@@ -186,7 +186,7 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         return self.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
 
     def claim(self, pk: int) -> "GateList | None":
-        """Take one for one attempt; None when it is not due, or somebody else has it."""
+        """Claim one for one attempt; None when it is not due, or somebody else has claimed it."""
         mine = self.filter(pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted"))
         if not mine.unleased().update(lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1):
             return None

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 # MultiMail asks for at most one whole read a second.
 READ_PAUSE = timedelta(seconds=1)
-# Long enough for the read that is running; with the call that may follow it stays below a decision's lease.
+# Seconds to wait for a running read; together with the call after it this stays below a decision's lease.
 PATIENCE = WHOLE_TIMEOUT + 5
 _AWAITING = ("pending_send_approval", "pending_inbound_approval")
 _READABLE = ("unread", "read", "archived")
@@ -34,10 +34,10 @@ _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 
 @dataclass(frozen=True)
 class UpstreamStatus:
-    """What MultiMail answered about one message: it is held (`row`, where there is one), or what became of it.
+    """MultiMail's answer about one message: it is held (`row`, if there is one), or its outcome.
 
     `reported` is approved, rejected, cancelled or empty; `later_events` happened to approved mail since;
-    `answer` is all that MultiMail answered.
+    `answer` is the whole answer.
     """
 
     held: bool = False
@@ -58,12 +58,12 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
         pending = oversight_client(connection, for_reading=True).list_pending(email_id=email_id)
         if pending.is_our_gateway:
             return pending
-        # Another MultiMail answers at this address by now, without this question: an empty answer means nothing.
+        # Another MultiMail answers at this address now, without this query: an empty answer means nothing.
         Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False)
         return None
     except errors.UpstreamError as error:
         if email_id and isinstance(error, errors.NotFound):
-            # One message that is not known there says nothing about the connection.
+            # An unknown message says nothing about the connection.
             return Pending(rows=[], closed=None, is_our_gateway=True)
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
@@ -76,7 +76,7 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
 def read_all(connection: Connection, *, not_before: float | None = None) -> Pending:
     """Read everything that is held: one read at a time in this process, at most one a second in all of them.
 
-    Whoever asks while one runs gets the next, which begins after they asked (or after `not_before`, monotonic).
+    Callers that ask during a run get the next one, which begins after they asked (or after `not_before`, monotonic).
     Raises UpstreamError.
     """
     reads = _reads.setdefault((connection.pk, _key_hash(connection)), Coalesced())
@@ -93,7 +93,7 @@ def _list_pending(connection: Connection) -> Pending:
 
 def _wait_for_turn(connection: Connection) -> None:
     mine = Connection.objects.filter(pk=connection.pk)
-    # A few times only: a clock that was set back must not hold up reading.
+    # Only a few tries: a clock that was set back must not block reading.
     for _ in range(5):
         if mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)).update(read_at=Now()):
             return
@@ -105,8 +105,8 @@ def _wait_for_turn(connection: Connection) -> None:
 def oversight_client(connection: Connection, *, for_reading: bool = False) -> Client:
     """Return the client with the oversight key, the only one that decides.
 
-    A key that may also send is refused: with it one program could write and approve. Each key is asked about once; as
-    long as that was not possible it may read, but not decide. Raises KeyRefused and, unless it is for reading, NotSent.
+    A key that may also send is refused: with it one program could write and approve. Each key is checked once; until
+    then it may read, but not decide. Raises KeyRefused and, unless it is for reading, NotSent.
     """
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
     if connection.checked_key == _key_hash(connection):
@@ -114,13 +114,13 @@ def oversight_client(connection: Connection, *, for_reading: bool = False) -> Cl
     try:
         account = client.account()
     except (errors.Forbidden, errors.NotFound, errors.Rejected):
-        # MultiMail does not tell this key what it may do.
+        # MultiMail does not report this key's scopes.
         account = {}
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             raise
         if for_reading and error.status is not None:
-            # What is wrong with the account's page need not be wrong with the list.
+            # The account's endpoint may fail while the list works.
             return client
         if isinstance(error, errors.KeyRefused):
             raise
@@ -171,7 +171,7 @@ def ask_status(message: Message) -> UpstreamStatus | None:
 
 
 def _needs_own_read(message: Message) -> bool:
-    """Whether the desk lacks even the subject of what is past it; of that our gateway's list gives the outcome only."""
+    """Whether a decided message has no known subject: our gateway's list gives only its outcome."""
     is_past = message.state not in (MessageState.HELD, MessageState.GONE)
     return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)
 
@@ -195,7 +195,7 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
     status = str(answer.get("status") or "")
     reported = reported_of(str(answer.get("decision") or ""), status)
     if not reported and (answer.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
-        # It was held, and it went on: somebody let it.
+        # It was held and was sent, so somebody approved it.
         reported = "approved"
     return UpstreamStatus(
         held=status in _AWAITING,
@@ -213,7 +213,7 @@ def status_in(answer: Mapping[str, Any], message: Message) -> UpstreamStatus:
 def _later_events(answer: Mapping[str, Any], status: str) -> list[str]:
     """Return what happened to approved mail."""
     if answer.get("fate_unknown"):
-        # The mail server hung up when the message may have been accepted: an operator of the gateway decides which.
+        # The connection broke when the server may have accepted it: the gateway's operator decides which.
         return []
     happened = {
         MessageEvent.SCHEDULED: status == "scheduled",

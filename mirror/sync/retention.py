@@ -1,6 +1,6 @@
-"""Deletes what has been kept long enough, in small batches, and the copies of one message when erasure is asked for.
+"""Deletes data past its retention in small batches, and the copies of one message on request.
 
-No statement may hold up the work of the desk.
+No statement may block the work of the desk.
 """
 
 from collections.abc import Callable
@@ -17,18 +17,18 @@ from mirror.states import MessageState
 
 # How long the bytes of a file, and the messages of a thread, are kept after the last message is past the desk.
 KEEP_FILES = timedelta(days=30)
-# How long a webhook's body is kept: long enough to look into a complaint.
+# How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
 BATCH, BATCHES = 500, 20
 
 
 def forget_webhooks() -> int:
-    """Delete webhooks whose time is over, the oldest first; return how many."""
+    """Delete webhooks past retention, the oldest first; return how many."""
     return _forget(WebhookEvent.objects.older_than(KEEP_WEBHOOKS), QuerySet.delete)
 
 
 def forget_files() -> int:
-    """Delete the bytes of files whose time is over; what was seen of them, and their hashes, stay."""
+    """Delete the bytes of files past retention; their detection and hashes stay."""
     return _forget(AttachedFile.objects.past_retention(KEEP_FILES), AttachedFileQuerySet.drop_bytes)
 
 
@@ -38,7 +38,7 @@ def forget_threads() -> int:
 
 
 def _forget(rows: QuerySet[Any], drop: Callable[[Any], object]) -> int:
-    """Drop these rows in batches, and return how many; what is left is dropped the next time."""
+    """Delete these rows in batches, and return how many; the rest is deleted the next time."""
     dropped = 0
     for _ in range(BATCHES):
         keys = list(rows.values_list("pk", flat=True)[:BATCH])
@@ -61,7 +61,7 @@ class Copies:
 def remove_copies(message: Message) -> Copies:
     """Remove the bytes of its files, its webhooks as they came, and its thread, in the caller's transaction.
 
-    The message must be locked. Raises ActNotAllowed while it waits or is on its way: whoever decides must see it all.
+    The message must be locked. Raises ActNotAllowed while it is held or being sent: reviewers must see all of it.
     """
     if message.state not in DONE or message.decisions.to_settle().exists():
         raise ActNotAllowed("This message is not past the desk yet: decide it, or wait until it is sent or rejected.")
@@ -72,7 +72,7 @@ def remove_copies(message: Message) -> Copies:
 
 
 def _remove_thread(message: Message) -> int:
-    """A conversation that a draft still waits in is read by whoever decides that one."""
+    """Remove the thread, unless a held draft belongs to it, whose reviewers need it."""
     if not message.thread_id:
         return 0
     waits = Message.objects.filter(

@@ -1,7 +1,7 @@
-"""Brings rows of what MultiMail holds into the mirror, one at a time and each at its own risk.
+"""Stores rows of what MultiMail holds in the mirror, one at a time.
 
-A row whose content kills the process that reads it must not do so for ever: each try is counted in a transaction of its
-own before the content is touched, and after a few the message is left alone and shown as one that cannot be read.
+A row whose content kills the process must not do so forever: each try is counted in a transaction of its own before the
+content is touched. After a few tries the message is given up, and shown as unreadable.
 """
 
 import logging
@@ -29,15 +29,15 @@ log = logging.getLogger(__name__)
 
 FOUND_BY_READING = "by reading, no webhook had come"
 FOUND_AGAIN = "by reading, it had been taken for gone"
-# What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
+# The errors of a row with an unexpected shape; other errors are not the row's fault.
 UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
-# When one content kills the process, those that other threads were reading at that moment must not be counted too.
+# One at a time: when a content kills the process, messages of other threads must not be counted too.
 _one_at_a_time = threading.Lock()
 
 
 def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) -> bool:
-    """Mirror one row; False for one that cannot be read, which must not keep the others out of the queue."""
+    """Mirror one row; False for an unreadable one, so that it does not stop the others."""
     upstream_id = str(row["id"])
     with _one_at_a_time:
         try:
@@ -45,7 +45,7 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
             if message is not None:
                 _store(message, row, now)
         except UNREADABLE as error:
-            # The error's own text may hold the row, and no body belongs in a log.
+            # The error's text may contain the row, and bodies must not be logged.
             log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
             return False
     return True
@@ -53,7 +53,7 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
 
 @transaction.atomic
 def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message | None:
-    """Begin a try, and the message where no webhook had announced it; None where its content is not to be touched."""
+    """Count a try, and create the message if it is new; None where its content must not be touched."""
     message = store.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
@@ -61,7 +61,7 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
         return None
     elif message.fetch_tries > FETCH_TRIES:
         if store.move(message, event=MessageEvent.FOUND, now=now):
-            # That it is held must be seen, whatever it holds.
+            # It must appear as held, even if its content is unreadable.
             _record_found_again(message)
         return None
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
@@ -82,7 +82,7 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
         trace=trace_id.get(),
     )
     assert message is not None, "a pending message can always begin"
-    # What a webhook would have brought. Nothing else of the row is touched here; recipients come with the content.
+    # The fields that a webhook would have. Nothing else of the row is touched here; recipients come with the content.
     metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
     trigger = metadata if isinstance(metadata, dict) else {}
     _record_held(message, FOUND_BY_READING, key if isinstance(key, str) else "", trigger)
@@ -119,9 +119,9 @@ def _record_held(message: Message, found: str, key: str, trigger: Mapping[str, A
 
 @transaction.atomic
 def retry_fetch(*, message: UUID, actor: Actor) -> Message:
-    """Let the content of a message be fetched again that was left alone after some tries.
+    """Fetch the content of a given-up message again.
 
-    Raises ActNotAllowed for whoever may only read in its mailbox.
+    Raises ActNotAllowed for people who may only read in its mailbox.
     """
     locked = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True).get(public_id=message)
     roles = (Role.REVIEWER, Role.ADMIN)

@@ -1,6 +1,6 @@
 """The conversation that a held draft belongs to: its messages, and which of them came after the draft was written.
 
-Reads what is stored. `check_read` is the rule, for every surface, that whoever approves has read what came since.
+Reads what is stored. `check_read` is the rule, for every surface, that approving requires having read what came since.
 """
 
 from collections.abc import Sequence
@@ -41,12 +41,12 @@ class Conversation:
 
     @property
     def is_catching_up(self) -> bool:
-        """Whether a message came in this moment, and nobody can have read it yet."""
+        """Whether a message came just now, so that nobody can have read it yet."""
         return any(message.pk is None for message in self.late)
 
     @property
     def part(self) -> str:
-        """The name of the thread as it is now, among the parts that a person opened."""
+        """The key of the thread's current version, for `OpenedPart`."""
         return f"thread:{max((message.pk or 0 for message in self.messages), default=0)}"
 
     @property
@@ -56,12 +56,12 @@ class Conversation:
 
     @property
     def is_being_read(self) -> bool:
-        """Whether a read of it is to come or under way, and none has ended yet."""
+        """Whether its first read has not ended yet."""
         return self.has_thread and (self.thread is None or (self.thread.read_at is None and not self.thread.problem))
 
     @property
     def words(self) -> str:
-        """What keeps the thread from being whole here, as a sentence; empty where nothing does."""
+        """Why the thread is incomplete here, as a sentence; empty where it is complete."""
         problem = self.thread.problem if self.thread else ""
         if problem:
             only = " Only what went through this desk stands here." if self.messages else ""
@@ -138,11 +138,11 @@ def _conversation(
         known = messages.get(sibling.upstream_id)
         if sibling.pk == draft.pk:
             continue
-        # The mirror may have heard by a webhook what the last read of the thread could not tell.
+        # By a webhook the mirror may know more than the last read of the thread.
         if known is None or (has_come_or_left(sibling) and not known.is_fact):
             messages[sibling.upstream_id] = message_from_mirror(sibling, with_text=with_text)
     newest_first = tuple(sorted(messages.values(), key=lambda one: (one.at, one.pk or 0), reverse=True))
-    # When it was written: as the thread has it, at the latest when it was held.
+    # When it was written: by the thread, but no later than when it was held.
     since = min(draft.held_at, own.at) if own else draft.held_at
     is_draft = draft.direction != "inbound"
     late = tuple(one for one in newest_first if is_draft and one.is_fact and one.at > since)

@@ -1,7 +1,7 @@
-"""Reads the thread of a held draft from MultiMail and stores its messages; wakes that read when one came or left.
+"""Reads the thread of a held draft from MultiMail and stores its messages; enqueues that when one came or left.
 
-It marks nothing as read: a message that the agent has not read yet is never opened alone, which would take it from the
-agent's unread mail.
+It marks nothing as read: a message that the agent has not read is never opened by itself, because that would remove it
+from the agent's unread mail.
 """
 
 import logging
@@ -31,9 +31,9 @@ from upstream.client import Client
 
 log = logging.getLogger(__name__)
 
-# What somebody opens is read again when it was last read so long ago.
+# An opened thread is read again after this time.
 FRESH_FOR = timedelta(seconds=30)
-# Above all that one reading may take.
+# Longer than one read may take.
 LEASE = timedelta(minutes=3)
 # How many messages are read one by one where MultiMail's thread leaves out their text.
 MAX_OPENED = 5
@@ -48,14 +48,14 @@ def freshen_thread(*, message_id: int) -> str:
     thread = expect_thread(message) if message else None
     if thread is None:
         return "no thread"
-    # One that rests after a failure too, but not one that somebody reads in this moment.
+    # Also one that waits after a failure, but not one that is being read right now.
     stale = Thread.objects.filter(pk=thread.pk).older_than(FRESH_FOR).exclude(wanted=False, not_before__gt=Now())
     stale.update(wanted=True, not_before=Now())
     return read_thread(thread_id=thread.pk)
 
 
 def enqueue_freshen(message: Message) -> None:
-    """Have the thread of a message that somebody has on screen read, if that was not done a moment ago."""
+    """Enqueue a read of the thread of a message on screen, unless it was just read."""
     if message.state == MessageState.HELD and message.thread_id:
         enqueue("approvals.tasks.freshen_thread", message.pk)
 
@@ -68,7 +68,7 @@ def request_read(*, message: UUID) -> Thread | None:
     others = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id).exclude(pk=came.pk)
     thread = expect_thread(came) if others.filter(state=MessageState.HELD).exists() else None
     if thread is not None:
-        # Whoever reads it in this moment may have been too early: it stays wanted, and its time comes when they end.
+        # A read that is running may have missed the message, so the thread stays wanted until the next read.
         Thread.objects.filter(pk=thread.pk).update(wanted=True)
     return thread
 
@@ -178,9 +178,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     """Wake a worker after the commit; it checks whether a draft waits in that thread."""
     if not isinstance(about, Message) or not about.thread_id or about.mailbox_id is None:
         return
-    # Received mail that waits for its own approval has come all the same.
+    # Received mail that is held has arrived nevertheless.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
-        # By its public id: of one that has just begun, the row's key is not known here yet.
+        # By its public id: a message in a batch has no primary key yet.
         enqueue("approvals.tasks.hear_of_letter", str(about.public_id))
 
 

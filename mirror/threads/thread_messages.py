@@ -1,4 +1,4 @@
-"""Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. Asks nobody."""
+"""Turns MultiMail's rows and the mirror's messages of a thread into `ThreadMessage`s, and stores them. No calls."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from mirror.store import content_of, stored_content
 from rendering import render_message
 from upstream.events import read_time
 
-# Of the desk's own messages: those that came or left. Others wait, or came to nothing.
+# States of our messages that came or left. Others are waiting or were never sent.
 FACTS = (
     MessageState.RECEIVED,
     MessageState.RELEASED,
@@ -23,12 +23,12 @@ FACTS = (
     MessageState.BOUNCED,
     MessageState.COMPLAINED,
 )
-# Of what MultiMail calls them. Received mail that waits for its own approval has come all the same.
+# The same by MultiMail's statuses. Received mail that is held has arrived nevertheless.
 _LEFT = ("sent", "delivered", "bounced")
 _NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
 _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
 _COLUMNS = ("direction", "status", "sender", "sender_name", "recipients", "subject", "has_files", "at", "is_fact")
-# Nobody reads longer texts beside a draft; how much is left out stands at the end.
+# Longer texts are cut beside a draft; how much is left out is said at the end.
 MAX_TEXT = 20_000
 MAX_MESSAGES = 100
 
@@ -64,7 +64,7 @@ def has_text(row: Mapping[str, Any]) -> bool:
 
 
 def has_come_or_left(message: Message) -> bool:
-    """Whether a message of the mirror is a fact of its thread; received mail that is held has come all the same."""
+    """Whether a message of the mirror came or left; received mail that is held has arrived nevertheless."""
     return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
 
 
@@ -72,7 +72,7 @@ def message_from_mirror(message: Message, *, with_text: bool = True) -> ThreadMe
     """Return the thread's message from a message of the mirror; without its text where that is not needed."""
     content = stored_content(message.revision) if with_text and message.revision else None
     is_fact = has_come_or_left(message)
-    # When it left is known as long as nothing else was heard of it since.
+    # When it left is known only if nothing was reported of it since.
     has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
     return ThreadMessage(
         upstream_id=message.upstream_id,
@@ -105,10 +105,10 @@ def text_of(content: Content) -> str:
 
 @transaction.atomic
 def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[ThreadMessage]:
-    """Store messages of a thread, and return those that became facts of it just now.
+    """Store messages of a thread, and return those that came or left since the last time.
 
-    One that was waiting and has come or left since is stored again: keys grow in the order in which that happened, and
-    whoever says up to which message they read names its key.
+    A waiting one that has come or left since is stored again: keys grow in the order in which that happened, and a
+    reviewer confirms having read up to a key.
     """
     Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
     known = {message.upstream_id: message for message in thread.messages.all()}
@@ -129,7 +129,7 @@ def store_messages(thread: Thread, messages: Iterable[ThreadMessage]) -> list[Th
 
 
 def _update(old: ThreadMessage, new: ThreadMessage) -> None:
-    # What came or left stays a fact, whatever a source that is behind says.
+    # A message that came or left stays so, even if an outdated source says otherwise.
     new.is_fact = old.is_fact
     names = [name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(new, name)]
     if names:

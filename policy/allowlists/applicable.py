@@ -111,7 +111,7 @@ def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, J
 
 
 def judge_content(message: Message, content: Content) -> Judgement:
-    """Return the judgement of a content that has just been read, by the lists of now."""
+    """Return the judgement of a content that has just been read, by the current lists."""
     recipients = written_to(content) if _is_restricted(message) else ()
     if not recipients:
         return Judgement()
@@ -125,7 +125,7 @@ def judge_content(message: Message, content: Content) -> Judgement:
 
 
 def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:
-    """Whether what these lists say depends on the contacts of the account."""
+    """Whether the judgement of these lists depends on the account's contacts."""
     return strictest(one.mode for one in lists) == CONTACTS
 
 
@@ -153,13 +153,13 @@ def _is_restricted(message: Message) -> bool:
 @transaction.atomic
 def count_hits(*, limit: int) -> int:
     """Count the hits of some messages that were not counted yet; return how many messages."""
-    # Locked so that none is counted twice; one that somebody decides at this moment is counted later.
+    # Locked, so that none is counted twice; one locked by a decision is counted later.
     rows = Message.objects.to_count().select_for_update(of=("self",), no_key=True, skip_locked=True)
     messages = list(rows.select_related("revision")[:limit])
     if not messages:
         return 0
     hits = _hits([one for one in messages if not one.sandbox])
-    # In one order: two that count at once must not wait for each other.
+    # In a fixed order, so that two counts at once do not deadlock.
     for entry, number in sorted(hits.items()):
         AllowEntry.objects.filter(pk=entry).update(hits=F("hits") + number, last_hit_at=Now())
     Message.objects.filter(pk__in=[one.pk for one in messages]).update(hits_counted_at=Now())
@@ -167,7 +167,7 @@ def count_hits(*, limit: int) -> int:
 
 
 def _hits(messages: list[Message]) -> Counter[int]:
-    """Return by entry how many messages it let through to somebody; a message counts once an entry."""
+    """Return by entry how many messages it let through; a message counts once for each entry."""
     found: Counter[int] = Counter()
     for judged in judge_messages(messages, now=clock()).values():
         found.update({listed.entry for listed in judged.passed.values() if listed.entry is not None})

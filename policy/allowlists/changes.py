@@ -1,6 +1,6 @@
 """Changes allowlists: one version at a time, with the history of each entry, and marks the gates to be updated.
 
-A change based on an older version is refused, so that nobody undoes what they have not seen.
+A change based on an older version is refused, so that nobody overwrites a change that they have not seen.
 """
 
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class WantedEntry:
 
 @dataclass(frozen=True)
 class Change:
-    """What should become of a list: its mode, where that is to be another, and entries put in or taken out."""
+    """A change of a list: a new mode, entries to put in, and entries to remove."""
 
     mode: str | None = None
     put: tuple[WantedEntry, ...] = ()
@@ -53,7 +53,7 @@ class Change:
 
 
 def may_change(actor: Actor, scope: ListScope) -> bool:
-    """Whether the actor may change the lists of a scope: an admin of all that they are for."""
+    """Whether the actor may change the lists of a scope: an admin of the whole scope."""
     connection = scope.connection
     if scope.mailbox is not None:
         mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=scope.mailbox).first()
@@ -70,7 +70,7 @@ def apply_change(
     """Change one list, if it still is at `version` (0: it was never written), and have it pushed to the gates.
 
     `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
-    and StaleAllowlist with the list as it stands where somebody else was faster.
+    and StaleAllowlist with the current list where somebody else was faster.
     """
     locked = _lock(scope, kind, actor)
     if locked.version != version:
@@ -86,7 +86,7 @@ def apply_change(
 def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor) -> Allowlist:
     """Allow one address for one mailbox for some days; only an admin of the mailbox may.
 
-    Raises AllowlistNotAllowed where that would do more than it says, or nothing.
+    Raises AllowlistNotAllowed where that would do more than allow this address, or nothing.
     """
     scope, pattern = ListScope(mailbox=mailbox), allowable(address)
     if pattern is None:
@@ -126,7 +126,7 @@ def _lock(scope: ListScope, kind: str, actor: Actor) -> Allowlist:
     if not may_change(actor, scope):
         raise AllowlistNotAllowed("Only an admin of all that this list is for can change it.")
     key = {"connection_id": scope.connection, "mailbox_id": scope.mailbox, "kind": kind}
-    # There is always a row to lock: of two who make the first version at once the second waits here.
+    # There is always a row to lock: of two first versions at once, the second waits here.
     Allowlist.objects.bulk_create([Allowlist(**key)], ignore_conflicts=True)
     rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")
     return rows.get(**key)
@@ -228,7 +228,7 @@ def _history_row(locked: Allowlist, number: int, actor: Actor, what: str, **fiel
 
 
 def _mark_gates_behind(locked: Allowlist) -> None:
-    """Mark for each mailbox that its gate does not have the list yet, and wake a worker."""
+    """Mark for each mailbox that its gate does not have the list yet, and enqueue the push."""
     mailboxes = _mailboxes_of(locked)
     GateList.objects.bulk_create(
         [GateList(mailbox_id=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True

@@ -18,7 +18,7 @@ MAX_ROWS = 20_000
 
 @dataclass(frozen=True)
 class LineError:
-    """What was not understood, where, and why."""
+    """An invalid line: its number, its text, and why."""
 
     line: int
     text: str
@@ -27,7 +27,7 @@ class LineError:
 
 @dataclass(frozen=True)
 class ParsedEntries:
-    """What a file or a field holds: entries, each pattern once, and what is wrong with the rest."""
+    """Parsed entries, each pattern once, and the errors of the other lines."""
 
     put: tuple[WantedEntry, ...] = ()
     problems: tuple[LineError, ...] = ()
@@ -84,7 +84,7 @@ def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime 
 
 
 def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
-    """Write a file line by line: pattern, note, owner's address, end."""
+    """Yield a file line by line: pattern, note, owner's address, end."""
     yield csv_row(COLUMNS)
     for pattern, note, owner, expires_at in rows:
         yield csv_row((pattern, note, owner, expires_at.astimezone(UTC).isoformat() if expires_at else ""))
@@ -154,6 +154,6 @@ def _moment(text: str) -> datetime | None:
 
 
 def _unescaped(cell: str) -> str:
-    """Take off the sign that our own files put before what looks like a formula."""
+    """Remove the quote that our files put before values that look like formulas."""
     cell = cell.strip(" ")
     return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA and cell[1:2] else cell

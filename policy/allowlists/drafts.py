@@ -1,6 +1,6 @@
 """A change of a list between its form and its saving: its preview, and the signed text that carries it there.
 
-What the preview showed is what is saved: the signed text is for this list, version and person alone.
+Exactly the previewed change is saved: the signed text is valid only for this list, version and person.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class InvalidDraft(Exception):
 
 @dataclass(frozen=True)
 class Draft:
-    """What somebody wants of a list. With `whole` the list shall hold exactly what is put."""
+    """A wanted change of a list. With `whole` the list will contain exactly the `put` entries."""
 
     mode: str | None = None
     put: tuple[WantedEntry, ...] = ()
@@ -45,7 +45,7 @@ class EntryChange:
 
 @dataclass(frozen=True)
 class Preview:
-    """What a draft does to a list as it stands."""
+    """What a draft changes in the current list."""
 
     added: tuple[EntryChange, ...]
     changed: tuple[EntryChange, ...]

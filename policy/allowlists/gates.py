@@ -1,4 +1,4 @@
-"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind, and tells whether they are there.
+"""Pushes the allowlists of a mailbox to its gate, as one versioned list of each kind, and reports their status.
 
 The desk's lists are the source of truth. What is sent is built again for each attempt, after reading which change it
 has to include: after a crash or a lost answer `pushed` stays below `wanted`, and the next attempt reads the gate first.
@@ -53,7 +53,7 @@ def content_for(gate: GateList, *, now: datetime) -> GateContent:
     notes: dict[str, str] = {}
     for pattern, expires_at, note in rows.values_list("pattern", "expires_at", "note").iterator():
         if not is_pattern(pattern):
-            # Stored before today's rules. It lets nobody through, and a gate would refuse the whole list for it.
+            # Stored under older rules: it allows nobody, and a gate would refuse the whole list because of it.
             continue
         # Of several entries with one pattern the latest end and the first note count.
         known = ends.get(pattern, expires_at)
@@ -94,7 +94,7 @@ def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTO
         try:
             return _push(gate, approval_code, actor, within, overwritten)
         except errors.Conflict:
-            # Written by somebody else between our two calls: the gate is read again, and what is wanted by now too.
+            # Somebody else wrote between our two calls: read the gate and the wanted list again.
             overwritten = "Somebody else changed it at the gate at the same moment. The desk's list stands there now."
             _release(gate, next_attempt_at=Now())
         except errors.UpstreamError as error:
@@ -158,7 +158,7 @@ def _overwritten_version(gate: GateList, there: ListAtGate) -> str:
 def _done(gate: GateList, at_gate: ListAtGate, content: GateContent, actor: Actor, overwritten: str) -> None:
     if not _release(
         gate,
-        # What was wanted when the row was claimed: after a change that came meanwhile it is pushed again.
+        # The version wanted when the row was claimed; a later change is pushed again.
         pushed=Greatest("pushed", gate.wanted),
         gate_version=at_gate.version,
         pushed_at=Now(),
@@ -215,7 +215,7 @@ def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) ->
 
 
 def _iso(moment: datetime | None) -> str | None:
-    """As the gate tells it: to the millisecond."""
+    """Return a time as the gate writes it, to the millisecond."""
     if moment is None:
         return None
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
@@ -236,7 +236,7 @@ class GateStatus:
 
     @property
     def is_recent(self) -> bool:
-        """Whether it came there so lately that the time of day says when."""
+        """Whether it was pushed so recently that the time of day is enough."""
         return self.since is not None and timezone.now() - self.since < timedelta(hours=12)
 
 
@@ -267,7 +267,7 @@ def gate_status(gate: GateList) -> GateStatus:
 def try_now(*, gate_id: int, code: str, actor: Actor) -> str:
     """Push a list that its gate lacks now, with an operator's code where there is one.
 
-    Returns the word of the try. Raises ActNotAllowed for whoever is no admin of the mailbox.
+    Returns the result as a word. Raises ActNotAllowed for anybody but an admin of the mailbox.
     """
     gate = GateList.objects.visible_to(actor).get(pk=gate_id)
     if not may_change(actor, ListScope(mailbox=gate.mailbox_id)):

@@ -1,4 +1,4 @@
-"""Whom the allowlists let mail go to: one pure judgement over the lists that apply. It knows no tables.
+"""Judges which recipients the allowlists allow: a pure function of the lists that apply.
 
 A mailbox is under the lists for all, of its connection and of its own. Their live entries count together, and the
 strictest of their modes holds; a list that is off does not count.
@@ -38,7 +38,7 @@ class Entry:
     id: int | None = None
 
     def is_live(self, now: datetime) -> bool:
-        """Whether it has not expired; at the instant at which it ends it has."""
+        """Whether it has not expired; the end itself does not belong to it."""
         return self.expires_at is None or self.expires_at > now
 
 
@@ -67,7 +67,7 @@ class AllowedBy:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What the lists say about some recipients. `would_be_refused`: those that a list in monitor mode does not name."""
+    """The judgement of recipients. `would_be_refused`: those that a list in monitor mode does not name."""
 
     mode: str = OFF
     passed: Mapping[str, AllowedBy] = field(default_factory=dict)
@@ -115,7 +115,7 @@ def judge(
 def let_through(
     patterns: Sequence[str], lists: Sequence[ApplicableList], mode: str, contacts: Collection[str] | None, now: datetime
 ) -> AllowedBy | None:
-    """Return why a recipient passes lists of which none is off: what names them most exactly, and most narrowly.
+    """Return why a recipient passes lists of which none is off: the most exact entry of the narrowest list.
 
     `patterns` are those of `patterns_of` for this recipient alone.
     """

@@ -1,4 +1,4 @@
-"""Allowlists as their pages name them: the list that a URL means, kinds and modes in words, the history in words."""
+"""Allowlists for their pages: the list of a URL, and kinds, modes and history in words."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -61,10 +61,10 @@ def scope_of(row: Allowlist) -> ListScope:
 
 
 def find_list(scope: str, kind: str, actor: Actor) -> Allowlist | None:
-    """Return the list that an address names, not stored where it was never written.
+    """Return the list that a URL names, unsaved where it was never written.
 
-    None where there can be none, or the actor does not see it. The list for all mail holds for every mailbox, so
-    whoever sees one may know it.
+    None where there can be none, or the actor may not see it. The list for all mail applies to every mailbox, so
+    everybody who sees a mailbox may see it.
     """
     named = _SCOPE.fullmatch(scope)
     if named is None or kind not in Allowlist.Kind.values or not actor.scopes:

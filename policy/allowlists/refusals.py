@@ -1,6 +1,6 @@
 """Reads what the gate refused because of an allowlist into `GateRefusal`, each once, with its line in the ledger.
 
-A webhook that tells of one only has this read at once: the list is what counts, and it misses nothing.
+A webhook about a refusal only triggers this read: the list is complete.
 """
 
 import logging
@@ -95,7 +95,7 @@ def _record(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]
     mailbox = Mailbox.objects.filter(pk=refusal.mailbox_id).first() if refusal.mailbox_id else None
     record(
         "message.refused_at_gate",
-        # The gate did it; the desk learned of it by asking.
+        # The gate acted; the desk learned of it by a read.
         actor=webhook(connection.slug, surface="worker"),
         connection=connection.pk,
         details={

@@ -87,7 +87,7 @@ def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, l
 
 @dataclass
 class _Side:
-    """What the lists say to one recipient, before or after: worked out once for all mailboxes under the same lists."""
+    """The judgement of recipients before or after, computed once for all mailboxes under the same lists."""
 
     lists: Sequence[ApplicableList]
     contacts: Collection[str] | None
@@ -145,7 +145,7 @@ class _Sides:
             before, after = (
                 _Side(lists.for_mailbox(connection, mailbox), contacts) for lists in (self.before, self.after)
             )
-            # Of mailboxes that are under the same lists each address is judged once.
+            # For mailboxes under the same lists each address is judged once.
             goes_by = connection if CONTACTS in (before.mode, after.mode) else None
             same = (goes_by, mailbox is None, *(tuple(one.list_id for one in side.lists) for side in (before, after)))
             pair = self._pairs[connection, mailbox] = (before, after, self._known.setdefault(same, {}))
@@ -208,7 +208,7 @@ def rehearse_refusals(*, scope: ListScope, change: Change, actor: Actor, now: da
     connections = {one.connection_id for one in refusals}
     before, after = _before_and_after(scope, change, connections, patterns)
     addresses = {address.lower() for one in refusals for address in one.recipients}
-    # However long ago they were read: the gate decided, not the desk.
+    # However old: the gate decided, not the desk.
     contacts = stored_contacts(connections, addresses) if _asks_contacts(before, after) else {}
     found = []
     for one in refusals:

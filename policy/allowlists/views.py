@@ -54,7 +54,7 @@ _TOO_OLD = "This preview is of another list, of somebody else, or more than a da
 @login_required
 @require_safe
 def allowlists(request: DeskRequest) -> HttpResponse:
-    """Show every list that holds for what one sees, how each stands at the gates, and search all of their entries."""
+    """Show every list that applies to visible mailboxes and its status at the gates, and search all entries."""
     actor, now = request.actor, timezone.now()
     if chosen := request.GET.get("list"):
         scope, _, kind = chosen.partition("/")
@@ -78,7 +78,7 @@ def allowlists(request: DeskRequest) -> HttpResponse:
 @login_required
 @require_safe
 def allowlist(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Show one list: its mode, how it stands at the gates, and its entries, a page at a time."""
+    """Show one list: its mode, its status at the gates, and its entries, a page at a time."""
     return answer_list(request, get_visible_list_or_404(request, scope, kind))
 
 
@@ -118,7 +118,7 @@ def entry(request: DeskRequest, entry_id: int) -> HttpResponse:
 
 
 def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> Allowlist:
-    """Return the list of an address. Raises Http404 where there can be none, or its place is not seen."""
+    """Return the list of a URL. Raises Http404 where there can be none, or its scope is not visible."""
     at = find_list(scope, kind, request.actor)
     if at is None:
         raise Http404("There is no such list, or you do not see what it is for.")
@@ -126,7 +126,7 @@ def get_visible_list_or_404(request: DeskRequest, scope: str, kind: str) -> Allo
 
 
 def head_of(at: Allowlist, actor: Actor) -> dict[str, Any]:
-    """Return what every page of one list says of it."""
+    """Return the context that all pages of one list share."""
     return {
         "at": at,
         "title": KINDS[at.kind],
@@ -180,7 +180,7 @@ def _row(one: Any) -> dict[str, Any]:
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
-    """Return every list that there can be of what the actor sees, for whoever looks for one that is not written yet."""
+    """Return every list that the actor can see or create, to choose from."""
     scopes = [("all", "All mail")]
     scopes += [
         (f"connection-{one.pk}", f"Connection {one}")
@@ -210,7 +210,7 @@ def preview_change(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @require_safe
 @reauthenticated
 def import_page(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
-    """Show the form that takes a file. Who one is is asked before, because a chosen file would not outlast that."""
+    """Show the form that takes a file. Reauthentication comes first, because it would lose a chosen file."""
     return _import_form(request, get_visible_list_or_404(request, scope, kind))
 
 
@@ -258,7 +258,7 @@ def save(request: DeskRequest, scope: str, kind: str) -> HttpResponse:
 @require_POST
 @reauthenticated
 def export(request: DeskRequest, scope: str, kind: str) -> HttpResponseBase:
-    """Hand out the entries that the filter shows as a CSV file; that it was done stands in the ledger."""
+    """Export the filtered entries as a CSV file; the export is recorded in the ledger."""
     at = get_visible_list_or_404(request, scope, kind)
     text, show, _ = FindForm(request.POST).found()
     rows = AllowEntry.objects.of_list(at)
@@ -305,7 +305,7 @@ def _show(
 
 
 def _tried(at: Allowlist, shown: Preview, actor: Actor) -> dict[str, Any]:
-    """Return what a change would have done lately: to messages here, and to mail that the gate refused."""
+    """Return what a change would have done recently: to messages here, and to mail that the gate refused."""
     if at.is_bypass or shown.is_nothing:
         return {}
     asked: dict[str, Any] = {"scope": scope_of(at), "change": shown.change, "actor": actor, "now": timezone.now()}
@@ -343,7 +343,7 @@ def refusals(request: DeskRequest) -> HttpResponse:
 @require_POST
 @reauthenticated
 def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
-    """Let a refused address be written to for seven days."""
+    """Allow a refused address for seven days."""
     visible = GateRefusal.objects.visible_to(request.actor).for_page(None)
     refusal = visible.filter(pk=refusal_id).first()
     if refusal is None:
@@ -366,7 +366,7 @@ def allow_refused(request: DeskRequest, refusal_id: int) -> HttpResponse:
 @require_POST
 @reauthenticated
 def push_now(request: DeskRequest, gate_id: int) -> HttpResponse:
-    """Have a list that its gate lacks brought there now; an operator's code goes with it."""
+    """Push a list that its gate lacks now, with an operator's code."""
     form = CodeForm(request.POST)
     code = form.cleaned_data["code"] if form.is_valid() else ""
     try:
@@ -395,7 +395,7 @@ def _answer(request: DeskRequest, *, status: int = 200, error: str = "") -> Http
 
 
 def _rows(request: DeskRequest, found: list[GateRefusal]) -> list[dict[str, Any]]:
-    """Return each refusal with its recipients, and what its reader may do about those who were refused."""
+    """Return each refusal with its recipients, and what the actor may do about refused ones."""
     now, rows = timezone.now(), []
     patterns = patterns_of(address for one in found for address in one.refused)
     in_force = lists_in_force(connections={one.connection_id for one in found}, patterns=patterns)
@@ -420,7 +420,7 @@ def _may_allow(actor: Actor, one: GateRefusal) -> bool:
 
 
 def _for_good(one: GateRefusal, address: str) -> str:
-    """Return the address of the mailbox's list with this address put into its form."""
+    """Return the URL of the mailbox's list with this address filled into its form."""
     if one.mailbox_id is None:
         return ""
     page = reverse("allowlist", args=[f"mailbox-{one.mailbox_id}", "restriction"])
