@@ -35,7 +35,7 @@ class AlreadyDecided(DeskError):
 
 
 class ClaimedByOther(DeskError):
-    """Somebody else has taken the message on; `holder` is that person's key."""
+    """Somebody else has claimed the message; `holder` is that person's key."""
 
     def __init__(self, sentence: str, *, holder: int) -> None:
         super().__init__(sentence)

@@ -58,7 +58,7 @@ def _from(states: tuple[str, ...], event: str, to: str) -> dict[tuple[str, str],
 
 
 # An event that skips ahead is applied as if those between had come, because webhooks are lost and reordered. A pair
-# that is not listed would move the message backwards: the event is kept and changes nothing.
+# that is not listed would move the message backwards: the event is stored and changes nothing.
 MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
     **_from((START,), _E.SCHEDULED, _S.SCHEDULED),

@@ -124,7 +124,7 @@ class Allowlist(models.Model):
 
 
 class AllowEntry(models.Model):
-    """Whom a list names, in the form of `common.patterns.read_pattern`. One that was removed is kept with its hits."""
+    """Whom a list names, in the form of `common.patterns.read_pattern`. A removed one stays, with its hits."""
 
     allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="entries")
     pattern = models.CharField(max_length=254)

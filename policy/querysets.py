@@ -115,7 +115,7 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
         return self.filter(removed_at=None)
 
     def live(self, at: datetime) -> Self:
-        """Those that let somebody through at this instant."""
+        """Those neither removed nor expired at this time."""
         return self.not_removed().exclude(expires_at__lte=at)
 
     def visible_to(self, actor: Actor) -> Self:

@@ -1,4 +1,4 @@
-"""Who has which message on screen, kept in Redis for less than a minute. Nothing depends on it or waits for it.
+"""Who has which message on screen, stored in Redis for less than a minute. Nothing depends on it or waits for it.
 
 Redis away means that nobody is known to read; Redis slow costs a page a fraction of a second, once in a while.
 """

@@ -120,12 +120,12 @@ def named(message: Message) -> str:
 
 
 def open_page(actor: Actor, message: Message, label: str) -> Act | None:
-    """Return the act that leads to a message's page, for whoever decides there."""
+    """Return the link to a message's page, for reviewers of its mailbox."""
     reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
     return Act(label, reverse("message", args=[message.public_id])) if reviews else None
 
 
 def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
-    """Return the act that has MultiMail asked about a message, for whoever may."""
+    """Return the action that asks MultiMail about a message, where the actor may do that."""
     url = reverse("look-again", args=[message.public_id])
     return Act(label, url, posts=True) if may_look(actor, message) else None

@@ -89,7 +89,7 @@ class DecisionQuerySet(DecisionFigures):
         return self.filter(state__in=ends, outcome=Outcome.APPROVE).select_related("message", "revision")
 
     def named_in(self, reason: str) -> Self:
-        """Those whose reference stands in a reason that came back from MultiMail."""
+        """Those whose reference is in a reason that MultiMail reported."""
         return self.filter(reference__in=references_in(reason))
 
     def not_read_as_held(self) -> Self:
@@ -186,7 +186,7 @@ class DecisionQuerySet(DecisionFigures):
         return old._on_well_connections()
 
     def resolvable(self) -> Self:
-        """In doubt, and reading about the decision can tell; else only reading about its message can."""
+        """In doubt, and resolvable by a read of this decision, not only of its message."""
         moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
         withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
         return self.in_doubt().filter(Q(state=DecisionState.UNKNOWN) | withdrawn | moved)

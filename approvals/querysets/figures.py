@@ -219,7 +219,7 @@ class VerdictQuerySet(QuerySet["Verdict"]):
 
 
 def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:
-    """Return those that went past the desk in this time without a decision of ours, with when (`ended_at`).
+    """Return those decided in this time without a decision of ours, with the time as `ended_at`.
 
     Messages with a decision are excluded first; only the few others are looked up in the ledger (relies on
     message_changed and entry_message).

@@ -86,12 +86,12 @@ class Row:
 
     @property
     def address(self) -> str:
-        """Where the message stands; composed by hand, because `reverse` takes longer."""
+        """The URL of the message; composed by hand, because `reverse` takes longer."""
         return f"{_queue_address()}{self.message.public_id}/"
 
     @property
     def is_inbound(self) -> bool:
-        """Whether it came from outside, so that its sender tells more than its recipients."""
+        """Whether it is received mail, so that its sender is shown instead of its recipients."""
         return self.message.direction == "inbound"
 
     @property
@@ -108,7 +108,7 @@ class Row:
 
     @property
     def is_held(self) -> bool:
-        """Whether nothing more is to be said of where it stands."""
+        """Whether it is simply held, with no other status to show."""
         return self.status.word == "Held"
 
     @property
@@ -147,7 +147,7 @@ class Row:
 
 
 def _channel_name(channel: str) -> str:
-    """Return how a channel is called: some programs tell its id alone."""
+    """Return a channel's name, or its id: some programs send only that."""
     return f"channel {channel}" if channel.isdecimal() else f"#{channel.lstrip('#')}"
 
 
@@ -204,7 +204,7 @@ def live_claim(message: Message, *, now: datetime) -> Claim | None:
 def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
     """Return each filter that is on: what it is called, what it asks for, and the query string without it.
 
-    The words that are searched stand in the search field already.
+    The searched words are in the search field already.
     """
     names = {one.pk: str(one) for one in mailboxes}
     rule = RULES.get(filters.rule)
@@ -250,7 +250,7 @@ _TABS = ("waiting", "mine")
 
 
 def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
-    """Return the rows with who else reads each; in Mine also with why each stands there, in two more queries."""
+    """Return the rows with who else reads each; in Mine also with why each is there, in two more queries."""
     if not rows or tab not in _TABS or actor.kind != "person":
         return rows
     readers = readers_by_message(actor)

@@ -224,7 +224,7 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
 
 
 def page_of(actor: Actor, filters: Filters) -> list[Message]:
-    """Return the messages of a page, each by itself, and one more, which tells that there is a next page."""
+    """Return the messages of a page, and one more, which shows that there is a next page."""
     found = _page_of(_asked_for(actor, filters), filters)
     read_decisions(found)
     return found
@@ -257,7 +257,7 @@ def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
 
 
 def position_of(figures: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return a message's position in the list and how many stand in it, None when it does not."""
+    """Return a message's position in the list and the list's length; None when it is not in it."""
     return (counted(figures["before"] + 1), counted(figures["all"])) if figures["here"] else None
 
 

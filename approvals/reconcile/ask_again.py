@@ -20,12 +20,12 @@ _ROLES = (Role.REVIEWER, Role.ADMIN)
 
 
 def may_look(actor: Actor, message: Message) -> bool:
-    """Whether the actor may have MultiMail asked about this message: whoever decides or configures there."""
+    """Whether the actor may have MultiMail asked about this message: reviewers and admins may."""
     return any(actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id) for role in _ROLES)
 
 
 def readable_by(actor: Actor) -> ConnectionQuerySet:
-    """The accounts that the actor may have read: whoever decides or configures in a part of one."""
+    """The accounts that the actor may have read: as reviewer or admin of any part of one."""
     return Connection.objects.at_work().visible_to(actor.acting_as(*_ROLES))
 
 
@@ -33,7 +33,7 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 def look_again(*, message: UUID, actor: Actor) -> None:
     """Record that the actor has MultiMail asked about a message, and enqueue it; given-up content gets new tries.
 
-    Raises ActNotAllowed for whoever may only read, or does not see the message.
+    Raises ActNotAllowed for people who may only read, or do not see the message.
     """
     visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
     found = visible.filter(public_id=message).first()

@@ -259,7 +259,7 @@ def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
 
 
 def _has_news(row: dict[str, Any], revision: Revision) -> bool:
-    """Whether a row has news for its message; where it cannot even be compared, whoever mirrors it counts that."""
+    """Whether a row has news for its message; one that cannot be compared has, so mirroring it reports the error."""
     try:
         return store.changed_content(revision, store.content_of(row)) is not None
     except UNREADABLE:

@@ -54,7 +54,7 @@ class Connection(models.Model):
     # What MultiMail last said that each key may do, by slot: {"oversight": ["oversight"]}; and when it was asked.
     key_scopes = models.JSONField(default=dict, blank=True)
     keys_checked_at = models.DateTimeField(null=True, blank=True)
-    # MultiMail's own id of the account, as its keys told it; empty where none did.
+    # MultiMail's own id of the account, as its keys reported it; empty where none did.
     account_id = models.CharField(max_length=200, blank=True)
     # The webhook that the desk registered there for itself.
     upstream_webhook_id = models.CharField(max_length=200, blank=True)
@@ -105,7 +105,7 @@ class Mailbox(models.Model):
 
     @property
     def short_name(self) -> str:
-        """The part before the @, as it stands on a chip."""
+        """The part before the @, as shown on a chip."""
         return str(self).partition("@")[0]
 
 

@@ -25,7 +25,7 @@ _LEFT = ("approved", "sent", "delivered")
 
 
 class Message(models.Model):
-    """A message as MultiMail has it. `state` is derived from events; `upstream_status` is kept word for word."""
+    """A message as MultiMail has it. `state` is derived from events; `upstream_status` is stored unchanged."""
 
     public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="messages")

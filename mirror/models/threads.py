@@ -1,4 +1,4 @@
-"""Conversations that held drafts belong to, as MultiMail and the desk's own mirror tell them. Nothing here decides."""
+"""Conversations that held drafts belong to, as MultiMail and the desk's mirror report them. Nothing here decides."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models

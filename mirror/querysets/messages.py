@@ -70,7 +70,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of messages."""
 
     def really_sent_since(self, since: datetime) -> Self:
-        """Outbound mail that was held or told of since then and read, without tests (relies on message_changed)."""
+        """Outbound mail that was held or reported since then and read, without tests (relies on message_changed)."""
         # What was held since then changed since then; only when it last changed has an index of all.
         lately = self.filter(changed_at__gte=since, held_at__gte=since)
         return lately.exclude(direction="inbound").filter(sandbox=False, revision__isnull=False)

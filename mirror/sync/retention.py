@@ -15,7 +15,7 @@ from mirror.models import AttachedFile, Message, Thread, WebhookEvent
 from mirror.querysets import DONE, AttachedFileQuerySet
 from mirror.states import MessageState
 
-# How long the bytes of a file, and the messages of a thread, are kept after the last message is past the desk.
+# How long the bytes of a file, and the messages of a thread, are stored after the last message is decided.
 KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is stored: long enough to investigate a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)

@@ -1,4 +1,4 @@
-"""The conversations that held drafts belong to, as MultiMail and the mirror tell them.
+"""The conversations that held drafts belong to, as MultiMail and the mirror report them.
 
 Start with `conversation.py`.
 """

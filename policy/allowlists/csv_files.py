@@ -141,7 +141,7 @@ def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> WantedEntry:
 
 
 def _moment(text: str) -> datetime | None:
-    """Return when an entry ends; a day is taken to its end, and a time without a zone is UTC."""
+    """Return when an entry ends; a date means the end of that day, and a time without a zone is UTC."""
     if not text:
         return None
     try:

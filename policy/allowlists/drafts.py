@@ -63,7 +63,7 @@ class Preview:
 
 
 def preview(draft: Draft, at: Allowlist, *, now: datetime) -> Preview:
-    """Return what the draft does to the list as it stands now."""
+    """Return what the draft changes in the current list."""
     wanted = {one.pattern: one for one in draft.put}
     rows = AllowEntry.objects.of_list(at)
     named = rows if draft.whole else rows.filter(pattern__in=[*wanted, *draft.remove])

@@ -86,7 +86,7 @@ class ChangeForm(SentenceForm):
 
 
 class ImportForm(SentenceForm):
-    """A file of entries, and whether what it does not name is taken out."""
+    """A file of entries, and whether entries that it does not name are removed."""
 
     file = forms.FileField(
         error_messages={

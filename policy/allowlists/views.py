@@ -180,7 +180,7 @@ def _row(one: Any) -> dict[str, Any]:
 
 
 def _choices(actor: Actor) -> list[tuple[str, str]]:
-    """Return every list that the actor can see or create, to choose from."""
+    """Return every list visible to the actor, stored or not, to choose from."""
     scopes = [("all", "All mail")]
     scopes += [
         (f"connection-{one.pk}", f"Connection {one}")

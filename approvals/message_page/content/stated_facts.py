@@ -82,7 +82,7 @@ MAX_SENTENCE = 200
 
 @dataclass(frozen=True)
 class Fact:
-    """What is stated. `in_thread`: whether it also stands there; None where there is no thread to compare with."""
+    """What is stated. `in_thread`: whether the thread has it too; None without a thread."""
 
     text: str
     in_thread: bool | None = None
