@@ -208,7 +208,7 @@ def record(
     details: Mapping[str, str] | None = None,
     about: Any = None,
     words: Iterable[tuple[str, str]] = (),
-    place: EntryPosition | None = None,
+    position: EntryPosition | None = None,
     outcome: str = "",
     removes: Sequence[int] = (),
 ) -> Entry:
@@ -216,7 +216,7 @@ def record(
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
     removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
-    `ledger_words()` of the message. A `place` reserved in this transaction saves a round trip. `removes` are entries
+    `ledger_words()` of the message. A `position` reserved in this transaction saves a round trip. `removes` are entries
     whose details are removed with this one, which names them in its detail `numbers`.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
@@ -239,8 +239,8 @@ def record(
         outcome=outcome,
     )
     entry.mac, found = mac_of(entry), found_by(fields, about, words)
-    if place:
-        _insert_at(place, entry, EntryDetail(salt=salt, fields=fields, words=found))
+    if position:
+        _insert_at(position, entry, EntryDetail(salt=salt, fields=fields, words=found))
     else:
         _append(entry, removes, [salt, json.dumps(fields), found])
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
@@ -253,8 +253,8 @@ def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
     return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
 
 
-def _insert_at(place: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
-    entry.id, entry.xid, entry.at = place.number, place.xid, place.at
+def _insert_at(position: EntryPosition, entry: Entry, detail: EntryDetail) -> None:
+    entry.id, entry.xid, entry.at = position.number, position.xid, position.at
     entry.leaf_hash = leaf_hash(entry)
     detail.entry = entry
     with batch():

@@ -10,7 +10,7 @@ COMMANDS_FILE = "discord-commands.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class GuildChannel:
     """A channel of the demo's server."""
 
     id: str
@@ -19,27 +19,27 @@ class Place:
     start: str
 
 
-APPROVALS = Place(
+APPROVALS = GuildChannel(
     "1180000000000000427",
     "approvals",
     "Mail that waits for a person",
     "Countersign posts a card here for each message that waits, and edits it when somebody decides. Press a button "
     "under a card to decide without leaving Discord.",
 )
-SUPPORT = Place(
+SUPPORT = GuildChannel(
     "1180000000000000428",
     "support",
     "Where the team asks for mail with a slash command",
     "Use a command below. What becomes of the mail is told here: who decided, why, and whether it arrived.",
 )
-MAIL_LOG = Place(
+MAIL_LOG = GuildChannel(
     "1180000000000000429",
     "mail-log",
     "What left, and what came of it",
     "A webhook posts here what was sent, delivered, bounced or refused. Its cards have links and no buttons: only an "
     "application's cards can be pressed.",
 )
-PLACES = (APPROVALS, SUPPORT, MAIL_LOG)
+CHANNELS = (APPROVALS, SUPPORT, MAIL_LOG)
 
 
 @dataclass(frozen=True, slots=True)

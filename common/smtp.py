@@ -72,7 +72,7 @@ def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout
     return smtp
 
 
-def problem_of(url: str) -> str:
+def connection_error(url: str) -> str:
     """Open a session and end it, three seconds a step at most; return why that did not work, empty where it did.
 
     No message is sent. The sentence may go to a page: it has the server's words, and never the password.

@@ -38,7 +38,7 @@ from common.pages import DeskRequest, page_or_fragment
 from common.time_zones import there, zone_name
 from people.actors import Actor, Role
 from people.models import Person
-from people.sign_in.reauthentication import ask_first, has_just_proved, reauthenticated
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated, reauthenticated
 from people.sign_in.sessions import is_signed_in
 
 PAGE = 50
@@ -55,7 +55,7 @@ def export(request: DeskRequest) -> HttpResponse:
     form = ExportForm(request.POST or {"format": "csv", "details": "on"})
     error = ""
     if request.method == "POST" and form.is_valid():
-        if not has_just_proved(request):
+        if not is_recently_authenticated(request):
             return ask_first(request)
         try:
             begun = begin_export(actor=request.actor, filters=filters, wanted=form.wanted())
@@ -115,7 +115,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     """Download the file. Without a recent reauthentication it leads back to the page's button."""
     found = _found(request, export_id, own=True)
     page = redirect("export-one", export_id=export_id)
-    if not has_just_proved(request):
+    if not is_recently_authenticated(request):
         messages.info(request, "Begin the download by its button: it asks who you are first.", extra_tags="desk")
         return page
     try:

@@ -61,7 +61,7 @@ def check_may_manage(actor: Actor) -> None:
 
 def locked_destination(destination_id: int) -> Destination:
     """Return it locked for this transaction, or raise DestinationMissing. Deliveries can still be planned for it."""
-    found = Destination.objects.kept().select_for_update(no_key=True).filter(pk=destination_id).first()
+    found = Destination.objects.not_removed().select_for_update(no_key=True).filter(pk=destination_id).first()
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     return found
@@ -165,7 +165,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
 def test_destination(*, destination_id: int, actor: Actor) -> TestResult:
     """Post a test and say what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
     check_may_manage(actor)
-    destination = Destination.objects.kept().filter(pk=destination_id).first()
+    destination = Destination.objects.not_removed().filter(pk=destination_id).first()
     if destination is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     result = channel_of(destination.kind).test(destination, within=TEST_SECONDS)

@@ -32,15 +32,15 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def switched_off(self) -> Self:
         """Those that were switched off, but not removed."""
-        return self.kept().exclude(switched_off_at=None).order_by("name")
+        return self.not_removed().exclude(switched_off_at=None).order_by("name")
 
-    def kept(self) -> Self:
+    def not_removed(self) -> Self:
         """Destinations that are not removed."""
         return self.filter(removed_at=None)
 
     def answering(self, channel: str) -> Self:
         """Destinations that answer commands from this channel, in any spelling of its name."""
-        found = self.kept().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
+        found = self.not_removed().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
         return found.filter(spelling=OneSpelling(Value(channel)))
 
     def due_witnesses(self) -> Self:
@@ -50,7 +50,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def for_list(self) -> Self:
         """All of them by name, each with its routes."""
-        return self.kept().prefetch_related("routes__connection", "routes__mailbox").order_by("name", "pk")
+        return self.not_removed().prefetch_related("routes__connection", "routes__mailbox").order_by("name", "pk")
 
     def proved(self) -> Self:
         """Destinations that are on and have accepted a test or a card."""

@@ -43,7 +43,7 @@ def log(request: DeskRequest) -> HttpResponse:
         "older": older,
         "states": Delivery.State.choices,
         "kinds": Delivery.Kind.choices,
-        "destinations": Destination.objects.kept().order_by("name", "pk"),
+        "destinations": Destination.objects.not_removed().order_by("name", "pk"),
         "dead": Delivery.objects.dead_for(request.actor),
         "dead_address": _address({}, state="failed"),
         "may_manage": may_manage,

@@ -31,7 +31,7 @@ from approvals.queue.views import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from mirror.states import Outcome
 from people.actors import Actor
-from people.sign_in.reauthentication import ask_first, has_just_proved
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 
 # What is typed into a sheet's form beside the ticks.
 TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset")
@@ -99,7 +99,7 @@ def decide(request: DeskRequest) -> HttpResponse:
         return _refuse(request, shown, form, form.first_error())
     outcome, reason = form.cleaned_data["outcome"], form.cleaned_data["reason"]
     # Only an approval makes many messages leave at once; a rejected message can be sent again by its agent.
-    if outcome == Outcome.APPROVE and not has_just_proved(request):
+    if outcome == Outcome.APPROVE and not is_recently_authenticated(request):
         return ask_first(request)
     if again := find_repeat(request.session, shown, ticked, outcome=outcome, actor=actor):
         return redirect(_done_address(again))

@@ -118,7 +118,7 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: Ent
             "verdict": str(verdict.pk),
             **context_details(verdict.seen),
         },
-        place=position,
+        position=position,
         outcome=verdict.outcome,
     )
 
@@ -265,7 +265,7 @@ def _record_decided(decision: Decision, actor: Actor, *, position: EntryPosition
             "rule": decision.rule,
         },
         about=decision,
-        place=position,
+        position=position,
         outcome=decision.outcome,
     )
 

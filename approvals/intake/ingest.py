@@ -264,7 +264,7 @@ def _record_event(
 
 def _record(action: str, message: Message, actor: Actor, position: EntryPosition | None, **fields: Any) -> None:
     connection, public_id = message.connection_id, message.public_id
-    record(action, actor=actor, connection=connection, message=public_id, about=message, place=position, **fields)
+    record(action, actor=actor, connection=connection, message=public_id, about=message, position=position, **fields)
 
 
 def _details(message: Message, event: Event) -> dict[str, str]:

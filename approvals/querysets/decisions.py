@@ -165,7 +165,7 @@ class DecisionQuerySet(DecisionFigures):
             is_stopped | recorded & Q(due_at__lt=late) | Q(state=DecisionState.CALLING, lease_until__lt=late)
         )
 
-    def kept_by_switch(self) -> Self:
+    def held_back_by_switch(self) -> Self:
         """Those that would be carried out, but for a kill switch (relies on decision_to_do)."""
         return self.filter(Exists(_stops()), state=DecisionState.RECORDED)
 

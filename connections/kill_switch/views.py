@@ -16,7 +16,7 @@ from connections.pages import get_visible_connection_or_404, is_admin
 from mirror.errors import ActNotAllowed
 from mirror.models import Connection, Mailbox
 from people.actors import Actor
-from people.sign_in.reauthentication import ask_first, has_just_proved
+from people.sign_in.reauthentication import ask_first, is_recently_authenticated
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
 from policy.models import KillSwitch
@@ -88,7 +88,7 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     if pulled is None:
         raise Http404("This kill switch is not pulled any more, or it stops nothing that you see.")
     # Pulling never asks for a password: stopping must not be delayed.
-    if may_release(actor, pulled) and not has_just_proved(request):
+    if may_release(actor, pulled) and not is_recently_authenticated(request):
         return ask_first(request)
     try:
         switch = release(switch_id=switch_id, actor=actor)
@@ -107,7 +107,7 @@ def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     if not form.is_valid():
         return _answer(request, status=422, error="Say whether the gateway shall hold all mail or let it go.")
     on = form.cleaned_data["hold"] == "on"
-    if is_admin(actor, connection) and not on and not has_just_proved(request):
+    if is_admin(actor, connection) and not on and not is_recently_authenticated(request):
         return ask_first(request)
     try:
         now = holding.hold_all(connection=connection, on=on, actor=actor)

@@ -230,7 +230,7 @@ def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
         return [Step("mail", "done", f"Mail has left by {server}.", has_worked=True)]
     # Without a check it counts as done: only sent mail proves more than a configured address.
-    if is_asked and (error := smtp.problem_of(settings.EMAIL_URL)):
+    if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
         summary = (
             "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
         )
@@ -243,7 +243,7 @@ def _discord() -> Step:
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         return Step("alerts", "done", f"{proved.name} took a test or a card.", "See the alerts", url)
-    destinations = list(Destination.objects.kept().order_by("pk"))
+    destinations = list(Destination.objects.not_removed().order_by("pk"))
     off = next((one for one in destinations if one.switched_off_at), None)
     if off:
         summary = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."

@@ -184,7 +184,7 @@ def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
     entries = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
     for line in lines(entries.newest_first()[:READ]):
         causes[cause_of(line.details.get("explanation", ""))] += 1
-    causes["switch"] = made.kept_by_switch()[: COUNTED + 1].count()
+    causes["switch"] = made.held_back_by_switch()[: COUNTED + 1].count()
     return causes
 
 

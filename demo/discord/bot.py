@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from common.demo_discord import GUILD_ID, PLACES
+from common.demo_discord import CHANNELS, GUILD_ID
 from demo.discord.application import Application
 from demo.discord.channel import Channel, Message
 from demo.discord.commands import Commands
@@ -59,7 +59,7 @@ class BotApi:
 
     def _in_channel(self, request: Request, channel_id: str, message_id: str | None) -> Outcome:
         self._check(request)
-        if channel_id not in {channel.id for channel in PLACES}:
+        if channel_id not in {channel.id for channel in CHANNELS}:
             raise Refused(404, 10003, "Unknown Channel")
         if message_id is None:
             return self._on_channel(request, channel_id)

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from common.demo_discord import APPROVALS, GUILD_ID, PLACES, Member, Place
+from common.demo_discord import APPROVALS, CHANNELS, GUILD_ID, GuildChannel, Member
 from demo.discord.application import Application
 from demo.discord.channel import Channel
 from demo.discord.commands import MAX_VALUE, STRING, Commands
@@ -70,7 +70,7 @@ class Interactions:
         about = {"message": message.content, "data": {"custom_id": custom_id, "components": fields}}
         return self._ask(reply, FORM, about)
 
-    def command(self, member: Member, channel: Place, name: str, values: dict[str, str]) -> InteractionResult:
+    def command(self, member: Member, channel: GuildChannel, name: str, values: dict[str, str]) -> InteractionResult:
         """Use a slash command. Raises NotPlayed where it is not registered, or not filled in as registered."""
         command = self.commands.find(name)
         if command is None:
@@ -168,6 +168,6 @@ class Interactions:
         return InteractionResult(failed="its answer is none that Discord takes here")
 
 
-def channel_with_id(channel_id: str) -> Place:
+def channel_with_id(channel_id: str) -> GuildChannel:
     """Return the channel of an id; those of made-up webhooks are shown with approvals."""
-    return next((channel for channel in PLACES if channel.id == channel_id), APPROVALS)
+    return next((channel for channel in CHANNELS if channel.id == channel_id), APPROVALS)

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote
 
-from common.demo_discord import MEMBERS, PLACES, Member, Place
+from common.demo_discord import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.channel import Channel, Message, time_of
 from demo.discord.commands import Commands
 from demo.discord.components import LINK
@@ -24,10 +24,10 @@ MOST_SHOWN = 100
 class View:
     """Which channel is looked at, by whom."""
 
-    channel: Place
+    channel: GuildChannel
     member: Member
 
-    def address(self, *, channel: Place | None = None, member: Member | None = None) -> str:
+    def address(self, *, channel: GuildChannel | None = None, member: Member | None = None) -> str:
         """Return the address of the same view with another channel or member."""
         name, username = (channel or self.channel).name, (member or self.member).username
         return f"/?channel={quote(name)}&as={quote(username)}"
@@ -76,7 +76,7 @@ class ChannelPages:
 
     def _channel_list(self, view: View) -> str:
         rows = []
-        for channel in PLACES:
+        for channel in CHANNELS:
             current = ' aria-current="page"' if channel == view.channel else ""
             rows.append(
                 f'<li><a href="{escape(view.address(channel=channel))}"{current}>'

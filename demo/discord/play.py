@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from common.demo_discord import MEMBERS, PLACES, Member, Place
+from common.demo_discord import CHANNELS, MEMBERS, GuildChannel, Member
 from demo.discord.forms import form_dialog
 from demo.discord.interactions import InteractionResult, Interactions, NotPlayed
 from demo.web import Answer, Request, json_answer
@@ -60,9 +60,9 @@ def member_of(username: str) -> Member:
     return next((member for member in MEMBERS if member.username == username), MEMBERS[0])
 
 
-def channel_named(name: str) -> Place:
+def channel_named(name: str) -> GuildChannel:
     """Return the channel of a name; the first where there is none."""
-    return next((channel for channel in PLACES if channel.name == name), PLACES[0])
+    return next((channel for channel in CHANNELS if channel.name == name), CHANNELS[0])
 
 
 def _texts(values: dict[str, Any]) -> dict[str, str]:

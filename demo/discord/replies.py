@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from common.demo_discord import Member, Place
+from common.demo_discord import GuildChannel, Member
 from demo.discord.application import Application
 from demo.discord.channel import Channel
 from demo.discord.messages import Refused, read_payload
@@ -27,7 +27,7 @@ class Reply:
 
     id: str
     member: Member
-    channel: Place
+    channel: GuildChannel
     asked: str
     state: State = "asked"
     content: str = ""
@@ -45,7 +45,7 @@ class Replies:
     _replies: dict[str, Reply] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def begin(self, member: Member, channel: Place, asked: str) -> Reply:
+    def begin(self, member: Member, channel: GuildChannel, asked: str) -> Reply:
         """Note that somebody used a button or a command."""
         reply = Reply(self.channel.snowflake(), member, channel, asked, begun=self.clock())
         with self._lock:
@@ -67,7 +67,7 @@ class Replies:
                     reply.state = "asked"
         self.channel.touch()
 
-    def seen_by(self, member: Member, channel: Place) -> list[Reply]:
+    def seen_by(self, member: Member, channel: GuildChannel) -> list[Reply]:
         """Return what this member sees in this channel and nobody else does."""
         with self._lock:
             mine = [one for one in self._replies.values() if (one.member, one.channel) == (member, channel)]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from common.demo_discord import APPROVALS, GUILD_ID, PLACES
+from common.demo_discord import APPROVALS, CHANNELS, GUILD_ID
 from demo.discord.channel import Channel, Message
 from demo.discord.components import LINK, ROW
 from demo.discord.gate import Gate, Outcome
@@ -124,7 +124,7 @@ def _components(call: Call) -> Callable[[Any], list[Any]]:
 
 def _channel_of(webhook_id: str) -> str:
     """A webhook that is named like a channel posts there, all others where approvals are."""
-    return next((channel.id for channel in PLACES if channel.id == webhook_id), APPROVALS.id)
+    return next((channel.id for channel in CHANNELS if channel.id == webhook_id), APPROVALS.id)
 
 
 def _webhook(call: Call) -> dict[str, Any]:

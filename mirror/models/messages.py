@@ -157,7 +157,7 @@ class Message(models.Model):
 
     def ledger_words(self) -> list[tuple[str, str]]:
         """Return the search words of ledger entries about this message, with the labels of `common.words`."""
-        return [(LETTER, self.subject), *((TO, address) for address in self.addresses[:50])]
+        return [(CONTENT, self.subject), *((TO, address) for address in self.addresses[:50])]
 
     @property
     def is_unnamed(self) -> bool:

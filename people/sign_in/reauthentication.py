@@ -72,7 +72,7 @@ class ConfirmForm(forms.Form):
         return password
 
 
-def has_just_proved(request: HttpRequest) -> bool:
+def is_recently_authenticated(request: HttpRequest) -> bool:
     """Whether the person signed in or reauthenticated in the last ten minutes."""
     if not request.user.is_authenticated:
         return False
@@ -89,7 +89,7 @@ def reauthenticated(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
 
     @wraps(view)
     def asked(request: HttpRequest, *args: Any, **kwargs: Any) -> R | HttpResponse:
-        return view(request, *args, **kwargs) if has_just_proved(request) else ask_first(request)
+        return view(request, *args, **kwargs) if is_recently_authenticated(request) else ask_first(request)
 
     return asked
 
@@ -151,7 +151,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
 @require_safe
 def go_on(request: DeskRequest) -> HttpResponse:
     """Render a form that posts the stored data to its URL again. Opening this page changes nothing."""
-    if not has_just_proved(request):
+    if not is_recently_authenticated(request):
         return ask_first(request)
     saved = _take_saved(request)
     return render(request, "account/go_on.html", {"kept": saved}) if saved else redirect("queue")

@@ -47,7 +47,7 @@ def test_hash_made_by_the_database_is_that_of_the_columns(text, details, has_mes
 
 def test_entry_at_a_reserved_position_is_the_same():
     (position,) = reserve(1)
-    entry = record("message.opened", actor=ACTOR, place=position)
+    entry = record("message.opened", actor=ACTOR, position=position)
     assert _check(entry).pk == position.number
 
 

@@ -69,7 +69,7 @@ def test_connection_paused_by_a_refused_key_is_resumed_and_a_removed_one_gets_no
 
 
 def kinds():
-    return {one.name: one.kind for one in Destination.objects.kept()}
+    return {one.name: one.kind for one in Destination.objects.not_removed()}
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
     if not at:
         return record(action, actor=by, **fields)
     (position,) = reserve(1)
-    return record(action, actor=by, place=replace(position, at=at), **fields)
+    return record(action, actor=by, position=replace(position, at=at), **fields)
 
 
 def found(query, zone=UTC, entries=None):
