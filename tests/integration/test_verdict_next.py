@@ -14,7 +14,7 @@ from approvals.models import Decision
 from approvals.reconcile.reads import read_everything
 from audit.models import Entry
 from mirror.models import Mailbox, Message, Revision
-from people.accounts.shortcuts import SHORTCUTS, problem_with
+from people.accounts.shortcuts import SHORTCUTS, find_error
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
@@ -269,7 +269,7 @@ IMPOSSIBLE = [
 
 
 def test_impossible_keys_are_explained_and_stay_on_the_page(desk, reviewer):
-    found = {name: problem_with(keys(**{name: key}))[1] for name, key, _ in IMPOSSIBLE}
+    found = {name: find_error(keys(**{name: key}))[1] for name, key, _ in IMPOSSIBLE}
     assert found == {name: sentence for name, _, sentence in IMPOSSIBLE}
     answer = desk.post("/people/me/keys/", {"do": "save", **keys(next="jj")})
     page = answer.content.decode()
