@@ -26,7 +26,7 @@ urlpatterns = [
     path("accounts/login/provider/back/", lazy_view("people.sign_in.provider.come_back"), name="oidc-callback"),
     path("accounts/logout/", lazy_view(f"{_SIGN_IN}.sign_out"), name="account_logout"),
     path("accounts/reauthenticate/", reauthentication.reauthenticate, name="account_reauthenticate"),
-    path("accounts/reauthenticate/go-on/", reauthentication.go_on, name="account_go_on"),
+    path("accounts/reauthenticate/resubmit/", reauthentication.resubmit, name="account_resubmit"),
     path("accounts/reauthenticate/code/", lazy_view(f"{_SIGN_IN}.CodeAgainView"), name="mfa_reauthenticate"),
     path(
         "accounts/reauthenticate/passkey/",
@@ -61,7 +61,7 @@ urlpatterns = [
     path("people/<int:person_id>/factors/remove/", second_factor.remove_factors, name="take-factors-off"),
     path("people/second-factor/", second_factor.second_factor, name="second-factor"),
     path("people/second-factor/set/", second_factor.set_rule, name="set-second-factor"),
-    path("people/invitations/<int:invitation_id>/anew/", directory.renew, name="invite-anew"),
+    path("people/invitations/<int:invitation_id>/renew/", directory.renew, name="invite-renew"),
     path("people/invitations/<int:invitation_id>/withdraw/", directory.withdraw_link, name="withdraw-invitation"),
     path("people/invite/", invitations.invite_person, name="invite"),
     path("join/<slug:token>/", invitations.join_page, name="join"),

@@ -20,7 +20,7 @@ NO_ACTS = {
     "preview-import": "shows what a file would change",
     "import-allowlist": "shows the form that preview-import takes",
     "approve": "shows the findings that the verdict then names as read",
-    "account_go_on": "does what was asked for before, which is an act of its own",
+    "account_resubmit": "does what was asked for before, which is an act of its own",
     "compare-ledger": "what is no head is refused before anything is compared",
 }
 # A look that hands something out.

@@ -14,7 +14,7 @@ OWN_DOORS = {
     "oidc-callback": Door("signs in whoever returns from the provider", "public"),
     "join": Door("accepts an invitation, or sets a new password, by a link", "public"),
     "account_reauthenticate": Door("asks for reauthentication", "public"),
-    "account_go_on": Door("does what was requested before reauthentication", "public"),
+    "account_resubmit": Door("does what was requested before reauthentication", "public"),
     "mfa_reauthenticate": Door("reauthenticates with a code", "public"),
     "mfa_reauthenticate_webauthn": Door("reauthenticates with a passkey", "public"),
     "account": Door("shows one's own account", "own"),
@@ -47,7 +47,7 @@ PEOPLE_DOORS = {
         sure=True,
         fields=lambda w: {"email": "new@yourteam.example", "roles": "reviewer", "place": "all", "days": 7},
     ),
-    "invite-anew": Door(
+    "invite-renew": Door(
         "renews the link of an invitation", "desk", (A,), writes=True, sure=True, fields=nothing, needs="invitation"
     ),
     "withdraw-invitation": Door(

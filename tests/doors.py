@@ -55,7 +55,7 @@ _DESK_DOORS = {
     "stop-banner": Door("shows the banner of what is stopped, for what one may see", "own"),
     "message": Door("shows a message", "mailbox"),
     "message-body": Door("shows the rendered message", "mailbox"),
-    "message-letter": Door("shows one view of the message", "mailbox"),
+    "message-view": Door("shows one view of the message", "mailbox"),
     "message-files": Door("lists the attachments", "mailbox"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),

@@ -48,7 +48,7 @@ POST_ONLY = {
     *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
-    *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-anew"),
+    *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-renew"),
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
     *("remove-discord",),
     *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
@@ -76,12 +76,12 @@ POST_ONLY = {
 
 
 # Documents of their own in a frame of a page.
-FRAMED = {"message-body", "seen-body", "message-letter", "file-view"}
+FRAMED = {"message-body", "seen-body", "message-view", "file-view"}
 # Documents without the desk around them.
 BARE = {
     "trace-proof-html",
     "account_reauthenticate",
-    "account_go_on",
+    "account_resubmit",
     "mfa_reauthenticate",
     "mfa_reauthenticate_webauthn",
 }

@@ -151,7 +151,7 @@ def _tabs(
     message: Message, way: Way, query: str, comparison: Comparison | None, sent_back: Changes | None
 ) -> list[Tab]:
     page = reverse("message", args=[message.public_id])
-    fragment = reverse("message-letter", args=[message.public_id])
+    fragment = reverse("message-view", args=[message.public_id])
     marks = {}
     if comparison and comparison.differences:
         number = comparison.differences

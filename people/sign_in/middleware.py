@@ -35,7 +35,7 @@ SETTING_UP = {"factor-app", "factor-passkey"}
 # Open to people with a factor that is not proved yet. They cannot add another one before.
 PROVING = {
     "factors",
-    *("account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    *("account_reauthenticate", "account_resubmit", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
     *("oidc-login", "oidc-callback"),
 }
 

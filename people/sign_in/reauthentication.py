@@ -103,7 +103,7 @@ def ask_first(request: HttpRequest) -> HttpResponse:
         wanted = _page_of(request)
     elif request.method == "POST":
         _save(request)
-        wanted = reverse("account_go_on")
+        wanted = reverse("account_resubmit")
     address = f"{reverse('account_reauthenticate')}?{urlencode({'next': wanted, 'back': _page_of(request)})}"
     if getattr(request, "htmx", False):
         return HttpResponse(status=204, headers={"HX-Redirect": address})
@@ -149,7 +149,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
 
 @login_required
 @require_safe
-def go_on(request: DeskRequest) -> HttpResponse:
+def resubmit(request: DeskRequest) -> HttpResponse:
     """Render a form that posts the stored data to its URL again. Opening this page changes nothing."""
     if not is_recently_authenticated(request):
         return ask_first(request)

@@ -15,7 +15,7 @@ from tests.walk import POST_ONLY
 NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
     "discord-interactions",
-    *("pulse", "stop-banner", "message-body", "message-letter", "file-view", "file-download", "unread-parts", "beside"),
+    *("pulse", "stop-banner", "message-body", "message-view", "file-view", "file-download", "unread-parts", "beside"),
     *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
     # Steps of signing in, which have their own tests.
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback", "second-factor"),
@@ -36,7 +36,7 @@ NO_PAGES = {
     # For admins and auditors only: see test_export_seen.py.
     *("export", "exports", "export-one", "export-file"),
     # Shown in response to a press, which has its own test.
-    *("bulk", "bulk-done", "account_go_on"),
+    *("bulk", "bulk-done", "account_resubmit"),
     # Files of the ledger's proofs.
     *("newest-head", "verifier"),
 }

@@ -46,7 +46,7 @@ ASKED = (
     *("actor", "surface", "connection", "message", "fingerprint", "trace", "until", "on"),
 )
 ASKING = (
-    *("queue", "message", "message-letter", "history", "audit", "rule", "pulse", "bulk-done", "account_login"),
+    *("queue", "message", "message-view", "history", "audit", "rule", "pulse", "bulk-done", "account_login"),
     *("allowlists", "allowlist", "allowlist-history", "refusals"),
 )
 BY_ID = ("queue/{}/", "queue/{}/files/1/", "audit/trace/{}/", "approvals/{}/", "rules/findings/{}/")

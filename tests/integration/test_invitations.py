@@ -203,7 +203,7 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(signed_in, admin, c
     # They cannot see an invitation of another scope.
     link_of(admin, email="y@yourteam.example")
     one = Invitation.objects.latest("pk")
-    assert client.post(f"/people/invitations/{one.pk}/anew/").status_code == 404
+    assert client.post(f"/people/invitations/{one.pk}/renew/").status_code == 404
     assert Invitation.objects.good().get() == one
 
 
@@ -229,7 +229,7 @@ def test_link_grants_nothing_that_its_creator_may_no_longer_grant(admin):
 def test_invitation_is_withdrawn_on_the_list_and_made_again(signed_in, admin):
     client, token = signed_in(admin), link_of(admin)
     one = Invitation.objects.get()
-    answer = client.post(f"/people/invitations/{one.pk}/anew/")
+    answer = client.post(f"/people/invitations/{one.pk}/renew/")
     again = re.search(r"/join/([\w-]+)/<", answer.content.decode())[1]
     assert [is_good(of) for of in (token, again)] == [False, True]
     newest = Invitation.objects.latest("pk")

@@ -223,7 +223,7 @@ def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, revie
         client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
     assert looks(message) == ["message.served", "message.opened"]
     # Its content is also requested without its page.
-    client.get(f"/queue/{other.public_id}/letter/", headers={"HX-Request": "true"})
+    client.get(f"/queue/{other.public_id}/view/", headers={"HX-Request": "true"})
     assert looks(other) == ["message.served"]
 
 

@@ -26,7 +26,7 @@ def read(client, message, query=""):
 
 
 def sheet(client, message, view, page=1):
-    answer = client.get(f"/queue/{message.public_id}/letter/?view={view}&page={page}", headers=HTMX)
+    answer = client.get(f"/queue/{message.public_id}/view/?view={view}&page={page}", headers=HTMX)
     assert answer.status_code == 200
     return answer.content.decode()
 

@@ -43,7 +43,7 @@ def words(page):
 
 
 def sheet(client, message, view=""):
-    return plain(client.get(f"/queue/{message.public_id}/letter/?view={view}", headers=HTMX))
+    return plain(client.get(f"/queue/{message.public_id}/view/?view={view}", headers=HTMX))
 
 
 def panel(page, name):

@@ -24,7 +24,7 @@ from tests.integration.test_bulk import decide, open_sheet
 pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
 
 PASSWORD = "correct horse battery"
-AGAIN, GO_ON = "/accounts/reauthenticate/", "/accounts/reauthenticate/go-on/"
+AGAIN, RESUBMIT = "/accounts/reauthenticate/", "/accounts/reauthenticate/resubmit/"
 DONE = []
 
 
@@ -59,10 +59,10 @@ def confirm(client, answer, password=PASSWORD):
     return client.post(AGAIN, {**hidden, "password": password})
 
 
-def go_on(client, answer):
+def resubmit(client, answer):
     """Do what the browser does on the interstitial page: post its form."""
-    assert answer["Location"] == GO_ON
-    page = client.get(GO_ON).content.decode()
+    assert answer["Location"] == RESUBMIT
+    page = client.get(RESUBMIT).content.decode()
     assert ("<b>" in page, DONE) == (False, []), "what was posted is escaped, and the page does nothing by itself"
     action = unescape(re.search(r'method="post" action="([^"]*)"', page)[1])
     fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S)
@@ -87,18 +87,18 @@ def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, ad
     posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
     answer = client.post("/sensitive/?tab=a&b=%20c", posted)
     # The interstitial page asks first.
-    assert client.get(GO_ON)["Location"].startswith(AGAIN)
+    assert client.get(RESUBMIT)["Location"].startswith(AGAIN)
     refused = confirm(client, answer, password="not this one")
     assert refused.status_code == 422
     assert 'aria-invalid="true"' in refused.content.decode()
     assert "not this one" not in refused.content.decode()
     after = confirm(client, answer)
     assert DONE == []
-    assert go_on(client, after).content == b"done"
+    assert resubmit(client, after).content == b"done"
     fields = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
     assert [("POST", "/sensitive/?tab=a&b=%20c", fields, False, str(admin.pk))] == DONE
     # Returning to the interstitial page finds nothing left to do.
-    assert client.get(GO_ON)["Location"] == "/queue/"
+    assert client.get(RESUBMIT)["Location"] == "/queue/"
     assert len(DONE) == 1
 
 
@@ -124,7 +124,7 @@ def test_expired_request_or_one_of_another_person_is_not_replayed(signed_in, adm
     session = client.session
     session["kept_request"] = stored
     session.save()
-    assert client.get(GO_ON)["Location"] == "/queue/"
+    assert client.get(RESUBMIT)["Location"] == "/queue/"
     client = signed_in(admin, minutes=11)
     after = confirm(client, client.post("/sensitive/", {"name": "typed"}))
     monkeypatch.setattr(reauthentication, "_SAVED_SECONDS", -1)
@@ -141,8 +141,8 @@ def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
     page = client.get(answer["HX-Redirect"]).content.decode()
     assert 'href="/queue/?tab=mine"' in page
     # It goes on as a plain request.
-    after = client.post(AGAIN, {"password": PASSWORD, "next": GO_ON})
-    go_on(client, after)
+    after = client.post(AGAIN, {"password": PASSWORD, "next": RESUBMIT})
+    resubmit(client, after)
     assert [is_htmx for _, _, _, is_htmx, _ in DONE] == [False]
 
 
@@ -209,7 +209,7 @@ def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked_and_rejection_n
     assert Decision.objects.count() == 0
     decide(client, sheet, messages[2:], "reject", reject_reason="Not this")
     assert Decision.objects.get().outcome == "reject"
-    done = go_on(client, confirm(client, answer))
+    done = resubmit(client, confirm(client, answer))
     assert done["Location"].startswith("/queue/bulk/done/")
     assert set(Decision.objects.values_list("given_by", flat=True)) == {reviewer.pk}
     assert Decision.objects.filter(outcome="approve").count() == 2
@@ -225,7 +225,7 @@ def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, ad
     client = signed_in(admin, minutes=60)
     answer = client.post(f"/stop/{switch.pk}/release/")
     assert KillSwitch.objects.filter(released_at=None).exists()
-    go_on(client, confirm(client, answer))
+    resubmit(client, confirm(client, answer))
     assert not KillSwitch.objects.filter(released_at=None).exists()
 
 

@@ -30,7 +30,7 @@ OPEN = {
     *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
     *("multimail-webhook", "discord-interactions"),
     *("factors", "factor-app", "factor-passkey"),
-    *("account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    *("account_reauthenticate", "account_resubmit", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
     *("oidc-login", "oidc-callback"),
 }
 STEP = "/accounts/login/second/"
