@@ -140,7 +140,7 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
     assert part.lstrip().startswith('<section class="sheet" id="sheet"')
     assert re.search(r'id="tab-parts"[^>]* aria-current="true"', part)
     assert "<strong>1 difference</strong>" in part
-    answer = desk.get(f"{path}letter/?view=source&order=soonest")
+    answer = desk.get(f"{path}view/?view=source&order=soonest")
     assert (answer.status_code, answer["Location"]) == (302, f"{path}?view=source&order=soonest")
 
 
