@@ -80,8 +80,15 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     page.get_by_role("link", name="Remove Second team").click()
     expect(page.get_by_label("Type")).to_be_visible()
     assert faults(page, 1440, 768, 360) == []
-    page.get_by_label("Type").fill("Second team")
-    page.get_by_role("button", name="Remove it").click()
+
+    def is_removed():
+        # Refused for as long as the account is being read, which it is after a pause.
+        page.get_by_label("Type").fill("Second team")
+        with page.expect_response(lambda answer: answer.request.method == "POST") as answered:
+            page.get_by_role("button", name="Remove it").click()
+        return answered.value.status == 302
+
+    product.wait_for(is_removed, timeout=90, what="the account to be removed")
     expect(page.get_by_role("heading", name="Removed")).to_be_visible()
     assert ana.find(held) is None
     assert subject in ana.get("/history/").text

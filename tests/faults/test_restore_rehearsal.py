@@ -69,6 +69,7 @@ def lose_a_desk_at_work(folder, product):
         status = "SELECT status FROM gateway_email WHERE id = %s"
         arrived = lambda: product.sql(status, due["upstream_id"]) == [("scheduled",)]  # noqa: E731
         product.wait_for(arrived, timeout=60, what="the approval to arrive")
+        product.wait_for(lambda: newest_seal(product), timeout=60, what="a seal that the backup contains")
         made = stack.run("backup", str(folder / "desk.backup"))
         assert made.returncode == 0, made.stdout + made.stderr
         stack.kill("worker-out", signal.SIGCONT)
