@@ -184,10 +184,16 @@ DATABASES = {
         # A session of PostgreSQL grows with all that it has met: 3 MB in ten minutes, times thirty.
         "CONN_MAX_AGE": 60,
         "CONN_HEALTH_CHECKS": True,
-        # A pooler in transaction mode must stay possible: no session state.
+        # A pooler in transaction mode must stay possible: no session state but prepared statements, and those at will.
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        # The locks are designed for this level, whatever the server's default is.
-        "OPTIONS": {"connect_timeout": 5, "isolation_level": IsolationLevel.READ_COMMITTED, **_connection},
+        "OPTIONS": {
+            "connect_timeout": 5,
+            # The locks are designed for this level, whatever the server's default is.
+            "isolation_level": IsolationLevel.READ_COMMITTED,
+            # common.postgres.rows decides which statements are prepared, at their first use.
+            "prepare_threshold": 0 if env_bool("DATABASE_PREPARE", True) else None,
+            **_connection,
+        },
         # Tests with two threads need committed rows.
         "TEST": {"NAME": None},
     }

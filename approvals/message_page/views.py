@@ -1,6 +1,7 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -45,10 +46,11 @@ from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY, ValueQuery, read_values
+from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, read_values
 from mirror.models import Message
-from mirror.querysets import FETCH_TRIES, MessageQuerySet
+from mirror.querysets import FETCH_TRIES
 from mirror.querysets.connections import addresses_of_any
+from mirror.querysets.messages import anybody_like, asked_by
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
@@ -149,16 +151,21 @@ def is_prefetch(request: DeskRequest) -> bool:
 
 def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message with the rows that its page shows, or raise Http404 where the actor may not see it."""
-    return _one(desk_messages().visible_to(actor).for_list(), public_id)
+    found = _shown_message(anybody_like(actor)).read(asked_by(actor) | {ANY_ID: public_id})
+    return _or_404(found[0] if found else None)
+
+
+@lru_cache(maxsize=1000)
+def _shown_message(actor: Actor) -> RowQuery[Message]:
+    return RowQuery(desk_messages().visible_to(actor).for_list().filter(public_id=ANY_ID))
 
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message alone, for actions on it."""
-    return _one(Message.objects.visible_to(actor), public_id)
+    return _or_404(Message.objects.visible_to(actor).filter(public_id=public_id).first())
 
 
-def _one(visible: MessageQuerySet, public_id: UUID) -> Message:
-    message: Message | None = visible.filter(public_id=public_id).first()
+def _or_404(message: Message | None) -> Message:
     if message is None:
         raise Http404("There is no such message, or it is in a mailbox that you do not see.")
     return message

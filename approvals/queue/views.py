@@ -33,6 +33,7 @@ from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import (
     COUNTED,
     NAMED_LATER,
+    RowQuery,
     ValueQuery,
     any_of,
     count_of,
@@ -92,12 +93,11 @@ def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
 
 def queue_context(actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox]) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
-    asked = _asked_for(actor, filters)
     # By default only floods are gathered; most pages have none, so that is checked first.
-    found = _page_of(asked if filters.gathers_floods else asked.gathered(filters), filters)
-    figures = _figures(actor, filters, asked, found)
+    found = _apart(actor, filters) if filters.gathers_floods else _gathered(actor, filters)
+    figures = _figures(actor, filters, found)
     if figures.get("flood"):
-        found = _page_of(asked.gathered(filters), filters)
+        found = _gathered(actor, filters)
     read_decisions(found)
     weights = weights_from(figures["weights"])
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=figures["clock"], weights=weights)
@@ -162,18 +162,18 @@ def _elsewhere(filters: Filters) -> dict[str, Any]:
     }
 
 
-def _figures(actor: Actor, filters: Filters, asked: QueueQuerySet, found: list[Message]) -> dict[str, Any]:
+def _figures(actor: Actor, filters: Filters, found: list[Message]) -> dict[str, Any]:
     """Read all numbers around the rows in one statement."""
     anybody = anybody_like(actor)
     parts = {**_standing_parts(anybody)}
     if filters.gathers_floods and any(message.shape for message in found):
         parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values({NAMED_LATER: _keys(found)})
     if filters.narrows:
-        parts["matching"] = count_of(asked)
+        parts["matching"] = count_of(_asked_for(actor, filters))
     if filters.searches:
         parts["unsearched"] = count_of(queue_messages().of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
-        parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
+        parts["moved"] = count_of(_asked_for(actor, filters).moved_since(filters.order, filters.after))
     return read_values(parts, asked_by(actor))
 
 
@@ -225,14 +225,30 @@ def _asked_for(actor: Actor, filters: Filters) -> QueueQuerySet:
 
 def page_of(actor: Actor, filters: Filters) -> list[Message]:
     """Return the messages of a page, and one more, which shows that there is a next page."""
-    found = _page_of(_asked_for(actor, filters), filters)
+    found = _apart(actor, filters)
     read_decisions(found)
     return found
 
 
-def _page_of(messages: QueueQuerySet, filters: Filters) -> list[Message]:
+def _apart(actor: Actor, filters: Filters) -> list[Message]:
+    """Return the messages of a page, each by itself."""
+    if filters.narrows or filters.after:
+        return list(_page_of(_asked_for(actor, filters), filters))
+    return _first_page(anybody_like(actor), filters).read(asked_by(actor))
+
+
+def _gathered(actor: Actor, filters: Filters) -> list[Message]:
+    return list(_page_of(_asked_for(actor, filters).gathered(filters), filters))
+
+
+@lru_cache(maxsize=1000)
+def _first_page(actor: Actor, filters: Filters) -> RowQuery[Message]:
+    return RowQuery(_page_of(_asked_for(actor, filters), filters))
+
+
+def _page_of(messages: QueueQuerySet, filters: Filters) -> QueueQuerySet:
     order = order_of(filters)
-    return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
+    return messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1]
 
 
 def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:

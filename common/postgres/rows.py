@@ -70,9 +70,13 @@ def in_batch() -> bool:
     return bool(database.connection and database.connection.info.pipeline_status)
 
 
-def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
-    """Execute one statement, at once or with its batch, and return its answer."""
-    cursor = database.cursor()
+def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *, prepare: bool = False) -> Answer:
+    """Execute one statement, at once or with its batch, and return its answer.
+
+    With `prepare` PostgreSQL plans it once for each connection. Its text must then be one of few, and what its plan
+    depends on must stand in the text.
+    """
+    cursor = database.prepared_cursor() if prepare else database.cursor()  # type: ignore[attr-defined]
     cursor.execute(sql, parameters)
     answer = Answer(cursor)
     if not in_batch():

@@ -1,17 +1,25 @@
-"""Read several values with one SQL statement.
+"""Read several values, or rows of a model, with one SQL statement that is compiled and planned once.
 
 Callers cache the queries, because compiling SQL in Django takes longer than running it here. A cached query contains
-placeholders instead of the values that differ from one request to the next; `read_values` replaces them.
+placeholders for the values that differ from one request to the next. They become parameters of a prepared statement,
+so that PostgreSQL plans it once for each connection: it spends ten times longer on planning these statements than on
+running them. All other values become literals, because a plan for unknown values could use no partial index.
 """
 
+import copy
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
+from django.db import connection as database
+from django.db.models import Model
 from django.db.models.query import QuerySet
+from psycopg.sql import Literal
+from psycopg.types.numeric import Int8
 
 from common.postgres.rows import run
 
@@ -24,22 +32,54 @@ NAMED_LATER = "{named later}"
 ANY_ID = UUID(int=0)
 ASKING = -(2**62)
 ANY = ASKING + 1
+M = TypeVar("M", bound=Model)
 _PLACEHOLDER_TYPES = (int, str, datetime, UUID)
 
 
-@dataclass(frozen=True)
+# A parameter's position in SQL, or an escaped percent sign.
+_POSITION = re.compile("%[%s]")
+
+
+@dataclass(frozen=True, eq=False)
 class ValueQuery:
     """The SQL expression for one value of a statement, in parentheses, and its parameters."""
 
     sql: str
     values: tuple[Any, ...] = ()
+    # The values of placeholders that are known already.
+    named: Mapping[Any, Any] = field(default_factory=dict)
+    # The SQL with literals, by which of the values are placeholders.
+    _texts: dict[tuple[bool, ...], str] = field(default_factory=dict, repr=False)
 
     def with_values(self, values: Mapping[Any, Any]) -> "ValueQuery":
         """Return the query with its placeholders replaced; `values` maps each placeholder to its value."""
-        return ValueQuery(
-            self.sql,
-            tuple(values.get(one, one) if isinstance(one, _PLACEHOLDER_TYPES) else one for one in self.values),
-        )
+        return replace(self, named={**self.named, **values})
+
+    def prepared(self, values: Mapping[Any, Any]) -> tuple[str, list[Any]]:
+        """Return the SQL to prepare, and the parameters for it."""
+        named = {**self.named, **values}
+        is_named = tuple(isinstance(one, _PLACEHOLDER_TYPES) and one in named for one in self.values)
+        if is_named not in self._texts:
+            self._texts[is_named] = self._with_literals(is_named)
+        parameters = [named[one] for one, is_parameter in zip(self.values, is_named, strict=True) if is_parameter]
+        return self._texts[is_named], [_sized(one) for one in parameters]
+
+    def _with_literals(self, is_named: tuple[bool, ...]) -> str:
+        values = iter(zip(self.values, is_named, strict=True))
+
+        def literal(position: re.Match[str]) -> str:
+            if position[0] == "%%":
+                return "%%"
+            value, is_parameter = next(values)
+            return "%s" if is_parameter else Literal(value).as_string(database.connection).replace("%", "%%")
+
+        database.ensure_connection()
+        return _POSITION.sub(literal, self.sql)
+
+
+def _sized(value: Any) -> Any:
+    """Return an integer as bigint: otherwise its type, and so the prepared statement, would depend on its size."""
+    return Int8(value) if type(value) is int else value
 
 
 def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> ValueQuery:
@@ -78,6 +118,32 @@ def read_values(queries: Mapping[str, ValueQuery], values: Mapping[Any, Any] | N
 
     `values` maps the placeholders in the queries to their values.
     """
-    parameters = [value for query in queries.values() for value in query.with_values(values or {}).values]
-    columns = ", ".join([*(query.sql for query in queries.values()), "clock_timestamp()"])
-    return dict(zip((*queries, "clock"), run(f"SELECT {columns}", parameters).row(), strict=True))
+    prepared = [query.prepared(values or {}) for query in queries.values()]
+    columns = ", ".join([*(sql for sql, _ in prepared), "clock_timestamp()"])
+    parameters = [value for _, parameters in prepared for value in parameters]
+    answer = run(f"SELECT {columns}", parameters, prepare=True)
+    return dict(zip((*queries, "clock"), answer.row(), strict=True))
+
+
+class RowQuery(Generic[M]):
+    """Rows of a model by one prepared statement; prefetches are followed as usual."""
+
+    def __init__(self, rows: QuerySet[M]) -> None:
+        self._rows = rows
+        self._compiler = rows.query.get_compiler(connection=database)
+        try:
+            sql, values = self._compiler.as_sql()
+        except EmptyResultSet:
+            sql, values = "", ()
+        self._query = ValueQuery(sql, tuple(values))
+
+    def read(self, values: Mapping[Any, Any]) -> list[M]:
+        """Return the rows; `values` maps the placeholders in the query to their values."""
+        if not self._query.sql:
+            return []
+        sql, parameters = self._query.prepared(values)
+        compiler = copy.copy(self._compiler)
+        compiler.execute_sql = lambda *_, **__: [run(sql, parameters, prepare=True).rows]  # type: ignore[method-assign]
+        rows = self._rows.all()
+        rows.query.get_compiler = lambda *_, **__: compiler
+        return list(rows)

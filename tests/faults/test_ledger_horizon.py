@@ -24,7 +24,7 @@ def application_url(settings, monkeypatch):
     url = psycopg.conninfo.make_conninfo(host=params["host"], dbname=params["dbname"], user=params["user"])
     settings.OWN_DATABASE_URL = url
     monkeypatch.setattr("dashboard.management.commands.prepare.LONGEST_IDLE", "700ms")
-    Command()._end_idle_transactions()
+    Command()._set_role_defaults()
     yield url
     with connection.cursor() as cursor:
         name = connection.ops.quote_name(params["dbname"])

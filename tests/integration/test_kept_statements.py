@@ -11,7 +11,7 @@ from approvals.message_page import side_panel
 from approvals.message_page.content import origin
 from approvals.models import Snooze
 from approvals.queue import views as listing
-from common.postgres.statements import ANY, ASKING, NAMED_LATER, read_values
+from common.postgres.statements import ANY, NAMED_LATER, read_values
 from dashboard.frame import context
 from mirror.querysets.messages import anybody_like, asked_by
 from tests.factories import make_message
@@ -41,8 +41,10 @@ def test_cached_statement_contains_no_time(reviewer):
     assert [part.sql for part in statements if any(isinstance(value, datetime) for value in part.values)] == []
 
 
-def test_every_placeholder_of_a_cached_statement_is_named(reviewer):
+def test_cached_statement_names_its_placeholders_and_contains_all_other_values(reviewer):
     actor = reviewer.actor(surface="web")
-    part = origin._others_part(anybody_like(actor)).with_values({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
-    assert {"discord:ana", 7} <= set(part.values)
-    assert not {NAMED_LATER, ANY, ASKING} & set(part.values)
+    part = origin._others_part(anybody_like(actor)).with_values({NAMED_LATER: "discord:ana", ANY: 7})
+    text, parameters = part.prepared(asked_by(actor))
+    assert {"discord:ana", 7, reviewer.pk} >= set(parameters) >= {"discord:ana", 7}
+    assert text.count("%s") == len(parameters)
+    assert "'held'" in text

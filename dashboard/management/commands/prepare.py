@@ -49,7 +49,7 @@ class Command(BaseCommand):
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
         name_earlier_removals()
-        self._end_idle_transactions()
+        self._set_role_defaults()
         if restoring:
             return
         self._collect_static()
@@ -130,14 +130,20 @@ class Command(BaseCommand):
                     sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
                 )
 
-    def _end_idle_transactions(self) -> None:
-        """Make the server end idle transactions: nothing that began after an open one can be sealed.
+    def _set_role_defaults(self) -> None:
+        """Set what every session of the role begins with, because poolers accept no settings with a connection.
 
-        It is a setting of the role, because poolers accept no settings with a connection. If somebody chose a
-        time, or the role may not set one, it stays as it is.
+        The server ends idle transactions: nothing that began after an open one can be sealed. It plans a prepared
+        statement once: common.postgres.statements writes all that a plan depends on into its text. A value that
+        somebody chose stays, and so does the server's own where the role may not set one.
         """
+        wanted = {
+            "idle_in_transaction_session_timeout": ("0", LONGEST_IDLE),
+            "plan_cache_mode": ("auto", "force_generic_plan"),
+        }
         with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:
-            if session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",):
-                name = sql.Identifier(session.info.dbname)
-                statement = "ALTER ROLE CURRENT_USER IN DATABASE {} SET idle_in_transaction_session_timeout = {}"
-                session.execute(sql.SQL(statement).format(name, sql.Literal(LONGEST_IDLE)))
+            name = sql.Identifier(session.info.dbname)
+            for setting, (default, value) in wanted.items():
+                if session.execute(sql.SQL("SHOW {}").format(sql.Identifier(setting))).fetchone() == (default,):
+                    statement = sql.SQL("ALTER ROLE CURRENT_USER IN DATABASE {} SET {} = {}")
+                    session.execute(statement.format(name, sql.Identifier(setting), sql.Literal(value)))
