@@ -26,7 +26,7 @@ from django.db.models.functions import Now, TruncDate
 
 from audit.models import Entry
 from common.postgres.rows import run
-from common.postgres.statements import count_of, read_values
+from common.postgres.statements import ValueQuery, count_of
 from mirror.models import Message
 from mirror.querysets.terms import DONE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -64,16 +64,15 @@ class Percentile(Aggregate):
         super().__init__(expression, part=repr(float(part)))
 
 
-def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, int]:
-    """Return how many of these wait for how long, each count cut at a thousand and one (relies on message_held)."""
+def waiting_by_age(waiting: QuerySet[Message]) -> dict[str, ValueQuery]:
+    """Return how to count how many of these wait for how long, up to a thousand and one (relies on message_held)."""
     counts = {
         name: count_of(waiting.filter(held_at__lte=Now() - least, held_at__gt=Now() - most))
         for name, (least, most) in _AGES.items()
     }
     # If MultiMail's clock runs ahead, `held_at` is in the future: count that as no wait.
     counts["minutes"] = count_of(waiting.filter(held_at__gt=Now() - _SHORTEST))
-    found = read_values(counts)
-    return {name: found[name] for name in counts}
+    return counts
 
 
 # Each figure of decisions, as a condition on rows and as one inside the sums.
@@ -123,12 +122,12 @@ class DecisionFigures(QuerySet["Decision"]):
         """Made by a person, and not undone."""
         return self.filter(rule="").exclude(state=DecisionState.UNDONE)
 
-    def times_by_day(self) -> list[dict[str, Any]]:
+    def times_by_day(self) -> QuerySet[Any, dict[str, Any]]:
         """Return for each day how many were decided, and the median and 95th percentile of seconds from held on."""
         newest = self.order_by("-pk").values("pk")[:MOST]
         days = self.model.objects.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=_took())
         figures = {"number": Count("pk"), "median": Percentile("took", 0.5), "most": Percentile("took", 0.95)}
-        return list(days.values("day").annotate(**figures).order_by("day"))
+        return days.values("day").annotate(**figures).order_by("day")
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
         """Return for each published rule how many messages with a finding of it were rejected and sent back.
@@ -145,11 +144,11 @@ class DecisionFigures(QuerySet["Decision"]):
         )
         return [(str(rule), int(rejected), int(back)) for rule, rejected, back in run(statement, values).rows]
 
-    def ended_by_the_desk(self) -> list[tuple[str, str, int]]:
+    def ended_by_the_desk(self) -> QuerySet[Any, tuple[str, str, int]]:
         """Return rule, explanation and number of what the desk stopped itself (relies on decision_to_look_at)."""
         ended = self.filter(Q(state=DecisionState.REFUSED) | Q(rule="expiry"), recorded_at__gte=Now() - LATELY)
         newest = self.model.objects.filter(pk__in=ended.order_by("-pk").values("pk")[:MOST])
-        return list(newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule"))
+        return newest.values_list("rule", "explanation").annotate(number=Count("pk")).order_by("rule")
 
     def between(self, since: datetime, until: datetime) -> Self:
         """Made in a time span, without its end (relies on decision_recorded_brin)."""
@@ -203,7 +202,7 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         """Given in the last seven days, and still counted (relies on verdict_given_brin)."""
         return self.filter(live=True, given_at__gte=Now() - LATELY)
 
-    def paces(self) -> list[dict[str, Any]]:
+    def paces(self) -> QuerySet[Any, dict[str, Any]]:
         """Return for each person how many they gave, and the median of the seconds that the message was open before.
 
         Sorted by name, so that it is no ranking.
@@ -215,7 +214,7 @@ class VerdictQuerySet(QuerySet["Verdict"]):
             noted=Count("seconds_shown"),
             median=Percentile("seconds_shown", 0.5),
         )
-        return [dict(row) for row in rows.order_by("person__name", "person")]
+        return rows.order_by("person__name", "person")
 
 
 def decided_elsewhere(messages: QuerySet[Message], since: datetime, until: datetime) -> Any:

@@ -21,9 +21,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def prepared_cursor(self) -> CursorWrapper:
         """Return a cursor that prepares statements, as the connection's `prepare_threshold` says; Django's never do."""
+        if self.queries_logged:
+            # The log shows the values that Django's own cursor writes into a statement.
+            return self.cursor()
         self.ensure_connection()
-        cursor = psycopg.Cursor(self.connection)
-        return self.make_debug_cursor(cursor) if self.queries_logged else self.make_cursor(cursor)
+        return self.make_cursor(psycopg.Cursor(self.connection))
 
 
 def _is_silent(connection: Any) -> bool:

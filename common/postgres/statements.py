@@ -16,7 +16,6 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection as database
-from django.db.models import Model
 from django.db.models.query import QuerySet
 from psycopg.sql import Literal
 from psycopg.types.numeric import Int8
@@ -32,7 +31,7 @@ NAMED_LATER = "{named later}"
 ANY_ID = UUID(int=0)
 ASKING = -(2**62)
 ANY = ASKING + 1
-M = TypeVar("M", bound=Model)
+Row = TypeVar("Row")
 _PLACEHOLDER_TYPES = (int, str, datetime, UUID)
 
 
@@ -125,10 +124,10 @@ def read_values(queries: Mapping[str, ValueQuery], values: Mapping[Any, Any] | N
     return dict(zip((*queries, "clock"), answer.row(), strict=True))
 
 
-class RowQuery(Generic[M]):
-    """Rows of a model by one prepared statement; prefetches are followed as usual."""
+class RowQuery(Generic[Row]):
+    """The rows of a queryset by one prepared statement; prefetches are followed as usual."""
 
-    def __init__(self, rows: QuerySet[M]) -> None:
+    def __init__(self, rows: QuerySet[Any, Row]) -> None:
         self._rows = rows
         self._compiler = rows.query.get_compiler(connection=database)
         try:
@@ -137,7 +136,7 @@ class RowQuery(Generic[M]):
             sql, values = "", ()
         self._query = ValueQuery(sql, tuple(values))
 
-    def read(self, values: Mapping[Any, Any]) -> list[M]:
+    def read(self, values: Mapping[Any, Any]) -> list[Row]:
         """Return the rows; `values` maps the placeholders in the query to their values."""
         if not self._query.sql:
             return []

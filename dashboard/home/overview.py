@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from approvals.models import Decision, Verdict
@@ -15,8 +16,9 @@ from approvals.querysets import figures
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.messages import desk_messages
 from audit.models import Entry
-from audit.trail import lines
 from common.charts import Bars, Days, bars, days, spoken, week_until
+from common.postgres.statements import RowQuery, ValueQuery, read_values
+from mirror.querysets.messages import anybody_like, asked_by
 from people.actors import Actor
 from risk.rules import RULES
 
@@ -72,18 +74,36 @@ class Panel:
 
 def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
-    visible = desk_messages().visible_to(actor)
+    ages = read_values(_ages(anybody_like(actor)), asked_by(actor))
+    found = {name: query.read(asked_by(actor)) for name, query in _queries(anybody_like(actor)).items()}
     made = Decision.objects.visible_to(actor)
-    verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
-    by_day = made.of_the_week().by_people().times_by_day()
     panels = [
-        times(by_day, now=now),
-        people(verdicts.of_the_week().paces()),
+        times(found["times"], now=now),
+        people(found["paces"]),
         caught(made.of_the_week().by_people().caught_by_rule()),
     ]
-    if sum(row["number"] for row in by_day) >= figures.MOST:
+    if sum(row["number"] for row in found["times"]) >= figures.MOST:
         panels = [replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.") for one in panels]
-    return [waiting(figures.waiting_by_age(visible.awaiting_review())), *panels, refused(_refusals(actor, made))]
+    return [waiting(ages), *panels, refused(_refusals(found["ended"], found["refusals"], made))]
+
+
+@lru_cache(maxsize=256)
+def _ages(actor: Actor) -> Mapping[str, ValueQuery]:
+    return figures.waiting_by_age(desk_messages().visible_to(actor).awaiting_review())
+
+
+@lru_cache(maxsize=256)
+def _queries(actor: Actor) -> Mapping[str, RowQuery[Any]]:
+    made = Decision.objects.visible_to(actor)
+    visible = desk_messages().visible_to(actor)
+    verdicts = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+    refusals = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
+    return {
+        "times": RowQuery(made.of_the_week().by_people().times_by_day()),
+        "paces": RowQuery(verdicts.of_the_week().paces()),
+        "ended": RowQuery(made.ended_by_the_desk()),
+        "refusals": RowQuery(refusals.newest_first().values_list("detail__fields__explanation", flat=True)[:READ]),
+    }
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:
@@ -95,7 +115,7 @@ def waiting(ages: Mapping[str, int]) -> Panel:
         title="What waits",
         lead="For a decision, by how long it has been held.",
         head=("Held for", "Messages"),
-        rows=tuple((words, _number(value)) for _, words, value in counts) if any(ages.values()) else (),
+        rows=tuple((words, _number(value)) for _, words, value in counts) if any(value for *_, value in counts) else (),
         empty="Nothing waits. What an agent wants to send appears here as soon as it is held.",
         summary=_listed(f"{_number(value)} {words}" for _, words, value in counts if value),
         bars=bars(
@@ -177,13 +197,13 @@ def cause_of(sentence: str) -> str:
     return next((cause for start, cause in _CAUSES if sentence.startswith(start)), "other")
 
 
-def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
+def _refusals(
+    ended: Iterable[tuple[str, str, int]], sentences: Iterable[str | None], made: DecisionQuerySet
+) -> Counter[str]:
     causes: Counter[str] = Counter()
-    for rule, explanation, number in made.ended_by_the_desk():
+    for rule, explanation, number in ended:
         causes["expired" if rule == "expiry" else cause_of(explanation)] += number
-    entries = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
-    for line in lines(entries.newest_first()[:READ]):
-        causes[cause_of(line.details.get("explanation", ""))] += 1
+    causes.update(cause_of(sentence or "") for sentence in sentences)
     causes["switch"] = made.held_back_by_switch()[: COUNTED + 1].count()
     return causes
 

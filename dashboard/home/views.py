@@ -1,9 +1,11 @@
 """The home page's view."""
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models.functions import Now
 from django.http import HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
@@ -13,10 +15,16 @@ from approvals.querysets.messages import desk_messages
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from common.postgres.statements import RowQuery, ValueQuery, count_of, read_values
 from connections.accounts.views import connection_rows
 from dashboard.home.overview import overview_of
+from mirror.models import Message
+from mirror.querysets.messages import anybody_like, asked_by
 from mirror.states import Outcome
 from people.actors import Actor
+
+# No day at a desk has more.
+MOST = 1_000_000
 
 
 @login_required
@@ -29,17 +37,31 @@ def home(request: DeskRequest) -> HttpResponse:
 
 
 def _today(actor: Actor) -> dict[str, Any]:
-    visible = desk_messages().visible_to(actor)
-    today = timezone.now() - timedelta(hours=24)
-    decisions = Decision.objects.visible_to(actor).recorded_since(today)
+    found = read_values(_counts(anybody_like(actor)), asked_by(actor))
+    oldest = _oldest(anybody_like(actor)).read(asked_by(actor))
     return {
-        "waiting": visible.awaiting_review()[:1001].count(),
-        "oldest": visible.awaiting_review().oldest_first().first(),
-        "approved": decisions.applied_as(Outcome.APPROVE).count(),
-        "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
-        "in_doubt": visible.in_doubt().count(),
-        "failed": visible.failed().changed_since(today).count(),
+        **found,
+        "oldest": oldest[0] if oldest else None,
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
     }
+
+
+@lru_cache(maxsize=256)
+def _counts(actor: Actor) -> dict[str, ValueQuery]:
+    """Return the numbers of the page."""
+    visible, today = desk_messages().visible_to(actor), Now() - timedelta(hours=24)
+    decisions = Decision.objects.visible_to(actor).recorded_since(today)
+    return {
+        "waiting": count_of(visible.awaiting_review()),
+        "approved": count_of(decisions.applied_as(Outcome.APPROVE), most=MOST),
+        "rejected": count_of(decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK), most=MOST),
+        "in_doubt": count_of(visible.in_doubt(), most=MOST),
+        "failed": count_of(visible.failed().changed_since(today), most=MOST),
+    }
+
+
+@lru_cache(maxsize=256)
+def _oldest(actor: Actor) -> RowQuery[Message]:
+    return RowQuery(desk_messages().visible_to(actor).awaiting_review().oldest_first()[:1])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from common import references
@@ -145,14 +145,18 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
     exact = f"{utc[:19]} UTC"
     if zone != "UTC":
         exact = f"{there(value).isoformat(' ', 'seconds')[:19]} {zone}, {utc[11:19]} UTC"
-    live = format_html(' data-live="{}"', kind) if kind else ""
-    return format_html('<time datetime="{}" title="{}"{}>{}</time>', utc.replace(" ", "T"), exact, live, words)
+    live = f' data-live="{kind}"' if kind else ""
+    # None of these is anybody's text, so nothing is to be escaped.
+    return SafeString(f'<time datetime="{utc.replace(" ", "T")}" title="{exact}"{live}>{words}</time>')
 
 
 @register.filter
 def ink(value: Any) -> SafeString:
     """Return text from mail with each invisible character drawn as a named box, and its direction kept to itself."""
     text = str(value or "")
+    if text.isascii() and text.isprintable() and len(text) <= MAX_INK:
+        # Most text has nothing to draw.
+        return SafeString(f"<bdi>{escape(text)}</bdi>")
     left_out = f"… ({len(text) - MAX_INK:,} more characters)" if len(text) > MAX_INK else ""
     drawn = format_html_join(
         "",
