@@ -1,7 +1,6 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -36,7 +35,7 @@ from approvals.message_page.sheet import (
 )
 from approvals.message_page.side_panel import files_shown, panel_context, panel_parts, unread_shown
 from approvals.models import Verdict
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import desk_messages, shown_message
 from approvals.queue.decision_notice import delay_of, notice_context
 from approvals.queue.filters import Filters, MessageForm
 from approvals.queue.querysets import weights_from, weights_part
@@ -46,11 +45,10 @@ from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, read_values
+from common.postgres.statements import ANY, ValueQuery, read_values
 from mirror.models import Message
 from mirror.querysets import FETCH_TRIES
 from mirror.querysets.connections import addresses_of_any
-from mirror.querysets.messages import anybody_like, asked_by
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
@@ -151,13 +149,7 @@ def is_prefetch(request: DeskRequest) -> bool:
 
 def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message with the rows that its page shows, or raise Http404 where the actor may not see it."""
-    found = _shown_message(anybody_like(actor)).read(asked_by(actor) | {ANY_ID: public_id})
-    return _or_404(found[0] if found else None)
-
-
-@lru_cache(maxsize=1000)
-def _shown_message(actor: Actor) -> RowQuery[Message]:
-    return RowQuery(desk_messages().visible_to(actor).for_list().filter(public_id=ANY_ID))
+    return _or_404(shown_message(actor, public_id))
 
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:

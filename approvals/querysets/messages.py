@@ -1,8 +1,9 @@
 """Reads of messages by their decisions, claims, snoozes and questions."""
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Self
+from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import (
@@ -23,9 +24,9 @@ from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze
 from common.grace import WORD_AFTER
-from common.postgres.statements import ANY, ValueQuery, any_of, read_values
+from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, any_of, read_values
 from mirror.models import Connection, Message
-from mirror.querysets.messages import MessageQuerySet
+from mirror.querysets.messages import MessageQuerySet, anybody_like, asked_by
 from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
@@ -148,6 +149,17 @@ class DeskMessageQuerySet(MessageQuerySet):
 def desk_messages() -> DeskMessageQuerySet:
     """Return all messages for the reads above, without the columns that `MessageManager` leaves out."""
     return DeskMessageQuerySet(Message).defer("search", "bands")
+
+
+def shown_message(actor: Actor, public_id: UUID) -> Message | None:
+    """Return a message with everything that its page and a row show, or None where this person may not see it."""
+    found = _shown_message(anybody_like(actor)).read(asked_by(actor) | {ANY_ID: public_id})
+    return found[0] if found else None
+
+
+@lru_cache(maxsize=1000)
+def _shown_message(actor: Actor) -> RowQuery[Message]:
+    return RowQuery(desk_messages().visible_to(actor).for_list().filter(public_id=ANY_ID))
 
 
 def read_decisions(messages: Sequence[Message]) -> None:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from approvals.decisions.ruling import is_reviewer, stop_of
 from approvals.decisions.status import AvailableActions, Status, available_actions, shown_status
 from approvals.models import Decision
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import shown_message
 from mirror.models import Message
 from mirror.states import DecisionState, Outcome
 from people.actors import Actor
@@ -65,7 +65,7 @@ def notice_context(actor: Actor, public_id: UUID | None) -> dict[str, Any]:
     """Return the notice's context; empty where this person's decision is missing, old or undone."""
     if public_id is None:
         return {}
-    message: Message | None = desk_messages().visible_to(actor).for_list().filter(public_id=public_id).first()
+    message = shown_message(actor, public_id)
     decision = message.latest_decision if message else None
     if message is None or decision is None or not _is_news(decision, actor):
         return {}

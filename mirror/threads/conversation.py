@@ -5,9 +5,11 @@ Reads what is stored. `check_read` is the rule, for every surface, that approvin
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from django.db.models import Prefetch
 
+from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from mirror.errors import ThreadMovedOn
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.threads.thread_messages import FACTS, has_come_or_left, message_from_mirror, messages_in
@@ -92,10 +94,16 @@ def conversation_of(message: Message) -> Conversation:
     """
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
-    stored = list(ThreadMessage.objects.filter(thread__in=Thread.objects.of_message(message)).select_related("thread"))
+    stored = _stored().read({ANY: message.mailbox_id, NAMED_LATER: message.thread_id})
     thread = stored[0].thread if stored else Thread.objects.of_message(message).first()
     siblings = messages_in(message.mailbox_id, message.thread_id)
     return _conversation(message, thread, stored, siblings, with_text=True)
+
+
+@cache
+def _stored() -> RowQuery[ThreadMessage]:
+    of_thread = ThreadMessage.objects.filter(thread__mailbox=ANY, thread__upstream_id=NAMED_LATER)
+    return RowQuery(of_thread.select_related("thread"))
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:
