@@ -136,13 +136,14 @@ def _frame(filters: Filters, figures: dict[str, Any]) -> dict[str, Any]:
         "is_first_page": filters.after is None,
         "queue_query": filters.suffix,
         "tabs": [
-            (tab, label, counted(figures[tab]) if tab in figures else "", filters.query(tab=tab))
-            for tab, label in TABS.items()
+            (tab, label, counted(figures[tab]) if tab in figures else "", query)
+            for tab, label, query in _elsewhere(filters)["tab_queries"]
         ],
     }
 
 
-def _elsewhere(filters: Filters) -> dict[str, Any]:
+@lru_cache(maxsize=1000)
+def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     """Return the links to other orders, groups and tabs, and to the same list without filters."""
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
@@ -151,6 +152,7 @@ def _elsewhere(filters: Filters) -> dict[str, Any]:
     sent_along = ("tab", "order", "group", "started", "thread", "run", "alike")
     carried = parse_qsl(filters.query(after=None))
     return {
+        "tab_queries": [(tab, label, filters.query(tab=tab)) for tab, label in TABS.items()],
         "orders": orders,
         "groups": groups,
         "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
