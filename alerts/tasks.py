@@ -6,16 +6,10 @@ from alerts.channels import all_channels
 from alerts.channels.discord.commands.run import run_command as run_command_now
 from alerts.channels.discord.interactions.receiving import judge_press as judge_press_now
 from alerts.deliveries.drain import drain as drain_destination
-from alerts.deliveries.drain import drain_of, with_something_due
+from alerts.deliveries.drain import with_something_due
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.witness import post_heads
 from common.enqueue import enqueue, has_enough_to_do
-
-
-@shared_task
-def deliver(delivery_id: int) -> str:
-    """Deliver what is due at the destination of this delivery."""
-    return drain_of(delivery_id=delivery_id)
 
 
 @shared_task

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from alerts.deliveries.deliver import deliver as deliver_next
 from alerts.deliveries.drain import drain, with_something_due
 from alerts.models import Delivery, Destination, Route
 from common.enqueue import quick_redis
@@ -175,3 +176,9 @@ def work_until(is_done: Callable[[], Any], what: str) -> None:
 def work_to_the_end() -> None:
     """Be the worker until everything was delivered or given up."""
     work_until(lambda: not Delivery.objects.unfinished().exists(), "everything delivered or given up")
+
+
+def deliver(*, delivery_id: int) -> str:
+    """Make one attempt at this delivery and return what came of it."""
+    destination = Delivery.objects.values_list("destination", flat=True).get(pk=delivery_id)
+    return deliver_next(destination_id=destination, only=delivery_id) or "not due"

@@ -223,7 +223,6 @@ TASKS = {
     "approvals.tasks.reweigh": "weighs held messages again after rules changed",
     "approvals.tasks.reconcile_all": "reads every connection",
     "approvals.tasks.forget": "deletes data whose retention time is over",
-    "alerts.tasks.deliver": "sends what is due at the destination of a delivery",
     "alerts.tasks.drain": "sends what is due at a destination",
     "alerts.tasks.judge_press": "handles a Discord button press that had to wait, and answers it",
     "alerts.tasks.run_command": "carries out a Discord command, and answers it",

@@ -1,14 +1,88 @@
-"""Claims deliveries in order: the oldest first, and none before an earlier one of the same message."""
+"""Claims deliveries in order: the oldest first, and none before an earlier one of the same message.
 
+What every delivery asks is plain SQL: Django takes longer to build these statements than PostgreSQL to answer them.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
+from typing import Any, TypeVar
 
-from django.db import transaction
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db import DEFAULT_DB_ALIAS, models, transaction
+from django.db import connection as database
 
+import outgoing.models
 from alerts.channels import channel_of
-from alerts.models import Delivery, Destination
+from alerts.channels.base import Posted
+from alerts.models import Card, Delivery, Destination
+from common.postgres.rows import batch, run
+
+Row = TypeVar("Row", bound=models.Model)
+
+TO_BE_FOLDED = "to be folded"
+
+# Relies on delivery_to_do_there, as everything below.
+_DUE = """{0}.destination_id = %(destination)s AND {0}.state IN ('due', 'sending') AND (
+        ({0}.state = 'due' AND {0}.next_attempt_at <= statement_timestamp())
+        OR ({0}.state = 'sending' AND {0}.lease_until < statement_timestamp()))"""
+# Where nothing is due, nothing is locked.
+_LOCK = f"""
+SELECT coalesce(waits_until > statement_timestamp() AND switched_off_at IS NULL, false), {{columns}}
+FROM alerts_destination destination WHERE id = %(destination)s
+AND EXISTS (SELECT FROM alerts_delivery due WHERE {_DUE.format("due")}) FOR NO KEY UPDATE
+"""  # noqa: S608 - names of ours
+# Sent after the lock was given, so that it sees what its last holder did. Expired leases are not under way; otherwise
+# two dead workers' rows would block each other. Cards on a digest are claimed with it. A due row is found, and looked
+# at again when it is changed: whoever had locked it meanwhile may have postponed it.
+_CLAIM = f"""
+WITH next AS MATERIALIZED (
+    SELECT due.id FROM alerts_delivery due
+    WHERE {_DUE.format("due")} AND (%(only)s::bigint IS NULL OR due.id = %(only)s) AND CASE
+        WHEN due.kind IN ('event', 'answer') THEN NOT EXISTS (
+            SELECT FROM alerts_delivery earlier WHERE earlier.destination_id = due.destination_id
+            AND earlier.message_id = due.message_id AND earlier.id < due.id
+            AND earlier.kind IN ('event', 'answer') AND earlier.state IN ('due', 'sending')
+        )
+        WHEN due.kind = 'card' THEN NOT EXISTS (
+            SELECT FROM alerts_card WHERE id = due.card_id AND digest_id IS NOT NULL
+        )
+        ELSE true END
+    ORDER BY due.id LIMIT 1
+), asked AS MATERIALIZED (
+    SELECT CASE
+        {{folds}}
+        WHEN NOT EXISTS (SELECT FROM next) THEN ''
+        WHEN (
+            SELECT count(*) FROM alerts_delivery sending LEFT JOIN alerts_card card ON card.id = sending.card_id
+            WHERE sending.destination_id = %(destination)s AND sending.state = 'sending'
+            AND sending.lease_until >= statement_timestamp() AND card.digest_id IS NULL
+        ) >= %(parallel)s THEN 'another one is under way'
+        ELSE 'claimed' END AS outcome
+), claimed AS (
+    UPDATE alerts_delivery delivery
+    SET state = 'sending', attempts = attempts + 1, lease_until = statement_timestamp() + %(lease)s
+    FROM asked, next WHERE asked.outcome = 'claimed' AND delivery.id = next.id AND {_DUE.format("delivery")}
+    RETURNING delivery.*
+)
+SELECT asked.outcome, {{columns}} FROM asked LEFT JOIN claimed delivery ON true
+LEFT JOIN alerts_card card ON card.id = delivery.card_id
+"""  # noqa: S608 - names of ours
+# A digest is needed where more cards wait for a post than a channel takes, none of which can have left; and one is to
+# be edited where cards on it ask for something and no delivery of its own waits.
+_FOLDS = f"""WHEN %(most_unposted)s < (SELECT count(*) FROM (
+            SELECT FROM alerts_delivery due JOIN alerts_card card ON card.id = due.card_id
+            WHERE {_DUE.format("due")} AND due.kind = 'card' AND card.digest_id IS NULL
+            AND card.discord_message_id = '' AND NOT card.removed AND NOT EXISTS (
+                SELECT FROM alerts_delivery tried WHERE tried.card_id = card.id AND tried.attempts > 0
+            ) LIMIT %(most_unposted)s + 1
+        ) AS unposted) OR EXISTS (
+            SELECT FROM alerts_delivery due JOIN alerts_card card ON card.id = due.card_id
+            WHERE {_DUE.format("due")} AND due.kind = 'card' AND card.digest_id IS NOT NULL AND NOT EXISTS (
+                SELECT FROM alerts_delivery planned WHERE planned.digest_id = card.digest_id
+                AND planned.kind = 'digest' AND planned.state IN ('due', 'sending')
+            )
+        ) THEN '{TO_BE_FOLDED}'"""  # noqa: S608 - names of ours
 
 
 @dataclass(frozen=True)
@@ -22,41 +96,86 @@ class Claim:
 
 
 @transaction.atomic
-def claim(delivery_id: int) -> tuple[Claim | None, str]:
-    """Claim a delivery for one attempt, or say why not."""
-    destination = _locked(delivery_id)
-    if destination is None:
-        return None, "gone"
-    delivery = Delivery.objects.get(pk=delivery_id)
-    if destination.waits:  # type: ignore[attr-defined]
+def claim(
+    destination_id: int, *, only: int | None = None, most_unposted: int | None = None
+) -> tuple[Claim | None, str]:
+    """Claim the next delivery of a destination, or `only` this one, for one attempt; or say why not.
+
+    Empty where nothing is due, and TO_BE_FOLDED where digests come first: more cards than `most_unposted` wait for a
+    post, or a digest lags behind its cards. Without a number nobody looks.
+    """
+    parameters = {"destination": destination_id, "only": only, "lease": outgoing.models.LEASE}
+    locked = run(_LOCK.format(columns=_columns(Destination, "destination")), parameters).one()
+    if locked is None:
+        return None, ""
+    waits, *of_destination = locked
+    if waits:
         return None, "not due"
-    if _under_way(delivery) >= channel_of(destination.kind).parallel:
-        return None, "another one is under way"
-    if not Delivery.objects.in_turn().filter(pk=delivery_id).exists():
-        return None, "not its turn"
-    claimed = Delivery.objects.claim(delivery_id)
-    if claimed is None:
+    destination = _build(Destination, of_destination)
+    channel = channel_of(destination.kind)
+    folds = channel.posts_cards and most_unposted is not None
+    limits = {"parallel": channel.parallel, "most_unposted": most_unposted}
+    outcome, *values = run(_claim_sql(folds=folds), parameters | limits).row()
+    if outcome != "claimed":
+        return None, outcome
+    delivery = _claimed(values, destination)
+    if delivery is None:
+        # Its row was locked, and whoever did so ended or postponed it.
         return None, "not due"
-    cards, lease = _claim_cards(claimed) if claimed.kind == Delivery.Kind.DIGEST else ([], None)
-    return Claim(claimed, destination, cards, lease), ""
+    cards, lease = _claim_cards(delivery) if delivery.kind == Delivery.Kind.DIGEST else ([], None)
+    return Claim(delivery, destination, cards, lease), ""
 
 
 def lock(destination: Destination) -> None:
     """Lock the destination, before the rows of its deliveries: in the order in which a claim does."""
-    Destination.objects.select_for_update(no_key=True).filter(pk=destination.pk).first()
+    run("SELECT FROM alerts_destination WHERE id = %s FOR NO KEY UPDATE", [destination.pk])
 
 
-def _locked(delivery_id: int) -> Destination | None:
-    waits = Q(waits_until__gt=Now(), switched_off_at=None)
-    found = Destination.objects.select_for_update(of=("self",), no_key=True).filter(deliveries=delivery_id)
-    return found.annotate(waits=waits).first()
+# Number and lease fence the write, as `Delivery._finish` says. What was erased meanwhile stays erased.
+_DELIVERED = """
+UPDATE alerts_delivery SET state = 'delivered', response_status = %(status)s, last_error = '', lease_until = NULL,
+    last_attempt_at = statement_timestamp(),
+    request = CASE WHEN erased_at IS NULL THEN coalesce(%(request)s::text, request) ELSE request END,
+    answer = CASE WHEN erased_at IS NULL THEN %(answer)s ELSE answer END
+WHERE id = %(delivery)s AND state = 'sending' AND attempts = %(attempts)s AND lease_until = %(lease)s
+"""
+_SHOWN = "UPDATE alerts_card SET discord_message_id = %s, status_shown = %s, revision_shown = %s WHERE id = %s"
 
 
-def _under_way(delivery: Delivery) -> int:
-    # Expired leases are ignored; otherwise two dead workers' rows would block each other.
-    others = Delivery.objects.exclude(pk=delivery.pk).filter(destination=delivery.destination_id)
-    sending = others.filter(state=Delivery.State.SENDING, lease_until__gte=Now())
-    return sending.exclude(kind=Delivery.Kind.CARD, card__digest__isnull=False).count()
+def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] | None) -> None:
+    """Record in the caller's transaction that a delivery was accepted; `shown` is a card's status and revision."""
+    delivery = claimed.delivery
+    parameters = {
+        "status": posted.status,
+        "answer": posted.answer,
+        # Stored already, as every attempt of an event sends the same.
+        "request": None if delivery.kind == Delivery.Kind.EVENT else delivery.request,
+        "delivery": delivery.pk,
+        "attempts": delivery.attempts,
+        "lease": delivery.lease_until,
+    }
+    with batch():
+        lock(claimed.destination)
+        if delivery.card_id and shown:
+            run(_SHOWN, [posted.message_id, *shown, delivery.card_id])
+        run(_DELIVERED, parameters)
+
+
+@cache
+def _claim_sql(*, folds: bool) -> str:
+    columns = f"{_columns(Delivery, 'delivery')}, {_columns(Card, 'card')}"
+    return _CLAIM.format(folds=_FOLDS if folds else "", columns=columns)
+
+
+def _claimed(values: Sequence[Any], destination: Destination) -> Delivery | None:
+    of_delivery = len(Delivery._meta.concrete_fields)
+    if values[0] is None:
+        return None
+    delivery = _build(Delivery, values[:of_delivery])
+    delivery.destination = destination
+    if delivery.card_id is not None:
+        delivery.card = _build(Card, values[of_delivery:])
+    return delivery
 
 
 def _claim_cards(digest: Delivery) -> tuple[list[int], datetime | None]:
@@ -66,3 +185,19 @@ def _claim_cards(digest: Delivery) -> tuple[list[int], datetime | None]:
     claimed = Delivery.objects.filter(pk__in=keys)
     claimed.take()
     return keys, claimed.values_list("lease_until", flat=True).first()
+
+
+@cache
+def _columns(model: type[models.Model], alias: str) -> str:
+    """Return all columns of a table, in the order in which `_build` takes them."""
+    return ", ".join(f'{alias}."{one.column}"' for one in model._meta.concrete_fields)
+
+
+def _build(model: type[Row], values: Sequence[Any]) -> Row:
+    """Return the row as Django would have read it."""
+    fields = model._meta.concrete_fields
+    read = [
+        one.from_db_value(value, None, database) if hasattr(one, "from_db_value") else value
+        for one, value in zip(fields, values, strict=True)
+    ]
+    return model.from_db(DEFAULT_DB_ALIAS, [one.attname for one in fields], read)

@@ -17,14 +17,15 @@ from alerts.cards.notice import newest_entry, notice_card
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, CardGone, CardRefused, DestinationGone, Posted, RetryLater
 from alerts.deliveries import digests
-from alerts.deliveries.claims import Claim, claim, lock
+from alerts.deliveries.claims import TO_BE_FOLDED, Claim, claim, delivered, lock
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.waits import ACTOR, hold_back, hold_back_service, note_answer, note_failure, switch_off
 from alerts.models import Card, Delivery, Destination
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import desk_messages, read_decisions
 from audit.models import Entry
 from audit.recording import record
 from common.logs import traced
+from mirror.models import Message
 from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,15 @@ MAX_ATTEMPTS = len(BACKOFF) + 1
 MAX_STORED = 40_000
 
 
-def deliver(*, delivery_id: int) -> str:
-    """Make one attempt at one delivery and return the state it is in afterwards."""
-    claimed, why_not = claim(delivery_id)
+def deliver(*, destination_id: int, only: int | None = None) -> str:
+    """Make one attempt at the next delivery of a destination, or at `only` this one, and return what came of it.
+
+    Empty where nothing is due.
+    """
+    claimed, why_not = claim(destination_id, only=only, most_unposted=None if only else digests.MAX_WAITING)
+    if why_not == TO_BE_FOLDED:
+        digests.fold(destination_id)
+        claimed, why_not = claim(destination_id)
     if claimed is None:
         return why_not
     with traced(claimed.delivery.trace):
@@ -58,16 +65,24 @@ def card_content(delivery: Delivery, destination: Destination) -> CardContent:
         rows, queue = digest_rows(delivery.digest, destination), f"{settings.PUBLIC_URL}{reverse('queue')}"
         card = digest_card(rows, queue, channel.markup)
     elif delivery.card is None:
-        message = desk_messages().for_list().get(deliveries=delivery.pk)
+        message = _message_of(delivery, delivery.message_id)
         entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, channel.markup)
     elif about := delivery.card.about:
         card = notice_card(about, newest_entry(about, delivery.entry), destination, channel.markup)
     else:
-        message = desk_messages().for_list().get(cards=delivery.card.pk)
+        message = _message_of(delivery, delivery.card.message_id)
         card = card_of_message(message, destination, channel.markup)
     # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
+
+
+def _message_of(delivery: Delivery, key: int | None) -> Message:
+    """Read the message that a card shows; the entry about the delivery names it too."""
+    message = desk_messages().for_cards().get(pk=key)
+    read_decisions([message])
+    delivery.message = message
+    return message
 
 
 def _card_channel(destination: Destination) -> CardChannel:
@@ -123,7 +138,10 @@ def _send(delivery: Delivery, destination: Destination) -> tuple[CardContent | N
 
 
 def _post_or_edit(channel: CardChannel, delivery: Delivery, destination: Destination, body: dict[str, Any]) -> Posted:
-    _store(delivery, request=json.dumps(body, ensure_ascii=False)[:MAX_STORED])
+    # Stored with the outcome. An erasure removes a digest's from its row while the digest is being sent.
+    delivery.request = json.dumps(body, ensure_ascii=False)[:MAX_STORED]
+    if delivery.digest_id:
+        _store(delivery, request=delivery.request)
     post: Any = delivery.card or delivery.digest
     if post is None or not post.discord_message_id:
         return channel.post(destination, body)
@@ -141,15 +159,10 @@ def _post_or_edit(channel: CardChannel, delivery: Delivery, destination: Destina
 @transaction.atomic
 def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
     delivery, destination = claimed.delivery, claimed.destination
-    lock(destination)
     word = card.word if card else delivery.action
-    if delivery.card_id and card:
-        shown = {"status_shown": word[:40], "revision_shown": card.revision}
-        Card.objects.filter(pk=delivery.card_id).update(discord_message_id=posted.message_id, **shown)
+    delivered(claimed, posted, shown=(word[:40], card.revision) if card else None)
     if delivery.digest_id:
         digests.posted(claimed, posted)
-    _store(delivery, answer=posted.answer)
-    delivery.delivered(status=posted.status)
     note_answer(destination)
     if posted.pause:
         hold_back(destination.pk, posted.pause)
@@ -165,7 +178,7 @@ def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
 def _retry_later(claimed: Claim, later: RetryLater, *, is_ours: bool = False) -> str:
     delivery, destination = claimed.delivery, claimed.destination
     lock(destination)
-    _store(delivery, answer=later.answer)
+    _store(delivery, **_exchanged(delivery, later.answer))
     if later.seconds is not None:
         # Being asked to wait is no failure, and it holds for everything at the same destination. The row goes first,
         # so that nothing newer is due between the two.
@@ -192,10 +205,17 @@ def _postpone(claimed: Claim, seconds: float, later: RetryLater, *, counts: bool
 
 @transaction.atomic
 def _end(claimed: Claim, sentence: str, *, status: int | None = None, answer: str = "") -> None:
-    _store(claimed.delivery, answer=answer)
+    _store(claimed.delivery, **_exchanged(claimed.delivery, answer))
     claimed.delivery.failed(error=sentence, status=status)
     for one in (claimed.delivery, *digests.failed(claimed, error=sentence)):
         record("alert.failed", actor=ACTOR, details={"explanation": sentence}, **one.ledger_subject)
+
+
+def _exchanged(delivery: Delivery, answer: str) -> dict[str, str]:
+    # An event's request was stored before its first attempt.
+    return (
+        {"answer": answer} if delivery.kind == Delivery.Kind.EVENT else {"answer": answer, "request": delivery.request}
+    )
 
 
 def _store(delivery: Delivery, **values: str) -> None:

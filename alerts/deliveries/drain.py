@@ -1,17 +1,19 @@
 """Delivers what is due at a destination, one after the other, until nothing is left or it must wait.
 
-A task names a destination or one of its deliveries: the first worker does all of it, and the others find nothing. No
+A task names a destination: the first does all of it, and those that come meanwhile only make it look once more. No
 worker sleeps: a wait is stored in the destination's row, and a task is enqueued for its end.
 """
 
 import threading
 import time
+from collections import Counter
+from functools import cache
 
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
+from alerts.channels import channel_of
 from alerts.deliveries.deliver import deliver
-from alerts.deliveries.digests import fold
 from alerts.models import Delivery, Destination
 from common.enqueue import enqueue
 
@@ -25,21 +27,59 @@ TURN_SECONDS = 10.0
 # Longer waits are left to the sweep.
 _SHORT_SECONDS = 90.0
 _ATTEMPTED = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
+# What runs in this process, by destination, and where something came meanwhile that its last look may have missed.
+_running: Counter[int] = Counter()
+_asked_again: set[int] = set()
+_guard = threading.Lock()
 
 
 def drain(*, destination_id: int) -> str:
     """Deliver what is due at a destination for one turn at most, and return how many attempts that took."""
     if not _slots.acquire(blocking=False):
         return "no room now"
+    ends, result = time.monotonic() + TURN_SECONDS, "left to the one that runs"
     try:
-        return _drain(destination_id)
+        while _begin(destination_id):
+            try:
+                result = _drain(destination_id, ends)
+            finally:
+                is_asked_again = _end(destination_id)
+            if not is_asked_again:
+                break
     finally:
         _slots.release()
+    return result
 
 
-def _drain(destination_id: int) -> str:
-    ends, tried = time.monotonic() + TURN_SECONDS, 0
-    while (outcome := _next(destination_id)) in _ATTEMPTED:
+def _begin(destination_id: int) -> bool:
+    most = _parallel(destination_id)
+    with _guard:
+        if _running[destination_id] >= most:
+            _asked_again.add(destination_id)
+            return False
+        _running[destination_id] += 1
+        return True
+
+
+def _end(destination_id: int) -> bool:
+    """Note that a drain ends; return whether something came meanwhile, for which nobody else looks."""
+    with _guard:
+        _running[destination_id] -= 1
+        is_asked_again = destination_id in _asked_again
+        _asked_again.discard(destination_id)
+        return is_asked_again
+
+
+@cache
+def _parallel(destination_id: int) -> int:
+    # A destination's kind never changes.
+    kind = Destination.objects.filter(pk=destination_id).values_list("kind", flat=True).first()
+    return channel_of(kind or "").parallel
+
+
+def _drain(destination_id: int, ends: float) -> str:
+    tried = 0
+    while (outcome := deliver(destination_id=destination_id)) in _ATTEMPTED:
         tried += 1
         if time.monotonic() > ends:
             enqueue(TASK, destination_id)
@@ -49,24 +89,12 @@ def _drain(destination_id: int) -> str:
     return f"{tried} tried, then {outcome or 'nothing left'}"
 
 
-def drain_of(*, delivery_id: int) -> str:
-    """Deliver what is due at the destination of this delivery."""
-    found = Delivery.objects.filter(pk=delivery_id).values_list("destination", flat=True).first()
-    return drain(destination_id=found) if found else "gone"
-
-
 def with_something_due() -> list[int]:
     """The destinations where something is due, and that need not wait."""
     due = Delivery.objects.due().filter(destination=OuterRef("pk"))
     waiting = Destination.objects.filter(waits_until__gt=Now(), switched_off_at=None)
     found = Destination.objects.filter(Exists(due)).exclude(pk__in=waiting.values("pk"))
     return list(found.order_by("pk").values_list("pk", flat=True))
-
-
-def _next(destination_id: int) -> str:
-    fold(destination_id)
-    pk = Delivery.objects.next_at(destination_id).values_list("pk", flat=True).first()
-    return deliver(delivery_id=pk) if pk else ""
 
 
 def _enqueue_after_wait(destination_id: int) -> None:

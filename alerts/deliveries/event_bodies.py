@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
+from django.db.models import F
 
 from alerts.channels import channel_of
 from alerts.channels.base import EventChannel, Posted
@@ -62,7 +63,7 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
     data = {
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": _slug(entry.connection) if entry.connection is not None else None,
+        "connection": _slug(entry, message),
         "privacy": privacy,
         **(_message_data(entry, message, privacy) if message else _details_data(details, privacy)),
     }
@@ -71,8 +72,12 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
     return data
 
 
-def _slug(connection: int) -> str | None:
-    return Connection.objects.filter(pk=connection).values_list("slug", flat=True).first()
+def _slug(entry: Entry, message: Message | None) -> str | None:
+    if entry.connection is None:
+        return None
+    if message is not None and message.connection_id == entry.connection and hasattr(message, "connection_slug"):
+        return str(message.connection_slug)
+    return Connection.objects.filter(pk=entry.connection).values_list("slug", flat=True).first()
 
 
 def _event_channel(destination: Destination) -> EventChannel:
@@ -88,12 +93,21 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
         return
     assert delivery.entry is not None, "an event is about an act"
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-    messages = Message.objects.select_related("mailbox", "revision")
-    message = messages.filter(public_id=entry.message).first() if entry.message else None
+    message = _message_of(entry)
     event_id = delivery.event_id or _event_id(entry)
     request = event_body(entry, message, destination, event_id=event_id)
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
+    if message is not None and message.pk == delivery.message_id:
+        delivery.message = message
+
+
+def _message_of(entry: Entry) -> Message | None:
+    """Read the message that an entry is about, with what its event says of it."""
+    if entry.message is None:
+        return None
+    messages = Message.objects.select_related("mailbox", "revision")
+    return messages.annotate(connection_slug=F("connection__slug")).filter(public_id=entry.message).first()
 
 
 def _event_id(entry: Entry) -> str:

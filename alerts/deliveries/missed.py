@@ -30,7 +30,7 @@ def plan_missed() -> int:
     planned = 0
     for entry in lately.filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]:
         with transaction.atomic(), traced(entry.trace):
-            planned += bool(Planned(entry).deliveries)
+            planned += bool(Planned(entry).destinations)
     return planned
 
 

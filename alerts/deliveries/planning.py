@@ -106,7 +106,7 @@ WITH subject AS MATERIALIZED (
     SELECT card.id, destination_id FROM alerts_card card
     WHERE %(about)s <> '' AND card.about = %(about)s AND destination_id IN (SELECT id FROM destination)
 ), waiting AS MATERIALIZED (
-    SELECT delivery.id, delivery.card_id FROM alerts_delivery delivery
+    SELECT delivery.card_id FROM alerts_delivery delivery
     WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
     ORDER BY delivery.card_id, delivery.id FOR UPDATE
 ), wanted AS (
@@ -122,10 +122,10 @@ WITH subject AS MATERIALIZED (
         last_error, next_attempt_at, event_id, request, answer)
     SELECT kind, destination_id, card_id, subject.id, %(entry)s, %(action)s, %(trace)s, 'due', 0,
         '', statement_timestamp() + %(pause)s, '', '', '' FROM wanted, subject ORDER BY card_id, destination_id
-    ON CONFLICT DO NOTHING RETURNING id
+    ON CONFLICT DO NOTHING RETURNING destination_id
 )
 SELECT EXISTS (SELECT FROM destination WHERE asks AND has_cards AND id NOT IN (SELECT destination_id FROM card)),
-       ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting WHERE NOT %(content)s)
+       ARRAY(SELECT DISTINCT destination_id FROM made)
 """  # noqa: S608 - expressions of one_spelling
 
 
@@ -146,12 +146,15 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
 
 def _enqueue(planned: "Planned") -> None:
     countdown = CONTENT_PAUSE.total_seconds() + 0.05 if planned.entry.action == "message.held" else None
-    for delivery in planned.deliveries:
-        enqueue("alerts.tasks.deliver", delivery, countdown=countdown)
+    for destination in planned.destinations:
+        enqueue("alerts.tasks.drain", destination, countdown=countdown)
 
 
 class Planned:
-    """What an act asks for, planned in the caller's transaction; `deliveries` are the rows to enqueue."""
+    """What an act asks for, planned in the caller's transaction.
+
+    `destinations` are those where something new is due. What was due there already was enqueued by the act before.
+    """
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
@@ -162,8 +165,8 @@ class Planned:
             self._answers.append(self._ask())
 
     @property
-    def deliveries(self) -> list[int]:
-        """The keys of the deliveries that should be tried, once the statement has been answered."""
+    def destinations(self) -> list[int]:
+        """The keys of the destinations to enqueue, once the statement has been answered."""
         return list(dict.fromkeys(key for answer in self._answers for key in answer.row()[1]))
 
     def _ask(self) -> Answer:

@@ -42,5 +42,5 @@ def _repeat(found: Delivery, actor: Actor) -> Delivery:
     names = ("kind", "destination", "card", "digest", "message", "entry", "action", "trace")
     again = Delivery.objects.create(again_of=found, **{name: getattr(found, name) for name in names}, **event)
     record("alert.sent_again", actor=actor, details={"destination": found.destination.name}, **found.ledger_subject)
-    enqueue("alerts.tasks.deliver", again.pk)
+    enqueue("alerts.tasks.drain", again.destination_id)
     return again

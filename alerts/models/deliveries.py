@@ -41,10 +41,6 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         behind = Q(kind__in=ordered, message__isnull=False) & models.Exists(earlier)
         return self.exclude(behind).exclude(kind="card", card__digest__isnull=False)
 
-    def next_at(self, destination_id: int) -> Self:
-        """Deliveries that are due at one destination and wait for no other, oldest first."""
-        return self.due().in_turn().filter(destination=destination_id).order_by("pk")
-
     def dead_lately(self) -> Self:
         """Those that were given up in the last 24 hours."""
         return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))

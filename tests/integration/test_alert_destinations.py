@@ -8,7 +8,6 @@ from django.db import connection as db
 from django.db.models.functions import Now
 
 from alerts.channels.discord.addresses import masked_webhook, webhook_error
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.destinations import commands as trying
@@ -18,6 +17,7 @@ from audit.recording import record
 from mirror.models import Message
 from people.actors import worker
 from tests import factories
+from tests.alerting import deliver
 from tests.factories import make_connection, rolled_back
 
 pytestmark = pytest.mark.django_db

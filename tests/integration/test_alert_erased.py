@@ -3,7 +3,6 @@
 import pytest
 
 from alerts.deliveries import deliver as delivering
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain
 from alerts.deliveries.erasing import erase_bodies
 from alerts.deliveries.event_bodies import send_event
@@ -11,6 +10,7 @@ from alerts.deliveries.resending import resend
 from alerts.errors import NotResent
 from alerts.models import Card, Delivery, Destination, Digest
 from mirror.models import Message
+from tests.alerting import deliver
 from tests.factories import make_message
 from tests.integration.test_retention import erase
 

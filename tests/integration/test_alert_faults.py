@@ -10,7 +10,6 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from alerts.channels.discord import rates
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.drain import drain
 from alerts.models import Card, Delivery, Destination, Digest
 from audit.models import Entry
@@ -18,7 +17,7 @@ from audit.recording import record
 from common.enqueue import quick_redis
 from people.actors import worker
 from tests import factories
-from tests.alerting import work_to_the_end
+from tests.alerting import deliver, work_to_the_end
 from tests.factories import event_body, post_event
 
 pytestmark = pytest.mark.django_db

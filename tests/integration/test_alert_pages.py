@@ -12,7 +12,6 @@ from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.resending import resend
 from alerts.destinations.commands import Settings, add_destination, change_destination, remove_destination
@@ -28,6 +27,7 @@ from audit.recording import record
 from mirror.models import Mailbox, Message
 from people.actors import worker
 from tests import factories
+from tests.alerting import deliver
 from tests.factories import make_connection, make_person
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 

@@ -206,7 +206,7 @@ def test_ids_follow_the_order_of_actions_and_each_action_is_planned_once(message
     of_events = Delivery.objects.filter(kind="event").order_by("pk")
     assert [one.entry for one in of_events] == [entry.pk for entry in entries]
     with transaction.atomic():
-        assert [Planned(entry).deliveries for entry in entries] == [[], [], []]
+        assert [Planned(entry).destinations for entry in entries] == [[], [], []]
     assert planned() == before
 
 

@@ -8,13 +8,14 @@ from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.deliveries.deliver import MAX_ATTEMPTS, deliver
+from alerts.deliveries.deliver import MAX_ATTEMPTS
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests import factories
+from tests.alerting import deliver
 from tests.factories import event_body, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 

@@ -8,8 +8,8 @@ import pytest
 
 import alerts.channels
 from alerts.channels import all_channels
-from alerts.deliveries.deliver import deliver
 from alerts.models import Card, Delivery, Destination, Route
+from tests.alerting import deliver
 from tests.conformance.recipes import ROOT
 from tests.factories import make_message
 from tests.programs import program

@@ -14,7 +14,6 @@ from alerts.cards.message import CardFacts
 from alerts.channels import channel_of
 from alerts.channels.discord.embeds import payload
 from alerts.channels.discord.markdown import escape
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.deliveries.witness import head_lines
 from alerts.models import Delivery, Destination, Route
@@ -24,6 +23,7 @@ from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.messages import count_pings
 from rendering.invisibles import stripped
+from tests.alerting import deliver
 from tests.cards import embed
 from tests.factories import make_message
 from tests.integration.deciding import decide

@@ -13,7 +13,6 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.channels import channel_of
 from alerts.channels.base import CardRefused, DestinationGone, RetryLater
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.resending import resend
 from alerts.destinations.secrets import rotate_secret
@@ -25,6 +24,7 @@ from audit.recording import record
 from mirror.models import Message, Revision
 from outgoing.guarded import DeliveryError
 from people.actors import worker
+from tests.alerting import deliver
 from tests.conformance.inngest_standin import inngest as serve_inngest
 from tests.factories import make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide, make_due

@@ -13,13 +13,13 @@ from alerts.cards.message import CardFacts, message_card
 from alerts.channels import channel_of
 from alerts.channels.slack.blocks import Mrkdwn, card_body, short_body
 from alerts.channels.slack.channel import webhook_error
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Digest, Route
 from approvals.decisions.status import Status
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
+from tests.alerting import deliver
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.slack import CHANNEL, HOOK, TOKEN, controls_in, find_error, slack, texts_of

@@ -62,12 +62,12 @@ def test_wake_up_is_the_message_that_celery_itself_would_send(patient_redis, cou
 
 @committed
 def test_wake_up_is_what_a_worker_takes_once_it_is_committed(patient_redis):
-    enqueue.enqueue("alerts.tasks.deliver", 7)
+    enqueue.enqueue("alerts.tasks.drain", 7)
     enqueue.flush(60)
     with current_app.connection_for_read() as connection:
         message = connection.SimpleQueue("alerts").get(timeout=60)
         message.ack()
-    assert (message.headers["task"], message.payload[0]) == ("alerts.tasks.deliver", [7])
+    assert (message.headers["task"], message.payload[0]) == ("alerts.tasks.drain", [7])
     # A transaction that is rolled back sends nothing.
     with transaction.atomic():
         enqueue.enqueue("approvals.tasks.hydrate", 1)
@@ -88,23 +88,23 @@ def test_redis_that_is_away_is_asked_by_no_request_and_then_left_alone(monkeypat
     asked.clear()
     enqueue.enqueue("approvals.tasks.hydrate", 1)
     enqueue.flush(60)
-    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
+    assert not enqueue.has_enough_to_do("alerts.tasks.drain")
     assert asked == []
 
 
 def test_redis_that_is_away_keeps_no_sweep_from_its_work(monkeypatch):
     monkeypatch.setattr(enqueue, "quick_redis", lambda: redis.Redis.from_url("unix:///nonexistent/redis.sock"))
-    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
+    assert not enqueue.has_enough_to_do("alerts.tasks.drain")
 
 
 @committed
 def test_busy_worker_is_not_woken_again(monkeypatch):
     monkeypatch.setattr(enqueue, "ENOUGH", 3)
     for number in range(3):
-        enqueue.enqueue("alerts.tasks.deliver", number)
+        enqueue.enqueue("alerts.tasks.drain", number)
     enqueue.flush(60)
-    assert not enqueue.has_enough_to_do("alerts.tasks.deliver")
-    enqueue.enqueue("alerts.tasks.deliver", 0)
+    assert not enqueue.has_enough_to_do("alerts.tasks.drain")
+    enqueue.enqueue("alerts.tasks.drain", 0)
     enqueue.flush(60)
-    assert enqueue.has_enough_to_do("alerts.tasks.deliver")
+    assert enqueue.has_enough_to_do("alerts.tasks.drain")
     assert not enqueue.has_enough_to_do("approvals.tasks.hydrate")

@@ -7,13 +7,13 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from alerts.deliveries.deliver import deliver
 from alerts.deliveries.witness import post_heads
 from alerts.models import Card, Delivery, Destination
 from audit.models import Anchor, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
+from tests.alerting import deliver
 from tests.factories import make_message
 from tests.ledger import append
 from tests.standin import multimail
