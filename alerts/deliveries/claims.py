@@ -28,9 +28,12 @@ _DUE = """{0}.destination_id = %(destination)s AND {0}.state IN ('due', 'sending
         OR ({0}.state = 'sending' AND {0}.lease_until < statement_timestamp()))"""
 # Where nothing is due, nothing is locked.
 _LOCK = f"""
-SELECT coalesce(waits_until > statement_timestamp() AND switched_off_at IS NULL, false), {{columns}}
-FROM alerts_destination destination WHERE id = %(destination)s
-AND EXISTS (SELECT FROM alerts_delivery due WHERE {_DUE.format("due")}) FOR NO KEY UPDATE
+SELECT coalesce(waits_until > statement_timestamp() AND switched_off_at IS NULL, false), due.number, {{columns}}
+FROM alerts_destination destination CROSS JOIN (
+    SELECT count(*) AS number FROM (
+        SELECT FROM alerts_delivery due WHERE {_DUE.format("due")} LIMIT %(counted)s
+    ) AS due
+) AS due WHERE id = %(destination)s AND due.number > 0 FOR NO KEY UPDATE OF destination
 """  # noqa: S608 - names of ours
 # Sent after the lock was given, so that it sees what its last holder did. Expired leases are not under way; otherwise
 # two dead workers' rows would block each other. Cards on a digest are claimed with it. A due row is found, and looked
@@ -51,7 +54,6 @@ WITH next AS MATERIALIZED (
     ORDER BY due.id LIMIT 1
 ), asked AS MATERIALIZED (
     SELECT CASE
-        {{folds}}
         WHEN NOT EXISTS (SELECT FROM next) THEN ''
         WHEN (
             SELECT count(*) FROM alerts_delivery sending LEFT JOIN alerts_card card ON card.id = sending.card_id
@@ -68,21 +70,6 @@ WITH next AS MATERIALIZED (
 SELECT asked.outcome, {{columns}} FROM asked LEFT JOIN claimed delivery ON true
 LEFT JOIN alerts_card card ON card.id = delivery.card_id
 """  # noqa: S608 - names of ours
-# A digest is needed where more cards wait for a post than a channel takes, none of which can have left; and one is to
-# be edited where cards on it ask for something and no delivery of its own waits.
-_FOLDS = f"""WHEN %(most_unposted)s < (SELECT count(*) FROM (
-            SELECT FROM alerts_delivery due JOIN alerts_card card ON card.id = due.card_id
-            WHERE {_DUE.format("due")} AND due.kind = 'card' AND card.digest_id IS NULL
-            AND card.discord_message_id = '' AND NOT card.removed AND NOT EXISTS (
-                SELECT FROM alerts_delivery tried WHERE tried.card_id = card.id AND tried.attempts > 0
-            ) LIMIT %(most_unposted)s + 1
-        ) AS unposted) OR EXISTS (
-            SELECT FROM alerts_delivery due JOIN alerts_card card ON card.id = due.card_id
-            WHERE {_DUE.format("due")} AND due.kind = 'card' AND card.digest_id IS NOT NULL AND NOT EXISTS (
-                SELECT FROM alerts_delivery planned WHERE planned.digest_id = card.digest_id
-                AND planned.kind = 'digest' AND planned.state IN ('due', 'sending')
-            )
-        ) THEN '{TO_BE_FOLDED}'"""  # noqa: S608 - names of ours
 
 
 @dataclass(frozen=True)
@@ -96,28 +83,28 @@ class Claim:
 
 
 @transaction.atomic
-def claim(
-    destination_id: int, *, only: int | None = None, most_unposted: int | None = None
-) -> tuple[Claim | None, str]:
+def claim(destination_id: int, *, only: int | None = None, fold_above: int | None = None) -> tuple[Claim | None, str]:
     """Claim the next delivery of a destination, or `only` this one, for one attempt; or say why not.
 
-    Empty where nothing is due, and TO_BE_FOLDED where digests come first: more cards than `most_unposted` wait for a
-    post, or a digest lags behind its cards. Without a number nobody looks.
+    Empty where nothing is due. The answer is TO_BE_FOLDED where digests may come first: more than `fold_above` are due,
+    or none that goes by itself.
     """
-    parameters = {"destination": destination_id, "only": only, "lease": outgoing.models.LEASE}
+    counted = 1 if fold_above is None else fold_above + 1
+    parameters = {"destination": destination_id, "only": only, "lease": outgoing.models.LEASE, "counted": counted}
     locked = run(_LOCK.format(columns=_columns(Destination, "destination")), parameters).one()
     if locked is None:
         return None, ""
-    waits, *of_destination = locked
+    waits, number, *of_destination = locked
     if waits:
         return None, "not due"
     destination = _build(Destination, of_destination)
     channel = channel_of(destination.kind)
-    folds = channel.posts_cards and most_unposted is not None
-    limits = {"parallel": channel.parallel, "most_unposted": most_unposted}
-    outcome, *values = run(_claim_sql(folds=folds), parameters | limits).row()
+    may_fold = channel.posts_cards and fold_above is not None
+    if may_fold and number == counted:
+        return None, TO_BE_FOLDED
+    outcome, *values = run(_claim_sql(), {**parameters, "parallel": channel.parallel}).row()
     if outcome != "claimed":
-        return None, outcome
+        return None, TO_BE_FOLDED if may_fold and not outcome else outcome
     delivery = _claimed(values, destination)
     if delivery is None:
         # Its row was locked, and whoever did so ended or postponed it.
@@ -162,9 +149,8 @@ def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] |
 
 
 @cache
-def _claim_sql(*, folds: bool) -> str:
-    columns = f"{_columns(Delivery, 'delivery')}, {_columns(Card, 'card')}"
-    return _CLAIM.format(folds=_FOLDS if folds else "", columns=columns)
+def _claim_sql() -> str:
+    return _CLAIM.format(columns=f"{_columns(Delivery, 'delivery')}, {_columns(Card, 'card')}")
 
 
 def _claimed(values: Sequence[Any], destination: Destination) -> Delivery | None:

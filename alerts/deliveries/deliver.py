@@ -42,7 +42,7 @@ def deliver(*, destination_id: int, only: int | None = None) -> str:
 
     Empty where nothing is due.
     """
-    claimed, why_not = claim(destination_id, only=only, most_unposted=None if only else digests.MAX_WAITING)
+    claimed, why_not = claim(destination_id, only=only, fold_above=None if only else digests.MAX_WAITING)
     if why_not == TO_BE_FOLDED:
         digests.fold(destination_id)
         claimed, why_not = claim(destination_id)

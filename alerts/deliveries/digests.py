@@ -22,7 +22,8 @@ OPEN_FOR = timedelta(minutes=15)
 
 def fold(destination_id: int) -> None:
     """Put cards on a digest where too many wait, and see to it that each digest will show what its cards ask for."""
-    _collapse(destination_id)
+    if waiting(destination_id)[: MAX_WAITING + 1].count() > MAX_WAITING:
+        _collapse(destination_id)
     for digest_id in _behind(destination_id):
         _plan(digest_id)
 
