@@ -21,9 +21,10 @@ from alerts.cards.markup import (
     moment_field,
     text_field,
 )
+from alerts.cards.reading import live_claim
 from alerts.models import Destination
 from approvals.decisions.status import Status, shown_status, status_of
-from approvals.models import Claim, RuleWeight
+from approvals.models import RuleWeight
 from audit.trail import last_of
 from common.mail_addresses import masked_address, without_addresses
 from mirror.models import Message
@@ -85,7 +86,7 @@ def message_facts(message: Message, destination: Destination) -> CardFacts:
     findings = revision.findings if revision else []
     risk = score_of(findings, RuleWeight.objects.points_by_rule() if findings else {})
     is_held = message.state == MessageState.HELD
-    claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
+    claim = live_claim(message) if is_held else None
     content = revision.content if revision else {}
     return CardFacts(
         copies=copied_to(revision, "cc") if revision else (),

@@ -14,6 +14,7 @@ from alerts.cards.digest import digest_card, digest_rows
 from alerts.cards.markup import Card as CardContent
 from alerts.cards.message import card_of_message
 from alerts.cards.notice import newest_entry, notice_card
+from alerts.cards.reading import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import CardChannel, CardGone, CardRefused, DestinationGone, Posted, RetryLater
 from alerts.deliveries import digests
@@ -21,11 +22,9 @@ from alerts.deliveries.claims import TO_BE_FOLDED, Claim, claim, delivered, lock
 from alerts.deliveries.event_bodies import send_event
 from alerts.deliveries.waits import ACTOR, hold_back, hold_back_service, note_answer, note_failure, switch_off
 from alerts.models import Card, Delivery, Destination
-from approvals.querysets.messages import desk_messages, read_decisions
 from audit.models import Entry
 from audit.recording import record
 from common.logs import traced
-from mirror.models import Message
 from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
@@ -65,24 +64,17 @@ def card_content(delivery: Delivery, destination: Destination) -> CardContent:
         rows, queue = digest_rows(delivery.digest, destination), f"{settings.PUBLIC_URL}{reverse('queue')}"
         card = digest_card(rows, queue, channel.markup)
     elif delivery.card is None:
-        message = _message_of(delivery, delivery.message_id)
+        message = delivery.message = read_message(delivery.message_id)
         entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
         card = answer_card(message, entry, destination, channel.markup)
     elif about := delivery.card.about:
         card = notice_card(about, newest_entry(about, delivery.entry), destination, channel.markup)
     else:
-        message = _message_of(delivery, delivery.card.message_id)
+        # The entry about the delivery names it too.
+        message = delivery.message = read_message(delivery.card.message_id)
         card = card_of_message(message, destination, channel.markup)
     # The number identifies a post that arrived twice.
     return replace(card, footer=f"{card.footer} · alert {delivery.pk}")
-
-
-def _message_of(delivery: Delivery, key: int | None) -> Message:
-    """Read the message that a card shows; the entry about the delivery names it too."""
-    message = desk_messages().for_cards().get(pk=key)
-    read_decisions([message])
-    delivery.message = message
-    return message
 
 
 def _card_channel(destination: Destination) -> CardChannel:

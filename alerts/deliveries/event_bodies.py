@@ -10,14 +10,16 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
-from django.db.models import F
 
+from alerts.cards.reading import read_message
 from alerts.channels import channel_of
 from alerts.channels.base import EventChannel, Posted
 from alerts.ledger_events import event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
+from common.compiled import CompiledQuery
 from common.mail_addresses import masked_address, without_addresses
+from common.postgres.statements import ANY
 from common.references import without_references
 from mirror.models import Connection, Message
 from mirror.recording import NAMED
@@ -28,6 +30,7 @@ from outgoing.guarded import TOTAL_TIMEOUT
 MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
+_ENTRY = CompiledQuery(lambda: Entry.objects.select_related("detail").filter(pk=ANY))
 _DECISIONS_BY_ACTION = {
     "message.approved": "approved",
     "message.released": "approved",
@@ -75,8 +78,8 @@ def event_data(entry: Entry, message: Message | None, *, name: str, privacy: str
 def _slug(entry: Entry, message: Message | None) -> str | None:
     if entry.connection is None:
         return None
-    if message is not None and message.connection_id == entry.connection and hasattr(message, "connection_slug"):
-        return str(message.connection_slug)
+    if message is not None and hasattr(message, "slug"):
+        return str(message.slug)
     return Connection.objects.filter(pk=entry.connection).values_list("slug", flat=True).first()
 
 
@@ -92,22 +95,15 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     if delivery.request and json.loads(delivery.request)["data"]["privacy"] == destination.privacy:
         return
     assert delivery.entry is not None, "an event is about an act"
-    entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-    message = _message_of(entry)
+    entry = _ENTRY.first({ANY: delivery.entry})
+    assert entry is not None, "no entry is ever deleted"
+    message = read_message(delivery.message_id) if delivery.message_id is not None else None
     event_id = delivery.event_id or _event_id(entry)
     request = event_body(entry, message, destination, event_id=event_id)
     Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
-    if message is not None and message.pk == delivery.message_id:
+    if message is not None:
         delivery.message = message
-
-
-def _message_of(entry: Entry) -> Message | None:
-    """Read the message that an entry is about, with what its event says of it."""
-    if entry.message is None:
-        return None
-    messages = Message.objects.select_related("mailbox", "revision")
-    return messages.annotate(connection_slug=F("connection__slug")).filter(public_id=entry.message).first()
 
 
 def _event_id(entry: Entry) -> str:
@@ -160,7 +156,8 @@ def _details_data(details: Mapping[str, str], privacy: str) -> dict[str, Any]:
 
 def _decision_data(action: str, message: Message, privacy: str) -> dict[str, str | None]:
     """Return what was decided, by whom and why; our own decision says more than what MultiMail repeats of it."""
-    applied = message.decisions.filter(state=DecisionState.APPLIED).select_related("given_by").order_by("-pk").first()
+    ended = [one for one in message.decisions.all() if one.state == DecisionState.APPLIED]
+    applied = max(ended, key=lambda one: one.pk, default=None)
     ours = _OUTCOMES[Outcome(applied.outcome)] if applied else None
     decision = _DECISIONS_BY_ACTION.get(action) or _DECISIONS_BY_STATE.get(MessageState(message.state)) or ours
     reason = name = role = ""

@@ -107,10 +107,6 @@ class DeskMessageQuerySet(MessageQuerySet):
             Prefetch("decisions", queryset=decisions)
         )
 
-    def for_cards(self) -> Self:
-        """With what a card shows. Their decisions are read by `read_decisions`."""
-        return self.select_related("mailbox", "revision")
-
     def for_rows(self) -> Self:
         """With only what one line of a list shows: no content, and no connection secret to decrypt.
 

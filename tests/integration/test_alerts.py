@@ -7,8 +7,12 @@ import pytest
 from django.db import connection as database
 from django.db import transaction
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 
+from alerts.channels import channel_of
 from alerts.deliveries.deliver import MAX_ATTEMPTS
+from alerts.deliveries.deliver import deliver as deliver_next
+from alerts.deliveries.drain import drain
 from alerts.deliveries.missed import plan_missed
 from alerts.deliveries.planning import CARD_ACTIONS
 from alerts.models import Card, Delivery, Destination, Route
@@ -18,6 +22,7 @@ from tests import factories
 from tests.alerting import deliver
 from tests.factories import event_body, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
+from tests.programs import program
 
 pytestmark = pytest.mark.django_db
 # Alerts do not depend on a message's content.
@@ -180,3 +185,34 @@ def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, di
     [(_, card)] = cards(discord)
     assert card["url"].endswith("/approvals/x%29%20%5Bfree%20money%5D%28https%3A%2F%2Fevil.example/")
     assert "](https://evil" not in card["description"]
+
+
+def test_task_that_comes_while_another_drains_makes_that_one_look_once_more(discord, destination, monkeypatch):
+    looks = []
+
+    def look(**_):
+        looks.append(drain(destination_id=destination.pk) if not looks else "")
+        return ""
+
+    monkeypatch.setattr("alerts.deliveries.drain.deliver", look)
+    assert drain(destination_id=destination.pk) == "0 tried, then nothing left"
+    assert looks == ["left to the one that runs", ""]
+    # Neither of them still counts as running.
+    assert drain(destination_id=destination.pk) == "0 tried, then nothing left"
+
+
+def test_delivery_takes_few_statements(client, connection, discord, destination, reviewer):
+    with program() as receiver:
+        url, secret = f"{receiver.url}/hooks", channel_of("signed_webhook").new_secret()
+        archive = Destination.objects.create(kind="signed_webhook", name="Archive", url=url, secret=secret)
+        archive.routes.create(actions=["message.held"])
+        factories.make_message(connection)
+        decide(factories.make_message(connection), reviewer)
+        Delivery.objects.update(next_attempt_at=Now())
+        for one in (destination, archive):
+            # The first delivery builds what each one reads.
+            for _ in range(2):
+                with CaptureQueriesContext(database) as queries:
+                    assert deliver_next(destination_id=one.pk) == "delivered"
+            read = [query for query in queries if "SAVEPOINT" not in query["sql"]]
+            assert len(read) <= 10, [query["sql"] for query in read]
