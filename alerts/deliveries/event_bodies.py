@@ -19,6 +19,7 @@ from alerts.models import Delivery, Destination
 from audit.models import Entry
 from common.compiled import CompiledQuery
 from common.mail_addresses import masked_address, without_addresses
+from common.postgres.rows import run
 from common.postgres.statements import ANY
 from common.references import without_references
 from mirror.models import Connection, Message
@@ -31,6 +32,7 @@ MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
 _ENTRY = CompiledQuery(lambda: Entry.objects.select_related("detail").filter(pk=ANY))
+_PREPARED = "UPDATE alerts_delivery SET event_id = %s, request = %s WHERE id = %s AND erased_at IS NULL"
 _DECISIONS_BY_ACTION = {
     "message.approved": "approved",
     "message.released": "approved",
@@ -100,7 +102,7 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     message = read_message(delivery.message_id) if delivery.message_id is not None else None
     event_id = delivery.event_id or _event_id(entry)
     request = event_body(entry, message, destination, event_id=event_id)
-    Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
+    run(_PREPARED, [event_id, request, delivery.pk])
     delivery.event_id, delivery.request = event_id, request
     if message is not None:
         delivery.message = message
