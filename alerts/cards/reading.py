@@ -1,20 +1,14 @@
 """Reads what cards and events show of a message, by queries that are compiled once: every delivery asks them."""
 
+from functools import cache
 from typing import Any
 
 from django.db.models import F
 
 from approvals.models import Claim, Decision
 from approvals.querysets.messages import desk_messages
-from common.compiled import CompiledQuery
-from common.postgres.statements import ANY
+from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message
-
-_MESSAGE = CompiledQuery(
-    lambda: desk_messages().select_related("mailbox", "revision").annotate(slug=F("connection__slug")).filter(pk=ANY)
-)
-_DECISIONS = CompiledQuery(lambda: Decision.objects.filter(message=ANY).select_related("given_by").order_by("-pk"))
-_CLAIM = CompiledQuery(lambda: Claim.objects.filter(message=ANY).live().select_related("person"))
 
 
 def read_message(key: int | None) -> Any:
@@ -22,15 +16,31 @@ def read_message(key: int | None) -> Any:
 
     Raises Message.DoesNotExist.
     """
-    message: Any = _MESSAGE.first({ANY: key})
+    message: Any = _message().first({ANY: key})
     if message is None:
         raise Message.DoesNotExist
     decisions = Decision.objects.all()
-    decisions._result_cache = _DECISIONS.rows({ANY: key})
+    decisions._result_cache = _decisions().read({ANY: key})
     message._prefetched_objects_cache = {"decisions": decisions}
     return message
 
 
 def live_claim(message: Message) -> Claim | None:
     """Return who works on a message, if anybody does."""
-    return _CLAIM.first({ANY: message.pk})
+    return _claim().first({ANY: message.pk})
+
+
+@cache
+def _message() -> RowQuery[Message]:
+    shown = desk_messages().select_related("mailbox", "revision").annotate(slug=F("connection__slug"))
+    return RowQuery(shown.filter(pk=ANY))
+
+
+@cache
+def _decisions() -> RowQuery[Decision]:
+    return RowQuery(Decision.objects.filter(message=ANY).select_related("given_by").order_by("-pk"))
+
+
+@cache
+def _claim() -> RowQuery[Claim]:
+    return RowQuery(Claim.objects.filter(message=ANY).live().select_related("person"))

@@ -91,7 +91,7 @@ def claim(destination_id: int, *, only: int | None = None, fold_above: int | Non
     """
     counted = 1 if fold_above is None else fold_above + 1
     parameters = {"destination": destination_id, "only": only, "lease": outgoing.models.LEASE, "counted": counted}
-    locked = run(_LOCK.format(columns=_columns(Destination, "destination")), parameters).one()
+    locked = run(_LOCK.format(columns=_columns(Destination, "destination")), parameters, prepare=True).one()
     if locked is None:
         return None, ""
     waits, number, *of_destination = locked
@@ -102,7 +102,7 @@ def claim(destination_id: int, *, only: int | None = None, fold_above: int | Non
     may_fold = channel.posts_cards and fold_above is not None
     if may_fold and number == counted:
         return None, TO_BE_FOLDED
-    outcome, *values = run(_claim_sql(), {**parameters, "parallel": channel.parallel}).row()
+    outcome, *values = run(_claim_sql(), {**parameters, "parallel": channel.parallel}, prepare=True).row()
     if outcome != "claimed":
         return None, TO_BE_FOLDED if may_fold and not outcome else outcome
     delivery = _claimed(values, destination)
@@ -144,8 +144,8 @@ def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] |
     with batch():
         lock(claimed.destination)
         if delivery.card_id and shown:
-            run(_SHOWN, [posted.message_id, *shown, delivery.card_id])
-        run(_DELIVERED, parameters)
+            run(_SHOWN, [posted.message_id, *shown, delivery.card_id], prepare=True)
+        run(_DELIVERED, parameters, prepare=True)
 
 
 @cache

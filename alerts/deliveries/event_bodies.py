@@ -6,6 +6,7 @@ headers: also subject, addresses, who decided and why, and the sender's metadata
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import quote
 
@@ -17,10 +18,9 @@ from alerts.channels.base import EventChannel, Posted
 from alerts.ledger_events import event_of
 from alerts.models import Delivery, Destination
 from audit.models import Entry
-from common.compiled import CompiledQuery
 from common.mail_addresses import masked_address, without_addresses
 from common.postgres.rows import run
-from common.postgres.statements import ANY
+from common.postgres.statements import ANY, RowQuery
 from common.references import without_references
 from mirror.models import Connection, Message
 from mirror.recording import NAMED
@@ -31,7 +31,6 @@ from outgoing.guarded import TOTAL_TIMEOUT
 MAX_RECIPIENTS, MAX_METADATA, MAX_WORDS, MAX_TEXT = 100, 16_000, 2_000, 64_000
 # The longest address that RFC 5321 allows.
 MAX_ADDRESS = 320
-_ENTRY = CompiledQuery(lambda: Entry.objects.select_related("detail").filter(pk=ANY))
 _PREPARED = "UPDATE alerts_delivery SET event_id = %s, request = %s WHERE id = %s AND erased_at IS NULL"
 _DECISIONS_BY_ACTION = {
     "message.approved": "approved",
@@ -97,7 +96,7 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     if delivery.request and json.loads(delivery.request)["data"]["privacy"] == destination.privacy:
         return
     assert delivery.entry is not None, "an event is about an act"
-    entry = _ENTRY.first({ANY: delivery.entry})
+    entry = _entry().first({ANY: delivery.entry})
     assert entry is not None, "no entry is ever deleted"
     message = read_message(delivery.message_id) if delivery.message_id is not None else None
     event_id = delivery.event_id or _event_id(entry)
@@ -106,6 +105,11 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     delivery.event_id, delivery.request = event_id, request
     if message is not None:
         delivery.message = message
+
+
+@cache
+def _entry() -> RowQuery[Entry]:
+    return RowQuery(Entry.objects.select_related("detail").filter(pk=ANY))
 
 
 def _event_id(entry: Entry) -> str:

@@ -186,4 +186,4 @@ class Planned:
             "content": entry.action == FETCHED,
             "answered": entry.action in ANSWERED,
         }
-        return run(_PLAN, parameters) if in_batch() else run_apart(_PLAN, parameters)
+        return run(_PLAN, parameters, prepare=True) if in_batch() else run_apart(_PLAN, parameters, prepare=True)

@@ -153,8 +153,7 @@ def desk_messages() -> DeskMessageQuerySet:
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     """Return a message with everything that its page and a row show, or None where this person may not see it."""
-    found = _shown_message(anybody_like(actor)).read(asked_by(actor) | {ANY_ID: public_id})
-    return found[0] if found else None
+    return _shown_message(anybody_like(actor)).first(asked_by(actor) | {ANY_ID: public_id})
 
 
 @lru_cache(maxsize=1000)

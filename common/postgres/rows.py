@@ -84,12 +84,14 @@ def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *
     return answer
 
 
-def run_apart(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None) -> Answer:
+def run_apart(
+    sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *, prepare: bool = False
+) -> Answer:
     """Execute one statement whose failure costs nothing of the transaction but the statement itself."""
     try:
         with batch():
             run("SAVEPOINT apart")
-            answer = run(sql, parameters)
+            answer = run(sql, parameters, prepare=prepare)
             run("RELEASE SAVEPOINT apart")
     except DatabaseError:
         run("ROLLBACK TO SAVEPOINT apart")

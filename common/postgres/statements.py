@@ -146,3 +146,7 @@ class RowQuery(Generic[Row]):
         rows = self._rows.all()
         rows.query.get_compiler = lambda *_, **__: compiler
         return list(rows)
+
+    def first(self, values: Mapping[Any, Any]) -> Row | None:
+        """Return the first row, None where there is none."""
+        return next(iter(self.read(values)), None)

@@ -38,10 +38,9 @@ def home(request: DeskRequest) -> HttpResponse:
 
 def _today(actor: Actor) -> dict[str, Any]:
     found = read_values(_counts(anybody_like(actor)), asked_by(actor))
-    oldest = _oldest(anybody_like(actor)).read(asked_by(actor))
     return {
         **found,
-        "oldest": oldest[0] if oldest else None,
+        "oldest": _oldest(anybody_like(actor)).first(asked_by(actor)),
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).without_steps().newest_first()[:12])),
         "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
