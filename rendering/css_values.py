@@ -17,6 +17,7 @@ _LENGTH = re.compile(
     r"(?<![\w.#])(-?[0-9]{0,40}\.?[0-9]{1,40}(?:e[+-]?[0-9]{1,2})?)"
     r"(px|pt|pc|em|rem|ex|ch|%|vw|vh|vmin|vmax|cm|mm|in|q)?(?![\w%])"
 )
+_BETWEEN_LENGTHS = re.compile(r"[\s,()+]+")
 _CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
 _ANGLE = re.compile(r"(-?[0-9]{0,20}\.?[0-9]{1,20})(deg|turn|grad|rad)")
 _RADIANS = {"deg": math.pi / 180, "turn": 2 * math.pi, "grad": math.pi / 200, "rad": 1.0}
@@ -28,6 +29,8 @@ _MIDDLE = {"min": min, "max": max, "calc": max, "": max}
 
 def length(value: str, size: float = ROOT_SIZE, whole: float = 600.0) -> float | None:
     """Return the first length in `value` in pixels; `whole` is what a percentage is of. None when there is none."""
+    if not value:
+        return None
     if "(" in value:
         reckoned = computed(value, size, whole)
         if reckoned is not None:
@@ -48,7 +51,7 @@ def angles(value: str) -> list[float]:
 
 def lengths(value: str, size: float, whole: float = 600.0) -> list[float]:
     """Return all lengths in a value, those inside calls one by one."""
-    found = [length(part, size, whole) for part in re.split(r"[\s,()+]+", value)] if value else []
+    found = [length(part, size, whole) for part in _BETWEEN_LENGTHS.split(value)] if value else []
     return [number for number in found if number is not None]
 
 

@@ -67,6 +67,8 @@ ORDINARY = frozenset({"SOFT HYPHEN", "LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK",
 
 _CLASS = "".join(re.escape(chr(code)) for code in NAMES) + "".join(f"{chr(a)}-{chr(b)}" for a, b, _ in _RANGES)
 _RUN = re.compile(f"[{_CLASS}]+")
+# Text of these alone, as most of a message is, holds none of them.
+_PLAIN = re.compile(r"[ -~\t\n\f\r]*")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -103,6 +105,9 @@ def without_surrogates(text: str) -> str:
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     """Yield (False, ordinary text) and (True, label of a mark), in order, and count what was found in `tally`."""
+    if _PLAIN.fullmatch(text):
+        yield False, text
+        return
     at, ordinary = 0, []
     for run in _RUN.finditer(text):
         whole = run.group()
@@ -128,7 +133,7 @@ def named(text: str, tally: Tally | None = None) -> str:
 
 def stripped(text: str) -> str:
     """Return `text` without its invisible characters, as it reads to a person."""
-    return _RUN.sub("", text)
+    return text if _PLAIN.fullmatch(text) else _RUN.sub("", text)
 
 
 def found_in(text: str) -> Counter[str]:

@@ -121,6 +121,8 @@ def capacity_of(style: Style, size: float, line: float, *, is_one_line: bool, is
 
     A low estimate: it assumes a narrow window and wide characters.
     """
+    if _LIMITING.isdisjoint(style):
+        return None
     cutting = cuts(style)
     clamped = length(style.get("-webkit-line-clamp", ""), 1, 1)
     heights = [length(style[name], size) for name in ("height", "max-height") if _is_fixed(style.get(name, ""))]
@@ -265,6 +267,7 @@ _FRAMES = (
 _PATHS = ("offset", "offset-path")
 _OVERFLOWS = ("overflow", "overflow-x", "overflow-y")
 _CUTTING = frozenset("hidden clip scroll auto".split())
+_LIMITING = frozenset({"height", "max-height", "width", "max-width", "-webkit-line-clamp", *_OVERFLOWS})
 _WIDE = ("initial", "inherit", "unset")
 _MASKS = ("mask", "mask-image", "-webkit-mask", "-webkit-mask-image")
 # Dark text on white disappears in these.

@@ -127,9 +127,7 @@ def read_link(
     `labels` are what else is read or heard of it: titles and the texts in place of its pictures. `before` and `after`
     are what its text runs into, without a space between them.
     """
-    target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
-    if base and not _PARTS.match(target):
-        target = _joined(base, target)
+    target = read_target(target, base)
     scheme, host, flags = _split_target(target)
     shown, *heard = (_one_line(one) for one in (text, *labels))
     claim = ""
@@ -139,6 +137,12 @@ def read_link(
     flags = [*flags, *(["text_says_other_domain"] if claim else []), *host_flags(host)]
     shown = shown or next(filter(None, heard), "")
     return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out, claim=claim)
+
+
+def read_target(target: str, base: str) -> str:
+    """Return where a link goes, as browsers read it."""
+    target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
+    return _joined(base, target) if base and not _PARTS.match(target) else target
 
 
 def host_of(url: str) -> str:

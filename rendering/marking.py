@@ -9,17 +9,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from rendering.appearance import BREAKS, SOME, Appearance, with_doubts
 from rendering.canonical import Canonical, Note
 from rendering.elements import PICTURE_LABELS
-from rendering.html_reading import BLOCKS, TABLE_PARTS, VOID
+from rendering.html_reading import BLOCKS, VOID
 from rendering.invisibles import Tally, named, pieces, stripped
 from rendering.layout_boxes import Capacity, Style, capacity_of
-from rendering.links import LinkTexts, SeenLink, area_links, find_bare_links, read_link, separators, short_target
+from rendering.links import LinkTexts, SeenLink, area_links, find_bare_links, read_target, short_target
 from rendering.reading_order import ReadingOrder, lies_over
 from rendering.result import Doubt, Hidden, Link, ReorderedText
-from rendering.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from rendering.styling import OVER, read_style
-from rendering.visibility import STRUCK, Look, collapsed, floats, is_struck
+from rendering.sanitise import harmless_style, picture_size
+from rendering.styling import OVER
+from rendering.visibility import Look
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 
@@ -93,37 +94,31 @@ class Page:
 
 
 CELLS = frozenset("td th tr tbody thead tfoot table".split())
-SOME = "in some windows or mail programs"
 
 
 @dataclass(slots=True, eq=False)
 class Element:
-    """An open element: what it is, what it is drawn as (empty: not drawn), and how text in it looks.
-
-    `other` is how it looks in mail programs that follow what others ignore.
-    """
+    """An open element. `maybe` is why it may be hidden; `doubt` is the id of the box that says so."""
 
     tag: str
-    drawn: str
-    look: Look
-    other: Look
+    appearance: Appearance
+    maybe: str
     link: SeenLink | None = None
-    separator: str = ""  # what parts its text from the text after it
     texts: list[str] = field(default_factory=list)
-    maybe: str = ""
-    doubt: str = ""  # of the box that says it may be hidden
+    doubt: str = ""
     capacity: Capacity | None = None
+
+    @property
+    def look(self) -> Look:
+        return self.appearance.look
 
     def note_doubt(self) -> str:
         """Return why text that is seen here is hidden from others, once; empty afterwards and where it is not."""
-        if self.look.possible or self.maybe:
+        if self.maybe or self.look.possible:
             return ""
-        hidden = self.look.is_crowded()
-        if not hidden and self.other is not self.look:
-            hidden = self.other.hides() or self.other.is_crowded()
-        if hidden:
-            self.maybe = f"{hidden} {SOME}"
-            self.look = replace(self.look, possible=self.maybe)
+        self.maybe = self.appearance.doubt
+        if self.maybe:
+            self.appearance = replace(self.appearance, look=replace(self.look, possible=self.maybe), inside={})
         return self.maybe
 
 
@@ -134,18 +129,18 @@ class DoubtTracker:
         self.open: list[Element] = []
         self.capacities: list[Capacity] = []
 
-    def start(self, element: Element, style: Style, *, is_box: bool, is_inline: bool) -> None:
+    def start(self, element: Element, *, is_box: bool) -> None:
         """Gather from here on if the element shows so many characters only, or may hide.
 
-        `is_box`: it has a height of its own; `is_inline`: words may follow it on the same line.
+        `is_box`: it has a height of its own.
         """
+        look, style = element.look, element.appearance.style
         for capacity in self.capacities:
-            capacity.block(style, element.look.size, breaks=is_box and element.tag != "div")
-        is_cell = element.tag in CELLS and "display" not in style
-        if style and is_box and not element.look.hides():
-            look = element.look
+            capacity.block(style, look.size, breaks=is_box and element.tag != "div")
+        if style and is_box and not element.appearance.hidden:
+            is_cell = element.tag in CELLS and "display" not in style
             style = {name: value for name, value in style.items() if "height" not in name} if is_cell else style
-            one_line = look.is_one_line
+            one_line, is_inline = look.is_one_line, element.appearance.is_inline
             element.capacity = capacity_of(
                 style, look.size, look.line_height(), is_one_line=one_line, is_inline=is_inline
             )
@@ -184,20 +179,8 @@ def cut_off(element: Element) -> str:
     return text[text.rfind(" ", 0, capacity + 1) + 1 :] if len(text) > capacity else ""
 
 
-def with_doubts(style: Style, doubted: Style) -> Style:
-    """Return the style for mail programs that follow what others ignore. The later declaration counts."""
-    return {name: value for name, value in style.items() if name not in doubted} | dict(doubted) if doubted else style
-
-
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
-_DRAWN_AS = (
-    {"center": "div", "font": "span", "big": "span", "tt": "code"}
-    | dict.fromkeys(STRUCK, "span")
-    | {tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS}
-)
-_LINK_BLUE = (30, 90, 168, 1.0)
-_BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}
 
 
@@ -230,21 +213,18 @@ class _Walker:
             other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
         self.labels = list(canonical.labels)
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
-        self.stack = [
-            Element(
-                "",
-                "",
-                look,
-                replace(other, cell_background=other.background, has_inline_background=False),
-                maybe=look.possible,
-            )
-        ]
+        other = replace(other, cell_background=other.background, has_inline_background=False)
+        page = Appearance("", look, other, self.root_style, self.root_style)
+        self.stack = [Element("", page, look.possible)]
         self.link_texts = LinkTexts()
         self.doubts = DoubtTracker()
-        self.doubts.start(self.stack[0], self.root_style, is_box=True, is_inline=False)
-        # One for what every mail program follows, one for what only some follow.
-        worst = with_doubts(self.root_style, {k: v for _, one in canonical.root for k, v in one.doubted.items()})
-        self.orders = [ReadingOrder().within(style, look.size) for style in (self.root_style, worst)]
+        self.doubts.start(self.stack[0], is_box=True)
+        # One for what every mail program follows, and one for what only some follow where there is such a thing.
+        doubted = {k: v for _, one in canonical.root for k, v in one.doubted.items()}
+        styles: list[Style] = [self.root_style]
+        if doubted or "data-doubted" in canonical.html:
+            styles.append(with_doubts(self.root_style, doubted))
+        self.orders = [ReadingOrder().within(style, look.size) for style in styles]
         self.page = Page()
         self.hidden: list[Hidden] = []
         self.links: list[Link] = []
@@ -294,68 +274,53 @@ class _Walker:
         if tag in VOID:
             self._void(tag, attributes)
             return
-        style, doubted = (read_style(attributes.get(name, "")) for name in ("style", "data-doubted"))
-        above = self.stack[-1].look
-        why = attributes.get("data-why", "")
-        look = above.inside(style, why or collapsed(tag, style), attributes.get("data-maybe", ""))
-        look = replace(look, is_struck=is_struck(tag, style, look.is_struck))
-        in_doubt = with_doubts(style, doubted)
-        other = self.stack[-1].other.in_doubt(tag, in_doubt, why or collapsed(tag, in_doubt))
-        for order, one in zip(self.orders, (style, in_doubt), strict=True):
-            order.start(tag, one, look.size)
+        appearance = self.stack[-1].appearance.of(tag, attributes)
+        for order, layout in zip(self.orders, appearance.layouts, strict=False):
+            order.start(layout)
         link = SeenLink(self.canonical.links[int(attributes["data-link"])]) if "data-link" in attributes else None
-        if link is not None and not (style.get("color") or style.get("-webkit-text-fill-color")):
-            look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
-        if self.run and (tag in _BREAKS or not look.hides()):
+        if self.run and (tag in BREAKS or not appearance.hidden):
             self._reveal()
-        drawn = _DRAWN_AS.get(tag, tag if tag in SHOWN_TAGS else "")
-        if look.hides() and tag not in _BREAKS:
-            drawn = ""
-        element = Element(tag, drawn, look, other, link, maybe=look.possible if look.possible != above.possible else "")
-        self._open(element, style, attributes)
+        self._open(Element(tag, appearance, appearance.maybe, link), attributes)
 
-    def _open(self, element: Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
+    def _open(self, element: Element, attributes: Mapping[str, str]) -> None:
+        appearance = element.appearance
         if element.tag in BLOCKS or element.tag == "tr":
             self.page.end_line(element.tag)
-        is_seen = not element.look.hides()
-        if is_seen:
-            before, element.separator = separators(element.tag, style, element.look.size)
-            self.link_texts.add(before)
+        self.link_texts.add(appearance.separators[0])
         if element.link is not None:
             self.link_texts.start(element.link)
-        if is_seen and "data-labels" in attributes:
+        if not appearance.hidden and "data-labels" in attributes:
             self.link_texts.add_labels(self.labels[int(attributes["data-labels"])])
-        if element.drawn:
-            harmless = harmless_style(style, element.look.size, is_seen) if style else ""
+        if appearance.drawn:
+            harmless = appearance.harmless
             self.coloured = self.coloured or "color:" in harmless
             marks = f' style="{harmless}"' if harmless else ""
             marks += "".join(
                 f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start", "value") if n in attributes
             )
             if element.link is not None:
-                target = read_link("", element.link.target, self.canonical.base).target
+                target = read_target(element.link.target, self.canonical.base)
                 element.link.mark = self.page.next_mark("link")
                 marks += f' id="{element.link.mark}" title="{html.escape(named(target))}"'
             if element.tag == "center":
                 marks = marks if "text-align" in harmless else ' style="text-align:center;"'
-            self.page.out.append(f"<{element.drawn}{marks}>")
+            self.page.out.append(f"<{appearance.drawn}{marks}>")
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
-        is_inline = "inline-" in style.get("display", "") or floats(style)
-        self.doubts.start(element, style, is_box=self.orders[0].here.is_block or is_inline, is_inline=is_inline)
+        self.doubts.start(element, is_box=self.orders[0].here.is_block or appearance.is_inline)
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
             raise Doubt("its parts could not be told apart")
         element = self.stack.pop()
-        if self.run and (tag in _BREAKS or not self.stack[-1].look.hides()):
+        if self.run and (tag in BREAKS or not self.stack[-1].appearance.hidden):
             self._reveal()
         self.preformatted -= tag == "pre"
-        if element.drawn:
-            self.page.out.append(f"</{element.drawn}>")
+        if element.appearance.drawn:
+            self.page.out.append(f"</{element.appearance.drawn}>")
         if element.link is not None:
             self.link_texts.end(self.page.reserve())
-        self.link_texts.add(element.separator)
+        self.link_texts.add(element.appearance.separators[1])
         self._close_doubts(element)
         if tag in BLOCKS:
             self.page.end_line("")
@@ -363,8 +328,8 @@ class _Walker:
     def _end_reading_order(self, element: Element) -> None:
         """Announce an element that is laid out elsewhere than where it is written, once all of its text is known."""
         innermost = [order.here for order in self.orders]
-        sure, doubted = (order.end() for order in self.orders)
-        if found := sure or (replace(doubted, certain=False) if doubted else None):
+        sure, *others = [order.end() for order in self.orders]
+        if found := sure or next((replace(other, certain=False) for other in others if other), None):
             how = f"{found.how} {SOME}" if not found.certain else found.how
             label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
             self.reordered.append(replace(found, mark=self.page.write_box("ghost", label, "hidden")))
@@ -405,7 +370,7 @@ class _Walker:
                 element.doubt = self.page.write_box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
-        hidden = self.stack[-1].look.hides()
+        hidden = self.stack[-1].appearance.hidden
         if "data-note" in attributes:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
@@ -437,12 +402,12 @@ class _Walker:
             self.page.end_line("")
 
     def _text(self, text: str) -> None:
-        look = self.stack[-1].look
-        why = look.hides()
+        here = self.stack[-1]
+        why = here.appearance.hidden
         if not why and not text.isspace():
-            if self.stack[-1].note_doubt():
+            if here.note_doubt():
                 self._reveal()
-                self.doubts.doubt(self.stack[-1])
+                self.doubts.doubt(here)
             self._announce_doubts()
         self.doubts.add_text(text)
         if why:
@@ -456,7 +421,7 @@ class _Walker:
         for order in self.orders:
             order.text(text)
         self.link_texts.add(stripped(text))
-        self.page.write_text(text, preformatted=bool(self.preformatted), is_struck=look.is_struck)
+        self.page.write_text(text, preformatted=bool(self.preformatted), is_struck=here.look.is_struck)
 
     def _reveal(self) -> None:
         """Draw the hidden text gathered so far as one marked box."""

@@ -25,10 +25,8 @@ WORD = re.compile(r"\w")
 class Box:
     """An element, with the text and the elements inside it in the order in which they are written."""
 
-    tag: str
-    style: Style
+    layout: "Layout"
     above: "Box | None"
-    size: float = 16.0
     parts: "list[str | Box]" = field(default_factory=list)
     has_words: bool = False
     is_block: bool = False
@@ -47,6 +45,14 @@ class Box:
     words: int = 0  # drawn from right to left; rtl_words are those that are also written so
     rtl_words: int = 0
     number: int = 0  # in the order in which elements begin
+
+    @property
+    def style(self) -> Style:
+        return self.layout.style
+
+    @property
+    def size(self) -> float:
+        return self.layout.size
 
     def text(self) -> Iterator[str]:
         """Yield the text of the box in source order."""
@@ -108,25 +114,19 @@ EDGES = ("left", "right", "top", "bottom", "inset")
 
 def displaced(box: Box) -> str:
     """Return why an element is drawn elsewhere than where it is written; empty where it is not."""
-    style, slight = box.style, SLIGHT * box.size
-    position = style.get("position", "static")
-    if is_placed(style):
-        return "put in a place of its own"
-    if position.endswith("sticky") and any(lengths(style.get(side, ""), box.size) for side in EDGES):
-        return "moved from its place"
+    layout, slight = box.layout, SLIGHT * box.layout.size
+    if layout.elsewhere:
+        return layout.elsewhere
     above = box.above.offset if box.above else 0.0
     if box.offset > slight and box.offset > above:
-        return "moved from its place" if position == "relative" else "pulled over its surroundings"
-    indent = length(style.get("text-indent", ""), box.size) or 0.0
-    if min(box.inset, box.inset + indent) < -2 and (indent < 0 or left_inset(style, box.size) < 0):
+        is_relative = layout.style.get("position") == "relative"
+        return "moved from its place" if is_relative else "pulled over its surroundings"
+    indent = layout.indent
+    if min(box.inset, box.inset + indent) < -2 and (indent < 0 or layout.inset < 0):
         return "pulled to the left"
-    if (not box.is_block or box.floats or box.is_item) and min(
-        margin(style, side, box.size) for side in ("left", "right")
-    ) < -slight:
+    if (not box.is_block or box.floats or box.is_item) and layout.least_margin < -slight:
         return "pulled over its surroundings"
-    if style.get("writing-mode", "horizontal-tb") not in _ACROSS:
-        return "written downwards"
-    return "moved or turned" if is_transformed(style, box.size, slight) else ""
+    return layout.turned
 
 
 def is_pulled_out(box: Box) -> bool:
@@ -145,7 +145,7 @@ def is_pulled_out(box: Box) -> bool:
 
 def turned(box: Box) -> str:
     """Return why the words of an element are drawn from right to left though they are not written that way."""
-    if "override" in box.style.get("unicode-bidi", ""):
+    if box.layout.is_overridden:
         return "text turned round" if box.is_rtl or is_rtl(cut_text(box)) else ""
     turns = box.is_rtl and not (box.above and box.above.is_rtl)
     return "right to left" if turns and box.words > 1 and box.rtl_words * 2 < box.words else ""
@@ -158,6 +158,8 @@ def is_rtl(text: str) -> bool:
 def lies_over(box: Box) -> str:
     """Return why an element without words may cover or move others; empty where it does not."""
     how = "" if box.has_words else displaced(box)
+    if not how:
+        return ""
     is_painted = any(name.startswith(("background", "border")) for name in box.style)
     return how if is_painted or any("margin" in name for name in box.style) else ""
 
@@ -185,9 +187,8 @@ def arranged(box: Box) -> "tuple[list[str | Box] | None, str]":
     items = [part for part in parts if has_words(part)]
     if len(items) < 2:
         return None, ""
-    display = box.style.get("display", "")
-    if ARRANGING.search(display):
-        return _arranged_items(box, parts, display)
+    if box.layout.arranges:
+        return _arranged_items(box, parts, box.style["display"])
     groups = [_group(part, box) for part in parts]
     order = [part for _, part in sorted(zip(groups, parts, strict=True), key=lambda pair: pair[0])]
     if [part for part in order if has_words(part)] != items:
@@ -264,9 +265,8 @@ def _order_number(part: "str | Box") -> int | None:
 def _group(part: "str | Box", table: Box) -> int:
     if isinstance(part, str):
         return 5
-    display = part.style.get("display", "")
-    group = _GROUPS.get(display if display.startswith(_TABLE_DISPLAYS) else part.tag, 5)
-    if part.tag == "summary" and table.tag != "details":
+    group = part.layout.group
+    if group == 5 or (part.layout.tag == "summary" and table.layout.tag != "details"):
         return 5
     side = part.style.get("caption-side") or table.style.get("caption-side", "")
     return 9 if group == 0 and ("bottom" in side or "end" in side) else group
@@ -274,11 +274,11 @@ def _group(part: "str | Box", table: Box) -> int:
 
 def _flattened(box: Box) -> "list[str | Box]":
     """Return the parts of an element; an element without a box is replaced by its own parts."""
-    if not any(isinstance(part, Box) and part.style.get("display") == "contents" for part in box.parts):
+    if not any(isinstance(part, Box) and part.layout.has_no_box for part in box.parts):
         return box.parts
     found: list[str | Box] = []
     for part in box.parts:
-        is_open = isinstance(part, Box) and part.style.get("display") == "contents"
+        is_open = isinstance(part, Box) and part.layout.has_no_box
         found += _flattened(part) if isinstance(part, Box) and is_open else [part]
     return found
 
@@ -290,6 +290,48 @@ APART = frozenset(
     {"inline-block", "table-cell", "table-caption", "flow-root", "inline-table", "flex", "inline-flex", "grid"}
 )
 _SIDES = {"left": "left", "inline-start": "left", "right": "right", "inline-end": "right"}
+
+
+_CLEARED = {
+    **dict.fromkeys(("both", "inline-start", "all"), ("left", "right")),
+    **dict.fromkeys(("right", "inline-end"), ("right",)),
+    "left": ("left",),
+}
+
+
+class Layout:
+    """What an element's own tag and style say of its place, whatever is around it. Elements written alike share it."""
+
+    def __init__(self, tag: str, style: Style, size: float = ROOT_SIZE) -> None:
+        self.tag, self.style, self.size = tag, style, size
+        display, position = style.get("display", ""), style.get("position", "static")
+        self.is_block = _is_block(tag, display)
+        self.is_placed = is_placed(style)
+        self.is_apart = display in APART
+        self.is_context = self.is_placed or self.is_apart or tag in ("td", "th", "caption") or _cuts(style)
+        self.is_inset_anew = self.is_apart or tag in ("td", "th", "table")
+        self.has_no_box = display == "contents"
+        self.arranges = bool(ARRANGING.search(display))
+        self.group = _GROUPS.get(display if display.startswith(_TABLE_DISPLAYS) else tag, 5)
+        self.floats = "" if self.is_placed else _SIDES.get(style.get("float", ""), "")
+        self.clears = _CLEARED.get(style.get("clear", "none"), ())
+        self.direction = style.get("direction")
+        self.is_overridden = "override" in style.get("unicode-bidi", "")
+        self.inset = left_inset(style, size)
+        self.indent = length(style.get("text-indent", ""), size) or 0.0
+        self.least_margin = min(margin(style, side, size) for side in ("left", "right"))
+        vertical = min(0.0, *(margin(style, side, size) for side in ("top", "bottom")))
+        edges = [abs(n) for side in EDGES for n in lengths(style.get(side, ""), size)] if "position" in style else []
+        # How far it is moved from where it is written.
+        self.offset = max(edges or [0.0]) if position == "relative" else 0.0
+        self.offset -= vertical if tag not in ("td", "th", "tr") else 0.0
+        # Why it is drawn elsewhere, and why its words are, where nothing else has to be known for that.
+        self.elsewhere = "put in a place of its own" if self.is_placed else ""
+        if position.endswith("sticky") and edges:
+            self.elsewhere = "moved from its place"
+        self.turned = "moved or turned" if is_transformed(style, size, SLIGHT * size) else ""
+        if style.get("writing-mode", "horizontal-tb") not in _ACROSS:
+            self.turned = "written downwards"
 
 
 @dataclass(slots=True, eq=False)
@@ -307,7 +349,7 @@ class ReadingOrder:
     """The layout of one message, followed element by element."""
 
     def __init__(self) -> None:
-        self.here = Box("", {}, None, is_block=True)
+        self.here = Box(Layout("", {}), None, is_block=True)
         self.contexts = [_Context(self.here)]
         self.passed_floats: list[Box] = []  # floats that later words are read before
         self.count = 0
@@ -315,47 +357,31 @@ class ReadingOrder:
 
     def within(self, style: Style, size: float) -> "ReadingOrder":
         """Begin with an element of this style around all of the message."""
-        self.start("div", style, size)
+        self.start(Layout("div", style, size))
         return self
 
-    def start(self, tag: str, style: Style, size: float) -> None:
+    def start(self, layout: Layout) -> None:
         """Begin an element."""
-        above, display = self.here, style.get("display", "")
+        above = self.here
         self.begun += 1
-        box = Box(tag, style, above, size, number=self.begun)
+        box = Box(layout, above, number=self.begun)
         above.parts.append(box)
-        box.is_block = _is_block(tag, display)
-        box.is_item = is_item = bool(ARRANGING.search(above.style.get("display", "")))
-        placed = is_placed(style)
-        side = style.get("float", "")
-        box.floats = "" if placed or is_item else _SIDES.get(side, "")
-        box.is_apart = box.is_block or is_item or placed or bool(box.floats) or display in APART
-        direction = style.get("direction")
-        box.is_rtl = direction == "rtl" if direction in ("rtl", "ltr") else above.is_rtl
-        self._set_position(box, display)
+        box.is_block = layout.is_block
+        box.is_item = is_item = above.layout.arranges
+        box.floats = "" if is_item else layout.floats
+        box.is_apart = layout.is_block or is_item or layout.is_placed or bool(box.floats) or layout.is_apart
+        box.is_rtl = layout.direction == "rtl" if layout.direction in ("rtl", "ltr") else above.is_rtl
+        box.inset = (0.0 if box.floats or is_item or layout.is_inset_anew else above.inset) + layout.inset
+        box.offset = above.offset + layout.offset
         context = self.contexts[-1]
-        clear = style.get("clear", "none")
-        if clear in ("both", "right", "inline-end", "inline-start", "all"):
-            context.right.clear()
-        if clear in ("both", "left", "inline-start", "all"):
-            context.left.clear()
+        for side in layout.clears:
+            (context.right if side == "right" else context.left).clear()
         box.follows_words, box.starts_at = context.has_words, context.line
-        if box.is_block and not box.floats and not placed:
+        if box.is_block and not box.floats and not layout.is_placed:
             self._line_ends()
-        if box.floats or placed or is_item or display in APART or tag in ("td", "th", "caption") or _cuts(style):
+        if box.floats or is_item or layout.is_context:
             self.contexts.append(_Context(box))
         self.here = box
-
-    def _set_position(self, box: Box, display: str) -> None:
-        above, style, size = box.above, box.style, box.size
-        assert above is not None
-        is_own_context = box.floats or box.is_item or display in APART or box.tag in ("td", "th", "table")
-        box.inset = (0.0 if is_own_context else above.inset) + left_inset(style, size)
-        vertical = min(0.0, *(margin(style, side, size) for side in ("top", "bottom")))
-        offsets = [0.0]
-        if style.get("position") == "relative":
-            offsets = [abs(n) for side in EDGES for n in lengths(style.get(side, ""), size)] or [0.0]
-        box.offset = above.offset + max(offsets) - (vertical if box.tag not in ("td", "th", "tr") else 0.0)
 
     def line_break(self) -> None:
         """A line ends here."""
@@ -391,7 +417,7 @@ class ReadingOrder:
                 context.has_words = True
                 context.line += len(text)
             is_same_line = is_same_line and not (
-                context.box.is_block or context.box.floats or is_placed(context.box.style)
+                context.box.is_block or context.box.floats or context.box.layout.is_placed
             )
 
     def end(self) -> ReorderedText | None:
@@ -420,7 +446,7 @@ class ReadingOrder:
         context = self.contexts[-1]
         if box.floats and box.has_words:
             (context.right if box.floats == "right" else context.left).append(box)
-        if box.is_block and not box.floats and not is_placed(box.style):
+        if box.is_block and not box.floats and not box.layout.is_placed:
             self._line_ends()
 
     def _reordered(self, box: Box) -> ReorderedText | None:
@@ -435,14 +461,14 @@ class ReadingOrder:
         is_announced = box.is_block and (
             len(moved) > 1 or any(one.word_count < box.word_count or is_pulled_out(one) for one in moved)
         )
-        if box.above is not None:
+        if box.above is not None and (moved or box.how):
             # Moved text is read in source order where nothing else is next to it.
             box.above.moved += [*([] if is_announced else moved), *([box] if box.how else [])][:MAX_REORDERED]
         if is_announced:
             how = ", ".join(dict.fromkeys(one.how for one in moved))
             return readings(how, cut_text(box), "", at=cut_text(box).find("["))
         if how := turned(box):
-            reading = cut_text(box)[::-1] if "override" in box.style.get("unicode-bidi", "") else ""
+            reading = cut_text(box)[::-1] if box.layout.is_overridden else ""
             return readings(how, cut_text(box), reading)
         if box.floats == "left" and box.follows_words and box.above is not None:
             return readings(
@@ -471,5 +497,5 @@ def _cuts(style: Style) -> bool:
 def lies_elsewhere(style: Style) -> str:
     """Return why something without words of its own, such as a picture, is drawn elsewhere than where it is written."""
     order = ReadingOrder()
-    order.start("img", style, ROOT_SIZE)
+    order.start(Layout("img", style))
     return displaced(order.here)

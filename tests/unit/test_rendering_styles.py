@@ -307,3 +307,11 @@ def test_attributes_from_before_css_are_read_as_it():
         ("dialog", {}, {"position": "absolute"}),
     ]
     assert [(name, value, old_attributes(name, value)) for name, value, _ in read] == read
+
+
+def test_elements_written_alike_are_judged_by_what_each_lies_in():
+    white = "<p style='color:#fff'>{} <a href='https://a.example/'>{}</a></p>"
+    blue = "<div style='background:#1e5aa8'>"
+    html = f"<div style='background:#000'>{white.format('one', 'two')}</div>{white.format('three', 'four')}"
+    shown = render_message(Content(html=f"{html}{blue}{white.format('five', 'six')}</div>{white.format('seven', '8')}"))
+    assert [hidden.text for hidden in shown.hidden] == ["three", "six", "seven"]
