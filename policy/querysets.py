@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Now
 
 from common.mail_addresses import clean_address
 from common.patterns import patterns_for
+from common.postgres.statements import ValueQuery
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -30,6 +31,28 @@ JOIN mirror_mailbox AS mailbox
  AND (list.connection_id IS NULL OR list.connection_id = mailbox.connection_id)
  AND (list.mailbox_id IS NULL OR list.mailbox_id = mailbox.id)
 ON CONFLICT DO NOTHING
+"""
+# The lists that apply to one mailbox, each with its entries of some patterns (allow_entry_once).
+_APPLYING = """
+ARRAY(
+  SELECT json_build_object(
+    'list_id', list.id, 'mode', list.mode, 'version', list.version, 'is_of_mailbox', list.mailbox_id IS NOT NULL,
+    'is_for_all', list.connection_id IS NULL AND list.mailbox_id IS NULL,
+    'label', coalesce(nullif(mailbox.address, ''), mailbox.upstream_id, connection.name, 'all'),
+    'entries', ARRAY(
+      SELECT json_build_array(entry.pattern, entry.expires_at, entry.id) FROM policy_allowentry AS entry
+      WHERE entry.allowlist_id = list.id AND entry.removed_at IS NULL AND entry.pattern = ANY(%s)
+    )
+  )
+  FROM policy_allowlist AS list
+  LEFT JOIN mirror_mailbox AS mailbox ON mailbox.id = list.mailbox_id
+  LEFT JOIN mirror_connection AS connection ON connection.id = list.connection_id
+  WHERE list.kind = 'restriction' AND list.mode <> 'off' AND (
+    (list.connection_id IS NULL AND list.mailbox_id IS NULL) OR list.connection_id = %s
+    OR (mailbox.connection_id = %s AND mailbox.id = coalesce(%s, mailbox.id))
+  )
+  ORDER BY list.id
+)
 """
 
 
@@ -95,6 +118,13 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         here = Q(connection=None, mailbox=None) | Q(connection__in=connections) | Q(mailbox__connection__in=connections)
         named = self.exclude(mode="off").select_related("mailbox", "connection")
         return named.filter(here, kind=kind).order_by("pk")
+
+    def applying_part(self, *, connection: int, mailbox: int | None, patterns: Collection[str]) -> ValueQuery:
+        """Return the query for the restrictions that apply to one mailbox, with their entries of these patterns.
+
+        Mail whose mailbox is not known may belong to any mailbox of its connection.
+        """
+        return ValueQuery(_APPLYING, (list(patterns), connection, connection, mailbox))
 
     def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
         """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""

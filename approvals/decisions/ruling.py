@@ -10,15 +10,15 @@ from django.db.models import Q
 
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail
-from common.postgres.statements import ASKING, ValueQuery, list_of, read_values
+from common.postgres.statements import ANY, ASKING, ValueQuery, list_of, read_values
 from mirror.models import AttachedFile, Message
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
 from people.actors import Actor, Role
-from policy.allowlists.applicable import judge_messages
+from policy.allowlists.applicable import applying_part, judge_by, judge_messages
 from policy.allowlists.judgement import OFF, Judgement, allowable
 from policy.evaluation import Ruling, RulingFacts, rule
-from policy.models import Allowlist, KeyOwner, KillSwitch
+from policy.models import KeyOwner, KillSwitch
 from rendering import named
 
 # Placeholders for a message's values while a statement is composed.
@@ -50,11 +50,15 @@ def ruled(
 
     `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
     """
-    facts = read_values(ruling_parts(message)) if facts is None else facts
-    judged = judge_messages([message], now=now)[message.pk] if facts["list"] else Judgement()
+    if facts is None:
+        facts = read_values(ruling_parts(message) | _files_part(message))
+    judged = judge_by(facts["lists"], message, now=now)
     switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
     authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
-    differing = _names_of_differing([message]) if files is None else _first_names(files)
+    if files is None:
+        differing = {message.revision_id or 0: tuple(named(name)[:80] for name in facts["differing"] or ())}
+    else:
+        differing = _first_names(files)
     stop = switches.first() if switches is not None else None
     return rule(_facts(message, actor, now, stop=stop, files=differing, judged=judged, authors=authors)), judged
 
@@ -66,20 +70,18 @@ def ruling_parts(message: Message) -> dict[str, ValueQuery]:
     parts = _ruling_parts(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
     named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
     named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction}
-    return {name: part.with_values(named) for name, part in parts.items()}
+    return {"lists": applying_part(message), **{name: part.with_values(named) for name, part in parts.items()}}
 
 
 @cache
 def _ruling_parts(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, ValueQuery]:
     """Return those queries for the message with these values, which are filled in later."""
     stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
-    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[_CONNECTION])
     owners = KeyOwner.objects.filter(connection=_CONNECTION, upstream_key_id=_KEY)
     is_it = Q(upstream_id__in=[_MESSAGE] * has_id) | Q(interaction_id__in=[_INTERACTION] * has_interaction)
     commanders = CommandedMail.objects.filter(is_it, connection=_CONNECTION)
     return {
         "stop": list_of(stops.order_by().values_list("pk")),
-        "list": list_of(lists.order_by().values_list("pk")),
         "owner": list_of(owners.values_list("person_id")) if has_key else ValueQuery("NULL"),
         "commander": list_of(commanders.values_list("person_id")),
     }
@@ -230,6 +232,19 @@ def _first_names(files: Iterable[AttachedFile]) -> dict[int, tuple[str, ...]]:
         if file.differs:
             found[file.revision_id] = (*found.get(file.revision_id, ()), named(file.name)[:80])[:3]
     return found
+
+
+def _files_part(message: Message) -> dict[str, ValueQuery]:
+    """Return the query for the names of up to three files whose bytes are known to differ."""
+    revision = message.revision
+    if revision is None or not revision.content.get("attachments"):
+        return {"differing": ValueQuery("NULL")}
+    return {"differing": _differing_part().with_values({ANY: revision.pk})}
+
+
+@cache
+def _differing_part() -> ValueQuery:
+    return list_of(AttachedFile.objects.filter(revision=ANY).differing().in_order().values_list("name")[:3])
 
 
 def is_reviewer(actor: Actor, message: Message) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -16,6 +17,7 @@ from django.db.models.functions import Now
 from common.fingerprint import Content
 from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
+from common.postgres.statements import ValueQuery, read_values
 from mirror.models import Connection, KnownContact, Message
 from mirror.recipients import in_compared_form, written_to, written_to_in
 from policy.allowlists.judgement import CONTACTS, ApplicableList, Entry, Judgement, judge, patterns_of, strictest
@@ -110,18 +112,55 @@ def judge_messages(messages: Sequence[Message], *, now: datetime) -> dict[int, J
     return judged
 
 
+def applying_part(message: Message) -> ValueQuery:
+    """Return the query for the lists that apply to a message, whose value `judge_by` takes."""
+    if message.revision is None or not _is_restricted(message):
+        return ValueQuery("NULL")
+    return _lists_part(message, written_to_in(message.revision))
+
+
+def judge_by(stored: Sequence[Mapping[str, Any]] | None, message: Message, *, now: datetime) -> Judgement:
+    """Return the judgement of a message by the lists that `applying_part` found, as `judge_messages` does."""
+    if not stored or message.revision is None:
+        return Judgement()
+    return _judged(message, written_to_in(message.revision), stored, now)
+
+
 def judge_content(message: Message, content: Content) -> Judgement:
     """Return the judgement of a content that has just been read, by the current lists."""
     recipients = written_to(content) if _is_restricted(message) else ()
     if not recipients:
         return Judgement()
-    connection = message.connection_id
-    in_force = lists_in_force(connections=[connection], patterns=patterns_of(recipients))
-    lists = in_force.for_mailbox(connection, message.mailbox_id)
-    if not lists:
-        return Judgement()
+    found = read_values({"lists": _lists_part(message, recipients)})
+    return _judged(message, recipients, found["lists"], found["clock"])
+
+
+def _lists_part(message: Message, recipients: Iterable[str]) -> ValueQuery:
+    connection, mailbox = message.connection_id, message.mailbox_id
+    return Allowlist.objects.applying_part(connection=connection, mailbox=mailbox, patterns=patterns_of(recipients))
+
+
+def _judged(
+    message: Message, recipients: Sequence[str], stored: Iterable[Mapping[str, Any]], now: datetime
+) -> Judgement:
+    connection, lists = message.connection_id, _narrowest_first(stored, is_mailbox_known=message.mailbox_id is not None)
     known = contacts_among([connection], in_compared_form(recipients)) if _goes_by_contacts(lists) else {}
-    return judge(recipients, lists, known.get(connection), clock())
+    return judge(recipients, lists, known.get(connection), now)
+
+
+def _narrowest_first(stored: Iterable[Mapping[str, Any]], *, is_mailbox_known: bool) -> list[ApplicableList]:
+    """Return the lists of one mailbox in the order and with the entries that `ListsInForce.for_mailbox` gives them."""
+    found = []
+    for one in stored:
+        counts = is_mailbox_known or not one["is_of_mailbox"]
+        entries = {pattern: Entry(pattern, _time(ends), key) for pattern, ends, key in one["entries"] if counts}
+        width = 0 if one["is_of_mailbox"] else 2 if one["is_for_all"] else 1
+        found.append((width, ApplicableList(one["list_id"], one["label"], one["mode"], one["version"], entries)))
+    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
 
 
 def _goes_by_contacts(lists: Iterable[ApplicableList]) -> bool:

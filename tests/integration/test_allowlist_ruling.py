@@ -16,6 +16,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Decision
 from common.postgres import clock
 from mirror.models import AttachedFile, Connection, KnownContact, Mailbox, Message, Revision
+from policy.allowlists.applicable import judge_messages
 from policy.allowlists.judgement import Judgement
 from policy.models import AllowEntry, KeyOwner, KillSwitch
 from tests.factories import (
@@ -281,6 +282,24 @@ def consistent_rulings(messages, person):
     found = [many[one.pk] for one in messages]
     assert found == [ruling_for(one, actor=actor, now=at) for one in messages]
     return found
+
+
+def test_one_ruling_takes_one_statement_and_reads_the_lists_as_that_of_many(
+    connection, reviewer, django_assert_num_queries
+):
+    file = {"filename": "a.pdf", "content_type": "application/pdf", "size": 1}
+    known, unknown = make_message(connection, attachments=[file]), make_message(connection)
+    for scope in ({"connection": connection}, {}, {"mailbox": known.mailbox}):
+        make_list("northwind.example", "dana@northwind.example", **scope)
+    AllowEntry.objects.update(expires_at=clock() + timedelta(days=1))
+    Message.objects.filter(pk=unknown.pk).update(mailbox=None)
+    messages, at = Message.objects.with_content().select_related("connection").in_bulk(), clock()
+    actor = reviewer.actor(surface="web")
+    for message, label in ((known, "support@yourteam.example"), (unknown, "Gateway main")):
+        with django_assert_num_queries(1):
+            _, judged = ruled(messages[message.pk], actor=actor, now=at)
+        assert judged == judge_messages([messages[message.pk]], now=at)[message.pk]
+        assert [one.label for one in judged.passed.values()] == [label]
 
 
 def test_rulings_of_many_messages_equal_those_of_each_message(connection, reviewer, auditor):
