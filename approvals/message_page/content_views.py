@@ -3,6 +3,7 @@
 Nothing here is fetched from MultiMail, and no file is served as a type that a browser would open.
 """
 
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -15,9 +16,9 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.decisions.shown import key_of, links_key, note_opened_part, note_served
+from approvals.decisions.shown import SERVED, key_of, links_key, note_opened_part, note_served
 from approvals.message_page.content.differences import changes_since_sent_back
-from approvals.message_page.content.rendered import rendered_message_of
+from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
 from approvals.message_page.content.source import stretch_of
 from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
 from approvals.message_page.side_panel import files_context, unread_context
@@ -27,8 +28,10 @@ from approvals.queue.views import filters_of
 from audit.models import Entry
 from audit.trail import first_at, lines
 from common.pages import DeskRequest, page_or_fragment
+from common.postgres.statements import ANY_ID, ASKING, ValueQuery, list_of, read_values
 from mirror.attachments.preview import document_of
 from mirror.models import AttachedFile, Message
+from mirror.querysets.messages import anybody_like
 from mirror.recording import record_about
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
@@ -70,13 +73,34 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
 @login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs."""
+    """Serve the framed mail: sanitised, with a CSP of its own under which nothing loads or runs.
+
+    Most often it is loaded again, or right after its page: then one statement is enough.
+    """
+    actor: Actor = request.actor
+    values = {ANY_ID: public_id, str(ASKING): actor.id}
+    facts = read_values(_body_parts(anybody_like(actor)), values)
+    version = next(iter(facts["version"]), None)
+    known = kept_rendering(version) if version and (request.method == "HEAD" or version in facts["served"]) else None
+    if known is not None:
+        return _framed(known.document)
     message = get_visible_message_or_404(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     if request.method != "HEAD":
         note_served(message, actor=request.actor)
     return _framed(rendered_message_of(message.revision).document)
+
+
+@cache
+def _body_parts(anybody: Actor) -> dict[str, ValueQuery]:
+    """Return the queries for the fingerprint of a visible message, and for those that the actor's browser loaded."""
+    visible = Message.objects.visible_to(anybody).filter(public_id=ANY_ID).order_by()
+    served = Entry.objects.of_message(ANY_ID).of_action(SERVED).filter(actor_id=str(ASKING)).order_by()
+    return {
+        "version": list_of(visible.values_list("revision__fingerprint")),
+        "served": list_of(served.values_list("fingerprint").distinct()),
+    }
 
 
 def _framed(content: str | bytes, **options: Any) -> HttpResponse:

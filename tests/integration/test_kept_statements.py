@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals import polling
 from approvals.decisions import ruling
-from approvals.message_page import side_panel
+from approvals.message_page import content_views, side_panel
 from approvals.message_page.content import origin
 from approvals.models import Snooze
 from approvals.queue import views as listing
@@ -35,6 +35,7 @@ def test_cached_statement_contains_no_time(reviewer):
         *polling._parts(anybody).values(),
         *context._counts(anybody).values(),
         *side_panel._panel_parts(True).values(),
+        *content_views._body_parts(anybody).values(),
         *ruling._ruling_parts(True, True, True, True).values(),
         origin._others_part(anybody),
     ]

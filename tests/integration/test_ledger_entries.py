@@ -30,7 +30,7 @@ from people.actors import worker
 from people.sign_in.events import _on_signed_in
 from people.sign_in.factors import add_passkey
 from tests.account import account
-from tests.factories import event_body, make_connection, make_message, make_person, post_event
+from tests.factories import event_body, make_connection, make_message, make_person, post_event, show_row
 from tests.integration.deciding import decide
 from tests.ledger import check_chain
 
@@ -225,6 +225,25 @@ def test_prefetched_page_counts_as_opened_only_once_it_is_shown(signed_in, revie
     # Its content is also requested without its page.
     client.get(f"/queue/{other.public_id}/view/", headers={"HX-Request": "true"})
     assert looks(other) == ["message.served"]
+
+
+def test_content_loaded_again_takes_few_statements_and_each_version_is_noted_for_each_person(
+    signed_in, reviewer, second_reviewer, django_assert_num_queries
+):
+    message = make_message(make_connection(), markdown="Hello Dana")
+    body = f"/queue/{message.public_id}/body/"
+    client = signed_in(reviewer)
+    first = client.get(body).content
+    # The session, the person, their roles, and one for the message.
+    with django_assert_num_queries(4):
+        assert client.get(body).content == first
+    assert looks(message) == ["message.served"]
+    signed_in(second_reviewer).get(body)
+    assert looks(message) == ["message.served"] * 2
+    show_row(message, markdown="Hello Eve")
+    assert b"Hello Eve" in client.get(body).content
+    assert looks(message) == ["message.served"] * 3
+    assert signed_in(make_person("eve@yourteam.example", "Eve")).get(body).status_code == 404
 
 
 def looks(message):

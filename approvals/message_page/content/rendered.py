@@ -20,18 +20,24 @@ _cache: "OrderedDict[str, RenderedMessage]" = OrderedDict()
 
 def rendered_message_of(revision: Revision, content: Content | None = None) -> RenderedMessage:
     """Return the rendered message of a version, cached by its fingerprint, which covers all that is shown."""
-    key = revision.fingerprint
-    with _lock:
-        known = _cache.get(key)
-        if known is not None:
-            _cache.move_to_end(key)
-            return known
+    known = kept_rendering(revision.fingerprint)
+    if known is not None:
+        return known
     rendered = render_message(content or stored_content(revision))
     with _lock:
-        _cache[key] = rendered
+        _cache[revision.fingerprint] = rendered
         while len(_cache) > MAX_MESSAGES or (len(_cache) > 1 and sum(map(_size, _cache.values())) > MAX_CHARACTERS):
             _cache.popitem(last=False)
     return rendered
+
+
+def kept_rendering(fingerprint: str) -> RenderedMessage | None:
+    """Return the rendered message of the version with this fingerprint; None where this process does not have it."""
+    with _lock:
+        known = _cache.get(fingerprint)
+        if known is not None:
+            _cache.move_to_end(fingerprint)
+    return known
 
 
 def _size(rendered: RenderedMessage) -> int:
