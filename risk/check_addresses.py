@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from common.domains import registered_domain
@@ -50,9 +50,10 @@ def lookalike_recipient(content: Content, rendered: RenderedMessage, context: Ri
 def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     ours = own_domains(context)
     unknown = list(islice(unknown_addresses(content, context), MAX_ADDRESSES))
-    people = _people(context, {domain_of(address) for _, address in unknown})
-    known = {registered_domain(domain_of(address)) for address in context.known_addresses}
-    domains = KnownDomains((ours | known) - PROVIDERS)
+    if not unknown:
+        return
+    people = _by_domain(context.known_addresses)
+    domains = KnownDomains((ours | set(map(registered_domain, people))) - PROVIDERS)
     kin: dict[str, str] = {}
     for who, address in unknown:
         domain = domain_of(address)
@@ -60,7 +61,7 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
             kin[domain] = lookalike_of(domain, domains) if domain not in PROVIDERS else ""
         if found := kin.get(domain, ""):
             yield _lookalike(who, address, found, context, ours)
-        elif near := _near_person(address.lower(), people[domain]):
+        elif near := _near_person(address.lower(), people.get(domain, ())[:MAX_COLLEAGUES]):
             yield finding(
                 "lookalike_recipient",
                 f"A {who}'s address is one letter from one that is known.",
@@ -110,14 +111,11 @@ def many_recipients(content: Content, rendered: RenderedMessage, context: RiskCo
     yield finding("many_recipients", sentence, f"{detail}.", is_milder=number <= VERY_MANY, anchor=ADDRESSES)
 
 
-def _people(context: RiskContext, domains: set[str]) -> dict[str, list[str]]:
-    """Return the known people at these domains."""
-    people: dict[str, list[str]] = defaultdict(list)
-    for address in context.known_addresses:
-        domain = domain_of(address)
-        if domain in domains and len(people[domain]) < MAX_COLLEAGUES:
-            people[domain].append(address.lower())
-    return people
+def _by_domain(addresses: Iterable[str]) -> Mapping[str, Sequence[str]]:
+    found: dict[str, list[str]] = defaultdict(list)
+    for address in addresses:
+        found[domain_of(address)].append(address)
+    return found
 
 
 def _near_person(address: str, known: Iterable[str]) -> str:
@@ -125,7 +123,7 @@ def _near_person(address: str, known: Iterable[str]) -> str:
     local = address.rpartition("@")[0]
     if len(local) < 4:
         return ""
-    for other in known:
+    for other in map(str.lower, known):
         name = other.rpartition("@")[0]
         if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(r"\d", "", local):
             return other

@@ -235,8 +235,11 @@ def parts_differ(content: Content, rendered: RenderedMessage, context: RiskConte
     """HTML and Markdown of one message that differ in their numbers, or in most of their words."""
     if content.html is None or not content.markdown or rendered.doubt:
         return
-    written = render_message(replace(content, html=None, additions={}))
     signed = render_message(replace(content, html=None))
+    # Of the message's additions, only the signature is part of its text.
+    written = (
+        render_message(replace(content, html=None, additions={})) if content.additions.get("signature") else signed
+    )
     in_html, in_text = numbers(rendered.plain), numbers(written.plain)
     only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
     if only_html or only_text:
