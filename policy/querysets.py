@@ -41,7 +41,7 @@ ARRAY(
     'label', coalesce(nullif(mailbox.address, ''), mailbox.upstream_id, connection.name, 'all'),
     'entries', ARRAY(
       SELECT json_build_array(entry.pattern, entry.expires_at, entry.id) FROM policy_allowentry AS entry
-      WHERE entry.allowlist_id = list.id AND entry.removed_at IS NULL AND entry.pattern = ANY(%s)
+      WHERE entry.allowlist_id = list.id AND entry.removed_at IS NULL AND entry.pattern = ANY(%s::varchar[])
     )
   )
   FROM policy_allowlist AS list
@@ -49,11 +49,12 @@ ARRAY(
   LEFT JOIN mirror_connection AS connection ON connection.id = list.connection_id
   WHERE list.kind = 'restriction' AND list.mode <> 'off' AND (
     (list.connection_id IS NULL AND list.mailbox_id IS NULL) OR list.connection_id = %s
-    OR (mailbox.connection_id = %s AND mailbox.id = coalesce(%s, mailbox.id))
+    OR (mailbox.connection_id = %s AND mailbox.id = coalesce(%s::bigint, mailbox.id))
   )
   ORDER BY list.id
 )
 """
+_APPLYING_PART = ValueQuery(_APPLYING, ("{patterns}", "{connection}", "{connection}", "{mailbox}"))
 
 
 def _of_visible(actor: Actor) -> Q:
@@ -124,7 +125,8 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
 
         Mail whose mailbox is not known may belong to any mailbox of its connection.
         """
-        return ValueQuery(_APPLYING, (list(patterns), connection, connection, mailbox))
+        named = {"{patterns}": list(patterns), "{connection}": connection, "{mailbox}": mailbox}
+        return _APPLYING_PART.with_values(named)
 
     def for_scope(self, connection: int | None, mailbox: int | None, kind: str) -> "Allowlist":
         """Return the list of one scope with its names; where there is none yet, one that is off and not stored."""

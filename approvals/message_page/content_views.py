@@ -3,7 +3,7 @@
 Nothing here is fetched from MultiMail, and no file is served as a type that a browser would open.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -92,7 +92,7 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     return _framed(rendered_message_of(message.revision).document)
 
 
-@cache
+@lru_cache(maxsize=1000)
 def _body_parts(anybody: Actor) -> dict[str, ValueQuery]:
     """Return the queries for the fingerprint of a visible message, and for those that the actor's browser loaded."""
     visible = Message.objects.visible_to(anybody).filter(public_id=ANY_ID).order_by()

@@ -9,8 +9,10 @@ from approvals import polling
 from approvals.decisions import ruling
 from approvals.message_page import content_views, side_panel
 from approvals.message_page.content import origin
+from approvals.message_page.views import page_parts
 from approvals.models import Snooze
 from approvals.queue import views as listing
+from approvals.queue.filters import Filters
 from common.postgres.statements import ANY, NAMED_LATER, read_values
 from dashboard.frame import context
 from mirror.querysets.messages import anybody_like, asked_by
@@ -49,3 +51,12 @@ def test_cached_statement_names_its_placeholders_and_contains_all_other_values(r
     assert {"discord:ana", 7, reviewer.pk} >= set(parameters) >= {"discord:ana", 7}
     assert text.count("%s") == len(parameters)
     assert "'held'" in text
+
+
+def test_statement_of_a_page_has_one_text_for_all_messages_and_people(connection, reviewer, second_reviewer):
+    texts = set()
+    for person, address in ((reviewer, "dana@northwind.example"), (second_reviewer, "lee@acme.example")):
+        actor, message = person.actor(surface="web"), make_message(connection, to=[address])
+        parts = page_parts(message, actor, Filters())
+        texts.add(" ".join(part.prepared(asked_by(actor))[0] for part in parts.values()))
+    assert len(texts) == 1
