@@ -4,6 +4,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from uuid import UUID
 
 from django.db.models.functions import Now
@@ -21,6 +22,7 @@ from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
+from common.postgres.statements import ANY, RowQuery
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import record_about
@@ -74,7 +76,7 @@ def give_verdict(
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
     ThreadMovedOn or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
     """
-    locked = Message.objects.with_content().get(pk=lock_visible(message, actor=actor).pk)
+    locked = _content_of(lock_visible(message, actor=actor))
     _refuse_if_decided(locked, outcome)
     at = clock()
     ruling = _refuse_if_ruled_out(locked, actor, outcome, at)
@@ -101,6 +103,18 @@ def give_verdict(
     _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", position=verdict_position)
     extra = batch.extra if batch else timedelta(0)
     return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, position=decision_position))
+
+
+def _content_of(locked: Message) -> Message:
+    """Return the locked message with the rows that a verdict needs, as they are since the lock was given."""
+    found = _with_content().first({ANY: locked.pk})
+    assert found is not None, "nobody deletes a locked message"
+    return found
+
+
+@cache
+def _with_content() -> RowQuery[Message]:
+    return RowQuery(Message.objects.with_content().select_related("connection").filter(pk=ANY))
 
 
 def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: EntryPosition) -> None:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
@@ -22,6 +22,7 @@ from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
+from common.postgres.statements import ANY, RowQuery
 from common.references import via, with_reference
 from mirror import store
 from mirror.models import Message
@@ -135,10 +136,15 @@ def _refusal(decision: Decision) -> str:
         return "The content changed after the decision."
     if person is None:
         return "Nobody stands behind this decision."
-    giver = Person.objects.prefetch_related("grants").get(pk=person.pk)
+    [giver] = _person().read({ANY: person.pk})
     ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=clock())
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
     return "" if allowed else f"{giver} may not decide this any more: {ruling.reasons[0]}"
+
+
+@cache
+def _person() -> RowQuery[Person]:
+    return RowQuery(Person.objects.prefetch_related("grants").filter(pk=ANY))
 
 
 def _call(decision: Decision) -> dict[str, Any]:

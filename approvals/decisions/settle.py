@@ -48,9 +48,8 @@ def advance(
     if not seen.update(state=state, changed_at=Now(), explanation=explanation, **fields):
         raise StaleDecision("This decision has moved on in the meantime.")
     message, revision = decision.message, decision.revision
-    decision.refresh_from_db()
-    # refresh_from_db drops the related objects, which have not changed.
-    decision.message, decision.revision = message, revision
+    # Without the keys of other rows: those never change, and what was read with them stays.
+    decision.refresh_from_db(fields=[one.name for one in Decision._meta.concrete_fields if not one.is_relation])
     DecisionAttempt.objects.create(
         decision=decision, number=decision.attempt, event=event, status=status, note=explanation
     )
