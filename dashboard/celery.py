@@ -3,19 +3,16 @@
 Any number of senders may run: each tick first inserts a unique (job, period) row (dashboard.tasks).
 """
 
-import gc
 import os
-import signal
 import sys
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_postrun, task_prerun, worker_before_create_process, worker_process_init, worker_ready
+from celery.signals import task_postrun, task_prerun, worker_ready
 from django.db import close_old_connections
 
 from common.logs import trace_id
 from dashboard.periodic import PeriodicStep
-from launcher.pdeathsig import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
@@ -74,19 +71,6 @@ def _begin_trace(task_id: str = "", **_: Any) -> None:
 @task_postrun.connect
 def _end_trace(**_: Any) -> None:
     trace_id.set("")
-
-
-@worker_before_create_process.connect
-def _share_memory(**_: Any) -> None:
-    # Exclude loaded objects from garbage collection, so that pool children keep sharing their pages.
-    gc.collect()
-    gc.freeze()
-
-
-@worker_process_init.connect
-def _end_with_the_worker(**_: Any) -> None:
-    # Pool children would survive a killed worker and keep taking tasks.
-    die_with_parent(signal.SIGKILL)
 
 
 @worker_ready.connect

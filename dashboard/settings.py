@@ -4,6 +4,7 @@ SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the Mul
 commands and workers, `both`.
 """
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -109,8 +110,11 @@ _DESK_APPS = [
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
 ]
-# Only the process that answers the API needs django-ninja; workers stay smaller without it.
-_GATEWAY_APPS = ["gateway.apps.GatewayConfig", *(["ninja"] if SERVE == "gateway" else [])]
+# Only the process that answers the API needs django-ninja; the worker stays smaller without it.
+_GATEWAY_APPS = [
+    "gateway.apps.GatewayConfig",
+    *(["ninja"] if SERVE == "gateway" and "INBOUND" not in os.environ else []),
+]
 INSTALLED_APPS = [
     "dashboard.apps.DashboardConfig",
     "django.contrib.contenttypes",

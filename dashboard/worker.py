@@ -1,4 +1,4 @@
-"""Starts one Celery worker: `python -m dashboard.worker NAME QUEUES [THREADS]`, else one process of its own for tasks.
+"""Starts one Celery worker, which runs tasks in threads: `python -m dashboard.worker NAME QUEUES THREADS`.
 
 Celery's command line would load a shell toolkit into each process; the worker itself needs none of it.
 """
@@ -10,8 +10,11 @@ import sys
 import threading
 from typing import Any
 
+from celery.concurrency.thread import TaskPool
 from celery.signals import task_postrun, task_prerun
 from kombu.transport import redis, virtual
+
+from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +23,18 @@ log = logging.getLogger(__name__)
 EVERY, LOOKS = 10.0, 18
 
 
-def main(name: str, queues: str, threads: str = "") -> int:
+class ThreadPool(TaskPool):
+    """Celery's pool of threads, with ours: the next task goes to the thread that worked last."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.executor = LastUsedExecutor(self.limit, "task")
+
+    def _get_info(self) -> dict[str, Any]:
+        return {"max-concurrency": self.limit, "threads": len(self.executor.threads)}
+
+
+def main(name: str, queues: str, threads: str) -> int:
     """Run the worker until it is told to end, and return its exit status."""
     # These imports need the settings.
     from dashboard.celery import app
@@ -31,21 +45,21 @@ def main(name: str, queues: str, threads: str = "") -> int:
         hostname=f"{name}@%h",
         queues=queues,
         # I/O-bound tasks run in threads: one slow MultiMail account must not delay the next.
-        pool_cls="threads" if threads else "prefork",
-        concurrency=int(threads or 1),
+        pool_cls=ThreadPool,
+        concurrency=int(threads),
         loglevel="INFO",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
         quiet=True,
     )
-    if threads:
+    if "sync" in queues.split(","):
         # Import now, after Celery has loaded the apps.
         from alerts.deliveries.drain import AT_ONCE
         from approvals.tasks import SLOTS
 
         SLOTS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
-        Watch().begin()
+    Watch().begin()
     worker.start()
     return int(worker.exitcode or 0)
 

@@ -3,7 +3,6 @@
 The key's text is never stored nor logged; only its hash is looked up.
 """
 
-import hashlib
 import logging
 from datetime import timedelta
 
@@ -14,22 +13,15 @@ from ninja.security import APIKeyHeader, HttpBearer
 from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
 from gateway.models import ApiKey
-from gateway.models.accounts import Scope
+from gateway.models.accounts import Scope, hash_key
 
 log = logging.getLogger(__name__)
-
-SANDBOX_PREFIX = "mm_test_"
 
 
 class KeyedRequest(HttpRequest):
     """A request whose key is known."""
 
     auth: ApiKey
-
-
-def hash_key(text: str) -> str:
-    """Return the form in which a key is stored."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def bearer_token(authorization: str) -> str | None:

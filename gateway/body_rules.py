@@ -6,8 +6,9 @@ from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.db import close_old_connections
 
-from gateway.auth import bearer_token, hash_key
+from gateway.auth import bearer_token
 from gateway.models import ApiKey
+from gateway.models.accounts import hash_key
 
 # Where a body needs no key.
 OPEN = ("/v1/account", "/v1/account/challenge", "/v1/account/resend-confirmation", "/v1/confirm")

@@ -104,7 +104,7 @@ def read(
             "DATA_DIR": str(data),
             "DEMO": demo,
             "INBOUND_HOST": _inbound_host(caller),
-            # Only the web process of the gateway leaves the desk out: commands and workers need its tables.
+            # Commands need the tables of both; the other processes load their own product only (processes.py).
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
             # Else glibc keeps what a large list or message took: in an arena for each thread, and, once one large block

@@ -12,6 +12,8 @@ from launcher.paths import PYTHON
 # and beside them so many destinations of alerts, which never take a decision's place.
 DESK_THREADS = 12
 ALERT_THREADS = 6
+# One message after the other: the mail server is the limit.
+GATEWAY_THREADS = 1
 # Within which the headers of a request must be complete, and for which a connection may be idle.
 HEADER_SECONDS = 30
 # Of one web process; more wait until one ends.
@@ -75,11 +77,22 @@ def table(environment: Environment) -> list[Process]:
         processes += [http("web", port=ports["PORT"], serve="dashboard", path="/readyz"), live(ports["LIVE_PORT"])]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
-        processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
+        processes.append(
+            worker("worker-desk", queues="decisions,sync,alerts", serve="dashboard", beat=product, threads=threads)
+        )
     if product != "dashboard":
         processes.append(http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health"))
         beat = product if product == "gateway" else ""
-        processes.append(worker("worker-out", queues="gateway", beat=beat, inbound=_inbound(environment)))
+        processes.append(
+            worker(
+                "worker-out",
+                queues="gateway",
+                serve="gateway",
+                beat=beat,
+                threads=GATEWAY_THREADS,
+                inbound=_inbound(environment),
+            )
+        )
     if environment.demo != "0":
         checks = (Check(port=ports["DISCORD_PORT"]), Check(port=ports["SMTP_PORT"]))
         processes.append(Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks))
@@ -119,12 +132,15 @@ def live(port: int) -> Process:
     )
 
 
-def worker(name: str, *, queues: str, beat: str, threads: int = 0, inbound: Check | None = None) -> Process:
-    """A worker of these queues, with threads or one process of its own for tasks; `beat`: the product it beats for."""
+def worker(name: str, *, queues: str, serve: str, beat: str, threads: int, inbound: Check | None = None) -> Process:
+    """A worker of these queues of the product `serve`, with so many threads; `beat`: the product it beats for."""
     return Process(
         name=name,
-        command=(str(PYTHON), "-m", "dashboard.worker", name, queues, *([str(threads)] if threads else [])),
-        environment=({"BEAT": beat} if beat else {}) | ({"INBOUND": "1"} if inbound else {}),
+        command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
+        # Celery's look at all pages and forms would keep them in memory, and `prepare` has done it.
+        environment={"SERVE": serve, "CELERY_SKIP_CHECKS": "1"}
+        | ({"BEAT": beat} if beat else {})
+        | ({"INBOUND": "1"} if inbound else {}),
         # The worker that serves the gateway's queue also takes mail in.
         checks=(inbound,) if inbound else (),
     )

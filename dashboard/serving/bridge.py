@@ -10,12 +10,13 @@ import logging
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
 from threading import Lock
 from typing import Any, Protocol
 
 from django.conf import settings
+
+from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class WsgiBridge:
 
     def __init__(self, application: Application, rules: BodyRules) -> None:
         self._application, self._rules = application, rules
-        self._pool = ThreadPoolExecutor(THREADS, "request")
+        self._pool = LastUsedExecutor(THREADS, "request")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

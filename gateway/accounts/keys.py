@@ -9,13 +9,12 @@ from django.conf import settings
 from django.db import transaction
 
 from gateway import auditing
-from gateway.auth import SANDBOX_PREFIX, hash_key
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.lookups import first_or_404, mailbox_named
 from gateway.models import Account, ApiKey, Mailbox
-from gateway.models.accounts import Scope
+from gateway.models.accounts import Scope, hash_key
 
-LIVE_PREFIX = "mm_live_"
+LIVE_PREFIX, SANDBOX_PREFIX = "mm_live_", "mm_test_"
 
 
 def key_named(key: ApiKey, key_id: str) -> ApiKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any, Self, TypeVar
@@ -16,6 +17,11 @@ from gateway.models.sql import build, columns, rows
 from gateway.states import GateTiming, Mode
 
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
+
+
+def hash_key(text: str) -> str:
+    """Return the form in which an API key is stored."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class UlidModel(models.Model):

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from gateway import body_rules
 from gateway.accounts.mailboxes import make_mailbox
-from gateway.auth import hash_key
 from gateway.domains import dns_records
 from gateway.models import ApiKey, Mailbox, Suppression
+from gateway.models.accounts import hash_key
 from gateway.states import Mode, Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import (

@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from common.credentials import read_credentials, update_credentials
-from gateway.auth import hash_key
 from gateway.models import Account, ApiKey, AuditLogEntry, Mailbox, Webhook
+from gateway.models.accounts import hash_key
 from tests.integration.gateway.world import World, make_world
 
 NAMES = {"AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY", "GATEWAY_URL"}

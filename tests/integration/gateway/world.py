@@ -16,9 +16,9 @@ from gateway import sweeping
 from gateway.accounts.accounts import make_account
 from gateway.accounts.keys import register_key
 from gateway.accounts.mailboxes import make_mailbox
-from gateway.auth import hash_key
 from gateway.messages import outbox, submission
 from gateway.models import Account, Allowlist, ApiKey, Email, Mailbox, Webhook, WebhookDelivery
+from gateway.models.accounts import hash_key
 from gateway.states import Direction, Mode, Status
 
 _numbers = itertools.count(1)
