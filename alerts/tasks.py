@@ -1,5 +1,7 @@
 """Celery's tasks for alerts; the rows say what is due."""
 
+from functools import cache
+
 from celery import shared_task
 
 from alerts.channels import all_channels
@@ -7,9 +9,11 @@ from alerts.channels.discord.commands.run import run_command as run_command_now
 from alerts.channels.discord.interactions.receiving import judge_press as judge_press_now
 from alerts.deliveries.drain import drain as drain_destination
 from alerts.deliveries.drain import with_something_due
-from alerts.deliveries.missed import plan_missed
+from alerts.deliveries.missed import acts_to_look_at, plan_missed
 from alerts.deliveries.witness import post_heads
+from alerts.models import Delivery
 from common.enqueue import enqueue, has_enough_to_do
+from common.sweeps import Sweep, duty
 
 
 @shared_task
@@ -33,15 +37,27 @@ def judge_press(interaction_id: int) -> str:
 @shared_task
 def sweep() -> str:
     """Find what no task was enqueued for: acts that were not planned, work of each kind, and due deliveries."""
-    plan_missed()
+    result = _sweep().run()
+    failed = f", but for: {', '.join(result.failed)}" if result.failed else ""
+    return f"{result.done.get('due') or 'nothing'} due{failed}"
+
+
+@cache
+def _sweep() -> Sweep:
+    duties = {"missed": duty(lambda: acts_to_look_at().order_by("-at"), lambda _: plan_missed())}
     for channel in all_channels().values():
-        channel.sweep()
+        duties |= channel.duties()
+    duties["due"] = duty(lambda: Delivery.objects.due().order_by("next_attempt_at"), _wake_due)
+    return Sweep(duties)
+
+
+def _wake_due(_: list[int]) -> int:
     if has_enough_to_do(drain.name):
-        return "behind"
+        return 0
     destinations = with_something_due()
     for destination_id in destinations:
         enqueue(drain.name, destination_id)
-    return f"{len(destinations)} with something due"
+    return len(destinations)
 
 
 @shared_task

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any
 from uuid import UUID
@@ -12,11 +12,13 @@ from django.db.models import QuerySet
 
 from approvals.collaboration import claims, comments, snooze
 from approvals.decisions import execute, expire
-from approvals.models import Decision, RuleWeight
+from approvals.models import Claim, Decision, Question, RuleWeight, Snooze
+from approvals.querysets.messages import desk_messages
 from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
 from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
+from common.sweeps import Duty, Sweep, duty
 from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.sync import address_lists, health, mailboxes
@@ -223,52 +225,23 @@ def sweep() -> str:
 
     A duty that fails is logged; the others still run.
     """
-    failed = [name for name, duty in _DUTIES.items() if not _do(name, duty)]
+    failed = _SWEEP.run().failed
     return f"swept, but for: {', '.join(failed)}" if failed else "swept"
 
 
-def _do(name: str, duty: Callable[[], object]) -> bool:
-    try:
-        duty()
-    except Exception:
-        # One failing duty must not keep the others from running.
-        log.exception("duty of the sweep failed", extra={"duty": name})
-        return False
-    return True
-
-
-def _abandon() -> None:
-    for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
-        # Each in its own transaction: one that fails does not keep the others from being abandoned.
-        _do(f"abandoning {decision_id}", partial(execute.abandon, decision_id=decision_id))
+def _abandon(decision_ids: list[int]) -> None:
+    for decision_id in decision_ids:
+        try:
+            # Each in its own transaction: one that fails does not keep the others from being abandoned.
+            execute.abandon(decision_id=decision_id)
+        except Exception:
+            log.exception("decision not abandoned", extra={"decision": decision_id})
 
 
 @shared_task
 def reweigh(weight_id: int) -> str:
     """Weigh held messages again after a rule was given other points, for a few seconds at a time."""
     return _for_a_while(reweigh, weight_id, partial(weighing.reweigh, weight_id=weight_id)) or "weighed"
-
-
-_DUTIES: dict[str, Callable[[], object]] = {
-    "abandoned": _abandon,
-    "expired": expire.expire_due,
-    "expiring": expire.announce_expiring,
-    "stale": health.tell_of_staleness,
-    "due": execute_due,
-    "in doubt": lambda: _enqueue(resolve_decision, Decision.objects.to_resolve()[:50]),
-    "content": lambda: _enqueue(hydrate, Message.objects.to_hydrate()[:200]),
-    "late": lambda: _enqueue(ask_about, Message.objects.to_ask_about()[:50]),
-    "files": lambda: _enqueue(fetch_file, AttachedFile.objects.to_fetch()[:100]),
-    "threads": lambda: _enqueue(read_thread, Thread.objects.to_read()[:100]),
-    # One whole read proves that a connection is healthy again and brings everything that was missed.
-    "unwell": lambda: _enqueue(read_connection, Connection.objects.to_probe()),
-    "overdue": lambda: _enqueue(read_connection, Connection.objects.overdue()),
-    "claims": claims.end_idle,
-    "put off": snooze.unsnooze_due,
-    "questions": comments.delete_past_questions,
-    "lists": push_lists,
-    "weights": lambda: _enqueue(reweigh, RuleWeight.objects.exclude(weighed_to=None)),
-}
 
 
 @shared_task
@@ -295,7 +268,47 @@ def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
 
 
 def _enqueue(task: Any, rows: QuerySet[Any]) -> None:
+    _enqueue_ids(task, rows.values_list("pk", flat=True))
+
+
+def _enqueue_ids(task: Any, row_ids: Iterable[int]) -> None:
     if has_enough_to_do(task.name):
         return
-    for row_id in rows.values_list("pk", flat=True):
+    for row_id in row_ids:
         enqueue(task.name, row_id)
+
+
+def _with(command: Callable[[], object], rows: Callable[[], QuerySet[Any]], most: int | None = 1) -> Duty:
+    """Call a command that reads these rows itself."""
+    return duty(rows, lambda _: command(), most=most)
+
+
+def _each(task: Any, rows: Callable[[], QuerySet[Any]], most: int | None = None) -> Duty:
+    """Enqueue a task for each row."""
+    return duty(rows, partial(_enqueue_ids, task), most=most)
+
+
+_SWEEP = Sweep(
+    {
+        "abandoned": duty(Decision.objects.abandoned, _abandon, most=200),
+        "expired": _with(expire.expire_due, expire.due),
+        "expiring": _with(expire.announce_expiring, lambda: desk_messages().nearly_over()),
+        "stale": _with(health.tell_of_staleness, Connection.objects.turned_stale),
+        "fresh again": _with(health.tell_of_staleness, Connection.objects.turned_fresh),
+        "due": _each(execute_decision, Decision.objects.due, 200),
+        "in doubt": _each(resolve_decision, Decision.objects.to_resolve, 50),
+        "content": _each(hydrate, Message.objects.to_hydrate, 200),
+        "late": _each(ask_about, Message.objects.to_ask_about, 50),
+        "files": _each(fetch_file, AttachedFile.objects.to_fetch, 100),
+        "threads": _each(read_thread, Thread.objects.to_read, 100),
+        # One whole read proves that a connection is healthy again and brings everything that was missed.
+        "unwell": _each(read_connection, Connection.objects.to_probe),
+        "overdue": _each(read_connection, Connection.objects.overdue),
+        "claims": _with(claims.end_idle, lambda: Claim.objects.over().order_by("pk")),
+        "put off": _with(snooze.unsnooze_due, lambda: Snooze.objects.over().order_by("pk")),
+        "questions": _with(comments.delete_past_questions, Question.objects.past),
+        "new lists": Duty(GateList.objects.missing, lambda _: push_lists()),
+        "lists": _each(push_list, GateList.objects.to_push, 100),
+        "weights": _each(reweigh, lambda: RuleWeight.objects.exclude(weighed_to=None)),
+    }
+)

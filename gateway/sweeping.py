@@ -1,19 +1,20 @@
-"""The gateway's periodic sweep: enqueues due rows whose wake-up was lost, and finishes what a crash interrupted.
-
-A duty that fails is logged; the others are done all the same.
-"""
+"""The gateway's periodic sweep: enqueues due rows whose wake-up was lost, and finishes what a crash interrupted."""
 
 import logging
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
+from django.db.models import QuerySet
 
 from common.enqueue import enqueue, has_enough_to_do
+from common.postgres.statements import ValueQuery
+from common.sweeps import Duty, Sweep, duty
 from gateway import limits
 from gateway.accounts import signup
 from gateway.messages import decisions, outbox, submission
-from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
+from gateway.models import Email, IdempotencyRecord, Mailbox, Signup, Webhook, WebhookDelivery
 from gateway.webhooks import endpoints, subscriptions
 
 log = logging.getLogger(__name__)
@@ -25,18 +26,9 @@ _DELIVER, _DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook
 
 
 def sweep(*, now: datetime) -> str:
-    """Do every duty once; returns what each of them found."""
-    found = {name: _do(name, duty, now) for name, duty in _DUTIES.items()}
+    """Do every duty that has something to do; returns what each of them found."""
+    found = _SWEEP.run(now=now).done
     return ", ".join(f"{number} {name}" for name, number in found.items() if number)
-
-
-def _do(name: str, duty: Callable[[datetime], int], now: datetime) -> int:
-    try:
-        return duty(now)
-    except Exception:
-        # Due messages and events must not wait for a duty that fails.
-        log.exception("duty of the sweep failed", extra={"duty": name})
-        return 0
 
 
 def _close(now: datetime) -> int:
@@ -50,7 +42,11 @@ def _move_on(now: datetime) -> int:
 
 def _moved_on(email: Email, now: datetime) -> bool:
     # One at a time: a message that fails must not stop the others.
-    return bool(_do(f"moving on {email.pk}", lambda now: int(submission.move_on(email=email, now=now)), now))
+    try:
+        return submission.move_on(email=email, now=now)
+    except Exception:
+        log.exception("email not moved on", extra={"email": email.pk})
+        return False
 
 
 def _enqueue_emails(now: datetime) -> int:
@@ -83,22 +79,36 @@ def _probe(now: datetime) -> int:
     return len(due)
 
 
-def _clear(now: datetime) -> int:
-    """Delete expired secrets, idempotency records and old deliveries."""
-    subscriptions.clear_previous_secrets()
-    keys = IdempotencyRecord.objects.expired().delete()[0]
-    return keys + WebhookDelivery.objects.past_retention(BATCH).delete()[0]
+def _clear_keys(now: datetime) -> int:
+    return IdempotencyRecord.objects.expired().delete()[0]
 
 
-_DUTIES: dict[str, Callable[[datetime], int]] = {
-    "closed": _close,
-    "moved on": _move_on,
-    "lost": lambda now: outbox.settle_lost(now=now),
-    "emails": _enqueue_emails,
-    "deliveries": _enqueue_deliveries,
-    "probes": _probe,
-    "given up": lambda now: endpoints.give_up_waiting(),
-    "cleared": _clear,
-    "calls": lambda now: limits.write_down_calls(),
-    "sign-ups": lambda now: signup.enqueue_unmailed(now),
-}
+def _clear_deliveries(now: datetime) -> int:
+    return WebhookDelivery.objects.past_retention(BATCH).delete()[0]
+
+
+def _where(rows: Callable[[], QuerySet[Any]], do: Callable[[datetime], int]) -> Duty:
+    """Do this where any of these rows is there."""
+    return duty(rows, lambda _, now: do(now))
+
+
+_SWEEP = Sweep(
+    {
+        "closed": _where(Mailbox.objects.closed, _close),
+        "moved on": _where(Email.objects.stuck_before_scan, _move_on),
+        "lost": _where(lambda: Email.objects.lost().order_by("due_at"), lambda now: outbox.settle_lost(now=now)),
+        "emails": _where(lambda: Email.objects.in_outbox().order_by("due_at"), _enqueue_emails),
+        "deliveries": _where(lambda: WebhookDelivery.objects.due().order_by("next_attempt_at"), _enqueue_deliveries),
+        "probes": _where(Webhook.objects.to_probe, _probe),
+        "given up": _where(
+            lambda: WebhookDelivery.objects.waiting_too_long().order_by("next_attempt_at"),
+            lambda _: endpoints.give_up_waiting(),
+        ),
+        "old secrets": _where(Webhook.objects.after_overlap, lambda _: subscriptions.clear_previous_secrets()),
+        "old keys": _where(lambda: IdempotencyRecord.objects.expired().order_by("expires_at"), _clear_keys),
+        "old deliveries": _where(lambda: WebhookDelivery.objects.past_retention(BATCH), _clear_deliveries),
+        # These are counted in Redis.
+        "calls": Duty(lambda: ValueQuery("true"), lambda _, now: limits.write_down_calls()),
+        "sign-ups": _where(lambda: Signup.objects.filter(confirmed_at=None), signup.enqueue_unmailed),
+    }
+)

@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import Card, Markup, PlainMarkup
 from alerts.models import Destination
 from common.postgres import clock
+from common.sweeps import Duty
 from outgoing.guarded import TOTAL_TIMEOUT
 
 TEST_EVENT = "desk.test"
@@ -181,8 +182,9 @@ class Channel(ABC):
         """Return a secret for a new destination, where the desk makes one."""
         return ""
 
-    def sweep(self) -> None:  # noqa: B027 - most kinds have nothing to do
-        """Find work of this kind for which no task was enqueued; called every few seconds."""
+    def duties(self) -> Mapping[str, Duty]:
+        """Return what finds work of this kind for which no task was enqueued; asked every few seconds."""
+        return {}
 
     @abstractmethod
     def post_test(self, destination: Destination, *, limit: float) -> TestResult:

@@ -12,7 +12,7 @@ from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, 
 from alerts.ledger_events import REFUSED
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.models.destinations import OneSpelling
-from audit.models import Entry
+from audit.models import Entry, EntryQuerySet
 from common.logs import traced
 from mirror.models import Message
 
@@ -26,12 +26,18 @@ _CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharFiel
 
 def plan_missed() -> int:
     """Plan recent acts that were not planned because of an error; return how many there were."""
-    lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
     planned = 0
-    for entry in lately.filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]:
+    for entry in (
+        acts_to_look_at().filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]
+    ):
         with transaction.atomic(), traced(entry.trace):
             planned += bool(Planned(entry).destinations)
     return planned
+
+
+def acts_to_look_at() -> EntryQuerySet:
+    """Return the acts of the last minutes that should have been planned by now."""
+    return Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
 
 
 def _routes() -> list[Route]:

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from approvals.decisions import settle
 from approvals.decisions.decide import decide_by_rule
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import DeskMessageQuerySet, desk_messages
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
@@ -49,8 +49,12 @@ def expire_due() -> int:
 
     Each in its own transaction: a failure does not stop the others. That message stays overdue, and is listed as stuck.
     """
-    due = desk_messages().past_expiry(rule=RULE).select_related("connection")
-    return sum(_try_to_expire(message) for message in due[:_BATCH])
+    return sum(_try_to_expire(message) for message in due().select_related("connection")[:_BATCH])
+
+
+def due() -> DeskMessageQuerySet:
+    """Return the held messages that are expired by the database's clock."""
+    return desk_messages().past_expiry(rule=RULE)
 
 
 def _try_to_expire(message: Message) -> bool:

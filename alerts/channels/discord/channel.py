@@ -1,6 +1,7 @@
 """Discord's two kinds, webhook and bot: their fields, and how a test is answered in words."""
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -9,13 +10,14 @@ from django.core.exceptions import ValidationError
 from alerts.cards.markup import Card
 from alerts.channels.base import TEST_CARD, CardChannel, FormField, Posted, TestResult
 from alerts.channels.discord.addresses import HOSTS, masked_webhook, webhook_error
-from alerts.channels.discord.commands.run import note_proofs
+from alerts.channels.discord.commands.run import arrived_mail, note_proofs
 from alerts.channels.discord.embeds import buttons, embed, payload, shortened
-from alerts.channels.discord.interactions.receiving import forget_answers
+from alerts.channels.discord.interactions.receiving import forget_answers, old_answers
 from alerts.channels.discord.markdown import MARKDOWN
-from alerts.channels.discord.replies import enqueue_due
+from alerts.channels.discord.replies import due_interactions, enqueue_due
 from alerts.channels.discord.transport import speak
 from alerts.models import Destination
+from common.sweeps import Duty, duty
 from outgoing.guarded import TOTAL_TIMEOUT
 
 # A channel's id, or its address, which ends with it.
@@ -145,7 +147,9 @@ class DiscordBot(_Discord):
     def address(self, destination: Destination) -> str:
         return f"channel {destination.channel}"
 
-    def sweep(self) -> None:
-        note_proofs()
-        enqueue_due()
-        forget_answers()
+    def duties(self) -> Mapping[str, Duty]:
+        return {
+            "proofs": duty(arrived_mail, lambda _: note_proofs()),
+            "interactions": duty(due_interactions, lambda _: enqueue_due()),
+            "answers": duty(lambda: old_answers().order_by("created_at"), lambda _: forget_answers()),
+        }

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
@@ -144,9 +145,13 @@ class TryAgain(Exception):
 
 def enqueue_due() -> None:
     """Enqueue the interactions of workers that died, or whose task was lost."""
-    due = Interaction.objects.due().order_by("next_attempt_at")
-    for key, kind in due.values_list("pk", "kind")[:400]:
+    for key, kind in due_interactions().values_list("pk", "kind")[:400]:
         enqueue(TASKS[kind], key)
+
+
+def due_interactions() -> QuerySet[Interaction]:
+    """Return the interactions to answer now, longest due first."""
+    return Interaction.objects.due().order_by("next_attempt_at")
 
 
 def answer_deferred(

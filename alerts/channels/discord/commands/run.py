@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 
 from alerts.cards.markup import cut
@@ -83,9 +83,13 @@ def note_proofs(*, interaction_id: str = "") -> int:
     The desk may learn of the message before MultiMail answered the command, or after: whoever comes second records it.
     """
     wanted = Q(interaction_id=interaction_id) if interaction_id else Q()
-    waiting = CommandedMail.objects.filter(wanted, noted_at=None, given_at__gt=Now() - _LOOK_BACK)
-    arrived = waiting.exclude(upstream_id="").filter(connection__messages__upstream_id=F("upstream_id"))
-    return sum(_note_proof(pk) for pk in arrived.values_list("pk", flat=True)[:_AT_ONCE])
+    return sum(_note_proof(pk) for pk in arrived_mail().filter(wanted).values_list("pk", flat=True)[:_AT_ONCE])
+
+
+def arrived_mail() -> QuerySet[CommandedMail]:
+    """Return the commanded mail whose message is here, and that is not recorded at it yet."""
+    waiting = CommandedMail.objects.filter(noted_at=None, given_at__gt=Now() - _LOOK_BACK)
+    return waiting.exclude(upstream_id="").filter(connection__messages__upstream_id=F("upstream_id"))
 
 
 @transaction.atomic

@@ -12,6 +12,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db import connection as database
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from alerts.channels.discord.commands.mailboxes import suggest
@@ -125,8 +126,12 @@ def judge_press(*, interaction_id: int) -> str:
 
 def forget_answers() -> int:
     """Forget what presses were answered, once nobody can ask for it again; return how many that were."""
-    old = Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(answer="")
-    return int(old.update(answer=""))
+    return int(old_answers().update(answer=""))
+
+
+def old_answers() -> QuerySet[Interaction]:
+    """Return the interactions whose answers nobody can ask for any more (interaction_answered)."""
+    return Interaction.objects.filter(created_at__lt=Now() - ANSWERS_STORED).exclude(answer="")
 
 
 @transaction.atomic
