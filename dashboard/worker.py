@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 # A task that is still running after this many checks in a row is stuck: three minutes, while our longest takes
 # one and a half. Checks are counted instead of time, because a suspended worker makes no progress.
 EVERY, LOOKS = 10.0, 18
+# For a message of the broker.
+WAIT_SECONDS = 10
 
 
 class ThreadPool(TaskPool):
@@ -132,8 +134,12 @@ class PatientQoS(redis.QoS):
 
 
 def be_patient() -> None:
-    """Use this class for every channel that this process opens from now on."""
+    """Use this class for every channel that this process opens from now on, and wait long for the next message.
+
+    Redis hands a message over at once; Kombu would end the wait and begin it again each second.
+    """
     redis.Channel.QoS = PatientQoS
+    redis.Transport.brpop_timeout = WAIT_SECONDS
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ from gateway.messages import outbox
 from gateway.webhooks import deliveries
 
 
-# Longer than all time limits of one attempt together (smtp.py); a mail server that stalls is no reason to kill.
-@shared_task(soft_time_limit=170, time_limit=175)
+# All time limits of one attempt together (smtp.py) are below that of the worker (dashboard/worker.py).
+@shared_task
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     return outbox.send_due(email_id=email_id, now=timezone.now())
 
 
-@shared_task(soft_time_limit=170, time_limit=175)
+@shared_task
 def mail_signup_code(signup_id: str) -> str:
     """Mail the code of one sign-up."""
     return signup.mail_code(signup_id=signup_id)

@@ -121,15 +121,8 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
 
 def live(port: int) -> Process:
     """The process of the live streams."""
-    options = ("--host=127.0.0.1", f"--port={port}", "--timeout-graceful-shutdown=1", "--no-access-log", "--ws=none")
-    return Process(
-        name="live",
-        command=(
-            *(str(PYTHON), "-m", "uvicorn", "--http=dashboard.live.stream:LiveConnection"),
-            *(*options, "--log-level=warning", "dashboard.live.stream:application"),
-        ),
-        checks=(Check(port=port, path="/live/health"),),
-    )
+    command = (str(PYTHON), "-m", "dashboard.live", str(port))
+    return Process(name="live", command=command, checks=(Check(port=port, path="/live/health"),))
 
 
 def worker(name: str, *, queues: str, serve: str, beat: str, threads: int, inbound: Check | None = None) -> Process:

@@ -6,9 +6,7 @@ the network nor other sessions. Messages that wait share one budget of memory.
 """
 
 import asyncio
-import contextlib
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -298,7 +296,6 @@ class Listener:
 
     def start(self) -> None:
         """Begin to listen."""
-        os.register_at_fork(after_in_child=self._let_go)
         self._thread.start()
         log.info("listening for mail", extra={"port": self.port})
 
@@ -332,13 +329,6 @@ class Listener:
         # What is cancelled by that ends first.
         await asyncio.sleep(0)
         reception.close()
-
-    def _let_go(self) -> None:
-        """Close the inherited connections in a forked child. The objects stay: closed twice, they would hit others."""
-        connections = self._reception.connections
-        for one in (self._socket, *(connection.get_extra_info("socket") for connection in connections)):
-            with contextlib.suppress(OSError):
-                os.close(one.fileno())
 
 
 def _bind(host: str, port: int) -> socket.socket:

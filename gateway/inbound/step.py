@@ -1,6 +1,6 @@
-"""Runs the listener in the worker that the process table chooses (INBOUND), in the parent of its pool.
+"""Runs the listener in the worker that the process table chooses (INBOUND), in a thread beside its tasks.
 
-The parent only hands out tasks, so it has the time; a process of its own would cost as much memory as a worker.
+A process of its own would cost as much memory as a worker.
 """
 
 import os
@@ -12,7 +12,7 @@ from django.conf import settings
 
 
 class InboundStep(bootsteps.StartStopStep):
-    """Starts after the pool, so that its children inherit nothing of the listener; its death ends the worker."""
+    """Starts after the pool; its death ends the worker."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -21,7 +21,7 @@ class InboundStep(bootsteps.StartStopStep):
 
     def start(self, worker: Any) -> None:
         """Begin to listen. A port in use ends the worker, with the reason in its log."""
-        # Imported late, so that pool children do not hold it in memory.
+        # Imported late: it needs the apps to be loaded.
         from gateway.inbound.smtp_server import Listener
 
         self.listener = Listener(host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker)

@@ -3,12 +3,8 @@
 That mail which goes out leaves once, whenever its worker dies, is proven in process by tests/integration/gateway.
 """
 
-import os
 import re
-import signal
 import smtplib
-import socket
-import subprocess
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -81,34 +77,3 @@ def test_worker_killed_under_load_loses_nothing_that_it_acknowledged(gateway):
     assert gateway.stack.pids()["worker-out"] != before
     rows = gateway.sql("SELECT subject FROM gateway_email WHERE subject LIKE %s ORDER BY subject", f"{mark}-%")
     assert [subject for (subject,) in rows] == sorted(accepted)
-
-
-def children_of(pid):
-    output = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout
-    return [int(one) for one in output.split()]
-
-
-def test_replaced_pool_child_keeps_no_connection_open(gateway):
-    """The pool forks again with a session under way: that goes on, and its end reaches the client."""
-    worker = gateway.stack.pids()["worker-out"]
-    [child] = gateway.wait(lambda: children_of(worker), "a child")
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=PATIENCE) as raw:
-        answers = raw.makefile("rb")
-
-        def say(line):
-            raw.sendall(line + b"\r\n")
-            return answers.readline()[:3]
-
-        answers.readline()
-        assert say(b"HELO x") == b"250"
-        os.kill(child, signal.SIGKILL)
-        gateway.wait(lambda: children_of(worker) not in ([], [child]), "another child")
-        subject = f"fork {uuid.uuid4().hex}"
-        assert say(b"MAIL FROM:<" + SENDER.encode() + b">") == b"250"
-        assert say(b"RCPT TO:<" + gateway.address.encode() + b">") == b"250"
-        assert say(b"DATA") == b"354"
-        assert say(message(subject, gateway.address) + b".") == b"250"
-        assert say(b"QUIT") == b"221"
-        assert answers.read() == b""
-    assert gateway.stack.pids()["worker-out"] == worker
-    assert gateway.sql("SELECT status FROM gateway_email WHERE subject = %s", subject) == [("unread",)]

@@ -1,0 +1,72 @@
+"""The pool of threads: the last that worked is used next, idle ones end, and nothing that was submitted is lost."""
+
+import threading
+from concurrent.futures import wait
+
+import pytest
+
+from common import threads
+from common.threads import LastUsedExecutor
+
+
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """The threads that closed their database connections."""
+    seen = []
+    monkeypatch.setattr(threads.connections, "close_all", lambda: seen.append(threading.current_thread()))
+    return seen
+
+
+def test_thread_that_worked_last_is_used_next():
+    pool, gate = LastUsedExecutor(4, "test"), threading.Event()
+    together = [pool.submit(gate.wait, 5) for _ in range(3)]
+    gate.set()
+    wait(together, 5)
+    used = []
+    for _ in range(20):
+        # The result is there a moment before its thread is free.
+        while len(pool._idle) < 3:
+            pass
+        used.append(pool.submit(threading.current_thread).result(5))
+    assert len(set(used)) == 1
+    pool.shutdown()
+
+
+def test_calls_beyond_the_limit_wait_in_order_and_all_are_done():
+    pool, gate, done = LastUsedExecutor(2, "test"), threading.Event(), []
+    first = [pool.submit(gate.wait, 5) for _ in range(2)]
+    later = [pool.submit(done.append, number) for number in range(20)]
+    assert len(pool.threads) == 2
+    gate.set()
+    wait([*first, *later], 5)
+    pool.shutdown()
+    assert sorted(done) == list(range(20))
+
+
+def test_idle_thread_ends_with_its_connection_and_the_pool_goes_on(closed):
+    pool = LastUsedExecutor(1, "test", idle_seconds=0)
+    used = set()
+    for _ in range(200):
+        # Some of these come just as the thread ends.
+        used.add(pool.submit(threading.current_thread).result(5))
+    pool.shutdown()
+    for thread in used:
+        thread.join(5)
+    assert set(closed) == used
+
+
+def test_failed_call_is_told_to_whoever_waits_and_costs_no_thread():
+    pool = LastUsedExecutor(1, "test")
+    assert isinstance(pool.submit(int, "x").exception(5), ValueError)
+    assert pool.submit(int, "7").result(5) == 7
+    pool.shutdown()
+
+
+def test_shutdown_waits_for_what_runs_and_takes_nothing_more():
+    pool, gate = LastUsedExecutor(1, "test"), threading.Event()
+    running, waiting = pool.submit(gate.wait, 5), pool.submit(int)
+    threading.Timer(0.01, gate.set).start()
+    pool.shutdown(cancel_futures=True)
+    assert (running.result(0), waiting.cancelled()) == (True, True)
+    with pytest.raises(RuntimeError):
+        pool.submit(int)
