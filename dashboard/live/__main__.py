@@ -10,7 +10,7 @@ import uvicorn
 from dashboard.live.stream import LiveConnection, application
 
 
-class LiveServer(uvicorn.Server):
+class LiveServer(uvicorn.Server):  # type: ignore[misc]
     """Wakes up once a second, and at once after a signal; uvicorn's own looks ten times a second whether to end."""
 
     def __init__(self, config: uvicorn.Config) -> None:

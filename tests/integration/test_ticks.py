@@ -3,21 +3,21 @@
 from datetime import timedelta
 
 import pytest
-from celery import current_app
 from django.db.models.functions import Now
 
+from approvals.tasks import forget
 from dashboard.models import Tick
 from dashboard.tasks import tick
 
 pytestmark = pytest.mark.django_db
-JOB = "approvals.tasks.forget"
+JOB = forget.name
 DAY = 86400
 
 
 def test_job_runs_once_in_a_period_and_its_old_ticks_are_deleted(monkeypatch):
-    monkeypatch.setattr(current_app.tasks[JOB], "run", lambda: "done")
-    Tick.objects.create(job=JOB, period=1, at=Now() - timedelta(minutes=61))
-    Tick.objects.create(job=JOB, period=2, at=Now() - timedelta(minutes=59))
+    monkeypatch.setattr(forget, "run", lambda: "done")
+    Tick.objects.create(job=JOB, period=-1, at=Now() - timedelta(minutes=61))
+    Tick.objects.create(job=JOB, period=-2, at=Now() - timedelta(minutes=59))
     Tick.objects.create(job="another", period=1, at=Now() - timedelta(days=1))
     assert (tick(JOB, 50 * 365 * DAY), tick(JOB, 50 * 365 * DAY)) == ("done", "done by another")
-    assert sorted(Tick.objects.values_list("job", "period")) == [("another", 1), (JOB, 1), (JOB, 2)]
+    assert sorted(Tick.objects.values_list("job", "period")) == [("another", 1), (JOB, -2), (JOB, 1)]
