@@ -77,22 +77,12 @@ def table(environment: Environment) -> list[Process]:
         processes += [http("web", port=ports["PORT"], serve="dashboard", path="/readyz"), live(ports["LIVE_PORT"])]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
-        processes.append(
-            worker("worker-desk", queues="decisions,sync,alerts", serve="dashboard", beat=product, threads=threads)
-        )
+        processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
     if product != "dashboard":
         processes.append(http("gateway", port=ports["GATEWAY_PORT"], serve="gateway", path="/health"))
         beat = product if product == "gateway" else ""
-        processes.append(
-            worker(
-                "worker-out",
-                queues="gateway",
-                serve="gateway",
-                beat=beat,
-                threads=GATEWAY_THREADS,
-                inbound=_inbound(environment),
-            )
-        )
+        out = worker("worker-out", queues="gateway", beat=beat, threads=GATEWAY_THREADS, inbound=_inbound(environment))
+        processes.append(out)
     if environment.demo != "0":
         checks = (Check(port=ports["DISCORD_PORT"]), Check(port=ports["SMTP_PORT"]))
         processes.append(Process(name="demo", command=(str(PYTHON), "-m", "demo"), checks=checks))
@@ -125,16 +115,18 @@ def live(port: int) -> Process:
     return Process(name="live", command=command, checks=(Check(port=port, path="/live/health"),))
 
 
-def worker(name: str, *, queues: str, serve: str, beat: str, threads: int, inbound: Check | None = None) -> Process:
-    """A worker of these queues of the product `serve`, with so many threads; `beat`: the product it beats for."""
+def worker(name: str, *, queues: str, beat: str, threads: int, inbound: Check | None = None) -> Process:
+    """A worker of these queues, with so many threads for tasks; `beat`: the product it beats for.
+
+    With `inbound` it is the gateway's, and takes mail in too; else it is the desk's.
+    """
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, str(threads)),
         # Celery's look at all pages and forms would keep them in memory, and `prepare` has done it.
-        environment={"SERVE": serve, "CELERY_SKIP_CHECKS": "1"}
+        environment={"SERVE": "gateway" if inbound else "dashboard", "CELERY_SKIP_CHECKS": "1"}
         | ({"BEAT": beat} if beat else {})
         | ({"INBOUND": "1"} if inbound else {}),
-        # The worker that serves the gateway's queue also takes mail in.
         checks=(inbound,) if inbound else (),
     )
 
