@@ -185,9 +185,9 @@ DATABASES = {
         "PASSWORD": _connection.pop("password", ""),
         "HOST": _connection.pop("host", ""),
         "PORT": str(_connection.pop("port", "")),
-        # A session of PostgreSQL grows with all that it has met: 3 MB in ten minutes. One that begins plans everything
+        # A session of PostgreSQL grows with all that it has met: up to 12 MB. One that begins plans everything
         # anew, which costs more than most statements.
-        "CONN_MAX_AGE": 300,
+        "CONN_MAX_AGE": 120,
         "CONN_HEALTH_CHECKS": True,
         # A pooler in transaction mode must stay possible: no session state but prepared statements, and those at will.
         "DISABLE_SERVER_SIDE_CURSORS": True,
