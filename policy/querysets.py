@@ -1,8 +1,8 @@
 """Every read of allowlists and the kill switch."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
 from django.db import connection as database
@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Now
 
 from common.mail_addresses import clean_address
 from common.patterns import patterns_for
+from common.postgres.rows import run
 from common.postgres.statements import ValueQuery
 from people.actors import Actor
 
@@ -58,6 +59,11 @@ ARRAY(
 )
 """
 _APPLYING_PART = ValueQuery(_APPLYING, ("{patterns}", "{connection}", "{connection}", "{mailbox}"))
+# Parameters that are arrays, because a rehearsal asks for ten thousands of patterns (allow_entry_pattern).
+_NAMING = """
+SELECT allowlist_id, pattern, expires_at, id FROM policy_allowentry
+WHERE removed_at IS NULL AND allowlist_id = ANY(%s) AND pattern = ANY(%s)
+"""
 
 
 def _of_visible(actor: Actor) -> Q:
@@ -148,6 +154,10 @@ class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
     def not_removed(self) -> Self:
         """Those that were not removed, expired or not."""
         return self.filter(removed_at=None)
+
+    def naming(self, patterns: Collection[str], *, lists: Collection[int]) -> Sequence[tuple[Any, ...]]:
+        """Return list, pattern, end and key of the entries of these lists that have one of the patterns."""
+        return run(_NAMING, [list(lists), list(patterns)]).rows if lists and patterns else []
 
     def live(self, at: datetime) -> Self:
         """Those neither removed nor expired at this time."""

@@ -1,7 +1,7 @@
 """Every read of messages, their threads and their attached files, except those of the queue."""
 
+import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Self
 from django.apps import apps
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
-from django.db.models import Case, Exists, F, OuterRef, Q, When
-from django.db.models.functions import Now
+from django.db.models import Case, Count, Exists, F, Func, Max, OuterRef, Q, When
+from django.db.models.functions import Cast, Now
 
 from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres.rows import Answer, run
@@ -50,14 +50,21 @@ def asked_by(actor: Actor) -> dict[int, int]:
     return {ASKING: int(actor.id)} if actor.kind == "person" else {}
 
 
-@dataclass(frozen=True, slots=True)
-class SameRecipients:
-    """Messages of one mailbox that go to the same recipients."""
+# Messages of one mailbox that go to the same recipients: connection, mailbox, how many, the highest key, and as JSON
+# all keys and the recipients; None where those were not worked out yet. A tuple of plain values, which the garbage
+# collector does not walk through: it would take longer over ten thousands of lists than all else about them.
+SameRecipients = tuple[int, int | None, int, int, str, str | None]
 
-    connection: int
-    mailbox: int | None
-    recipients: Sequence[str]
-    keys: Sequence[int]
+
+def recipients_in(stored: str | None) -> list[str]:
+    """Return the recipients of SameRecipients, in the form that allowlists compare."""
+    text = stored or "[]"
+    # Without an escape, each quotation mark begins or ends a text; splitting takes a third of the time.
+    return list(json.loads(text)) if "\\" in text or text == "[]" else text[2:-2].split('","')
+
+
+def _as_json(value: str | ArrayAgg) -> Cast:
+    return Cast(Func(value, function="to_json"), models.TextField())
 
 
 def _is_of_threads(field: str, messages: "Sequence[Message]") -> Q:
@@ -82,9 +89,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(connection=connection) if connection is not None else self
 
     def alike(self) -> list[SameRecipients]:
-        """Those with stored recipients, grouped by mailbox and recipients."""
-        rows = self.exclude(written_to=None).order_by().values_list("connection_id", "mailbox_id", "written_to")
-        return [SameRecipients(*row) for row in rows.annotate(keys=ArrayAgg("pk"))]
+        """All of them, grouped by mailbox and stored recipients."""
+        groups = self.order_by().values("connection_id", "mailbox_id", who=_as_json("written_to"))
+        counted = groups.annotate(number=Count("pk"), newest=Max("pk"), keys=_as_json(ArrayAgg("pk")))
+        return list(counted.values_list("connection_id", "mailbox_id", "number", "newest", "keys", "who"))
 
     def to_count(self) -> Self:
         """Those whose hits are still to be counted, oldest first (relies on message_to_count)."""

@@ -55,7 +55,7 @@ class ListsInForce:
 
 
 def lists_in_force(
-    *, connections: Collection[int], patterns: Iterable[str], also: Allowlist | None = None
+    *, connections: Collection[int], patterns: Collection[str], also: Allowlist | None = None
 ) -> ListsInForce:
     """Return the restrictions in force for these connections with the entries of these patterns, in two queries.
 
@@ -63,13 +63,10 @@ def lists_in_force(
     """
     lists = list(Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=connections))
     lists += [also] if also is not None and (also.pk is None or also not in lists) else []
-    wanted = list(patterns)
     entries: dict[int | None, dict[str, Entry]] = {}
-    if lists and wanted:
-        keys = [one.pk for one in lists if one.pk is not None]
-        rows = AllowEntry.objects.not_removed().filter(allowlist__in=keys, pattern__in=wanted)
-        for key, list_id, pattern, ends in rows.values_list("pk", "allowlist_id", "pattern", "expires_at"):
-            entries.setdefault(list_id, {})[pattern] = Entry(pattern, ends, key)
+    stored = [one.pk for one in lists if one.pk is not None]
+    for list_id, *entry in AllowEntry.objects.naming(patterns, lists=stored):
+        entries.setdefault(list_id, {})[entry[0]] = Entry(*entry)
     return ListsInForce(lists, entries)
 
 
@@ -87,7 +84,7 @@ def with_change(
     return ListsInForce(lists, {**in_force.entries, changed.pk: entries})
 
 
-def applicable_lists(*, connection: int, mailbox: int | None, patterns: Iterable[str]) -> list[ApplicableList]:
+def applicable_lists(*, connection: int, mailbox: int | None, patterns: Collection[str]) -> list[ApplicableList]:
     """Return the restrictions that apply to one mailbox."""
     return lists_in_force(connections=[connection], patterns=patterns).for_mailbox(connection, mailbox)
 

@@ -4,13 +4,16 @@ Messages are judged as the ruling would, before the change and after it, both at
 recipients once, and each recipient once. Mail that the gate refused is no message here and is rehearsed separately.
 """
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from heapq import nlargest
+from itertools import chain
+from operator import itemgetter
 
 from mirror.models import Message
-from mirror.querysets.messages import SameRecipients
+from mirror.querysets.messages import SameRecipients, recipients_in
 from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
 from policy.allowlists.applicable import ListsInForce, contacts_among, lists_in_force, stored_contacts, with_change
@@ -68,21 +71,17 @@ def rehearse(*, scope: ListScope, change: Change, actor: Actor, now: datetime, l
     since = now - timedelta(days=DAYS)
     mail = list(_mail(scope, actor, since))
     sides = _sides(scope, change, mail, now)
-    more: list[SameRecipients] = []
-    fewer: list[SameRecipients] = []
-    noted = 0
+    looked_at = more = fewer = noted = 0
+    turned: list[SameRecipients] = []
     for group in mail:
-        was, becomes, noted_after = sides.of(group)
+        connection, mailbox, number, _, _, recipients = group
+        was, becomes, noted_after = sides.of(connection, mailbox, recipients_in(recipients))
+        looked_at += number
         if was != becomes:
-            (more if becomes else fewer).append(group)
-        noted += len(group.keys) if noted_after else 0
-    return Rehearsal(
-        looked_at=_number(mail),
-        more=_number(more),
-        fewer=_number(fewer),
-        rows=_rows(nlargest(limit, (key for group in (*more, *fewer) for key in group.keys)), sides),
-        noted=noted,
-    )
+            turned.append(group)
+            more, fewer = (more + number, fewer) if becomes else (more, fewer + number)
+        noted += number if noted_after else 0
+    return Rehearsal(looked_at, more, fewer, _rows(_newest(turned, limit), sides), noted)
 
 
 @dataclass
@@ -105,17 +104,19 @@ class _Sides:
     before: ListsInForce
     after: ListsInForce
     contacts: Mapping[int, Collection[str]]
+    # Of each recipient, those of `patterns_of`.
+    patterns: Mapping[str, Sequence[str]]
     now: datetime
     _pairs: dict[tuple[int, int | None], tuple[_Side, _Side, dict[str, tuple[bool, bool]]]] = field(
         default_factory=dict
     )
     _known: dict[object, dict[str, tuple[bool, bool]]] = field(default_factory=dict)
 
-    def of(self, group: SameRecipients) -> tuple[bool, bool, bool]:
+    def of(self, connection: int, mailbox: int | None, recipients: Iterable[str]) -> tuple[bool, bool, bool]:
         """Return whether such mail is refused before, and after, and whether it is only noted after."""
-        before, after, known = self._pair(group.connection, group.mailbox)
+        before, after, known = self._pair(connection, mailbox)
         missed_before = missed_after = False
-        for address in group.recipients:
+        for address in recipients:
             missed = known.get(address)
             if missed is None:
                 missed = known[address] = self._missed(address, before, after)
@@ -131,7 +132,7 @@ class _Sides:
         return refused[0], refused[1]
 
     def _missed(self, address: str, *sides: _Side) -> tuple[bool, bool]:
-        patterns = patterns_of([address])
+        patterns = self.patterns[address]
         before, after = (
             bool(side.lists) and let_through(patterns, side.lists, side.mode, side.contacts, self.now) is None
             for side in sides
@@ -154,23 +155,32 @@ class _Sides:
 
 def _mail(scope: ListScope, actor: Actor, since: datetime) -> Iterable[SameRecipients]:
     sent = Message.objects.visible_to(actor).really_sent_since(since).at(scope.connection, scope.mailbox)
-    yield from sent.alike()
+    not_worked_out = False
+    for group in sent.alike():
+        if group[-1] is None:
+            not_worked_out = True
+        else:
+            yield group
+    if not not_worked_out:
+        return
     for message in sent.filter(written_to=None).select_related("revision").iterator(chunk_size=_CHUNK):
         assert message.revision is not None, "only what was fetched is rehearsed"
-        recipients = in_compared_form(written_to_in(message.revision))
-        yield SameRecipients(message.connection_id, message.mailbox_id, recipients, [message.pk])
+        # Without spaces, as PostgreSQL writes it.
+        recipients = json.dumps(in_compared_form(written_to_in(message.revision)), separators=(",", ":"))
+        yield message.connection_id, message.mailbox_id, 1, message.pk, f"[{message.pk}]", recipients
 
 
 def _sides(scope: ListScope, change: Change, mail: Sequence[SameRecipients], now: datetime) -> _Sides:
-    everybody = {address for group in mail for address in group.recipients}
-    connections = {group.connection for group in mail}
-    before, after = _before_and_after(scope, change, connections, patterns_of(everybody))
+    everybody = {address for *_, recipients in mail for address in recipients_in(recipients)}
+    patterns = {address: tuple(patterns_of([address])) for address in everybody}
+    connections = {connection for connection, *_ in mail}
+    before, after = _before_and_after(scope, change, connections, set(chain.from_iterable(patterns.values())))
     contacts = contacts_among(connections, everybody) if _asks_contacts(before, after) else {}
-    return _Sides(before, after, contacts, now)
+    return _Sides(before, after, contacts, patterns, now)
 
 
 def _before_and_after(
-    scope: ListScope, change: Change, connections: Collection[int], patterns: Iterable[str]
+    scope: ListScope, change: Change, connections: Collection[int], patterns: Collection[str]
 ) -> tuple[ListsInForce, ListsInForce]:
     target = Allowlist.objects.for_scope(scope.connection, scope.mailbox, Allowlist.Kind.RESTRICTION)
     before = lists_in_force(connections=connections, patterns=patterns, also=target)
@@ -182,13 +192,15 @@ def _asks_contacts(*sides: ListsInForce) -> bool:
     return any(one.mode == CONTACTS for side in sides for one in side.lists)
 
 
+def _newest(groups: Iterable[SameRecipients], limit: int) -> list[int]:
+    """Return the keys of the newest messages, which are all in the groups with the newest."""
+    latest = nlargest(limit, groups, key=itemgetter(3))
+    return nlargest(limit, (key for *_, keys, _ in latest for key in json.loads(keys)))
+
+
 def _rows(keys: Sequence[int], sides: _Sides) -> tuple[ChangedMessage, ...]:
     found = Message.objects.filter(pk__in=keys).select_related("revision", "mailbox", "connection").order_by("-pk")
     return tuple(ChangedMessage(message, *sides.refused(message)) for message in found)
-
-
-def _number(mail: Iterable[SameRecipients]) -> int:
-    return sum(len(group.keys) for group in mail)
 
 
 @dataclass(frozen=True)

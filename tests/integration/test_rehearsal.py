@@ -43,7 +43,7 @@ def mail(db):
     make_message(first, to_addresses=["x@bücher.example"], subject="no mailbox")
     Message.objects.filter(subject="no mailbox").update(mailbox=None)
     # As messages that were read before recipients were stored in their own table.
-    Message.objects.filter(subject__in=["letter 3", "letter 6"]).update(written_to=None)
+    Message.objects.filter(subject__in=["letter 1", "letter 3", "letter 6"]).update(written_to=None)
     Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
     KnownContact.objects.create(connection=first, address="eve@evil.io")
     Connection.objects.filter(pk=first.pk).update(contacts_read_at=timezone.now())
