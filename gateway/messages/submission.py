@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from common.enqueue import enqueue
 from common.identifiers import ulid
 from common.mail_addresses import domain_of
+from common.postgres.rows import batch, insert
 from gateway import auditing, limits
 from gateway.errors import Conflict
 from gateway.messages.admission import Admission, admit, check_time, note_admission
@@ -56,10 +57,11 @@ def accept_draft(*, key: ApiKey, mailbox: Mailbox, draft: Draft, now: datetime) 
             return _earlier(email, draft, digest)
         # After the key, so that a repeated one is answered although the quota is used up.
         limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
-        email.save(force_insert=True)
+        with batch():
+            insert(email)
+            auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
+            note_admission(admission, email=email, key=key)
         Attachment.objects.attach(email, draft.files)
-        auditing.record("email.submitted", email, key=key, oversight_mode=email.oversight_mode)
-        note_admission(admission, email=email, key=key)
     log.info(
         "email accepted",
         extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
