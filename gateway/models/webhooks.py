@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import cache
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
@@ -12,10 +13,12 @@ from django.db.models import Count, Exists, F, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 
 from common.encryption import EncryptedTextField
+from common.postgres.rows import run
+from common.postgres.statements import ANY, ValueQuery, any_of
 from gateway.models.accounts import Account, ApiKey, Mailbox, UlidModel
 from gateway.models.emails import Email
 from gateway.models.sql import rows
-from outgoing.models import Delivery, DeliveryQuerySet
+from outgoing.models import LEASE, Delivery, DeliveryQuerySet
 
 # The event of a delivery that somebody sends to try a subscription.
 TEST_EVENT = "webhook.test"
@@ -28,6 +31,14 @@ RETENTION = timedelta(days=30)
 PATIENCE = timedelta(days=3)
 # A paused endpoint may be tried for days with one delivery.
 _KEPT_ATTEMPTS = 20
+# The row's own state stands in the UPDATE itself: where it waited for a lock, only that is compared again.
+_TAKE = """
+UPDATE gateway_webhookdelivery
+SET state = 'sending', attempts = attempts + 1, lease_until = statement_timestamp() + %s
+WHERE id = %s AND (
+  (state = 'due' AND next_attempt_at <= statement_timestamp())
+  OR (state = 'sending' AND lease_until < statement_timestamp()))
+"""
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -125,18 +136,29 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def claim(self, pk: int) -> WebhookDelivery | None:
         """Take one delivery for one attempt, or None when it is not due or somebody has it."""
         with transaction.atomic():
-            webhook_id = self.filter(pk=pk).values_list("webhook_id", flat=True).first()
-            return self._take(webhook_id, self.due().filter(pk=pk)) if webhook_id else None
+            # Claims of a subscription are serialized by its lock.
+            its = Webhook.objects.select_for_update(no_key=True).filter(pk__in=self.filter(pk=pk).values("webhook"))
+            webhook = its.first()
+            is_due = _is_due().with_values({ANY: pk})
+            if webhook is None or not run(f"{_TAKE} AND {is_due.sql} RETURNING id", [LEASE, pk, *is_due.values]).rows:
+                return None
+            delivery: WebhookDelivery = self.get(pk=pk)
+            delivery.webhook = webhook
+            return delivery
 
     def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
         """Take the oldest delivery that waits for this endpoint, although it is paused."""
         with transaction.atomic():
             waiting = self.filter(webhook_id=webhook_id, state=Delivery.State.DUE).filter(self._its_turn())
-            return self._take(webhook_id, waiting)
+            # Choosing and claiming are one step: claims of a subscription are serialized by its lock.
+            Webhook.objects.locked(webhook_id)
+            pk = waiting.order_by("pk").values_list("pk", flat=True).first()
+            claimed = pk is not None and waiting.filter(pk=pk).take()
+            return self.select_related("webhook").get(pk=pk) if claimed else None
 
     def next_after(self, delivery: WebhookDelivery) -> int | None:
-        """The delivery of the same message and subscription that may go now, if any."""
-        same = self.due().filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
+        """The next due delivery of the same message and subscription, if any; claiming it checks all the rest."""
+        same = DeliveryQuerySet.due(self).filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
         return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None
 
     def next_of(self, webhook_id: str) -> int | None:
@@ -156,14 +178,6 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         finished = self.filter(pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED])
         return finished.filter(created_at__lt=Now() - RETENTION)
 
-    def _take(self, webhook_id: str, rows: Self) -> WebhookDelivery | None:
-        # Choosing and claiming are one step: claims of a subscription are serialized by its lock.
-
-        Webhook.objects.locked(webhook_id)
-        pk = rows.order_by("pk").values_list("pk", flat=True).first()
-        claimed = pk is not None and rows.filter(pk=pk).take()
-        return self.select_related("webhook").get(pk=pk) if claimed else None
-
     def _its_turn(self) -> Q:
         """No earlier event of the message is still on its way, and no later one is being sent at this moment."""
         same = self.model._default_manager.filter(
@@ -181,6 +195,12 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             webhook=OuterRef("webhook"), state=Delivery.State.SENDING, lease_until__gte=Now()
         ).exclude(pk=OuterRef("pk"))
         return Q(Exists(slow)) & Q(Exists(in_hands))
+
+
+@cache
+def _is_due() -> ValueQuery:
+    """Whether the delivery ANY is due, composed once: Django would take longer over it than over the attempt."""
+    return any_of(WebhookDelivery.objects.due().filter(pk=ANY))
 
 
 class Webhook(UlidModel):
