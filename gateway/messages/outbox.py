@@ -133,8 +133,7 @@ def _simulate(email: Email, now: datetime) -> str:
         )
         if moved:
             auditing.record("email.sent", email, simulated=True)
-            events.announce(events.SENT, email=email, now=now)
-            events.announce(events.DELIVERED, email=email, now=now)
+            events.announce(events.SENT, events.DELIVERED, email=email, now=now)
         else:
             _give_back(email)
     return "pretended" if moved else "lease lost"
@@ -157,9 +156,8 @@ def _record_sent(email: Email, result: smtp.HandoverResult, now: datetime) -> No
                 return
             email.status = Status.SENT
         auditing.record("email.sent", email, refused=len(result.refused))
-        events.announce(events.SENT, email=email, now=now)
-        if is_delivered:
-            events.announce(events.DELIVERED, email=email, now=now)
+        reached = (events.SENT, events.DELIVERED) if is_delivered else (events.SENT,)
+        events.announce(*reached, email=email, now=now)
         if result.refused:
             email.bounce_type = fields["bounce_type"]
             suppression.suppress_gone(email=email, refused=result.refused, now=now)

@@ -5,7 +5,7 @@ event. `announce` is called by commands only, inside their transaction and after
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -56,30 +56,37 @@ def wants_text_to(events: Iterable[str]) -> bool:
     return not _TEXT_TO.isdisjoint(events)
 
 
-def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
-    """Add a delivery of the event `name` for each subscription that wants it, and wake the worker on commit."""
-    _add_deliveries(name, email, lambda text_to: _facts(email, text_to=text_to) | details, now)
+def announce(*names: str, email: Email, now: datetime, **details: Any) -> None:
+    """Add a delivery of each event, in this order, for each subscription that wants it; wake the worker on commit."""
+    _add_deliveries(names, email, lambda text_to: _facts(email, text_to=text_to) | details, now)
 
 
 def announce_refusal(refusal: Refusal, *, facts: dict[str, Any], now: datetime) -> None:
     """Announce a refusal. Its facts hold no id of a message: there is none, and a receiver would look for it."""
-    _add_deliveries(REFUSED, refusal, lambda text_to: facts, now)
+    _add_deliveries((REFUSED,), refusal, lambda text_to: facts, now)
 
 
-def _add_deliveries(name: str, about: Email | Refusal, facts: Callable[[bool], dict[str, Any]], now: datetime) -> None:
-    event_id = ulid()
+def _add_deliveries(
+    names: Sequence[str], about: Email | Refusal, facts: Callable[[bool], dict[str, Any]], now: datetime
+) -> None:
     email = about if isinstance(about, Email) else None
     listening = Webhook.objects.listening(
         account_id=about.account_id, mailbox_id=about.mailbox_id, sandbox=about.sandbox
     )
     rows = []
-    for webhook_id, events in listening:
-        if spelling := spelling_for(events, name):
-            body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
-            same = {"email": email, "event_id": event_id, "trace": event_id}
-            rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
+    for name in names:
+        event_id = ulid()
+        for webhook_id, events in listening:
+            if spelling := spelling_for(events, name):
+                body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
+                same = {"email": email, "event_id": event_id, "trace": event_id}
+                rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
+    woken: set[str] = set()
     for delivery in WebhookDelivery.objects.bulk_create(rows):
-        enqueue("gateway.tasks.deliver_webhook", delivery.pk)
+        # Who delivers the first of them goes on with the others.
+        if delivery.webhook_id not in woken:
+            enqueue("gateway.tasks.deliver_webhook", delivery.pk)
+        woken.add(delivery.webhook_id)
 
 
 def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from gateway.accounts.mailboxes import make_mailbox
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
-from gateway.webhooks import deliveries, subscriptions
+from gateway.webhooks import deliveries, events, subscriptions
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_key
 
@@ -208,6 +208,20 @@ def test_replay_does_not_overlap_a_later_event_of_its_message(world: World, hook
     WebhookDelivery.objects.filter(pk=second.pk).update(state="due", lease_until=None)
     assert WebhookDelivery.objects.claim(second.pk) is None
     assert WebhookDelivery.objects.claim(first.pk)
+
+
+def test_events_of_one_moment_wake_the_first_delivery_which_leads_to_the_next(
+    world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch
+):
+    world.listen("message.sent", "message.delivered", url=hook_server.url)
+    woken: list[int] = []
+    monkeypatch.setattr(events, "enqueue", lambda _, pk: woken.append(pk))
+    events.announce(events.SENT, events.DELIVERED, email=world.approved(), now=timezone.now())
+    first, second = WebhookDelivery.objects.order_by("pk")
+    assert (first.event, second.event, woken) == ("message.sent", "message.delivered", [first.pk])
+    assert deliveries.deliver(delivery_id=second.pk) is None
+    assert deliveries.deliver(delivery_id=first.pk) == second.pk
+    assert [headers["X-MultiMail-Event"] for headers, _ in hook_server.got] == ["message.sent"]
 
 
 def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_server: HookServer):
