@@ -90,7 +90,7 @@ def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
 
 def lines(entries: Any) -> list[Line]:
     """Return entries with their details, in one more query."""
-    found = list(entries.select_related("detail"))
+    found = list(entries.select_related("detail").defer("detail__words"))
     return [Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {}) for entry in found]
 
 
@@ -99,5 +99,5 @@ def with_subjects(shown: list[Line]) -> list[Line]:
     wanted = {line.entry.message for line in shown if line.entry.message and not line.details.get("subject")}
     actions = ("message.held", "message.fetched", "message.changed", "message.named")
     naming = Entry.objects.of_messages(wanted).filter(action__in=actions)
-    known = {line.entry.message: line.details.get("subject", "") for line in lines(naming.oldest_first())}
-    return [replace(line, about=known.get(line.entry.message, "")) for line in shown]
+    known = dict(naming.oldest_first().values_list("message", "detail__fields__subject"))
+    return [replace(line, about=known.get(line.entry.message) or "") for line in shown]

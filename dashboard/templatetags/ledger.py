@@ -3,14 +3,17 @@
 Like those of the desk, they turn values into words, and never decide what a person may see.
 """
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from django import template
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from dashboard import words
-from dashboard.templatetags.desk import dated, ink
+from dashboard.templatetags.desk import dated, facts, ink, is_reference, short
 
 if TYPE_CHECKING:
     from audit.trail import Line
@@ -60,6 +63,67 @@ def _named(written: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
     parts = [part.partition(": ") for part in written.split("; ")] if written not in ("", NOTHING) else []
     return {name: value for name, _, value in parts} if all(colon for _, colon, _ in parts) else None
+
+
+@register.simple_tag
+def line_where(line: "Line", *, links: bool = False, brief: bool = False) -> SafeString:
+    """Return through what an entry came, of which version it tells, and its number."""
+    whole, form = line.entry.fingerprint, '<span class="mono" title="{1}">{0}</span>'
+    if links and not brief:
+        form = '<a class="mono" href="{2}?fingerprint={0}" title="All about {1}">{0}</a>'
+    mark = format_html(form, short(whole), whole, _audit()) if whole else ""
+    number = "" if brief else format_html(' <span class="nums" title="Entry number">#{}</span>', line.entry.pk)
+    return format_html('<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number)
+
+
+@cache
+def _audit() -> str:
+    return reverse("audit")
+
+
+@register.simple_tag
+def line_details(line: "Line", change: list[tuple[str, str, str]] | None = None, *, brief: bool = False) -> SafeString:
+    """Return what an entry says besides its sentence: a tag, because a page holds a hundred of them."""
+    reason, explanation = line.details.get("reason", ""), line.details.get("explanation", "")
+    parts: list[SafeString | str] = []
+    if is_reference(reason):
+        form = 'With our reference <span class="mono">{}</span>'
+        parts += [] if brief else [_more(form, reason)]
+    elif reason:
+        parts.append(_more("Reason: <q>{}</q>", reason))
+    if explanation:
+        parts.append(_more("{}", explanation))
+    if not brief:
+        if line.is_redacted:
+            parts.append(format_html('<span class="more faint">{}</span>', "Its personal details were removed."))
+        if change:
+            turns = format_html_join(
+                "", "<span>{}{}</span>", ((_name(name), _turn(old, new)) for name, old, new in change)
+            )
+            parts.append(format_html('<span class="more turned">{}</span>', turns))
+        rows = ((name, ink(value)) for name, value in facts(line))
+        parts.append(format_html('<dl class="facts">{}</dl>', format_html_join("", _FACT, rows)))
+    return format_html_join("\n", "{}", ((part,) for part in parts))
+
+
+_FACT = "<div><dt>{}</dt><dd>{}</dd></div>"
+
+
+def _more(form: str, text: str) -> SafeString:
+    return format_html(f'<span class="more">{form}</span>', ink(text))
+
+
+def _name(name: str) -> SafeString | str:
+    return format_html('<span class="faint">{}:</span> ', ink(capfirst(name))) if name else ""
+
+
+def _turn(old: str, new: str) -> SafeString:
+    return format_html(
+        "{}{}{}",
+        format_html('<del><span class="sr-only">was </span>{}</del>', ink(old)) if old else "",
+        format_html(' <span aria-hidden="true">{}</span> ', "→") if old and new else "",
+        format_html('<ins><span class="sr-only">is </span>{}</ins>', ink(new)) if new else "",
+    )
 
 
 @register.simple_tag
