@@ -3,19 +3,21 @@
 Like those of the desk, they turn values into words, and never decide what a person may see.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from django import template
 from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
+from django.utils.text import Truncator, capfirst
 
 from dashboard import words
 from dashboard.templatetags.desk import dated, facts, ink, is_reference, short
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from audit.trail import Line
     from audit.trail.sentences import Piece, Sentence
 
@@ -76,9 +78,22 @@ def line_where(line: "Line", *, links: bool = False, brief: bool = False) -> Saf
     return format_html('<span class="where"><span>{}</span>{}{}</span>', through(line), mark, number)
 
 
+@register.simple_tag
+def line_message(line: "Line") -> SafeString:
+    """Return the subject of the message that an entry is about, which leads to its audit trail."""
+    subject = Truncator(line.subject).chars(140) or "a message"
+    return format_html(': <a class="text-link" href="{}">{}</a>', _trace(line.entry.message), ink(subject))
+
+
 @cache
 def _audit() -> str:
     return reverse("audit")
+
+
+# A page tells of the same few messages again and again.
+@lru_cache(maxsize=1000)
+def _trace(message: "UUID | None") -> str:
+    return reverse("trace", args=[message])
 
 
 @register.simple_tag
