@@ -1,35 +1,21 @@
-"""Runs benchmarks by name, prints their tables, and keeps the figures under DATA_DIR/bench."""
+"""Runs benchmarks by name, or all, prints their figures and one table, and writes docs/benchmarks.md."""
 
 import argparse
-import importlib
-import json
 import os
-import platform
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.result import Result, is_smoke
+from benchmarks import document
+from launcher.pdeathsig import die_with_parent
 
 FOLDER = Path(__file__).parent
-_ROWS = {"ledger_rows", "queue_rows", "sent_rows"}
-NOT_QUESTIONS = {
-    "__init__",
-    "__main__",
-    "admin_list",
-    "discord_channel",
-    "load",
-    "result",
-    "serving",
-    "slow_connections",
-    "slow_multimail",
-    *_ROWS,
-}
 
 
 def names() -> list[str]:
-    """Return the benchmarks there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_QUESTIONS)
+    """Return the benchmarks there are: the modules that measure something."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if "\ndef measure() -> Result:" in path.read_text())
 
 
 def main(asked: list[str]) -> int:
@@ -43,31 +29,38 @@ def main(asked: list[str]) -> int:
         os.environ["BENCH_ROWS"] = str(options.rows)
     if options.smoke:
         os.environ["BENCH_SMOKE"] = "1"
-    wanted: list[str] = options.names
+    wanted: list[str] = options.names or names()
     unknown = [name for name in wanted if name not in names()]
     if unknown:
         print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(names())}.", file=sys.stderr)
         return 2
-    if len(wanted) != 1:
-        # A process each: a benchmark may have a database of its own, and Django knows one for good.
-        return max(run_apart(name) for name in wanted or names())
-    result: Result = importlib.import_module(f"benchmarks.{wanted[0]}").measure()
-    keep(wanted[0], result)
-    print(result.table(wanted[0]))
-    return 0 if result.holds or is_smoke() else 1
+    for name in wanted:
+        # A table of a benchmark that died must not show what it found before.
+        (document.kept_in() / f"{name}.json").unlink(missing_ok=True)
+    status = max(run(name) for name in wanted)
+    if len(wanted) > 1:
+        print(f"\n{document.for_terminal(wanted)}")
+    if document.is_full():
+        write_page(is_whole=not options.names)
+    return status
 
 
-def run_apart(name: str) -> int:
+def run(name: str) -> int:
     """Run one benchmark in a process of its own, and return its exit status; 1 for one that died."""
-    return 1 if subprocess.run([sys.executable, "-m", "benchmarks", name], check=False).returncode else 0
+    parent = os.getpid()
+    command = [sys.executable, "-m", "benchmarks.measure", name]
+    process = subprocess.run(command, check=False, preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=parent))
+    return 1 if process.returncode else 0
 
 
-def keep(name: str, result: Result) -> None:
-    """Write the figures where tools find them."""
-    folder = Path(os.environ["DATA_DIR"]) / "bench"
-    folder.mkdir(parents=True, exist_ok=True)
-    facts = {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count()}
-    (folder / f"{name}.json").write_text(json.dumps({"name": name, **result.as_dict(), "environment": facts}, indent=2))
+def write_page(*, is_whole: bool) -> None:
+    """Write the page after a run of everything, and after one benchmark where the others were measured here too."""
+    missing = [name for name in names() if name not in document.kept(names())]
+    if missing and not is_whole:
+        print(f"docs/benchmarks.md stays as it is: this data folder has no figures of {', '.join(missing)}.")
+        return
+    document.write(names())
+    print("docs/benchmarks.md is written.")
 
 
 if __name__ == "__main__":

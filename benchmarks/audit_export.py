@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.ledger_rows import fill, rows
+from benchmarks.processor import started
 from benchmarks.result import Figure, Need, Result
 from benchmarks.serving import own_database, prepare, web_process
 
@@ -42,8 +43,8 @@ def measure() -> Result:
             headers = sign_in()
             # The second time nothing is loaded for the first time any more.
             take(port, headers, "action=person.signed_in")
-            idle = most_of(port)
-            watch = Watch(port)
+            idle = memory()
+            watch = Watch()
             with watch:
                 began = time.perf_counter()
                 size, sha256, sent = take(port, headers, "")
@@ -121,8 +122,8 @@ def check(sha256: str) -> None:
 class Watch:
     """Notes how large the web process becomes."""
 
-    def __init__(self, port: int) -> None:
-        self.most, self._port = 0, port
+    def __init__(self) -> None:
+        self.most = 0
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -135,33 +136,12 @@ class Watch:
 
     def _look(self) -> None:
         while not self._is_over.wait(0.05):
-            self.most = max(self.most, most_of(self._port))
+            self.most = max(self.most, memory())
 
 
-def most_of(port: int) -> int:
-    """Return the kilobytes of the largest process that was started for this port, and of its children."""
-    return sum(resident(one) for one in _family(port))
-
-
-def _family(port: int) -> list[str]:
-    """The web server has a parent, and a child that answers."""
-    commands = {one.name: _command_line(one) for one in Path("/proc").iterdir() if one.name.isdigit()}
-    top = [pid for pid, command in commands.items() if f"--port={port}" in command]
-    return [*top, *(pid for pid in commands if _parent(pid) in top and pid not in top)]
-
-
-def _command_line(process: Path) -> str:
-    try:
-        return (process / "cmdline").read_text()
-    except OSError:
-        return ""
-
-
-def _parent(pid: str) -> str:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1]
-    except OSError:
-        return ""
+def memory() -> int:
+    """Return the kilobytes of the web process, which is all that this process has started: a parent and a child."""
+    return sum(resident(str(pid)) for pid in started())
 
 
 def resident(pid: str) -> int:

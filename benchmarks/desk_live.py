@@ -1,4 +1,4 @@
-"""How long after a webhook was accepted do 500 open streams know that there is "1 new"?"""
+"""How long after a webhook was accepted do 500 open streams, or fewer, know that there is "1 new"?"""
 
 import asyncio
 import http.client
@@ -13,9 +13,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from benchmarks.result import Figure, Need, Result, sized
-from benchmarks.serving import free_port, own_database, prepare, wait_for, web_process
+from benchmarks.serving import free_port, own_database, prepare, wait_for, web_process, within_reach
 
-STREAMS, EVENTS, FEW = sized(500, smoke=5), sized(30, smoke=2), 1
+MOST_STREAMS, EVENTS, FEW = sized(500, smoke=5), sized(30, smoke=2), 1
+# Streams, of the requests a second of a plain Django view: so many fewer pages are open on a slower machine.
+SHARE = 1.0
 ALLOWED_MS = 500.0
 PATIENCE = 30.0
 
@@ -26,15 +28,16 @@ def measure() -> Result:
         os.environ["DEMO"] = "0"
         prepare()
         webhook_id, cookie = make_desk()
+        streams = within_reach(MOST_STREAMS, share=SHARE)
         with web_process("dashboard") as web, live_process(web) as live:
             one = asyncio.run(delays(web, live, webhook_id, cookie, streams=FEW))
-            many = asyncio.run(delays(web, live, webhook_id, cookie, streams=STREAMS))
+            many = asyncio.run(delays(web, live, webhook_id, cookie, streams=streams))
     slow, alone = percentile(many, 0.99), percentile(one, 0.99)
     return Result(
         question=__doc__ or "",
         figures=(
-            Figure(f"p99 on {STREAMS} streams", slow, "ms"),
-            Figure(f"median on {STREAMS} streams", statistics.median(many), "ms"),
+            Figure(f"p99 on {streams} streams", slow, "ms"),
+            Figure(f"median on {streams} streams", statistics.median(many), "ms"),
             Figure("hints that were timed", len(many), ""),
             Figure("p99 on one stream", alone, "ms"),
         ),
@@ -43,7 +46,7 @@ def measure() -> Result:
         goal=1.0,
         runs=EVENTS,
         at_most=True,
-        needs=(Need("hints that did not come", STREAMS * EVENTS - len(many), 0, at_most=True),),
+        needs=(Need("hints that did not come", streams * EVENTS - len(many), 0, at_most=True),),
     )
 
 
@@ -71,7 +74,7 @@ def live_process(web: int) -> Iterator[int]:
 
     port = free_port()
     # All streams of the benchmark are one person's.
-    most = {"LIVE_STREAMS_PER_PERSON": str(STREAMS + FEW)}
+    most = {"LIVE_STREAMS_PER_PERSON": str(MOST_STREAMS + FEW)}
     environment = {**os.environ, "PORT": str(web), "LIVE_PORT": str(port), **most}
     server = subprocess.Popen(live(port).command, env=environment)
     try:

@@ -1,7 +1,7 @@
 """How large a benchmark is, and what it found: figures, the control they are compared with, whether the goal holds."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar
 
 Size = TypeVar("Size", int, float)
@@ -59,10 +59,27 @@ class Result:
     needs: tuple[Need, ...] = ()
 
     @property
+    def is_met(self) -> bool:
+        """Whether the ratio meets its goal."""
+        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+
+    @property
     def holds(self) -> bool:
         """Whether the goal is met, and everything else that is needed."""
-        is_met = self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
-        return is_met and all(need.holds for need in self.needs)
+        return self.is_met and all(need.holds for need in self.needs)
+
+    @property
+    def bound(self) -> str:
+        """The goal as it is printed."""
+        return f"{'at most' if self.at_most else 'at least'} {self.goal:.2f}"
+
+    @classmethod
+    def from_dict(cls, kept: dict[str, Any]) -> "Result":
+        """Return the result that was kept."""
+        values = {field.name: kept[field.name] for field in fields(cls)}
+        figures = tuple(Figure(**one) for one in kept["figures"])
+        needs = tuple(Need(**one) for one in kept["needs"])
+        return cls(**{**values, "figures": figures, "control": Figure(**kept["control"]), "needs": needs})
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as it is kept."""
@@ -71,9 +88,7 @@ class Result:
     def table(self, name: str) -> str:
         """Return the result as it is printed."""
         rows = [(figure.name, figure.shown()) for figure in (*self.figures, self.control)]
-        goal = f"{'at most' if self.at_most else 'at least'} {self.goal:.2f}"
-        is_met = self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
-        rows.append(("ratio", f"{self.ratio:.2f} (goal {goal}: {'holds' if is_met else 'missed'})"))
+        rows.append(("ratio", f"{self.ratio:.2f} (goal {self.bound}: {'holds' if self.is_met else 'missed'})"))
         for need in self.needs:
             bound = f"{'at most' if need.at_most else 'at least'} {need.goal:g}"
             rows.append((need.name, f"{need.value:.4g} ({bound}: {'holds' if need.holds else 'missed'})"))

@@ -15,9 +15,13 @@ import psycopg
 import redis
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.load import requests_a_second
+from benchmarks.result import sized
 from launcher.postgres import postgres_programs
 
 CLIENTS = 8
+# The control of what is served, see `benchmarks.bare`.
+BARE = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 # Names a database in which all migrations have run and which is otherwise empty, where somebody has one.
 _TEMPLATE = "BENCH_TEMPLATE"
@@ -67,20 +71,39 @@ def redis_part(url: str) -> str:
 
 
 @contextlib.contextmanager
-def web_process(serve: str) -> Iterator[int]:
-    """Run the web process of one product, and give its port."""
+def web_process(serve: str, *, application: str = "") -> Iterator[int]:
+    """Run the web process of one product, or with the same server another application, and give its port."""
     from launcher.processes import http
 
     port = free_port()
     process = http("bench", port=port, serve=serve, path="/")
+    command = [*process.command[:-1], application or process.command[-1]]
     environment = {**os.environ, **process.environment, "GATEWAY_RATE_LIMIT": "0"}
-    server = subprocess.Popen(process.command, env=environment, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         wait_for(port)
         yield port
     finally:
         server.terminate()
         server.wait(30)
+
+
+def bare_view() -> contextlib.AbstractContextManager[int]:
+    """Run the web process of a plain Django view, which shows the first account, and give its port."""
+    return web_process("dashboard", application="benchmarks.bare:application")
+
+
+def within_reach(most: int, *, share: float) -> int:
+    """Return a load for this machine: `most`, or a share of the requests a second of a plain Django view, if less.
+
+    The database must be prepared. The load is printed, as figures of two loads cannot be compared.
+    """
+    with bare_view() as port:
+        requests_a_second(port, clients=CLIENTS, seconds=1, request=lambda: BARE, expect=b"200")
+        reached = requests_a_second(
+            port, clients=CLIENTS, seconds=sized(3, smoke=1), request=lambda: BARE, expect=b"200"
+        )
+    return max(1, min(most, round(reached * share)))
 
 
 def pgbench(script: str, *, seconds: int, protocol: str) -> float:

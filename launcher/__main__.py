@@ -17,7 +17,7 @@ _HELP = """\
 ./run gateway [--detach]     the gateway alone, with its worker
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
-./run bench [--smoke] [name] benchmarks; --smoke runs each at its smallest size, to see that it works
+./run bench [--smoke] [name] benchmarks, and docs/benchmarks.md; --smoke only tries each, at its smallest size
 ./run mutants [module]       break the core on purpose, and count what the tests notice; `show NAME` shows one change
 ./run screenshots [folder]   pictures of every page and state, at three widths, light and dark
 ./run help                   this

@@ -1,0 +1,139 @@
+"""How many plain Django views does an approval cost, from the press until the message left and its card says so?"""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from benchmarks import processor
+from benchmarks.pages import ask
+from benchmarks.result import Figure, Need, Result, sized
+from benchmarks.serving import BARE, bare_view, own_database, prepare
+from tests.desk import Browser, Product
+from tests.stack import Stack
+
+# Few enough for the channel to take every card at once: Discord takes thirty posts and edits a minute. What the demo
+# wrote at its start is a minute ago by the end of the idle time.
+MESSAGES, IDLE_SECONDS, VIEWS = sized(6, smoke=1), sized(60, smoke=1), sized(500, smoke=5)
+# Half of what each cost when it was first measured.
+GOAL, GOAL_OF_ARRIVAL = 999.0, 999.0
+# It stands in for Discord and for a mail server.
+NO_PART_OF_THE_PRODUCT = "demo"
+PATIENCE = 120
+UNFINISHED = "SELECT count(*) FROM alerts_delivery WHERE state IN ('due', 'sending')"
+DELIVERED = "SELECT count(*) FROM mirror_message WHERE upstream_id = ANY(%s) AND state = 'delivered'"
+CARDS = """
+SELECT count(*) FROM alerts_card c JOIN mirror_message m ON m.id = c.message_id
+WHERE m.upstream_id = ANY(%s) AND c.discord_message_id <> ''
+"""
+
+
+def measure() -> Result:
+    """Start the product as a person does, let an agent send messages, approve them, and read what each step took."""
+    view = plain_view()
+    with tempfile.TemporaryDirectory(prefix="countersign-") as folder:
+        stack = Stack(Path(folder), prepared=False).start()
+        try:
+            with psycopg.connect(stack.env["DATABASE_URL"], autocommit=True) as database:
+                arrival, approval = Desk(stack, database).measure()
+        finally:
+            stack.stop()
+    whole, of_arrival = sum(approval.values()), sum(arrival.values())
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure("an approval", whole, "ms"),
+            *(Figure(f"of it {name}", value, "ms") for name, value in approval.items()),
+            Figure("an agent's call until its card", of_arrival, "ms"),
+        ),
+        control=Figure("a plain Django view", view, "ms"),
+        ratio=whole / view,
+        goal=GOAL,
+        runs=MESSAGES,
+        at_most=True,
+        needs=(Need("a call until its card, in views", of_arrival / view, GOAL_OF_ARRIVAL, at_most=True),),
+    )
+
+
+def plain_view() -> float:
+    """Return the milliseconds that a plain Django view takes, with PostgreSQL."""
+    with own_database():
+        prepare()
+        with bare_view() as port:
+            servers = processor.started() | {processor.postgres()}
+            ask(port, [BARE] * VIEWS)
+            before = processor.spent(servers)
+            ask(port, [BARE] * VIEWS)
+            return (processor.spent(servers) - before) / VIEWS
+
+
+class Desk:
+    """The running product, and what its processes take by themselves."""
+
+    def __init__(self, stack: Stack, database: Any) -> None:
+        self.product, self.database = Product(stack), database
+        self.browser: Browser = self.product.reviewer()
+        self.idle: dict[str, float] = {}
+        self._roots = {name: pid for name, pid in stack.pids().items() if name != NO_PART_OF_THE_PRODUCT}
+
+    def measure(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the milliseconds of each process for one arrival and for one approval."""
+        # The first one loads code and opens connections.
+        self.approve(self.open(self.arrive(1)))
+        self.idle = self.taken(lambda: time.sleep(IDLE_SECONDS), IDLE_SECONDS)
+        sent: list[str] = []
+        arrival = self.taken(lambda: sent.extend(self.arrive(MESSAGES)), MESSAGES)
+        opened = self.open(sent)
+        return arrival, self.taken(lambda: self.approve(opened), MESSAGES)
+
+    def taken(self, act: Any, times: int) -> dict[str, float]:
+        """Return the milliseconds that each process took for one of so many, without what it takes by itself."""
+        began, before = time.monotonic(), self._spent()
+        act()
+        seconds = time.monotonic() - began
+        return {
+            name: (now - before[name] - self.idle.get(name, 0) * seconds) / times for name, now in self._spent().items()
+        }
+
+    def _spent(self) -> dict[str, float]:
+        return {name: processor.spent([pid]) for name, pid in self._roots.items()}
+
+    def arrive(self, number: int) -> list[str]:
+        """Let an agent send so many messages, and wait until each has its card."""
+        sent = [self.product.send()[0] for _ in range(number)]
+        self._wait(CARDS, sent)
+        return sent
+
+    def open(self, sent: list[str]) -> list[tuple[dict[str, Any], Any]]:
+        """Open the page of each of these messages."""
+        rows = {row["upstream_id"]: row for row in self.browser.queue()}
+        return [(rows[one], self.browser.get(f"/queue/{rows[one]['id']}/")) for one in sent]
+
+    def approve(self, opened: list[tuple[dict[str, Any], Any]]) -> None:
+        """Press Approve on each page, and wait until each message was delivered and no card is to be changed."""
+        for row, page in opened:
+            address = f"/queue/{row['id']}/"
+            here = self.browser.base_url + address
+            self.browser.session.headers.update({"HX-Request": "true", "HX-Current-URL": here})
+            answer = self.browser.post(
+                f"{address}verdict/", page, outcome="approve", fingerprint=row["fingerprint"], reason=""
+            )
+            if answer.status_code != 200:
+                raise RuntimeError(f"the verdict was answered with {answer.status_code}")
+        for name in ("HX-Request", "HX-Current-URL"):
+            del self.browser.session.headers[name]
+        self._wait(DELIVERED, [row["upstream_id"] for row, _ in opened])
+
+    def _wait(self, query: str, sent: list[str]) -> None:
+        """Wait until this counts every message that was sent, and no delivery is due."""
+        deadline = time.monotonic() + PATIENCE
+        while self._count(query, sent) < len(sent) or self._count(UNFINISHED):
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"only {self._count(query, sent)} of {len(sent)} messages went on")
+            time.sleep(0.25)
+
+    def _count(self, query: str, *values: Any) -> int:
+        found: int = self.database.execute(query, values).fetchone()[0]
+        return found
