@@ -17,10 +17,10 @@ from benchmarks.slow_multimail import MAILBOX, Arrivals, row, slow_upstream
 from launcher.processes import DESK_THREADS
 
 LATENCY = 0.1
-# As many decisions of a connection that never answers as the worker has threads, and one more.
-HANGING = DESK_THREADS + 1
+# Decisions of a connection that never answers.
+HANGING = sized(9, smoke=2)
 # Decisions a second: as many, or a share of what a plain Django view reaches where the machine is slower.
-MOST_A_SECOND, SHARE = 20, 1 / 25
+MOST_A_SECOND, SHARE = sized(20, smoke=5), 1 / 25
 WARM_UP = sized(10, smoke=1)
 SECONDS, RUNS = sized(5, smoke=1), sized(5, smoke=1)
 GOAL, MOST_SLOWDOWN = 1.6, 3.0

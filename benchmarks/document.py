@@ -73,9 +73,10 @@ def keep(name: str, result: Result) -> None:
 
 
 def kept(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return the kept figures of these benchmarks, of those that have any."""
+    """Return the kept figures of these benchmarks, of those that have any; not those of before this page was made."""
     files = {name: kept_in() / f"{name}.json" for name in names}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    found = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    return {name: one for name, one in found.items() if "machine" in one}
 
 
 def for_terminal(names: Iterable[str]) -> str:
@@ -84,7 +85,7 @@ def for_terminal(names: Iterable[str]) -> str:
     rows = [("", "question", "figure", "control", "ratio", "goal", "")]
     found = kept(names)
     for name in names:
-        cells = _cells(found[name]) if name in found else ("did not run", "", "", "", "", "")
+        cells = _cells(found[name]) if name in found else ("no figures", "", "", "", "", "")
         rows.append((name, textwrap.shorten(cells[0], 50, placeholder=" …"), *cells[1:]))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -98,7 +99,7 @@ def write(names: Iterable[str]) -> None:
     rows = [
         " | ".join((f"| `{name}`", *_cells(found[name]), found[name]["date"], "")).rstrip()
         if name in found
-        else f"| `{name}` | did not run | | | | | | |"
+        else f"| `{name}` | no figures | | | | | | |"
         for name in names
     ]
     tables = [Result.from_dict(one).table(name) for name, one in found.items()]

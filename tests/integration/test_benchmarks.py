@@ -89,5 +89,5 @@ def test_page_is_left_alone_where_other_benchmarks_have_no_figures(kept, capsys)
     assert not document.PAGE.exists()
     assert "alerts" in capsys.readouterr().out
     write_page(is_whole=True)
-    assert "| `alerts` | did not run |" in document.PAGE.read_text()
-    assert "did not run" in document.for_terminal(names()).splitlines()[1]
+    assert "| `alerts` | no figures |" in document.PAGE.read_text()
+    assert "no figures" in document.for_terminal(names()).splitlines()[1]
