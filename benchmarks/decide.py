@@ -20,7 +20,7 @@ LATENCY = 0.1
 # Decisions of a connection that never answers.
 HANGING = sized(9, smoke=2)
 # Decisions a second: as many, or a share of what a plain Django view reaches where the machine is slower.
-MOST_A_SECOND, SHARE = sized(20, smoke=5), 1 / 25
+MOST_A_SECOND, SHARE = sized(20, smoke=5), 1 / 40
 WARM_UP = sized(10, smoke=1)
 SECONDS, RUNS = sized(5, smoke=1), sized(5, smoke=1)
 GOAL, MOST_SLOWDOWN = 1.6, 3.0

@@ -27,7 +27,8 @@ class Figure:
 
     def shown(self) -> str:
         """Return it as it is printed: small values with what they have after the point."""
-        return f"{self.value:,.0f} {self.unit}" if self.value >= 100 else f"{self.value:,.4g} {self.unit}"
+        value = f"{self.value:,.0f}" if self.value >= 100 else f"{self.value:,.4g}"
+        return f"{value} {self.unit}".rstrip()
 
 
 @dataclass(frozen=True)
