@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
 from approvals.querysets.figures import DecisionFigures
@@ -41,7 +42,7 @@ class DecisionQuerySet(DecisionFigures):
         """Those on these messages."""
         return self.filter(message__in=messages)
 
-    def recorded_since(self, at: datetime) -> Self:
+    def recorded_since(self, at: datetime | Combinable) -> Self:
         """Those made at that time or later."""
         return self.filter(recorded_at__gte=at)
 

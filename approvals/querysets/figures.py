@@ -127,7 +127,8 @@ class DecisionFigures(QuerySet["Decision"]):
         newest = self.order_by("-pk").values("pk")[:MOST]
         days = self.model.objects.filter(pk__in=newest).annotate(day=TruncDate("recorded_at"), took=_took())
         figures = {"number": Count("pk"), "median": Percentile("took", 0.5), "most": Percentile("took", 0.95)}
-        return days.values("day").annotate(**figures).order_by("day")
+        found: QuerySet[Any, dict[str, Any]] = days.values("day").annotate(**figures).order_by("day")
+        return found
 
     def caught_by_rule(self) -> list[tuple[str, int, int]]:
         """Return for each published rule how many messages with a finding of it were rejected and sent back.
@@ -208,7 +209,7 @@ class VerdictQuerySet(QuerySet["Verdict"]):
         Sorted by name, so that it is no ranking.
         """
         newest = self.model.objects.filter(pk__in=self.order_by("-pk").values("pk")[:MOST])
-        rows = newest.values("person", "person__name", "person__email").annotate(
+        rows: QuerySet[Any, Any] = newest.values("person", "person__name", "person__email").annotate(
             number=Count("pk"),
             approved=Count("pk", filter=Q(outcome=Outcome.APPROVE)),
             noted=Count("seconds_shown"),

@@ -25,7 +25,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # The log shows the values that Django's own cursor writes into a statement.
             return self.cursor()
         self.ensure_connection()
-        return self.make_cursor(psycopg.Cursor(self.connection))
+        return CursorWrapper(psycopg.Cursor(self.connection), self)
 
 
 def _is_silent(connection: Any) -> bool:

@@ -141,9 +141,9 @@ class RowQuery(Generic[Row]):
         if not self._query.sql:
             return []
         sql, parameters = self._query.prepared(values)
-        compiler = copy.copy(self._compiler)
-        compiler.execute_sql = lambda *_, **__: [run(sql, parameters, prepare=True).rows]  # type: ignore[method-assign]
-        rows = self._rows.all()
+        compiler: Any = copy.copy(self._compiler)
+        compiler.execute_sql = lambda *_, **__: [run(sql, parameters, prepare=True).rows]
+        rows: Any = self._rows.all()
         rows.query.get_compiler = lambda *_, **__: compiler
         return list(rows)
 

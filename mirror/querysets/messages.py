@@ -11,6 +11,7 @@ from django.apps import apps
 from django.contrib.postgres.aggregates import ArrayAgg
 from django.db import models
 from django.db.models import Case, Count, Exists, F, Func, Max, OuterRef, Q, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Cast, Now
 
 from common.grace import STUCK_AFTER, WORD_AFTER
@@ -151,7 +152,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         has_left = Case(When(state=MessageState.SENT, then=1), default=0)
         return found.filter(is_well("connection__")).order_by(has_left, "changed_at")
 
-    def changed_since(self, at: datetime) -> Self:
+    def changed_since(self, at: datetime | Combinable) -> Self:
         """Those that something happened to at that time or later."""
         return self.filter(changed_at__gte=at)
 
