@@ -49,7 +49,7 @@ class PeriodicThread(threading.Thread):
         entry = self._table[job]
         try:
             self._app.send_task(entry["task"], args=entry["args"], **entry["options"])
-        except Exception as error:  # noqa: BLE001 - the broker's client raises of many kinds; the next period tries again
+        except Exception as error:  # noqa: BLE001 - of any kind; the next period tries again
             log.warning("no beat", extra={"job": job, "reason": type(error).__name__})
 
 

@@ -74,7 +74,8 @@ def socket_folder(data: Path) -> Path:
         return own
     # Recognisable: the same data folder always leads to the same place, so what is stale there is found again.
     name = f"countersign-{os.geteuid()}-{zlib.crc32(os.fsencode(data)):08x}{len(os.fsencode(data)):x}"
-    for base in dict.fromkeys([os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm"]):  # noqa: S108 the folder is checked below
+    bases = [os.environ.get("TMPDIR", "/tmp"), "/tmp", "/dev/shm"]  # noqa: S108 - the folder is checked below
+    for base in dict.fromkeys(bases):
         folder = Path(base) / name
         if len(os.fsencode(folder)) <= _LONGEST and os.access(base, os.W_OK | os.X_OK):
             return _private(folder)

@@ -29,7 +29,7 @@ def _first_run(environment: Environment) -> list[str]:
         "  The first time: make a link for yourself, open it, and the pages lead you through the rest.",
         "    ./run manage first_admin                             a link for the first admin",
         '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
-        f"                                                         at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
+        f"{'':57}at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
     ]
 
 

@@ -121,4 +121,4 @@ def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bo
     names = ", ".join(f'"{column}"' for column in columns)
     placeholders = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
-    return f'INSERT INTO "{table}" ({names}) VALUES ({placeholders}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+    return f'INSERT INTO "{table}" ({names}) VALUES ({placeholders}){conflict} RETURNING "{key}"'  # noqa: S608

@@ -165,7 +165,7 @@ def set_key_owner(request: DeskRequest, connection: Connection, key: ApiKey) -> 
     owner = cleaned(OwnerForm(request.POST))["owner"]
     set_owner(connection=connection, key_id=key.id, name=key.name, person=owner, actor=request.actor)
     notice = (
-        f"{key.name} is {owner}'s: they may not approve what it sends." if owner else f"{key.name} is nobody's now."
+        f"{key.name} is {owner}'s: they may not approve what it sends." if owner else f"{key.name} has no owner now."
     )
     return _changed(request, connection, key, notice)
 

@@ -121,7 +121,8 @@ def line_details(line: "Line", change: list[tuple[str, str, str]] | None = None,
     return format_html_join("\n", "{}", ((part,) for part in parts))
 
 
-_FACT = "<div><dt>{}</dt><dd>{}</dd></div>"
+# The space parts the name from the value: both stand in one line.
+_FACT = "<div><dt>{}</dt> <dd>{}</dd></div>"
 
 
 def _more(form: str, text: str) -> SafeString:

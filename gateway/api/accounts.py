@@ -222,7 +222,11 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
 
 
 @router.delete("/account", auth=ADMIN, response={200: Changed, 202: PendingApproval})
-def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approval_code: str = "") -> HttpResponse:  # noqa: B008
+def delete_account(
+    request: KeyedRequest,
+    body: ConfirmIn = ConfirmIn(),  # noqa: B008 - never changed
+    approval_code: str = "",
+) -> HttpResponse:
     """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
     key, now = request.auth, timezone.now()
     check_unlimited(key)

@@ -77,7 +77,8 @@ def passkey(request: DeskRequest) -> HttpResponse:
 @reauthenticated
 def name_factor(request: DeskRequest, factor_id: int) -> HttpResponse:
     """Rename a passkey."""
-    if not any(one.is_passkey and one.id == factor_id for one in factors.factors_of(request.user.pk)):  # type: ignore[arg-type]
+    own = factors.factors_of(request.user.pk)  # type: ignore[arg-type]
+    if not any(one.is_passkey and one.id == factor_id for one in own):
         raise Http404("You have no such passkey.")
     form = PasskeyNameForm(request.POST)
     if not form.is_valid():

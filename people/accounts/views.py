@@ -175,7 +175,7 @@ def unlink_discord(request: DeskRequest) -> HttpResponse:
     """Unlink one of the person's own Discord accounts."""
     form = DiscordAccountForm(request.POST)
     if form.is_valid() and unlink_own(actor=request.actor, account_id=form.cleaned_data["account"]):
-        notice = "Done: what comes from that Discord account is nobody's now."
+        notice = "That Discord account is not linked to you any more."
         return redirect_with_notice(request, notice, "own-discord")
     return redirect("own-discord")
 

@@ -15,6 +15,7 @@ from audit.recording import record
 from audit.retention import erase_details_of
 from audit.trail import lines
 from audit.trail.answers import summary_of
+from dashboard.templatetags.ledger import line_details
 from people.actors import rule, webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide
@@ -156,6 +157,12 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert "An alert told of it in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
     assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (False, True, False)
+
+
+def test_name_of_a_detail_is_parted_from_its_value(connection):
+    record_action(make_message(connection), "message.sent", attempt=1)
+    [line] = lines(Entry.objects.filter(action="message.sent"))
+    assert "<dt>attempt</dt> <dd><bdi>1</bdi></dd>" in line_details(line)
 
 
 def test_removed_details_are_gone_and_named_as_removed(signed_in, connection, reviewer, auditor, admin):
