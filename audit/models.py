@@ -32,6 +32,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def oldest_first(self) -> Self:
         return self.order_by("id")
 
+    def with_details(self) -> Self:
+        """Every entry with its details, as far as these were not removed."""
+        return self.select_related("detail").defer("detail__words")
+
     def of_message(self, message: Any) -> Self:
         """Every entry about one message, by its public id."""
         return self.filter(message=message)

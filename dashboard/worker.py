@@ -14,6 +14,7 @@ from celery.concurrency.thread import TaskPool
 from celery.signals import task_postrun, task_prerun
 from kombu.transport import redis, virtual
 
+from common.garbage import collect_rarely
 from common.threads import LastUsedExecutor
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,7 @@ def main(name: str, queues: str, threads: str) -> int:
 
         SLOTS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
     Watch().begin()
+    collect_rarely()
     worker.start()
     return int(worker.exitcode or 0)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
+from common.garbage import collect_rarely
 from launcher.pdeathsig import die_with_parent
 
 # The server imports this in each of its workers: they must not outlive a killed parent and keep its port.
@@ -31,3 +32,4 @@ def _with_intake(desk: Application) -> Application:
 application: Application = get_wsgi_application()
 if os.environ.get("SERVE") != "gateway":
     application = _with_intake(application)
+collect_rarely()

@@ -19,9 +19,9 @@ from approvals.decisions.shown import UnreadPart, attached_files, key_of, unread
 from approvals.models import Claim, Comment, OpenedPart, Question, Snooze
 from approvals.querysets.messages import awaits_review_part
 from audit.models import Entry
-from audit.trail import Line, lines
+from audit.trail import Line, line_of
 from common.pages import DeskRequest
-from common.postgres.statements import ANY, ASKING, ValueQuery, any_of, list_of, read_values
+from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, any_of, list_of, read_values
 from mirror.attachments.preview import FilePreview, preview_of
 from mirror.models import AttachedFile, Message
 from mirror.querysets import BACK_BEFORE
@@ -105,11 +105,16 @@ def _snooze_choices(request: DeskRequest, message: Message) -> dict[str, Any]:
 
 
 def _history(message: Message, *, is_commented: bool) -> list[HistoryLine]:
-    entries = Entry.objects.of_message(message.public_id).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
-    recorded = [HistoryLine(line.entry.at, line=line) for line in lines(entries.newest_first()[:MOST_LINES])]
+    recorded = [HistoryLine(one.at, line=line_of(one)) for one in _entries().read({ANY_ID: message.public_id})]
     comments = message.comments.newest_first()[:MOST_COMMENTS] if is_commented else []
     posted = [HistoryLine(one.created_at, comment=one) for one in comments]
     return sorted([*recorded, *posted], key=lambda one: one.at, reverse=True)
+
+
+@cache
+def _entries() -> RowQuery[Entry]:
+    shown = Entry.objects.of_message(ANY_ID).without_steps().exclude(action__in=_HIDDEN_ACTIONS)
+    return RowQuery(shown.with_details().newest_first()[:MOST_LINES])
 
 
 def files_context(message: Message, actor: Actor) -> dict[str, Any]:

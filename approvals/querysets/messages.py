@@ -6,7 +6,9 @@ from typing import Any, Self
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
+from django.contrib.postgres.fields import ArrayField
 from django.db.models import (
+    BigIntegerField,
     BooleanField,
     DurationField,
     Exists,
@@ -20,11 +22,21 @@ from django.db.models import (
     Subquery,
     Value,
 )
-from django.db.models.functions import Coalesce, Greatest, Least, Now
+from django.db.models.functions import Cast, Coalesce, Greatest, Least, Now
 
 from approvals.models import Claim, Decision, Question, Snooze
 from common.grace import WORD_AFTER
-from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, any_of, read_values
+from common.postgres.statements import (
+    ANY,
+    ANY_ID,
+    NAMED_LATER,
+    RowQuery,
+    ValueQuery,
+    any_of,
+    array_of,
+    give_prefetched,
+    read_values,
+)
 from mirror.models import Connection, Message
 from mirror.querysets.messages import MessageQuerySet, anybody_like, asked_by
 from mirror.querysets.terms import BACK_BEFORE, CAN_EXPIRE, EXPIRY_REST, IN_DOUBT, LATELY, TOLD_BEFORE
@@ -103,18 +115,22 @@ class DeskMessageQuerySet(MessageQuerySet):
     def for_list(self) -> Self:
         """With everything a row of the queue shows."""
         decisions = Decision.objects.select_related("given_by").order_by("-pk")
-        return self.select_related("mailbox", "connection", "revision", "claim__person").prefetch_related(
-            Prefetch("decisions", queryset=decisions)
-        )
+        return self.with_content_and_claim().prefetch_related(Prefetch("decisions", queryset=decisions))
+
+    def with_content_and_claim(self) -> Self:
+        """With everything a row of the queue shows except decisions, which `read_decisions` reads."""
+        return self.select_related("mailbox", "connection", "revision", "claim__person")
+
+    def knowing_if_decided(self) -> Self:
+        """Annotated with `has_decisions`, which spares most messages a query."""
+        return self.annotate(has_decisions=Exists(Decision.objects.filter(message=OuterRef("pk"))))
 
     def for_rows(self) -> Self:
         """With only what one line of a list shows: no content, and no connection secret to decrypt.
 
         Their decisions are read by `read_decisions`.
         """
-        decisions = Decision.objects.filter(message=OuterRef("pk"))
-        shown = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
-        return shown.annotate(has_decisions=Exists(decisions))
+        return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN).knowing_if_decided()
 
     def nearly_over(self) -> Self:
         """Undecided, not announced yet, and expiring within an hour, or a tenth of their time where that is shorter.
@@ -153,25 +169,33 @@ def desk_messages() -> DeskMessageQuerySet:
 
 def shown_message(actor: Actor, public_id: UUID) -> Message | None:
     """Return a message with everything that its page and a row show, or None where this person may not see it."""
-    return _shown_message(anybody_like(actor)).first(asked_by(actor) | {ANY_ID: public_id})
+    message = _shown_message(anybody_like(actor)).first(asked_by(actor) | {ANY_ID: public_id})
+    if message is not None:
+        read_decisions([message])
+    return message
 
 
 @lru_cache(maxsize=1000)
 def _shown_message(actor: Actor) -> RowQuery[Message]:
-    return RowQuery(desk_messages().visible_to(actor).for_list().filter(public_id=ANY_ID))
+    shown = desk_messages().visible_to(actor).with_content_and_claim().knowing_if_decided()
+    return RowQuery(shown.filter(public_id=ANY_ID))
 
 
 def read_decisions(messages: Sequence[Message]) -> None:
     """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
-    found: dict[int, list[Any]] = {message.pk: [] for message in messages}
+    found: dict[int, list[Decision]] = {message.pk: [] for message in messages}
     decided = [message.pk for message in messages if getattr(message, "has_decisions", True)]
-    rows = Decision.objects.filter(message__in=decided).select_related("given_by").order_by("-pk") if decided else ()
-    for decision in rows:
+    for decision in _decisions().read({NAMED_LATER: array_of(decided)}) if decided else ():
         found[decision.message_id].append(decision)
     for message in messages:
-        read = Decision.objects.all()
-        read._result_cache = found[message.pk]
-        message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
+        give_prefetched(message, "decisions", found[message.pk])
+
+
+@cache
+def _decisions() -> RowQuery[Decision]:
+    keys = Cast(Value(NAMED_LATER), ArrayField(BigIntegerField()))
+    decided = Decision.objects.filter(Among(F("message"), keys))
+    return RowQuery(decided.select_related("given_by").order_by("-pk"))
 
 
 def awaits_review(message: int) -> bool:

@@ -36,6 +36,7 @@ from common.postgres.statements import (
     RowQuery,
     ValueQuery,
     any_of,
+    array_of,
     count_of,
     first_of,
     list_of,
@@ -75,9 +76,14 @@ def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
     """Return the mailboxes that the person may look into; asked for once a request."""
     known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
     if known is None:
-        known = list(Mailbox.objects.visible_to(request.actor).order_by("address", "pk"))
+        known = _mailboxes(anybody_like(request.actor)).read({})
         request.desk_mailboxes = known  # type: ignore[attr-defined]
     return known
+
+
+@lru_cache(maxsize=1000)
+def _mailboxes(actor: Actor) -> RowQuery[Mailbox]:
+    return RowQuery(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
 
 
 def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
@@ -169,7 +175,9 @@ def _figures(actor: Actor, filters: Filters, found: list[Message]) -> dict[str, 
     anybody = anybody_like(actor)
     parts = {**_standing_parts(anybody)}
     if filters.gathers_floods and any(message.shape for message in found):
-        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values({NAMED_LATER: _keys(found)})
+        parts["flood"] = _flood_part(anybody, replace(filters, after=None)).with_values(
+            {NAMED_LATER: array_of(one.pk for one in found)}
+        )
     if filters.narrows:
         parts["matching"] = count_of(_asked_for(actor, filters))
     if filters.searches:
@@ -203,11 +211,6 @@ def _flood_part(actor: Actor, filters: Filters) -> ValueQuery:
 def tab_counts(actor: Actor) -> dict[str, ValueQuery]:
     """Return how the number in each tab is asked for."""
     return {tab: count_of(queue_messages().of_tab(actor, tab)) for tab in COUNTED_TABS}
-
-
-def _keys(messages: list[Message]) -> str:
-    """Return the keys as PostgreSQL writes an array."""
-    return "{" + ",".join(str(message.pk) for message in messages) + "}"
 
 
 def newest_of(actor: Actor) -> ValueQuery:

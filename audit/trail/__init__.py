@@ -4,6 +4,15 @@
 `views.message_trail`, then `summary`.
 """
 
-from audit.trail.entries import Line, first_at, last_of, lines, recorded_actions, recorded_versions, with_subjects
+from audit.trail.entries import (
+    Line,
+    first_at,
+    last_of,
+    line_of,
+    lines,
+    recorded_actions,
+    recorded_versions,
+    with_subjects,
+)
 
-__all__ = ["Line", "first_at", "last_of", "lines", "recorded_actions", "recorded_versions", "with_subjects"]
+__all__ = ["Line", "first_at", "last_of", "line_of", "lines", "recorded_actions", "recorded_versions", "with_subjects"]

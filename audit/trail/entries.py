@@ -89,9 +89,13 @@ def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
 
 
 def lines(entries: Any) -> list[Line]:
-    """Return entries with their details, in one more query."""
-    found = list(entries.select_related("detail").defer("detail__words"))
-    return [Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {}) for entry in found]
+    """Return entries with their details."""
+    return [line_of(entry) for entry in entries.with_details()]
+
+
+def line_of(entry: Entry) -> Line:
+    """Return an entry that was read `with_details`."""
+    return Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {})
 
 
 def with_subjects(shown: list[Line]) -> list[Line]:

@@ -8,7 +8,7 @@ running them. All other values become literals, because a plan for unknown value
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -16,6 +16,7 @@ from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection as database
+from django.db.models import Model
 from django.db.models.query import QuerySet
 from psycopg.sql import Literal
 from psycopg.types.numeric import Int8
@@ -122,6 +123,18 @@ def read_values(queries: Mapping[str, ValueQuery], values: Mapping[Any, Any] | N
     parameters = [value for _, parameters in prepared for value in parameters]
     answer = run(f"SELECT {columns}", parameters, prepare=True)
     return dict(zip((*queries, "clock"), answer.row(), strict=True))
+
+
+def array_of(keys: Iterable[int]) -> str:
+    """Return keys as PostgreSQL writes an array, for a placeholder that is a text."""
+    return "{" + ",".join(map(str, keys)) + "}"
+
+
+def give_prefetched(row: Model, name: str, related: Sequence[Any]) -> None:
+    """Give a row its related rows as if they had been prefetched."""
+    rows = getattr(row, name).all()
+    rows._result_cache = list(related)
+    row.__dict__.setdefault("_prefetched_objects_cache", {})[name] = rows
 
 
 class RowQuery(Generic[Row]):

@@ -8,6 +8,7 @@ open for a session, such as a live stream, listens to `access_changed` and check
 import ipaddress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from allauth.usersessions.models import UserSession
@@ -22,6 +23,7 @@ from django.utils import timezone
 from audit.recording import record
 from common.addresses import client_address
 from common.postgres.retry import atomic_with_retry
+from common.postgres.statements import NAMED_LATER, RowQuery
 from people.actors import Actor
 from people.models import Person
 
@@ -55,9 +57,9 @@ class SessionStore(DatabaseSessions):
     seen_at: datetime | None = None
 
     def load(self) -> dict[str, Any]:
-        # Django's stubs do not know its own method.
-        row = self._get_session_from_db()  # type: ignore[attr-defined]
-        if row is None:
+        row = _session().first({NAMED_LATER: self.session_key})
+        if row is None or row.expire_date <= timezone.now():
+            self._session_key = None
             return {}
         data = self.decode(row.session_data)
         age = timezone.now().timestamp() - float(data.get(BEGAN, 0))
@@ -74,6 +76,11 @@ class SessionStore(DatabaseSessions):
     def must_be_noted(self, now: datetime) -> bool:
         """Whether this session's last use was stored a while ago."""
         return self.seen_at is not None and now - self.seen_at >= NOTED_EVERY
+
+
+@cache
+def _session() -> RowQuery[Session]:
+    return RowQuery(Session.objects.filter(session_key=NAMED_LATER))
 
 
 class NoSuchSession(Exception):

@@ -1,0 +1,121 @@
+"""The tag for a message in the queue. It is a tag and no template, because a page holds fifty of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.text import Truncator, capfirst
+
+from dashboard.templatetags.beside import reading_words
+from dashboard.templatetags.desk import age, ago, icon, ink, lasting, ordinal_try
+
+if TYPE_CHECKING:
+    from approvals.queue.rows import Row
+
+register = template.Library()
+
+_PICK = """<span class="picks"><input type="checkbox" class="pick" name="id" form="bulk"
+  value="{}" aria-label="{}"></span>"""
+_LINK = """<a class="item{}" href="{}" hx-get="{}" hx-target="#message" hx-swap="outerHTML" hx-push-url="true"
+  data-message="{}"{}{}>{}
+  <span class="subject clip">{}</span>
+  <span class="row wrap marks">{}</span></a>"""
+_TEST = '<span class="chip plain" title="A test message of MultiMail: nobody gets it">Test</span>'
+_TO = '<span class="row"><span class="to clip">{}</span>{} <span class="age">{}</span></span>'
+_STATUS = '<span class="chip shape {}" data-chip{}>{}</span>'
+_SINCE = '<span class="by became"><span data-detail>{}</span> <span data-when>{}</span></span>'
+
+
+@register.simple_tag(takes_context=True)
+def message_row(context: Mapping[str, Any], row: "Row") -> SafeString:
+    """Return the link to a message, with what its row says of it, and the box that selects it."""
+    one = row.message
+    address = f"{row.address}{context['queue_query']}"
+    is_open = one == context.get("message")
+    link = format_html(
+        _LINK,
+        " done" if context["tab"] == "waiting" and row.is_over else "",
+        *(address, address, one.public_id),
+        "" if one.revision_id else " data-fetching",
+        mark_safe(' aria-current="true"') if is_open else "",
+        format_html(_TO, _correspondent(row), _span("faint", f"+{row.others}") if row.others else "", age(one.held_at)),
+        ink(_shortened(one.subject, 300)) if one.subject else _span("quiet", str(one)),
+        mark_safe(" ".join(_marks(row))),  # noqa: S308 - each is escaped
+    )
+    if not context["can_pick"]:
+        return link
+    return format_html("{}{}", format_html(_PICK, one.public_id, f"Select: {_shortened(str(one), 200)}"), link)
+
+
+def _correspondent(row: "Row") -> SafeString:
+    """Return who sent a received message, or the first recipient of any other."""
+    one = row.message
+    if row.is_inbound:
+        return format_html('<span class="quiet">From</span> {}', ink(one.sender or "nobody named"))
+    return ink(one.recipients[0]) if one.recipients else _span("quiet", "Recipient not known yet")
+
+
+def _marks(row: "Row") -> Iterator[SafeString]:
+    """Yield the marks under the subject, the most important first."""
+    one = row.message
+    again = " again" if row.is_back else ""
+    is_silent = row.is_held and not row.is_back
+    yield format_html(_STATUS, row.shape, " hidden" if is_silent else "", f"{row.status.word}{again}")
+    yield format_html(_SINCE, *(("", "") if row.is_held else (row.status.detail, ago(row.since))))
+    yield from _warnings(row)
+    yield from _people(row)
+    if one.mailbox:
+        yield _chip("", one.mailbox.short_name)
+    if one.sandbox:
+        yield mark_safe(_TEST)  # noqa: S308 - a constant
+    if row.others and one.revision_id:
+        yield _span("by", f"{one.outside} outside" if one.outside else "all inside")
+    if row.starter:
+        picture = icon("chat" if row.discord_user else "key")
+        yield format_html('<span class="by">{}<span class="clip">{}</span></span>', picture, ink(row.starter))
+    if row.expiry and not row.expiry.is_soon:
+        yield format_html('<span class="by">{}{} left</span>', icon("clock"), lasting(row.expiry.at))
+
+
+def _warnings(row: "Row") -> Iterator[SafeString]:
+    """Yield what asks for attention: the risk, another try, the end of its time, and content that is not there."""
+    one, expiry = row.message, row.expiry
+    if row.score.level == "high":
+        yield _chip("shape rose", _span("clip", f"High: {row.reasons}" if row.reasons else "High"))
+    elif row.score.level:
+        yield _chip("shape amber", _span("clip", capfirst(row.reasons) or "Look closely"))
+    if one.try_number > 1:
+        yield _chip("violet shape", ordinal_try(one.try_number))
+    if expiry and expiry.is_over:
+        yield _chip("rose", format_html("{}{}", icon("clock"), "Its time is over"))
+    elif expiry and expiry.is_soon:
+        words = format_html("{}<span>Expires in {}</span>", icon("clock"), lasting(expiry.at))
+        yield _chip("rose" if expiry.is_near else "amber", words)
+    if not one.revision_id and one.state == "held":
+        yield _chip("shape rose", "Could not be read") if one.fetch_tries >= 3 else _chip("", "Fetching")
+
+
+def _people(row: "Row") -> Iterator[SafeString]:
+    """Yield who reads the message, who has claimed it, and who asks about it."""
+    if row.readers:
+        words = reading_words(row.readers)
+        yield format_html('<span class="chip blue" data-reading>{}<span>{}</span></span>', icon("eye"), words)
+    if row.holder:
+        form = '<span class="chip violet" data-held-by>{}<span>{}</span></span>'
+        yield format_html(form, icon("person"), row.holder)
+    if row.asked_by:
+        yield _chip("violet shape", f"{row.asked_by} asks you")
+
+
+def _chip(look: str, words: SafeString | str) -> SafeString:
+    return _span(f"chip {look}".rstrip(), words)
+
+
+def _span(look: str, words: SafeString | str) -> SafeString:
+    return format_html('<span class="{}">{}</span>', look, words)
+
+
+def _shortened(text: str, length: int) -> str:
+    return text if text.isascii() and len(text) <= length else Truncator(text).chars(length)
