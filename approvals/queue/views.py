@@ -69,7 +69,7 @@ def queue(request: DeskRequest) -> HttpResponse:
 
 def filters_of(request: DeskRequest) -> Filters:
     """Return what the address of this page asks the queue for; the page of one message has the same address."""
-    return QueueForm(request.GET, mailboxes=mailboxes_of(request)).filters()
+    return QueueForm(request.GET, mailboxes=mailboxes_of(request)).filters() if request.GET else Filters()
 
 
 def mailboxes_of(request: DeskRequest) -> list[Mailbox]:

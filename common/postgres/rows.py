@@ -25,7 +25,7 @@ class Answer:
         """Every row; none for a statement that returns nothing."""
         with self._cursor as cursor:
             assert cursor.pgresult is not None, "its statement has not been sent yet"
-            return cursor.fetchall() if cursor.description else []
+            return cursor.fetchall() if cursor.pgresult.nfields else []
 
     def one(self) -> tuple[Any, ...] | None:
         """Return the first row, None where there is none."""

@@ -6,13 +6,17 @@ Each read is bounded, whatever the size of the tables.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import UUID
 
-from django.db import models
+from django.apps import apps
 
 from common.postgres.rows import run
+from common.postgres.statements import ANY, ValueQuery
+from mirror.querysets.messages import visible_condition
 from mirror.states import MessageState
+from people.actors import Actor, Scope
 
 if TYPE_CHECKING:
     from mirror.models import Message
@@ -50,19 +54,39 @@ class Contact:
         return self.left + self.received + self.stopped >= COUNTED
 
 
-def contacts_in(
-    messages: "models.QuerySet[models.Model]", addresses: Sequence[str], *, connection: int
+# Placeholders for the addresses, and for the keys of the messages that are not counted.
+_ADDRESSES, _KEYS = "{addresses}", "{keys}"
+
+
+def contacts_of_actor(
+    actor: Actor, addresses: Sequence[str], *, connection: int, besides: Sequence[int]
 ) -> dict[str, Contact]:
-    """Return what `messages` and the connection's suppressed addresses say about those addresses that they know.
+    """Return what is known of those addresses that the connection's mail or its suppressed addresses know.
+
+    Only mail that the actor may see counts, without tests and without the messages whose keys are `besides`.
+    """
+    if not addresses:
+        return {}
+    named = {_ADDRESSES: list(addresses), _KEYS: list(besides), ANY: connection}
+    sql, values = _contacts(actor.scopes).prepared(named)
+    found = (Contact(*row) for row in run(sql, values, prepare=True).rows)
+    return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
+
+
+@lru_cache(maxsize=256)
+def _contacts(scopes: tuple[Scope, ...]) -> ValueQuery:
+    """Return the statement for all who have these roles.
 
     Each address is looked up by index (message_addresses, suppressed_once). MATERIALIZED hides the limit from the
     planner, which would otherwise scan the table from its start, hoping to find a thousand soon.
     """
-    if not addresses:
-        return {}
-    columns = ("state", "direction", "held_at", "changed_at")
-    has_it = messages.order_by().extra(where=["mirror_message.addresses @> ARRAY[wanted.address]"])
-    inner, values = has_it.values_list(*columns).query.sql_with_params()
+    # Models import this package.
+    model = apps.get_model("mirror", "Message")
+    actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
+    seen = model.objects.filter(visible_condition(actor), connection=ANY, sandbox=False)
+    conditions = ["mirror_message.addresses @> ARRAY[wanted.address]", "mirror_message.id <> ALL(%s)"]
+    has_it = seen.order_by().extra(where=conditions, params=[_KEYS])  # noqa: S610 - words of ours
+    inner, values = has_it.values_list("state", "direction", "held_at", "changed_at").query.sql_with_params()
     sql = f"""
         SELECT wanted.address, told.*, suppressed.reason
         FROM unnest(%s::text[]) AS wanted(address)
@@ -79,11 +103,9 @@ def contacts_in(
         LEFT JOIN mirror_suppressedaddress AS suppressed
             ON suppressed.connection_id = %s AND suppressed.address = wanted.address
     """  # noqa: S608 - Django's own SQL
-    left = list(_LEFT)
-    ended = [*left, MessageState.REJECTED]
-    answer = run(sql, [list(addresses), *values, left, ended, ended, connection])
-    found = (Contact(*row) for row in answer.rows)
-    return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}
+    left = [str(state) for state in _LEFT]
+    ended = [*left, str(MessageState.REJECTED)]
+    return ValueQuery(sql, (_ADDRESSES, *values, left, ended, ended, ANY))
 
 
 # How many addresses are looked up one by one; more are looked up at once, in a limited number of messages.

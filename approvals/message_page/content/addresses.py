@@ -11,7 +11,7 @@ from typing import Any
 
 from common.fingerprint import Content
 from mirror.models import Mailbox, Message
-from mirror.querysets.earlier_mail import Contact, contacts_in
+from mirror.querysets.earlier_mail import Contact, contacts_of_actor
 from mirror.states import MessageState
 from people.actors import Actor, Role
 from policy.allowlists.judgement import AllowedBy, Judgement, allowable
@@ -221,8 +221,7 @@ def _with_statuses(
     ours = frozenset(map(_domain, own_addresses))
     every = (one for lines in fields.values() for line in lines for one in line.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
-    earlier = Message.objects.visible_to(actor).filter(connection=connection, sandbox=False)
-    known = contacts_in(earlier.exclude(pk__in=list(fields)), sorted(outside), connection=connection)
+    known = contacts_of_actor(actor, sorted(outside), connection=connection, besides=list(fields))
     found: dict[int, list[Field]] = {}
     for key, lines in fields.items():
         seen: set[str] = set()
