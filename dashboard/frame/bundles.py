@@ -1,7 +1,6 @@
 """Bundles the style sheets and scripts of every page into one file each, when static files are collected.
 
-A page's template says which files form a bundle. Comments that fill whole
-lines, and indentation, are removed, which needs no parser.
+A page's template says which files form a bundle.
 """
 
 import re
@@ -11,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
+from rjsmin import jsmin
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 TEMPLATE = "base.html"
@@ -19,7 +19,6 @@ _BUNDLE = re.compile(r"{% bundle '([a-z.]+)' %}(.*?){% endbundle %}", re.DOTALL)
 _NAMED = re.compile(r"{% static '([^']+)' %}")
 _AROUND = re.compile(r"\s*([{};,])\s*")
 _COMMENT = re.compile(r"^[ \t]*/\*.*?\*/[ \t]*\n?", re.DOTALL | re.MULTILINE)
-_REMARK = re.compile(r"^[ \t]*//.*\n", re.MULTILINE)
 
 
 class BundlingStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]
@@ -54,13 +53,7 @@ def bundled(name: str, storage: Any) -> str:
 
 
 def plain(text: str, name: str) -> str:
-    """Return a file without comments and indentation; lines in a template literal keep theirs."""
-    text = _COMMENT.sub("", text)
-    if name.endswith(".css"):
-        return _AROUND.sub(r"\1", text).strip()
-    text = _REMARK.sub("", text)
-    lines, is_inside = [], False
-    for line in text.splitlines():
-        lines.append(line if is_inside else line.strip())
-        is_inside ^= line.count("`") % 2 == 1
-    return "\n".join(line for line in lines if line)
+    """Return a style sheet or script without comments and needless white space."""
+    if name.endswith(".js"):
+        return str(jsmin(text))
+    return _AROUND.sub(r"\1", _COMMENT.sub("", text)).strip()

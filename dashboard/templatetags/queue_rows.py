@@ -18,8 +18,8 @@ register = template.Library()
 
 _PICK = """<span class="picks"><input type="checkbox" class="pick" name="id" form="bulk"
   value="{}" aria-label="{}"></span>"""
-_LINK = """<a class="item{}" href="{}" hx-get="{}" hx-target="#message" hx-swap="outerHTML" hx-push-url="true"
-  data-message="{}"{}{}>{}
+# The list says where htmx puts the answer.
+_LINK = """<a class="item{}" href="{}" hx-get="{}" data-message="{}"{}{}>{}
   <span class="subject clip">{}</span>
   <span class="row wrap marks">{}</span></a>"""
 _TEST = '<span class="chip plain" title="A test message of MultiMail: nobody gets it">{}</span>'
