@@ -44,10 +44,8 @@ def test_bundles_hold_every_file_that_a_page_names_between_their_tags():
 
 def test_bundling_leaves_out_remarks_and_indentation_and_nothing_else():
     head = "/* What\n   it does. */\n(() => {\n  // Why.\n"
-    script = head + '  const url = "https://x.example"; // kept\n  f(`a\n    b`);\n})();\n'
-    assert bundles.plain(script, "desk.js") == (
-        '(() => {\nconst url = "https://x.example"; // kept\nf(`a\n    b`);\n})();'
-    )
+    script = head + '  const url = "https://x.example"; // Where.\n  f(`a\n    b`);\n})();\n'
+    assert bundles.plain(script, "desk.js") == '(()=>{const url="https://x.example";f(`a\n    b`);})();'
     assert bundles.plain("/* Red. */\na { color: red; }\n\nb > c,\nd { margin: 0 1px }\n", "desk.css") == (
         "a{color: red;}b > c,d{margin: 0 1px}"
     )
