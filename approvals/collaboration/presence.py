@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import astuple, dataclass
 from functools import cache
 from typing import Any
@@ -34,16 +34,40 @@ LASTS = 42
 PATIENCE = 0.4
 REST = 15.0
 MOST = 1000
-_KEY = "countersign:reading"
+# Two sorted sets of the same readers: by when they are over, and in the order of their text, which begins with the
+# message, so that the readers of a few messages are found however many pages are open.
+_KEY, _BY_MESSAGE = "countersign:reading", "countersign:reading:by-message"
 # By Redis' own clock: the hosts' may differ.
 _COME = """
 local now = tonumber(redis.call('TIME')[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+for _, one in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+    redis.call('ZREM', KEYS[1], one)
+    redis.call('ZREM', KEYS[2], one)
+end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('ZADD', KEYS[2], 0, ARGV[1])
 redis.call('EXPIRE', KEYS[1], ARGV[2])
+redis.call('EXPIRE', KEYS[2], ARGV[2])
+"""
+_LEAVE = """
+redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
 """
 _READ = """
 return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf', 'LIMIT', 0, tonumber(ARGV[1]))
+"""
+_READ_OF = """
+local now, found = tonumber(redis.call('TIME')[1]), {}
+for index = 2, #ARGV do
+    local start = '["' .. ARGV[index]
+    -- From the quotation mark that ends the id to the character after it.
+    local those = redis.call('ZRANGEBYLEX', KEYS[2], '[' .. start .. '"', '(' .. start .. '#', 'LIMIT', 0, ARGV[1])
+    for _, one in ipairs(those) do
+        local over = redis.call('ZSCORE', KEYS[1], one)
+        if over and tonumber(over) > now then table.insert(found, one) end
+    end
+end
+return found
 """
 _rests_until = 0.0
 
@@ -70,21 +94,22 @@ class Reader:
 def come(message: Message, *, actor: Actor) -> None:
     """Note that the actor has this message on screen. Never waits."""
     reader = _reader(message, actor)
-    send("EVAL", _COME, "1", _KEY, _written(reader), str(LASTS))
+    send("EVAL", _COME, "2", _KEY, _BY_MESSAGE, _written(reader), str(LASTS))
     reported.send(sender=Reader, reader=reader, is_here=True)
 
 
 def leave(message: Message, *, actor: Actor) -> None:
     """Note that the actor has left this message. Never waits."""
     reader = _reader(message, actor)
-    send("ZREM", _KEY, _written(reader))
+    send("EVAL", _LEAVE, "2", _KEY, _BY_MESSAGE, _written(reader))
     reported.send(sender=Reader, reader=reader, is_here=False)
 
 
-def readers_by_message(actor: Actor) -> dict[str, list[Reader]]:
-    """Return the other readers of each message that the actor may see, by its public id."""
+def readers_by_message(actor: Actor, messages: Collection[Message] | None = None) -> dict[str, list[Reader]]:
+    """Return the other readers of these messages, or of all that the actor may see, by public id."""
     found: dict[str, list[Reader]] = {}
-    for reader in _all():
+    of = None if messages is None else [str(message.public_id) for message in messages]
+    for reader in _stored(of):
         if reader.is_for(actor):
             found.setdefault(reader.message, []).append(reader)
     return found
@@ -92,7 +117,7 @@ def readers_by_message(actor: Actor) -> dict[str, list[Reader]]:
 
 def readers_of(message: Message, *, actor: Actor) -> list[Reader]:
     """Return who else reads this message."""
-    return readers_by_message(actor).get(str(message.public_id), [])
+    return readers_by_message(actor, [message]).get(str(message.public_id), [])
 
 
 def _reader(message: Message, actor: Actor) -> Reader:
@@ -103,12 +128,13 @@ def _written(reader: Reader) -> str:
     return json.dumps(astuple(reader))
 
 
-def _all() -> Iterable[Reader]:
+def _stored(messages: Sequence[str] | None) -> Iterable[Reader]:
     global _rests_until
     if is_resting() or time.monotonic() < _rests_until:
         return []
     try:
-        rows = _client(os.getpid()).eval(_READ, 1, _KEY, str(MOST))
+        script, of = (_READ, ()) if messages is None else (_READ_OF, messages)
+        rows = _client(os.getpid()).eval(script, 2, _KEY, _BY_MESSAGE, str(MOST), *of)
     except redis.RedisError as error:
         _rests_until = time.monotonic() + REST
         log.warning("presence not known", extra={"reason": type(error).__name__})

@@ -253,7 +253,7 @@ def with_people(rows: list[Row], *, actor: Actor, tab: str) -> list[Row]:
     """Return the rows with who else reads each; in Mine also with why each is there, in two more queries."""
     if not rows or tab not in _TABS or actor.kind != "person":
         return rows
-    readers = readers_by_message(actor)
+    readers = readers_by_message(actor, [row.message for row in rows])
     shown = [row.message.pk for row in rows] if tab == "mine" else []
     person = int(actor.id)
     snoozed = {one.message_id: one for one in Snooze.objects.of_person(person).in_force().among(shown)}

@@ -9,18 +9,19 @@ from django.conf import settings
 
 from approvals.collaboration import presence
 from common import enqueue
+from mirror.models import Message
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
-KEY = "countersign:reading"
+KEY, BY_MESSAGE = "countersign:reading", "countersign:reading:by-message"
 
 
 @pytest.fixture(autouse=True)
 def patient_redis(monkeypatch):
     """An empty Redis, and clients with timeouts that suit a busy machine."""
     client = redis.Redis.from_url(settings.REDIS_URL)
-    client.delete(KEY)
+    client.delete(KEY, BY_MESSAGE)
     monkeypatch.setattr(enqueue, "quick_redis", lambda: client)
     monkeypatch.setattr(enqueue, "_rests_until", 0.0)
     monkeypatch.setattr(presence, "_rests_until", 0.0)
@@ -42,8 +43,9 @@ def post_presence(client, message, **fields):
 
 
 def read_by_others(person):
-    """Other readers, by message."""
+    """Other readers, by message, which are the same where these messages alone are asked for."""
     found = presence.readers_by_message(person.actor(surface="web"))
+    assert presence.readers_by_message(person.actor(surface="web"), Message.objects.all()) == found
     return {message: [reader.name for reader in readers] for message, readers in found.items()}
 
 
@@ -77,11 +79,17 @@ def test_reader_is_known_to_those_who_see_the_message_and_for_45_seconds_alone(
     assert 0 < patient_redis.ttl(KEY) <= 45
     patient_redis.zadd(KEY, {member: patient_redis.time()[0] - 1})
     assert read_by_others(second_reviewer) == {}
+    # The next report forgets who is gone.
+    other = make_message(message.connection)
+    post_presence(signed_in(reviewer), other)
+    assert read_by_others(second_reviewer) == {str(other.public_id): ["Ana Ferreira"]}
+    assert (patient_redis.zcard(KEY), patient_redis.zcard(BY_MESSAGE)) == (1, 1)
 
 
 def test_what_others_put_there_breaks_nothing(patient_redis, reviewer):
     soon = patient_redis.time()[0] + 600
-    patient_redis.zadd(KEY, {b"\xff": soon, "{}": soon, '["x", 1, 2, 3, 4]': soon, "[1]": soon})
+    for key in (KEY, BY_MESSAGE):
+        patient_redis.zadd(key, {b"\xff": soon, "{}": soon, '["x", 1, 2, 3, 4]': soon, "[1]": soon})
     assert read_by_others(reviewer) == {}
 
 
