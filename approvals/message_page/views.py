@@ -1,5 +1,6 @@
 """One message: what its recipients would get, why it may be risky, and the bar to decide from."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -104,7 +105,8 @@ def answer_with_message(
     context |= sheet_context(
         *(message, content, rendered), way=way_asked(request), sent_back=context["sent_back"], query=filters.suffix
     )
-    context |= {"error": error, "notice": notice, "typed": typed or {}}
+    # Templates ask a hundred times for what was typed, and a missing key costs Django an exception each time.
+    context |= {"error": error, "notice": notice, "typed": defaultdict(str, typed or {})}
     context |= {"changed": changes_since(message, seen_fingerprint)}
     context |= notice_context(actor, decided)
     context |= panel_context(request, message, facts)
