@@ -1,15 +1,16 @@
 """Receives ledger entries that end a claim, a snooze or a question, and ends it in the same transaction."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.db.models.signals import post_save
 
 from approvals.collaboration import claims, snooze
-from approvals.models import Question
+from approvals.models import Claim, Decision, Question, Snooze
 from audit.models import Entry
 from audit.recording import recorded
-from mirror.models import Message
+from common.postgres.statements import ANY, ValueQuery, any_of, list_of, read_values
 from people.actors import Actor, worker
 from people.models import Person
 
@@ -23,20 +24,36 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         surface=entry.surface,
         address=details.get("address", ""),
     )
-    if entry.action == "decision.recorded" and entry.message is not None:
-        # Mostly there is neither, which one query shows. The message is locked, so none can be added meanwhile.
-        left = Message.objects.filter(public_id=entry.message).values_list("claim", "snoozes").first()
-        if left and any(left):
-            claims.release_decided(entry.message, actor=by)
-            snooze.unsnooze_for(entry.message, why=snooze.DECIDED, actor=by)
-    elif entry.action == "verdict.given" and entry.message is not None:
-        Question.objects.of_person(int(entry.actor_id)).filter(message__public_id=entry.message).delete()
+    if entry.action == "decision.recorded" and isinstance(about, Decision):
+        _end_what_is_over(about, by)
     elif entry.action == "message.changed" and entry.message is not None:
         snooze.unsnooze_for(entry.message, why=snooze.CHANGED, actor=by)
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
         claims.release_all_of(person=int(entry.actor_id), why=claims.SIGNED_OUT, actor=by)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
         claims.release_beyond(about, actor=by)
+
+
+def _end_what_is_over(decision: Decision, by: Actor) -> None:
+    """End the claim and the snoozes of a decided message, and the question to whoever decided."""
+    # Mostly there is none, which one query shows. The message is locked, so none can be added meanwhile.
+    message, left = decision.message, read_values(_left(), {ANY: decision.message_id})
+    if left["claims"]:
+        claims.release_decided(message.public_id, actor=by)
+    if left["snoozes"]:
+        snooze.unsnooze_for(message.public_id, why=snooze.DECIDED, actor=by)
+    person = decision.given_by_id
+    if person is not None and person in left["asked"]:
+        Question.objects.of_person(person).on(message).delete()
+
+
+@cache
+def _left() -> dict[str, ValueQuery]:
+    return {
+        "claims": any_of(Claim.objects.filter(message=ANY)),
+        "snoozes": any_of(Snooze.objects.filter(message=ANY)),
+        "asked": list_of(Question.objects.filter(message=ANY).values_list("person")),
+    }
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:

@@ -1,28 +1,27 @@
 """Gives verdicts on what was shown, from any surface, and makes the decisions that follow from them."""
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 from uuid import UUID
 
 from django.db.models.functions import Now
 
 from approvals.decisions.high_risk import check_risk_read
-from approvals.decisions.ruling import is_reviewer, lock_visible, ruling_for
+from approvals.decisions.ruling import deciding_parts, is_reviewer, lock_visible, ruling_for
 from approvals.decisions.settle import advance
 from approvals.decisions.shown import context_details, shown_context, unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from audit.recording import EntryPosition, reserve
-from audit.trail import first_at, last_of
+from audit.trail import first_at_part, last_of
 from common.enqueue import enqueue
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
-from common.postgres import clock
 from common.postgres.retry import atomic_with_retry
-from common.postgres.statements import ANY, RowQuery
+from common.postgres.statements import ANY, ValueQuery, any_of, read_values
 from mirror.errors import InvalidTransition
 from mirror.models import Message
 from mirror.recording import record_about
@@ -76,19 +75,19 @@ def give_verdict(
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when the content has changed since, and
     ThreadMovedOn or RiskUnread when an approval does not confirm newer messages of the thread, or serious findings.
     """
-    locked = _content_of(lock_visible(message, actor=actor))
-    _refuse_if_decided(locked, outcome)
-    at = clock()
-    ruling = _refuse_if_ruled_out(locked, actor, outcome, at)
+    locked = lock_visible(message, actor=actor)
+    facts = read_values(deciding_parts(locked) | _verdict_parts(locked, actor, fingerprint))
+    at: datetime = facts["clock"]
+    _refuse_if_decided(locked, outcome, is_first=not facts["is_decided"])
+    ruling = _refuse_if_ruled_out(locked, actor, outcome, facts)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise _content_changed(locked, fingerprint)
     conversation = conversation_of(locked)
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read)
-    seconds = _seconds_shown(locked, actor, fingerprint, at)
+    opened_at = facts["opened_at"]
     unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
-    verdict_position, decision_position = reserve(2)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -96,28 +95,29 @@ def give_verdict(
         outcome=outcome,
         reason=reason,
         surface=actor.surface,
-        seconds_shown=seconds,
+        seconds_shown=max(0, int((at - opened_at).total_seconds())) if opened_at else None,
         parts_unread=len(unread),
         seen=shown_context(locked, ruling=ruling, unread=unread),
     )
-    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "", position=verdict_position)
+    _record_verdict(verdict, actor, sheet=batch.sheet if batch else "")
     extra = batch.extra if batch else timedelta(0)
-    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra, position=decision_position))
+    return VerdictResult(verdict, _decide(locked, verdict, actor, at=at, extra=extra))
 
 
-def _content_of(locked: Message) -> Message:
-    """Return the locked message with the rows that a verdict needs, as they are since the lock was given."""
-    found = _with_content().first({ANY: locked.pk})
-    assert found is not None, "nobody deletes a locked message"
-    return found
+def _verdict_parts(message: Message, actor: Actor, fingerprint: str) -> dict[str, ValueQuery]:
+    """Return the queries for what a verdict depends on besides the ruling."""
+    opened_at = first_at_part(
+        message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint
+    )
+    return {"is_decided": _is_decided_part().with_values({ANY: message.pk}), "opened_at": opened_at}
 
 
 @cache
-def _with_content() -> RowQuery[Message]:
-    return RowQuery(Message.objects.with_content().select_related("connection").filter(pk=ANY))
+def _is_decided_part() -> ValueQuery:
+    return any_of(Decision.objects.filter(message=ANY))
 
 
-def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: EntryPosition) -> None:
+def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str) -> None:
     seconds = verdict.seconds_shown
     record_about(
         "verdict.given",
@@ -132,7 +132,6 @@ def _record_verdict(verdict: Verdict, actor: Actor, *, sheet: str, position: Ent
             "verdict": str(verdict.pk),
             **context_details(verdict.seen),
         },
-        position=position,
         outcome=verdict.outcome,
     )
 
@@ -154,8 +153,8 @@ def undo_decision(*, message: UUID, actor: Actor) -> Decision:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
 
 
-def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datetime) -> Ruling:
-    ruling = ruling_for(message, actor=actor, now=at)
+def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, facts: Mapping[str, Any]) -> Ruling:
+    ruling = ruling_for(message, actor=actor, facts=facts)
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Its sender is outside the desk and gets none of these words.
@@ -164,8 +163,8 @@ def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datet
     return ruling
 
 
-def _refuse_if_decided(message: Message, outcome: str) -> None:
-    decision = message.decisions.select_related("given_by").order_by("-pk").first()
+def _refuse_if_decided(message: Message, outcome: str, *, is_first: bool) -> None:
+    decision = None if is_first else message.decisions.select_related("given_by").order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
             raise AlreadyDecided(who_was_first(decision), decision=decision)
@@ -191,11 +190,6 @@ def who_was_first(decision: Decision) -> str:
     return (
         f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC."
     )
-
-
-def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetime) -> int | None:
-    opened = first_at(message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint)
-    return max(0, int((at - opened).total_seconds())) if opened else None
 
 
 def came_back(message: Message, outcome: str) -> bool:
@@ -237,9 +231,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
     return decision
 
 
-def _decide(
-    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, position: EntryPosition
-) -> Decision:
+def _decide(message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta) -> Decision:
     """Make the decision, timed by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
@@ -253,7 +245,7 @@ def _decide(
         changed_at=at,
         due_at=at + window + (extra if window else timedelta(0)),
     )
-    _record_decided(decision, actor, position=position)
+    _record_decided(decision, actor)
     # Both times come from the database: this host's clock may be wrong.
     seconds = (decision.due_at - at).total_seconds()
     enqueue(EXECUTE, decision.pk, countdown=seconds + 0.05 if seconds > 0 else None)
@@ -264,7 +256,7 @@ def _new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor, *, position: EntryPosition | None = None) -> None:
+def _record_decided(decision: Decision, actor: Actor) -> None:
     message = decision.message
     record_about(
         "decision.recorded",
@@ -279,7 +271,6 @@ def _record_decided(decision: Decision, actor: Actor, *, position: EntryPosition
             "rule": decision.rule,
         },
         about=decision,
-        position=position,
         outcome=decision.outcome,
     )
 

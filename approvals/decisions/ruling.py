@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -10,8 +10,9 @@ from django.db.models import Q
 
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail
-from common.postgres.statements import ANY, ASKING, ValueQuery, list_of, read_values
+from common.postgres.statements import ANY, ANY_ID, ASKING, RowQuery, ValueQuery, list_of, read_values
 from mirror.models import AttachedFile, Message
+from mirror.querysets.messages import anybody_like, asked_by
 from mirror.recipients import UNSEEN
 from mirror.states import MessageState
 from people.actors import Actor, Role
@@ -29,29 +30,35 @@ _LONGEST = 254
 _NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
 
 
-def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
+def ruling_for(
+    message: Message, *, actor: Actor, now: datetime | None = None, facts: Mapping[str, Any] | None = None
+) -> Ruling:
     """Return what the rules say about this person deciding this message.
 
-    For a decision `now` must be the database's clock: a host's wrong clock must not expire a message early or keep an
-    allowlist entry alive.
+    For a decision no `now` is given, so that the database's clock counts: a host's wrong clock must not expire a
+    message early or keep an allowlist entry alive. `facts` are the values of `deciding_parts`, where the caller has
+    read them already.
     """
-    return ruled(message, actor=actor, now=now)[0]
+    return ruled(message, actor=actor, now=now, facts=facts)[0]
 
 
 def ruled(
     message: Message,
     *,
     actor: Actor,
-    now: datetime,
+    now: datetime | None = None,
     facts: Mapping[str, Any] | None = None,
     files: Sequence[AttachedFile] | None = None,
 ) -> tuple[Ruling, Judgement]:
-    """Return the ruling and what the allowlists say about each recipient.
+    """Return the ruling and what the allowlists say about each recipient, now or at another time.
 
-    `facts` are the values of `ruling_parts` and `files` the attached files, where the caller has read them already.
+    `facts` are the values of `deciding_parts`, where the caller has read them already; with the attached `files`, those
+    of `ruling_parts` are enough.
     """
     if facts is None:
-        facts = read_values(ruling_parts(message) | _files_part(message))
+        facts = read_values(deciding_parts(message))
+    now = now or facts["clock"]
+    assert now is not None, "every composed statement has the time"
     judged = judge_by(facts["lists"], message, now=now)
     switches = KillSwitch.objects.filter(pk__in=facts["stop"]).select_related("pulled_by") if facts["stop"] else None
     authors = {message.pk: {str(one) for name in ("owner", "commander") for one in facts[name] or ()}}
@@ -61,6 +68,11 @@ def ruled(
         differing = _first_names(files)
     stop = switches.first() if switches is not None else None
     return rule(_facts(message, actor, now, stop=stop, files=differing, judged=judged, authors=authors)), judged
+
+
+def deciding_parts(message: Message) -> dict[str, ValueQuery]:
+    """Return the queries for all that the ruling on a message is based on."""
+    return ruling_parts(message) | _files_part(message)
 
 
 def ruling_parts(message: Message) -> dict[str, ValueQuery]:
@@ -253,17 +265,36 @@ def is_reviewer(actor: Actor, message: Message) -> bool:
 
 
 def lock_visible(message: UUID, *, actor: Actor) -> Message:
-    """Return a message that the actor may see, locked for the rest of the transaction."""
-    # Without joins: joined rows would be as old as before the wait for the lock, or missing if the message has a new
-    # revision by then. no_key: rows that refer to the message (cards, attempts) can be inserted meanwhile.
-    visible = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True)
-    locked = visible.filter(public_id=message).first()
+    """Return a message that the actor may see with its content, locked for the rest of the transaction."""
+    # In two statements: rows joined in the first would be as old as before the wait for the lock, or missing if the
+    # message has a new revision by then.
+    locked = _visible_locked(anybody_like(actor)).first({ANY_ID: message, **asked_by(actor)})
     if locked is None:
         raise VerdictNotAllowed("This message does not exist, or you may not see it.")
-    return locked
+    found = _with_content().first({ANY: locked.pk})
+    assert found is not None, "nobody deletes a locked message"
+    return found
+
+
+@lru_cache(maxsize=1000)
+def _visible_locked(anybody: Actor) -> RowQuery[Message]:
+    # no_key: rows that refer to the message (cards, attempts) can be inserted meanwhile.
+    visible = Message.objects.visible_to(anybody).select_for_update(of=("self",), no_key=True)
+    return RowQuery(visible.filter(public_id=ANY_ID).only("pk"))
+
+
+@cache
+def _with_content() -> RowQuery[Message]:
+    return RowQuery(Message.objects.with_content().select_related("connection").filter(pk=ANY))
 
 
 def stop_of(message: Message) -> KillSwitch | None:
     """Return a kill switch that keeps decisions on this message from being carried out."""
-    stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
-    return stops.select_related("pulled_by").first()
+    values = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
+    return _first_stop(message.mailbox_id is not None).first(values)
+
+
+@cache
+def _first_stop(has_mailbox: bool) -> RowQuery[KillSwitch]:
+    stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
+    return RowQuery(stops.select_related("pulled_by").order_by("pk")[:1])

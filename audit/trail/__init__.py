@@ -7,6 +7,7 @@
 from audit.trail.entries import (
     Line,
     first_at,
+    first_at_part,
     last_of,
     line_of,
     lines,
@@ -15,4 +16,14 @@ from audit.trail.entries import (
     with_subjects,
 )
 
-__all__ = ["Line", "first_at", "last_of", "line_of", "lines", "recorded_actions", "recorded_versions", "with_subjects"]
+__all__ = [
+    "Line",
+    "first_at",
+    "first_at_part",
+    "last_of",
+    "line_of",
+    "lines",
+    "recorded_actions",
+    "recorded_versions",
+    "with_subjects",
+]

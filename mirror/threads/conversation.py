@@ -95,7 +95,7 @@ def conversation_of(message: Message) -> Conversation:
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
     stored = _stored().read({ANY: message.mailbox_id, NAMED_LATER: message.thread_id})
-    thread = stored[0].thread if stored else Thread.objects.of_message(message).first()
+    thread = stored[0].thread if stored else _thread().first({ANY: message.mailbox_id, NAMED_LATER: message.thread_id})
     siblings = messages_in(message.mailbox_id, message.thread_id)
     return _conversation(message, thread, stored, siblings, with_text=True)
 
@@ -104,6 +104,11 @@ def conversation_of(message: Message) -> Conversation:
 def _stored() -> RowQuery[ThreadMessage]:
     of_thread = ThreadMessage.objects.filter(thread__mailbox=ANY, thread__upstream_id=NAMED_LATER)
     return RowQuery(of_thread.select_related("thread"))
+
+
+@cache
+def _thread() -> RowQuery[Thread]:
+    return RowQuery(Thread.objects.filter(mailbox=ANY, upstream_id=NAMED_LATER))
 
 
 def came_since(messages: Sequence[Message]) -> dict[int, ThreadMessage]:

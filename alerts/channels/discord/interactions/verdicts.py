@@ -27,7 +27,6 @@ from approvals.querysets.messages import awaits_review
 from audit.recording import record
 from common.fingerprint import short_fingerprint
 from common.mail_addresses import without_addresses
-from common.postgres import clock
 from mirror.errors import DeskError, ThreadMovedOn
 from mirror.models import Message, Revision
 from mirror.states import Outcome
@@ -142,7 +141,7 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
     if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
         raise AlreadyDecided(who_was_first(decision) if decision else "This message is not held any more.")
-    ruling = ruling_for(message, actor=press.actor, now=clock())
+    ruling = ruling_for(message, actor=press.actor)
     if not ruling.may_reject:
         raise VerdictNotAllowed(ruling.reasons[0])
     if message.revision is None or message.revision.fingerprint != revision.fingerprint:
