@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -46,10 +47,11 @@ from approvals.reconcile.ask_again import may_look
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.pages import DeskRequest, page_or_fragment
-from common.postgres.statements import ANY, ValueQuery, read_values
+from common.postgres.statements import ANY, ANY_ID, RowQuery, ValueQuery, read_values
 from mirror.models import Message
 from mirror.querysets import FETCH_TRIES
 from mirror.querysets.connections import addresses_of_any
+from mirror.querysets.messages import anybody_like, asked_by
 from mirror.states import DecisionState, Outcome
 from mirror.store import stored_content
 from mirror.threads.conversation import conversation_of
@@ -156,7 +158,12 @@ def get_visible_message_or_404(actor: Actor, public_id: UUID) -> Message:
 
 def get_bare_message_or_404(actor: Actor, public_id: UUID) -> Message:
     """Return the message alone, for actions on it."""
-    return _or_404(Message.objects.visible_to(actor).filter(public_id=public_id).first())
+    return _or_404(_bare_message(anybody_like(actor)).first({ANY_ID: public_id, **asked_by(actor)}))
+
+
+@lru_cache(maxsize=1000)
+def _bare_message(anybody: Actor) -> RowQuery[Message]:
+    return RowQuery(Message.objects.visible_to(anybody).filter(public_id=ANY_ID))
 
 
 def _or_404(message: Message | None) -> Message:
