@@ -79,6 +79,9 @@ class Decision(models.Model):
     upstream_answer = models.JSONField(default=dict)
     explanation = models.TextField(blank=True)
 
+    # Whether its message has no other decision, as of its last change in this process.
+    is_only = False
+
     objects = DecisionQuerySet.as_manager()
 
     class Meta:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable, Iterable
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from approvals.reconcile import reads, resolve
 from approvals.risk_rules import weighing
 from common.enqueue import enqueue, has_enough_to_do
 from common.postgres import clock
+from common.postgres.statements import ANY, RowQuery
 from common.sweeps import Duty, Sweep, duty
 from mirror.attachments import fetch
 from mirror.models import AttachedFile, Connection, Message, Thread
@@ -51,14 +52,17 @@ AT_A_TIME = 5.0
 
 def _in_slot(model: Any, *, is_urgent: bool = False) -> Callable[[Callable[[int], str]], Any]:
     """Make a task that runs in a slot of its row's connection, or is queued until there is one."""
-    connection_path = _CONNECTION_PATHS[model]
+
+    @cache
+    def connection_of() -> RowQuery[Any]:
+        path = _CONNECTION_PATHS[model]
+        return RowQuery(model.objects.filter(pk=ANY).values_list(f"{path}id", f"{path}failing_since"))
 
     def task_of(command: Callable[[int], str]) -> Any:
         @shared_task
         @wraps(command)
         def task(row_id: int) -> str:
-            rows = model.objects.filter(pk=row_id)
-            found = rows.values_list(f"{connection_path}id", f"{connection_path}failing_since").first()
+            found = connection_of().first({ANY: row_id})
             if found is None:
                 return "gone"
             connection, failing_since = found

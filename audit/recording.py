@@ -96,13 +96,6 @@ class ReservedPosition:
         return EntryPosition(number=number, xid=int(xid), at=at)
 
 
-def reserve(number: int) -> list[EntryPosition]:
-    """Reserve so many positions, one after the other, in one round trip."""
-    with batch():
-        reserved = [ReservedPosition() for _ in range(number)]
-    return [one.take() for one in reserved]
-
-
 def detail_hash(salt: bytes, name: str, value: str) -> str:
     """Return the commitment to one detail: SHA-256 over salt, name and value, separated by zero bytes."""
     return hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + value.encode()).hexdigest()
@@ -198,6 +191,22 @@ def changed(*, before: str, after: str) -> dict[str, str]:
     return {"before": before or NOTHING, "after": after or NOTHING}
 
 
+@dataclass
+class Change:
+    """A change of one row that the statement of its entry makes: a WITH clause, whose last query `changed` returns it.
+
+    `row` has the columns of `changed`, once the entry was written. If nothing was changed, there is no entry.
+    """
+
+    sql: str
+    values: Sequence[Any]
+    row: tuple[Any, ...] = ()
+
+
+class NothingChanged(Exception):
+    """The change that an entry tells of found no row, so there is no entry."""
+
+
 def record(
     action: str,
     *,
@@ -211,13 +220,15 @@ def record(
     position: EntryPosition | None = None,
     outcome: str = "",
     removes: Sequence[int] = (),
+    change: Change | None = None,
 ) -> Entry:
     """Append one entry, in the caller's transaction, and notify the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
     removed. `about` is the row that the entry is about, for the listeners. `words` are what else it is found by:
     `ledger_words()` of the message. A `position` reserved in this transaction saves a round trip. `removes` are entries
-    whose details are removed with this one, which names them in its detail `numbers`.
+    whose details are removed with this one, which names them in its detail `numbers`. A `change` is made by the same
+    statement; NothingChanged is raised where it finds no row.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
@@ -242,7 +253,7 @@ def record(
     if position:
         _insert_at(position, entry, EntryDetail(salt=salt, fields=fields, words=found))
     else:
-        _append(entry, removes, [salt, json.dumps(fields), found])
+        _append(entry, removes, [salt, json.dumps(fields), found], change)
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
 
@@ -269,7 +280,7 @@ _REMOVE = "SELECT audit_remove_details(" + ", ".join(["%s"] * 18) + ")"
 _GIVEN = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
 
 
-def _append(entry: Entry, removes: Sequence[int], detail: list[Any]) -> None:
+def _append(entry: Entry, removes: Sequence[int], detail: list[Any], change: Change | None) -> None:
     """Insert the entry, which gets its position and its hash, and its details; remove the details of `removes`."""
     values = [
         *([list(removes)] if removes else []),
@@ -279,7 +290,15 @@ def _append(entry: Entry, removes: Sequence[int], detail: list[Any]) -> None:
         *detail,
     ]
     # One text, because each column costs the driver time.
-    number, xid, entry.leaf_hash, at = run(_REMOVE if removes else _APPEND, values).row()[0].split(" ")
+    sql = _REMOVE if removes else _APPEND
+    if change is None:
+        told = run(sql, values).row()[0]
+    else:
+        row = run(f"{change.sql} {sql}, changed.* FROM changed", [*change.values, *values]).one()
+        if row is None:
+            raise NothingChanged
+        told, change.row = row[0], row[1:]
+    number, xid, entry.leaf_hash, at = told.split(" ")
     entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
 
 

@@ -12,24 +12,23 @@ from functools import cache, partial
 from typing import Any
 
 from django.db import InterfaceError, OperationalError, close_old_connections, transaction
-from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.decisions import outcomes, settle
 from approvals.decisions.outcomes import ACTOR
-from approvals.decisions.ruling import ruling_for, stop_of
+from approvals.decisions.ruling import deciding_parts, ruling_for, stop_of
 from approvals.models import Decision
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
-from common.postgres import clock
-from common.postgres.statements import ANY, RowQuery
+from common.postgres.rows import run
+from common.postgres.statements import ANY, ASKING, NAMED_LATER, RowQuery, ValueQuery, read_values, update_of
 from common.references import via, with_reference
 from mirror import store
-from mirror.models import Message
+from mirror.models import Connection, Message
 from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
 from mirror.sync import reads
 from people.actors import Actor
-from people.models import Person
+from people.models import scopes_in
 from upstream import errors
 from upstream.client import Client, Pending
 
@@ -100,13 +99,7 @@ class _NotPendingUpstream(Exception):
 def _claim(decision_id: int) -> Decision | None:
     """Claim a due decision in a transaction of its own, after checking once more that it is still allowed."""
     with transaction.atomic():
-        decision = (
-            Decision.objects.due()
-            .select_for_update(of=("self",), skip_locked=True)
-            .select_related("message__connection", "message__mailbox", "message__revision", "revision", "given_by")
-            .filter(pk=decision_id)
-            .first()
-        )
+        decision = _due().first({ANY: decision_id})
         if decision is None:
             return None
         if decision.message.state != MessageState.HELD:
@@ -117,13 +110,20 @@ def _claim(decision_id: int) -> Decision | None:
             decision,
             event=DecisionEvent.TAKE,
             actor=ACTOR,
-            attempt=F("attempt") + 1,
+            attempt=decision.attempt + 1,
             lease_until=Now() + LEASE,
             seen_held=0,
             seen_absent=0,
         )
         log.info("decision taken", extra={"decision": claimed.reference, "attempt": claimed.attempt})
         return claimed
+
+
+@cache
+def _due() -> RowQuery[Decision]:
+    free = Decision.objects.due().select_for_update(of=("self",), skip_locked=True)
+    with_all = free.select_related("message__connection", "message__mailbox", "message__revision", "revision")
+    return RowQuery(with_all.select_related("given_by").filter(pk=ANY))
 
 
 def _refusal(decision: Decision) -> str:
@@ -136,15 +136,11 @@ def _refusal(decision: Decision) -> str:
         return "The content changed after the decision."
     if person is None:
         return "Nobody stands behind this decision."
-    [giver] = _person().read({ANY: person.pk})
-    ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=clock())
+    facts = read_values(deciding_parts(message) | {"scopes": person.scopes_part()})
+    giver = person.actor(surface="worker", scopes=scopes_in(facts["scopes"]))
+    ruling = ruling_for(message, actor=giver, facts=facts)
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
-    return "" if allowed else f"{giver} may not decide this any more: {ruling.reasons[0]}"
-
-
-@cache
-def _person() -> RowQuery[Person]:
-    return RowQuery(Person.objects.prefetch_related("grants").filter(pk=ANY))
+    return "" if allowed else f"{person} may not decide this any more: {ruling.reasons[0]}"
 
 
 def _call(decision: Decision) -> dict[str, Any]:
@@ -226,9 +222,17 @@ def _mark(decision: Decision) -> None:
     """Mark that the call may have left: the last step before its first byte, and the last chance to stop it."""
     began = time.monotonic()
     message = decision.message
-    mine = Decision.objects.held_by(decision).nothing_stops(message).of_whoever_may(message)
+    values = {
+        _DECISION: decision.pk,
+        _ATTEMPT: decision.attempt,
+        _MESSAGE: message.pk,
+        _CONNECTION: message.connection_id,
+        _MAILBOX: message.mailbox_id,
+        NAMED_LATER: message.connection.api_url,
+    }
     try:
-        is_marked = bool(mine.update(may_have_left=True))
+        sql, parameters = _marking(message.mailbox_id is not None).prepared(values)
+        is_marked = run(f"{sql} RETURNING id", parameters, prepare=True).one() is not None
     except (OperationalError, InterfaceError):
         raise errors.NotSent("The desk's database did not answer just before the call.") from None
     if not is_marked:
@@ -238,6 +242,20 @@ def _mark(decision: Decision) -> None:
         raise errors.NotSent("This attempt was given up before its call.")
     if time.monotonic() - began > FRESH_FOR:
         raise errors.NotSent("This worker was stopped for a while before its call.")
+
+
+# Placeholders. That of the attempt has to fit its column; no decision is ever tried so often.
+_DECISION, _MESSAGE, _CONNECTION, _MAILBOX = (ASKING + number for number in range(1, 5))
+_ATTEMPT = 2**31 - 1
+
+
+@cache
+def _marking(has_mailbox: bool) -> ValueQuery:
+    """Return the statement that marks a decision, filled in later."""
+    connection = Connection(pk=_CONNECTION, api_url=NAMED_LATER)
+    message = Message(pk=_MESSAGE, connection=connection, mailbox_id=_MAILBOX if has_mailbox else None)
+    mine = Decision.objects.held_by(Decision(pk=_DECISION, attempt=_ATTEMPT))
+    return update_of(mine.nothing_stops(message).of_whoever_may(message), may_have_left=True)
 
 
 def upstream_reason(decision: Decision) -> str:

@@ -5,6 +5,7 @@ answer still counts unless a newer attempt has claimed the row.
 """
 
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +15,7 @@ from approvals.decisions import settle
 from approvals.models import Decision
 from common.enqueue import enqueue
 from common.postgres import clock
+from common.postgres.statements import ANY, RowQuery
 from mirror import store
 from mirror.models import Message
 from mirror.recording import record_about
@@ -148,11 +150,17 @@ def _lock(decision: Decision) -> tuple[Message, Decision | None]:
 
     Webhooks and people lock in the same order, so no two transactions deadlock.
     """
-    message = store.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
-    assert message is not None, "a decision keeps its message"
-    current = Decision.objects.under_lock().get(pk=decision.pk)
+    current = _locked().first({ANY: decision.pk})
+    assert current is not None, "decisions are never deleted"
     is_ours = current.attempt == decision.attempt and current.state in _OPEN
-    return message, current if is_ours else None
+    return current.message, current if is_ours else None
+
+
+@cache
+def _locked() -> RowQuery[Decision]:
+    # PostgreSQL locks the rows in this order, and returns both as they are once it has their locks.
+    locked = Decision.objects.select_for_update(of=("message", "self"), no_key=True)
+    return RowQuery(locked.select_related("message__connection", "revision", "given_by").filter(pk=ANY))
 
 
 def _refreshed(decision: Decision) -> Decision:

@@ -1,15 +1,19 @@
 """Ends decisions. Every change of a decision's state goes through `advance`, by compare-and-set."""
 
+from functools import cache
 from typing import Any
 
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
-from approvals.models import Decision, DecisionAttempt, Verdict
+from approvals.models import Decision, Verdict
+from audit.recording import Change, NothingChanged
 from audit.trail import last_of
+from common.postgres.statements import ANY, RowQuery, update_of
 from common.references import references_in
 from mirror.models import Connection, Message
-from mirror.querysets import VOID
+from mirror.querysets.terms import UNSETTLED, VOID
 from mirror.recording import record_about
 from mirror.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from people.actors import Actor
@@ -25,6 +29,8 @@ _ACTIONS = {
     DecisionState.WITHDRAWN: "decision.withdrawn",
     DecisionState.RECORDED: "decision.postponed",
 }
+# Ended without an effect, as far as the desk knew.
+_ENDED = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 LOST_TO_OURS = "Another decision of this desk took effect."
 WINNER_UNKNOWN = "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
 # How the explanation begins where a person settled it, because MultiMail said nothing.
@@ -45,29 +51,48 @@ def advance(
     left_after_all = _left_after_all(decision, event)
     explanation = LEFT_AFTER_ALL if left_after_all else explanation
     seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
-    if not seen.update(state=state, changed_at=Now(), explanation=explanation, **fields):
-        raise StaleDecision("This decision has moved on in the meantime.")
-    message, revision = decision.message, decision.revision
-    # Without the keys of other rows: those never change, and what was read with them stays.
-    decision.refresh_from_db(fields=[one.name for one in Decision._meta.concrete_fields if not one.is_relation])
-    DecisionAttempt.objects.create(
-        decision=decision, number=decision.attempt, event=event, status=status, note=explanation
-    )
+    update = update_of(seen, state=state, changed_at=Now(), explanation=explanation, **fields)
+    change = Change(_CHANGE.format(update=update.sql), [*update.values, event, status])
+    try:
+        record_about(
+            "decision.left_after_all" if left_after_all else _action(event, state, explanation),
+            decision.message,
+            actor=actor,
+            fingerprint=decision.revision.fingerprint,
+            details={
+                "outcome": decision.outcome,
+                "reference": decision.reference,
+                "attempt": str(fields.get("attempt", decision.attempt)),
+                "explanation": explanation,
+            },
+            about=decision,
+            change=change,
+        )
+    except NothingChanged:
+        raise StaleDecision("This decision has moved on in the meantime.") from None
+    *values, decision.is_only = change.row
+    for field, value in zip(_FIELDS, values, strict=True):
+        convert = getattr(field, "from_db_value", None)
+        setattr(decision, field.attname, convert(value, None, database) if convert else value)
     if state in VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
-    record_about(
-        "decision.left_after_all" if left_after_all else _action(event, decision),
-        message,
-        actor=actor,
-        fingerprint=revision.fingerprint,
-        details={
-            "outcome": decision.outcome,
-            "reference": decision.reference,
-            "attempt": str(decision.attempt),
-            "explanation": explanation,
-        },
-    )
     return decision
+
+
+# Without the keys of other rows: those never change, and what was read with them stays.
+_FIELDS = [one for one in Decision._meta.concrete_fields if not one.is_relation]
+# One statement changes the row, notes the attempt, and looks for other decisions of the message.
+_CHANGE = f"""
+WITH changed AS (
+  {{update}} RETURNING {", ".join(f"approvals_decision.{one.column}" for one in _FIELDS)}, NOT EXISTS (
+    SELECT FROM approvals_decision other
+    WHERE other.message_id = approvals_decision.message_id AND other.id <> approvals_decision.id
+  ) AS is_only
+), noted AS (
+  INSERT INTO approvals_decisionattempt (decision_id, number, event, status, note)
+  SELECT id, attempt, %s, %s, explanation FROM changed
+)
+"""  # noqa: S608 - names of columns
 
 
 def _left_after_all(decision: Decision, event: str) -> bool:
@@ -75,11 +100,11 @@ def _left_after_all(decision: Decision, event: str) -> bool:
     return withdrawn_approve and event == DecisionEvent.SUCCEED
 
 
-def _action(event: str, decision: Decision) -> str:
-    if decision.state == DecisionState.SUPERSEDED and is_settled_by_hand(decision):
+def _action(event: str, state: DecisionState, explanation: str) -> str:
+    if state == DecisionState.SUPERSEDED and explanation.startswith(SETTLED_BY_HAND):
         return "decision.without_effect"
     by_event = {DecisionEvent.CONFIRM: "decision.confirmed", DecisionEvent.FOUND: "decision.found_again"}
-    return by_event.get(DecisionEvent(event)) or _ACTIONS[DecisionState(decision.state)]
+    return by_event.get(DecisionEvent(event)) or _ACTIONS[state]
 
 
 def is_settled_by_hand(decision: Decision) -> bool:
@@ -97,8 +122,10 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
 
     `reported` comes from `reported_of`. Besides the live decision there may be withdrawn ones whose calls had left.
     """
-    decisions = list(message.decisions.to_settle())
-    ended = message.decisions.ended_without_effect().named_in(reason).first() if reported == "approved" else None
+    every = _decisions_under_lock(message)
+    decisions = [one for one in every if one.state in UNSETTLED]
+    named = [one for one in every if one.state in _ENDED and one.reference in references_in(reason)]
+    ended = next((one for one in named if one.outcome == Outcome.APPROVE and reported == "approved"), None)
     if ended:
         _record_left_after_all(ended, actor)
     claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
@@ -115,9 +142,27 @@ def settle_by_report(message: Message, *, reported: str, reason: str, decided_by
 
 def supersede_others(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End every other open decision on a locked message, because this one took effect."""
-    for decision in message.decisions.to_settle():
+    for decision in () if winner.is_only else decisions_to_settle(message):
         if decision.pk != winner.pk:
             _supersede(decision, LOST_TO_OURS, actor)
+
+
+def decisions_to_settle(message: Message) -> list[Decision]:
+    """Return those that a report of MultiMail on a locked message can end, locked, the oldest first."""
+    return [one for one in _decisions_under_lock(message) if one.state in UNSETTLED]
+
+
+def _decisions_under_lock(message: Message) -> list[Decision]:
+    found = _of_message().read({ANY: message.pk})
+    for decision in found:
+        decision.message = message
+    return found
+
+
+@cache
+def _of_message() -> RowQuery[Decision]:
+    found = Decision.objects.filter(message=ANY).select_related("revision", "given_by")
+    return RowQuery(found.select_for_update(of=("self",)).order_by("pk"))
 
 
 def _supersede(decision: Decision, explanation: str, actor: Actor) -> None:

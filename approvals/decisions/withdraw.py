@@ -61,7 +61,7 @@ def confirm_approval(*, message: UUID, actor: Actor) -> Decision:
         raise AlreadyDecided("There is no approval of unknown outcome that could go out again.", decision=decision)
     if decision.seen_held < READS_THAT_PROVE:
         raise VerdictNotAllowed("MultiMail was not read often enough yet to know that the first call had no effect.")
-    ruling = ruling_for(locked, actor=actor, now=clock())
+    ruling = ruling_for(locked, actor=actor)
     if not ruling.may_approve:
         raise VerdictNotAllowed(ruling.reasons[0])
     if locked.revision is None or locked.revision_id != decision.revision_id:
@@ -108,7 +108,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool) -> Decisio
 
 def _newest_untold(message: Message) -> Decision | None:
     """The newest decision whose message MultiMail no longer holds without reporting why."""
-    open_ones = list(message.decisions.to_settle())
+    open_ones = settle.decisions_to_settle(message)
     untold = {DecisionState.UNATTRIBUTED}
     if message.state != MessageState.HELD:
         untold.add(DecisionState.WITHDRAWN)

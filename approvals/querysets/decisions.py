@@ -9,9 +9,8 @@ from django.db.models.functions import Now
 
 from approvals.querysets.figures import DecisionFigures
 from common.grace import STUCK_AFTER
-from common.references import references_in
 from mirror.models import Connection, Message
-from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
+from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, UNSETTLED, VOID
 from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
 from people.models import Grant
@@ -77,21 +76,12 @@ class DecisionQuerySet(DecisionFigures):
         return asked.exclude(state__in=VOID).exclude(answered)
 
     def to_settle(self) -> Self:
-        """Those that a report of MultiMail on the message can end, locked."""
-        return self.filter(state__in=(*LIVE_DECISIONS, DecisionState.WITHDRAWN)).under_lock()
+        """Those that a report of MultiMail on the message can end."""
+        return self.filter(state__in=UNSETTLED)
 
     def withdrawn(self) -> Self:
         """Stopped when their call may have left already."""
         return self.filter(state=DecisionState.WITHDRAWN)
-
-    def ended_without_effect(self) -> Self:
-        """Approvals that were undone, refused or superseded."""
-        ends = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
-        return self.filter(state__in=ends, outcome=Outcome.APPROVE).select_related("message", "revision")
-
-    def named_in(self, reason: str) -> Self:
-        """Those whose reference is in a reason that MultiMail reported."""
-        return self.filter(reference__in=references_in(reason))
 
     def not_read_as_held(self) -> Self:
         """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""

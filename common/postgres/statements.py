@@ -18,6 +18,7 @@ from django.core.exceptions import EmptyResultSet
 from django.db import connection as database
 from django.db.models import Model
 from django.db.models.query import QuerySet
+from django.db.models.sql import UpdateQuery
 from psycopg.sql import Literal
 from psycopg.types.numeric import Int8
 
@@ -95,6 +96,14 @@ def list_of(rows: QuerySet[Any]) -> ValueQuery:
 def any_of(rows: QuerySet[Any]) -> ValueQuery:
     """Check whether there is any row."""
     return _value_query(rows.order_by().values("pk")[:1], "EXISTS({sql})", "false")
+
+
+def update_of(rows: QuerySet[Any], **fields: Any) -> ValueQuery:
+    """Return the statement that updates these rows, without parentheses."""
+    query: Any = rows.query.chain(UpdateQuery)
+    query.add_update_values(fields)
+    sql, values = query.get_compiler(connection=database).as_sql()
+    return ValueQuery(sql, tuple(values))
 
 
 def first_of(*queries: QuerySet[Any]) -> ValueQuery:

@@ -12,12 +12,13 @@ from approvals.collaboration.presence import Reader, reported
 from approvals.decisions.status import shown_status, status_of
 from approvals.examination import started_by
 from approvals.models import Claim, Comment, Decision, Snooze
-from approvals.querysets.messages import desk_messages
+from approvals.querysets.messages import shown_message
 from audit.models import Entry
 from audit.recording import recorded
 from common.enqueue import send
 from dashboard.live import CHANNEL
 from mirror.models import Message
+from people.actors import Role, operator
 from people.sign_in.sessions import access_changed
 from rendering import named
 
@@ -29,6 +30,8 @@ _STANDING = ("kill_switch.", "connection.")
 # Claims, snoozes and comments: the message's state does not change, only the people shown with it.
 _BESIDE = ("claim.", "snooze.", "comment.")
 MAX_SUBJECT = 120
+# Whom a hint is forwarded to, the live process decides.
+_EVERYBODY = operator("live", Role.AUDITOR)
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
@@ -53,13 +56,16 @@ def _publish(hint: Mapping[str, Any]) -> None:
 
 def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
     is_new = action == "message.held"
-    if isinstance(known, Decision):
-        # It was recorded just now, so it is the newest.
+    if isinstance(known, Decision) and (known.is_only or action == "decision.recorded"):
+        # One that was recorded just now is the newest.
         message, status = known.message, status_of(known.message, known)
-    else:
-        message = known if known and is_new else desk_messages().for_list().get(public_id=public_id)
+    elif is_new and isinstance(known, Message):
         # It was held just now, so it has no decision yet.
-        status = status_of(message, None) if is_new else shown_status(message)
+        message, status = known, status_of(known, None)
+    elif found := shown_message(_EVERYBODY, public_id):
+        message, status = found, shown_status(found)
+    else:
+        return
     hint = {
         "kind": "new" if is_new else "changed",
         "action": action,

@@ -4,13 +4,16 @@ from datetime import timedelta
 
 from django.db.models import DateTimeField, F, Func, IntegerField
 
-from mirror.states import DecisionState, MessageState
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
 
 # States of a message after it was held.
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
 
 # Decided here, with an unknown outcome.
 IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+
+# A report of MultiMail can end a decision in one of these states.
+UNSETTLED = (*LIVE_DECISIONS, DecisionState.WITHDRAWN)
 
 # A decision in one of these states had no effect.
 VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)

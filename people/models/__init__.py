@@ -4,7 +4,7 @@ from people.models.discord import DiscordAccount, DiscordLink
 from people.models.factors import RecoveryCode, RoleRule
 from people.models.history import GrantPeriod
 from people.models.invitation import Invitation
-from people.models.person import Grant, Person, PersonManager
+from people.models.person import Grant, Person, PersonManager, scopes_in
 
 __all__ = [
     "DiscordAccount",
@@ -16,4 +16,5 @@ __all__ = [
     "PersonManager",
     "RecoveryCode",
     "RoleRule",
+    "scopes_in",
 ]

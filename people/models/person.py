@@ -1,11 +1,15 @@
 """People who sign in, and their roles."""
 
+import json
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.db import models
-from django.db.models.functions import Lower, Now
+from django.db.models.functions import JSONObject, Lower, Now
 
+from common.postgres.statements import ANY, ValueQuery, list_of
 from people.actors import ROLE_CHOICES, Actor, Role, Scope
 
 
@@ -81,21 +85,26 @@ class Person(AbstractBaseUser):
         words = (self.name or self.email).split()
         return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
 
-    def actor(self, *, surface: str, address: str = "") -> Actor:
-        """Return the frozen actor that commands get, with the person's roles."""
+    def actor(self, *, surface: str, address: str = "", scopes: Iterable[Scope] | None = None) -> Actor:
+        """Return the frozen actor that commands get, with the person's roles; `scopes`, where they were just read."""
+        if scopes is None:
+            scopes = self._scopes() if self.is_active else ()
         return Actor(
             kind="person",
             id=str(self.pk),
             label=str(self),
             surface=surface,
             address=address,
-            scopes=tuple(
-                Scope(role=Role(grant.role), connection=grant.connection_id, mailbox=grant.mailbox_id)
-                for grant in self.grants.all()
-            )
-            if self.is_active
-            else (),
+            scopes=tuple(scopes),
         )
+
+    def _scopes(self) -> Iterator[Scope]:
+        for grant in self.grants.all():
+            yield Scope(role=Role(grant.role), connection=grant.connection_id, mailbox=grant.mailbox_id)
+
+    def scopes_part(self) -> ValueQuery:
+        """Return the query for the roles that the person has by now, none once deactivated; `scopes_in` reads them."""
+        return _scopes_part().with_values({ANY: self.pk})
 
 
 class Grant(models.Model):
@@ -118,3 +127,14 @@ class Grant(models.Model):
     def __str__(self) -> str:
         where: Any = self.mailbox or self.connection or "everything"
         return f"{self.person}: {self.role} of {where}"
+
+
+@cache
+def _scopes_part() -> ValueQuery:
+    scope = JSONObject(role="role", connection="connection_id", mailbox="mailbox_id")
+    return list_of(Grant.objects.filter(person=ANY, person__is_active=True).values_list(scope))
+
+
+def scopes_in(found: Iterable[str]) -> list[Scope]:
+    """Return the roles that the query of `Person.scopes_part` found."""
+    return [Scope(**(one | {"role": Role(one["role"])})) for one in map(json.loads, found)]

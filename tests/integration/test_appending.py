@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import Entry, EntryDetail
-from audit.recording import detail_hash, leaf_hash, record, reserve
+from audit.recording import ReservedPosition, detail_hash, leaf_hash, record
 from common.logs import trace_id
 from people.actors import Actor
 from tests.ledger import ACTOR
@@ -46,7 +46,7 @@ def test_hash_made_by_the_database_is_that_of_the_columns(text, details, has_mes
 
 
 def test_entry_at_a_reserved_position_is_the_same():
-    (position,) = reserve(1)
+    position = ReservedPosition().take()
     entry = record("message.opened", actor=ACTOR, position=position)
     assert _check(entry).pk == position.number
 

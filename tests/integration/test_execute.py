@@ -1,6 +1,8 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that docs/architecture.md names."""
 
+import contextlib
 from copy import copy
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -12,9 +14,9 @@ from approvals.decisions import execute
 from approvals.decisions.execute import abandon, run_decision, upstream_reason
 from approvals.decisions.forms import MAX_REASON, VerdictForm
 from approvals.decisions.outcomes import end_with_error, end_with_success, event_for
-from approvals.decisions.settle import settle_by_report
+from approvals.decisions.settle import LEFT_AFTER_ALL, settle_by_report
+from approvals.decisions.withdraw import withdraw_decision
 from approvals.models import Decision, DecisionAttempt, Verdict
-from approvals.querysets.decisions import DecisionQuerySet
 from approvals.reconcile.reads import read_everything
 from approvals.reconcile.resolve import resolve
 from audit.models import Entry
@@ -34,7 +36,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )  # fmt: skip
-from tests.integration.deciding import at_once, carry_out, decide, make_due
+from tests.integration.deciding import at_once, carry_out, decide, in_thread, make_due, waiting_for_a_lock
 from upstream import errors
 from upstream.client import Client
 
@@ -468,20 +470,23 @@ def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, d
 
 def test_only_the_attempt_with_the_lease_calls_and_expired_leases_are_claimed_again(message, decision):
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
-    attempt = Decision.objects.get()
+    attempt = Decision.objects.select_related("message__connection").get()
     over = Now() - timedelta(seconds=1)
     for model, fields, marked in (
-        (Decision, {}, 1),
-        (Decision, {"attempt": 2}, 0),
-        (Decision, {"state": "unknown"}, 0),
-        (Decision, {"lease_until": over}, 0),
-        (Connection, {"wait_until": Now() + timedelta(seconds=30)}, 0),
-        (Connection, {"wait_until": over}, 1),
+        (Decision, {}, True),
+        (Decision, {"attempt": 2}, False),
+        (Decision, {"state": "unknown"}, False),
+        (Decision, {"lease_until": over}, False),
+        (Connection, {"wait_until": Now() + timedelta(seconds=30)}, False),
+        (Connection, {"wait_until": over}, True),
+        (Connection, {"api_url": "http://elsewhere.example"}, False),
+        (Person, {"is_active": False}, False),
     ):
         with rolled_back():
             model.objects.update(**fields)
-            mine = Decision.objects.held_by(attempt).nothing_stops(message)
-            assert mine.update(may_have_left=True) == marked, fields
+            with contextlib.nullcontext() if marked else pytest.raises(errors.NotSent):
+                execute._mark(attempt)
+            assert Decision.objects.get().may_have_left == marked, fields
 
     abandon(decision_id=decision.pk)
     assert Decision.objects.get().state == "calling"
@@ -510,8 +515,8 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
     def fail(*_):
         raise OperationalError("away")
 
-    def fail_to_mark(self, _update=DecisionQuerySet.update, **fields):
-        return fail() if fields == {"may_have_left": True} else _update(self, **fields)
+    def mark_none(has_mailbox, _marking=execute._marking):
+        return replace(_marking(has_mailbox), sql=f"{_marking(has_mailbox).sql} AND false", _texts={})
 
     def refusal_but_once(decision, _asked=[], _refusal=execute._refusal):  # noqa: B006 - it counts its calls
         _asked.append(decision)
@@ -520,9 +525,9 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
     silent = "The desk's database did not answer"
     for target, name, wrong, words in (
         (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
-        (DecisionQuerySet, "update", fail_to_mark, f"{silent} just before the call."),
+        (execute, "_marking", fail, f"{silent} just before the call."),
         (execute, "FRESH_FOR", -1.0, "This worker was stopped for a while before its call."),
-        (DecisionQuerySet, "held_by", lambda self, _: self.none(), "This attempt was given up before its call."),
+        (execute, "_marking", mark_none, "This attempt was given up before its call."),
     ):
         with rolled_back(), monkeypatch.context() as patched:
             patched.setattr(target, name, wrong)
@@ -531,6 +536,18 @@ def test_call_is_not_made_if_its_last_check_fails_or_is_late(decision, upstream,
             assert (row.explanation, row.may_have_left) == (words, False)
             assert not Decision.objects.due().exists(), words
     assert upstream.decisions == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_end_sees_a_withdrawal_that_it_waited_for(message, decision, reviewer):
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    decision.refresh_from_db()
+    with transaction.atomic():
+        withdraw_decision(message=message.public_id, actor=reviewer.actor(surface="web"))
+        worker, ended = in_thread(lambda: end_with_success(decision, {"decision": "approved"}))
+        waiting_for_a_lock(connections["default"])
+    worker.join()
+    assert [(one.state, one.explanation) for one in ended] == [("applied", LEFT_AFTER_ALL)]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -8,6 +8,7 @@ from django.db import transaction
 from django.db.models import ProtectedError
 from django.db.models.functions import Now
 
+from approvals.decisions import execute
 from approvals.decisions.decide import undo_decision
 from approvals.decisions.execute import run_decision
 from approvals.decisions.ruling import ruling_for
@@ -144,14 +145,14 @@ def test_undo_that_holds_the_row_is_seen_by_the_worker_that_waits_for_it(message
     decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))
     decision.refresh_from_db()
-    mine = Decision.objects.held_by(decision).nothing_stops(message)
     with transaction.atomic():
         undo(message, reviewer)
-        worker, marked = in_thread(lambda: mine.update(may_have_left=True))
+        worker, refused = in_thread(lambda: execute._mark(decision))
         waiting_for_a_lock(db)
     worker.join()
     decision.refresh_from_db()
-    assert (marked, decision.state, decision.may_have_left) == ([0], "undone", False)
+    assert [str(one) for one in refused] == ["This attempt was given up before its call."]
+    assert (decision.state, decision.may_have_left) == ("undone", False)
 
 
 def test_stopped_decisions_are_not_deleted_with_their_switch(message, admin):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
 from audit.models import Entry, SavedSearch
-from audit.recording import found_by, record, reserve
+from audit.recording import ReservedPosition, found_by, record
 from audit.search import results
 from audit.search.filters import Filters, actions_of
 from common.logs import trace_id
@@ -35,7 +35,7 @@ def write(action="comment.added", *, by=ANA, at=None, **fields):
     """Write an entry, at this time if there is one."""
     if not at:
         return record(action, actor=by, **fields)
-    (position,) = reserve(1)
+    position = ReservedPosition().take()
     return record(action, actor=by, position=replace(position, at=at), **fields)
 
 

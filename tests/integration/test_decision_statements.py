@@ -1,0 +1,39 @@
+"""A verdict and an execution take few statements, with their recording and the cards that follow from it."""
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from approvals.decisions.decide import give_verdict
+from approvals.decisions.execute import run_decision
+from mirror.models import Message
+from tests import alerting
+from tests.factories import make_connection, make_message, pending_row
+from tests.integration.deciding import carry_out, make_due
+
+# With BEGIN, COMMIT and savepoints, because each is sent to PostgreSQL.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_verdict_and_execution_of_an_ordinary_message_with_a_card_take_14_statements_each(upstream, discord, reviewer):
+    connection = make_connection(api_url=upstream.url)
+    discord.destination(1, actions=("message.held",))
+    first, second = (make_message(connection) for _ in range(2))
+    alerting.work_to_the_end()
+    upstream.holds(pending_row(first.upstream_id), pending_row(second.upstream_id))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    # The first execution checks the connection's key too.
+    assert carry_out(first, reviewer) == "applied"
+    shown, actor = Message.objects.with_content().get(pk=second.pk), reviewer.actor(surface="web")
+    with CaptureQueriesContext(database) as verdict:
+        given = give_verdict(
+            message=shown.public_id,
+            actor=actor,
+            outcome="approve",
+            fingerprint=shown.revision.fingerprint,
+            reason="",
+        )
+    make_due()
+    with CaptureQueriesContext(database) as execution:
+        assert run_decision(decision_id=given.decision.pk) == "applied"
+    assert (len(verdict), len(execution)) == (14, 14)
