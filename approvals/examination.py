@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -21,7 +21,7 @@ from django.db.models.functions import Cast
 
 from approvals.models import Decision, RuleWeight
 from common.fingerprint import Content, normalise_address
-from common.postgres.statements import ANY, ValueQuery, any_of, read_values
+from common.postgres.statements import ANY, ASKING, RowQuery, ValueQuery, any_of, read_values
 from common.references import without_references
 from common.words import BY, CONTENT, FROM, MAX_TEXT, TO, vector, words_of, words_of_address
 from mirror.models import Mailbox, Message
@@ -154,6 +154,8 @@ SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
 MOST = 50
+# Placeholders in the query for them.
+SINCE, UNTIL = datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 2, tzinfo=UTC)
 _RUNS = ("run_id", "runId", "discord_interaction_id")
 _PEOPLE = ("discord_user_id", "discord_user")
 _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
@@ -166,14 +168,22 @@ def version_before(message: Message) -> Message | None:
     """
     if message.mailbox_id is None or message.direction == "inbound":
         return None
-    asked = (
-        Decision.objects.sent_back_between(message.held_at - WINDOW, message.held_at + SLACK)
-        .filter(message__mailbox=message.mailbox_id, message__pk__lt=message.pk)
-        .select_related("message")
-        .order_by("-recorded_at", "-pk")
+    asked = _sent_back_before().read(
+        {
+            SINCE: message.held_at - WINDOW,
+            UNTIL: message.held_at + SLACK,
+            ANY: message.mailbox_id,
+            ASKING: message.pk,
+        }
     )
-    found = [decision.message for decision in asked[:MOST] if _is_next_version(message, of=decision)]
+    found = [decision.message for decision in asked if _is_next_version(message, of=decision)]
     return next((one for one in found if _shares_people(message, one)), next(iter(found), None))
+
+
+@cache
+def _sent_back_before() -> RowQuery[Decision]:
+    before = Decision.objects.sent_back_between(SINCE, UNTIL).filter(message__mailbox=ANY, message__pk__lt=ASKING)
+    return RowQuery(before.select_related("message").order_by("-recorded_at", "-pk")[:MOST])
 
 
 def _is_next_version(message: Message, *, of: Decision) -> bool:
@@ -237,7 +247,7 @@ def queue_columns(message: Message, content: Content, findings: Iterable[Mapping
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the queue sorts by: points, level, and the rules with findings."""
     found = list(findings)
-    total = score_of(found, _weights_in_force())
+    total = score_of(found, _weights_in_force() if found else {})
     names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
     return {"risk": total.points, "risk_level": total.level, "rules": list(filter(None, names))}
 

@@ -1,5 +1,7 @@
 """The tables of the review desk: verdicts, decisions, claims, snoozes, comments. Rules are in the commands."""
 
+from functools import cache
+
 from django.conf import settings
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
@@ -15,6 +17,7 @@ from approvals.querysets.collaboration import (
 )
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.figures import VerdictQuerySet
+from common.postgres.statements import RowQuery
 from mirror.models import Connection, Mailbox, Message, Revision
 from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
 from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
@@ -310,7 +313,12 @@ class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
 
     def points_by_rule(self) -> dict[str, int]:
         """Return the points that admins gave rules; a rule that is not among them counts as published."""
-        return {rule: points for rule, points in self.values_list("rule", "points") if points is not None}
+        return {weight.rule: weight.points for weight in _weighed().read({})}
+
+
+@cache
+def _weighed() -> "RowQuery[RuleWeight]":
+    return RowQuery(RuleWeight.objects.exclude(points=None).only("rule", "points"))
 
 
 class RuleWeight(models.Model):

@@ -7,6 +7,7 @@ with different fields missing, and the result must not depend on the order. Fiel
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol
 
 from django.db.models.functions import Now
@@ -16,6 +17,7 @@ from common.enqueue import enqueue
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
+from common.postgres.statements import ANY, NAMED_LATER, RowQuery
 from mirror.models import AttachedFile, Connection, Mailbox, Message, Revision, Thread
 from mirror.recipients import addresses_of
 from mirror.recording import details_of_content
@@ -134,10 +136,15 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     The advisory lock also covers a message that two webhooks would begin at once.
     """
     lock_id(connection.pk, upstream_id=upstream_id)
+    return _locked().first({ANY: connection.pk, NAMED_LATER: upstream_id})
+
+
+@cache
+def _locked() -> RowQuery[Message]:
     # no_key: inserts of rows that refer to the message (cards, attempts) neither wait nor deadlock.
     rows = Message.objects.select_for_update(of=("self",), no_key=True)
-    locked = rows.filter(connection=connection, upstream_id=upstream_id)
-    return locked.select_related("connection", "revision", "mailbox").first()
+    locked = rows.filter(connection=ANY, upstream_id=NAMED_LATER)
+    return RowQuery(locked.select_related("connection", "revision", "mailbox"))
 
 
 def lock_id(connection: int, *, upstream_id: str) -> None:
@@ -264,9 +271,10 @@ def _copy_row(message: Message, row: Mapping[str, Any]) -> None:
     message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
     message.sandbox = bool(row.get("sandbox"))
     message.direction = direction_of(row.get("direction") or message.direction, row.get("status"))
-    mailbox = find_mailbox(
-        message.connection, upstream_id=str(row.get("mailbox_id") or ""), address=str(row.get("mailbox") or "")
-    )
+    upstream_id, mailbox = str(row.get("mailbox_id") or ""), message.mailbox
+    # Mostly the webhook named it.
+    if mailbox is None or not mailbox.address or mailbox.upstream_id != upstream_id:
+        mailbox = find_mailbox(message.connection, upstream_id=upstream_id, address=str(row.get("mailbox") or ""))
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
@@ -277,7 +285,7 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
-    revision = Revision.objects.create(
+    revision = Revision(
         message=message,
         number=before.number + 1 if before else 1,
         content=stored,
@@ -285,6 +293,7 @@ def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor
         fingerprint=found,
         findings=_examiner.findings(message, content, may_have_left=has_doubt),
     )
+    (revision.pk,) = insert(revision).row()
     record(
         "message.changed" if before else "message.fetched",
         actor=actor,

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db.models import F
 
-from approvals.models import Claim, Decision
-from approvals.querysets.messages import desk_messages
+from approvals.models import Claim
+from approvals.querysets.messages import desk_messages, read_decisions
 from common.postgres.statements import ANY, RowQuery
 from mirror.models import Message
 
@@ -19,9 +19,7 @@ def read_message(key: int | None) -> Any:
     message: Any = _message().first({ANY: key})
     if message is None:
         raise Message.DoesNotExist
-    decisions = Decision.objects.all()
-    decisions._result_cache = _decisions().read({ANY: key})
-    message._prefetched_objects_cache = {"decisions": decisions}
+    read_decisions([message])
     return message
 
 
@@ -32,13 +30,8 @@ def live_claim(message: Message) -> Claim | None:
 
 @cache
 def _message() -> RowQuery[Message]:
-    shown = desk_messages().select_related("mailbox", "revision").annotate(slug=F("connection__slug"))
-    return RowQuery(shown.filter(pk=ANY))
-
-
-@cache
-def _decisions() -> RowQuery[Decision]:
-    return RowQuery(Decision.objects.filter(message=ANY).select_related("given_by").order_by("-pk"))
+    shown = desk_messages().knowing_if_decided().select_related("mailbox", "revision")
+    return RowQuery(shown.annotate(slug=F("connection__slug")).filter(pk=ANY))
 
 
 @cache

@@ -4,6 +4,7 @@ import logging
 import time
 import uuid
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.db import transaction
@@ -15,6 +16,7 @@ from approvals.models import Decision
 from approvals.reconcile import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
+from common.postgres.statements import ANY, RowQuery
 from mirror import store
 from mirror.models import Connection, Message, Revision
 from mirror.querysets import FETCH_TRIES
@@ -36,7 +38,7 @@ _CHUNK = 200
 
 def hydrate(*, message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
-    message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
+    message = _not_hydrated().first({ANY: message_id})
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     if message.connection.removed_at:
@@ -57,6 +59,11 @@ def hydrate(*, message_id: int, now: datetime) -> str:
             # Not known there: a whole read shows what that means.
             return read_everything(connection_id=message.connection_id, now=now)
         return closing.close(message, reads.status_in(pending.closed, message), now)
+
+
+@cache
+def _not_hydrated() -> RowQuery[Message]:
+    return RowQuery(Message.objects.not_hydrated().select_related("connection").filter(pk=ANY))
 
 
 def ask_about(*, message_id: int, now: datetime) -> str:

@@ -25,6 +25,7 @@ class Answer:
         """Every row; none for a statement that returns nothing."""
         with self._cursor as cursor:
             assert cursor.pgresult is not None, "its statement has not been sent yet"
+            # Not `description`, which describes each column.
             return cursor.fetchall() if cursor.pgresult.nfields else []
 
     def one(self) -> tuple[Any, ...] | None:

@@ -154,14 +154,11 @@ class RowQuery(Generic[Row]):
         self._compiler = rows.query.get_compiler(connection=database)
         try:
             sql, values = self._compiler.as_sql()
+            # How columns become values of fields is the same each time.
+            converters = self._compiler.get_converters([column for column, *_ in self._compiler.select])
+            self._compiler.get_converters = lambda _: converters
         except EmptyResultSet:
             sql, values = "", ()
-        else:
-            # How columns become values of fields is the same each time.
-            converters = self._compiler.get_converters(
-                [column for column, *_ in self._compiler.select[: self._compiler.col_count]]
-            )
-            self._compiler.get_converters = lambda _: converters
         self._query = ValueQuery(sql, tuple(values))
 
     def read(self, values: Mapping[Any, Any]) -> list[Row]:
