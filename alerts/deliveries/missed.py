@@ -3,33 +3,112 @@
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import CharField, Exists, OuterRef, Q, Value
-from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Coalesce, Concat, Now
+from django.db.models.functions import Now
 
 from alerts.channels import card_kinds
 from alerts.deliveries.planning import ANSWERED, PLANNED_ACTIONS, UPDATES_ONLY, Planned
 from alerts.ledger_events import REFUSED
-from alerts.models import Card, Delivery, Destination, Route
-from alerts.models.destinations import OneSpelling
+from alerts.models.destinations import one_spelling
 from audit.models import Entry, EntryQuerySet
 from common.logs import traced
-from mirror.models import Message
+from common.postgres.rows import run
 
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 _AT_A_TIME = 200
-# The same key as alerts.ledger_events.about_key returns.
-_REFUSAL = Concat(Value("refusal/"), Cast(OuterRef("pk"), CharField()))
-_CONNECTION = Concat(Value("connection/"), Cast(OuterRef("connection"), CharField()))
+
+_ANSWERS = one_spelling("answers_channel")
+_STARTED_IN = one_spelling("message.trigger ->> 'discord_channel'")
+_STARTED_IN_ID = one_spelling("message.trigger ->> 'discord_channel_id'")
+
+# What the statement of planning would make, by what each destination and route asked for at that time, and of which
+# nothing is there: for cards, nothing that is due or went out since. The first condition is about messages, the second
+# about what has no message; each finds its rows by an index of its own.
+_MISSED = f"""
+WITH act AS MATERIALIZED (
+    SELECT entry.id, entry.at, entry.action, entry.connection, message.id AS message_id, message.mailbox_id, CASE
+        WHEN entry.message IS NOT NULL THEN NULL
+        WHEN entry.action = %(refused)s THEN 'refusal/' || entry.id
+        ELSE 'connection/' || entry.connection END AS about,
+        ARRAY[{_STARTED_IN}, {_STARTED_IN_ID}] AS started_in
+    FROM audit_entry entry LEFT JOIN mirror_message message ON message.public_id = entry.message
+    WHERE entry.action = ANY(%(planned)s)
+        AND entry.at > statement_timestamp() - interval '{{look_back}}'
+        AND entry.at < statement_timestamp() - interval '{{patience}}'
+), destination AS MATERIALIZED (
+    SELECT id, told_since, kind = ANY(%(card_kinds)s) AS has_cards, nullif({_ANSWERS}, '') AS answers,
+        coalesce(nullif(channel, ''), nullif(posts_in, '')) AS posts_in
+    FROM alerts_destination WHERE switched_off_at IS NULL
+), asked AS MATERIALIZED (
+    SELECT act.id, destination.id AS destination_id, has_cards FROM act, destination
+    WHERE at >= told_since AND NOT action = ANY(%(updates_only)s) AND EXISTS (
+        SELECT FROM alerts_route route LEFT JOIN mirror_mailbox mailbox ON mailbox.id = route.mailbox_id
+        WHERE route.destination_id = destination.id AND at >= route.since AND route.actions ? action
+        AND (route.connection_id IS NULL OR route.connection_id = act.connection)
+        AND (route.mailbox_id IS NULL OR route.mailbox_id = act.mailbox_id OR (
+            about IS NOT NULL AND mailbox.connection_id = act.connection AND (action <> %(refused)s OR EXISTS (
+                SELECT FROM audit_entrydetail WHERE entry_id = act.id AND fields ->> 'mailbox' = mailbox.address
+            ))
+        ))
+    )
+), answering AS MATERIALIZED (
+    SELECT act.id, destination.id AS destination_id, at >= told_since AS counts, answers = ANY(started_in) AS is_named
+    FROM act, destination WHERE action = ANY(%(answered)s) AND has_cards AND answers IS NOT NULL
+    AND (answers = ANY(started_in) OR posts_in = ANY(started_in))
+)
+SELECT act.id FROM act WHERE (
+    message_id IS NOT NULL AND (
+        id IN (SELECT asked.id FROM asked WHERE has_cards) OR EXISTS (
+            SELECT FROM alerts_card card JOIN destination ON destination.id = card.destination_id
+            WHERE card.message_id = act.message_id AND at >= told_since
+        )
+    ) AND NOT EXISTS (
+        SELECT FROM alerts_delivery made WHERE made.message_id = act.message_id AND made.kind = 'card'
+        AND (state IN ('due', 'sending') OR created_at >= act.at OR last_attempt_at >= act.at)
+    )
+) OR (
+    about IS NOT NULL AND (
+        id IN (SELECT asked.id FROM asked WHERE has_cards) OR EXISTS (
+            SELECT FROM alerts_card card JOIN destination ON destination.id = card.destination_id
+            WHERE card.about = act.about AND card.about <> '' AND at >= told_since
+        )
+    ) AND NOT EXISTS (
+        SELECT FROM alerts_card card JOIN alerts_delivery made ON made.card_id = card.id
+        WHERE card.destination_id IN (SELECT destination.id FROM destination)
+        AND card.about = act.about AND card.about <> '' AND made.kind = 'card'
+        AND (state IN ('due', 'sending') OR created_at >= act.at OR last_attempt_at >= act.at)
+    )
+) OR EXISTS (
+    SELECT FROM asked WHERE asked.id = act.id AND NOT has_cards AND NOT EXISTS (
+        SELECT FROM alerts_delivery made WHERE made.destination_id = asked.destination_id
+        AND made.entry = act.id AND made.kind = 'event'
+    )
+) OR EXISTS (
+    SELECT FROM answering WHERE answering.id = act.id AND counts AND (is_named OR destination_id = (
+        SELECT min(other.destination_id) FROM answering other WHERE other.id = act.id
+        HAVING NOT coalesce(bool_or(is_named), false)
+    )) AND NOT EXISTS (
+        SELECT FROM alerts_delivery made WHERE made.destination_id = answering.destination_id
+        AND made.entry = act.id AND made.kind = 'answer'
+    )
+) ORDER BY id LIMIT %(at_a_time)s
+"""  # noqa: S608 - expressions of one_spelling
 
 
 def plan_missed() -> int:
     """Plan recent acts that were not planned because of an error; return how many there were."""
-    planned = 0
-    for entry in (
-        acts_to_look_at().filter(_without_card() | _without_event() | _without_answer()).order_by("id")[:_AT_A_TIME]
-    ):
+    parameters = {
+        "planned": list(PLANNED_ACTIONS),
+        "updates_only": list(UPDATES_ONLY),
+        "answered": list(ANSWERED),
+        "refused": REFUSED,
+        "card_kinds": card_kinds(),
+        "at_a_time": _AT_A_TIME,
+    }
+    # In the text: without them PostgreSQL cannot know how few acts these are.
+    sql = _MISSED.format(look_back=LOOK_BACK, patience=PATIENCE)
+    missed, planned = [key for (key,) in run(sql, parameters, prepare=True).rows], 0
+    for entry in Entry.objects.filter(pk__in=missed).order_by("id") if missed else ():
         with transaction.atomic(), traced(entry.trace):
             planned += bool(Planned(entry).destinations)
     return planned
@@ -38,83 +117,3 @@ def plan_missed() -> int:
 def acts_to_look_at() -> EntryQuerySet:
     """Return the acts of the last minutes that should have been planned by now."""
     return Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=PLANNED_ACTIONS)
-
-
-def _routes() -> list[Route]:
-    return list(Route.objects.filter(destination__switched_off_at=None).select_related("destination", "mailbox"))
-
-
-def _asked_by(route: Route) -> Q:
-    """The acts that a route asks for since it is there, as the statement that plans them reads it."""
-    asked = Q(action__in=set(route.actions) - set(UPDATES_ONLY))
-    asked &= Q(at__gte=route.since) & Q(at__gte=route.destination.told_since)
-    if route.connection_id is not None:
-        asked &= Q(connection=route.connection_id)
-    if route.mailbox is not None:
-        mine = Message.objects.filter(public_id=OuterRef("message"), mailbox=route.mailbox)
-        refused = Q(action=REFUSED, detail__fields__mailbox=route.mailbox.address)
-        of_connection = ~Q(action=REFUSED) & Q(message=None)
-        asked &= Q(Exists(mine)) | (Q(connection=route.mailbox.connection_id) & (refused | of_connection))
-    return asked
-
-
-def _without_card() -> Q:
-    """The acts that make or change a card of which nothing is due or went out since."""
-    making = Q(pk__in=[])
-    for route in _routes():
-        if route.destination.kind in card_kinds():
-            making |= _asked_by(route)
-    here = Card.objects.filter(destination__switched_off_at=None, destination__told_since__lte=OuterRef("at"))
-    deliveries = Delivery.objects.filter(kind=Delivery.Kind.CARD).filter(
-        Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
-        | Q(created_at__gte=OuterRef("at"))
-        | Q(last_attempt_at__gte=OuterRef("at"))
-    )
-    missed = Q(pk__in=[])
-    for which, cards, planned in (
-        (
-            Q(message__isnull=False),
-            {"message__public_id": OuterRef("message")},
-            {"message__public_id": OuterRef("message")},
-        ),
-        (Q(message=None, action=REFUSED), {"about": _REFUSAL}, {"card__about": _REFUSAL}),
-        (Q(message=None) & ~Q(action=REFUSED), {"about": _CONNECTION}, {"card__about": _CONNECTION}),
-    ):
-        changing = Q(Exists(here.filter(**cards)))
-        missed |= which & (making | changing) & ~Q(Exists(deliveries.filter(**planned)))
-    return missed
-
-
-def _without_event() -> Q:
-    """The acts whose event a program should have received."""
-    missed = Q(pk__in=[])
-    for route in _routes():
-        if route.destination.kind not in card_kinds():
-            planned = Delivery.objects.filter(destination=route.destination, kind="event", entry=OuterRef("pk"))
-            missed |= _asked_by(route) & ~Q(Exists(planned))
-    return missed
-
-
-def _without_answer() -> Q:
-    """The acts that should have been answered in the channel whose command started the message."""
-    missed = Q(pk__in=[])
-    answering = Destination.objects.filter(switched_off_at=None, kind__in=card_kinds()).exclude(answers_channel="")
-    destinations = list(answering.order_by("pk"))
-    names = [OneSpelling(Value(one.answers_channel)) for one in destinations]
-    started = Message.objects.annotate(
-        channel=Coalesce(OneSpelling(KT("trigger__discord_channel")), Value("")),
-        channel_id=Coalesce(OneSpelling(KT("trigger__discord_channel_id")), Value("")),
-    )
-    known: set[str] = set()
-    for destination, name in zip(destinations, names, strict=True):
-        here = Q(channel=name) | Q(channel_id=name)
-        # As the statement has it: where no name fits, the first that posts there.
-        posts_in = destination.channel or destination.posts_in
-        if posts_in and posts_in not in known:
-            known.add(posts_in)
-            here |= (Q(channel=posts_in) | Q(channel_id=posts_in)) & ~Q(channel__in=names) & ~Q(channel_id__in=names)
-        mine = started.filter(here, public_id=OuterRef("message"))
-        answered = Delivery.objects.filter(destination=destination, kind="answer", entry=OuterRef("pk"))
-        due = Q(action__in=ANSWERED, at__gte=destination.told_since)
-        missed |= due & Q(Exists(mine)) & ~Q(Exists(answered))
-    return missed
