@@ -115,22 +115,27 @@ def claim(destination_id: int, *, only: int | None = None, fold_above: int | Non
 
 def lock(destination: Destination) -> None:
     """Lock the destination, before the rows of its deliveries: in the order in which a claim does."""
-    run("SELECT FROM alerts_destination WHERE id = %s FOR NO KEY UPDATE", [destination.pk])
+    run("SELECT FROM alerts_destination WHERE id = %s FOR NO KEY UPDATE", [destination.pk], prepare=True)
 
 
-# Number and lease fence the write, as `Delivery._finish` says. What was erased meanwhile stays erased.
-_DELIVERED = """
+# Number and lease fence the write, as `Delivery._finish` says. What was erased meanwhile stays erased. Sent under the
+# destination's lock, so that it sees what was due to anybody who could claim nothing while this one was under way.
+_DELIVERED = f"""
 UPDATE alerts_delivery SET state = 'delivered', response_status = %(status)s, last_error = '', lease_until = NULL,
     last_attempt_at = statement_timestamp(),
     request = CASE WHEN erased_at IS NULL THEN coalesce(%(request)s::text, request) ELSE request END,
     answer = CASE WHEN erased_at IS NULL THEN %(answer)s ELSE answer END
 WHERE id = %(delivery)s AND state = 'sending' AND attempts = %(attempts)s AND lease_until = %(lease)s
-"""
+RETURNING EXISTS (SELECT FROM alerts_delivery due WHERE {_DUE.format("due")})
+"""  # noqa: S608 - names of ours
 _SHOWN = "UPDATE alerts_card SET discord_message_id = %s, status_shown = %s, revision_shown = %s WHERE id = %s"
 
 
-def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] | None) -> None:
-    """Record in the caller's transaction that a delivery was accepted; `shown` is a card's status and revision."""
+def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] | None) -> bool:
+    """Record in the caller's transaction that a delivery was accepted; `shown` is a card's status and revision.
+
+    Return whether nothing else is due there now.
+    """
     delivery = claimed.delivery
     parameters = {
         "status": posted.status,
@@ -138,6 +143,7 @@ def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] |
         # Stored already, as every attempt of an event sends the same.
         "request": None if delivery.kind == Delivery.Kind.EVENT else delivery.request,
         "delivery": delivery.pk,
+        "destination": claimed.destination.pk,
         "attempts": delivery.attempts,
         "lease": delivery.lease_until,
     }
@@ -145,7 +151,8 @@ def delivered(claimed: Claim, posted: Posted, *, shown: tuple[str, int | None] |
         lock(claimed.destination)
         if delivery.card_id and shown:
             run(_SHOWN, [posted.message_id, *shown, delivery.card_id], prepare=True)
-        run(_DELIVERED, parameters, prepare=True)
+        answer = run(_DELIVERED, parameters, prepare=True)
+    return answer.one() == (False,)
 
 
 @cache

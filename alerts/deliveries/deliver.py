@@ -30,6 +30,8 @@ from outgoing.backoff import retry_after_attempt
 log = logging.getLogger(__name__)
 
 BACKOFF = (5, 15, 60, 300, 900, 3600)
+# Delivered, and nothing else was due there when that was recorded.
+DELIVERED_LAST = "delivered, nothing left"
 # After more attempts than this the worker died each time: something is wrong with the row itself.
 MAX_ATTEMPTS = len(BACKOFF) + 1
 # A card has at most 6,000 characters, and each may take six in JSON.
@@ -152,7 +154,7 @@ def _post_or_edit(channel: CardChannel, delivery: Delivery, destination: Destina
 def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
     delivery, destination = claimed.delivery, claimed.destination
     word = card.word if card else delivery.action
-    delivered(claimed, posted, shown=(word[:40], card.revision) if card else None)
+    is_last = delivered(claimed, posted, shown=(word[:40], card.revision) if card else None)
     if delivery.digest_id:
         digests.posted(claimed, posted)
     note_answer(destination)
@@ -163,7 +165,7 @@ def _delivered(claimed: Claim, card: CardContent | None, posted: Posted) -> str:
     details = {"destination": destination.name, "card": posted.message_id, "shows": word}
     record("alert.delivered", actor=ACTOR, details=details, **delivery.ledger_subject)
     log.info("alert delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": word})
-    return "delivered"
+    return DELIVERED_LAST if is_last else "delivered"
 
 
 @transaction.atomic

@@ -101,7 +101,7 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     message = read_message(delivery.message_id) if delivery.message_id is not None else None
     event_id = delivery.event_id or _event_id(entry)
     request = event_body(entry, message, destination, event_id=event_id)
-    run(_PREPARED, [event_id, request, delivery.pk])
+    run(_PREPARED, [event_id, request, delivery.pk], prepare=True)
     delivery.event_id, delivery.request = event_id, request
     if message is not None:
         delivery.message = message
