@@ -7,6 +7,7 @@ from the agent's unread mail.
 import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache, partial
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ from audit.models import Entry
 from audit.recording import recorded
 from common.enqueue import enqueue
 from common.postgres import clock
+from common.postgres.statements import ANY, ANY_ID, NAMED_LATER, ValueQuery, any_of, read_values
 from mirror.models import Message, Thread, ThreadMessage
 from mirror.recording import record_about
 from mirror.states import MessageState
@@ -175,13 +177,25 @@ _NEWS = ("message.received", "message.released", "message.sent")
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
-    """Wake a worker after the commit; it checks whether a draft waits in that thread."""
+    """Wake a worker after the commit, where a draft waits in that thread."""
     if not isinstance(about, Message) or not about.thread_id or about.mailbox_id is None:
         return
     # Received mail that is held has arrived nevertheless.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
-        # By its public id: a message in a batch has no primary key yet.
-        enqueue("approvals.tasks.hear_of_letter", str(about.public_id))
+        transaction.on_commit(partial(_wake_reader, about), robust=True)
+
+
+def _wake_reader(came: Message) -> None:
+    # By its public id: a message that was inserted in a batch does not know its primary key.
+    values = {ANY: came.mailbox_id, NAMED_LATER: came.thread_id, ANY_ID: came.public_id}
+    if read_values(_drafts(), values)["wait"]:
+        enqueue("approvals.tasks.hear_of_letter", str(came.public_id))
+
+
+@cache
+def _drafts() -> dict[str, ValueQuery]:
+    others = Message.objects.in_thread(ANY, NAMED_LATER).exclude(public_id=ANY_ID)
+    return {"wait": any_of(others.filter(state=MessageState.HELD))}
 
 
 def connect() -> None:
