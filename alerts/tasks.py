@@ -17,9 +17,12 @@ from common.sweeps import Sweep, duty
 
 
 @shared_task
-def drain(destination_id: int) -> str:
-    """Deliver what is due at a destination."""
-    return drain_destination(destination_id=destination_id)
+def drain(destinations: int | str) -> str:
+    """Deliver what is due at a destination, or at several whose keys are separated by commas, one after the other.
+
+    Where one does not answer, the sweep comes for those behind it.
+    """
+    return "; ".join(drain_destination(destination_id=int(key)) for key in str(destinations).split(","))
 
 
 @shared_task

@@ -1,7 +1,7 @@
 """Delivers what is due at a destination, one after the other, until nothing is left or it must wait.
 
-A task names a destination: the first does all of it, and those that come meanwhile only make it look once more. No
-worker sleeps: a wait is stored in the destination's row, and a task is enqueued for its end.
+A task names one destination or more: the first does all of it, and those that come meanwhile only make it look once
+more. No worker sleeps: a wait is stored in the destination's row, and a task is enqueued for its end.
 """
 
 import threading

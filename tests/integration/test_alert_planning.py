@@ -15,6 +15,7 @@ from alerts.destinations.commands import Settings, change_destination, switch_of
 from alerts.destinations.routes import RouteSettings, add_route
 from alerts.ledger_events import EVENTS, about_key
 from alerts.models import Card, Delivery, Destination, Route
+from alerts.tasks import drain
 from approvals import tasks
 from approvals.decisions.expire import announce_expiring
 from audit.actions import ACTIONS
@@ -228,6 +229,23 @@ def test_two_actions_at_the_same_time_make_one_card_and_two_events(connection):
     planned = sorted((one.kind, one.action) for one in Delivery.objects.all())
     assert [action for kind, action in planned if kind == "event"] == ["connection.failing", "connection.stale"]
     assert [kind for kind, _ in planned] == ["card", "event", "event"]
+
+
+def test_one_task_delivers_to_all_destinations_and_those_that_fail_come_last(
+    message, monkeypatch, django_capture_on_commit_callbacks
+):
+    failing, cards, program = make_destination(failures=1), make_destination(), make_destination("inngest")
+    for one in (failing, cards, program):
+        Route.objects.create(destination=one, actions=["message.approved"])
+    enqueued, drained = [], []
+    monkeypatch.setattr("alerts.deliveries.planning.enqueue", lambda name, keys, **_: enqueued.append((name, keys)))
+    with django_capture_on_commit_callbacks(execute=True):
+        act("message.approved", message)
+    keys = [cards.pk, program.pk, failing.pk]
+    assert enqueued == [("alerts.tasks.drain", ",".join(map(str, keys)))]
+    monkeypatch.setattr("alerts.tasks.drain_destination", lambda destination_id: str(drained.append(destination_id)))
+    drain(enqueued[0][1])
+    assert drained == keys
 
 
 @pytest.mark.usefixtures("_plan_missed_at_once")
