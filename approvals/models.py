@@ -313,12 +313,12 @@ class RuleWeightQuerySet(models.QuerySet["RuleWeight"]):
 
     def points_by_rule(self) -> dict[str, int]:
         """Return the points that admins gave rules; a rule that is not among them counts as published."""
-        return {weight.rule: weight.points for weight in _weighed().read({})}
+        return {weight.rule: weight.points for weight in _weights().read({}) if weight.points is not None}
 
 
 @cache
-def _weighed() -> "RowQuery[RuleWeight]":
-    return RowQuery(RuleWeight.objects.exclude(points=None).only("rule", "points"))
+def _weights() -> "RowQuery[RuleWeight]":
+    return RowQuery(RuleWeight.objects.only("rule", "points"))
 
 
 class RuleWeight(models.Model):
