@@ -9,9 +9,10 @@ from contextvars import ContextVar
 from functools import cache, cached_property
 from typing import Any
 
-from django.db import DatabaseError, models
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections, models
 from django.db import connection as database
 from django.db.models.expressions import DatabaseDefault
+from psycopg.sql import Literal
 
 
 class Answer:
@@ -23,10 +24,12 @@ class Answer:
     @cached_property
     def rows(self) -> Sequence[tuple[Any, ...]]:
         """Every row; none for a statement that returns nothing."""
-        with self._cursor as cursor:
-            assert cursor.pgresult is not None, "its statement has not been sent yet"
-            # Not `description`, which describes each column.
-            return cursor.fetchall() if cursor.pgresult.nfields else []
+        # Of psycopg's own cursor, which has all rows already: Django's wrapper would cost more than reading them.
+        cursor = self._cursor.cursor
+        assert cursor.pgresult is not None, "its statement has not been sent yet"
+        rows: list[tuple[Any, ...]] = cursor.fetchall() if cursor.pgresult.nfields else []
+        cursor.close()
+        return rows
 
     def one(self) -> tuple[Any, ...] | None:
         """Return the first row, None where there is none."""
@@ -68,7 +71,8 @@ def unbatched() -> Iterator[None]:
 
 def in_batch() -> bool:
     """Whether statements are being batched: then a savepoint rescues nothing."""
-    return bool(database.connection and database.connection.info.pipeline_status)
+    connection = connections[DEFAULT_DB_ALIAS].connection
+    return connection is not None and bool(connection.pgconn.pipeline_status)
 
 
 def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *, prepare: bool = False) -> Answer:
@@ -77,8 +81,12 @@ def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] | None = None, *
     With `prepare` PostgreSQL plans it once for each connection. Its text must then be one of few, and what its plan
     depends on must stand in the text.
     """
-    cursor = database.prepared_cursor() if prepare else database.cursor()  # type: ignore[attr-defined]
-    cursor.execute(sql, parameters)
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    if prepare:
+        cursor = connection.execute_prepared(sql, parameters or ())
+    else:
+        cursor = connection.cursor()
+        cursor.execute(sql, parameters)
     answer = Answer(cursor)
     if not in_batch():
         _ = answer.rows
@@ -101,25 +109,43 @@ def run_apart(
     return answer
 
 
+# An empty value of one of these types stands in the text of a statement: most columns of a new row are empty.
+_LITERAL_TYPES = (type(None), bool, int, str, list, dict)
+
+
 def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
-    """Insert a row; the answer has its key. Database defaults are left to the database.
+    """Insert a row by a prepared statement; the answer has its key. Database defaults are left to the database.
 
     With `unless_there` the answer is empty where a unique index finds the row there already.
     """
-    meta = type(row)._meta
+    model, connection = type(row), connections[DEFAULT_DB_ALIAS]
     columns, values = [], []
-    for field in meta.concrete_fields:
-        value = getattr(row, field.attname)
+    for name, field in _fields(model):
+        value = getattr(row, name)
         if (value is None and field.primary_key) or isinstance(value, DatabaseDefault):
             continue
-        columns.append(field.column)
-        values.append(field.get_db_prep_save(value, connection=database))
-    return run(_insert_sql(meta.db_table, tuple(columns), meta.pk.column if meta.pk else "", unless_there), values)
+        if not value and type(value) in _LITERAL_TYPES:
+            columns.append((field.column, _empty_literal(field, type(value))))
+        else:
+            columns.append((field.column, "%s"))
+            values.append(field.get_db_prep_save(value, connection=connection))
+    return run(_insert_sql(model, tuple(columns), unless_there), values, prepare=True)
 
 
 @cache
-def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bool) -> str:
-    names = ", ".join(f'"{column}"' for column in columns)
-    placeholders = ", ".join(["%s"] * len(columns))
+def _fields(model: type[models.Model]) -> tuple[tuple[str, "models.Field[Any, Any]"], ...]:
+    return tuple((field.attname, field) for field in model._meta.concrete_fields)
+
+
+@cache
+def _empty_literal(field: "models.Field[Any, Any]", kind: type[Any]) -> str:
+    return Literal(field.get_db_prep_save(kind(), connection=database)).as_string(database.connection)
+
+
+@cache
+def _insert_sql(model: type[models.Model], columns: tuple[tuple[str, str], ...], unless_there: bool) -> str:
+    names = ", ".join(f'"{column}"' for column, _ in columns)
+    values = ", ".join(value for _, value in columns)
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
-    return f'INSERT INTO "{table}" ({names}) VALUES ({placeholders}){conflict} RETURNING "{key}"'  # noqa: S608
+    table, key = model._meta.db_table, model._meta.pk.column
+    return f'INSERT INTO "{table}" ({names}) VALUES ({values}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours

@@ -20,7 +20,6 @@ from django.db.models import Model
 from django.db.models.query import QuerySet
 from django.db.models.sql import UpdateQuery
 from psycopg.sql import Literal
-from psycopg.types.numeric import Int8
 
 from common.postgres.rows import run
 
@@ -63,7 +62,7 @@ class ValueQuery:
         if is_named not in self._texts:
             self._texts[is_named] = self._with_literals(is_named)
         parameters = [named[one] for one, is_parameter in zip(self.values, is_named, strict=True) if is_parameter]
-        return self._texts[is_named], [_sized(one) for one in parameters]
+        return self._texts[is_named], parameters
 
     def _with_literals(self, is_named: tuple[bool, ...]) -> str:
         values = iter(zip(self.values, is_named, strict=True))
@@ -76,11 +75,6 @@ class ValueQuery:
 
         database.ensure_connection()
         return _POSITION.sub(literal, self.sql)
-
-
-def _sized(value: Any) -> Any:
-    """Return an integer as bigint: otherwise its type, and so the prepared statement, would depend on its size."""
-    return Int8(value) if type(value) is int else value
 
 
 def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> ValueQuery:

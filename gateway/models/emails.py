@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import connection, models
+from django.db import models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
@@ -35,6 +35,15 @@ _MOMENT = timedelta(seconds=30)
 CHARGED = Q(direction=Direction.OUTBOUND, sandbox=False) & ~Q(status__in=(Status.REJECTED, Status.CANCELLED))
 
 _MOVE = "UPDATE gateway_email SET status = %s WHERE id = %s AND status = %s RETURNING id"
+
+_REMEMBER = """
+INSERT INTO gateway_idempotencyrecord AS old (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)
+VALUES (%(mailbox_id)s, %(sandbox)s, %(operation)s, %(key)s, %(email_id)s, %(digest)s,
+    statement_timestamp() + %(lasts)s)
+ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE
+SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at
+WHERE old.expires_at <= statement_timestamp() RETURNING true
+"""
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
@@ -97,7 +106,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         target = next_state(email.status, change)
         if not (fields or self.query.where):
             # What every held message asks: Django would take longer to build it than PostgreSQL to do it.
-            moved = bool(run(_MOVE, [target, email.pk, email.status]).rows)
+            moved = bool(run(_MOVE, [target, email.pk, email.status], prepare=True).rows)
             email.status = target if moved else email.status
             return moved
         if not self.filter(pk=email.pk, status=email.status).update(status=target, **fields):
@@ -238,18 +247,7 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
         One statement on the unique index: a second request with the same key waits here until the first has ended,
         and then sees its record.
         """
-        columns = ("mailbox_id", "sandbox", "operation", "key", "email_id", "digest")
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "INSERT INTO gateway_idempotencyrecord AS old"
-                " (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, statement_timestamp() + %s)"
-                " ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE"
-                " SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at"
-                " WHERE old.expires_at <= statement_timestamp()",
-                [*(row[name] for name in columns), row["lasts"]],
-            )
-            return bool(cursor.rowcount)
+        return bool(run(_REMEMBER, row, prepare=True).rows)
 
     def live(self) -> Self:
         """Records that still count."""

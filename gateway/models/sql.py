@@ -8,17 +8,16 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db import DEFAULT_DB_ALIAS, models
+
+from common.postgres.rows import run
 
 Row = TypeVar("Row", bound=models.Model)
 
 
-def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Return what a statement finds."""
-    with connection.cursor() as cursor:
-        cursor.execute(sql, values)
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-    return found
+def rows(sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+    """Return what a statement finds; it is prepared at its first use."""
+    return run(sql, values, prepare=True).rows
 
 
 @cache
