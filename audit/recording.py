@@ -88,7 +88,7 @@ class ReservedPosition:
     """A position requested in a batch with other statements; it can be taken once the batch was sent."""
 
     def __init__(self) -> None:
-        self._answer = run(_RESERVE)
+        self._answer = run(_RESERVE, prepare=True)
 
     def take(self) -> EntryPosition:
         """Return the position."""

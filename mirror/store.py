@@ -149,7 +149,7 @@ def _locked() -> RowQuery[Message]:
 
 def lock_id(connection: int, *, upstream_id: str) -> None:
     """Lock this id until the transaction ends, also while no message of it is stored yet."""
-    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection])
+    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection], prepare=True)
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:

@@ -135,7 +135,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
         """Queue the query for the key of a mailbox with a known address, in a batch of statements (mailbox_once)."""
         sql = "SELECT id FROM mirror_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
-        return run(sql, [connection, upstream_id])
+        return run(sql, [connection, upstream_id], prepare=True)
 
 
 @cache

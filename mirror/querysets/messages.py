@@ -196,7 +196,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         With no_key, as in `store.lock_message` (relies on message_once).
         """
         sql = "SELECT id FROM mirror_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
-        return run(sql, [connection, upstream_id])
+        return run(sql, [connection, upstream_id], prepare=True)
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)
