@@ -14,6 +14,7 @@ import queue
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from typing import Any
 
@@ -100,12 +101,20 @@ def _queue_of(task: str) -> str:
     return str(current_app.amqp.router.route({}, task)["queue"].name)
 
 
+@cache
+def _template(task: str) -> Any:
+    """Return Celery's own message for this task, without what each message has of its own."""
+    return current_app.amqp.as_task_v2("", task, args=(), ignore_result=True)
+
+
 def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
     """Return the message that Celery's own client would put into Redis."""
-    task_id = str(uuid.uuid4())
-    made = current_app.amqp.as_task_v2(task_id, task, args=(row_id,), countdown=countdown, ignore_result=True)
+    made, task_id = _template(task), str(uuid.uuid4())
+    eta = (datetime.now(UTC) + timedelta(seconds=countdown)).isoformat() if countdown else None
+    headers = {**made.headers, "id": task_id, "root_id": task_id, "argsrepr": repr((row_id,)), "eta": eta}
     properties = {
         **made.properties,
+        "correlation_id": task_id,
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": _queue_of(task)},
         "priority": 0,
@@ -113,10 +122,10 @@ def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
         "delivery_tag": str(uuid.uuid4()),
     }
     envelope = {
-        "body": base64.b64encode(json.dumps(made.body).encode()).decode(),
+        "body": base64.b64encode(json.dumps([(row_id,), *made.body[1:]]).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": made.headers,
+        "headers": headers,
         "properties": properties,
     }
     return json.dumps(envelope).encode()
