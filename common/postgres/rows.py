@@ -51,11 +51,12 @@ def batch() -> Iterator[None]:
 
     The first statement that fails ends the block with its error, and the transaction can only be rolled back.
     """
-    database.ensure_connection()
+    connection = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
     if _unbatched.get() or in_batch():
         yield
         return
-    with database.wrap_database_errors, database.connection.pipeline():
+    with connection.wrap_database_errors, connection.connection.pipeline():
         yield
 
 
@@ -128,7 +129,9 @@ def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
             columns.append((field.column, _empty_literal(field, type(value))))
         else:
             columns.append((field.column, "%s"))
-            values.append(field.get_db_prep_save(value, connection=connection))
+            # A text needs no preparation, which Django has three calls for.
+            is_text = type(value) is str and type(field) in (models.CharField, models.TextField)
+            values.append(value if is_text else field.get_db_prep_save(value, connection=connection))
     return run(_insert_sql(model, tuple(columns), unless_there), values, prepare=True)
 
 

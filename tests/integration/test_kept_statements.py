@@ -1,6 +1,7 @@
 """Cached SQL statements: one serves everybody with the same scope, with parameters filled in per query."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 from django.db.models.functions import Now
@@ -13,8 +14,12 @@ from approvals.message_page.views import page_parts
 from approvals.models import Snooze
 from approvals.queue import views as listing
 from approvals.queue.filters import Filters
+from common.postgres import clock
+from common.postgres.base import _numbered
+from common.postgres.rows import insert
 from common.postgres.statements import ANY, NAMED_LATER, read_values
 from dashboard.frame import context
+from mirror.models import Message
 from mirror.querysets.messages import anybody_like, asked_by
 from tests.factories import make_message
 
@@ -61,3 +66,23 @@ def test_statement_of_a_page_has_one_text_for_all_messages_and_people(connection
         parts = page_parts(message, actor, Filters())
         texts.add(" ".join(part.prepared(asked_by(actor))[0] for part in parts.values()))
     assert len(texts) == 1
+
+
+def test_placeholders_are_numbered_by_name_or_place():
+    assert _numbered("SELECT %(b)s, %(a)s, %(b)s, '5%%'") == ("SELECT $1, $2, $1, '5%'", ("b", "a"))
+    assert _numbered("SELECT %s, %s") == ("SELECT $1, $2", (0, 1))
+
+
+def test_inserted_row_has_its_empty_values_and_all_others(connection):
+    given = {"public_id": UUID(int=1), "connection": connection}
+    row = Message(
+        **given, upstream_id="a", state="held", held_at=clock(), changed_at=clock(), recipients=["é@x.example"]
+    )
+    (key,) = insert(row).row()
+    stored = Message.objects.get(pk=key)
+    names = [
+        field.attname
+        for field in Message._meta.concrete_fields
+        if field.name not in ("id", "seen_at", "search", "bands")
+    ]
+    assert {name: getattr(stored, name) for name in names} == {name: getattr(row, name) for name in names}
