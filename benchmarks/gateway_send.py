@@ -14,8 +14,8 @@ from benchmarks.serving import CLIENTS, own_database, pgbench, prepare, web_proc
 RUNS, SECONDS, WARM_UP = sized(5, smoke=1), sized(4, smoke=1), sized(1.5, smoke=0.5)
 GOAL = 0.25
 SLUG = "bench"
-# Both sides merge values into the text of a statement and plan it each time: that is how Django speaks to PostgreSQL
-# as long as a pooler in transaction mode must stay possible.
+# pgbench merges values into the text of a statement and plans it each time, as Django does. The gateway prepares the
+# same statements and sends some of them together, which is a part of what is compared.
 PROTOCOL = "simple"
 
 # Different from those of a run a moment ago, which would be repetitions.

@@ -25,7 +25,7 @@ RUNS, SECONDS, WARM_UP = sized(5, smoke=2), sized(4, smoke=1), sized(1.5, smoke=
 GOAL = 0.25
 MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED, MOST_WITHOUT_REDIS = 0.7, 0.35, 3.0
 SECRET = "whsec_bench"
-# As with gateway_send: both sides merge values into the text of a statement and plan it each time.
+# As with gateway_send: pgbench plans each statement each time, and the desk prepares them.
 PROTOCOL = "simple"
 
 # What is new with each event: hashes, ids of 26 letters and digits, and our own ids; 12 or 16 digits of each are drawn.

@@ -125,12 +125,13 @@ def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
         value = getattr(row, name)
         if (value is None and field.primary_key) or isinstance(value, DatabaseDefault):
             continue
-        if not value and type(value) in _LITERAL_TYPES:
-            columns.append((field.column, _empty_literal(field, type(value))))
+        kind: Any = type(value)
+        if not value and kind in _LITERAL_TYPES:
+            columns.append((field.column, _empty_literal(field, kind)))
         else:
             columns.append((field.column, "%s"))
             # A text needs no preparation, which Django has three calls for.
-            is_text = type(value) is str and type(field) in (models.CharField, models.TextField)
+            is_text = kind is str and type(field) in (models.CharField, models.TextField)
             values.append(value if is_text else field.get_db_prep_save(value, connection=connection))
     return run(_insert_sql(model, tuple(columns), unless_there), values, prepare=True)
 

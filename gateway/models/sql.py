@@ -15,9 +15,9 @@ from common.postgres.rows import run
 Row = TypeVar("Row", bound=models.Model)
 
 
-def rows(sql: str, values: Sequence[Any]) -> Sequence[tuple[Any, ...]]:
+def rows(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Return what a statement finds; it is prepared at its first use."""
-    return run(sql, values, prepare=True).rows
+    return list(run(sql, values, prepare=True).rows)
 
 
 @cache
