@@ -76,7 +76,9 @@ class Book:
     def write(self, number: int = 1, **says: Any) -> None:
         """Append entries, each of a transaction of its own."""
         for _ in range(number):
-            salt, fields = bytes([self.next_number % 256] * 16), {"actor": "Ana", "reason": f"“ {self.next_number}\n"}
+            salt = bytes([self.next_number % 256] * 16)
+            # Every second one needs an escape, and is checked in another way.
+            fields = {"actor": "Ana", "reason": f"“ {self.next_number}" + "\n" * (self.next_number % 2 == 0)}
             hashes = {
                 name: hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + text.encode()).hexdigest()
                 for name, text in fields.items()

@@ -17,18 +17,18 @@ bundles, proofs, the command.
 from __future__ import annotations
 
 import argparse
-import array
 import base64
 import binascii
 import collections
-import concurrent.futures
 import datetime
 import email
 import email.policy
 import functools
+import gc
 import hashlib
 import itertools
 import json
+import multiprocessing
 import operator
 import os
 import re
@@ -38,6 +38,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection
 from typing import Any, BinaryIO, NamedTuple
 
 LONGEST_LINE = 4 * 1024 * 1024
@@ -128,12 +129,12 @@ class Report:
         if len(self.notes) < MOST_FINDINGS and sentence not in self.notes:
             self.notes.append(sentence)
 
-    def count(self) -> None:
-        """Count one entry, and report progress now and then."""
-        self.entries += 1
-        if self._progress and self.entries - self._reported >= 10_000:
-            self._reported = self.entries
-            self._progress(self.entries)
+    def count(self, number: int) -> None:
+        """Count entries, and report progress now and then."""
+        self.entries += number
+        while self._progress and self.entries - self._reported >= 10_000:
+            self._reported += 10_000
+            self._progress(self._reported)
 
 
 def shown(value: Any) -> str:
@@ -562,7 +563,7 @@ class Chain:
 # --- Entries --------------------------------------------------------------------------------------------------------
 
 _T = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be]|0f|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
-_UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 
 
 def _entry_form(text: bytes, hashes: bytes) -> re.Pattern[bytes]:
@@ -593,13 +594,12 @@ class Item(NamedTuple):
     fields: dict[str, str] | None = None
 
 
-# The same forms for texts without escapes, which nearly all lines have. A match is strictly of the form if the line has
-# no character that would need an escape.
-_PLAIN_ENTRY = _entry_form(rb'"[^"]*"', rb"[^}]*")
-# What follows the details on a line of the list.
-_PLAIN_END = re.compile(rb'\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}')
-_PLAIN_BEGIN = b'{"fields":{'
-_ESCAPED = bytes(range(32)) + b"\\"
+# The same form for texts without escapes, which nearly all entries have, between zero bytes: with the one before it, it
+# is what is hashed. The list says what must be in the braces. An entry that records a removal is none of these.
+_PLAIN_ENTRY = re.compile(
+    rb'(?!\0\{"action":"ledger\.details_)\0%b(?=\0)' % _entry_form(rb'"[ !#-[\]-\xff]*"', rb"[^}]*").pattern
+)
+_ESCAPED = bytes(set(range(32)) - {10}) + b"\\"
 
 
 class Record(NamedTuple):
@@ -672,52 +672,93 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
             report.find('The details of entry %d do not fit: "%s" was changed.' % (number, shown(name)))
 
 
-def is_unescaped(lines: bytes) -> bool:
-    """Whether no character but line ends would have to be escaped in a text, and all is UTF-8."""
-    unescaped = len(lines.translate(None, _ESCAPED)) + lines.count(b"\n")
-    return unescaped == len(lines) and (lines.isascii() or _is_utf8(lines))
-
-
 @functools.lru_cache(maxsize=1024)
-def _form_of(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bytes], str] | None:
-    """Return the separators around names and values, the names as they are hashed, and a format string of the hashes.
-
-    None where the names are not sorted, each once.
+def _form_of(names: tuple[bytes, ...]) -> tuple[list[tuple[int, bytes]], list[bytes], str] | None:
+    """Return what stands between the quotation marks of details with these names, and where; how a name is hashed; and
+    a format string of the hashes. None where the names are not sorted, each once.
     """
     if any(map(operator.ge, names, names[1:])):
         return None
-    between = [b"", *[b":", b","] * len(names)]
-    form = ",".join('"%s":"%%s"' % name.decode("utf-8").replace("%", "%%") for name in names)
-    return [*between[:-1], b""] if names else between, [name + b"\0" for name in names], form
+    parts = [(0, b"{"), (1, b"fields"), (2, b":{")]
+    for place in range(4, 4 * len(names) + 1, 4):
+        parts += [(place, b":"), (place + 2, b",")]
+    if names:
+        parts[-1] = (4 * len(names) + 2, b"")
+    hashes = ",".join('"%s":"%%s"' % name.decode("utf-8").replace("%", "%%") for name in names)
+    return parts, [b"\0" + name + b"\0" for name in names], hashes
 
 
-def plain(line: bytes, listed: bytes) -> Record | None:
-    """The fast path: return what a line of entries.jsonl and one of details.jsonl say, where all is in order.
+# Places of entries in a block, their numbers, transactions, leaf hashes and times.
+Columns = tuple[list[int], list[int], list[int], list[bytes], list[bytes]]
 
-    Both must be `is_unescaped`. Where anything is not in order it returns None, and the lines are checked again in a
-    slower way that names what is wrong.
+
+def _fitting(names: tuple[bytes, ...], rows: list[Any]) -> Columns | None:
+    """Return entries with details of these names; None where not all are in order."""
+    if (form := _form_of(names)) is None:
+        return None
+    (parts, hashed, form_of_hashes), sha256 = form, hashlib.sha256
+    places, leaves, ats, hashes, numbers, xids, details, ends = zip(*rows)
+    columns = list(zip(*details))
+    if set(map(len, details)) != {parts[-1][0] + 1} or any(columns[at].count(part) < len(rows) for at, part in parts):
+        return None
+    try:
+        salts = [bytes.fromhex(end[-34:-2].decode()) for end in ends]
+    except ValueError:
+        return None
+    for number, leaf, salt, end in zip(numbers, leaves, salts, ends):
+        if b'%b,"leaf":"%b","salt":"%b"}' % (number, leaf.hex().encode(), salt.hex().encode()) != end:
+            return None
+    digests = [
+        [sha256(salt + name + text).hexdigest() for salt, text in zip(salts, texts)]
+        for name, texts in zip(hashed, columns[5::4])
+    ]
+    committed = map(form_of_hashes.__mod__, zip(*digests)) if names else itertools.repeat("", len(rows))
+    if list(committed) != list(map(bytes.decode, hashes)):
+        return None
+    return list(places), list(map(int, numbers)), list(map(int, xids)), list(leaves), list(ats)
+
+
+def is_unescaped(lines: bytes) -> bool:
+    """Whether no character but line ends would have to be escaped in a text."""
+    return len(lines.translate(None, _ESCAPED)) == len(lines)
+
+
+# Lines that are looked at together: what is made of them fits into the cache of a processor.
+A_LOOK = 250
+
+
+def look(lines: bytes, listed: bytes) -> list[Columns]:
+    """The fast path: return the entries that are in order, given lines of entries.jsonl and of details.jsonl.
+
+    All others are checked again in a slower way that names what is wrong, if anything is.
     """
-    if line.startswith(_REMOVAL):
-        return None
-    cut = listed.rfind(b'},"id":')
-    entry, end = _PLAIN_ENTRY.fullmatch(line), _PLAIN_END.fullmatch(listed, max(cut, len(_PLAIN_BEGIN)))
-    if entry is None or end is None or not listed.startswith(_PLAIN_BEGIN):
-        return None
-    at, hashes, number, xid = entry.groups()
-    listed_number, leaf, salt = end.groups()
-    sha256 = hashlib.sha256
-    digest = sha256(b"\0" + line).digest()
-    if number != listed_number or digest.hex() != leaf.decode():
-        return None
-    parts = listed[len(_PLAIN_BEGIN) : cut].split(b'"')
-    form = _form_of(tuple(parts[1::4]))
-    if form is None or parts[::2] != form[0]:
-        return None
-    salted = bytes.fromhex(salt.decode()) + b"\0"
-    committed = [sha256(salted + name + value).hexdigest() for name, value in zip(form[1], parts[3::4])]
-    if form[2] % tuple(committed) != hashes.decode():
-        return None
-    return Record(int(number), int(xid), digest, None, at)
+    if b"\0" in lines:
+        return []
+    is_plain = is_unescaped(listed) and lines.isascii() and listed.isascii()
+    text, every, end = b"\0" + lines.replace(b"\n", b"\0"), listed.split(b"\n")[:-1], 0
+    looked: list[Columns] = []
+    for first in range(0, len(every), A_LOOK):
+        groups: collections.defaultdict[Any, list[Any]] = collections.defaultdict(list)
+        for place, details in enumerate(every[first : first + A_LOOK], first):
+            start = end
+            entry = _PLAIN_ENTRY.match(text, start)
+            end = entry.end() if entry else text.find(b"\0", start + 1)
+            if end < 0:
+                return []
+            if entry is None:
+                continue
+            if not is_plain and not (_is_utf8(text[start:end]) and _is_utf8(details) and is_unescaped(details)):
+                continue
+            fields, _, rest = details.partition(b'},"id":')
+            parts = fields.split(b'"')
+            leaf = hashlib.sha256(entry.group()).digest()
+            groups[tuple(parts[3::4])].append((place, leaf, *entry.groups(), parts, rest))
+        looked += filter(None, itertools.starmap(_fitting, groups.items()))
+    return looked if end + 1 == len(text) else []
+
+
+# Number, transaction and time of a record, and what it stands in order by.
+_NUMBER, _XID, _AT, _ORDER = *map(operator.itemgetter, (0, 1, 4)), operator.itemgetter(1, 0)
 
 
 class Numbers:
@@ -726,12 +767,17 @@ class Numbers:
     def __init__(self) -> None:
         self._pages: collections.defaultdict[int, int] = collections.defaultdict(int)
 
-    def add(self, number: int) -> bool:
-        """Add a number; return whether it was there already."""
-        page, bit = number >> 8, 1 << (number & 255)
-        before = self._pages[page]
-        self._pages[page] = before | bit
-        return before & bit != 0
+    def add_new(self, numbers: list[int]) -> bool:
+        """Add numbers if none was there already, nor stands there twice; return whether they were added."""
+        made: dict[int, int] = {}
+        for number in numbers:
+            page = number >> 8
+            made[page] = made.get(page, 0) | 1 << (number & 255)
+        if len(set(numbers)) < len(numbers) or any(self._pages[page] & bits for page, bits in made.items()):
+            return False
+        for page, bits in made.items():
+            self._pages[page] |= bits
+        return True
 
 
 # An entry is sealed seconds after it was written; this much later if its transaction was still open when a seal was
@@ -753,10 +799,11 @@ def window(before: str, after: str) -> tuple[bytes, bytes]:
 class Ledger:
     """Compares seals and entries in the order of the tree. Holds the entries of one seal in memory."""
 
-    def __init__(self, report: Report, items: Iterable[Item | Record]) -> None:
+    def __init__(self, report: Report, items: Iterable[Item | list[Record]]) -> None:
         self.report = report
         self._items = iter(items)
-        self._next: Record | None = None
+        # The next entry, and entries behind it that are in order: none at the end only.
+        self._ahead: list[Record] = []
         self._edge = Edge()
         self._position = 0
         self._numbers = Numbers()
@@ -766,20 +813,29 @@ class Ledger:
         self._before: Seal | None = None
         self._advance()
 
-    def _advance(self) -> None:
-        """Read the next entry."""
+    def _advance(self, number: int = 1) -> None:
+        """Go on by so many entries of those ahead, and read the next."""
+        del self._ahead[:number]
+        if self._ahead:
+            return
         item = next(self._items, None)
-        if item is None:
-            self._next = None
-            return
-        self._position += 1
-        if not isinstance(item, Record):
-            self._next = self._record(item)
-            return
-        self._next = item
-        self.report.count()
-        if self._numbers.add(item.number):
-            self.report.find("Entry %d stands there twice." % item.number)
+        if isinstance(item, list) and not self._numbers.add_new(list(map(_NUMBER, item))):
+            if len(item) > 1:
+                self._items = itertools.chain(([record] for record in item), self._items)
+                self._advance()
+                return
+            self.report.find("Entry %d stands there twice." % item[0].number)
+        if isinstance(item, Item):
+            self._position += 1
+            self._ahead.append(self._record(item))
+        elif item is not None:
+            self._position += len(item)
+            self.report.count(len(item))
+            self._ahead = item
+
+    @property
+    def _next(self) -> Record | None:
+        return self._ahead[0] if self._ahead else None
 
     def _record(self, item: Item) -> Record:
         """Check an entry for everything that may be wrong with it."""
@@ -788,12 +844,12 @@ class Ledger:
             who = "Entry %d" % number if number else "The entry at position %d" % (self._position - 1)
             self.report.find(who + " was removed" + (": its leaf hash is still listed." if item.leaf else "."))
         else:
-            self.report.count()
+            self.report.count(1)
             digest = leaf_of(item.line)
             found = details_of(item.line, "Entry %d" % number if number else "Line %d" % self._position, self.report)
             if found is not None:
                 at, number, xid = found[1], int(found[3]), int(found[4])
-                if self._numbers.add(number):
+                if not self._numbers.add_new([number]):
                     self.report.find("Entry %d stands there twice." % number)
                 if item.number not in (None, number):
                     self.report.find("Entry %d stands where entry %d should be." % (number, item.number))
@@ -819,22 +875,24 @@ class Ledger:
         wanted = max(0, seal.size - size)
         edge, group, held, released = self._edge, [], 0, 0
         is_restored = seal.kind == "restored"
-        horizon = -1 if is_restored else seal.horizon
         # What no seal follows is not sealed yet, and a restore takes what others left behind.
         takes_more = is_restored or (following is not None and following.kind != "restored")
+        # What of an entry says that it is certainly under this seal, where it is less than this.
+        key, bound = (_NUMBER, seal.after_id + 1) if is_restored else (_XID, seal.horizon)
         while self._next is not None:
-            record = self._next
-            if held < wanted:
-                if record.xid >= horizon and self._is_under(record, seal) is False:
+            most = self._ahead[: min(wanted - held, MOST_HELD - len(group))] if held < wanted else []
+            taken = len(list(itertools.takewhile(bound.__gt__, map(key, most))))
+            if not taken:
+                is_under = self._is_under(self._next, seal)
+                if is_under is False or not (held < wanted or (is_under and takes_more)):
                     break
-            elif not (takes_more and self._is_under(record, seal)):
-                break
-            held += 1
-            group.append(record)
+                taken = 1
+            held += taken
+            group += self._ahead[:taken]
             if len(group) >= MOST_HELD:
                 self._check_order(group, seal)
-                edge, group, released = self._release(edge, group[released:]), [record], 1
-            self._advance()
+                edge, group, released = self._release(edge, group[released:]), group[-1:], 1
+            self._advance(taken)
         self.report.sealed += held
         self._check_order(group, seal)
         if released:
@@ -863,6 +921,9 @@ class Ledger:
             # Entries under a `restored` seal may be much older.
             return
         first, end = window(last.at if last else "", seal.at if seal else "")
+        ats = list(map(_AT, group))
+        if first <= min(ats) and max(ats) <= end:
+            return
         for record in group:
             if record.at and not first <= record.at <= end:
                 over = "under seal %d of %s" % (seal.number, seal.at[:19]) if seal else "not sealed yet"
@@ -875,7 +936,7 @@ class Ledger:
     def _check_order(self, group: list[Record], seal: Seal) -> None:
         self._check_times(group, self._before, seal)
         begin = self._before.horizon if self._before and seal.kind == "seal" else 0
-        order = [(record.xid, record.number) for record in group]
+        order = list(map(_ORDER, group))
         if not order or (order[0][0] >= begin and sorted(order) == order):
             return
         known = [record for record in group if record.xid >= 0]
@@ -1034,7 +1095,7 @@ class Ledger:
 
 def check_ledger(
     report: Report,
-    items: Iterable[Item | Record],
+    items: Iterable[Item | list[Record]],
     seals: Iterable[Seal],
     heads: Heads,
     *,
@@ -1121,14 +1182,19 @@ class Heads:
 # --- Bundles --------------------------------------------------------------------------------------------------------
 
 
+# Lines with their ends, and how many these are.
+Block = tuple[bytes, int]
+
+
 class Bundle:
     """The files of a bundle, read as streams: a folder, or a .zip that is never unpacked."""
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.is_folder = os.path.isdir(path)
         self._zip: zipfile.ZipFile | None = None
         self._root = ""
-        if os.path.isdir(path):
+        if self.is_folder:
             return
         try:
             self._zip = zipfile.ZipFile(path)
@@ -1156,26 +1222,36 @@ class Bundle:
 
     def lines(self, name: str, report: Report) -> Iterator[bytes]:
         """Yield the lines of a file, without their ends."""
-        return itertools.chain.from_iterable(self._some_lines(name, report))
+        return (line[:-1] for line, _ in self.blocks(name, report, 1))
 
-    def _some_lines(self, name: str, report: Report) -> Iterator[list[bytes]]:
-        rest = b""
+    def blocks(self, name: str, report: Report, most: int) -> Iterator[Block]:
+        """Yield the lines of a file, so many at a time."""
+        parts: list[bytes] = []
+        number = unfinished = 0
         with self.open(name) as file:
-            while True:
-                try:
-                    data = file.read(A_READ)
-                except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                    raise Unreadable("%s breaks off: %s." % (name, error)) from None
-                if not data:
-                    break
-                lines = (rest + data).split(b"\n")
-                rest = lines.pop()
-                if len(rest) > LONGEST_LINE:
+            while data := self._read(name, file):
+                begin = end = 0
+                while (found := data.find(b"\n", end) + 1) > 0:
+                    number, end = number + 1, found
+                    if number == most:
+                        yield b"".join([*parts, data[begin:end]]), number
+                        begin, number, parts = end, 0, []
+                parts.append(data[begin:])
+                unfinished = len(data) - end if end else unfinished + len(data)
+                if unfinished > LONGEST_LINE:
                     raise Unreadable("%s has a line that is too long to be one of a ledger." % name)
-                yield lines
-        if rest:
+        if unfinished:
             report.find("%s ends within a line: its end was cut off." % name)
-            yield [rest]
+            parts, number = [*parts, b"\n"], number + 1
+        if number:
+            yield b"".join(parts), number
+
+    @staticmethod
+    def _read(name: str, file: BinaryIO) -> bytes:
+        try:
+            return file.read(A_READ)
+        except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise Unreadable("%s breaks off: %s." % (name, error)) from None
 
     def json(self, name: str, report: Report) -> dict[str, Any]:
         """Parse a small file; return nothing, with a finding, where it is no JSON object."""
@@ -1232,72 +1308,104 @@ def _name_of(line: bytes, report: Report) -> str:
 
 # Lines in a block, and blocks after which other processes help.
 A_BLOCK, FEW_BLOCKS = 1000, 5
-Plain = tuple[Any, Any, bytes, bytes]
+LISTS = ("entries.jsonl", "details.jsonl")
 
 
-def plain_block(lines: bytes, listed: bytes) -> Plain | None:
-    """Return numbers, transactions, leaf hashes and times of a block of entries, None where not all is in order."""
-    if lines.count(b"\n") != listed.count(b"\n"):
-        return None
-    numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
-    is_plain = is_unescaped(lines) and is_unescaped(listed)
-    for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
-        record = plain(line, details) if is_plain or (is_unescaped(line) and is_unescaped(details)) else None
-        if record is None or record.xid >= 1 << 64:
-            return None
-        numbers.append(record.number)
-        xids.append(record.xid)
-        hashes.append(record.hash or EMPTY)
-        times.append(record.at)
-    return numbers, xids, b"".join(hashes), b"".join(times)
+def _help(path: str, ours: Connection, theirs: Connection) -> None:
+    """Look at blocks of a bundle that is a folder for another process: reading them again costs less than sending them.
 
-
-def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list[bytes], list[bytes], Plain | None]]:
-    """Yield the lines of entries and details in blocks, each with the result of the fast path."""
-    lines, listed = bundle.lines("entries.jsonl", report), bundle.lines("details.jsonl", report)
-
-    def read() -> tuple[list[bytes], list[bytes]]:
-        return list(itertools.islice(lines, A_BLOCK)), list(itertools.islice(listed, A_BLOCK))
-
-    def joined(block: list[bytes]) -> bytes:
-        return b"\n".join(block)
-
-    blocks = iter(read, ([], []))
-    for one, other in itertools.islice(blocks, FEW_BLOCKS if workers > 1 else None):
-        yield one, other, plain_block(joined(one), joined(other))
-    if workers < 2:
+    `theirs` is the other process's end, which must not stay open here.
+    """
+    theirs.close()
+    gc.disable()
+    try:
+        while True:
+            read = []
+            for name, (place, length) in zip(LISTS, ours.recv()):
+                with Bundle(path).open(name) as file:
+                    file.seek(place)
+                    read.append(file.read(length))
+            ours.send(look(*read))
+    except (OSError, EOFError):
         return
+
+
+def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Block, Block, list[Columns]]]:
+    """Yield the lines of entries and details in blocks, each with what the fast path found."""
+    files, nothing = [bundle.blocks(name, report, A_BLOCK) for name in LISTS], (b"", 0)
+    places = [0, 0]
     waiting: collections.deque[Any] = collections.deque()
-    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
-        for one, other in blocks:
-            waiting.append((one, other, pool.submit(plain_block, joined(one), joined(other))))
-            if len(waiting) > 2 * workers:
-                one, other, asked = waiting.popleft()
-                yield one, other, asked.result()
-        for one, other, asked in waiting:
-            yield one, other, asked.result()
+    helpers: list[Connection] = []
+    try:
+        for number in itertools.count():
+            blocks = [next(file, nothing) for file in files]
+            if blocks == [nothing, nothing]:
+                break
+            if number == FEW_BLOCKS and workers > 1 and bundle.is_folder:
+                helpers = [_helper(bundle.path) for _ in range(workers)]
+            parts = [(place, len(data)) for place, (data, _) in zip(places, blocks)]
+            places = list(map(sum, parts))
+            asked = helpers[number % workers] if helpers else None
+            if asked:
+                asked.send(parts)
+            waiting.append((*blocks, asked))
+            # Until others help, and as far ahead as they may be.
+            if number < FEW_BLOCKS or workers < 2 or len(waiting) > 2 * workers:
+                yield _answered(*waiting.popleft())
+        yield from itertools.starmap(_answered, waiting)
+    finally:
+        for asked in helpers:
+            asked.close()
 
 
-def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item | Record]:
+def _answered(one: Block, other: Block, asked: Connection | None) -> tuple[Block, Block, list[Columns]]:
+    return one, other, asked.recv() if asked else look(one[0], other[0])
+
+
+def _helper(path: str) -> Connection:
+    """Start a process that helps."""
+    ours, theirs = multiprocessing.Pipe()
+    multiprocessing.Process(target=_help, args=(path, theirs, ours), daemon=True).start()
+    theirs.close()
+    return ours
+
+
+def _records(number: int, found: Iterable[Columns]) -> list[Record | None]:
+    """Return the entries of a block by their places, None for those that are not in order."""
+    records: list[Record | None] = [None] * number
+    made = functools.partial(tuple.__new__, Record)
+    for places, numbers, xids, leaves, ats in found:
+        for place, record in zip(places, map(made, zip(numbers, xids, leaves, itertools.repeat(None), ats))):
+            records[place] = record
+    return records
+
+
+def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item | list[Record]]:
     """Yield entries with their details; where the two files do not match, find whose line is missing."""
     lines: collections.deque[bytes] = collections.deque()
     listed: collections.deque[bytes] = collections.deque()
-    for one, other, found in _looked(bundle, report, workers):
-        if found is not None and not lines and not listed:
-            numbers, xids, hashes, times = found
-            # Hashes and times have 32 bytes each.
-            leaves, ats = ([one[offset : offset + 32] for offset in range(0, len(one), 32)] for one in (hashes, times))
-            yield from map(Record, numbers, xids, leaves, itertools.repeat(None), ats)
+    records: collections.deque[Record | None] = collections.deque()
+    for (one, number), (other, of_list), found in _looked(bundle, report, workers):
+        looked = _records(number, found)
+        if not lines and not listed and number == of_list and None not in looked:
+            yield looked  # type: ignore[misc]
             continue
-        lines.extend(one)
-        listed.extend(other)
-        yield from _unbatched(lines, listed, report, ahead=2)
-    yield from _unbatched(lines, listed, report, ahead=0)
+        if len(records) == len(lines) == len(listed) and number == of_list:
+            records.extend(looked)
+        lines.extend(one.split(b"\n")[:-1])
+        listed.extend(other.split(b"\n")[:-1])
+        yield from _unbatched(lines, listed, records, report, ahead=2)
+    yield from _unbatched(lines, listed, records, report, ahead=0)
 
 
 def _unbatched(
-    lines: collections.deque[bytes], listed: collections.deque[bytes], report: Report, *, ahead: int
-) -> Iterator[Item | Record]:
+    lines: collections.deque[bytes],
+    listed: collections.deque[bytes],
+    records: collections.deque[Record | None],
+    report: Report,
+    *,
+    ahead: int,
+) -> Iterator[Item | list[Record]]:
     """Yield entries with their details line by line, as long as `ahead` more lines are there."""
     seen: dict[bytes, Item] = {}
 
@@ -1311,9 +1419,9 @@ def _unbatched(
 
     while len(lines) > ahead and len(listed) > ahead:
         line, details = lines.popleft(), listed.popleft()
-        record = plain(line, details) if is_unescaped(line) and is_unescaped(details) else None
+        record = records.popleft() if records else _records(1, look(line + b"\n", details + b"\n"))[0]
         if record is not None:
-            yield record
+            yield [record]
             continue
         item, number = item_of(details), _number_in(line)
         if item.number in (None, number):
@@ -1324,13 +1432,16 @@ def _unbatched(
             if swapped:
                 yield item_of(listed.popleft())._replace(line=line)
                 yield item._replace(line=lines.popleft())
+                records.clear()
             else:
                 yield item
                 lines.appendleft(line)
+                records.clear()
         elif swapped:
             report.find(_name_of(line, report) + " was put in later: details.jsonl does not list it.")
             yield Item(line)
             listed.appendleft(details)
+            records.clear()
         else:
             yield item._replace(line=line)
     while ahead == 0 and lines:
@@ -1532,7 +1643,7 @@ def _check_message(claims: dict[str, Any], report: Report, trust: Trust, signatu
         if type(position) is not int or not last < position < seal.size:
             raise ValueError("no position")
         leaves[position], last = leaf_of(line), position
-        report.count()
+        report.count(1)
         found = details_of(line, "The entry at position %d" % position, report)
         if found is None:
             continue
@@ -1670,6 +1781,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    # Nothing here refers to itself, and looking for it would take as long as the rest.
+    gc.disable()
     try:
         return _run(options)
     except Unreadable as error:
