@@ -13,7 +13,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
 from dashboard import words
-from dashboard.templatetags.desk import dated, facts, ink, is_reference, short
+from dashboard.templatetags.desk import age, dated, event_sentence, facts, ink, is_reference, moment, short, tone
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -65,6 +65,34 @@ def _named(written: str) -> dict[str, str] | None:
     """Return what `name: value; other: value` says; None for what is written otherwise."""
     parts = [part.partition(": ") for part in written.split("; ")] if written not in ("", NOTHING) else []
     return {name: value for name, _, value in parts} if all(colon for _, colon, _ in parts) else None
+
+
+_LINE = """<li id="line-{}" class="{}">
+  <div class="line">
+    <span class="when">{}</span>
+    <span class="what"><strong>{}</strong>
+      {}{}
+      {}</span>
+    {}
+  </div>
+</li>"""
+
+
+@register.simple_tag
+def ledger_line(line: "Line", *, links: bool = False, brief: bool = False) -> SafeString:
+    """Return an entry as one of a list: a tag, because a page holds a hundred of them."""
+    entry = line.entry
+    return format_html(
+        _LINE,
+        entry.pk,
+        tone(entry.action),
+        age(entry.at) if brief else moment(entry.at),
+        ink(capfirst(line.actor)),
+        event_sentence(line),
+        line_message(line) if links and entry.message else "",
+        line_details(line, turned(line), brief=brief),
+        line_where(line, links=links, brief=brief),
+    )
 
 
 @register.simple_tag
