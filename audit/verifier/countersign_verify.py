@@ -20,6 +20,7 @@ import argparse
 import base64
 import binascii
 import collections
+import contextlib
 import datetime
 import email
 import email.policy
@@ -1347,7 +1348,8 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Bloc
             places = list(map(sum, parts))
             asked = helpers[number % workers] if helpers else None
             if asked:
-                asked.send(parts)
+                with contextlib.suppress(OSError):
+                    asked.send(parts)
             waiting.append((*blocks, asked))
             # Until others help, and as far ahead as they may be.
             if number < FEW_BLOCKS or workers < 2 or len(waiting) > 2 * workers:
@@ -1359,7 +1361,11 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Bloc
 
 
 def _answered(one: Block, other: Block, asked: Connection | None) -> tuple[Block, Block, list[Columns]]:
-    return one, other, asked.recv() if asked else look(one[0], other[0])
+    if asked:
+        # A helper that was ended is done without.
+        with contextlib.suppress(EOFError, OSError):
+            return one, other, asked.recv()
+    return one, other, look(one[0], other[0])
 
 
 def _helper(path: str) -> Connection:
