@@ -759,7 +759,8 @@ def look(lines: bytes, listed: bytes) -> list[Columns]:
 
 
 # Number, transaction and time of a record, and what it stands in order by.
-_NUMBER, _XID, _AT, _ORDER = *map(operator.itemgetter, (0, 1, 4)), operator.itemgetter(1, 0)
+_number_of, _xid_of, _at_of = map(operator.itemgetter, (0, 1, 4))
+_order_of = operator.itemgetter(1, 0)
 
 
 class Numbers:
@@ -820,7 +821,7 @@ class Ledger:
         if self._ahead:
             return
         item = next(self._items, None)
-        if isinstance(item, list) and not self._numbers.add_new(list(map(_NUMBER, item))):
+        if isinstance(item, list) and not self._numbers.add_new(list(map(_number_of, item))):
             if len(item) > 1:
                 self._items = itertools.chain(([record] for record in item), self._items)
                 self._advance()
@@ -874,12 +875,13 @@ class Ledger:
         """Take the entries that this seal covers, and compare them with its root."""
         size = self._before.size if self._before else 0
         wanted = max(0, seal.size - size)
-        edge, group, held, released = self._edge, [], 0, 0
+        edge, held, released = self._edge, 0, 0
+        group: list[Record] = []
         is_restored = seal.kind == "restored"
         # What no seal follows is not sealed yet, and a restore takes what others left behind.
         takes_more = is_restored or (following is not None and following.kind != "restored")
         # What of an entry says that it is certainly under this seal, where it is less than this.
-        key, bound = (_NUMBER, seal.after_id + 1) if is_restored else (_XID, seal.horizon)
+        key, bound = (_number_of, seal.after_id + 1) if is_restored else (_xid_of, seal.horizon)
         while self._next is not None:
             most = self._ahead[: min(wanted - held, MOST_HELD - len(group))] if held < wanted else []
             taken = len(list(itertools.takewhile(bound.__gt__, map(key, most))))
@@ -922,7 +924,7 @@ class Ledger:
             # Entries under a `restored` seal may be much older.
             return
         first, end = window(last.at if last else "", seal.at if seal else "")
-        ats = list(map(_AT, group))
+        ats = list(map(_at_of, group))
         if first <= min(ats) and max(ats) <= end:
             return
         for record in group:
@@ -937,7 +939,7 @@ class Ledger:
     def _check_order(self, group: list[Record], seal: Seal) -> None:
         self._check_times(group, self._before, seal)
         begin = self._before.horizon if self._before and seal.kind == "seal" else 0
-        order = list(map(_ORDER, group))
+        order = list(map(_order_of, group))
         if not order or (order[0][0] >= begin and sorted(order) == order):
             return
         known = [record for record in group if record.xid >= 0]
