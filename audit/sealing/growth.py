@@ -137,8 +137,8 @@ def _misdated(entries: Sequence[Entry], *, before: datetime | None, at: datetime
 
 def between(horizon: int, until: int, *, after_id: int, at_once: int) -> Iterator[Sequence[Entry]]:
     """Yield the entries of this epoch from one horizon to the next, so many at once."""
-    where = "entry.xid >= %s AND entry.xid < %s AND entry.id > %s"
-    return _in_order(where, [str(horizon), str(until), after_id], at_once)
+    where = "entry.xid < %s AND entry.id > %s"
+    return _in_order(where, [str(until), after_id], at_once, behind=(horizon, after_id))
 
 
 def not_sealed_up_to(last_id: int, *, at_once: int) -> Iterator[Sequence[Entry]]:
@@ -147,8 +147,11 @@ def not_sealed_up_to(last_id: int, *, at_once: int) -> Iterator[Sequence[Entry]]
     return _in_order(where, [last_id], at_once)
 
 
-def _in_order(where: str, parameters: list[Any], at_once: int) -> Iterator[Sequence[Entry]]:
-    xid, number = 0, 0
+def _in_order(
+    where: str, parameters: list[Any], at_once: int, *, behind: tuple[int, int] = (0, 0)
+) -> Iterator[Sequence[Entry]]:
+    # PostgreSQL begins to read the index here, whatever else is said of `xid`: at zero it would read all of the ledger.
+    xid, number = behind
     while True:
         found = Entry.objects.raw(
             f"SELECT entry.* FROM audit_entry entry WHERE {where} AND (entry.xid, entry.id) > (%s, %s)"  # noqa: S608
