@@ -43,7 +43,7 @@ def measure() -> Result:
         with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
             owner.execute(_CHAIN)
         fill(rows())
-        _begin_after_these()
+        begin_after_these()
         rates = [_turn(is_chained=number < CHAINED_TURNS) for number in range(TURNS)]
         sealed = _check_the_seals()
     rate = {key: statistics.median(turn[key] for turn in rates if key in turn) for key in rates[0]}
@@ -156,7 +156,7 @@ def _link() -> None:
         cursor.execute(_LINK, [uuid.uuid4(), uuid.uuid4().hex])
 
 
-def _begin_after_these() -> None:
+def begin_after_these() -> None:
     """Let the first seal say that it begins after the rows that were filled in, whose hashes are of nothing."""
     from django.db import transaction
 

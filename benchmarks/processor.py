@@ -12,7 +12,7 @@ _TICK = 1000 / os.sysconf("SC_CLK_TCK")
 
 def spent(roots: Iterable[int]) -> float:
     """Return the milliseconds that these processes and all that they started have taken so far."""
-    return sum(_of_one(pid) for pid in families(roots))
+    return sum(spent_by(pid) for pid in families(roots))
 
 
 def families(roots: Iterable[int]) -> set[int]:
@@ -43,7 +43,7 @@ def postgres() -> int:
         return int(_stat(Path(f"/proc/{row[0]}"))[1])
 
 
-def _of_one(pid: int) -> float:
+def spent_by(pid: int) -> float:
     """Return the milliseconds of one process: of its threads to the nanosecond, of children that ended in ticks."""
     folder = Path(f"/proc/{pid}")
     with suppress(OSError):
