@@ -123,7 +123,6 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
     with batch():
         # When the same webhook comes twice at once, the second waits here for the first and then finds it.
         inserted = insert(row, unless_there=True)
-        asked = _Asked(connection, read.event) if read.event.kind and not row.error else None
     key = inserted.one()
     if key is None:
         return Stored(None, Result.DUPLICATE, problem=read.problem)
@@ -132,7 +131,7 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
         details = {"event": row.name, "explanation": row.error}
         record("webhook.poison", actor=actor, connection=connection.pk, details=details)
         return Stored(row, Result.POISON, problem=read.problem)
-    applied = apply_event(connection=connection, event=read.event, actor=actor, asked=asked)
+    applied = apply_event(connection=connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
         handled_at = None if applied.contradicts else Now()
@@ -140,35 +139,27 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-class _Asked:
-    """What an event needs, asked for in a batch: its message, locked, its mailbox, and a position in the ledger."""
-
-    def __init__(self, connection: Connection, event: Event) -> None:
-        store.lock_id(connection.pk, upstream_id=event.email_id)
-        self.message = Message.objects.ask_if_known(connection.pk, event.email_id)
-        self.mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
-        self.position = ReservedPosition()
-
-
-def apply_event(*, connection: Connection, event: Event, actor: Actor, asked: _Asked | None = None) -> Applied:
+def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
     if event.name in (REFUSED, TEST):
         return Applied(Result.APPLIED)
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
-    if asked is None:
-        with batch():
-            asked = _Asked(connection, event)
-    position = asked.position.take()
+    with batch():
+        store.lock_id(connection.pk, upstream_id=event.email_id)
+        known_message = Message.objects.ask_if_known(connection.pk, event.email_id)
+        known_mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
+        reserved = ReservedPosition()
+    position = reserved.take()
     # By the database's clock, as all stored times: this host's clock may be wrong.
     is_old = event.at is not None and event.at < position.at - LONG_PAST
-    if found := asked.message.one():
+    if found := known_message.one():
         message = Message.objects.for_event().get(pk=found[0])
         message.connection = connection
         return _apply_to_known(message, event, actor, position, is_old=is_old)
     # None where it is not known, or has no address yet.
-    mailbox = asked.mailbox.one()
+    mailbox = known_mailbox.one()
     return _begin(connection, event, actor, position, mailbox[0] if mailbox else None, is_old=is_old)
 
 
