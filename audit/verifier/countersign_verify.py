@@ -1435,21 +1435,20 @@ def _unbatched(
         if item.number in (None, number):
             yield item._replace(line=line)
             continue
+        # What was looked at together may no longer stand side by side.
+        records.clear()
         swapped = bool(lines) and _number_in(lines[0]) == item.number
         if listed and item_of(listed[0]).number == number:
             if swapped:
                 yield item_of(listed.popleft())._replace(line=line)
                 yield item._replace(line=lines.popleft())
-                records.clear()
             else:
                 yield item
                 lines.appendleft(line)
-                records.clear()
         elif swapped:
             report.find(_name_of(line, report) + " was put in later: details.jsonl does not list it.")
             yield Item(line)
             listed.appendleft(details)
-            records.clear()
         else:
             yield item._replace(line=line)
     while ahead == 0 and lines:
