@@ -1194,10 +1194,9 @@ class Bundle:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.is_folder = os.path.isdir(path)
         self._zip: zipfile.ZipFile | None = None
         self._root = ""
-        if self.is_folder:
+        if os.path.isdir(path):
             return
         try:
             self._zip = zipfile.ZipFile(path)
@@ -1314,21 +1313,13 @@ A_BLOCK, FEW_BLOCKS = 1000, 5
 LISTS = ("entries.jsonl", "details.jsonl")
 
 
-def _help(path: str, ours: Connection, theirs: Connection) -> None:
-    """Look at blocks of a bundle that is a folder for another process: reading them again costs less than sending them.
-
-    `theirs` is the other process's end, which must not stay open here.
-    """
+def _help(ours: Connection, theirs: Connection) -> None:
+    """Look at blocks for another process. `theirs` is that process's end, which must not stay open here."""
     theirs.close()
     gc.disable()
     try:
         while True:
-            read = []
-            for name, (place, length) in zip(LISTS, ours.recv()):
-                with Bundle(path).open(name) as file:
-                    file.seek(place)
-                    read.append(file.read(length))
-            ours.send(look(*read))
+            ours.send(look(ours.recv_bytes(), ours.recv_bytes()))
     except (OSError, EOFError):
         return
 
@@ -1336,7 +1327,6 @@ def _help(path: str, ours: Connection, theirs: Connection) -> None:
 def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Block, Block, list[Columns]]]:
     """Yield the lines of entries and details in blocks, each with what the fast path found."""
     files, nothing = [bundle.blocks(name, report, A_BLOCK) for name in LISTS], (b"", 0)
-    places = [0, 0]
     waiting: collections.deque[Any] = collections.deque()
     helpers: list[Connection] = []
     try:
@@ -1344,18 +1334,19 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Bloc
             blocks = [next(file, nothing) for file in files]
             if blocks == [nothing, nothing]:
                 break
-            if number == FEW_BLOCKS and workers > 1 and bundle.is_folder:
-                helpers = [_helper(bundle.path) for _ in range(workers)]
-            parts = [(place, len(data)) for place, (data, _) in zip(places, blocks)]
-            places = list(map(sum, parts))
-            asked = helpers[number % workers] if helpers else None
+            if number == FEW_BLOCKS and workers > 1:
+                # One more than run at once, because each waits for its next block.
+                helpers = [_helper() for _ in range(workers + 1)]
+            # A helper has one block at a time: with more, both sides could wait for the other to receive.
+            answered = _answered(*waiting.popleft()) if waiting and len(waiting) >= len(helpers) else None
+            asked = helpers[number % len(helpers)] if helpers else None
             if asked:
                 with contextlib.suppress(OSError):
-                    asked.send(parts)
+                    for data, _ in blocks:
+                        asked.send_bytes(data)
             waiting.append((*blocks, asked))
-            # Until others help, and as far ahead as they may be.
-            if number < FEW_BLOCKS or workers < 2 or len(waiting) > 2 * workers:
-                yield _answered(*waiting.popleft())
+            if answered:
+                yield answered
         yield from itertools.starmap(_answered, waiting)
     finally:
         for asked in helpers:
@@ -1370,10 +1361,10 @@ def _answered(one: Block, other: Block, asked: Connection | None) -> tuple[Block
     return one, other, look(one[0], other[0])
 
 
-def _helper(path: str) -> Connection:
+def _helper() -> Connection:
     """Start a process that helps."""
     ours, theirs = multiprocessing.Pipe()
-    multiprocessing.Process(target=_help, args=(path, theirs, ours), daemon=True).start()
+    multiprocessing.Process(target=_help, args=(theirs, ours), daemon=True).start()
     theirs.close()
     return ours
 
