@@ -1337,13 +1337,15 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Bloc
             if number == FEW_BLOCKS and workers > 1:
                 # One more than run at once, because each waits for its next block.
                 helpers = [_helper() for _ in range(workers + 1)]
+            if not helpers:
+                yield _answered(*blocks, None)
+                continue
             # A helper has one block at a time: with more, both sides could wait for the other to receive.
-            answered = _answered(*waiting.popleft()) if waiting and len(waiting) >= len(helpers) else None
-            asked = helpers[number % len(helpers)] if helpers else None
-            if asked:
-                with contextlib.suppress(OSError):
-                    for data, _ in blocks:
-                        asked.send_bytes(data)
+            answered = _answered(*waiting.popleft()) if len(waiting) == len(helpers) else None
+            asked = helpers[number % len(helpers)]
+            with contextlib.suppress(OSError):
+                for data, _ in blocks:
+                    asked.send_bytes(data)
             waiting.append((*blocks, asked))
             if answered:
                 yield answered
