@@ -1338,7 +1338,7 @@ def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[Bloc
                 # One more than run at once, because each waits for its next block.
                 helpers = [_helper() for _ in range(workers + 1)]
             if not helpers:
-                yield _answered(*blocks, None)
+                yield _answered(blocks[0], blocks[1], None)
                 continue
             # A helper has one block at a time: with more, both sides could wait for the other to receive.
             answered = _answered(*waiting.popleft()) if len(waiting) == len(helpers) else None
