@@ -1,7 +1,8 @@
 """Enqueues Celery tasks through Redis after commit. A lost one costs only time: rows are the truth, a sweep finds them.
 
 A thread sends them, many at once: no request waits for Redis, whatever state that is in. Celery's own client needs
-about ten times the processor time and, with Redis away, seconds a task (docs/adr/0008); a test compares the messages.
+about ten times the processor time and, with Redis away, seconds a task (docs/adr/0008). Nor is Celery imported here: it
+takes ten megabytes, and only workers need it. A test compares the messages with Celery's own.
 """
 
 import atexit
@@ -11,15 +12,16 @@ import json
 import logging
 import os
 import queue
+import socket
 import threading
 import time
 import uuid
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from functools import cache, partial
 from typing import Any
 
 import redis
-from celery import current_app
 from django.conf import settings
 from django.db import transaction
 from redis.backoff import NoBackoff
@@ -98,23 +100,32 @@ def _send_task(task: str, row_id: int | str, countdown: float | None) -> None:
 
 @cache
 def _queue_of(task: str) -> str:
-    return str(current_app.amqp.router.route({}, task)["queue"].name)
+    routes = settings.CELERY_TASK_ROUTES.items()
+    return str(next(route["queue"] for pattern, route in routes if fnmatchcase(task, pattern)))
 
 
-@cache
-def _template(task: str) -> Any:
-    """Return Celery's own message for this task, without what each message has of its own."""
-    return current_app.amqp.as_task_v2("", task, args=(), ignore_result=True)
+# What each message of Celery's has in its headers, and behind the arguments in its body (its protocol, version 2).
+_HEADERS: dict[str, Any] = {
+    "lang": "py",
+    "kwargsrepr": "{}",
+    "timelimit": [None, None],
+    "ignore_result": True,
+    "stamps": {},
+    **dict.fromkeys(("shadow", "expires", "group", "group_index", "parent_id", "stamped_headers")),
+    **dict.fromkeys(("retries", "replaced_task_nesting"), 0),
+}
+_BEHIND: tuple[dict[str, Any], ...] = ({}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None})
 
 
 def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
     """Return the message that Celery's own client would put into Redis."""
-    made, task_id = _template(task), str(uuid.uuid4())
+    task_id = str(uuid.uuid4())
     eta = (datetime.now(UTC) + timedelta(seconds=countdown)).isoformat() if countdown else None
-    headers = {**made.headers, "id": task_id, "root_id": task_id, "argsrepr": repr((row_id,)), "eta": eta}
+    origin = f"gen{os.getpid()}@{socket.gethostname()}"
+    ids = {"id": task_id, "root_id": task_id, "argsrepr": repr((row_id,)), "eta": eta, "origin": origin}
     properties = {
-        **made.properties,
         "correlation_id": task_id,
+        "reply_to": "",
         "delivery_mode": 2,
         "delivery_info": {"exchange": "", "routing_key": _queue_of(task)},
         "priority": 0,
@@ -122,10 +133,10 @@ def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
         "delivery_tag": str(uuid.uuid4()),
     }
     envelope = {
-        "body": base64.b64encode(json.dumps([(row_id,), *made.body[1:]]).encode()).decode(),
+        "body": base64.b64encode(json.dumps([(row_id,), *_BEHIND]).encode()).decode(),
         "content-encoding": "utf-8",
         "content-type": "application/json",
-        "headers": headers,
+        "headers": {"task": task, **_HEADERS, **ids},
         "properties": properties,
     }
     return json.dumps(envelope).encode()
