@@ -33,6 +33,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             # The log shows the values that Django's own cursor writes into a statement.
             cursor = self.cursor()
         else:
+            # As Django does for its own cursors: the first statement of a request finds a closed session here.
+            self.close_if_health_check_failed()
             self.ensure_connection()
             cursor = CursorWrapper(psycopg.RawCursor(self.connection), self)
             sql, names = _numbered(sql)

@@ -52,6 +52,7 @@ def batch() -> Iterator[None]:
     The first statement that fails ends the block with its error, and the transaction can only be rolled back.
     """
     connection = connections[DEFAULT_DB_ALIAS]
+    connection.close_if_health_check_failed()
     connection.ensure_connection()
     if _unbatched.get() or in_batch():
         yield

@@ -4,6 +4,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 import pytest
+from django.db import close_old_connections
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals import polling
@@ -86,3 +88,15 @@ def test_inserted_row_has_its_empty_values_and_all_others(connection):
         if field.name not in ("id", "seen_at", "search", "bands")
     ]
     assert {name: getattr(stored, name) for name in names} == {name: getattr(row, name) for name in names}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_first_statement_of_a_request_finds_that_its_session_was_closed():
+    read_values({})
+    other = database.copy()
+    with other.cursor() as cursor:
+        # Up to a minute, until it has ended.
+        cursor.execute("SELECT pg_terminate_backend(%s, 60000)", [database.connection.info.backend_pid])
+    other.close()
+    close_old_connections()
+    assert read_values({})["clock"]

@@ -333,7 +333,8 @@ def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch,
     for name, fields in webhooks:
         Thread.objects.update(wanted=False)
         enqueued.clear()
-        receive(gateway, name, email_id=f"01NEW{name}", **fields)
+        with django_capture_on_commit_callbacks(execute=True):
+            receive(gateway, name, email_id=f"01NEW{name}", **fields)
         came = Message.objects.get(upstream_id=f"01NEW{name}")
         assert enqueued == [("approvals.tasks.hear_of_letter", str(came.public_id))], name
         assert tasks.hear_of_letter(enqueued[0][1]) == "to be read", name
