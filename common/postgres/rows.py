@@ -153,4 +153,4 @@ def _insert_sql(model: type[models.Model], columns: tuple[tuple[str, str], ...],
     values = ", ".join(value for _, value in columns)
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
     table, key = model._meta.db_table, model._meta.pk.column
-    return f'INSERT INTO "{table}" ({names}) VALUES ({values}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+    return f'INSERT INTO "{table}" ({names}) VALUES ({values}){conflict} RETURNING "{key}"'  # noqa: S608

@@ -139,9 +139,10 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
             # Claims of a subscription are serialized by its lock.
             its = Webhook.objects.select_for_update(no_key=True).filter(pk__in=self.filter(pk=pk).values("webhook"))
             webhook = its.first()
+            if webhook is None:
+                return None
             is_due, values = _is_due().prepared({ANY: pk})
-            taken = run(f"{_TAKE} AND {is_due} RETURNING id", [LEASE, pk, *values], prepare=True).rows
-            if webhook is None or not taken:
+            if not run(f"{_TAKE} AND {is_due} RETURNING id", [LEASE, pk, *values], prepare=True).rows:
                 return None
             delivery: WebhookDelivery = self.get(pk=pk)
             delivery.webhook = webhook
