@@ -32,6 +32,10 @@ SELECT id, sha256(id::text::bytea),
     || 'customer' || id %% 700 || ' ' || md5((id / 6)::text))
 FROM made
 """
+_INDEXES = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid) FROM pg_index
+WHERE indrelid IN (%s::regclass, %s::regclass) AND NOT indisunique
+"""
 
 
 def rows() -> int:
@@ -43,7 +47,14 @@ def fill(number: int, *, after: int = 0, entry: str = "audit_entry", detail: str
     """Add so many entries, later than so many that are there, and let PostgreSQL know what there is."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off")
+        owner.execute("SET maintenance_work_mem = '1GB'")
+        # An index is built in a tenth of the time that it takes to keep it in step with each row.
+        indexes = owner.execute(_INDEXES, [entry, detail]).fetchall()
+        for name, _ in indexes:
+            owner.execute(f"DROP INDEX {name}")
         for first in range(after + 1, after + number + 1, _AT_ONCE):
             sql = _FILL.format(entry=entry, detail=detail)
-            owner.execute(sql, [first, min(first + _AT_ONCE - 1, after + number)])  # type: ignore[arg-type]
-        owner.execute(f"VACUUM ANALYZE {entry}, {detail}")  # type: ignore[arg-type]
+            owner.execute(sql, [first, min(first + _AT_ONCE - 1, after + number)])
+        for _, definition in indexes:
+            owner.execute(definition)
+        owner.execute(f"VACUUM ANALYZE {entry}, {detail}")

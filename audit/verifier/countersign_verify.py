@@ -1309,7 +1309,7 @@ def _name_of(line: bytes, report: Report) -> str:
 
 
 # Lines in a block, and blocks after which other processes help.
-A_BLOCK, FEW_BLOCKS = 1000, 5
+A_BLOCK, FEW_BLOCKS = 4000, 2
 LISTS = ("entries.jsonl", "details.jsonl")
 
 
