@@ -8,7 +8,6 @@ import base64
 import secrets
 from datetime import datetime
 
-import dkim
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.conf import settings
@@ -68,6 +67,9 @@ def signed(message: bytes, *, sender: str) -> bytes:
     key = max(verified, key=lambda one: (one.domain.domain == own, one.pk), default=None)
     if key is None:
         return message
+    # Imported late: with its DNS it needs 4 MB, and a desk may send for no domain of its own.
+    import dkim
+
     header: bytes = dkim.sign(
         message,
         selector=key.selector.encode(),

@@ -12,9 +12,6 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-import dns.exception
-import dns.name
-import dns.resolver
 from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -59,8 +56,18 @@ def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
 def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     if seconds <= 0:
         return DnsAnswer(error=f"DNS was too slow to be asked about {name}. Try again later.")
+    # Imported late: it needs 3 MB, and most processes never ask DNS.
+    import dns.exception
+    import dns.name
+    import dns.resolver
+
+    resolver = dns.resolver.Resolver(configure=settings.DNS_SERVER is None)
+    if settings.DNS_SERVER is not None:
+        address, resolver.port = settings.DNS_SERVER
+        resolver.nameservers = [address]
+    resolver.lifetime, resolver.timeout = seconds, _TRY
     try:
-        answer = _resolver(seconds).resolve(dns.name.from_text(f"{name}."), kind)
+        answer = resolver.resolve(dns.name.from_text(f"{name}."), kind)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         # DNS did answer: there is no such name, or nothing of this kind at it.
         return DnsAnswer()
@@ -74,16 +81,6 @@ def _record_text(record: Any, kind: str) -> str:
     if kind == "MX":
         return str(record.exchange.to_text().lower())
     return b"".join(record.strings).decode("utf-8", "replace")[:_MOST_TEXT]
-
-
-def _resolver(seconds: float) -> dns.resolver.Resolver:
-    resolver = dns.resolver.Resolver(configure=settings.DNS_SERVER is None)
-    if settings.DNS_SERVER is not None:
-        address, resolver.port = settings.DNS_SERVER
-        resolver.nameservers = [address]
-    resolver.lifetime = seconds
-    resolver.timeout = _TRY
-    return resolver
 
 
 OWNERSHIP, SPF, DMARC, MX = "ownership", "spf", "dmarc", "mx"
