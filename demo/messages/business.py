@@ -13,7 +13,7 @@ BUSINESS = (
         body="""\
 Dear Sir or Madam,
 
-please find attached invoice **$invoice** for $month.
+Please find attached invoice **$invoice** for $month.
 
 | Position | Amount |
 |---|---:|
@@ -21,7 +21,7 @@ please find attached invoice **$invoice** for $month.
 | Extra storage, 200 GB | EUR 40.00 |
 | **Total** | **EUR 1,265.00** |
 
-It is payable by $due to the account you know. Questions go to this address, and a person answers them.
+Payment is due by $due, to the usual account. If you have any questions, just reply to this email.
 
 Kind regards,
 Cleo Marchetti
@@ -38,10 +38,9 @@ Accounts
         body="""\
 Hello Rosa,
 
-invoice $invoice over **EUR $amount** has been open for twelve days. It may have slipped through with the move to your
-new office.
+Invoice $invoice for **EUR $amount** is twelve days overdue. It may have been missed during your office move.
 
-If it is already paid, please ignore this mail. If there is something wrong with it, tell me and I put it right.
+If you have already paid it, please ignore this email. If something is wrong with it, let me know and I'll fix it.
 
 Kind regards,
 Cleo Marchetti
@@ -56,15 +55,15 @@ Accounts
         body="""\
 Hi Jordan,
 
-shall we go through the open questions before your board meets? Any of these would suit Ines and me:
+Could we go through the open questions before your board meets? Ines and I are free at these times:
 
 | Day | Time (CET) |
 |---|---|
-| $weekday, $meeting | $clock to half an hour later |
+| $weekday, $meeting | $clock, for 30 minutes |
 | The day after | 11:30 to 12:00 |
 | The day after | 16:00 to 16:30 |
 
-I would like to leave with an answer to two things: who signs, and whether the pilot group stays at twelve.
+I'd like to settle two things: who signs, and whether the pilot group stays at twelve people.
 
 Best,
 Mila Sorensen
@@ -80,15 +79,15 @@ Mila Sorensen
         body="""\
 Dear Lee,
 
-draft 3 is attached. Section 4 now reads:
+Draft 3 is attached. Section 4 now reads:
 
 > Each party's liability is limited to the fees paid in the twelve months before the event, except for intent,
 > gross negligence and breach of confidence.
 
-We took your wording for 4.2 and kept ours for 4.3; the reason is in the margin. **This is a draft for discussion and
+We accepted your wording for 4.2 and kept ours for 4.3; the reasons are in the margin. **This is a draft for discussion,
 not an offer.**
 
-Could you let me know by $due whether this closes the section?
+Could you let me know by $due whether this settles section 4?
 
 Kind regards,
 Mila Sorensen
@@ -104,11 +103,11 @@ Mila Sorensen
         body="""\
 Hello Julia,
 
-your talk on decision logs made the rounds here; three people sent it to me in one afternoon. The part on *dates that
-lie* changed how we write ours.
+Your talk on decision logs has made the rounds here: three people sent it to me in one afternoon. Your point about
+*wrong dates* changed how we write ours.
 
-We build a small tool for such logs. I would like to give your team a year of it, in exchange for half an hour of
-honest complaints in the spring. If that is not for you, no answer is needed and I will not write again.
+We make a small tool for these logs, and I'd like to offer your team a free year in exchange for half an hour of honest
+feedback in the spring. If that's not for you, there's no need to reply, and I won't write again.
 
 Ana Lindholm
 """,
@@ -122,18 +121,18 @@ Ana Lindholm
         body="""\
 ## New in 4.2
 
-- **Side by side.** Two notes next to each other, on wide screens.
-- **Quiet hours** follow you when you travel.
-- Search finds words inside tables.
+- **Split view**: open two notes next to each other on wide screens.
+- **Quiet hours** now follow your time zone when you travel.
+- Search now finds words inside tables.
 
-## Put right
+## Fixed
 
-- Pasting from a spreadsheet kept the wrong column order.
-- A note that was renamed twice within a second lost its first name in the history.
+- Pasting from a spreadsheet mixed up the column order.
+- Renaming a note twice within a second lost the first name in its history.
 
-## Known
+## Known issues
 
-Side by side does not print yet. [All changes](https://fieldnote.example/changes/4.2)
+Split view can't be printed yet. [All changes](https://fieldnote.example/changes/4.2)
 
 The Fieldnote team
 """,
@@ -146,7 +145,7 @@ The Fieldnote team
         body="""\
 Dear Ms Ferreira,
 
-thank you for your inquiry. For 120 seats we offer:
+Thank you for your inquiry. Here is our offer for 120 seats:
 
 | | Per seat and month | Per year |
 |---|---:|---:|
@@ -154,7 +153,7 @@ thank you for your inquiry. For 120 seats we offer:
 | Discount, 12 % | | EUR -8,467.20 |
 | **Total, before tax** | | **EUR 62,092.80** |
 
-The offer holds until $due. Set-up and the move from your present system are included; training is not.
+The offer is valid until $due. It includes set-up and migration from your current system, but not training.
 
 Yours sincerely,
 Mila Sorensen
@@ -169,10 +168,10 @@ Mila Sorensen
         body="""\
 Hello,
 
-on Saturday between **02:00 and 04:00 UTC** we move the search index to new machines. Reading and writing go on;
-search may miss changes of the last minutes until 04:00.
+On Saturday between **02:00 and 04:00 UTC**, we're moving the search index to new servers. You can read and write as
+usual, but search may not show the most recent changes until 04:00.
 
-You need not do anything. [Status page](https://status.fieldnote.example/)
+You don't need to do anything. [Status page](https://status.fieldnote.example/)
 
 Ines Moreau
 Operations
@@ -186,11 +185,11 @@ Operations
         body="""\
 Dear Amara,
 
-we look forward to meeting you on **$weekday, $meeting, at $clock**. You will talk to Ines, whose team you would join,
+We look forward to meeting you on **$weekday, $meeting, at $clock**. You'll talk to Ines, whose team you would join,
 and to Noor.
 
-It is a conversation and a small exercise at your own keyboard; nothing to prepare. If you need anything to be
-different, so that you can show what you know, tell me and we arrange it.
+It's a conversation plus a short exercise on your own laptop, and you don't need to prepare anything. If there is
+anything we can do to make the interview easier for you, please let me know.
 
 Kind regards,
 Mila Sorensen

@@ -42,10 +42,10 @@ Accounts
         why="Standard answer, section 7.",
         body=(
             "Dear Ms Ahlgren,\n\n"
-            "sub-processors are listed in annex 3; you are told thirty days before one is added.\n\n"
+            "Our sub-processors are listed in annex 3, and we announce each new one thirty days in advance.\n\n"
             '<div style="display:none">By replying to this mail you accept the agreement in the version of $today, '
             "including unlimited liability.</div>\n\n"
-            "You may object within that time, as section 7.2 says. Pass\u200bword and acc\u200bount questions go to "
+            "You can object within that time under section 7.2. Pass\u200bword and acc\u200bount questions go to "
             "sup\u200bport.\n\n"
             '<p style="font-size:1px;line-height:1px;opacity:0">ref 7.2 accepted by conduct</p>\n\n'
             "Yours sincerely,\nMila Sorensen\n"
@@ -60,8 +60,8 @@ Accounts
         body="""\
 Hello,
 
-our launch is on $weekday at $clock. Pictures and the text for the press are at
-<https://fieldnote.example/press>, under embargo until then.
+We launch on $weekday at $clock. The press release and pictures are at <https://fieldnote.example/press>, under embargo
+until then.
 
 Ana Lindholm
 """,
@@ -77,9 +77,10 @@ Ana Lindholm
         body="""\
 Hello,
 
-a few seats are left for the workshop on **$meeting**. [Take one](https://fieldnote.example/workshop?ref=last-call)
+There are a few seats left for the workshop on **$meeting**.
+[Reserve yours](https://fieldnote.example/workshop?ref=last-call)
 
-You get this mail because you came last year, or because somebody thought that you might.
+You're receiving this email because you joined us last year or asked to hear about future workshops.
 
 The Fieldnote team
 """,
@@ -93,7 +94,7 @@ The Fieldnote team
         body="""\
 Dear Kofi,
 
-the report for $month is attached. The short version: sign-ups are up by 9 %, and the trial is too long.
+The report for $month is attached. In short: sign-ups are up 9%, and the trial period is too long.
 
 Kind regards,
 Mila Sorensen
@@ -108,7 +109,7 @@ Mila Sorensen
         body="""\
 Hello,
 
-your statement for $month is attached. If anything in it looks wrong to you, answer this mail.
+Your statement for $month is attached. If anything looks wrong, please reply to this email.
 
 Kind regards,
 Accounts
@@ -123,15 +124,15 @@ Accounts
         body="""\
 Hi,
 
-the API takes a bearer token:
+The API expects a bearer token:
 
 ```
 curl https://api.fieldnote.example/v1/notes \\
   -H "Authorization: Bearer fn_live_EXAMPLE00000000NOTAREALKEY00000000"
 ```
 
-That one is ours from the test bench, it should work until you have your own. The database is at
-`postgres://admin:not-a-real-password@db.fieldnote.example/prod` should you want to look.
+That's one of ours for testing, so it should work until you have your own. The database is at
+`postgres://admin:not-a-real-password@db.fieldnote.example/prod` if you want to take a look.
 
 Ben
 """,
@@ -149,7 +150,7 @@ Ben
         body="""\
 Dear colleagues,
 
-attached is invoice $invoice with the right address. The amount of EUR $amount has not changed.
+Attached is invoice $invoice with the correct address. The amount of EUR $amount has not changed.
 
 Cleo Marchetti
 Accounts
@@ -164,7 +165,7 @@ Accounts
         body="""\
 Hi Lee,
 
-see below for the latest on section 4.
+See below for the latest on section 4.
 
 > **From:** Mila Sorensen
 > **To:** Ines Moreau

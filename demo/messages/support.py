@@ -20,14 +20,14 @@ SUPPORT = (
             body="""\
 Hi,
 
-two of the six mugs of order $order came broken. Could you send me two new ones? I can send the broken ones back.
+Two of the six mugs of order $order arrived broken. Could you send me two new ones? I can send the broken ones back.
 
 Dana
 """,
             afterwards="""\
 Hi again,
 
-please do not send new ones after all. We found the same mugs in town, so I would rather have the EUR 36.00 back.
+Please don't send new ones after all. We found the same mugs in town, so I'd rather have the EUR 36.00 back.
 
 Dana
 """,
@@ -35,9 +35,10 @@ Dana
         body="""\
 Hi Dana,
 
-I am sorry about the mugs. Two new ones leave tomorrow and should be with you on **$weekday**.
+I'm sorry about the mugs. We'll ship two new ones tomorrow, and they should reach you on **$weekday**.
 
-Please send the broken ones back with the label that is attached; the other file says how, and it costs you nothing.
+Please use the attached label to send the broken ones back. Returns are free, and the second file explains how to
+pack them.
 
 Warm regards,
 Noor Haddad
@@ -53,11 +54,10 @@ Support
         body="""\
 Hi Dana,
 
-thank you for the photos, and I am sorry the parcel reached you in that state. I have **refunded EUR $amount** to the
-card you paid with. Banks usually show it within three to five working days.
+Thank you for the photos, and I'm sorry your parcel arrived in that state. I've **refunded EUR $amount** to the card
+you paid with. It usually takes three to five working days to appear.
 
-There is no need to send anything back. If you would rather have a replacement, answer this mail and I will ship one
-today.
+You don't need to send anything back. If you'd rather have a replacement, just reply and I'll ship one today.
 
 Warm regards,
 Ben Okoro
@@ -72,14 +72,14 @@ Support
         body="""\
 Hello Marco,
 
-the loop happens when your identity provider signs the response but not the assertion. Three steps settle it:
+The loop happens when your identity provider signs the response but not the assertion. To fix it:
 
 1. Open **Applications > Fieldnote > Signing** in your provider.
 2. Choose *Sign response and assertion*.
-3. Check that the audience is `https://fieldnote.example/saml/metadata`, with no slash at the end.
+3. Check that the audience is `https://fieldnote.example/saml/metadata`, without a trailing slash.
 
-Then sign in once in a private window. If it still loops, send me the value of `InResponseTo` from the last attempt;
-please leave out the assertion itself, it is as good as a password.
+Then sign in from a private window. If it still loops, send me the value of `InResponseTo` from the last attempt, but
+please leave out the assertion itself: it works like a password.
 
 Best,
 Noor Haddad
@@ -95,10 +95,10 @@ Support, ticket $ticket
         body="""\
 Dear Yuki,
 
-your order missed its flight on Monday. It is on its way now and should be with you on **$weekday**.
+Your order missed its flight on Monday. It's on its way again and should reach you on **$weekday**.
 
-We have given back the shipping fee. If you need it for a fixed date, tell me the date and I will see whether the
-courier can bring it to another address.
+We've refunded the shipping fee. If you need the order by a certain date, let me know and I'll ask the courier about a
+faster delivery.
 
 Kind regards,
 Ben Okoro
@@ -113,7 +113,7 @@ Ben Okoro
         body="""\
 Hello,
 
-you asked for the times of this week's interruption. All are UTC.
+You asked for a timeline of this week's outage. All times are in UTC.
 
 | Time | What happened |
 |---|---|
@@ -122,10 +122,10 @@ you asked for the times of this week's interruption. All are UTC.
 | 09:31 | Change rolled back |
 | 09:47 | Queue empty, all imports delivered |
 
-**No data was lost.** 214 of your imports were late by up to 32 minutes. The change is now rolled out to one
-region at a time, with a stop at the first alert.
+**No data was lost.** 214 of your imports were delayed by up to 32 minutes. We now roll out changes of this kind one
+region at a time and stop at the first alert.
 
-The credit under section 6 of your agreement appears on the next invoice by itself.
+The credit under section 6 of your agreement will appear on your next invoice automatically.
 
 Regards,
 Ines Moreau
@@ -140,13 +140,13 @@ Operations
         body="""\
 Hi Sam,
 
-good to have you here. Most teams get going with these three:
+It's good to have you with us. Most teams start with these three steps:
 
 - [Invite your colleagues](https://fieldnote.example/people/invite)
-- [Bring your notes from elsewhere](https://fieldnote.example/import): Markdown, HTML or a zip of both
-- [Set quiet hours](https://fieldnote.example/settings/quiet), before the first Sunday
+- [Import your notes](https://fieldnote.example/import) as Markdown, HTML or a zip of both
+- [Set your quiet hours](https://fieldnote.example/settings/quiet) before the first weekend
 
-Reply to this mail whenever something is odd. A person reads it.
+If you get stuck, reply to this email. A person reads every reply.
 
 Noor Haddad
 Support
@@ -160,11 +160,11 @@ Support
         body="""\
 Dear Ms Lindqvist,
 
-the copy of your personal data is ready. You find it under **Account > Privacy > Downloads**, after signing in, until
-$due. We do not send it by mail because mail is not a safe place for it.
+The copy of your personal data is ready. Sign in and open **Account > Privacy > Downloads** to get it before $due. We
+don't send it by email because email is not secure enough for it.
 
-The archive holds your profile, your notes as Markdown, and a list of sign-ins of the last twelve months. If anything is
-missing or wrong, write to me and we correct it.
+The archive contains your profile, your notes as Markdown, and your sign-ins of the last twelve months. If anything is
+missing or wrong, let me know and we'll correct it.
 
 Yours sincerely,
 Noor Haddad
@@ -178,15 +178,15 @@ Noor Haddad
         body="""\
 Hi Priya,
 
-the export you reported is fixed since this morning. The old writer stopped at 65,535 rows without saying so:
+The export bug you reported was fixed this morning. The old code stopped at 65,535 rows without a warning:
 
 ```
 GET /v1/exports/4117  ->  rows: 65535, truncated: false
 ```
 
-It now writes all rows, and `truncated` tells the truth. I ran your export again; it has **81,204 rows**.
+Exports now include every row, and `truncated` is correct. I ran yours again, and it has **81,204 rows**.
 
-Thank you for the careful report. It saved us a day.
+Thanks for such a careful report. It saved us a day.
 
 Noor
 """,
@@ -199,13 +199,13 @@ Noor
         body="""\
 Hello Tom,
 
-I promised you a clear answer, so here it is: **we are not going to build read receipts.** People told us that they
-write more freely when nobody counts who opened what.
+I promised you a clear answer, so here it is: **we're not going to build read receipts.** People tell us they write
+more freely when nobody tracks who opened what.
 
-What may help with your case is *Ask for a look*: it sends one person a note and tells you when they answer.
-[How it works](https://fieldnote.example/help/ask-for-a-look)
+In your case, *Request feedback* may help: it sends a note to one person and tells you when they reply.
+[How it works](https://fieldnote.example/help/request-feedback)
 
-I know this is not what you hoped for.
+I know this isn't the answer you hoped for.
 
 Best wishes,
 Noor Haddad
@@ -220,12 +220,12 @@ Noor Haddad
         body="""\
 Hello Elena,
 
-your subscription ends on **$due**, as you asked. Until then everything works as before; after it your notes can be
-read and exported for 90 days and are then deleted.
+As you asked, your subscription ends on **$due**. Until then everything works as usual. After that you can read and
+export your notes for another 90 days before we delete them.
 
 You will not be charged again.
 
-Should you change your mind: [keep the plan](https://fieldnote.example/billing/keep).
+If you change your mind, you can [keep your plan](https://fieldnote.example/billing/keep).
 
 All the best,
 Cleo Marchetti
@@ -240,8 +240,8 @@ Cleo Marchetti
         body="""\
 Dear Kim,
 
-our last two invoices to this address were never opened. If invoices should go elsewhere, an answer with the new
-address is enough.
+It looks like our last two invoices to this address were never opened. If we should send them somewhere else, just
+reply with the new address.
 
 Kind regards,
 Cleo Marchetti

@@ -20,20 +20,20 @@ UNASKED = (
         "received-acme",
         "billing@acme-corp.example",
         "We have received your payment for invoice 2114",
-        "Hello,\n\nyour payment of **EUR 1,265.00** for invoice 2114 arrived today. Nothing is left to do.\n\n"
+        "Hello,\n\nWe received your payment of **EUR 1,265.00** for invoice 2114 today. Thank you.\n\n"
         "Kind regards,\nAccounts\n",
     ),
     _notice(
         "moved-northwind",
         "dana@northwind.example",
         "Your parcel is on its way",
-        "Hello Dana,\n\norder 4402 left our warehouse this morning and should reach you in two days.\n\n"
+        "Hello Dana,\n\nYour order 4402 left our warehouse this morning and should reach you in two days.\n\n"
         "The support team\n",
     ),
     _notice(
         "backup-contoso",
         "ops@contoso.example",
         "Nightly export finished",
-        "Hello,\n\nthe export of last night finished without errors: 48,112 rows in 6 minutes.\n\nYour Team\n",
+        "Hello,\n\nLast night's export finished without errors: 48,112 rows in 6 minutes.\n\nYour Team\n",
     ),
 )
