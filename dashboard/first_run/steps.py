@@ -29,10 +29,10 @@ from people.models import Invitation, Person
 LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
 _TITLES = {
     "connect": "Connect MultiMail",
-    "keys": "Check what its keys may do",
+    "keys": "Check the API keys",
     "webhook": "Receive webhooks",
-    "queue": "Read what is held",
-    "mail": "Let approved mail leave",
+    "queue": "Read held messages",
+    "mail": "Set up outgoing mail",
     "alerts": "Discord alerts",
     "people": "Invite people",
     "letter": "Send a first message",
@@ -86,6 +86,16 @@ class SetUp:
         """How many of the needed steps are left, in words; empty if none are."""
         return _left(step for step in self.steps if step.is_needed)
 
+    @property
+    def open_steps(self) -> list[Step]:
+        """The steps that are not done."""
+        return [step for step in self.steps if step.state != "done"]
+
+    @property
+    def done_steps(self) -> list[Step]:
+        """The steps that are done."""
+        return [step for step in self.steps if step.state == "done"]
+
 
 def set_up() -> SetUp:
     """Return every step, for the first connection that is not ready if there are several.
@@ -133,11 +143,11 @@ def _account(connection: Connection) -> Account:
 
 def _connected(accounts: list[Account]) -> Step:
     if not accounts:
-        summary = "An account of MultiMail, whose held mail comes to this desk: the gateway that runs here, or hosted."
+        summary = "Connect the account whose held messages are reviewed here: the built-in gateway, or hosted."
         return Step("connect", "todo", summary, "Add a connection", _to(reverse("add-connection")))
     names = ", ".join(f"{one.connection.name} at {one.connection.api_url}" for one in accounts[:3])
     more = f", and {len(accounts) - 3} more" if len(accounts) > 3 else ""
-    return Step("connect", "done", f"Connected: {names}{more}.", "See the connections", reverse("connections"))
+    return Step("connect", "done", f"Connected: {names}{more}.", "View connections", reverse("connections"))
 
 
 def _keys(account: Account) -> Step:
@@ -149,12 +159,12 @@ def _keys(account: Account) -> Step:
         f"{slot.label}: {why}" for name, slot in held.items() if (why := scope_error(slot, scopes_by_key.get(name)))
     ]
     if connection.paused_at and not connection.paused_by_hand and not problems:
-        problems = [f"{connection.paused_because} Put in a key that MultiMail takes."]
+        problems = [f"{connection.paused_because} Replace it with a key that MultiMail accepts."]
     if problems:
-        summary = "A key is not in its right place, or MultiMail does not take it. Put in another one."
-        return Step("keys", "wrong", summary, "Put in another key", url, problems=tuple(problems))
+        summary = "A key is in the wrong field, or MultiMail refuses it. Replace it."
+        return Step("keys", "wrong", summary, "Replace the key", url, problems=tuple(problems))
     if not connection.keys_checked_at and not connection.checked_key:
-        return Step("keys", "todo", "MultiMail has not been asked yet what its keys may do.", label, url)
+        return Step("keys", "todo", "The scopes of the keys have not been checked with MultiMail yet.", label, url)
     return Step("keys", "done", _key_summary(connection, held), label, url)
 
 
@@ -166,11 +176,11 @@ def _key_summary(connection: Connection, held: Mapping[str, Slot]) -> str:
         for name, slot in held.items()
         if scopes_by_key.get(name)
     ]
-    summary = f"Each key is in its place: {', '.join(may)}." if may else "The oversight key reads and decides."
+    summary = f"All keys have the right scopes: {', '.join(may)}." if may else "The oversight key can read and decide."
     if missing := [slot.label.lower() for name, slot in SLOTS.items() if name not in held]:
-        summary += f" Without a key: {', '.join(missing)}; the connection's page says what that leaves out."
+        summary += f" Without a key: {', '.join(missing)}; the connection's page says what they are for."
     if connection.oversight_key.startswith("mm_test_"):
-        summary += " The oversight key is one of the sandbox (mm_test_): only test mail comes in with it."
+        summary += " The oversight key is a sandbox key (mm_test_): it only shows test messages."
     return summary
 
 
@@ -179,21 +189,19 @@ def _webhook(account: Account) -> Step:
     url = _to(_page_of(connection), "webhook")
     if forged := unsigned.unsigned_lately([connection.pk]).get(connection.pk, 0):
         summary = (
-            f"{forged} call{'' if forged == 1 else 's'} came without a valid signature in the last two minutes. If "
-            "MultiMail made them, the secret here is not the one it signs with: change the secret, then test."
+            f"{forged} call{'' if forged == 1 else 's'} without a valid signature in the last two minutes. If "
+            "MultiMail sent them, the secret here does not match: change the secret, then test the webhook."
         )
         has_worked = account.last_event is not None
         return Step("webhook", "wrong", summary, "Change the secret", url, has_worked=has_worked)
     if account.last_event or connection.webhook_tested_at:
-        return Step("webhook", "done", "Registered, and its events come in signed.", "See the webhook", url)
+        return Step("webhook", "done", "Registered. Signed events are arriving.", "View the webhook", url)
     if because := unreachable_because(connection):
-        return Step("webhook", "wrong", because, "See the webhook", url)
+        return Step("webhook", "wrong", because, "View the webhook", url)
     if connection.upstream_webhook_id:
-        summary = "Registered, and no event has come in yet. Have a test sent: it arrives within a few seconds."
+        summary = "Registered, but no event has arrived yet. Send a test: it arrives within a few seconds."
         return Step("webhook", "todo", summary, "Test the webhook", url)
-    summary = (
-        "MultiMail tells this desk at once what it holds. Until it is registered, mail is found every half minute."
-    )
+    summary = "With a webhook, held messages appear at once. Without one, the desk looks for them every 30 seconds."
     by_hand = "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
     return Step("webhook", "todo", summary + by_hand, "Register the webhook", url)
 
@@ -202,55 +210,53 @@ def _queue(account: Account) -> Step:
     connection = account.connection
     now = connection.clock  # type: ignore[attr-defined]
     freshness = freshness_of(connection, now=now)
-    label, url, has_worked = "Read it now", _to(_page_of(connection)), connection.complete_as_of is not None
+    label, url, has_worked = "Read now", _to(_page_of(connection)), connection.complete_as_of is not None
     if freshness.level == "green" and freshness.as_of:
         summary = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
         return Step("queue", "done", summary, "Open the queue", reverse("queue"), has_worked=True)
     if connection.paused_at or connection.failing_since:
         summary = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
         return Step("queue", "wrong", summary, label, url, has_worked=has_worked)
-    summary = "It is read every half minute, so look again in a moment. If it stays so: ./run manage doctor."
+    summary = "Held messages are read every 30 seconds. If this does not change, run ./run manage doctor."
     return Step("queue", "todo", summary, label, url, has_worked=has_worked)
 
 
 def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
     """Return the mail server's step, for the gateway that runs here: others have their own mail servers."""
     if account is None:
-        return [Step("mail", "later", "Comes once MultiMail is connected.")]
+        return [Step("mail", "later", "Available once MultiMail is connected.")]
     connection = account.connection
     if connection.api_url != settings.MULTIMAIL_API_URL:
         return []
     if not settings.EMAIL_URL:
         summary = (
-            "EMAIL_URL is not set, so what you approve waits at the gateway. Start the product with the address of a "
+            "EMAIL_URL is not set, so approved messages wait at the gateway. Start the product with the address of a "
             "mail server, such as EMAIL_URL=smtps://user:password@mail.example.com:465."
         )
         return [Step("mail", "todo", summary)]
     server = smtp.Server.from_url(settings.EMAIL_URL)
     if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
-        return [Step("mail", "done", f"Mail has left by {server}.", has_worked=True)]
+        return [Step("mail", "done", f"Messages were sent through {server}.", has_worked=True)]
     # Without a check it counts as done: only sent mail proves more than a configured address.
     if is_asked and (error := smtp.connection_error(settings.EMAIL_URL)):
-        summary = (
-            "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
-        )
+        summary = "Approved messages wait at the gateway until the mail server accepts them. Check EMAIL_URL."
         return [Step("mail", "wrong", summary, problems=(error,), has_worked=True)]
-    return [Step("mail", "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
+    return [Step("mail", "done", f"The mail server {server} answers.")]
 
 
 def _discord() -> Step:
     url = _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
-        return Step("alerts", "done", f"{proved.name} took a test or a card.", "See the alerts", url)
+        return Step("alerts", "done", f"{proved.name} has received a test or a card.", "View alerts", url)
     destinations = list(Destination.objects.not_removed().order_by("pk"))
     off = next((one for one in destinations if one.switched_off_at), None)
     if off:
-        summary = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
-        return Step("alerts", "wrong", summary, "Put it right", url, has_worked=off.tested_at is not None)
+        summary = f"{off.name} is switched off: {off.switched_off_because} Replace its address, then test it."
+        return Step("alerts", "wrong", summary, "Fix it", url, has_worked=off.tested_at is not None)
     if destinations:
-        return Step("alerts", "todo", f"{destinations[0].name} has not taken a test yet.", "Send a test", url)
-    summary = "A channel that is told when mail waits. Without one, people look at the queue by themselves."
+        return Step("alerts", "todo", f"{destinations[0].name} has not been tested yet.", "Send a test", url)
+    summary = "Notify a channel when messages wait for review. Without one, people have to open the queue themselves."
     return Step("alerts", "todo", summary, "Add a destination", _to(reverse("add-destination")))
 
 
@@ -258,24 +264,24 @@ def _people() -> Step:
     others = Person.objects.filter(is_active=True).count() - 1
     if others > 0:
         summary = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
-        return Step("people", "done", summary, "See the people", _to(reverse("people")))
+        return Step("people", "done", summary, "View people", _to(reverse("people")))
     asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
     if asked:
-        summary = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
-        return Step("people", "done", summary, "See the people", _to(reverse("people")))
-    summary = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
-    return Step("people", "todo", summary, "Invite somebody", _to(reverse("invite")))
+        summary = f"{asked} open invitation{'' if asked == 1 else 's'}."
+        return Step("people", "done", summary, "View people", _to(reverse("people")))
+    summary = "Reviewers decide; auditors search the history. You can also invite people later, or work alone."
+    return Step("people", "todo", summary, "Invite people", _to(reverse("invite")))
 
 
 def _first_message(account: Account | None) -> Step:
     if account is None:
-        summary = "Once MultiMail is connected, a line stands here that writes a message."
+        summary = "Once MultiMail is connected, you find a command here that sends a message."
         return Step("letter", "later", summary)
     latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
     if latest:
-        summary = "The first message has come in. Read it, and decide."
+        summary = "The first message has arrived. Open it and decide."
         return Step("letter", "done", summary, "Open the queue", reverse("queue"))
-    summary = "Let an agent write one. It is held, and appears in the queue."
+    summary = "Send one as an agent would. It is held, and appears in the queue."
     return Step("letter", "todo", summary, "Open the queue", reverse("queue"))
 
 
@@ -289,4 +295,4 @@ def _to(path: str, part: str = "") -> str:
 
 
 _OF_CONNECTION: tuple[Callable[[Account], Step], ...] = (_keys, _webhook, _queue)
-_LATER = tuple(Step(name, "later", "Comes once MultiMail is connected.") for name in ("keys", "webhook", "queue"))
+_LATER = tuple(Step(name, "later", "Available once MultiMail is connected.") for name in ("keys", "webhook", "queue"))

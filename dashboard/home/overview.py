@@ -45,12 +45,12 @@ _CAUSES = (
     ("This message is not held any more", "first"),
 )
 _REFUSED = {
-    "changed": "Changed after it was read",
-    "expired": "Its time was over",
-    "switch": "Kept by the kill switch now",
-    "files": "An attached file was another",
-    "first": "Somebody else was first",
-    "other": "For another reason",
+    "changed": "Content changed after it was opened",
+    "expired": "Expired",
+    "switch": "On hold by the kill switch",
+    "files": "Attachment did not match",
+    "first": "Decided by somebody else first",
+    "other": "Other",
 }
 
 
@@ -107,17 +107,18 @@ def _queries(actor: Actor) -> Mapping[str, RowQuery[Any]]:
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:
-    """Return the waiting messages, by how long they have waited."""
-    tones = {"day": "amber", "longer": "rose"}
-    counts = [(name, words, ages[name]) for name, words in _AGES.items()]
+    """Return the waiting messages by how long they have waited, the longest first."""
+    tones = {"hours": "amber", "day": "amber", "longer": "rose"}
+    counts = [(name, words, ages[name]) for name, words in reversed(_AGES.items()) if ages[name]]
+    late = sum(number for name, _, number in counts if name in tones)
     return Panel(
         name="waits",
-        title="What waits",
-        lead="For a decision, by how long it has been held.",
+        title="Waiting too long",
+        lead=f"Held for more than an hour: {_number(late) if late else 'none'}.",
         head=("Held for", "Messages"),
-        rows=tuple((words, _number(value)) for _, words, value in counts) if any(value for *_, value in counts) else (),
-        empty="Nothing waits. What an agent wants to send appears here as soon as it is held.",
-        summary=_listed(f"{_number(value)} {words}" for _, words, value in counts if value),
+        rows=tuple((words, _number(value)) for _, words, value in counts),
+        empty="No messages are waiting.",
+        summary=_listed(f"{_number(value)} {words}" for _, words, value in counts),
         bars=bars(
             [(words, _number(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in counts]
         ),
@@ -131,11 +132,11 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
     rows = [(f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in week if row]
     return Panel(
         name="times",
-        title="How long it takes",
-        lead="From being held to a person's decision, in the last 7 days (UTC).",
+        title="Time to decision",
+        lead="From held to decided by a person, in the last 7 days (UTC).",
         head=("Day", "Decisions", "Median", "95th percentile"),
         rows=tuple(rows),
-        empty="Nobody has decided anything in the last 7 days. Once somebody has, this shows how long senders waited.",
+        empty="No decisions in the last 7 days.",
         summary=_listed(f"{day}: median {half}, 95th percentile {most}" for day, _, half, most in rows),
         days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in week]),
     )
@@ -147,10 +148,10 @@ def people(found: Sequence[Mapping[str, Any]]) -> Panel:
     return Panel(
         name="people",
         title="Decisions by reviewer",
-        lead="In the last 7 days, and how long the message was open before. Messages differ: this compares nobody.",
+        lead="In the last 7 days, with the median time a message was open. Messages differ, so this is no ranking.",
         head=("Who", "Decisions", "Approved", "Median"),
         rows=tuple((name, str(number), str(approved), half) for name, number, approved, half in rows),
-        empty="Nobody has decided anything in the last 7 days. Each reviewer's number stands here once they have.",
+        empty="No decisions in the last 7 days.",
         summary=_listed(f"{name}: {number}, median {half}" for name, number, _, half in rows),
         bars=bars([(name, f"{number} · median {half}", [(number, "blue")]) for name, number, _, half in rows]),
     )
@@ -162,14 +163,14 @@ def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
     findings = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
     if others := named[SHOWN:]:
         findings.append(("Other findings", sum(row[1] for row in others), sum(row[2] for row in others)))
-    findings += [("No rule saw anything", rejected, back) for rule, rejected, back in found if not rule]
+    findings += [("No finding", rejected, back) for rule, rejected, back in found if not rule]
     return Panel(
         name="caught",
         title="Rejections by finding",
         lead="Rejected, or changes requested, in the last 7 days. A message counts under each of its findings.",
         head=("Finding", "Rejected", "Changes requested"),
         rows=tuple((words, str(rejected), str(back)) for words, rejected, back in findings),
-        empty="Nothing was rejected in the last 7 days. What people reject is counted here by its findings.",
+        empty="Nothing was rejected in the last 7 days.",
         summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in findings),
         bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in findings]),
     )
@@ -181,10 +182,10 @@ def refused(causes: Counter[str]) -> Panel:
     return Panel(
         name="refused",
         title="Blocked attempts",
-        lead="Presses and decisions of the last 7 days that it did not let through.",
-        head=("Why", "How often"),
+        lead="Decisions of the last 7 days that the desk refused or did not carry out.",
+        head=("Reason", "Number"),
         rows=tuple((words, _number(value)) for words, value in refusals),
-        empty="Nothing in the last 7 days: no message changed after it was read, and none ran out of time.",
+        empty="None in the last 7 days.",
         summary=_listed(f"{words}: {_number(value)}" for words, value in refusals),
         bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in refusals]),
     )

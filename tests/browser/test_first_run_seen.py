@@ -144,7 +144,7 @@ def alert(page: Page, discord: Any) -> None:
 
 def invite(page: Page) -> str:
     """Invite a reviewer and return the link, which is shown once."""
-    go(page, "people", "Invite somebody")
+    go(page, "people", "Invite people")
     page.get_by_label("Email address").fill("rita@example.com")
     page.get_by_role("checkbox", name="Reviewer").check()
     page.get_by_role("button", name="Make the link").click()

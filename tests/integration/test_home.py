@@ -66,13 +66,14 @@ def test_waiting_messages_are_grouped_by_age_and_a_capped_count_says_so(reviewer
     decide(make_message(connection), reviewer)
     card = panels(reviewer)["waits"]
     assert card.rows == (
-        ("under 5 min", "2"), ("5 min to 1 h", "3"), ("1 h to 4 h", "1"), ("4 h to a day", "1"),
-        ("longer than a day", "1"),
+        ("longer than a day", "1"), ("4 h to a day", "1"), ("1 h to 4 h", "1"), ("5 min to 1 h", "3"),
+        ("under 5 min", "2"),
     )  # fmt: skip
-    assert "2 under 5 min; 3 5 min to 1 h" in card.summary
+    assert card.lead == "Held for more than an hour: 3."
+    assert "3 5 min to 1 h; 2 under 5 min" in card.summary
     monkeypatch.setitem(count_of.__kwdefaults__, "most", 3)
     monkeypatch.setattr("dashboard.home.overview.COUNTED", 2)
-    assert rows(reviewer)["waits"][:2] == [("under 5 min", "2"), ("5 min to 1 h", "2+")]
+    assert rows(reviewer)["waits"][-2:] == [("5 min to 1 h", "2+"), ("under 5 min", "2")]
 
 
 @pytest.mark.slow
@@ -104,7 +105,7 @@ def test_decisions_by_reviewer_and_rejections_by_finding_exclude_undone_ones(rev
     found = rows(reviewer)
     assert found["people"] == [("Ana Ferreira", "3", "0", "35 s"), ("Ben Okafor", "1", "1", "8 s")]
     assert found["caught"] == [
-        ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No rule saw anything", "1", "0"),
+        ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No finding", "1", "0"),
     ]  # fmt: skip
     # The rest is counted in one row.
     Message.objects.filter(pk=first.pk).update(rules=[f"rule_{character}" for character in "abcdefghi"])
@@ -138,8 +139,10 @@ def test_blocked_attempts_are_shown_by_reason(reviewer, second_reviewer, connect
     decide(stopped, reviewer)
     KillSwitch.objects.create(connection=connection, reason="Wrong list", pulled_by=second_reviewer)
     refused = dict(rows(reviewer)["refused"])
-    assert int(refused.pop("Kept by the kill switch now")) >= 1
-    assert refused == {"Changed after it was read": "2", "Its time was over": "2", "Somebody else was first": "1"}
+    assert int(refused.pop("On hold by the kill switch")) >= 1
+    assert refused == {
+        "Content changed after it was opened": "2", "Expired": "2", "Decided by somebody else first": "1",
+    }  # fmt: skip
     # A rejection by rule is no person's decision.
     assert [row for row in rows(reviewer)["caught"] if row[1] != "0"] == []
 

@@ -59,14 +59,14 @@ def test_steps_are_done_one_by_one(signed_in, admin, ready):
     # Discord is optional.
     assert (set_up().left, states()["alerts"], step("alerts").is_left) == ("", "todo", False)
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
-    assert step("alerts").summary == "#approvals has not taken a test yet."
+    assert step("alerts").summary == "#approvals has not been tested yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
     assert (states()["alerts"], set_up().left) == ("done", "")
 
     # The first message is a command to copy.
     Mailbox.objects.update(address="o'hara@yourteam.example")
     page = signed_in(admin).get("/setup/").content.decode()
-    for expected in ("Everything that is needed is done", "/v1/send_email", "AGENT-KEY"):
+    for expected in ("All required steps are done", "/v1/send_email", "AGENT-KEY"):
         assert expected in page
     assert "o&#x27;&quot;&#x27;&quot;&#x27;hara@yourteam.example" in page
     make_message(ready)
@@ -87,7 +87,7 @@ def test_key_in_the_wrong_field_or_of_the_sandbox_is_named(ready):
     connection = Connection.objects.get()
     connection.oversight_key = "mm_test_key"
     connection.save()
-    assert "only test mail comes in" in step("keys").summary
+    assert "it only shows test messages" in step("keys").summary
     for scopes, agent_key, says in MISPLACED:
         Connection.objects.update(key_scopes=scopes, keys_checked_at=Now(), agent_key=agent_key)
         assert step("keys").state == "wrong"
@@ -104,7 +104,8 @@ def test_connection_that_fails_or_is_paused_says_why(ready):
         Connection.objects.update(complete_as_of=None)
         assert step("queue").is_left
     Connection.objects.update(paused_at=Now(), paused_because="MultiMail does not take the oversight key.")
-    assert step("keys").problems == ("MultiMail does not take the oversight key. Put in a key that MultiMail takes.",)
+    refused = "MultiMail does not take the oversight key. Replace it with a key that MultiMail accepts."
+    assert step("keys").problems == (refused,)
     assert step("queue").state == "wrong"
     # A pause by a person is no wrong key.
     Connection.objects.update(paused_because="Ida paused it: holidays", paused_by_hand=True)
@@ -125,7 +126,7 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     client.post(address, b"{}", content_type="application/json")
     found = step("webhook")
     assert (found.state, found.label) == ("wrong", "Change the secret")
-    assert "not the one it signs with" in found.summary
+    assert "the secret here does not match" in found.summary
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
     other = make_connection("hosted", api_url="https://api.multimail.dev", is_our_gateway=False)
     Connection.objects.exclude(pk=other.pk).delete()
@@ -175,13 +176,13 @@ def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
     make_message(ready)
     Message.objects.update(state="sent")
-    assert (step("mail").state, step("mail").summary) == ("done", "Mail has left by 127.0.0.1:1.")
+    assert (step("mail").state, step("mail").summary) == ("done", "Messages were sent through 127.0.0.1:1.")
 
 
 def test_invited_and_joined_people_are_listed(admin, ready):
     assert states()["people"] == "todo"
     until = Now() + timedelta(days=1)
     Invitation.objects.create(email="eva@example.com", token_hash="0" * 64, invited_by=admin, expires_at=until)
-    assert step("people").summary == "1 person is invited, and did not join yet."
+    assert step("people").summary == "1 open invitation."
     make_person("eva@example.com", "Eva", "reviewer")
     assert step("people").summary == "You and 1 other can sign in."
