@@ -121,7 +121,7 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
     if freshness.level != "green":
         advice = "No read has come to its end since. See whether a worker runs: ./run manage doctor."
         return Health("Out of date" if freshness.level == "red" else "Late", tone, advice)
-    return Health("Well", "green")
+    return Health("Healthy", "green")
 
 
 def _old_secret_until(connection: Connection, now: datetime) -> datetime | None:

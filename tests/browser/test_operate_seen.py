@@ -79,7 +79,7 @@ def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product
     assert forged.status_code == 401
     page = admin("/connections/")
     card = page.get_by_role("region", name="Demo gateway")
-    expect(card.get_by_text("Well")).to_be_visible()
+    expect(card.get_by_text("Healthy")).to_be_visible()
     expect(page.get_by_text("without a valid signature in the last two minutes")).to_be_visible()
     page.set_viewport_size({"width": 320, "height": 740})
     assert is_narrow(page)
@@ -97,7 +97,7 @@ def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product
 def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
-    expect(card.get_by_text("Well", exact=True)).to_be_visible()
+    expect(card.get_by_text("Healthy", exact=True)).to_be_visible()
     product.sql("UPDATE mirror_connection SET wait_until = now() + interval '5 minutes'")
     try:
         # The effect of a hint about the connection; writing only the row sends none.

@@ -60,7 +60,7 @@ def test_worst_connection_sets_the_status_and_each_is_listed(signed_in, admin, c
         page.partition(f'id="connection-{one.pk}"')[2].partition("</section>")[0]
         for one in Connection.objects.order_by("name")
     )
-    assert ["Well" in one for one in (well, never, broken)] == [True, False, False]
+    assert ["Healthy" in one for one in (well, never, broken)] == [True, False, False]
     assert "Not read yet" in never
     for words in (
         "Paused", "The key was refused.", "Put in a key that MultiMail takes.",

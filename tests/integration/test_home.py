@@ -170,7 +170,7 @@ def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(sig
     decided(reviewer, "reject", rule="expiry", given_by=None)
     page = signed_in(reviewer).get("/").content.decode()
     assert "<script>alert(1)" not in page
-    assert re.search(r"<b>2</b><span>rejected, or changes requested", page)
+    assert re.search(r"<b>2</b><span>not approved in 24 h", page)
     for name in ("waits", "times", "people", "caught", "refused"):
         card = re.search(rf'<section[^>]*id="panel-{name}".*?</section>', page, re.DOTALL)[0]
         title, description = re.search(r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card).groups()
