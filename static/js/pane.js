@@ -32,8 +32,19 @@
     post(opened, { fingerprint });
   }
 
+  /* The page, and its first heading, are called by the message that is open. */
+  function callPage() {
+    const { message } = pane().dataset;
+    const subject = message ? document.getElementById("subject").textContent.trim().replace(/\s+/g, " ") : "Queue";
+    const waiting = /^\([\d,]+\+?\) /.exec(document.title)?.[0] ?? "";
+    document.title = `${waiting}${subject.slice(0, 120)} · Countersign`;
+    const heading = document.querySelector("#list h1");
+    if (heading) heading.role = message ? "presentation" : null;
+  }
+
   function painted() {
     const { message, word, tone, detail } = pane().dataset;
+    callPage();
     if (!message) {
       clearTimeout(following);
       emit("desk:painted", { id: "" });
@@ -309,6 +320,7 @@
   }
 
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "list") callPage();
     if (elt.id !== "message") return;
     // An undo, say, leads to a message whose address is another than the one that stands above.
     const { page } = elt.dataset;

@@ -81,7 +81,7 @@
      past them, to the decision where there is one, times that say when, frames that say what they are. */
   function bones() {
     const all = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
-    const [headings, mains] = [all("h1").length, document.querySelectorAll("main").length];
+    const [headings, mains] = [all("h1:not([role=presentation])").length, document.querySelectorAll("main").length];
     const [skip, rail] = [all(".skip")[0], all(".rail").length];
     const target = skip && document.querySelector(skip.getAttribute("href"));
     const wanted = document.querySelector("#decide:not(:empty)") ?? target;

@@ -107,7 +107,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert answer.status_code == 409
     assert "removed: 12,400 </del>" in page
     assert "added: 21,400 </ins>" in page
-    assert "<h4>Bcc</h4>" in page
+    assert "<h3>Bcc</h3>" in page
     assert "added: eve@evil.example</ins>" in page
     assert "A long and careful reason</textarea>" in page
     # Not opened over content that must be read first.
@@ -445,4 +445,4 @@ def test_field_that_the_key_does_not_show_is_never_shown_as_empty(desk, connecti
         assert words in shown
     assert "(no subject)" not in shown
     assert "<iframe" not in shown
-    assert re.search(r"<h3[^>]*>Attachments</h3>.{0,250}Not visible with this key", shown)
+    assert re.search(r"<h2[^>]*>Attachments</h2>.{0,250}Not visible with this key", shown)
