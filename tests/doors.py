@@ -42,6 +42,7 @@ _DESK_DOORS = {
     "account_logout": Door("signs out (POST only)", "public"),
     # --- reading
     "home": Door("shows the home page, for what one may see", "own"),
+    "find": Door("lists the pages and acts that one may use", "own"),
     "queue": Door("lists what waits, for what one may see", "own"),
     "pulse": Door("gives an open page what changed, for what one may see", "own"),
     "history": Door("lists past decisions, for what one may see", "own"),

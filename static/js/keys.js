@@ -54,8 +54,7 @@
   }
 
   /* The button of this act, on the message that is on screen. */
-  function press(act) {
-    const button = find(`:is(#message, #together, #bulk-done) [data-key=${act}]`);
+  function press(act, button = find(`:is(#message, #together, #bulk-done) [data-key=${act}]`)) {
     if (!isVisible(button) || button.disabled) return;
     if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
     else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
@@ -121,6 +120,8 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
+    const isPalette = /^k$/i.test(event.key) && event.ctrlKey !== event.metaKey && !event.altKey;
+    if (isPalette && !find("dialog[open]")) return openPalette(event);
     if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     const act = NAMES[event.key];
@@ -136,6 +137,15 @@
       if (!isWord) ACTS[act]();
     } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
+
+  /* The command palette is fetched when it is first asked for; without it, its address is a page. */
+  const finder = find(".to-find");
+  const openPalette = (event) => {
+    event.preventDefault();
+    import(finder.dataset.script).then(({ open }) => open(finder.href)).catch(() => location.assign(finder.href));
+  };
+  finder.addEventListener("click", (event) => event.ctrlKey || event.metaKey || event.shiftKey || openPalette(event));
+  document.addEventListener("desk:press", ({ detail: button }) => press(button.dataset.key, button));
 
   dialog.dataset.ready = "";
 

@@ -6,6 +6,7 @@ from tests.showcase import STATES
 PAGES = {
     "sign-in": "/accounts/login/",
     "home": "/",
+    "find": "/find/",
     "queue": "/queue/",
     "message": "{crowded}",
     "high-risk": "{crowded}approve/",
