@@ -9,12 +9,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 from django import forms
+from django.utils import timezone
 
+from audit.search.dates import EXAMPLES, Span, read_span
 from common.fingerprint import FINGERPRINT
 from common.forms import LenientForm
 from common.search_field import MAX_TYPED, Grammar, as_asked, read_typed
+from common.time_zones import zone_name
 from common.words import words_of
 from mirror.models import Mailbox
 from risk import RULES
@@ -112,10 +116,12 @@ NARROWING = {
     "thread": "thread",
     "run": "run",
     "alike": "alike",
+    "since": "since",
+    "until": "until",
 }
 # Those that can be typed into the search field, as `to:dana`.
-TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule")
-_KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment and rule:."
+TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule", "since", "until", "on")
+_KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment, rule:, on:, since: and until:."
 _GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
 
 
@@ -137,6 +143,11 @@ class Filters:
     thread: str = ""
     run: str = ""
     alike: str = ""
+    # Times as they were asked for, and what that means where and when it is asked.
+    since: str = ""
+    until: str = ""
+    begins: datetime | None = None
+    ends: datetime | None = None
     order: str = "oldest"
     group: str = ""
     after: Position | None = None
@@ -214,6 +225,8 @@ class QueueForm(forms.Form):
     q = _Asked(most=MAX_TYPED + 1)
     to, by, rule, risk, mailbox = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
     started, thread, run, alike = _Asked(), _Asked(), _Asked(), _Asked()
+    # `on` is both ends of a time.
+    since, until, on = _Asked(), _Asked(), _Asked()
 
     def __init__(self, data: Any, *, mailboxes: Sequence[Mailbox] = ()) -> None:
         super().__init__(data)
@@ -228,6 +241,7 @@ class QueueForm(forms.Form):
         typed = read_typed(asked["q"], _GRAMMAR)
         self.remarks = list(typed.remarks)
         values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
+        since, until = (self._span(name, values[name]) or self._span("on", values["on"]) for name in ("since", "until"))
         tab, order = _known_or(asked["tab"], TABS, "waiting"), _known_or(asked["order"], ORDERS, "oldest")
         found = Filters(
             tab=tab,
@@ -239,6 +253,10 @@ class QueueForm(forms.Form):
             risk=self._one_of("risk", values["risk"], _RISK_WORDS),
             has=self._one_of("has", values["has"], _HAS),
             mailbox=self._mailbox(values["mailbox"]),
+            since=since.written if since else "",
+            until=until.written if until else "",
+            begins=since.begins if since else None,
+            ends=until.ends if until else None,
             order=order,
             group=_known_or(asked["group"], GROUPS, ""),
             after=read_position(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
@@ -246,7 +264,15 @@ class QueueForm(forms.Form):
         )
         if found.text and not words_of(found.text):
             self.remarks.append(f"“{found.text[:40]}” has no letter or number in it, so nothing was searched.")
-        return replace(found, remarks=tuple(self.remarks))
+        return replace(found, remarks=tuple(dict.fromkeys(self.remarks)))
+
+    def _span(self, token: str, value: str) -> Span | None:
+        """Read a time by the clock of whoever asks."""
+        try:
+            return read_span(value, zone=ZoneInfo(zone_name()), now=timezone.now()) if value else None
+        except ValueError:
+            self.remarks.append(f"“{token}:{value[:40]}” is no time, so it was left out. {EXAMPLES}")
+            return None
 
     def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
         if not value:

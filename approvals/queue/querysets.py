@@ -97,8 +97,14 @@ class QueueQuerySet(DeskMessageQuerySet):
         }[tab]()
 
     def matching(self, filters: Filters) -> Self:
-        """Only what the filters ask for (relies on message_search, message_rules and the indexes of the held)."""
+        """Only what the filters ask for (relies on message_search, message_rules and the indexes of the held).
+
+        Times are those by which a tab is sorted: when something last happened, or since when it is held.
+        """
+        at = "changed_at" if filters.newest_first else "held_at"
         equal = {
+            f"{at}__gte": filters.begins,
+            f"{at}__lt": filters.ends,
             "mailbox": filters.mailbox,
             "started_by": filters.started,
             "thread_id": filters.thread,

@@ -220,6 +220,8 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
         "thread": ("Of one", "thread" if filters.thread else ""),
         "run": ("Of run", filters.run),
         "alike": ("Like", "one another" if filters.alike else ""),
+        "since": ("Since", filters.since),
+        "until": ("Until", filters.until),
     }
     return [(label, value, filters.without(name)) for name, (label, value) in chips.items() if value]
 

@@ -48,6 +48,8 @@ from people.actors import Actor
 from risk import RULES
 
 PAGE = 50
+# The filters that no field of the search form has.
+_GROUPS_OWN = ("started", "thread", "run", "alike")
 # The number of decided messages only grows and needs nobody, so their tab has no count.
 COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
 
@@ -154,8 +156,8 @@ def _elsewhere(filters: Filters) -> Mapping[str, Any]:
     orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
     groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
     other = "waiting" if filters.tab == "done" else "done"
-    # The search form's hidden fields.
-    sent_along = ("tab", "order", "group", "started", "thread", "run", "alike")
+    # The search form's hidden fields; the dates have none in the queue, only in the history.
+    sent_along = ("tab", "order", "group", *_GROUPS_OWN, "since", "until")
     carried = parse_qsl(filters.query(after=None))
     return {
         "tab_queries": [(tab, label, filters.query(tab=tab)) for tab, label in TABS.items()],
@@ -307,17 +309,30 @@ def _position_parts(actor: Actor, filters: Filters, position: Position) -> dict[
 @login_required
 @require_safe
 def history(request: DeskRequest) -> HttpResponse:
-    """Show what was decided, newest first, page by page."""
+    """Show what was decided, newest first, page by page; searched and filtered as the queue is."""
     actor: Actor = request.actor
-    # This page has no filters, so those of its URL are ignored.
-    filters = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters()
+    mailboxes = mailboxes_of(request)
+    asked = QueueForm({**request.GET.dict(), "tab": "done"}, mailboxes=mailboxes).filters()
+    filters = replace(asked, order="oldest", group="")
     found = page_of(actor, filters)
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
     newest = Verdict.objects.newest_on(found[:PAGE])
+    # The page is a tab of its own, which its addresses need not name.
+    here = replace(filters, tab="waiting")
+    last = position_at(found[PAGE - 1], "newest") if len(found) > PAGE else None
+    number = read_values({"matching": count_of(_asked_for(actor, filters))})["matching"] if filters.narrows else 0
     context = {
         "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
+        "filters": filters,
+        "chips": chips_of(here, mailboxes),
+        "choices": {"risks": RISKS, "rules": RULES.values()},
+        "mailboxes": mailboxes,
+        "dates": (("since", "Since", filters.since), ("until", "Until", filters.until)),
+        "matching": counted(number),
+        "carried": [(name, value) for name, value in parse_qsl(here.query(after=None)) if name in _GROUPS_OWN],
         "is_first_page": filters.after is None,
-        "next_after": str(position_at(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
+        "first_query": here.query(after=None),
+        "next_query": here.query(after=last) if last else "",
     }
     return page_or_fragment(
         request, page="approvals/queue/history.html", fragment="approvals/queue/_history.html", context=context

@@ -1,0 +1,102 @@
+"""The history: searched and filtered as the queue is, and by dates, page by page."""
+
+import re
+from datetime import datetime
+from html import unescape
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from approvals.queue import views as listing
+from mirror.models import Mailbox, Message
+from tests.factories import make_connection, make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+LISBON = ZoneInfo("Europe/Lisbon")
+
+
+def make_past(connection, name, *, day=20, hour=12, **fields):
+    """A rejected message, named by a word, to which something happened last in November 2026."""
+    message = make_message(connection, subject=f"Subject {name}", markdown=f"About {name}", **fields)
+    Message.objects.filter(pk=message.pk).update(
+        state="rejected", changed_at=datetime(2026, 11, day, hour, tzinfo=LISBON)
+    )
+    return message
+
+
+@pytest.fixture
+def past(connection, reviewer):
+    reviewer.time_zone = "Europe/Lisbon"
+    reviewer.save()
+    make_past(connection, "plum", day=19, hour=23, to_addresses=["Zoe <zoe@contoso.example>"])
+    make_past(connection, "kiwi", day=20, hour=0)
+    make_past(connection, "fig", day=21, hour=8)
+    make_message(connection, subject="Subject held")
+
+
+def names(client, query=""):
+    page = client.get(f"/history/?{query}")
+    return [row.message.subject.removeprefix("Subject ") for row in page.context["rows"]]
+
+
+def test_history_has_the_search_the_filters_and_the_dates(desk, past, connection):
+    box = Mailbox.objects.filter(connection=connection).first()
+    for query, found in (
+        ("", ["fig", "kiwi", "plum"]),
+        ("q=about+plum", ["plum"]),
+        ("q=to:zoe", ["plum"]),
+        ("to=contoso.example", ["plum"]),
+        (f"mailbox={box.pk}&q=kiwi", ["kiwi"]),
+        ("risk=high", []),
+        # Days begin at midnight of whoever asks.
+        ("q=on:2026-11-20", ["kiwi"]),
+        ("since=2026-11-20", ["fig", "kiwi"]),
+        ("until=2026-11-19", ["plum"]),
+        ("since=2026-11-20&until=2026-11-20", ["kiwi"]),
+        # What the queue alone knows is left out here.
+        ("tab=waiting&order=riskiest&group=thread", ["fig", "kiwi", "plum"]),
+    ):
+        assert (query, names(desk, query)) == (query, found)
+    page = unescape(desk.get("/history/?q=kiwi&since=2026-11-20&until=soon").content.decode())
+    assert re.search(r"1\s+match", page)
+    assert 'aria-label="Remove the filter Since 2026-11-20"' in page
+    assert 'href="/history/?q=kiwi"' in page
+    assert "“until:soon” is no time, so it was left out." in page
+    assert "Nothing here matches" in desk.get("/history/?q=nobody").content.decode()
+
+
+def test_pages_of_the_history_keep_what_was_asked_for(desk, past, monkeypatch):
+    monkeypatch.setattr(listing, "PAGE", 1)
+    seen, query = [], "since=2026-11-20"
+    while query:
+        page = desk.get(f"/history/?{query}")
+        seen += [row.message.subject for row in page.context["rows"]]
+        assert page.context["matching"] == "2"
+        query = page.context["next_query"]
+        assert not query or query.startswith("since=2026-11-20&after=")
+    assert seen == ["Subject fig", "Subject kiwi"]
+
+
+def test_queue_is_searched_by_dates_too(desk, connection):
+    for day in (20, 21):
+        message = make_message(connection, subject=f"Subject {day}")
+        Message.objects.filter(pk=message.pk).update(held_at=datetime(2026, 11, day, 12, tzinfo=LISBON))
+    page = desk.get("/queue/?q=on:2026-11-21", headers={"HX-Request": "true"})
+    assert [row.message.subject for row in page.context["rows"]] == ["Subject 21"]
+
+
+def test_history_of_one_mailbox_finds_nothing_of_others(signed_in, past, connection):
+    other = make_connection("other")
+    make_past(other, "secret", day=22)
+    box = Mailbox.objects.filter(connection=connection).first()
+    narrow = signed_in(make_person("rita@yourteam.example", "Rita", "reviewer", mailbox=box))
+    assert names(narrow, "q=subject") == ["fig", "kiwi", "plum"]
+    assert names(narrow, "q=secret") == []
+
+
+def test_history_asks_the_database_as_often_whatever_is_asked_for(desk, past, django_assert_max_num_queries):
+    desk.get("/history/")
+    for query in ("", "q=about+to:zoe&since=2026-11&until=today&risk=none"):
+        with django_assert_max_num_queries(14):
+            desk.get(f"/history/?{query}")
