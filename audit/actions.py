@@ -213,3 +213,16 @@ SETTINGS = frozenset(
         *("person.keys_moved", "person.keys_off", "person.keys_on"),
     }
 )
+
+# What programs, webhooks and workers write in the ordinary course. What needs somebody, such as a bounce, is not here.
+TECHNICAL = frozenset(
+    {
+        *("message.held", "message.approved", "message.rejected", "message.sent", "message.delivered"),
+        *("message.received", "message.scheduled", "message.released", "message.fetched", "message.served"),
+        *("message.asked_about", "message.named", "message.expiring", "message.answered"),
+        *("webhook.late", "webhook.unknown"),
+        *("decision.recorded", "decision.calling", "decision.applied", "decision.postponed"),
+        *("alert.delivered", "allowlist.pushed", "ledger.checked"),
+        *("connection.failing", "connection.recovered", "connection.stale", "connection.fresh_again"),
+    }
+)

@@ -16,7 +16,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from audit.actions import ACTIONS
+from audit.actions import ACTIONS, TECHNICAL
 from audit.fields import TransactionIdField
 from audit.verifier.countersign_verify import fingerprint_of
 
@@ -56,6 +56,14 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Without intermediate steps, and without entries that repeat another entry of the same act."""
         steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
         return self.exclude(action__in=(*steps, "alert.delivered"))
+
+    def without_technical(self) -> Self:
+        """Without what programs write in the ordinary course."""
+        return self.exclude(action__in=sorted(TECHNICAL))
+
+    def technical(self) -> Self:
+        """Only what programs write in the ordinary course."""
+        return self.filter(action__in=sorted(TECHNICAL))
 
     def of_person(self, person: int) -> Self:
         """Entries of one person, through any surface."""

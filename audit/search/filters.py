@@ -139,6 +139,8 @@ class Filters:
     until: str = ""
     begins: datetime | None = None
     ends: datetime | None = None
+    # Whether technical entries are shown too. It narrows nothing: exports have all that match.
+    technical: bool = False
     # Keyset: entries older than this one, or the page of those just newer than it.
     before: int | None = None
     after: int | None = None
@@ -161,11 +163,18 @@ class Filters:
         """Whether words are looked up."""
         return bool(self.text or self.to or self.by)
 
+    @property
+    def folds(self) -> bool:
+        """Whether the page folds technical entries: unless they are shown, or what was asked for may be one."""
+        of_program = bool(self.actor) and not self.actor.startswith("person/")
+        is_asked = bool(self.action or self.trace) or of_program or self.surface in ("webhook", "worker")
+        return not (self.technical or is_asked)
+
     def query(self, **changes: Any) -> str:
         """Return the address's query string in its one spelling; a change goes back to the first page."""
         changed = replace(self, **{"before": None, "after": None, **changes}) if changes else self
         pages = [(name, str(key)) for name in ("before", "after") if (key := getattr(changed, name))]
-        return urlencode([*changed.pairs(), *pages])
+        return urlencode([*changed.pairs(), *([("technical", "1")] if changed.technical else []), *pages])
 
     def pairs(self) -> list[tuple[str, str]]:
         """Return the filters that are on, by their names in the query string."""
@@ -234,7 +243,7 @@ class _Reader:
     """One address, read field by field; what is typed as a token counts before the field of that name."""
 
     def __init__(self, asked: Mapping[str, Any], zone: tzinfo, now: datetime) -> None:
-        self.asked = {name: as_asked(asked.get(name)) for name in (*NARROWING, "on", "before", "after")}
+        self.asked = {name: as_asked(asked.get(name)) for name in (*NARROWING, "on", "technical", "before", "after")}
         # One more than is searched, to find out whether there was more.
         self.typed = read_typed(as_asked(asked.get("q"), MAX_TYPED + 1), _GRAMMAR)
         self.remarks = list(self.typed.remarks)
@@ -252,6 +261,7 @@ class _Reader:
             until=until.written if until else "",
             begins=since.begins if since else None,
             ends=until.ends if until else None,
+            technical=self.asked["technical"] == "1",
             before=before,
             after=None if before else _page_key(self.asked["after"]),
         )

@@ -190,6 +190,11 @@ def readable(actor: Any, filters: Filters) -> EntryQuerySet:
     return quickly(Entry.objects.readable_by(actor), filters, longest=LONGEST)
 
 
+def shown_of(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
+    """Return those of the matches that the page shows: without technical ones where these are folded."""
+    return entries.without_technical() if filters.folds else entries
+
+
 # --- A page of them -------------------------------------------------------------------------------------------------
 
 
@@ -235,6 +240,8 @@ class Facets:
 
     total: int = 0
     is_cut: bool = False
+    # How many entries that match are folded.
+    folded: int = 0
     # By the field of `Filters` that narrows by them.
     counts: dict[str, list[Count]] = field(default_factory=dict)
 
@@ -248,6 +255,11 @@ class Facets:
         """The number as people read it."""
         return f"more than {COUNTED:,}" if self.is_cut else f"{self.total:,}"
 
+    @property
+    def folded_shown(self) -> str:
+        """The number of folded entries as people read it."""
+        return f"{COUNTED:,}+" if self.folded > COUNTED else f"{self.folded:,}"
+
 
 # The columns by which a search can be narrowed, grouped by one statement over the newest that match. Of each value the
 # newest entry has its name, unless its details were removed.
@@ -260,37 +272,45 @@ counted AS (
   GROUP BY GROUPING SETS ((action), (actor_kind, actor_id), (surface), (connection), ())
 ),
 ranked AS (SELECT *, row_number() OVER (PARTITION BY kind ORDER BY number DESC, last DESC) AS rank FROM counted)
-SELECT kind, coalesce(action, actor_kind || '/' || actor_id, surface, connection::text, ''),
+(SELECT kind, coalesce(action, actor_kind || '/' || actor_id, surface, connection::text, ''),
   CASE kind WHEN 15 THEN (SELECT count(*) FROM newest) ELSE number END,
   CASE kind WHEN 11 THEN (SELECT fields ->> 'actor' FROM audit_entrydetail WHERE entry_id = last) END
-FROM ranked WHERE rank <= 30 ORDER BY kind, rank
+FROM ranked WHERE rank <= 30 ORDER BY kind, rank)
+UNION ALL SELECT 99, '', (SELECT count(*) FROM ({folded}) AS folded), ''
 """
 _FIELDS = {7: "action", 11: "actor", 13: "surface", 14: "connection"}
-_TOTAL = 15
+_TOTAL, _FOLDED = 15, 99
 
 
 def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets | None:
-    """Count the values of the newest matches; None where that would take too long."""
+    """Count the values of the newest matches that are shown, and those that are folded; None if that takes too long."""
     columns = ("id", "action", "actor_kind", "actor_id", "surface", "connection")
-    sql, values = entries.newest_first().values(*columns)[: COUNTED + 1].query.sql_with_params()
+    shown = shown_of(entries, filters).newest_first().values(*columns)
+    sql, values = shown[: COUNTED + 1].query.sql_with_params()
+    folded, more = "SELECT 1 WHERE false", ()
+    if filters.folds:
+        technical = entries.technical().order_by().values("pk")
+        folded, more = technical[: COUNTED + 1].query.sql_with_params()
     try:
-        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED), values).rows
+        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED, folded=folded), (*values, *more)).rows
     except OperationalError as error:
         if not _is_cancelled(error):
             raise
         return None
     counts: dict[str, list[Count]] = {name: [] for name in _FIELDS.values()}
-    total = 0
+    total = folded_number = 0
     for kind, value, number, label in rows:
         if kind == _TOTAL:
             total = number
+        elif kind == _FOLDED:
+            folded_number = number
         elif value:
             counts[_FIELDS[kind]].append(Count(value, number, label or ""))
     # A single connection needs no name.
     keys = [one.value for one in counts["connection"]]
     names = _names_of_connections(actor, keys) if len(keys) > 1 or filters.connection else {}
     counts["connection"] = [replace(one, label=names[one.value]) for one in counts["connection"] if one.value in names]
-    return Facets(min(total, COUNTED), total > COUNTED, counts)
+    return Facets(min(total, COUNTED), total > COUNTED, folded_number, counts)
 
 
 def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str]:

@@ -1,8 +1,9 @@
 """The ledger for people: searched by any field, newest first, with counts beside it; and searches saved by a name."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from typing import Any
+from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -24,6 +25,7 @@ from audit.search.results import (
     facets_of,
     page_of,
     readable,
+    shown_of,
     within_time,
 )
 from audit.search.saved import SearchNotSavedError, delete_search, save_search, searches_of
@@ -32,6 +34,8 @@ from common.pages import DeskRequest, page_or_fragment
 
 # A facet shows so many values, and the others behind "more".
 SHOWN = 6
+# The filters for which the search form has fields.
+_IN_FORM: dict[str, Any] = dict.fromkeys(("text", "to", "by", "action", "surface", "fingerprint", "since", "until"), "")
 Names = dict[tuple[str, str], str]
 
 
@@ -48,13 +52,13 @@ class Choice:
 @login_required
 @require_safe
 def ledger(request: DeskRequest) -> HttpResponse:
-    """Show what happened, newest first, a hundred entries a page."""
+    """Show what happened, newest first, a hundred entries a page; technical ones only where they are asked for."""
     filters = Filters.from_query(request.GET, _zone_of(request))
     as_json = request.GET.get("format") == "json"
     try:
         with within_time():
             entries = readable(request.actor, filters)
-            page = page_of(entries, filters)
+            page = page_of(entries if as_json else shown_of(entries, filters), filters)
             facets = None if as_json else facets_of(entries, filters, actor=request.actor)
     except SearchTooLongError:
         return _too_long(request, filters, as_json=as_json)
@@ -119,9 +123,10 @@ def _frame(request: DeskRequest, filters: Filters, facets: Facets | None) -> dic
         "kinds": list(kinds.items()),
         "surfaces": SURFACES,
         "searches": searches_of(request.actor),
-        "carried": [pair for pair in filters.pairs() if pair[0] in ("actor", "connection", "message", "trace")],
+        "carried": parse_qsl(replace(filters, **_IN_FORM).query(before=None, after=None)),
+        "technical_query": filters.query(technical=not filters.technical),
         "counted": COUNTED,
-        "export_url": _export_url(first) if request.actor.looks_after_people else "",
+        "export_url": _export_url(filters.query(technical=False)) if request.actor.looks_after_people else "",
         "now": timezone.now(),
     }
 

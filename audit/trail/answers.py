@@ -65,9 +65,9 @@ def answers_of(found: Sequence[Line], coverage: SealCoverage) -> tuple[Answer, .
     """Return the questions with what these entries answer."""
     return (
         Answer("Who started it?", tuple(who_started(found))),
-        Answer("What was sent to whom?", tuple(_what_was_sent(found))),
+        Answer("What was it, and for whom?", tuple(_what_was_sent(found))),
         Answer("Who decided it, and when?", tuple(_who_decided(found))),
-        Answer("What had they seen?", tuple(_what_they_saw(found))),
+        Answer("Who had seen what?", tuple(_what_they_saw(found))),
         Answer("What became of it?", (*_what_became(found), *_who_was_notified(found))),
         Answer("Can it be proved?", (_how_sealed(coverage),)),
     )

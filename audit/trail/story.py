@@ -8,30 +8,86 @@ from audit.models import Leaf, Seal
 from audit.trail.entries import Line
 from audit.trail.sentences import duration
 
-TITLES = {
+# The chapter of an act, and the word for it in the chapter's heading. A heading has the words of what the chapter
+# holds, in the order in which it happened; without any, the chapter's own. An act of no chapter stays where it is.
+CHAPTERS = {
     "held": "Held",
     "read": "Read",
     "decided": "Decided",
-    "left": "Left the desk",
-    "became": "What became of it",
+    "left": "At MultiMail",
+    "became": "Sent",
     "after": "Afterwards",
 }
-_KINDS = {
-    "held": ("message.held", "message.fetched", "message.changed", "message.scheduled", "message.received"),
-    "read": ("message.opened", "thread.opened", "attachment.served", "claim.taken", "snooze.set", "comment.added"),
-    "decided": ("verdict.given", "verdict.refused", "interaction.refused", "decision.recorded", "decision.undone"),
-    "left": (
-        *("decision.calling", "decision.applied", "decision.refused", "decision.superseded", "decision.unknown"),
-        *("decision.postponed", "decision.withdrawn", "decision.without_effect", "decision.unattributed"),
-        *("decision.confirmed", "decision.left_after_all", "message.approved", "message.rejected"),
-    ),
-    "became": (
-        *("message.sent", "message.delivered", "message.bounced", "message.complained", "message.cancelled"),
-        *("message.failed", "message.released", "message.gone", "message.left_behind"),
-    ),
-    "after": ("ledger.proof_taken", "ledger.seen_again", "ledger.details_erased"),
+_WORDS: dict[str, dict[str, str]] = {
+    "held": {
+        "message.held": "held",
+        "message.scheduled": "scheduled",
+        "message.received": "received",
+        "message.commanded": "started on Discord",
+        "message.fetched": "",
+        "message.changed": "changed",
+        "message.file_differs": "found with another file",
+        "message.answered": "answered in its thread",
+        "message.expiring": "nearly expired",
+        "message.unreadable": "not readable",
+        "message.refused_at_gate": "refused at the gate",
+    },
+    "read": {
+        "message.opened": "read",
+        "thread.opened": "read",
+        "attachment.served": "read",
+        "claim.taken": "claimed",
+        "claim.released": "unclaimed",
+        "snooze.set": "snoozed",
+        "snooze.ended": "unsnoozed",
+        "comment.added": "discussed",
+    },
+    "decided": {
+        "verdict.given": "decided",
+        "verdict.refused": "verdict refused",
+        "interaction.refused": "refused on Discord",
+        "decision.recorded": "",
+        "decision.undone": "undone",
+    },
+    "left": {
+        "decision.calling": "",
+        "decision.applied": "carried out",
+        "decision.refused": "not carried out",
+        "decision.superseded": "decided elsewhere first",
+        "decision.unknown": "outcome not known",
+        "decision.postponed": "postponed",
+        "decision.withdrawn": "withdrawn",
+        "decision.without_effect": "without effect",
+        "decision.unattributed": "decided, not known by whom",
+        "decision.confirmed": "sent again",
+        "decision.left_after_all": "left after all",
+        "decision.found_again": "held again",
+        "message.approved": "",
+        "message.rejected": "",
+    },
+    "became": {
+        "message.sent": "sent",
+        "message.delivered": "delivered",
+        "message.bounced": "bounced",
+        "message.complained": "reported as spam",
+        "message.cancelled": "cancelled",
+        "message.failed": "failed",
+        "message.released": "released to the agent",
+        "message.gone": "not held any more",
+        "message.left_behind": "left at MultiMail",
+    },
+    "after": {
+        "ledger.proof_taken": "proof taken",
+        "ledger.seen_again": "",
+        "ledger.details_erased": "personal details removed",
+    },
+    # Of no chapter.
+    "": {"alert.failed": "alert failed", "alert.sent_again": "alert sent again"},
 }
-_KIND_OF = {action: kind for kind, actions in _KINDS.items() for action in actions}
+_KIND_OF = {action: kind for kind, actions in _WORDS.items() for action in actions}
+_WORD_OF = {action: word for actions in _WORDS.values() for action, word in actions.items()}
+_VERDICTS = {"approve": "approved", "reject": "rejected", "send_back": "changes requested"}
+_MOST_WORDS = 4
 # Technical steps, which are folded: another entry of the same act says the same, or no person acted.
 STEPS = frozenset(
     {
@@ -62,10 +118,21 @@ class Run:
 
 @dataclass
 class Chapter:
-    """A part of the story."""
+    """A part of the story. `is_again`: there was one of its kind before."""
 
-    title: str
+    kind: str
+    is_again: bool = False
     runs: list[Run] = field(default_factory=list)
+
+    @property
+    def title(self) -> str:
+        """What happened in it, in words."""
+        entries = [one.line for run in self.runs if not run.is_folded for one in run.entries]
+        words = [word for word in dict.fromkeys(map(_word_of, entries)) if word] or [CHAPTERS[self.kind]]
+        if len(words) > _MOST_WORDS:
+            words = [*words[: _MOST_WORDS - 1], "more"]
+        title = f"{', '.join(words[:-1])} and {words[-1]}" if words[1:] else words[0]
+        return f"{title[0].upper()}{title[1:]}{', again' if self.is_again else ''}"
 
 
 def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Chapter]:
@@ -76,10 +143,9 @@ def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Ch
     kind, seen = "", set[str]()
     for line in found:
         is_step = line.entry.action in STEPS
-        next_kind = kind if is_step and kind else _KIND_OF.get(line.entry.action, kind or "held")
+        next_kind = kind if is_step and kind else _KIND_OF.get(line.entry.action) or kind or "held"
         if next_kind != kind:
-            title = TITLES[next_kind]
-            chapters.append(Chapter(f"{title}, again" if next_kind in seen else title))
+            chapters.append(Chapter(next_kind, is_again=next_kind in seen))
             kind = next_kind
             seen.add(kind)
         gap = line.entry.at - before.entry.at if before else timedelta()
@@ -91,3 +157,11 @@ def chapters_of(found: Sequence[Line], *, before: Line | None = None) -> list[Ch
         runs[-1].entries.append(StoryEntry(line, later, seal, times.get(seal) if seal else None))
         before = line
     return chapters
+
+
+def _word_of(line: Line) -> str:
+    """Return the word for an act in the heading of its chapter; empty where its chapter says it already."""
+    action = line.entry.action
+    if action == "verdict.given":
+        return _VERDICTS.get(line.details.get("outcome", ""), "decided")
+    return _WORD_OF.get(action, "other entries")

@@ -1,14 +1,16 @@
 """Ledger search: by every field, by words, in the person's time zone, and within the visible scope."""
 
+import re
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.actions import ACTIONS
+from audit.actions import ACTIONS, TECHNICAL
 from audit.models import Entry, SavedSearch
 from audit.recording import ReservedPosition, found_by, record
 from audit.search import results
@@ -271,10 +273,12 @@ def test_page_costs_the_same_statements_at_any_length(desk, connection, django_a
 def test_slow_search_or_count_is_reported(desk, monkeypatch):
     write()
     monkeypatch.setattr(results, "LONGEST", "2s")
-    monkeypatch.setattr(results, "_COUNTED", "SELECT pg_sleep(600), 1, 1, '' FROM ({newest}) AS n LIMIT {counted}")
+    slow = "SELECT pg_sleep(600), 1, 1, '' FROM ({newest}) AS n LEFT JOIN ({folded}) AS f ON true LIMIT {counted}"
+    monkeypatch.setattr(results, "_COUNTED", slow)
     page = desk.get("/audit/")
     assert (page.status_code, len(page.context["lines"]) > 0) == (200, True), "a count costs no entry"
     assert "Counting these took too long" in page.content.decode()
+    assert re.search(r">Show technical entries\s*</a>", page.content.decode())
     monkeypatch.setattr(results, "LONGEST", "40ms")
     monkeypatch.setattr(results, "_FOUND", "SELECT 1 FROM pg_sleep(600) WHERE %s <> '' LIMIT %s")
     page = desk.get("/audit/?q=amount")
@@ -305,6 +309,35 @@ def test_page_shows_actor_source_address_and_previous_setting(desk):
 
 def save(client, name="Refusals", query="action=verdict.refused&since=last+7+days&before=40", **fields):
     return client.post("/audit/searches/", {"name": name, "query": query, **fields})
+
+
+def test_page_folds_technical_entries_until_they_are_asked_for_and_scripts_get_all(desk):
+    act, step, step2 = (write(action).pk for action in ("verdict.given", "message.fetched", "message.sent"))
+    bounce = write("message.bounced", by=SEALER).pk
+
+    def page(query=""):
+        answer = desk.get(f"/audit/?{query}")
+        return [line.entry.pk for line in answer.context["lines"]], answer.content.decode()
+
+    folded, text = page("since=today")
+    assert {act, bounce} <= set(folded)
+    assert {step, step2}.isdisjoint(folded)
+    (address,) = re.findall(r'href="/audit/\?([^"]*technical=1)"\s', text)
+    assert re.search(r"Show technical entries\s+\(2\)", text)
+    shown, text = page(unescape(address))
+    assert {act, bounce, step, step2} <= set(shown)
+    assert "Hide technical entries" in text
+    # What is asked for by its kind is not folded, and what nobody else matches is named.
+    assert step in page("action=message.fetched")[0]
+    assert page("surface=discord")[0] == []
+    write("message.fetched", by=BEN)
+    assert "Only technical entries" in page("surface=discord")[1]
+    # Scripts and exports have everything.
+    assert {act, bounce, step, step2} <= {one["id"] for one in desk.get("/audit/?format=json").json()["entries"]}
+    assert {act, step} <= set(found("since=2026-01"))
+    export = desk.get("/audit/export/?technical=1").context
+    assert export["number"] == desk.get("/audit/export/").context["number"]
+    assert set(ACTIONS) >= TECHNICAL
 
 
 def test_search_is_saved_links_back_and_is_recorded(desk):

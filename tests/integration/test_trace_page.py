@@ -117,12 +117,12 @@ def unheld(connection):
 def test_page_names_the_rule_that_decided_and_each_version(connection, reviewer):
     message = make_message(connection)
     record_action(message, "message.changed", version=2, subject="Second", recipients="lee@fabrikam.example")
-    answer = answers(message)["What was sent to whom?"]
+    answer = answers(message)["What was it, and for whom?"]
     for expected in ("Version 2", "“Second”", "Version 1"):
         assert expected in answer
-    assert "never had that version open" not in answers(message)["What had they seen?"]
+    assert "never had that version open" not in answers(message)["Who had seen what?"]
     decide(message, reviewer)
-    assert "never had that version open on the desk" in answers(message)["What had they seen?"]
+    assert "never had that version open on the desk" in answers(message)["Who had seen what?"]
 
     by_rule = unheld(connection)
     record_action(by_rule, "message.held")
@@ -142,7 +142,7 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     assert message.revision.findings[0]["sentence"] in line.details["findings"]
     assert line.details["ruling"]
     assert line.details["risk"]
-    assert f"The page showed {len(findings)} finding" in answers(message)["What had they seen?"]
+    assert f"The page showed {len(findings)} finding" in answers(message)["Who had seen what?"]
 
 
 def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
@@ -157,6 +157,27 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert "An alert told of it in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
     assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (False, True, False)
+
+
+def test_heading_of_a_chapter_fits_what_it_holds(signed_in, connection, auditor):
+    message = make_message(connection)
+    for action in ("message.opened", "claim.taken", "comment.added", "message.served"):
+        record_action(message, action)
+    record_action(message, "verdict.given", outcome="reject")
+    for action in ("decision.calling", "decision.refused", "message.opened", "ledger.proof_taken"):
+        record_action(message, action)
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    titles = re.findall(r'<h2 id="chapter-[1-9]">(.*?)</h2>', page)
+    assert titles == [
+        "Held",
+        "Read, claimed and discussed",
+        "Rejected",
+        "Not carried out",
+        "Read, again",
+        "Proof taken",
+    ]
+    title = re.search(r"<title>(.*?)</title>", page, re.S)[1]
+    assert f"{message.subject} · Audit trail" in unescape(title)
 
 
 def test_name_of_a_detail_is_parted_from_its_value(connection):
