@@ -22,7 +22,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.urls import Resolver404, resolve, reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -142,7 +142,7 @@ def reauthenticate(request: DeskRequest) -> HttpResponse:
         "redirect_field_name": "next",
         "redirect_field_value": wanted,
         "back": back,
-        "has_kept": _SAVED in request.session,
+        **what_waits(request),
     }
     return render(request, "account/reauthenticate.html", context, status=422 if request.method == "POST" else 200)
 
@@ -153,8 +153,22 @@ def resubmit(request: DeskRequest) -> HttpResponse:
     """Render a form that posts the stored data to its URL again. Opening this page changes nothing."""
     if not is_recently_authenticated(request):
         return ask_first(request)
+    waiting = what_waits(request, wanted=request.path)["waiting"]
     saved = _take_saved(request)
-    return render(request, "account/go_on.html", {"kept": saved}) if saved else redirect("queue")
+    context = {"kept": saved, "waiting": waiting}
+    return render(request, "account/go_on.html", context) if saved else redirect("queue")
+
+
+def what_waits(request: HttpRequest, wanted: str = "") -> dict[str, Any]:
+    """Return the name of the address that waits for the confirmation, and whether posted data is stored for it."""
+    wanted = wanted or request.POST.get("next") or request.GET.get("next", "")
+    saved = _read_saved(request)
+    path = saved.path if saved and wanted == reverse("account_resubmit") else wanted
+    try:
+        name = resolve(urlsplit(path).path).url_name or ""
+    except (Resolver404, ValueError):
+        name = ""
+    return {"waiting": name, "has_kept": saved is not None}
 
 
 def own_address(request: HttpRequest, address: str) -> str:
@@ -174,7 +188,14 @@ def _save(request: HttpRequest) -> None:
 
 def _take_saved(request: HttpRequest) -> SavedRequest | None:
     """Return the session's stored request, and delete it."""
-    token = request.session.pop(_SAVED, None)
+    saved = _read_saved(request)
+    request.session.pop(_SAVED, None)
+    return saved
+
+
+def _read_saved(request: HttpRequest) -> SavedRequest | None:
+    """Return the session's stored request; None where it is too old, or another person's."""
+    token = request.session.get(_SAVED)
     if not token:
         return None
     saved = json.loads(decrypt(token))

@@ -19,6 +19,7 @@ from people.models import Person
 from people.sign_in.events import record_failure
 from people.sign_in.factors import factors_of
 from people.sign_in.passkeys import passkey_hindrance
+from people.sign_in.reauthentication import what_waits
 from people.sign_in.recovery_codes import codes_of
 from people.sign_in.sessions import access_changed
 
@@ -70,6 +71,10 @@ class StepView(AuthenticateView):  # type: ignore[misc]
 class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
     """A code of the app before a sensitive act."""
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | what_waits(self.request)
+
     def form_invalid(self, form: Any) -> HttpResponse:
         response: HttpResponse = self.render_to_response(self.get_context_data(form=form), status=422)
         return response
@@ -83,6 +88,7 @@ class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
         asked = {
+            **what_waits(self.request),
             "options": json.dumps(context["js_data"]["request_options"]),
             "hindrance": passkey_hindrance(self.request),
         }

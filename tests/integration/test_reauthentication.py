@@ -10,14 +10,16 @@ from django.contrib.sessions.models import Session
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
-from django.urls import path
+from django.urls import URLPattern, URLResolver, get_resolver, path
 
 from approvals.models import Decision
 from audit.models import Entry
 from dashboard.urls import *  # noqa: F403 - the desk's own addresses, beside those below
+from dashboard.words import SENSITIVE
 from people.sign_in import reauthentication
 from people.sign_in.reauthentication import reauthenticated
 from policy.models import KillSwitch
+from tests.doors import DOORS
 from tests.factories import make_message
 from tests.integration.test_bulk import decide, open_sheet
 
@@ -238,3 +240,31 @@ def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(signe
     let_go = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "off"})
     assert not held.headers.get("Location", "").startswith(AGAIN)
     assert let_go["Location"].startswith(AGAIN)
+
+
+def asks_first(view):
+    """Whether a view is decorated by `reauthenticated`, or its module asks by itself."""
+    while view is not None:
+        if getattr(view, "__code__", None) and view.__code__.co_filename.endswith("reauthentication.py"):
+            return True
+        view = getattr(view, "__wrapped__", None)
+    return False
+
+
+def test_confirmation_names_the_act_that_waits_whatever_it_is(signed_in, admin):
+    named = [one for one in get_resolver().url_patterns if isinstance(one, URLResolver)]
+    patterns = [one for group in named for one in group.url_patterns if isinstance(one, URLPattern)]
+    asking = {str(one.name) for one in patterns if asks_first(one.callback)}
+    asking |= {name for name, door in DOORS.items() if door.sure}
+    assert asking - set(SENSITIVE) == {"account_reauthenticate", "account_resubmit"} & asking
+    client = signed_in(admin, minutes=11)
+    answer = client.post("/people/1/deactivate/")
+    page = client.get(answer["Location"]).content.decode()
+    assert "You are about to <strong>deactivate somebody</strong>." in page
+    assert re.search(r"<title>\s*Confirm that it is you: deactivate somebody", page)
+    after = confirm(client, answer)
+    assert "<strong>deactivate somebody</strong>" in client.get(after["Location"]).content.decode()
+    # A page that asks before it is shown; and an address that is none of ours.
+    for wanted, words in (("/connections/add/", "add a connection"), ("/nowhere/", ""), ("//evil.example/", "")):
+        shown = client.get(f"{AGAIN}?next={wanted}").content.decode()
+        assert re.findall("You are about to <strong>(.*?)</strong>", shown) == ([words] if words else [])
