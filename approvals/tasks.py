@@ -21,6 +21,7 @@ from common.postgres import clock
 from common.postgres.statements import ANY, RowQuery
 from common.sweeps import Duty, Sweep, duty
 from mirror.attachments import fetch
+from mirror.attachments.renderings.store import drop_old_renderings
 from mirror.models import AttachedFile, Connection, Message, Thread
 from mirror.sync import address_lists, health, mailboxes
 from mirror.sync import retention as retain
@@ -257,7 +258,8 @@ def reconcile_all() -> str:
 
 @shared_task
 def forget() -> str:
-    """Delete old webhooks, old files' bytes and old threads, a few at a time."""
+    """Delete old webhooks, old files' bytes, renderings and old threads, a few at a time."""
+    drop_old_renderings()
     return f"{retain.forget_webhooks()} + {retain.forget_files()} + {retain.forget_threads()} forgotten"
 
 

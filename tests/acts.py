@@ -28,6 +28,8 @@ READS = {
     "message": "message.opened",
     "message-body": "message.served",
     "file-view": "attachment.served",
+    "file-pages": "attachment.served",
+    "file-page": "attachment.served",
     "file-download": "attachment.served",
 }
 # Needs a device, a provider, a code, or an answer of others. The test named goes through it and looks at the ledger.

@@ -59,6 +59,8 @@ _DESK_DOORS = {
     "message-view": Door("shows one view of the message", "mailbox"),
     "message-files": Door("lists the attachments", "mailbox"),
     "file-view": Door("shows an attachment safely", "mailbox", needs="file"),
+    "file-pages": Door("shows the pages of a PDF as pictures", "mailbox", needs="pdf"),
+    "file-page": Door("shows one page of a PDF as a picture", "mailbox", needs="pdf"),
     "file-download": Door("downloads an attachment", "mailbox", needs="file"),
     "message-thread": Door("shows the thread", "mailbox"),
     "beside": Door("shows claims, readers and comments", "mailbox"),

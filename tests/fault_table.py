@@ -66,6 +66,7 @@ NAMES = {
     46: "The sealer is killed, or two of them run",
     47: "The live stream is lost, held up, or slept through",
     50: "A session or a role is removed while a decision waits",
+    53: "An attached file attacks what shows it",
 }
 _HEAD = """# Faults that the tests inject
 

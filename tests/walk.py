@@ -1,6 +1,7 @@
 """Walks through the addresses of the desk: everybody who may try one, and the rows that stand behind it."""
 
 import copy
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,7 @@ from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operations.attention import attention_for
 from approvals.operations.items import grouped
 from audit.models import Export, SavedSearch
+from demo.messages.files import INVOICE_PDF
 from mirror.models import AttachedFile, Connection, Mailbox, Message, WebhookEvent
 from people.accounts.discord import offer_link
 from people.actors import Actor, Role, Scope
@@ -203,7 +205,13 @@ class Walk:
             content=b"Hello",
             state="fetched",
             kind="text",
+            seen={"encoding": "utf-8"},
         )
+
+    def _need_pdf(self):
+        self._need_file()
+        sha256 = hashlib.sha256(INVOICE_PDF).hexdigest()
+        self.message.files.update(kind="pdf", content=INVOICE_PDF, found_sha256=sha256)
 
     def _need_stalled(self):
         """A decision that should have been carried out a while ago."""
@@ -335,6 +343,7 @@ class Walk:
             "event_id": lambda: WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk,
             "key": self.group_key,
             "place": lambda: 1,
+            "page": lambda: 1,
             "search_id": lambda: self.search.pk,
             "view_id": lambda: self.view.pk,
             "session_id": lambda: self.session.pk,

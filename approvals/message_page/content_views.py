@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.db import transaction
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import content_disposition_header
@@ -20,7 +21,15 @@ from approvals.decisions.shown import SERVED, key_of, links_key, note_opened_par
 from approvals.message_page.content.differences import changes_since_sent_back
 from approvals.message_page.content.rendered import kept_rendering, rendered_message_of
 from approvals.message_page.content.source import stretch_of
-from approvals.message_page.sheet import TWIN, TextFirstForm, Way, sheet_context, unseen_fields, way_asked
+from approvals.message_page.sheet import (
+    TWIN,
+    FirstPageForm,
+    TextFirstForm,
+    Way,
+    sheet_context,
+    unseen_fields,
+    way_asked,
+)
 from approvals.message_page.side_panel import files_context, unread_context
 from approvals.message_page.views import PartForm, get_visible_message_or_404, is_prefetch, message_address
 from approvals.models import Verdict
@@ -29,7 +38,9 @@ from audit.models import Entry
 from audit.trail import first_at, lines
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import ANY_ID, ASKING, ValueQuery, list_of, read_values
-from mirror.attachments.preview import document_of
+from mirror.attachments.preview import document_of, pdf_pages
+from mirror.attachments.renderings.refusals import SENTENCES, Refused
+from mirror.attachments.renderings.store import page_picture
 from mirror.models import AttachedFile, Message
 from mirror.querysets.messages import anybody_like
 from mirror.recording import record_about
@@ -137,8 +148,43 @@ def file_view(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse
     """Show one file in a frame in which nothing loads or runs, or say why it is not shown."""
     message = get_visible_message_or_404(request.actor, public_id)
     file = _find_file(message, place)
+    shown = document_of(file)
+    if shown.is_shown:
+        _note_opened_file(request, message, file, "looked at")
+    return _framed(shown.html, headers={"Content-Disposition": "inline"})
+
+
+@login_required
+@require_safe
+def file_pages(request: DeskRequest, public_id: UUID, place: int) -> HttpResponse:
+    """Show pages of a PDF as pictures with their text, or say why they are not shown."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    file = _find_file(message, place)
+    shown = pdf_pages(file, first=FirstPageForm(request.GET).first())
+    if shown.pages:
+        _note_opened_file(request, message, file, "looked at")
+    return page_or_fragment(
+        request,
+        page="approvals/message_page/file_pages.html",
+        fragment="approvals/message_page/_file_pages.html",
+        context={"message": message, "file": file, "shown": shown},
+    )
+
+
+@login_required
+@require_safe
+def file_page(request: DeskRequest, public_id: UUID, place: int, page: int) -> HttpResponse:
+    """Serve one page of a PDF as a PNG picture; where it cannot be drawn, a picture of the sentence that says why."""
+    message = get_visible_message_or_404(request.actor, public_id)
+    file = _find_file(message, place)
+    try:
+        picture = page_picture(file, page)
+    except Refused as refused:
+        context = {"page": page, "sentence": SENTENCES[refused.reason]}
+        drawn = render_to_string("approvals/message_page/no_page.svg", context)
+        return _framed(drawn, status=404, headers={"Content-Type": "image/svg+xml"})
     _note_opened_file(request, message, file, "looked at")
-    return _framed(document_of(file), headers={"Content-Disposition": "inline"})
+    return _framed(picture, headers={"Content-Type": "image/png"})
 
 
 @login_required

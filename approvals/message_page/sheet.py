@@ -53,6 +53,17 @@ class WayForm(forms.Form):
         return Way(asked.get("view") or ("text" if text_first else "rendered"), asked.get("page") or 1)
 
 
+class FirstPageForm(forms.Form):
+    """The first of the pages of a PDF to show."""
+
+    page = forms.IntegerField(min_value=1, max_value=100_000, required=False)
+
+    def first(self) -> int:
+        """Return its number, 1 where none is given."""
+        self.is_valid()
+        return self.cleaned_data.get("page") or 1
+
+
 class TextFirstForm(forms.Form):
     """Whether messages open as text."""
 

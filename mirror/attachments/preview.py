@@ -1,35 +1,29 @@
 """How one attached file is shown: a harmless document for a frame that may load nothing, or a sentence that refuses.
 
-Pure. Pictures of four plain kinds are shown as they are, text as text; nothing else is shown here at all.
+Pictures of four plain kinds are shown as they are, text as text, Office files and PDFs as renderings, which are made
+when somebody asks for them; nothing else is shown here at all.
 """
 
-import base64
-import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+from mirror.attachments import frame_html
 from mirror.attachments.detection import Flag, flags_of_name, with_article
 from mirror.attachments.file_types import KINDS
+from mirror.attachments.renderings import store
+from mirror.attachments.renderings.refusals import SENTENCES, Refused
 from mirror.models import AttachedFile
-from rendering.invisibles import Tally, named, pieces, without_surrogates
 
-STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
-
+# Kinds that are shown as a rendering, and how many pages of a PDF are listed at once: as many as are drawn at once.
+RENDERED = frozenset({"pdf", "docx", "xlsx", "pptx", "odf"})
+AT_ONCE = 4
+UNCHANGED = "The download is as it was sent."
 # A picture that claims to be larger could exhaust the reviewer's memory.
 MAX_PIXELS = 40_000_000
 MAX_SIDE = 16_000
 MAX_PICTURE = 8 * 1024 * 1024
-# Text beyond this is not shown; a note says so, and the file can be downloaded.
-MAX_TEXT = 200_000
-
-_DOCUMENT = (
-    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Attached file</title>'
-    '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    '<meta name="referrer" content="no-referrer"><style>{style}</style></head><body>{body}</body></html>'
-)
 _State = AttachedFile.State
 # Why there is no preview, in a sentence.
 _ABSENT = {
@@ -75,13 +69,18 @@ class FilePreview:
         return len(self.members) + self.more
 
     @property
+    def has_pages(self) -> bool:
+        """Whether it is shown as pictures of its pages."""
+        return self.file.kind == "pdf"
+
+    @property
     def is_picture(self) -> bool:
         return KINDS[self.file.kind].family == "image" if self.file.kind in KINDS else False
 
     @property
     def is_short(self) -> bool:
         """Whether it is so little text that a low frame shows all of it."""
-        return not self.is_picture and (self.file.found_size or 0) < 400
+        return not self.is_picture and self.file.kind not in RENDERED and (self.file.found_size or 0) < 400
 
     @property
     def size_differs(self) -> bool:
@@ -127,42 +126,86 @@ def refusal_of(file: AttachedFile) -> str:
         return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be drawn here."
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."
+    if kind.name in RENDERED:
+        return ""
     if kind.name == "unknown":
         return "What kind of file it is cannot be told by its bytes, so it is not shown here."
     words = with_article(kind.words.partition(",")[0])
     return f"{words[0].upper()}{words[1:]} cannot be shown safely here."
 
 
-def document_of(file: AttachedFile) -> str:
-    """Return the document for the frame: a picture or text; for everything else the sentence that refuses it."""
+@dataclass(frozen=True)
+class FrameDocument:
+    """What the frame of one file shows; `is_shown` says whether that is the file, and not a refusal."""
+
+    html: str
+    is_shown: bool = True
+
+
+def document_of(file: AttachedFile) -> FrameDocument:
+    """Return the document for the frame: a picture, text, or text and tables; else the sentence that refuses it."""
     refusal = refusal_of(file)
+    if file.kind == "pdf" and not refusal:
+        refusal = "Its pages are shown as pictures."
     if refusal or file.content is None:
-        return _document(f"<p>{html.escape(refusal)}</p>")
-    content = bytes(file.content)
+        return _refused(refusal)
+    try:
+        return FrameDocument(frame_html.document(_body(file, bytes(file.content))))
+    except Refused as refused:
+        return _refused(f"{SENTENCES[refused.reason]} {UNCHANGED}")
+
+
+def _refused(sentence: str) -> FrameDocument:
+    return FrameDocument(frame_html.document(frame_html.sentence(sentence)), is_shown=False)
+
+
+def _body(file: AttachedFile, content: bytes) -> str:
     if KINDS[file.kind].family == "image":
-        data = base64.b64encode(content).decode()
-        name = html.escape(named(without_surrogates(file.name)), quote=True)
-        return _document(f'<figure><img alt="{name}" src="data:image/{file.kind};base64,{data}"></figure>')
-    return _document(_as_text(content, str(file.seen["encoding"])))
+        try:
+            facts = store.read_rendering(file).get("facts")
+        except Refused:
+            facts = None
+        return frame_html.as_picture(content, file.kind, file.name, facts)
+    if file.kind in RENDERED:
+        return frame_html.as_outline(store.read_rendering(file))
+    return frame_html.as_text(content, str(file.seen["encoding"]))
 
 
-def _as_text(content: bytes, encoding: str) -> str:
-    text = without_surrogates(content.decode(encoding, "replace"))
-    tally, left = Tally(), len(text) - MAX_TEXT
-    shown = "".join(
-        f'<span class="ghost">{html.escape(piece)}</span>' if is_mark else html.escape(piece)
-        for is_mark, piece in pieces(text[:MAX_TEXT], tally)
+@dataclass(frozen=True)
+class PdfPages:
+    """Some pages of a PDF as its page of pictures lists them; `refusal` says why there are none."""
+
+    refusal: str = ""
+    count: int = 0
+    pages: Sequence[Mapping[str, Any]] = ()
+    # The first page of the next ones; 0 at the end.
+    next: int = 0
+    left_out: int = 0
+    is_text_whole: bool = True
+    is_busy: bool = False
+
+
+def pdf_pages(file: AttachedFile, *, first: int = 1) -> PdfPages:
+    """Return the pages from `first`, AT_ONCE of them at most, or why this file's pages cannot be shown."""
+    refusal = refusal_of(file)
+    if refusal or file.kind != "pdf":
+        return PdfPages(refusal=refusal or "It has no pages that can be shown.")
+    try:
+        found = store.read_rendering(file)
+    except Refused as refused:
+        return PdfPages(refusal=f"{SENTENCES[refused.reason]} {UNCHANGED}", is_busy=refused.reason == "busy")
+    with suppress(Refused):
+        # Before a browser asks for these pictures, each at the same time. A page that cannot be drawn says so itself.
+        store.page_picture(file, first)
+    listed = found["pages"]
+    pages = [{**page, "number": number} for number, page in enumerate(listed, start=1)]
+    shown = pages[first - 1 : first - 1 + AT_ONCE]
+    last = first - 1 + len(shown)
+    return PdfPages(
+        refusal="" if shown else SENTENCES["no_page"],
+        count=found["count"],
+        pages=shown,
+        next=last + 1 if last < len(pages) else 0,
+        left_out=found["count"] - len(pages),
+        is_text_whole=found["is_text_whole"],
     )
-    notes = [f"{left:,} more characters are left out here. Download the file to read them."] if left > 0 else []
-    if tally.unmarked:
-        notes.append(f"{tally.unmarked:,} more invisible characters are left out here.")
-    return f"<pre>{shown}</pre>" + "".join(f"<p>{note}</p>" for note in notes)
-
-
-def _document(body: str) -> str:
-    return _DOCUMENT.replace("{style}", _style()).replace("{body}", body)
-
-
-@cache
-def _style() -> str:
-    return STYLE.read_text(encoding="utf-8")

@@ -65,7 +65,7 @@
   }, true);
   document.addEventListener("desk:painted", prepare);
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id === "thread") changed();
+    if (elt.id === "thread" || elt.matches(".pdf-pages")) changed();
     // Files have come since the page was made: what their bytes gave away stands among the findings too.
     if (elt.id === "attachments" && !elt.hasAttribute("hx-get")) {
       const { message, word, tone, detail: said, state } = document.getElementById("message").dataset;

@@ -51,7 +51,7 @@ NOTED = (
     " 'message.opened', 'bulk.decided', 'ledger.seen_again')"
 )
 # Content of others, served with its own policy.
-SANDBOXED = {"message-body", "seen-body", "file-view", "file-download"}
+SANDBOXED = {"message-body", "seen-body", "file-view", "file-page", "file-download"}
 # Subresources of a page.
 LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)"""
 
@@ -176,7 +176,7 @@ def what_is_wrong_with_page(name, answer):
     """Return the parts of every page that this page lacks."""
     check_headers(answer, is_frame=name in SANDBOXED and answer.status_code == 200)
     page = answer.getvalue()
-    loads = re.findall(LOADS, page.decode())
+    loads = re.findall(LOADS, page.decode(errors="replace"))
     if strange := [load for load in loads if not load.startswith(("/static/", "/queue/", "data:", "#"))]:
         return f"loads {strange}"
     if answer.status_code == 200 and b"<html" in page and name not in FRAMED | BARE:

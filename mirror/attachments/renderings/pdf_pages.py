@@ -1,0 +1,107 @@
+"""Draws pages of a PDF as PNG pictures, and reads their text. Nothing in it runs: PDFium is used without forms and
+scripts, and fonts that the file does not carry are drawn with PDFium's own."""
+
+import math
+import struct
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import pypdfium2
+from pypdfium2 import raw
+
+from mirror.attachments.renderings.refusals import Refused
+
+MAX_PAGES = 200
+# Pixels of the longer side, and how many a point of the page becomes at most.
+MAX_SIDE, MAX_SCALE = 1700, 2.0
+# A larger picture is drawn again at half its size.
+MAX_PICTURE = 3 * 1024 * 1024
+# Pages are drawn this many at a time, fewer where they take longer than these seconds of processor time.
+AT_ONCE, BUDGET = 4, 3.0
+MAX_TEXT = 100_000
+
+
+def read(content: bytes, kind: str) -> dict[str, Any]:
+    """Return how many pages there are, and of those shown the size as drawn and the text. Raises Refused."""
+    document = _open(content)
+    left, pages = MAX_TEXT, []
+    for index in range(min(len(document), MAX_PAGES)):
+        text = ""
+        if left > 0 and time.process_time() < BUDGET:
+            text = _text(document, index)[:left]
+            left -= len(text)
+        width, height, _ = _drawn_size(document, index)
+        pages.append({"width": width, "height": height, "text": text})
+    return {"count": len(document), "pages": pages, "is_text_whole": left > 0 and time.process_time() < BUDGET}
+
+
+def draw(content: bytes, page: int) -> Iterator[bytes]:
+    """Yield the picture of this page, counted from 1, and of some that follow. Raises Refused."""
+    document = _open(content)
+    last = min(len(document), MAX_PAGES, page + AT_ONCE - 1)
+    if not 1 <= page <= last:
+        raise Refused("no_page")
+    yield _draw(document, page - 1)
+    for index in range(page, last):
+        if time.process_time() > BUDGET:
+            return
+        yield _draw(document, index)
+
+
+def _open(content: bytes) -> pypdfium2.PdfDocument:
+    try:
+        document = pypdfium2.PdfDocument(content)
+    except pypdfium2.PdfiumError as error:
+        is_locked = error.err_code in (raw.FPDF_ERR_PASSWORD, raw.FPDF_ERR_SECURITY)
+        raise Refused("locked" if is_locked else "broken") from error
+    if not len(document):
+        raise Refused("broken")
+    return document
+
+
+def _drawn_size(document: pypdfium2.PdfDocument, index: int) -> tuple[int, int, float]:
+    try:
+        width, height = document.get_page_size(index)
+    except pypdfium2.PdfiumError:
+        width, height = 0, 0
+    longer = max(width, height)
+    if not 0 < longer < 1e9:
+        return 1, 1, 0
+    scale = min(MAX_SCALE, MAX_SIDE / longer)
+    return max(1, math.ceil(width * scale)), max(1, math.ceil(height * scale)), scale
+
+
+def _text(document: pypdfium2.PdfDocument, index: int) -> str:
+    try:
+        return str(document[index].get_textpage().get_text_bounded())
+    except pypdfium2.PdfiumError:
+        return ""
+
+
+def _draw(document: pypdfium2.PdfDocument, index: int) -> bytes:
+    _, _, scale = _drawn_size(document, index)
+    if not scale:
+        raise Refused("broken")
+    try:
+        page = document[index]
+        picture = _png(page, scale)
+        return picture if len(picture) <= MAX_PICTURE else _png(page, scale / 2)
+    except pypdfium2.PdfiumError as error:
+        raise Refused("broken") from error
+
+
+def _png(page: pypdfium2.PdfPage, scale: float) -> bytes:
+    bitmap = page.render(scale=scale, rev_byteorder=True, may_draw_forms=False)
+    if bitmap.n_channels != 3:
+        raise Refused("broken")
+    view = memoryview(bitmap.buffer)
+    ends = range(0, bitmap.height * bitmap.stride, bitmap.stride)
+    rows = zlib.compress(b"".join(b"\0" + view[start : start + 3 * bitmap.width] for start in ends), 6)
+    head = struct.pack(">IIBBBBB", bitmap.width, bitmap.height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", head) + _chunk(b"IDAT", rows) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

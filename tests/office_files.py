@@ -1,0 +1,119 @@
+"""Small Office files, made of the parts that a test names, and PDFs that are odd in one way."""
+
+import io
+import zipfile
+
+from demo.messages.files import small_pdf
+
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_MAIN = {"docx": "word/document.xml", "xlsx": "xl/workbook.xml", "pptx": "ppt/presentation.xml"}
+
+
+def relations(*listed):
+    """Return a part that names others: (id, kind, target), or with a fourth word what is elsewhere."""
+    rows = "".join(
+        f'<Relationship Id="{key}" Type="{OFFICE}/{kind}" Target="{target}"'
+        f"{' TargetMode=' + chr(34) + 'External' + chr(34) if outside else ''}/>"
+        for key, kind, target, *outside in listed
+    )
+    return f'<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{rows}</Relationships>'
+
+
+def office_file(kind, parts):
+    """Return a file of this kind with these parts, by name."""
+    whole = {
+        "[Content_Types].xml": "<Types/>",
+        "_rels/.rels": relations(("r1", "officeDocument", _MAIN[kind])),
+        **parts,
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in whole.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def workbook(*, sheet="", strings="", names=""):
+    """Return a workbook of a shown sheet, with a hidden row and column, and of a hidden sheet."""
+    rows = sheet or (
+        '<row r="1"><c r="A1" t="s"><v>0</v></c><c r="B1"><v>1200</v></c><c r="C1" s="1"><v>45000</v></c></row>'
+        '<row r="2" hidden="1"><c r="A2" t="inlineStr"><is><t>Discount</t></is></c>'
+        '<c r="B2"><f>B1*0.4</f><v>480</v></c></row>'
+    )
+    return office_file(
+        "xlsx",
+        {
+            "xl/workbook.xml": f'<workbook xmlns="m" xmlns:r="{OFFICE}"><sheets><sheet name="Offer" r:id="r1"/>'
+            f'<sheet name="Costs" state="veryHidden" r:id="r2"/></sheets>{names}</workbook>',
+            "xl/_rels/workbook.xml.rels": relations(
+                ("r1", "worksheet", "worksheets/sheet1.xml"),
+                ("r2", "worksheet", "worksheets/sheet2.xml"),
+                ("r3", "sharedStrings", "sharedStrings.xml"),
+                ("r4", "styles", "styles.xml"),
+            ),
+            "xl/styles.xml": '<s><cellXfs><xf numFmtId="0"/><xf numFmtId="14"/></cellXfs></s>',
+            "xl/sharedStrings.xml": strings or "<sst><si><t>Total &lt;b&gt;\u202e</t></si></sst>",
+            "xl/worksheets/sheet1.xml": f'<worksheet><cols><col min="3" max="3" hidden="1"/></cols>'
+            f"<sheetData>{rows}</sheetData></worksheet>",
+            "xl/worksheets/sheet2.xml": "<worksheet><sheetData><row r='1'><c r='A1'><f>SUM(B1:B9)</f><v>7</v></c></row>"
+            "</sheetData></worksheet>",
+        },
+    )
+
+
+def document(body, *, more=None):
+    """Return a Word document with this body."""
+    xml = f'<w:document xmlns:w="w" xmlns:r="{OFFICE}"><w:body>{body}</w:body></w:document>'
+    return office_file("docx", {"word/document.xml": xml, **(more or {})})
+
+
+def slides(*shown):
+    """Return slides with these texts; one that begins with "-" is hidden."""
+    ids = "".join(f'<p:sldId id="{256 + number}" r:id="r{number}"/>' for number in range(len(shown)))
+    listed = [(f"r{number}", "slide", f"slides/slide{number}.xml") for number in range(len(shown))]
+    parts = {
+        "ppt/presentation.xml": f'<p:presentation xmlns:p="p" xmlns:r="{OFFICE}"><p:sldIdLst>{ids}</p:sldIdLst>'
+        "</p:presentation>",
+        "ppt/_rels/presentation.xml.rels": relations(*listed),
+    }
+    for number, text in enumerate(shown):
+        show = ' show="0"' if text.startswith("-") else ""
+        words = f"<a:p><a:t>{text}</a:t></a:p>"
+        parts[f"ppt/slides/slide{number}.xml"] = f'<p:sld xmlns:p="p" xmlns:a="a"{show}>{words}</p:sld>'
+    return office_file("pptx", parts)
+
+
+def open_sheet():
+    """Return an OpenDocument sheet with a formula and a hidden row."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("META-INF/manifest.xml", "<manifest/>")
+        archive.writestr(
+            "content.xml",
+            '<d xmlns:table="t" xmlns:text="x"><table:table table:name="Plan">'
+            '<table:table-row table:visibility="collapse">'
+            '<table:table-cell table:formula="of:=1+1"><text:p>2</text:p></table:table-cell></table:table-row>'
+            "</table:table></d>",
+        )
+    return packed.getvalue()
+
+
+def pdf_of(pages, *, box="0 0 595 842", content=b"", action=b""):
+    """Return a PDF of so many pages, all with this content; `action` runs when it is opened."""
+    kids = b" ".join(b"%d 0 R" % (number + 4) for number in range(pages))
+    page = f"<< /Type /Page /Parent 2 0 R /MediaBox [{box}] /Contents 3 0 R >>".encode()
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R " + action + b">>",
+        b"<< /Type /Pages /Kids [%s] /Count %d >>" % (kids, pages),
+        b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+        *([page] * pages),
+    ]
+    out = b"%PDF-1.4\n" + b"".join(b"%d 0 obj\n%s\nendobj\n" % one for one in enumerate(objects, start=1))
+    # Without a table of its objects: PDFium looks for them.
+    return out + b"trailer\n<< /Size %d /Root 1 0 R >>\n%%%%EOF\n" % (len(objects) + 1)
+
+
+def locked_pdf():
+    """Return a PDF that asks for a password."""
+    key = b"<< /Filter /Standard /V 1 /R 2 /O <%s> /U <%s> /P -4 >>" % (b"00" * 32, b"11" * 32)
+    return small_pdf(("Secret",)).replace(b"/Root 1 0 R", b"/Root 1 0 R /ID [<aa><aa>] /Encrypt " + key)
